@@ -1,0 +1,8 @@
+//! The words of the product as types: values, elements, profiles, batches, the checkpoint.
+
+pub mod element;
+pub mod key;
+pub mod name;
+pub mod prepared;
+pub mod profile;
+pub mod value;

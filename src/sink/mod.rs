@@ -1,0 +1,1 @@
+//! FalkorDB: the only place that writes the cache.

@@ -1,0 +1,1 @@
+//! Pure: what the source holds becomes what the cache takes.
