@@ -3,6 +3,9 @@
 
 pub mod error;
 pub mod model;
+pub mod retry;
 pub mod sink;
+
 pub mod source;
+pub mod sync;
 pub mod transform;
