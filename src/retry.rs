@@ -1,6 +1,5 @@
 //! Pauses between attempts: exponential, capped, with full jitter, so that many pipelines do not knock at the same moment.
 
-use std::future::Future;
 use std::time::Duration;
 
 use rand::Rng;
@@ -40,10 +39,7 @@ impl Backoff {
 const ATTEMPTS: u32 = 4;
 
 /// Repeats a request while its error says that the same may succeed later. Only for what can be repeated without harm.
-pub async fn repeat<T, F>(mut request: impl FnMut() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
+pub async fn repeat<T>(mut request: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let mut failures = 0;
     loop {
         let error = match request().await {
@@ -77,10 +73,9 @@ mod tests {
     async fn only_errors_that_may_pass_are_repeated() {
         async fn attempts_until(kind: ErrorKind, success_at: u32) -> (u32, bool) {
             let mut attempts = 0;
-            let outcome = repeat(|| {
+            let outcome = repeat(async || {
                 attempts += 1;
-                let result = if attempts == success_at { Ok(()) } else { Err(Error::new(kind, "x")) };
-                async move { result }
+                if attempts == success_at { Ok(()) } else { Err(Error::new(kind, "x")) }
             })
             .await;
             (attempts, outcome.is_ok())

@@ -134,7 +134,7 @@ impl PreparedRows {
 }
 
 /// An element or one of its properties that the cache cannot hold.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Quarantined {
     /// Label or type.
     pub kind: String,

@@ -1,5 +1,7 @@
 //! FalkorDB: the only place that writes the cache. Traits stand here because tests put faults at this seam.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::error::Result;
@@ -53,6 +55,9 @@ pub trait CheckpointStore: Send {
     /// Adds to the quarantine, up to its bound, and takes away.
     async fn update_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()>;
 }
+
+/// How long a lease holds without being renewed: so long a graph is without a writer after one was killed.
+pub const LEASE_TTL: Duration = Duration::from_secs(5);
 
 /// The right to be the one writer of a graph, for a short time, renewed while it is used.
 #[async_trait]

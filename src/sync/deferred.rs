@@ -33,7 +33,7 @@ pub(super) async fn finish(
     let outside_profile = match pass.mode {
         Mode::Full => {
             let source = reader.source;
-            Some(repeat(|| source.outside_profile()).await?)
+            Some(repeat(async || source.outside_profile().await).await?)
         }
         Mode::Incremental => None,
     };

@@ -88,7 +88,7 @@ impl Reader<'_> {
         for keys in keys.chunks(self.limits.nodes) {
             self.emit.reserve(keys.len()).await?;
             let source = self.source;
-            let rows = repeat(|| source.nodes_by_key(kind, keys)).await?;
+            let rows = repeat(async || source.nodes_by_key(kind, keys).await).await?;
             let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.node(kind).key.as_str()));
             self.emit_nodes(kind, rows, step).await?;
         }
@@ -105,7 +105,7 @@ impl Reader<'_> {
         for keys in keys.chunks(self.limits.relationships) {
             self.emit.reserve(keys.len()).await?;
             let source = self.source;
-            let rows = repeat(|| source.relationships_by_key(kind, keys)).await?;
+            let rows = repeat(async || source.relationships_by_key(kind, keys).await).await?;
             let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.relationship(kind).key.as_str()));
             self.emit_relationships(kind, rows, step).await?;
         }

@@ -1,0 +1,3 @@
+//! What a person sees of the service while it runs.
+
+pub mod status;
