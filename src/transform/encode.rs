@@ -248,6 +248,12 @@ fn number_text(number: ElementNumber) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::super::decoded::{Decoded, any_plain, any_text, decode, expected};
+    use super::super::values::{Fit, fit};
     use super::*;
     use crate::model::name::{PropertyName, RelationshipType};
     use crate::model::value::Value;
@@ -426,5 +432,46 @@ mod tests {
         let prepared =
             transformer().relationships(RelationshipKindId(0), vec![between(5, "b"), between(4, "b"), between(6, "c")]);
         assert_eq!((prepared.len(), prepared.collapsed), (2, 1));
+    }
+
+    /// What a row must hold, made from the properties without any of the code above.
+    fn expected_row(properties: &BTreeMap<String, Value>) -> Decoded {
+        let usable = |name: &str| !name.is_empty() && name.len() <= 512 && !name.contains(['`', '\0']);
+        let (mut map, mut row) = (BTreeMap::new(), BTreeMap::new());
+        for (name, value) in properties.iter().filter(|(name, _)| usable(name)) {
+            match fit(value).unwrap() {
+                Fit::Whole => map.insert(name.clone(), expected(value)),
+                Fit::ButForNaN => row.insert(format!("f{}", row.len()), expected(value)),
+            };
+        }
+        row.insert("k".to_owned(), expected(&properties["uuid"]));
+        row.insert("p".to_owned(), Decoded::Map(map));
+        Decoded::Map(row)
+    }
+
+    proptest! {
+        #[test]
+        fn any_row_reads_back_whole(rows in prop::collection::vec(prop::collection::btree_map(any_text(), any_plain(), 0..8), 0..12)) {
+            let mut rows = rows;
+            for (index, properties) in rows.iter_mut().enumerate() {
+                properties.insert("uuid".to_owned(), string(&format!("k{index:02}")));
+                properties.remove("name_embedding");
+            }
+            let node = |(index, properties): (usize, &BTreeMap<String, Value>)| SourceNode {
+                number: ElementNumber(index as u64),
+                labels: strings(&["Entity"]),
+                properties: properties.clone().into_iter().rev().collect(),
+            };
+            let prepared = transformer().nodes(NodeKindId(0), rows.iter().enumerate().map(node).collect());
+            prop_assert_eq!(prepared.len(), rows.len());
+            let mut signatures = BTreeSet::new();
+            for group in &prepared.nodes {
+                prop_assert!(signatures.insert(group.not_a_number.clone()), "two groups of one signature");
+                for (key, text) in group.rows.identities().iter().zip(texts(&group.rows)) {
+                    let index: usize = key.as_str()[1..].parse().unwrap();
+                    prop_assert_eq!(decode(&text), Ok(expected_row(&rows[index])), "{}", text);
+                }
+            }
+        }
     }
 }

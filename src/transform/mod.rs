@@ -4,6 +4,8 @@
 //! parameter text, grouped by the statement that can take them. What cannot be written comes back with its reason.
 
 mod collapse;
+#[cfg(test)]
+mod decoded;
 mod dimensions;
 mod encode;
 mod layout;
