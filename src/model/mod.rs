@@ -1,6 +1,7 @@
 //! The words of the product as types: values, elements, profiles, batches, the checkpoint.
 
 pub mod element;
+pub mod graph_name;
 pub mod key;
 pub mod name;
 pub mod prepared;
