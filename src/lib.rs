@@ -1,6 +1,7 @@
 //! Keeps a FalkorDB graph equal to a Neo4j graph.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod error;
 pub mod model;
 pub mod sink;
