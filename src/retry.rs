@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use crate::error::{Directive, Result};
+use crate::error::{Directive, Error, Result};
 
 /// How attempts are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,28 +38,52 @@ impl Backoff {
 /// supervisor's to wait for.
 const ATTEMPTS: u32 = 4;
 
-/// Repeats a request while its error says that the same may succeed later. Only for what can be repeated without harm.
-pub async fn repeat<T>(mut request: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    let mut failures = 0;
-    loop {
-        let error = match request().await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        failures += 1;
-        if error.directive() != Directive::Retry || failures == ATTEMPTS {
+/// The failures of one request so far.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    failures: u32,
+}
+
+impl Attempts {
+    /// Waits for the next attempt, or gives the error back: if it will not pass by itself, or there were enough attempts.
+    pub async fn after(&mut self, error: Error) -> Result<()> {
+        self.failures += 1;
+        if error.directive() != Directive::Retry || self.failures == ATTEMPTS {
             return Err(error);
         }
-        let pause = Backoff::REQUEST.pause(failures);
-        tracing::warn!(error = %error.chain(), failures, pause_ms = pause.as_millis() as u64, "request failed, trying again");
+        let pause = Backoff::REQUEST.pause(self.failures);
+        let (failures, pause_ms) = (self.failures, u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        tracing::warn!(error = %error.chain(), failures, pause_ms, "request failed, trying again");
         tokio::time::sleep(pause).await;
+        Ok(())
     }
+}
+
+/// Repeats a request (an expression that makes its future) while its error says that the same may succeed later. Only for
+/// what can be repeated without harm.
+///
+/// A macro, because a function over a closure that makes borrowing futures cannot promise that those are `Send`.
+#[macro_export]
+macro_rules! repeat {
+    ($request:expr) => {{
+        let mut attempts = $crate::retry::Attempts::default();
+        loop {
+            match $request.await {
+                Ok(value) => break Ok(value),
+                Err(error) => {
+                    if let Err(error) = attempts.after(error).await {
+                        break $crate::error::Result::Err(error);
+                    }
+                }
+            }
+        }
+    }};
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::error::ErrorKind;
 
     #[test]
     fn pauses_grow_to_the_cap_and_no_further() {
@@ -73,11 +97,11 @@ mod tests {
     async fn only_errors_that_may_pass_are_repeated() {
         async fn attempts_until(kind: ErrorKind, success_at: u32) -> (u32, bool) {
             let mut attempts = 0;
-            let outcome = repeat(async || {
+            let mut request = || {
                 attempts += 1;
-                if attempts == success_at { Ok(()) } else { Err(Error::new(kind, "x")) }
-            })
-            .await;
+                std::future::ready(if attempts == success_at { Ok(()) } else { Err(Error::new(kind, "x")) })
+            };
+            let outcome = repeat!(request());
             (attempts, outcome.is_ok())
         }
         assert_eq!(attempts_until(ErrorKind::CacheBusy, 3).await, (3, true));

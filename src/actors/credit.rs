@@ -31,9 +31,9 @@ pub struct CreditPool {
 /// Permits held by one batch, or reserved for the next ones.
 #[derive(Debug, Default)]
 pub struct Credit {
-    batch: Option<OwnedSemaphorePermit>,
     rows: Option<OwnedSemaphorePermit>,
-    bytes: Option<OwnedSemaphorePermit>,
+    _batch: Option<OwnedSemaphorePermit>,
+    _bytes: Option<OwnedSemaphorePermit>,
 }
 
 impl CreditPool {
@@ -70,7 +70,7 @@ impl CreditPool {
                 take(&self.rows, (rows.max(missing)).min(self.limits.rows)).await
             }
         };
-        Credit { batch, rows, bytes }
+        Credit { rows, _batch: batch, _bytes: bytes }
     }
 
     /// Rows in flight now, those being read included.

@@ -50,7 +50,7 @@ impl Extractor {
         let (orders, orders_in) = mpsc::channel(ORDERS);
         // Bounded by the batches in flight: one acknowledgement each.
         let (acknowledgements, acknowledged) = mpsc::unbounded_channel();
-        let worker = Worker::spawn(generation, Member::Extractor, reports.exited.clone(), |_quit| {
+        let worker = Worker::spawn(generation, Member::Extractor, &reports, |_quit| {
             let outlet = Outlet {
                 generation,
                 transformer,

@@ -68,8 +68,7 @@ pub async fn launch(connector: &dyn Connector, profile: &ProfileFingerprint, wan
         }
     };
     let (checkpoint, quarantine) = stored;
-    let facts =
-        Facts { checkpoint: checkpoint.as_ref(), profile, source: &identity, graph_exists, now: Utc::now() };
+    let facts = Facts { checkpoint: checkpoint.as_ref(), profile, source: &identity, graph_exists, now: Utc::now() };
     let decision = first_pass(&facts, wanted);
     let (checkpoint, order, reason) = starting_point(decision, checkpoint, profile, identity);
     Ok(Launched { source, sink, store, lease, checkpoint, quarantine, order, reason })

@@ -7,7 +7,7 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{Acknowledged, Drain, Member, Prepared, Quit};
+use super::messages::{Abandon, Acknowledged, Drain, Member, Prepared, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +16,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::prepared::{PreparedRows, Quarantined};
-use crate::retry::repeat;
+use crate::repeat;
 use crate::sink::{Applied, CheckpointStore, Sink};
 
 /// What a loader writes to, and where it stands.
@@ -48,7 +48,7 @@ impl Loader {
         reports: Reports,
     ) -> Addr<Self> {
         let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
-        let worker = Worker::spawn(generation, Member::Loader, reports.exited.clone(), |quit| {
+        let worker = Worker::spawn(generation, Member::Loader, &reports, |quit| {
             work(Writer::new(generation, parts), batches, acknowledge, quit)
         });
         Self { generation, reports, inbound: Some(inbound), worker }.start()
@@ -123,18 +123,19 @@ impl Writer {
 
     async fn apply(&mut self, rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
         // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
-        let applied = repeat(async || self.sink.apply(&rows).await).await?;
+        let applied = repeat!(self.sink.apply(&rows))?;
         self.update_quarantine(&rows, &applied).await?;
         let totals = totals_of(&rows, &applied, read);
-        let written: Vec<&RelationshipIdentity> =
-            rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
+        let written: Vec<&RelationshipIdentity> = rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
         if cursor.is_some() {
             pass.cursor = cursor;
         }
         if !pass.deferred.is_empty() {
-            written.iter().for_each(|identity| drop(pass.deferred.remove(*identity)));
+            for identity in written {
+                pass.deferred.remove(identity);
+            }
         }
         pass.deferred.extend(applied.absent_endpoints.iter().cloned());
         self.store_checkpoint().await?;
@@ -149,8 +150,7 @@ impl Writer {
         }
         let mut pass = self.checkpoint.pass.take().ok_or_else(no_pass)?;
         pass.totals.quarantined += unresolved.len() as u64;
-        let summary =
-            PassSummary { mode: pass.mode, began_at: pass.began_at, ended_at: Utc::now(), totals: pass.totals };
+        let summary = PassSummary { mode: pass.mode, began_at: pass.began_at, ended_at: Utc::now(), totals: pass.totals };
         self.checkpoint.watermark = Some(pass.began_at);
         self.checkpoint.last_pass = Some(summary.clone());
         self.store_checkpoint().await?;
@@ -173,7 +173,9 @@ impl Writer {
             tracing::warn!(kind = %entry.kind, key = %entry.key, property = entry.property, reason = %entry.reason, "quarantined");
         }
         self.store.update_quarantine(&new, removed).await?;
-        removed.iter().for_each(|entry| drop(self.quarantine.remove(entry)));
+        for entry in removed {
+            self.quarantine.remove(entry);
+        }
         self.quarantine.extend(new);
         Ok(())
     }
@@ -185,9 +187,8 @@ impl Writer {
             .iter()
             .flat_map(|g| g.rows.identities().iter().map(|identity| (g.rel_type.as_str(), identity.key.as_str())));
         let written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
-        let healed = |entry: &&Quarantined| {
-            written.contains(&(entry.kind.as_str(), entry.key.as_str())) && !added.contains(entry)
-        };
+        let healed =
+            |entry: &&Quarantined| written.contains(&(entry.kind.as_str(), entry.key.as_str())) && !added.contains(entry);
         self.quarantine.iter().filter(healed).cloned().collect()
     }
 
@@ -282,6 +283,14 @@ impl Handler<Quit> for Loader {
 
     fn handle(&mut self, _: Quit, _: &mut Self::Context) {
         self.worker.quit();
+    }
+}
+
+impl Handler<Abandon> for Loader {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandon, _: &mut Self::Context) {
+        self.worker.abort();
     }
 }
 

@@ -95,6 +95,11 @@ pub struct Drain;
 #[rtype(result = "()")]
 pub struct Quit;
 
+/// Supervisor to the loader: the deadline is over, end wherever you are.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Abandon;
+
 /// The members of a generation that end on their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Member {

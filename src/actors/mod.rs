@@ -10,6 +10,7 @@
 
 pub mod credit;
 pub mod extractor;
+mod group;
 pub mod health;
 pub mod launch;
 mod lease_keeper;
@@ -40,6 +41,8 @@ pub struct Reports {
     pub exited: Recipient<WorkerExited>,
     /// Its shell's.
     pub stopped: Recipient<ActorStopped>,
+    /// The span that its events are in.
+    pub span: tracing::Span,
 }
 
 impl Reports {

@@ -25,7 +25,7 @@ impl Transformer {
     /// Starts the actor and its worker.
     pub fn start(generation: Generation, encoder: Arc<Encoder>, loader: Addr<Loader>, reports: Reports) -> Addr<Self> {
         let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
-        let worker = Worker::spawn(generation, Member::Transformer, reports.exited.clone(), |_quit| work(encoder, batches, loader));
+        let worker = Worker::spawn(generation, Member::Transformer, &reports, |_quit| work(encoder, batches, loader));
         Self { generation, reports, inbound: Some(inbound), worker }.start()
     }
 }

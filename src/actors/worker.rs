@@ -6,10 +6,11 @@
 use std::any::Any;
 use std::future::Future;
 
-use actix::Recipient;
 use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
+use super::Reports;
 use super::messages::{Exit, Member, WorkerExited};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::Generation;
@@ -23,17 +24,13 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the task. `work` gets a token that is cancelled when the worker is asked to quit.
-    pub fn spawn<F>(
-        generation: Generation,
-        member: Member,
-        supervisor: Recipient<WorkerExited>,
-        work: impl FnOnce(CancellationToken) -> F,
-    ) -> Self
+    pub fn spawn<F>(generation: Generation, member: Member, reports: &Reports, work: impl FnOnce(CancellationToken) -> F) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let quit = CancellationToken::new();
-        let task = tokio::spawn(work(quit.clone()));
+        let task = tokio::spawn(work(quit.clone()).instrument(reports.span.clone()));
+        let supervisor = reports.exited.clone();
         let abort = task.abort_handle();
         tokio::spawn(async move {
             let exit = exit_of(member, task.await);

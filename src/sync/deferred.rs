@@ -11,7 +11,7 @@ use crate::model::batch::{Content, PassEnd};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::name::Label;
 use crate::model::pass::{Mode, PassUnderWay};
-use crate::retry::repeat;
+use crate::repeat;
 
 /// Rounds of reading again. One suffices unless endpoints come and go meanwhile; what is absent after the last round has an
 /// endpoint that the cache cannot hold.
@@ -33,7 +33,7 @@ pub(super) async fn finish(
     let outside_profile = match pass.mode {
         Mode::Full => {
             let source = reader.source;
-            Some(repeat(async || source.outside_profile().await).await?)
+            Some(repeat!(source.outside_profile())?)
         }
         Mode::Incremental => None,
     };

@@ -4,7 +4,7 @@ use super::reader::{Reader, StepKind};
 use crate::error::Result;
 use crate::model::pass::{PassUnderWay, Step};
 use crate::model::profile::{NodeKindId, RelationshipKindId};
-use crate::retry::repeat;
+use crate::repeat;
 
 /// Rows without a usable key that are looked at of each kind: enough to show what is wrong, and bounded.
 const UNREACHABLE_LIMIT: usize = 1000;
@@ -26,7 +26,7 @@ async fn read_nodes(reader: &mut Reader<'_>, kind: NodeKindId, step: &Step, afte
     while let Some(after) = next {
         reader.emit.reserve(limit).await?;
         let source = reader.source;
-        let page = repeat(async || source.node_page(kind, &after, limit).await).await?;
+        let page = repeat!(source.node_page(kind, &after, limit))?;
         reader.emit_nodes(kind, page.rows, Some(step)).await?;
         next = page.next;
     }
@@ -39,7 +39,7 @@ async fn read_relationships(reader: &mut Reader<'_>, kind: RelationshipKindId, s
     while let Some(after) = next {
         reader.emit.reserve(limit).await?;
         let source = reader.source;
-        let page = repeat(async || source.relationship_page(kind, &after, limit).await).await?;
+        let page = repeat!(source.relationship_page(kind, &after, limit))?;
         reader.emit_relationships(kind, page.rows, Some(step)).await?;
         next = page.next;
     }
@@ -51,12 +51,12 @@ async fn read_unreachable(reader: &mut Reader<'_>) -> Result<()> {
     let source = reader.source;
     for kind in reader.profile.node_ids() {
         reader.emit.reserve(UNREACHABLE_LIMIT).await?;
-        let rows = repeat(async || source.nodes_without_key(kind, UNREACHABLE_LIMIT).await).await?;
+        let rows = repeat!(source.nodes_without_key(kind, UNREACHABLE_LIMIT))?;
         reader.emit_nodes(kind, rows, None).await?;
     }
     for kind in reader.profile.relationship_ids() {
         reader.emit.reserve(UNREACHABLE_LIMIT).await?;
-        let rows = repeat(async || source.relationships_without_key(kind, UNREACHABLE_LIMIT).await).await?;
+        let rows = repeat!(source.relationships_without_key(kind, UNREACHABLE_LIMIT))?;
         reader.emit_relationships(kind, rows, None).await?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::reader::{Reader, StepKind};
 use crate::error::Result;
 use crate::model::pass::{PassUnderWay, Step};
 use crate::model::profile::{NodeKindId, RelationshipKindId};
-use crate::retry::repeat;
+use crate::repeat;
 
 /// Clocks of the source's writers and of the source may differ a little.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
@@ -34,7 +34,7 @@ async fn read_nodes(reader: &mut Reader<'_>, kind: NodeKindId, step: &Step, sinc
     let mut next = Some(after);
     while let Some(after) = next {
         let source = reader.source;
-        let page = repeat(async || source.changed_node_keys(kind, since, &after, KEY_PAGE).await).await?;
+        let page = repeat!(source.changed_node_keys(kind, since, &after, KEY_PAGE))?;
         reader.fetch_nodes(kind, &page.keys, Some(step)).await?;
         next = page.next;
     }
@@ -54,7 +54,7 @@ async fn read_relationships(
     let mut next = Some(after);
     while let Some(after) = next {
         let source = reader.source;
-        let page = repeat(async || source.changed_relationship_keys(kind, since, &after, KEY_PAGE).await).await?;
+        let page = repeat!(source.changed_relationship_keys(kind, since, &after, KEY_PAGE))?;
         reader.fetch_relationships(kind, &page.keys, Some(step)).await?;
         next = page.next;
     }

@@ -9,7 +9,7 @@ use crate::model::element::{Properties, SourceNode, SourceRelationship, property
 use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
-use crate::retry::repeat;
+use crate::repeat;
 use crate::source::Source;
 
 /// When a batch closes.
@@ -88,7 +88,7 @@ impl Reader<'_> {
         for keys in keys.chunks(self.limits.nodes) {
             self.emit.reserve(keys.len()).await?;
             let source = self.source;
-            let rows = repeat(async || source.nodes_by_key(kind, keys).await).await?;
+            let rows = repeat!(source.nodes_by_key(kind, keys))?;
             let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.node(kind).key.as_str()));
             self.emit_nodes(kind, rows, step).await?;
         }
@@ -105,7 +105,7 @@ impl Reader<'_> {
         for keys in keys.chunks(self.limits.relationships) {
             self.emit.reserve(keys.len()).await?;
             let source = self.source;
-            let rows = repeat(async || source.relationships_by_key(kind, keys).await).await?;
+            let rows = repeat!(source.relationships_by_key(kind, keys))?;
             let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.relationship(kind).key.as_str()));
             self.emit_relationships(kind, rows, step).await?;
         }
