@@ -139,8 +139,8 @@ impl MonitoringConfig {
     /// if, say, a password file is gone since it started.
     pub fn load(file: Option<&Path>, environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut document = read_file(file)?;
-        let report = Report::default();
-        environment.lay_over(&mut document, &report);
+        let about_other_parts = Report::default();
+        environment.lay_over(&mut document, &about_other_parts);
         overrides.lay_over(&mut document);
         let document = document.retaining(|name| name == "monitoring");
         let report = Report::default();
