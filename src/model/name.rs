@@ -56,6 +56,11 @@ macro_rules! name {
                 Ok(Self(text.into()))
             }
 
+            /// Checks a text without keeping it.
+            pub fn check(text: &str) -> Result<(), UnusableName> {
+                check(text)
+            }
+
             /// The bare name.
             pub fn as_str(&self) -> &str {
                 &self.0

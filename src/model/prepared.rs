@@ -54,9 +54,15 @@ impl<I> EncodedRows<I> {
     }
 }
 
-/// Nodes that one query writes: the same kind, labels and present vectors.
+/// Nodes that one query writes: the same kind, labels, present vectors and properties that hold NaN.
 ///
-/// A row is `{k:"key",p:{…all properties but the vectors…},v0:[…],v1:[…]}`, `v{i}` for the i-th of `vectors`.
+/// A row is `{k:"key",p:{…all other properties…},v0:[…],v1:[…],f0:null,f1:[1.0,null]}`: `v{i}` for the i-th of `vectors`,
+/// `f{i}` for the i-th of `not_a_number`.
+///
+/// The statement must begin with the full replacement `SET n = r.p` and continue with one assignment a vector and
+/// [`not_a_number_expression`] a property of `not_a_number`. FalkorDB skips a single assignment of a value that it deems
+/// equal, and it deems `-0.0` equal to `0.0`, `1` to `1.0`, and vectors equal that differ in the last digits (4.16.3); a full
+/// replacement clears first, so nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeGroup {
     /// The identity label.
@@ -67,8 +73,17 @@ pub struct NodeGroup {
     pub extra_labels: Vec<Label>,
     /// Vector properties that every row of the group has.
     pub vectors: Vec<PropertyName>,
+    /// Properties that hold NaN in every row of the group, alone or within a list.
+    pub not_a_number: Vec<PropertyName>,
     /// The rows, by key.
     pub rows: EncodedRows<Key>,
+}
+
+/// The Cypher that makes the i-th property of `not_a_number` out of column `f{i}` of the row `row`.
+///
+/// Parameter text cannot say NaN, query text can, as `0.0/0.0`. A Neo4j list never holds null, so null stands in NaN's place.
+pub fn not_a_number_expression(row: &str, index: usize) -> String {
+    format!("CASE WHEN {row}.f{index} IS NULL THEN 0.0/0.0 ELSE [x IN {row}.f{index} | coalesce(x, 0.0/0.0)] END")
 }
 
 /// One end of a relationship group: which label and key property find the node.
@@ -80,9 +95,9 @@ pub struct EndpointKind {
     pub key: PropertyName,
 }
 
-/// Relationships that one query writes: the same type, endpoint kinds and present vectors.
+/// Relationships that one query writes: the same type, endpoint kinds, present vectors and properties that hold NaN.
 ///
-/// A row is `{k:"key",s:"start key",e:"end key",p:{…},v0:[…]}`.
+/// A row is `{k:"key",s:"start key",e:"end key",p:{…},v0:[…],f0:null}`, its columns as those of [`NodeGroup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelationshipGroup {
     /// The type.
@@ -95,6 +110,8 @@ pub struct RelationshipGroup {
     pub end: EndpointKind,
     /// Vector properties that every row of the group has.
     pub vectors: Vec<PropertyName>,
+    /// Properties that hold NaN in every row of the group, alone or within a list.
+    pub not_a_number: Vec<PropertyName>,
     /// The rows.
     pub rows: EncodedRows<RelationshipIdentity>,
 }
