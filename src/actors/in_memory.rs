@@ -16,7 +16,7 @@ use crate::model::element::{ElementNumber, NodeIdentity, RelationshipIdentity, S
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
-use crate::sink::{Applied, CheckpointStore, Lease, Sink};
+use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
 use crate::source::{KeyPage, OutsideProfile, Page, Source, SourceIdentity};
 
 /// Where a fault strikes.
@@ -279,22 +279,27 @@ impl Source for Side {
 
 #[async_trait]
 impl Sink for Side {
-    async fn exists(&mut self) -> Result<bool> {
-        Ok(self.world.cache.lock().exists)
+    async fn identify(&mut self) -> Result<CacheServer> {
+        Ok(CacheServer::default())
     }
-    async fn prepare(&mut self) -> Result<()> {
+    async fn state(&mut self) -> Result<GraphState> {
+        Ok(if self.world.cache.lock().exists { GraphState::Present } else { GraphState::Missing })
+    }
+    async fn prepare(&mut self) -> Result<IndexReport> {
         self.world.cache.lock().exists = true;
-        Ok(())
+        Ok(IndexReport::default())
     }
-    async fn clear(&mut self) -> Result<()> {
-        *self.world.cache.lock() = Cache::default();
-        Ok(())
+    async fn clear(&mut self) -> Result<bool> {
+        Ok(std::mem::take(&mut *self.world.cache.lock()).exists)
+    }
+    async fn counts(&mut self) -> Result<Counts> {
+        Ok(Counts::default())
     }
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
         self.world.visit(Place::BeforeApply)?;
         self.world.apply_permits.acquire().await.expect("never closed").forget();
         let applied = self.write(rows);
-        self.world.rows_applied.fetch_add(applied.nodes + applied.relationships, Ordering::SeqCst);
+        self.world.rows_applied.fetch_add(applied.nodes_written + applied.relationships_written, Ordering::SeqCst);
         self.world.visit(Place::AfterApply)?;
         Ok(applied)
     }
@@ -308,14 +313,14 @@ impl Side {
             for (index, key) in group.rows.identities().iter().enumerate() {
                 let identity = NodeIdentity { label: group.label.clone(), key: key.clone() };
                 cache.nodes.insert(identity, group.rows.row(index).to_vec());
-                applied.nodes += 1;
+                applied.nodes_written += 1;
             }
         }
         for group in &rows.relationships {
             for (index, identity) in group.rows.identities().iter().enumerate() {
                 if cache.nodes.contains_key(&identity.start) && cache.nodes.contains_key(&identity.end) {
                     cache.relationships.insert(identity.clone(), group.rows.row(index).to_vec());
-                    applied.relationships += 1;
+                    applied.relationships_written += 1;
                 } else {
                     applied.absent_endpoints.push(identity.clone());
                 }

@@ -13,7 +13,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
 use crate::model::profile::ProfileFingerprint;
-use crate::sink::{CheckpointStore, Lease, Sink};
+use crate::sink::{CheckpointStore, GraphState, Lease, Sink};
 use crate::source::{Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
 
@@ -55,7 +55,8 @@ pub async fn launch(connector: &dyn Connector, profile: &ProfileFingerprint, wan
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let mut sink = connector.sink().await?;
-    let graph_exists = sink.exists().await?;
+    sink.identify().await?;
+    let graph_exists = sink.state().await? == GraphState::Present;
     let mut store = connector.store().await?;
     let mut lease = connector.lease().await?;
     lease.acquire().await?;

@@ -220,9 +220,9 @@ impl Writer {
 fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
     Totals {
         read,
-        nodes: applied.nodes,
-        relationships: applied.relationships,
-        deleted: applied.deleted,
+        nodes: applied.nodes_written,
+        relationships: applied.relationships_written,
+        deleted: applied.nodes_deleted + applied.relationships_deleted,
         quarantined: (rows.quarantined.len() + applied.refused.len()) as u64,
         collapsed: rows.collapsed,
         conversions: rows.conversions,

@@ -1,43 +1,64 @@
-//! FalkorDB: the only place that writes the cache. Traits stand here because tests put faults at this seam.
+//! FalkorDB: the only place that writes the cache.
+//!
+//! [`Sink`], [`CheckpointStore`] and [`Lease`] are the seams at which tests put faults; [`FalkorSink`],
+//! [`RedisCheckpointStore`] and [`RedisLease`] are the real ones. Each of them has a connection of its own, because on one
+//! connection every command waits for the query before it.
 
-use std::time::Duration;
+mod address;
+mod applied;
+mod checkpoint_store;
+mod classify;
+mod connection;
+mod falkor;
+mod graph;
+mod lease;
+mod ownership;
+mod parameters;
+mod reply;
+mod rounds;
+mod schema;
+mod server;
+pub mod statements;
+mod upsert;
 
 use async_trait::async_trait;
 
+pub use address::{CacheAddress, CacheTls};
+pub use applied::Applied;
+pub use checkpoint_store::RedisCheckpointStore;
+pub use connection::{COMMAND_TIMEOUT, Connection};
+pub use falkor::FalkorSink;
+pub use graph::{Counts, GraphState};
+pub use lease::{Holder, LEASE_TTL, RedisLease};
+pub use ownership::Ownership;
+pub use schema::{IndexReport, statement as index_statement};
+pub use server::CacheServer;
+
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::element::RelationshipIdentity;
 use crate::model::prepared::{PreparedRows, Quarantined};
 
-/// What one application of rows did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Nodes written.
-    pub nodes: u64,
-    /// Relationships written.
-    pub relationships: u64,
-    /// Elements named for deletion; the cache need not have held them.
-    pub deleted: u64,
-    /// Relationships that were not written because an endpoint is not in the cache.
-    pub absent_endpoints: Vec<RelationshipIdentity>,
-    /// Rows that FalkorDB refuses.
-    pub refused: Vec<Quarantined>,
-}
-
-/// The one writer of a graph. Everything here can be repeated without harm.
+/// A graph that batches are applied to. It has one writer: whoever holds the graph's [`Lease`].
 #[async_trait]
 pub trait Sink: Send {
-    /// Whether the graph is there. Fails if something else holds its key.
-    async fn exists(&mut self) -> Result<bool>;
+    /// Which server this is; one that is not FalkorDB is an error.
+    async fn identify(&mut self) -> Result<CacheServer>;
 
-    /// Makes the graph and the profile's indices where they are missing, and waits until all serve.
-    async fn prepare(&mut self) -> Result<()>;
+    /// Whether the graph is there; a key of another type under its name is an error.
+    async fn state(&mut self) -> Result<GraphState>;
 
-    /// Removes the graph with all it holds.
-    async fn clear(&mut self) -> Result<()>;
+    /// Makes what is missing of the profile's indices, and the graph with them, and waits until all serve queries.
+    async fn prepare(&mut self) -> Result<IndexReport>;
 
-    /// Writes and deletes rows.
+    /// Deletes the graph with its indices; says whether there was one.
+    async fn clear(&mut self) -> Result<bool>;
+
+    /// Applies a batch. It can be repeated without harm, and must be when it fails: an error says nothing about what was
+    /// applied before.
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied>;
+
+    /// Counts what the graph holds; a graph that is not there holds nothing.
+    async fn counts(&mut self) -> Result<Counts>;
 }
 
 /// Where the checkpoint and the quarantine of a graph are kept.
@@ -46,28 +67,25 @@ pub trait CheckpointStore: Send {
     /// The stored checkpoint, if there is one.
     async fn load(&mut self) -> Result<Option<Checkpoint>>;
 
-    /// Replaces it, if this process still owns the graph.
+    /// Replaces it. [`LeaseLost`](crate::error::ErrorKind::LeaseLost) when this process owns the graph no longer.
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()>;
 
     /// All that is quarantined.
     async fn quarantine(&mut self) -> Result<Vec<Quarantined>>;
 
-    /// Adds to the quarantine, up to its bound, and takes away.
+    /// Adds to the quarantine, and takes away.
     async fn update_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()>;
 }
-
-/// How long a lease holds without being renewed: so long a graph is without a writer after one was killed.
-pub const LEASE_TTL: Duration = Duration::from_secs(5);
 
 /// The right to be the one writer of a graph, for a short time, renewed while it is used.
 #[async_trait]
 pub trait Lease: Send {
-    /// Takes the lease, or takes it again; fails with the holder's name while another process has it.
+    /// Takes the lease, or takes it again; [`LeaseHeld`](crate::error::ErrorKind::LeaseHeld) says who has it.
     async fn acquire(&mut self) -> Result<()>;
 
-    /// Extends it; fails if another process has taken it.
+    /// Extends it if it is still ours; else [`LeaseLost`](crate::error::ErrorKind::LeaseLost).
     async fn renew(&mut self) -> Result<()>;
 
-    /// Gives it back, so that another process need not wait for its end.
+    /// Gives it back, so that another process need not wait for its end. Does nothing if it is not ours any more.
     async fn release(&mut self) -> Result<()>;
 }

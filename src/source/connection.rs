@@ -1,6 +1,5 @@
 //! A connection pool to Neo4j that reads and only reads, and never waits without a limit.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use neo4rs::{ConfigBuilder, Graph, Neo4jClientErrorKind, Neo4jErrorKind, Neo4jSe
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first answer of a server must come within this time: the driver itself waits for ever for the version handshake.
@@ -24,32 +24,20 @@ const MESSAGE_TIMEOUT: Duration = QUERY_TIMEOUT;
 const FETCH_SIZE: usize = 200;
 
 /// Where and as whom to read.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct SourceAddress {
     /// `bolt://host:7687` and its kin.
     pub uri: String,
     /// The user.
     pub user: String,
-    /// The password; never printed.
-    pub password: String,
+    /// The password.
+    pub password: Secret,
     /// The database; the server's default where absent.
     pub database: Option<String>,
     /// Connections at most.
     pub pool_size: usize,
     /// A CA of one's own, PEM.
     pub ca_file: Option<PathBuf>,
-}
-
-impl fmt::Debug for SourceAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SourceAddress")
-            .field("uri", &self.uri)
-            .field("user", &self.user)
-            .field("database", &self.database)
-            .field("pool_size", &self.pool_size)
-            .field("ca_file", &self.ca_file)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The pool.
@@ -64,7 +52,7 @@ impl Connection {
         let mut builder = ConfigBuilder::new()
             .uri(&address.uri)
             .user(&address.user)
-            .password(&address.password)
+            .password(address.password.expose())
             .max_connections(address.pool_size)
             .fetch_size(FETCH_SIZE)
             .connection_timeout(MESSAGE_TIMEOUT);
@@ -196,7 +184,7 @@ mod tests {
         let address = SourceAddress {
             uri: "bolt://h:1".to_owned(),
             user: "u".to_owned(),
-            password: "tr0ub4dor".to_owned(),
+            password: Secret::new("tr0ub4dor"),
             database: None,
             pool_size: 1,
             ca_file: None,
