@@ -18,9 +18,9 @@ use redis::aio::MultiplexedConnection;
 
 /// The one place that knows where the server is.
 async fn connect() -> MultiplexedConnection {
-    let port = std::env::var("FALKORDB_PORT").unwrap_or_else(|_| "6379".to_owned());
+    let port = std::env::var("FALKORDB_PORT").expect("FALKORDB_PORT names a FalkorDB for tests");
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
-    client.get_multiplexed_async_connection().await.expect("a FalkorDB at FALKORDB_PORT")
+    client.get_multiplexed_async_connection().await.unwrap()
 }
 
 /// A graph of one test's own.
@@ -238,6 +238,33 @@ async fn texts_integers_and_booleans_come_back() {
         let mut rows = graph.ask("MATCH (n:Entity:`Per son` {uuid: 'k'}) RETURN n.x").await;
         assert_eq!(scalar(rows.remove(0).remove(0)), read);
     }
+    graph.drop().await;
+}
+
+/// Characters of all planes, with those that could end a string or a list more often than the rest.
+fn any_text(random: &mut StdRng) -> String {
+    let length = random.random_range(0..60);
+    let character = |_| match random.random_range(0..3) {
+        0 => ['"', '\'', '\\', '`', '\n', ',', ']', '}', '$', 'n', 'u', '0', '?'][random.random_range(0..13)],
+        1 => random.random_range('\u{1}'..='\u{7f}'),
+        _ => random.random(),
+    };
+    (0..length).map(character).filter(|character| *character != '\0').collect()
+}
+
+#[tokio::test]
+async fn a_batch_of_any_texts_comes_back() {
+    let mut graph = Graph::new().await;
+    let mut random = StdRng::seed_from_u64(3);
+    let texts: Vec<String> = std::iter::repeat_with(|| any_text(&mut random)).take(2000).collect();
+    let rows = texts.iter().enumerate().map(|(index, text)| SourceNode {
+        number: ElementNumber(index as u64),
+        ..node(&index.to_string(), x(Value::String(text.clone())))
+    });
+    graph.write(&transformer().nodes(NodeKindId(0), rows.collect())).await;
+    let read = graph.ask("MATCH (n:Entity) RETURN toInteger(n.uuid) AS index, n.x ORDER BY index").await;
+    let read: Vec<Scalar> = read.into_iter().map(|mut row| scalar(row.remove(1))).collect();
+    assert_eq!(read, texts.into_iter().map(Scalar::Text).collect::<Vec<_>>());
     graph.drop().await;
 }
 
