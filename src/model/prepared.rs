@@ -175,6 +175,8 @@ pub struct Conversions {
     pub became_text: u64,
     /// Byte arrays that became base64 text.
     pub became_base64: u64,
+    /// Vectors with a number that is not exactly a 32-bit float and was rounded to one.
+    pub vectors_narrowed: u64,
 }
 
 impl Conversions {
@@ -184,6 +186,7 @@ impl Conversions {
         self.nanoseconds_cut += other.nanoseconds_cut;
         self.became_text += other.became_text;
         self.became_base64 += other.became_base64;
+        self.vectors_narrowed += other.vectors_narrowed;
     }
 }
 

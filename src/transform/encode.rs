@@ -1,5 +1,6 @@
 //! Rows of the source become rows of parameter text, grouped by the statement that can take them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -35,10 +36,11 @@ impl Transformer {
         let mut prepared = PreparedRows::default();
         let mut rows = identified_nodes(kind, rows, &mut prepared.quarantined);
         prepared.collapsed = collapse(&mut rows);
-        let vectors = self.node_vectors(kind);
+        let own_vectors = self.node_vectors(kind);
         let mut layout = Layout::default();
         let mut places = HashMap::new();
         for Identified { identity: key, row: KeptNode { extra_labels, mut node }, .. } in rows {
+            let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
             let refuse = refusals(kind.label.as_str(), &key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut node.properties, &vectors, refuse);
             let group =
@@ -119,6 +121,15 @@ impl Transformer {
     fn node_vectors(&self, kind: &NodeKind) -> Vec<VectorProperty> {
         let dimension = |name| self.dimensions.of_node(&kind.label, name);
         kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
+    }
+
+    /// A node that carries the label of another kind too is searched as one of that kind: what is a vector there is one here.
+    fn with_vectors_of<'v>(&self, extra_labels: &[Label], own: &'v [VectorProperty]) -> Cow<'v, [VectorProperty]> {
+        let mut vectors = Cow::Borrowed(own);
+        for kind in self.profile.nodes.iter().filter(|kind| !kind.vectors.is_empty() && extra_labels.contains(&kind.label)) {
+            vectors.to_mut().extend(self.node_vectors(kind));
+        }
+        vectors
     }
 
     fn relationship_vectors(&self, kind: &RelationshipKind) -> Vec<VectorProperty> {
@@ -315,6 +326,14 @@ mod tests {
         assert_eq!((&group.vectors, &group.not_a_number), (&names(&["name_embedding"]), &vec![]));
         assert_eq!(texts(&group.rows), [r#"{k:"k",p:{`a b`:1,name:"\"x\"",uuid:"k"},v0:[0.5,1.0]}"#]);
         assert_eq!((prepared.quarantined.len(), prepared.collapsed), (0, 0));
+    }
+
+    #[test]
+    fn the_label_of_another_kind_brings_its_vectors() {
+        let properties = [("name_embedding", Value::Floats(vec![0.5]))];
+        let nodes = |labels: &[&str]| transformer().nodes(NodeKindId(1), vec![entity(1, labels, "k", &properties)]);
+        assert_eq!(texts(&nodes(&["Episodic"]).nodes[0].rows), [r#"{k:"k",p:{name_embedding:[0.5],uuid:"k"}}"#]);
+        assert_eq!(texts(&nodes(&["Episodic", "Community"]).nodes[0].rows), [r#"{k:"k",p:{uuid:"k"},v0:[0.5]}"#]);
     }
 
     #[test]

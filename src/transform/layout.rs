@@ -87,7 +87,7 @@ impl Layout {
         out.push(b'}');
         for (index, (_, value)) in self.at(properties, Place::Vector).enumerate() {
             write_column(out, b'v', index);
-            write_vector(out, value);
+            conversions.vectors_narrowed += u64::from(write_vector(out, value));
         }
         for (index, (_, value)) in self.at(properties, Place::NotANumber).enumerate() {
             write_column(out, b'f', index);

@@ -209,7 +209,7 @@ mod tests {
             Value::DateTime { epoch_seconds: 0, nanoseconds: 1000 },
             Value::Duration { months: 1, days: 0, seconds: 0, nanoseconds: 0 },
         ]);
-        let counted = Conversions { nul_removed: 1, nanoseconds_cut: 1, became_text: 1, became_base64: 1 };
+        let counted = Conversions { nul_removed: 1, nanoseconds_cut: 1, became_text: 1, became_base64: 1, vectors_narrowed: 0 };
         assert_eq!(text(&list).1, counted);
         assert_eq!(text(&Value::String("plain".into())).1, Conversions::default());
     }

@@ -79,21 +79,33 @@ fn check_float(float: f64) -> Result<(), UnusableVector> {
     if (float as f32).is_finite() { Ok(()) } else { Err(UnusableVector::BeyondRange) }
 }
 
-/// Appends the list of a value that [`check_vector`] has let pass.
-pub fn write_vector(out: &mut Vec<u8>, value: &Value) {
+/// Appends the list of a value that [`check_vector`] has let pass, and says whether a number had to be rounded.
+///
+/// Graphiti's own vectors are 32-bit floats in Neo4j too; those that other programs put there may not be.
+pub fn write_vector(out: &mut Vec<u8>, value: &Value) -> bool {
+    let mut narrowed = false;
     match value {
-        Value::Floats(floats) => write_list(out, floats, |out, float| write_single(out, *float as f32)),
-        Value::List(items) => write_list(out, items, write_item),
+        Value::Floats(floats) => write_list(out, floats, |out, float| narrowed |= write_float(out, *float)),
+        Value::List(items) => write_list(out, items, |out, item| narrowed |= write_item(out, item)),
         _ => {}
+    }
+    narrowed
+}
+
+fn write_item(out: &mut Vec<u8>, item: &Value) -> bool {
+    match item {
+        Value::Integer(integer) => {
+            write_single(out, *integer as f32);
+            *integer as f32 as i128 != i128::from(*integer)
+        }
+        Value::Float(float) => write_float(out, *float),
+        _ => false,
     }
 }
 
-fn write_item(out: &mut Vec<u8>, item: &Value) {
-    match item {
-        Value::Integer(integer) => write_single(out, *integer as f32),
-        Value::Float(float) => write_single(out, *float as f32),
-        _ => {}
-    }
+fn write_float(out: &mut Vec<u8>, float: f64) -> bool {
+    write_single(out, float as f32);
+    f64::from(float as f32) != float
 }
 
 /// The one 32-bit float, but for its sign, that its own shortest text does not give again: FalkorDB reads text as a 64-bit float
@@ -130,6 +142,17 @@ mod tests {
     fn numbers_are_written_as_the_shortest_single_floats() {
         assert_eq!(text(&Value::Floats(vec![f64::from(0.1_f32), -0.0, 1.0, 1e-40, 3e38])), "[0.1,-0.0,1.0,1e-40,3e38]");
         assert_eq!(text(&Value::List(vec![Value::Integer(3), Value::Float(0.5)])), "[3.0,0.5]");
+    }
+
+    #[test]
+    fn rounding_is_told() {
+        let narrowed = |value: &Value| write_vector(&mut Vec::new(), value);
+        assert!(narrowed(&Value::Floats(vec![1.0, 0.1])));
+        assert!(
+            narrowed(&Value::List(vec![Value::Integer(16_777_217)])) && narrowed(&Value::List(vec![Value::Integer(i64::MAX)]))
+        );
+        assert!(!narrowed(&Value::Floats(vec![1.0, -0.0, f64::from(0.1_f32)])));
+        assert!(!narrowed(&Value::List(vec![Value::Integer(i64::MIN), Value::Float(0.5)])));
     }
 
     #[test]
