@@ -4,3 +4,4 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod sink;
+mod sink_faults;
