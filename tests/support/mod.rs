@@ -6,6 +6,7 @@
 
 pub mod deadline;
 pub mod error;
+pub mod graph;
 pub mod servers;
 
 pub use error::{Error, Result};
