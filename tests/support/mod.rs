@@ -4,6 +4,8 @@
 // Each binary that includes this module uses a part of it, and none of it is a library's interface.
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 
+pub mod comparer;
+pub mod copier;
 pub mod deadline;
 pub mod error;
 pub mod graph;

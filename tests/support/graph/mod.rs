@@ -70,21 +70,32 @@ impl GraphSpec {
     }
 
     pub fn relationships(&self) -> usize {
-        let in_sagas = self.episodes_in_sagas();
-        let next = in_sagas.saturating_sub(self.sagas);
-        self.facts + self.mentions + self.members + in_sagas + next
+        let chain = self.saga_chain();
+        let next = chain.iter().filter(|link| link.previous.is_some()).count();
+        self.facts + self.mentions + self.members + chain.len() + next
     }
 
     pub fn vectors(&self) -> usize {
         self.entities + self.communities + self.facts
     }
 
-    fn episodes_in_sagas(&self) -> usize {
-        if self.sagas == 0 {
-            0
-        } else {
-            self.episodes / 2
-        }
+    /// Half of the episodes belong to sagas of their group, each after the previous one of its saga.
+    fn saga_chain(&self) -> Vec<SagaLink> {
+        let groups = self.groups.max(1);
+        let mut last = vec![None; self.sagas];
+        let in_turn = (0..self.episodes / 2).filter_map(|episode| {
+            let group = episode % groups;
+            let in_group = (self.sagas + groups - 1 - group) / groups;
+            let turn = (episode / groups).checked_rem(in_group)?;
+            let saga = group + turn * groups;
+            let previous = last[saga].replace(episode);
+            Some(SagaLink {
+                saga,
+                episode,
+                previous,
+            })
+        });
+        in_turn.collect()
     }
 
     /// The group of the element at a position. Positions of one group are `groups` apart.
@@ -94,6 +105,13 @@ impl GraphSpec {
             number => format!("group-{number}"),
         }
     }
+}
+
+/// The positions of a saga, of an episode in it, and of the one before.
+struct SagaLink {
+    saga: usize,
+    episode: usize,
+    previous: Option<usize>,
 }
 
 /// What was written, and the means to change it.
@@ -227,21 +245,19 @@ impl World {
             sagas,
             ..
         } = self;
-        let in_saga: Vec<(usize, usize)> = (0..spec.episodes_in_sagas())
-            .map(|at| (at, at % spec.sagas.max(1)))
-            .collect();
-        let rows = in_saga.iter().map(|(at, saga)| {
-            let ends = [sagas[*saga].clone(), episodes[*at].clone()];
-            content.link(&spec.group(*at), *at, ends)
+        let chain = spec.saga_chain();
+        let rows = chain.iter().map(|link| {
+            let ends = [sagas[link.saga].clone(), episodes[link.episode].clone()];
+            content.link(&spec.group(link.episode), link.episode, ends)
         });
         write_relationships(&self.graph, Statement::SagaEpisode, rows).await?;
-        let rows = in_saga
-            .iter()
-            .filter(|(at, _)| *at >= spec.sagas)
-            .map(|(at, _)| {
-                let ends = [episodes[at - spec.sagas].clone(), episodes[*at].clone()];
-                content.link(&spec.group(*at), *at, ends)
-            });
+        let rows = chain.iter().filter_map(|link| {
+            let ends = [
+                episodes[link.previous?].clone(),
+                episodes[link.episode].clone(),
+            ];
+            Some(content.link(&spec.group(link.episode), link.episode, ends))
+        });
         write_relationships(&self.graph, Statement::NextEpisode, rows).await
     }
 }

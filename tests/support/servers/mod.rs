@@ -78,7 +78,7 @@ pub async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
         Err(error) => Err(Error::Unexpected(format!(
-            "a download was interrupted: {error}"
+            "work on a thread of its own was interrupted: {error}"
         ))),
     }
 }
