@@ -3,6 +3,12 @@
 // A test is a panic away from its message; these lints are for the product.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod comparer;
+mod graph;
+mod servers;
 mod sink;
 mod sink_faults;
 mod value_round_trip;
