@@ -7,7 +7,12 @@
 mod support;
 
 mod comparer;
+mod crash;
 mod graph;
+mod large;
+mod pipeline;
+mod plans;
+mod refusals;
 mod servers;
 mod sink;
 mod sink_faults;

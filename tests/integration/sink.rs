@@ -4,25 +4,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
+use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
 use neo4j_falkordb_sync::model::element::{NodeIdentity, RelationshipIdentity};
+use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName, RelationshipType};
-use neo4j_falkordb_sync::model::prepared::{EndpointKind, NodeGroup, PreparedRows, RelationshipGroup};
+use neo4j_falkordb_sync::model::prepared::{EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::sink::statements::{self, NodePattern, RelationshipPattern};
 use neo4j_falkordb_sync::sink::{
-    CacheAddress, CacheServer, CheckpointStore, Connection, FalkorSink, GraphState, LEASE_TTL, Lease, Password,
-    RedisCheckpointStore, Sink,
+    CacheAddress, CacheServer, CheckpointStore, Connection, FalkorSink, GraphState, LEASE_TTL, Lease, Ownership,
+    RedisCheckpointStore, RedisLease, Sink,
 };
+use neo4j_falkordb_sync::source::SourceIdentity;
 use redis::{Value, cmd};
+
+use crate::support::servers::shared;
 
 const SOON: Duration = Duration::from_secs(30);
 
 /// The server under test, and nothing else about it.
-fn server() -> CacheAddress {
-    let port = std::env::var("TEST_FALKORDB_PORT").expect("TEST_FALKORDB_PORT").parse().unwrap();
-    CacheAddress::plain("127.0.0.1", port)
+async fn server() -> CacheAddress {
+    let address = shared().await.falkordb.address();
+    CacheAddress::plain(address.host, address.port)
 }
 
 fn fresh_name(purpose: &str) -> String {
@@ -38,15 +44,15 @@ struct Cache {
 }
 
 impl Cache {
-    fn new(purpose: &str) -> Self {
+    async fn new(purpose: &str) -> Self {
         let graph = fresh_name(purpose);
         let profile = Arc::new(Profile::graphiti().unwrap());
-        let sink = FalkorSink::new(server(), graph.clone(), profile);
-        Self { sink, outside: Connection::new(server()), graph }
+        let sink = FalkorSink::new(server().await, graph.clone(), profile);
+        Self { sink, outside: Connection::new(server().await), graph }
     }
 
     async fn prepared(purpose: &str) -> Self {
-        let mut cache = Self::new(purpose);
+        let mut cache = Self::new(purpose).await;
         cache.sink.prepare().await.unwrap();
         cache
     }
@@ -159,7 +165,7 @@ fn batch(nodes: Vec<NodeGroup>, relationships: Vec<RelationshipGroup>) -> Prepar
 
 #[tokio::test]
 async fn the_server_says_who_it_is() {
-    let mut cache = Cache::new("identify");
+    let mut cache = Cache::new("identify").await;
     let server = cache.sink.identify().await.unwrap();
     assert!(server.module_version.is_some_and(|version| version >= 41_600), "{server:?}");
     assert_eq!(server.run_id.map(|id| id.len()), Some(40));
@@ -313,7 +319,7 @@ async fn restricted(cache: &mut Cache, user: &str, without: &[&str]) -> FalkorSi
     let mut rule = vec!["ACL", "SETUSER", user, "reset", "on", ">pw", "~*", "+@all"];
     rule.extend_from_slice(without);
     cache.redis(&rule).await;
-    let address = CacheAddress { username: Some(user.into()), password: Some(Password::new("pw")), ..server() };
+    let address = CacheAddress { username: Some(user.into()), password: Some(Secret::new("pw")), ..server().await };
     FalkorSink::new(address, cache.graph.clone(), Arc::new(Profile::graphiti().unwrap()))
 }
 
@@ -330,7 +336,7 @@ async fn a_missing_permission_is_said_where_it_matters() {
 
 #[tokio::test]
 async fn a_wrong_password_is_said() {
-    let address = CacheAddress { username: Some("nobody".into()), password: Some(Password::new("hunter2")), ..server() };
+    let address = CacheAddress { username: Some("nobody".into()), password: Some(Secret::new("hunter2")), ..server().await };
     let mut sink = FalkorSink::new(address, "x", Arc::new(Profile::graphiti().unwrap()));
     let error = sink.state().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheAuthentication, "{}", error.chain());
@@ -428,7 +434,7 @@ async fn no_statement_scans() {
 
 #[tokio::test]
 async fn indices_are_made_once_and_foreign_ones_left_alone() {
-    let mut cache = Cache::new("indices");
+    let mut cache = Cache::new("indices").await;
     cache.query("CREATE INDEX FOR (n:Entity) ON (n.uuid)").await;
     cache
         .query("CREATE VECTOR INDEX FOR (n:Entity) ON (n.name_embedding) OPTIONS {dimension:2, similarityFunction:'cosine'}")
@@ -451,7 +457,7 @@ async fn indices_are_made_once_and_foreign_ones_left_alone() {
 
 #[tokio::test]
 async fn indices_of_a_full_graph_are_waited_for() {
-    let mut cache = Cache::new("building");
+    let mut cache = Cache::new("building").await;
     cache
         .query("UNWIND range(0, 100000) AS i CREATE (:Entity {uuid: 'n' + tostring(i), name: 'x', summary: 'lorem ipsum dolor'})")
         .await;
@@ -463,7 +469,7 @@ async fn indices_of_a_full_graph_are_waited_for() {
 
 #[tokio::test]
 async fn a_missing_graph_is_not_made_by_looking() {
-    let mut cache = Cache::new("missing");
+    let mut cache = Cache::new("missing").await;
     assert_eq!(cache.sink.state().await.unwrap(), GraphState::Missing);
     let counts = cache.sink.counts().await.unwrap();
     assert!(counts.is_empty() && counts.kinds == [0, 0, 0, 0], "{counts:?}");
@@ -477,7 +483,7 @@ async fn a_missing_graph_is_not_made_by_looking() {
 
 #[tokio::test]
 async fn a_key_of_another_type_is_never_touched() {
-    let mut cache = Cache::new("type");
+    let mut cache = Cache::new("type").await;
     let graph = cache.graph.clone();
     cache.redis(&["SET", &graph, "precious"]).await;
     let errors = [
@@ -494,11 +500,25 @@ async fn a_key_of_another_type_is_never_touched() {
     assert_eq!(shown(&cache.redis(&["GET", &graph]).await), "precious");
 }
 
+async fn lease_on(graph: &GraphName) -> (RedisLease, Ownership) {
+    let claim = Ownership::claim(graph.owner_key()).unwrap();
+    (RedisLease::new(server().await, claim.clone()), claim)
+}
+
+fn graph_name(purpose: &str) -> GraphName {
+    GraphName::new(fresh_name(purpose)).unwrap()
+}
+
+fn checkpoint(sequence: u64) -> Checkpoint {
+    let source = SourceIdentity { id: "test".to_owned(), name: "neo4j".to_owned() };
+    Checkpoint { sequence, ..Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source) }
+}
+
 #[tokio::test]
 async fn a_lease_excludes_others_until_it_ends() {
-    let key = format!("{{{}}}:owner", fresh_name("lease"));
-    let mut first = Lease::new(server(), &key).unwrap();
-    let mut second = Lease::new(server(), &key).unwrap();
+    let graph = graph_name("lease");
+    let (mut first, _) = lease_on(&graph).await;
+    let (mut second, _) = lease_on(&graph).await;
     first.acquire().await.unwrap();
     first.acquire().await.unwrap();
     let error = second.acquire().await.unwrap_err();
@@ -506,7 +526,8 @@ async fn a_lease_excludes_others_until_it_ends() {
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
     assert_eq!(second.holder().await.unwrap().map(|holder| holder.pid), Some(std::process::id()));
     assert_eq!(second.renew().await.unwrap_err().kind(), ErrorKind::LeaseLost);
-    assert!(!second.release().await.unwrap());
+    second.release().await.unwrap();
+    assert!(first.renew().await.is_ok(), "releasing what one does not hold changes nothing");
     // Renewed, it outlives its time; not renewed, it ends by itself.
     for _ in 0..3 {
         tokio::time::sleep(LEASE_TTL / 2).await;
@@ -516,35 +537,48 @@ async fn a_lease_excludes_others_until_it_ends() {
     tokio::time::sleep(LEASE_TTL + Duration::from_millis(200)).await;
     second.acquire().await.unwrap();
     assert_eq!(first.renew().await.unwrap_err().kind(), ErrorKind::LeaseLost);
-    assert!(!first.release().await.unwrap());
-    assert!(second.release().await.unwrap());
+    second.release().await.unwrap();
     assert_eq!(second.holder().await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_checkpoint_is_stored_only_by_the_owner() {
-    let graph = fresh_name("checkpoint");
-    let (owner, checkpoint) = (format!("{{{graph}}}:owner"), format!("{{{graph}}}:checkpoint"));
-    let mut lease = Lease::new(server(), &owner).unwrap();
-    let mut store = RedisCheckpointStore::new(server(), &checkpoint, lease.ownership());
+    let graph = graph_name("checkpoint");
+    let (mut lease, claim) = lease_on(&graph).await;
+    let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
     assert_eq!(store.load().await.unwrap(), None);
-    assert_eq!(store.store("{}").await.unwrap_err().kind(), ErrorKind::LeaseLost);
+    assert_eq!(store.store(&checkpoint(1)).await.unwrap_err().kind(), ErrorKind::LeaseLost);
     lease.acquire().await.unwrap();
-    store.store("{\"n\":1}").await.unwrap();
+    store.store(&checkpoint(2)).await.unwrap();
     lease.release().await.unwrap();
-    let mut successor = Lease::new(server(), &owner).unwrap();
+    let (mut successor, _) = lease_on(&graph).await;
     successor.acquire().await.unwrap();
-    assert_eq!(store.store("{\"n\":2}").await.unwrap_err().kind(), ErrorKind::LeaseLost);
-    assert_eq!(store.load().await.unwrap().as_deref(), Some("{\"n\":1}"));
+    assert_eq!(store.store(&checkpoint(3)).await.unwrap_err().kind(), ErrorKind::LeaseLost);
+    assert_eq!(store.load().await.unwrap(), Some(checkpoint(2)));
+}
+
+#[tokio::test]
+async fn the_quarantine_is_kept_beside_the_graph() {
+    let graph = graph_name("quarantine");
+    let (mut lease, claim) = lease_on(&graph).await;
+    lease.acquire().await.unwrap();
+    let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
+    let entry =
+        |key: &str| Quarantined { kind: "Entity".to_owned(), key: key.to_owned(), property: None, reason: "a reason".to_owned() };
+    store.update_quarantine(&[entry("a"), entry("b")], &[]).await.unwrap();
+    store.update_quarantine(&[entry("c")], &[entry("a")]).await.unwrap();
+    let mut kept: Vec<_> = store.quarantine().await.unwrap().into_iter().map(|entry| entry.key).collect();
+    kept.sort();
+    assert_eq!(kept, ["b", "c"]);
 }
 
 /// The renewal touches the key that a checkpoint watches: that must not cost the checkpoint.
 #[tokio::test]
 async fn renewals_do_not_break_checkpoints() {
-    let graph = fresh_name("renewals");
-    let mut lease = Lease::new(server(), format!("{{{graph}}}:owner")).unwrap();
+    let graph = graph_name("renewals");
+    let (mut lease, claim) = lease_on(&graph).await;
     lease.acquire().await.unwrap();
-    let mut store = RedisCheckpointStore::new(server(), format!("{{{graph}}}:checkpoint"), lease.ownership());
+    let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
     let renewing = tokio::spawn(async move {
         for _ in 0..100 {
             lease.renew().await.unwrap();
@@ -552,16 +586,16 @@ async fn renewals_do_not_break_checkpoints() {
         }
     });
     for number in 0..200 {
-        store.store(&number.to_string()).await.unwrap();
+        store.store(&checkpoint(number)).await.unwrap();
     }
     renewing.await.unwrap();
-    assert_eq!(store.load().await.unwrap().as_deref(), Some("199"));
+    assert_eq!(store.load().await.unwrap(), Some(checkpoint(199)));
 }
 
 #[tokio::test]
 async fn a_silent_connection_is_replaced() {
-    let mut cache = Cache::new("silent");
-    let mut connection = Connection::new(server());
+    let mut cache = Cache::new("silent").await;
+    let mut connection = Connection::new(server().await);
     let id = |value: &Value| shown(value);
     let first = connection.command("test", cmd("CLIENT").arg("ID"), SOON).await.unwrap();
     let mut block = cmd("BLPOP");

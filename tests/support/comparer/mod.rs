@@ -29,16 +29,8 @@ pub async fn compare(source: &Graph, cache: &FalkorAddress, name: &str) -> Resul
 }
 
 /// All differences between a part of the database and the graph.
-pub async fn compare_part(
-    source: &Graph,
-    filter: &Filter,
-    cache: &FalkorAddress,
-    name: &str,
-) -> Result<Vec<Difference>> {
-    let (source, cache) = tokio::try_join!(
-        read_source(source, filter),
-        read_cache_apart(cache.clone(), name.to_owned())
-    )?;
+pub async fn compare_part(source: &Graph, filter: &Filter, cache: &FalkorAddress, name: &str) -> Result<Vec<Difference>> {
+    let (source, cache) = tokio::try_join!(read_source(source, filter), read_cache_apart(cache.clone(), name.to_owned()))?;
     Ok(differences(&source, &cache))
 }
 
@@ -67,13 +59,6 @@ pub async fn assert_part_equal(source: &Graph, filter: &Filter, cache: &FalkorAd
 
 /// The first differences, a line each, and how many there are.
 pub fn report(found: &[Difference]) -> String {
-    let lines = found
-        .iter()
-        .take(20)
-        .map(|difference| format!("  {difference}\n"));
-    format!(
-        "{} differences:\n{}",
-        found.len(),
-        lines.collect::<String>()
-    )
+    let lines = found.iter().take(20).map(|difference| format!("  {difference}\n"));
+    format!("{} differences:\n{}", found.len(), lines.collect::<String>())
 }
