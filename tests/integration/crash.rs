@@ -69,9 +69,7 @@ async fn an_incremental_pass_killed_ten_times_ends_exact() {
         touch_everything(&pair, round).await;
         run_and_kill(&service, Duration::from_millis(random.random_range(0..1500))).await;
     }
-    let mut last = service.start(&["run"]);
-    last.line("pass ended").await;
-    assert_eq!(last.terminate().await, 0);
+    pair.sync_once_free("incremental").await;
     pair.assert_equal().await;
 }
 

@@ -28,6 +28,16 @@ impl Pair {
         assert_equal(&self.source.graph, &self.cache, &self.graph).await;
     }
 
+    /// As [`Self::sync`], once the lease of a killed process has run out: one is told to come back until then.
+    pub(crate) async fn sync_once_free(&self, mode: &str) -> serde_json::Value {
+        let key = format!("{{{}}}:owner", self.graph);
+        let mut cache = self.cache.connect().await.unwrap();
+        while redis::cmd("EXISTS").arg(&key).query_async::<bool>(&mut cache).await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        self.sync(mode).await
+    }
+
     pub(crate) async fn sync(&self, mode: &str) -> serde_json::Value {
         self.service.json(&["sync", "--mode", mode]).await[0].clone()
     }

@@ -81,8 +81,12 @@ async fn a_wrong_password_of_the_cache_is_said() {
 
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_is_refused_before_anything_else() {
-    let nowhere =
-        Neo4jAddress { uri: "bolt://127.0.0.1:1".to_owned(), user: "neo4j".to_owned(), password: "s3cr3t-word".to_owned(), database: "neo4j".to_owned() };
+    let nowhere = Neo4jAddress {
+        uri: "bolt://127.0.0.1:1".to_owned(),
+        user: "neo4j".to_owned(),
+        password: "s3cr3t-word".to_owned(),
+        database: "neo4j".to_owned(),
+    };
     let cache = FalkorAddress { host: "127.0.0.1".to_owned(), port: 1, username: None, password: None };
     let service = Service::new(PROGRAM, &nowhere, &cache, "unused");
     let directory = tempfile::tempdir().unwrap();
