@@ -1,9 +1,16 @@
 //! Neo4j: only ever read. A trait stands here because tests put faults at this seam, and because other change sources
 //! (an exact change feed) can take its place.
 
+mod address;
+mod codes;
 mod connection;
+mod graph_source;
+mod instants;
 mod neo4j;
+mod paging;
 pub mod queries;
+mod reader;
+mod request;
 mod row;
 
 use std::collections::BTreeMap;
@@ -16,8 +23,11 @@ use crate::error::Result;
 use crate::model::element::{SourceNode, SourceRelationship};
 use crate::model::profile::{NodeKindId, RelationshipKindId};
 
-pub use connection::SourceAddress;
-pub use neo4j::Neo4jSource;
+pub use address::SourceAddress;
+pub use graph_source::GraphSource;
+pub use neo4j::{DriverReader, Neo4jSource};
+pub use reader::Reader;
+pub use request::{Parameter, Request};
 
 /// What tells one source database from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
