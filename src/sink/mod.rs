@@ -20,6 +20,7 @@ mod schema;
 mod server;
 pub mod statements;
 mod upsert;
+mod view;
 
 use async_trait::async_trait;
 
@@ -33,6 +34,7 @@ pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
+pub use view::{CacheView, FalkorView};
 
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
