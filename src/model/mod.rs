@@ -1,6 +1,7 @@
 //! The words of the product as types: values, elements, profiles, batches, the checkpoint.
 
 pub mod batch;
+pub mod bookmark;
 pub mod checkpoint;
 pub mod element;
 pub mod graph_name;
