@@ -7,6 +7,8 @@
 //! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a pool,
 //! [`BoltReader`] (rows that become elements without a stop), and [`BoltSource`]. [`Probe`] has a connection of its own.
 
+#[cfg(test)]
+mod broken_server_tests;
 mod chunk;
 mod connection;
 mod encode;
