@@ -4,7 +4,9 @@
 pub mod actors;
 pub mod cli;
 pub mod config;
+pub mod connector;
 pub mod error;
+pub mod http;
 pub mod model;
 pub mod retry;
 pub mod sink;

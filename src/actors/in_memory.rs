@@ -253,7 +253,8 @@ impl Source for Side {
         Ok(self.world.facts.lock().iter().filter(|r| keys.contains(&key_of(&r.properties))).cloned().collect())
     }
     async fn changed_node_keys(&self, kind: NodeKindId, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
-        let page = self.node_page(kind, after, limit).await?;
+        let nodes = if kind == ENTITY { self.world.nodes.lock().clone() } else { vec![] };
+        let page = page(&nodes, |n| key_of(&n.properties), after, limit);
         Ok(KeyPage { keys: page.rows.iter().map(|n| key_of(&n.properties)).collect(), next: page.next })
     }
     async fn changed_relationship_keys(
@@ -263,7 +264,8 @@ impl Source for Side {
         after: &str,
         limit: usize,
     ) -> Result<KeyPage> {
-        let page = self.relationship_page(kind, after, limit).await?;
+        let facts = if kind == RELATES_TO { self.world.facts.lock().clone() } else { vec![] };
+        let page = page(&facts, |r| key_of(&r.properties), after, limit);
         Ok(KeyPage { keys: page.rows.iter().map(|r| key_of(&r.properties)).collect(), next: page.next })
     }
     async fn nodes_without_key(&self, _: NodeKindId, _: usize) -> Result<Vec<SourceNode>> {

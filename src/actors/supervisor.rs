@@ -102,6 +102,8 @@ pub struct Supervisor {
     state: State,
     /// The pass that runs.
     running: Option<Mode>,
+    /// Whether that pass was begun by an earlier generation.
+    resumed: bool,
     /// The pass that somebody asked for and that has not begun.
     requested: Option<Mode>,
     /// Failures in a row, for the backoff.
@@ -141,6 +143,7 @@ impl Supervisor {
             generation: Generation::default(),
             state: State::Waiting,
             running: None,
+            resumed: false,
             requested: match pipeline.schedule {
                 Schedule::Once(mode) => Some(mode),
                 Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
@@ -243,6 +246,7 @@ impl Supervisor {
         let State::Running(group) = &self.state else { return };
         let mode = order.mode();
         self.running = Some(mode);
+        self.resumed = matches!(order, PassOrder::Resume(_));
         if self.requested == Some(mode) || mode == Mode::Full {
             self.requested = None;
         }
@@ -262,9 +266,16 @@ impl Supervisor {
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.last_pass = Some(summary.clone());
+        if std::mem::take(&mut self.resumed) {
+            // It reads the source as of its beginning, which may be long ago: what changed since is next.
+            return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
+        }
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
-            Schedule::Once(mode) if summary.mode == mode => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
+            // An incremental pass comes only after whatever full pass was needed.
+            Schedule::Once(mode) if summary.mode == mode || summary.mode == Mode::Incremental => {
+                self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx);
+            }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
             Schedule::Continuous { interval, .. } => self.schedule_next(interval, ctx),
         }

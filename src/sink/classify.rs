@@ -90,8 +90,13 @@ pub(super) fn driver_kind(error: &RedisError) -> ErrorKind {
 
 /// Our error for the driver's.
 pub(super) fn driver_error(doing: impl Into<String>, error: RedisError) -> Error {
-    Error::caused(driver_kind(&error), doing, error)
+    Error::caused(driver_kind(&error), doing, DriverFailure(error))
 }
+
+/// The driver's error as the last link of a chain: it prints its own cause already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct DriverFailure(pub(super) RedisError);
 
 /// Our error for a server's error reply.
 pub(super) fn server_error(doing: &str, error: &ServerError) -> Error {
@@ -169,6 +174,12 @@ mod tests {
         assert_eq!(driver_kind(&io(std::io::ErrorKind::ConnectionRefused)), ErrorKind::CacheConnection);
         assert_eq!(driver_kind(&RedisError::from((DriverKind::AuthenticationFailed, "no"))), ErrorKind::CacheAuthentication);
         assert_eq!(driver_kind(&RedisError::from((DriverKind::UnexpectedReturnType, "no"))), ErrorKind::CacheProtocol);
+    }
+
+    #[test]
+    fn a_failure_is_told_once() {
+        let refused = RedisError::from(std::io::Error::other("connection refused"));
+        assert_eq!(driver_error("ask", refused).chain(), "ask: connection refused");
     }
 
     #[test]

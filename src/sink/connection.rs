@@ -15,7 +15,7 @@ use redis::{
 use tokio::time::timeout;
 
 use super::address::{CacheAddress, CacheTls};
-use super::classify;
+use super::classify::{self, DriverFailure};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to be made, TLS and login included: ten round trips across a continent, and slack.
@@ -130,17 +130,23 @@ async fn connect(address: &CacheAddress, doing: &str) -> Result<MultiplexedConne
     }
 }
 
+/// How rustls begins to say that it does not trust the server.
+const UNTRUSTED: &str = "invalid peer certificate";
+
 /// An error while connecting. What is neither known nor about the login is a server that is not ready, or not Redis.
 fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
     let kind = match classify::driver_kind(&error) {
+        // It would never pass by itself: the authority is missing in the configuration, or the name is not the server's.
+        _ if error.to_string().contains(UNTRUSTED) => ErrorKind::Configuration,
         ErrorKind::CacheTimeout | ErrorKind::CacheRefused | ErrorKind::CacheProtocol => ErrorKind::CacheConnection,
         kind => kind,
     };
-    Error::caused(kind, format!("{doing}: cannot connect to {address}"), error)
+    Error::caused(kind, format!("{doing}: cannot connect to {address}"), DriverFailure(error))
 }
 
 fn client(address: &CacheAddress) -> Result<Client> {
-    let refused = |error| Error::caused(ErrorKind::Configuration, format!("the address {address} cannot be used"), error);
+    let refused =
+        |error| Error::caused(ErrorKind::Configuration, format!("the address {address} cannot be used"), DriverFailure(error));
     let info = connection_info(address).map_err(refused)?;
     match address.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
         None => Client::open(info).map_err(refused),
@@ -179,5 +185,26 @@ pub(super) fn answer(doing: &str, value: Value) -> Result<Value> {
     match value {
         Value::ServerError(error) => Err(classify::server_error(doing, &error)),
         value => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_untrusted_certificate_is_not_waited_for() {
+        let address = CacheAddress::plain("cache", 6379);
+        let kind = |text: &str| refusal(&address, "ask", RedisError::from(std::io::Error::other(text.to_owned()))).kind();
+        assert_eq!(kind("invalid peer certificate: UnknownIssuer"), ErrorKind::Configuration);
+        assert_eq!(kind("connection reset"), ErrorKind::CacheConnection);
+    }
+
+    #[test]
+    fn a_certificate_file_that_is_not_there_is_named() {
+        let tls = Some(CacheTls { ca_file: Some("/nowhere/ca.pem".into()) });
+        let error =
+            client(&CacheAddress { tls, ..CacheAddress::plain("cache", 6379) }).map(|_| ()).map_err(|error| error.chain());
+        assert!(error.is_err_and(|text| text.contains("/nowhere/ca.pem")));
     }
 }

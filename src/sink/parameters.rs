@@ -1,5 +1,7 @@
 //! Parameter text: what stands before a query as `CYPHER name=[…] `, and how much of it goes into one request.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::ops::Range;
 
 use crate::model::element::RelationshipIdentity;
@@ -90,9 +92,11 @@ pub(super) trait RowText: Sync {
     fn row(&self, index: usize) -> &[u8];
     /// How many rows there are.
     fn len(&self) -> usize;
+    /// Of each row, whether one before it has the same identity.
+    fn repeats(&self) -> Vec<bool>;
 }
 
-impl<I: Sync> RowText for EncodedRows<I> {
+impl<I: Sync + Hash + Eq> RowText for EncodedRows<I> {
     fn row(&self, index: usize) -> &[u8] {
         EncodedRows::row(self, index)
     }
@@ -100,18 +104,28 @@ impl<I: Sync> RowText for EncodedRows<I> {
     fn len(&self) -> usize {
         EncodedRows::len(self)
     }
+
+    fn repeats(&self) -> Vec<bool> {
+        let mut seen = HashSet::with_capacity(self.len());
+        self.identities().iter().map(|identity| !seen.insert(identity)).collect()
+    }
 }
 
 /// Cuts rows into requests of at most [`REQUEST_BYTES`] and [`REQUEST_ROWS`]; a row that is larger alone stands alone.
 pub(super) fn requests(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
-    cut(sizes, REQUEST_BYTES, REQUEST_ROWS)
+    cut(sizes.into_iter().map(|size| (size, false)), REQUEST_BYTES, REQUEST_ROWS)
 }
 
-fn cut(sizes: impl IntoIterator<Item = usize>, most_bytes: usize, most_rows: usize) -> Vec<Range<usize>> {
+/// As [`requests`], for rows of which none that repeats an identity may share a request with those before it.
+pub(super) fn requests_apart(rows: impl IntoIterator<Item = (usize, bool)>) -> Vec<Range<usize>> {
+    cut(rows, REQUEST_BYTES, REQUEST_ROWS)
+}
+
+fn cut(rows: impl IntoIterator<Item = (usize, bool)>, most_bytes: usize, most_rows: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let (mut start, mut end, mut bytes) = (0, 0, 0);
-    for size in sizes {
-        if end > start && (bytes + size > most_bytes || end - start >= most_rows) {
+    for (size, repeats) in rows {
+        if end > start && (repeats || bytes + size > most_bytes || end - start >= most_rows) {
             ranges.push(start..end);
             (start, bytes) = (end, 0);
         }
@@ -155,8 +169,10 @@ mod tests {
 
     #[test]
     fn groups_are_cut_by_bytes_and_by_rows() {
-        assert_eq!(cut([4, 4, 4, 20, 1, 1], 8, 100), vec![0..2, 2..3, 3..4, 4..6]);
-        assert_eq!(cut([1, 1, 1, 1, 1], 100, 2), vec![0..2, 2..4, 4..5]);
-        assert_eq!(cut([], 8, 8), Vec::<Range<usize>>::new());
+        let cut = |sizes: &[usize], bytes, rows| cut(sizes.iter().map(|size| (*size, *size == 9)), bytes, rows);
+        assert_eq!(cut(&[4, 4, 4, 20, 1, 1], 8, 100), vec![0..2, 2..3, 3..4, 4..6]);
+        assert_eq!(cut(&[1, 1, 1, 1, 1], 100, 2), vec![0..2, 2..4, 4..5]);
+        assert_eq!(cut(&[1, 9, 1, 1], 100, 100), vec![0..1, 1..4]);
+        assert_eq!(cut(&[], 8, 8), Vec::<Range<usize>>::new());
     }
 }

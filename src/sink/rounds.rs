@@ -11,7 +11,7 @@ use redis::{Pipeline, Value};
 
 use super::connection::Connection;
 use super::graph::{read_failed, read_query, write_query};
-use super::parameters::{REQUEST_BYTES, RowText, requests, with_rows, without_rows};
+use super::parameters::{REQUEST_BYTES, RowText, requests_apart, with_rows, without_rows};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a round of writes may take. A batch of 1,000 rows takes a tenth of a second; this leaves room for a graph whose
@@ -139,9 +139,11 @@ fn refusal(answer: Result<Value>) -> Result<Option<Error>> {
     }
 }
 
+/// A row whose identity came before begins a request of its own: within one, both would find nothing and create.
 fn pieces<'a>(write: usize, of: &Write<'a>) -> impl Iterator<Item = Piece> + use<'a> {
     let rows = of.rows;
-    requests((0..rows.len()).map(|index| rows.row(index).len())).into_iter().map(move |range| Piece { write, range })
+    let cut = requests_apart(rows.repeats().into_iter().enumerate().map(|(index, repeats)| (rows.row(index).len(), repeats)));
+    cut.into_iter().map(move |range| Piece { write, range })
 }
 
 /// As many pieces as one request's worth of text; at least one.

@@ -16,11 +16,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
 
+use crate::support::servers::shared;
+
 /// The one place that knows where the server is.
 async fn connect() -> MultiplexedConnection {
-    let port = std::env::var("FALKORDB_PORT").expect("FALKORDB_PORT names a FalkorDB for tests");
-    let client = redis::Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    shared().await.falkordb.address().connect().await.unwrap()
 }
 
 /// A graph of one test's own.

@@ -1,0 +1,213 @@
+//! Neo4j Community as a child process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use neo4rs::{ConfigBuilder, Graph, query};
+
+use super::directory::Directory;
+use super::process::{Program, Restartable};
+use super::{blocking, download, ports};
+use crate::support::deadline::{self, within};
+use crate::support::{Error, Result};
+
+const PASSWORD: &str = "graph-tests";
+const START: Duration = Duration::from_secs(120);
+const STOP: Duration = Duration::from_secs(60);
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// The driver's limit for one message. A query's first row can take as long as the query.
+const MESSAGE: Duration = Duration::from_secs(300);
+
+/// Where a Neo4j is and how to get in; enough to connect from any runtime.
+#[derive(Clone)]
+pub struct Neo4jAddress {
+    pub uri: String,
+    pub user: String,
+    pub password: String,
+    pub database: String,
+}
+
+impl Neo4jAddress {
+    /// A new connection pool. Make one per runtime: connections do not outlive the runtime that made them.
+    pub async fn connect(&self) -> Result<Graph> {
+        let graph = self.open(&self.password)?;
+        within(ATTEMPT, "a first query on Neo4j", graph.run(query("RETURN 1"))).await?;
+        Ok(graph)
+    }
+
+    fn open(&self, password: &str) -> Result<Graph> {
+        let config = ConfigBuilder::new()
+            .uri(&self.uri)
+            .user(&self.user)
+            .password(password)
+            .db(self.database.as_str())
+            .fetch_size(2_000)
+            .max_connections(8)
+            .connection_timeout(MESSAGE)
+            .build()?;
+        Ok(Graph::connect(config)?)
+    }
+}
+
+#[derive(Clone)]
+pub struct Neo4jOptions {
+    pub heap: String,
+    pub page_cache: String,
+    /// More lines of neo4j.conf.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for Neo4jOptions {
+    fn default() -> Self {
+        Self { heap: "1g".to_owned(), page_cache: "512m".to_owned(), settings: Vec::new() }
+    }
+}
+
+pub struct Neo4jServer {
+    // Before the directory: fields are dropped in this order, and a running server would write to it again.
+    process: Restartable,
+    directory: Directory,
+    bolt_port: u16,
+    http_port: u16,
+}
+
+impl Neo4jServer {
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Neo4jOptions::default()).await
+    }
+
+    pub async fn start_with(options: Neo4jOptions) -> Result<Self> {
+        let jars = blocking(download::neo4j).await?;
+        let directory = Directory::new("neo4j")?;
+        let (bolt_port, http_port) = (ports::free()?, ports::free()?);
+        write_configuration(directory.path(), &options, bolt_port, http_port)?;
+        let program = Program {
+            server: "Neo4j",
+            executable: PathBuf::from("java"),
+            arguments: arguments(&jars, directory.path(), &options),
+            log: directory.join("console.log"),
+        };
+        let server = Self { process: Restartable::start(program)?, directory, bolt_port, http_port };
+        server.set_password().await?;
+        Ok(server)
+    }
+
+    pub fn address(&self) -> Neo4jAddress {
+        Neo4jAddress { uri: self.uri(), user: "neo4j".to_owned(), password: PASSWORD.to_owned(), database: "neo4j".to_owned() }
+    }
+
+    pub fn uri(&self) -> String {
+        format!("bolt://127.0.0.1:{}", self.bolt_port)
+    }
+
+    pub fn bolt_port(&self) -> u16 {
+        self.bolt_port
+    }
+
+    pub fn http_port(&self) -> u16 {
+        self.http_port
+    }
+
+    pub fn user(&self) -> &'static str {
+        "neo4j"
+    }
+
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// SIGTERM, and waits for the end. Data and ports are kept for [`Self::restart`].
+    pub async fn stop(&self) {
+        self.process.stop(STOP).await;
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// SIGSTOP: its sockets stay open and nothing answers.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// Ends it if it still runs, and starts it again with the same ports and data.
+    pub async fn restart(&self) -> Result<()> {
+        self.process.restart(STOP).await?;
+        let address = self.address();
+        self.process.until_ready(START, || address.connect()).await?;
+        Ok(())
+    }
+
+    /// The first start demands a new password, and serves nothing else until it is set.
+    async fn set_password(&self) -> Result<()> {
+        let address = self.address();
+        let change = || async {
+            let graph = address.open("neo4j")?;
+            let statement = query("ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $password").param("password", PASSWORD);
+            within(ATTEMPT, "setting Neo4j's password", graph.run_on("system", statement)).await
+        };
+        self.process.until_ready(START, change).await?;
+        self.process.until_ready(START, || address.connect()).await?;
+        Ok(())
+    }
+}
+
+fn write_configuration(home: &Path, options: &Neo4jOptions, bolt_port: u16, http_port: u16) -> Result<()> {
+    let configuration = home.join("conf");
+    fs::create_dir_all(&configuration).map_err(Error::file("cannot make", &configuration))?;
+    let fixed = format!(
+        "server.default_listen_address=127.0.0.1\n\
+         server.default_advertised_address=127.0.0.1\n\
+         server.bolt.listen_address=127.0.0.1:{bolt_port}\n\
+         server.bolt.advertised_address=127.0.0.1:{bolt_port}\n\
+         server.http.enabled=true\n\
+         server.http.listen_address=127.0.0.1:{http_port}\n\
+         server.http.advertised_address=127.0.0.1:{http_port}\n\
+         server.https.enabled=false\n\
+         server.memory.pagecache.size={}\n\
+         db.tx_log.preallocate=false\n\
+         db.tx_log.rotation.retention_policy=1 files\n\
+         dbms.security.auth_minimum_password_length=1\n\
+         dbms.usage_report.enabled=false\n",
+        options.page_cache
+    );
+    let chosen = options.settings.iter().map(|(name, value)| format!("{name}={value}\n"));
+    let file = configuration.join("neo4j.conf");
+    fs::write(&file, fixed + &chosen.collect::<String>()).map_err(Error::file("cannot write", &file))
+}
+
+fn arguments(jars: &Path, home: &Path, options: &Neo4jOptions) -> Vec<String> {
+    let opened = ["java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch"];
+    let mut arguments = vec![
+        format!("-Xms{}", options.heap),
+        format!("-Xmx{}", options.heap),
+        "-XX:+UseParallelGC".to_owned(),
+        "-cp".to_owned(),
+        jars.join("lib/*").display().to_string(),
+    ];
+    arguments.extend(opened.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
+    arguments.push("org.neo4j.server.CommunityEntryPoint".to_owned());
+    arguments.push(format!("--home-dir={}", home.display()));
+    arguments.push(format!("--config-dir={}", home.join("conf").display()));
+    arguments
+}
+
+/// Deletes all data, in transactions small enough for the heap.
+pub async fn clear(graph: &Graph) -> Result<()> {
+    let statement = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 2000 ROWS";
+    within(deadline::QUERY, "emptying Neo4j", graph.run(query(statement))).await
+}
