@@ -15,8 +15,9 @@ use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Content, Generation, SourceContent};
 use crate::model::element::RelationshipIdentity;
-use crate::model::pass::PassUnderWay;
+use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
+use crate::repeat;
 use crate::sink::CacheView;
 use crate::source::Source;
 use crate::sync::{self, BatchLimits, Changes, Emit, Memory, Rhythm};
@@ -76,13 +77,18 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
     while let Some(StartPass { order, watermark }) = orders.recv().await {
         let pass = match order {
             PassOrder::Resume(pass) => pass,
-            // The source's own clock, before the pass's first query: the next watermark.
-            PassOrder::Begin(mode) => PassUnderWay::begin(mode, parts.source.now().await?),
+            PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
         };
         let mut changes = Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm };
         sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, watermark, &mut changes, &mut outlet).await?;
     }
     Ok(())
+}
+
+/// What is known before a pass's first query: the bookmark, and then the source's own clock, which is the next watermark.
+async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
+    let bookmark = repeat!(source.bookmark())?;
+    Ok(PassUnderWay::begin(mode, repeat!(source.now())?, Some(bookmark)))
 }
 
 /// The way out: takes credit for a batch and sends it to the transformer.

@@ -214,7 +214,9 @@ impl Profile {
 
     fn check_follow(&self, rule: &FollowRule) -> Result<(), ProfileError> {
         let (label, rel_type) = match rule {
-            FollowRule::Relationships { from, rel_type, .. } | FollowRule::ListedRelationships { from, rel_type, .. } => (from, rel_type),
+            FollowRule::Relationships { from, rel_type, .. } | FollowRule::ListedRelationships { from, rel_type, .. } => {
+                (from, rel_type)
+            }
             FollowRule::ListedNodes { from_type, label, .. } => (label, from_type),
         };
         self.node_kind(label).ok_or_else(|| ProfileError::FollowsUnknown(label.to_string()))?;

@@ -21,6 +21,7 @@ mod server;
 pub mod statements;
 mod upsert;
 mod view;
+mod written;
 
 use async_trait::async_trait;
 
@@ -35,6 +36,7 @@ pub use ownership::Ownership;
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use view::{CacheView, FalkorView};
+pub use written::Written;
 
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
 
+use super::bolt::Probe;
 use super::instants::{keys_with_wall_clocks, replace_by_number};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
 use super::queries::{self, Queries};
@@ -21,13 +23,14 @@ use crate::model::value::Value;
 /// A Neo4j database, read by a client.
 pub struct GraphSource<R> {
     reader: R,
+    probe: Mutex<Probe>,
     profile: Arc<Profile>,
 }
 
 impl<R: Reader> GraphSource<R> {
-    /// Reads a profile's kinds with this client.
-    pub fn new(reader: R, profile: Arc<Profile>) -> Self {
-        Self { reader, profile }
+    /// Reads a profile's kinds with this client, and bookmarks with this probe.
+    pub fn new(reader: R, probe: Probe, profile: Arc<Profile>) -> Self {
+        Self { reader, probe: Mutex::new(probe), profile }
     }
 
     fn queries(&self) -> Queries<'_> {

@@ -2,6 +2,7 @@
 //! (an exact change feed) can take its place.
 
 mod address;
+pub mod bolt;
 mod census;
 mod codes;
 mod connection;

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::element::ElementKind;
 use crate::model::name::PropertyName;
-use crate::model::profile::{
-    Direction, FollowRule, NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId,
-};
+use crate::model::profile::{Direction, FollowRule, NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 
 /// The source's own clock, in milliseconds since the epoch.
 pub const CLOCK: &str = "RETURN datetime().epochMillis AS now";
@@ -289,7 +287,10 @@ fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &
     if seeks.is_empty() {
         return None;
     }
-    Some(format!("CALL () {{ {} }} WITH DISTINCT k, s WHERE k > $after RETURN k, s ORDER BY k LIMIT $limit", seeks.join(" UNION ")))
+    Some(format!(
+        "CALL () {{ {} }} WITH DISTINCT k, s WHERE k > $after RETURN k, s ORDER BY k LIMIT $limit",
+        seeks.join(" UNION ")
+    ))
 }
 
 fn unreachable(variable: &str, key: &PropertyName) -> String {

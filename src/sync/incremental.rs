@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::model::element::ElementKind;
 use crate::model::pass::{PassUnderWay, Step};
 use crate::repeat;
-use crate::source::{ChangedKey, KeyPage};
+use crate::source::{ChangedKey, KeyPage, Source};
 
 /// Clocks of the source's writers and of the source may differ a little.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
@@ -72,7 +72,7 @@ async fn read_watermark(
     }
     let mut next = Some(after);
     while let Some(after) = next {
-        let page = changed_keys(reader, kind, since, &after).await?;
+        let page = changed_keys(reader.source, kind, since, &after).await?;
         let (read, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(|key| changes.memory.must_read(kind, key, now));
         outcome.look_again |= !spared.is_empty();
         fetch_changed(reader, changes, kind, &read, Some(step), now, changed).await?;
@@ -87,7 +87,7 @@ async fn read_late(reader: &mut Reader<'_>, changes: &mut Changes<'_>, since: Da
     for kind in reader.profile.kinds() {
         let mut next = (!reader.profile.timestamps(kind).is_empty()).then(String::new);
         while let Some(after) = next {
-            let page = changed_keys(reader, kind, since, &after).await?;
+            let page = changed_keys(reader.source, kind, since, &after).await?;
             let new: Vec<_> = page.keys.into_iter().filter(|key| changes.memory.is_new(kind, key)).collect();
             fetch_changed(reader, changes, kind, &new, None, now, &mut changed).await?;
             next = page.next;
@@ -96,8 +96,7 @@ async fn read_late(reader: &mut Reader<'_>, changes: &mut Changes<'_>, since: Da
     Ok(changed)
 }
 
-async fn changed_keys(reader: &Reader<'_>, kind: ElementKind, since: DateTime<Utc>, after: &str) -> Result<KeyPage> {
-    let source = reader.source;
+async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Utc>, after: &str) -> Result<KeyPage> {
     match kind {
         ElementKind::Node(id) => repeat!(source.changed_node_keys(id, since, after, KEY_PAGE)),
         ElementKind::Relationship(id) => repeat!(source.changed_relationship_keys(id, since, after, KEY_PAGE)),

@@ -13,7 +13,7 @@ const MAX_KEYS: usize = 200_000;
 
 /// A row whose timestamps did not move is read again after this time at the earliest: graphiti writes some rows twice in a
 /// row, and the second time without a trace. Shorter costs readings, longer costs freshness of the second writing.
-pub(super) const READ_AGAIN: Duration = Duration::from_millis(2500);
+pub const READ_AGAIN: Duration = Duration::from_millis(2500);
 
 /// When an incremental pass does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

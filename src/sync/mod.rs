@@ -20,7 +20,7 @@ use crate::model::element::RelationshipIdentity;
 
 use crate::sink::CacheView;
 
-pub use memory::{Memory, Rhythm};
+pub use memory::{Memory, READ_AGAIN, Rhythm};
 pub use reader::{BatchLimits, run};
 
 /// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.

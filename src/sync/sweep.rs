@@ -37,8 +37,10 @@ pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kin
     let mut groups = vec![(String::new(), 0)];
     while let Some((prefix, length)) = groups.pop() {
         let source = reader.source;
-        let (here, there) =
-            (repeat!(source.key_groups(kind, &prefix, length + SPLIT))?, repeat!(view.key_groups(kind, &prefix, length + SPLIT))?);
+        let (here, there) = (
+            repeat!(source.key_groups(kind, &prefix, length + SPLIT))?,
+            repeat!(view.key_groups(kind, &prefix, length + SPLIT))?,
+        );
         for name in differing(&here, &there) {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
             // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
@@ -48,8 +50,7 @@ pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kin
                 continue;
             }
             let listed = if name.is_ascii() { name } else { prefix.clone() };
-            let (here, there) =
-                (repeat!(source.identities(kind, &listed))?, repeat!(view.identities(kind, &listed))?);
+            let (here, there) = (repeat!(source.identities(kind, &listed))?, repeat!(view.identities(kind, &listed))?);
             missing.extend(here.difference(&there).cloned());
             orphaned.extend(there.difference(&here).cloned());
         }
