@@ -76,7 +76,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
     let mut memory = Memory::default();
     while let Some(StartPass { order, watermark }) = orders.recv().await {
         let pass = match order {
-            PassOrder::Resume(pass) => pass,
+            PassOrder::Resume(pass) => *pass,
             PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
         };
         let mut changes = Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm };

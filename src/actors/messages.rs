@@ -66,7 +66,7 @@ pub enum PassOrder {
     /// A new one.
     Begin(Mode),
     /// One that a checkpoint left.
-    Resume(PassUnderWay),
+    Resume(Box<PassUnderWay>),
 }
 
 impl PassOrder {

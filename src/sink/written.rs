@@ -4,7 +4,7 @@
 //! 64 bits, keyed at random in each process, are not to be met.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use crate::model::prepared::{EncodedRows, NodeGroup, PreparedRows, RelationshipGroup};
 
@@ -84,15 +84,11 @@ impl Written {
     }
 
     fn node_shape(&self, group: &NodeGroup) -> u64 {
-        let mut hasher = self.state.build_hasher();
-        (&group.label, &group.extra_labels, &group.vectors, &group.not_a_number).hash(&mut hasher);
-        hasher.finish()
+        self.state.hash_one((&group.label, &group.extra_labels, &group.vectors, &group.not_a_number))
     }
 
     fn relationship_shape(&self, group: &RelationshipGroup) -> u64 {
-        let mut hasher = self.state.build_hasher();
-        (&group.vectors, &group.not_a_number).hash(&mut hasher);
-        hasher.finish()
+        self.state.hash_one((&group.vectors, &group.not_a_number))
     }
 }
 

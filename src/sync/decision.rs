@@ -37,7 +37,7 @@ pub struct Facts<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Go on with the pass that a checkpoint left.
-    Resume(PassUnderWay),
+    Resume(Box<PassUnderWay>),
     /// Begin a pass.
     Begin(Mode, Reason),
 }
@@ -107,7 +107,7 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     }
     match (wanted, &checkpoint.pass) {
         (Some(Mode::Full), _) => begin(Reason::Requested),
-        (_, Some(pass)) => Decision::Resume(pass.clone()),
+        (_, Some(pass)) => Decision::Resume(Box::new(pass.clone())),
         (Some(mode), None) => Decision::Begin(mode, Reason::Requested),
         (None, None) => Decision::Begin(Mode::Incremental, Reason::Scheduled),
     }
@@ -126,7 +126,7 @@ fn resume_full(facts: &Facts<'_>, pass: &PassUnderWay) -> Decision {
     if pass.prepared && !facts.graph_exists {
         return Decision::Begin(Mode::Full, Reason::GraphGone);
     }
-    Decision::Resume(pass.clone())
+    Decision::Resume(Box::new(pass.clone()))
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(super) async fn read(
         read_watermark(reader, changes, kind, &step, since, after, now, &mut changed, &mut outcome).await?;
     }
     follow(reader, &changed).await?;
+    let duplicates = changes.memory.take_duplicates();
+    reader.fetch(&duplicates).await?;
     let late = changes.memory.late_check_due(changes.rhythm, now);
     if late {
         let changed = read_late(reader, changes, overlap_begin(pass.began_at, changes.rhythm), now).await?;

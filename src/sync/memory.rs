@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::follow::Keys;
 use crate::model::element::ElementKind;
 use crate::source::ChangedKey;
 
 /// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
 const MAX_KEYS: usize = 200_000;
+
+/// Duplicate keys of a kind remembered at most.
+const MAX_DUPLICATES: usize = 1000;
 
 /// A row whose timestamps did not move is read again after this time at the earliest: graphiti writes some rows twice in a
 /// row, and the second time without a trace. Shorter costs readings, longer costs freshness of the second writing.
@@ -32,6 +36,9 @@ pub struct Memory {
     /// By kind, how many more elements the source has than the cache, for reasons that a sweep has found to stand:
     /// quarantined and collapsed elements, and such.
     explained: HashMap<ElementKind, i64>,
+    /// Keys that more than one element had when they were last read. Which of them stands for the key may change by a delete
+    /// that leaves no other trace, so they are read again in every pass.
+    duplicates: Keys,
     /// Kinds whose counts differed at the last reading.
     suspicious: HashMap<ElementKind, i64>,
 }
@@ -86,6 +93,20 @@ impl Memory {
             return Verdict::Sweep;
         }
         Verdict::LookAgain
+    }
+
+    /// Takes the duplicates out, to be read again.
+    pub(super) fn take_duplicates(&mut self) -> Keys {
+        std::mem::take(&mut self.duplicates)
+    }
+
+    /// Adds duplicates that a pass has met, up to a bound: a graph full of them is left to the comparisons.
+    pub(super) fn note_duplicates(&mut self, met: Keys) {
+        for (kind, keys) in met {
+            let known = self.duplicates.entry(kind).or_default();
+            let room = MAX_DUPLICATES.saturating_sub(known.len());
+            known.extend(keys.into_iter().take(room));
+        }
     }
 
     /// Remembers the difference that stands after a sweep.

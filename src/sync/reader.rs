@@ -40,7 +40,7 @@ pub async fn run(
     changes: &mut Changes<'_>,
     emit: &mut dyn Emit,
 ) -> Result<()> {
-    let mut reader = Reader { source, profile, limits, emit };
+    let mut reader = Reader { source, profile, limits, emit, duplicates: Keys::new() };
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
         Mode::Full => {
@@ -49,7 +49,9 @@ pub async fn run(
         }
         Mode::Incremental => incremental::read(&mut reader, changes, &pass, watermark).await?,
     };
-    deferred::finish(&mut reader, &pass, deferred, outcome).await
+    deferred::finish(&mut reader, &pass, deferred, outcome).await?;
+    changes.memory.note_duplicates(reader.duplicates);
+    Ok(())
 }
 
 /// A source and the way out, for one pass.
@@ -58,6 +60,8 @@ pub(super) struct Reader<'a> {
     pub(super) profile: &'a Profile,
     pub(super) limits: BatchLimits,
     pub(super) emit: &'a mut dyn Emit,
+    /// Keys that more than one row had.
+    pub(super) duplicates: Keys,
 }
 
 impl Reader<'_> {
@@ -72,6 +76,7 @@ impl Reader<'_> {
     /// Sends nodes on, cut into batches. With a step, each batch moves the pass's cursor.
     pub(super) async fn emit_nodes(&mut self, kind: NodeKindId, rows: Vec<SourceNode>, step: Option<&Step>) -> Result<()> {
         let key = self.profile.node(kind).key.as_str();
+        note_duplicates(&mut self.duplicates, ElementKind::Node(kind), rows.iter().map(|row| key_text(&row.properties, key)));
         for chunk in cut(rows, self.limits.bytes, SourceNode::weight, |row| key_text(&row.properties, key)) {
             let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key);
             self.emit.emit(content, chunk.bytes).await?;
@@ -87,6 +92,8 @@ impl Reader<'_> {
         step: Option<&Step>,
     ) -> Result<()> {
         let key = self.profile.relationship(kind).key.as_str();
+        let keys = rows.iter().map(|row| key_text(&row.properties, key));
+        note_duplicates(&mut self.duplicates, ElementKind::Relationship(kind), keys);
         for chunk in cut(rows, self.limits.bytes, SourceRelationship::weight, |row| key_text(&row.properties, key)) {
             let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key);
             self.emit.emit(content, chunk.bytes).await?;
@@ -241,6 +248,17 @@ pub(super) fn key_text<'a>(properties: &'a Properties, key: &str) -> Option<&'a 
     match property(properties, key) {
         Some(Value::String(text)) => Some(text),
         _ => None,
+    }
+}
+
+/// Rows of one key stand side by side.
+fn note_duplicates<'a>(duplicates: &mut Keys, kind: ElementKind, keys: impl Iterator<Item = Option<&'a str>>) {
+    let mut last = None;
+    for key in keys {
+        if let Some(key) = key.filter(|_| last == Some(key)) {
+            duplicates.entry(kind).or_default().insert(key.to_owned());
+        }
+        last = Some(key);
     }
 }
 
