@@ -45,7 +45,9 @@ pub async fn compare_part(
 /// Reads the cache on a thread of its own: decoding is what takes the time, and a test's runtime has one thread.
 async fn read_cache_apart(address: FalkorAddress, name: String) -> Result<Snapshot> {
     blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| Error::Unexpected(format!("no runtime: {error}")))?;
         runtime.block_on(read_cache(&address, &name))
     })
