@@ -19,67 +19,33 @@ async fn a_small_graph_has_what_its_specification_says() {
     let spec = GraphSpec::default();
     let mut world = build(&source.graph, &spec).await.unwrap();
     let graph = &source.graph;
-    assert_eq!(
-        count(graph, "MATCH (n) RETURN count(n) AS count").await,
-        spec.nodes()
-    );
-    assert_eq!(
-        count(graph, "MATCH ()-[e]->() RETURN count(e) AS count").await,
-        spec.relationships()
-    );
+    assert_eq!(count(graph, "MATCH (n) RETURN count(n) AS count").await, spec.nodes());
+    assert_eq!(count(graph, "MATCH ()-[e]->() RETURN count(e) AS count").await, spec.relationships());
     let vectors = "MATCH (n) WHERE n.name_embedding IS NOT NULL RETURN count(n) AS count";
-    assert_eq!(
-        count(graph, vectors).await,
-        spec.entities + spec.communities
-    );
+    assert_eq!(count(graph, vectors).await, spec.entities + spec.communities);
     let crossing = "MATCH (a)-[e]->(b) WHERE a.group_id <> e.group_id OR b.group_id <> e.group_id RETURN count(e) AS count";
     assert_eq!(count(graph, crossing).await, 0);
-    assert_eq!(
-        count(
-            graph,
-            "SHOW INDEXES YIELD type WHERE type IN ['RANGE', 'FULLTEXT'] RETURN count(*) AS count"
-        )
-        .await,
-        31
-    );
+    assert_eq!(count(graph, "SHOW INDEXES YIELD type WHERE type IN ['RANGE', 'FULLTEXT'] RETURN count(*) AS count").await, 31);
 
     let episode = world.add_episode(3, 4).await.unwrap();
     assert_eq!(episode.entities.len(), 3);
-    assert_eq!(
-        count(graph, "MATCH (n) RETURN count(n) AS count").await,
-        spec.nodes() + 4
-    );
-    assert_eq!(
-        count(graph, "MATCH ()-[e]->() RETURN count(e) AS count").await,
-        spec.relationships() + 8
-    );
+    assert_eq!(count(graph, "MATCH (n) RETURN count(n) AS count").await, spec.nodes() + 4);
+    assert_eq!(count(graph, "MATCH ()-[e]->() RETURN count(e) AS count").await, spec.relationships() + 8);
     world.delete_node(&episode.uuid).await.unwrap();
-    assert_eq!(
-        count(graph, "MATCH (n) RETURN count(n) AS count").await,
-        spec.nodes() + 3
-    );
+    assert_eq!(count(graph, "MATCH (n) RETURN count(n) AS count").await, spec.nodes() + 3);
 }
 
 #[tokio::test]
 async fn a_large_graph_is_written_in_time() {
     let source = source_lock().await;
     let spec = GraphSpec::large();
-    assert_eq!(
-        (spec.nodes(), spec.relationships(), spec.vectors()),
-        (25_000, 70_000, 60_000)
-    );
+    assert_eq!((spec.nodes(), spec.relationships(), spec.vectors()), (25_000, 70_000, 60_000));
     let start = Instant::now();
     build(&source.graph, &spec).await.unwrap();
     let took = start.elapsed();
     println!("25,000 nodes and 70,000 relationships written in {took:.1?}");
     assert!(took < Duration::from_secs(120), "took {took:?}");
     let graph = &source.graph;
-    assert_eq!(
-        count(graph, "MATCH (n) RETURN count(n) AS count").await,
-        spec.nodes()
-    );
-    assert_eq!(
-        count(graph, "MATCH ()-[e]->() RETURN count(e) AS count").await,
-        spec.relationships()
-    );
+    assert_eq!(count(graph, "MATCH (n) RETURN count(n) AS count").await, spec.nodes());
+    assert_eq!(count(graph, "MATCH ()-[e]->() RETURN count(e) AS count").await, spec.relationships());
 }

@@ -1,16 +1,19 @@
 //! Tests against real servers. One binary, so that one Neo4j and one FalkorDB serve all of them.
 
 // A test is a panic away from its message; these lints are for the product.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod comparer;
+mod crash;
 mod graph;
+mod large;
+mod pipeline;
+mod plans;
+mod refusals;
 mod servers;
+mod sink;
+mod sink_faults;
+mod value_round_trip;

@@ -4,18 +4,12 @@ use std::time::Duration;
 
 use neo4rs::query;
 
-use crate::support::servers::{
-    FalkorOptions, FalkorServer, Neo4jServer, fresh_graph_name, shared, source_lock,
-};
+use crate::support::servers::{FalkorOptions, FalkorServer, Neo4jServer, fresh_graph_name, shared, source_lock};
 
 #[tokio::test]
 async fn shared_servers_answer() {
     let source = source_lock().await;
-    let mut rows = source
-        .graph
-        .execute(query("RETURN 1 AS one"))
-        .await
-        .unwrap();
+    let mut rows = source.graph.execute(query("RETURN 1 AS one")).await.unwrap();
     let row = rows.next().await.unwrap().unwrap();
     assert_eq!(row.get::<i64>("one").unwrap(), 1);
 
@@ -32,27 +26,11 @@ async fn shared_servers_answer() {
 #[tokio::test]
 async fn a_turn_with_the_source_begins_empty() {
     let first = source_lock().await;
-    first
-        .graph
-        .run(query("CREATE (:Entity)-[:RELATES_TO]->(:Entity)"))
-        .await
-        .unwrap();
+    first.graph.run(query("CREATE (:Entity)-[:RELATES_TO]->(:Entity)")).await.unwrap();
     drop(first);
     let second = source_lock().await;
-    let mut rows = second
-        .graph
-        .execute(query("MATCH (n) RETURN count(n) AS count"))
-        .await
-        .unwrap();
-    assert_eq!(
-        rows.next()
-            .await
-            .unwrap()
-            .unwrap()
-            .get::<i64>("count")
-            .unwrap(),
-        0
-    );
+    let mut rows = second.graph.execute(query("MATCH (n) RETURN count(n) AS count")).await.unwrap();
+    assert_eq!(rows.next().await.unwrap().unwrap().get::<i64>("count").unwrap(), 0);
 }
 
 #[tokio::test]
@@ -63,36 +41,21 @@ async fn falkordb_with_a_password_survives_a_restart_and_a_freeze() {
     };
     let server = FalkorServer::start_with(options).await.unwrap();
     let mut connection = server.connect().await.unwrap();
-    let _: () = redis::cmd("SET")
-        .arg("kept")
-        .arg("yes")
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let _: () = redis::cmd("SET").arg("kept").arg("yes").query_async(&mut connection).await.unwrap();
 
     let first_life = server.pid();
     server.restart().await.unwrap();
     assert_ne!(server.pid(), first_life);
     let mut connection = server.connect().await.unwrap();
-    let kept: String = redis::cmd("GET")
-        .arg("kept")
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let kept: String = redis::cmd("GET").arg("kept").query_async(&mut connection).await.unwrap();
     assert_eq!(kept, "yes");
 
     server.pause();
     let ping = redis::cmd("PING");
-    let frozen = tokio::time::timeout(
-        Duration::from_millis(300),
-        ping.query_async::<String>(&mut connection),
-    );
+    let frozen = tokio::time::timeout(Duration::from_millis(300), ping.query_async::<String>(&mut connection));
     assert!(frozen.await.is_err(), "a paused server answered");
     server.resume();
-    let pong: String = redis::cmd("PING")
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let pong: String = redis::cmd("PING").query_async(&mut connection).await.unwrap();
     assert_eq!(pong, "PONG");
 
     server.kill();
@@ -107,31 +70,12 @@ async fn falkordb_with_a_password_survives_a_restart_and_a_freeze() {
 async fn neo4j_keeps_its_data_over_a_kill_and_a_restart() {
     let server = Neo4jServer::start().await.unwrap();
     let graph = server.address().connect().await.unwrap();
-    graph
-        .run(query("CREATE (:Entity {uuid: 'kept'})"))
-        .await
-        .unwrap();
+    graph.run(query("CREATE (:Entity {uuid: 'kept'})")).await.unwrap();
     server.kill();
     server.restart().await.unwrap();
     let graph = server.address().connect().await.unwrap();
-    let mut rows = graph
-        .execute(query(
-            "MATCH (n:Entity {uuid: 'kept'}) RETURN count(n) AS count",
-        ))
-        .await
-        .unwrap();
-    assert_eq!(
-        rows.next()
-            .await
-            .unwrap()
-            .unwrap()
-            .get::<i64>("count")
-            .unwrap(),
-        1
-    );
+    let mut rows = graph.execute(query("MATCH (n:Entity {uuid: 'kept'}) RETURN count(n) AS count")).await.unwrap();
+    assert_eq!(rows.next().await.unwrap().unwrap().get::<i64>("count").unwrap(), 1);
     server.stop().await;
-    assert!(
-        server.address().connect().await.is_err(),
-        "a stopped server answered"
-    );
+    assert!(server.address().connect().await.is_err(), "a stopped server answered");
 }

@@ -13,51 +13,25 @@ use super::deadline::{self, within};
 const BATCH: usize = 1_000;
 
 /// Runs a query that may write.
-pub async fn run(
-    cache: &mut MultiplexedConnection,
-    name: &str,
-    text: &str,
-) -> Result<redis::Value> {
+pub async fn run(cache: &mut MultiplexedConnection, name: &str, text: &str) -> Result<redis::Value> {
     let mut command = redis::cmd("GRAPH.QUERY");
     command.arg(name).arg(text);
-    within(
-        deadline::QUERY,
-        "a query of FalkorDB",
-        command.query_async(cache),
-    )
-    .await
+    within(deadline::QUERY, "a query of FalkorDB", command.query_async(cache)).await
 }
 
 /// Creates the snapshot's elements in a graph.
-pub async fn copy(
-    snapshot: &Snapshot,
-    cache: &mut MultiplexedConnection,
-    name: &str,
-) -> Result<()> {
+pub async fn copy(snapshot: &Snapshot, cache: &mut MultiplexedConnection, name: &str) -> Result<()> {
     for label in IDENTITY_LABELS {
-        run(
-            cache,
-            name,
-            &format!("CREATE INDEX FOR (n:{label}) ON (n.uuid)"),
-        )
-        .await?;
+        run(cache, name, &format!("CREATE INDEX FOR (n:{label}) ON (n.uuid)")).await?;
     }
     copy_nodes(snapshot, cache, name).await?;
     copy_relationships(snapshot, cache, name).await
 }
 
-async fn copy_nodes(
-    snapshot: &Snapshot,
-    cache: &mut MultiplexedConnection,
-    name: &str,
-) -> Result<()> {
+async fn copy_nodes(snapshot: &Snapshot, cache: &mut MultiplexedConnection, name: &str) -> Result<()> {
     let mut by_labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for node in snapshot.nodes.values() {
-        let labels: String = node
-            .labels
-            .iter()
-            .map(|label| format!(":`{label}`"))
-            .collect();
+        let labels: String = node.labels.iter().map(|label| format!(":`{label}`")).collect();
         by_labels.entry(labels).or_default().push(row(node, None));
     }
     for (labels, rows) in by_labels {
@@ -67,23 +41,12 @@ async fn copy_nodes(
     Ok(())
 }
 
-async fn copy_relationships(
-    snapshot: &Snapshot,
-    cache: &mut MultiplexedConnection,
-    name: &str,
-) -> Result<()> {
+async fn copy_relationships(snapshot: &Snapshot, cache: &mut MultiplexedConnection, name: &str) -> Result<()> {
     let mut by_ends: HashMap<[String; 3], Vec<String>> = HashMap::new();
     for (key, relationship) in &snapshot.relationships {
         let ends = (key.source.as_ref(), key.target.as_ref());
-        let group = [
-            key.source.label.clone(),
-            key.typ.clone(),
-            key.target.label.clone(),
-        ];
-        by_ends
-            .entry(group)
-            .or_default()
-            .push(row(relationship, Some(ends)));
+        let group = [key.source.label.clone(), key.typ.clone(), key.target.label.clone()];
+        by_ends.entry(group).or_default().push(row(relationship, Some(ends)));
     }
     for ([source, typ, target], rows) in by_ends {
         let text = format!(
@@ -101,19 +64,9 @@ fn set() -> String {
     format!("SET x = r.p{}", vectors.concat())
 }
 
-async fn write(
-    cache: &mut MultiplexedConnection,
-    name: &str,
-    text: &str,
-    rows: &[String],
-) -> Result<()> {
+async fn write(cache: &mut MultiplexedConnection, name: &str, text: &str, rows: &[String]) -> Result<()> {
     for batch in rows.chunks(BATCH) {
-        run(
-            cache,
-            name,
-            &format!("CYPHER rows=[{}] {text}", batch.join(",")),
-        )
-        .await?;
+        run(cache, name, &format!("CYPHER rows=[{}] {text}", batch.join(","))).await?;
     }
     Ok(())
 }
@@ -147,11 +100,7 @@ fn write_pair(text: &mut String, name: &str, value: &Value) {
 fn write_value(text: &mut String, value: &Value) {
     let _ = match value {
         Value::Text(string) | Value::Foreign(string) => {
-            write!(
-                text,
-                "\"{}\"",
-                string.replace('\\', "\\\\").replace('"', "\\\"")
-            )
+            write!(text, "\"{}\"", string.replace('\\', "\\\\").replace('"', "\\\""))
         }
         Value::Integer(number) => write!(text, "{number}"),
         // Debug keeps a point or an exponent, without which it would be an integer.

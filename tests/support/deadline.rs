@@ -9,19 +9,12 @@ use super::{Error, Result};
 pub const QUERY: Duration = Duration::from_secs(120);
 
 /// Awaits a driver's call for at most `after`, and says what was waited for when it takes longer.
-pub async fn within<T, E>(
-    after: Duration,
-    what: &str,
-    call: impl Future<Output = std::result::Result<T, E>>,
-) -> Result<T>
+pub async fn within<T, E>(after: Duration, what: &str, call: impl Future<Output = std::result::Result<T, E>>) -> Result<T>
 where
     Error: From<E>,
 {
     match tokio::time::timeout(after, call).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Error::Timeout {
-            what: what.to_owned(),
-            after,
-        }),
+        Err(_) => Err(Error::Timeout { what: what.to_owned(), after }),
     }
 }

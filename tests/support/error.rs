@@ -8,42 +8,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{tool} is missing: {need}")]
-    MissingTool {
-        tool: &'static str,
-        need: &'static str,
-    },
+    MissingTool { tool: &'static str, need: &'static str },
     #[error("`{command}` failed ({status}): {output}")]
-    Command {
-        command: String,
-        status: String,
-        output: String,
-    },
+    Command { command: String, status: String, output: String },
     #[error("{what} {}: {source}", path.display())]
-    File {
-        what: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    File { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("cannot start {program}: {source}")]
-    Spawn {
-        program: String,
-        source: std::io::Error,
-    },
+    Spawn { program: String, source: std::io::Error },
     #[error("{server} ended while starting ({status}); the end of its log:\n{log}")]
-    Ended {
-        server: &'static str,
-        status: String,
-        log: String,
-    },
-    #[error(
-        "{server} did not answer within {after:?}; last answer: {last}; the end of its log:\n{log}"
-    )]
-    NotReady {
-        server: &'static str,
-        after: Duration,
-        last: String,
-        log: String,
-    },
+    Ended { server: &'static str, status: String, log: String },
+    #[error("{server} did not answer within {after:?}; last answer: {last}; the end of its log:\n{log}")]
+    NotReady { server: &'static str, after: Duration, last: String, log: String },
     #[error("no free port found on the loopback interface")]
     NoPort,
     #[error("{what} took longer than {after:?}")]
@@ -61,10 +36,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub fn file(
-        what: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { what, path, source }
     }

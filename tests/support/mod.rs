@@ -10,5 +10,6 @@ pub mod deadline;
 pub mod error;
 pub mod graph;
 pub mod servers;
+pub mod service;
 
 pub use error::{Error, Result};

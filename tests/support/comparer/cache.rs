@@ -51,12 +51,7 @@ impl Cache {
     async fn exists(&mut self) -> Result<bool> {
         let mut command = redis::cmd("EXISTS");
         command.arg(&self.name);
-        let found: i64 = within(
-            deadline::QUERY,
-            "EXISTS",
-            command.query_async(&mut self.connection),
-        )
-        .await?;
+        let found: i64 = within(deadline::QUERY, "EXISTS", command.query_async(&mut self.connection)).await?;
         Ok(found == 1)
     }
 
@@ -67,10 +62,7 @@ impl Cache {
             for row in self.rows(&text).await? {
                 let [id, labels, properties] = fields(cell(row)?)?;
                 let (id, properties) = (integer(&id)?, self.properties(properties)?);
-                let labels = array(labels)?
-                    .iter()
-                    .map(|label| named(&self.labels, label))
-                    .collect::<Result<_>>()?;
+                let labels = array(labels)?.iter().map(|label| named(&self.labels, label)).collect::<Result<_>>()?;
                 let key = Arc::new(NodeKey::new(&labels, properties.get("uuid"), id));
                 keys.insert(id, Arc::clone(&key));
                 snapshot.add_node(key, Element { labels, properties });
@@ -104,9 +96,7 @@ impl Cache {
         // The maximum of nothing is null.
         let highest = integer(&cell(highest)?).unwrap_or(-1);
         let starts = (0..=highest).step_by(PAGE as usize);
-        Ok(starts
-            .map(|start| format!("id(n) >= {start} AND id(n) < {}", start + PAGE))
-            .collect())
+        Ok(starts.map(|start| format!("id(n) >= {start} AND id(n) < {}", start + PAGE)).collect())
     }
 
     async fn names(&mut self, call: &str) -> Result<Vec<String>> {
@@ -118,12 +108,7 @@ impl Cache {
     async fn rows(&mut self, text: &str) -> Result<Vec<Reply>> {
         let mut command = redis::cmd("GRAPH.RO_QUERY");
         command.arg(&self.name).arg(text).arg("--compact");
-        let reply = within(
-            deadline::QUERY,
-            text,
-            command.query_async(&mut self.connection),
-        )
-        .await?;
+        let reply = within(deadline::QUERY, text, command.query_async(&mut self.connection)).await?;
         let [_, rows, _] = fields(reply)?;
         array(rows)
     }
@@ -145,12 +130,7 @@ fn convert(kind: &Reply, value: Reply) -> Result<Value> {
         4 => Value::Boolean(text(&value)? == "true"),
         5 => Value::Real(real(&value)?),
         6 => Value::List(array(value)?.into_iter().map(item).collect::<Result<_>>()?),
-        12 => Value::Vector(
-            array(value)?
-                .iter()
-                .map(|number| Ok(real(number)? as f32))
-                .collect::<Result<_>>()?,
-        ),
+        12 => Value::Vector(array(value)?.iter().map(|number| Ok(real(number)? as f32)).collect::<Result<_>>()?),
         other => Value::Foreign(format!("kind {other}: {value:?}")),
     })
 }
@@ -169,22 +149,14 @@ fn cell(row: Reply) -> Result<Reply> {
 
 fn end(keys: &Keys, id: &Reply) -> Result<Arc<NodeKey>> {
     let id = integer(id)?;
-    let missing = || {
-        Error::Reply(format!(
-            "a relationship ends at node {id}, which was not there"
-        ))
-    };
+    let missing = || Error::Reply(format!("a relationship ends at node {id}, which was not there"));
     keys.get(&id).cloned().ok_or_else(missing)
 }
 
 fn named(names: &[String], number: &Reply) -> Result<String> {
     let number = integer(number)?;
-    let found = usize::try_from(number)
-        .ok()
-        .and_then(|number| names.get(number));
-    found
-        .cloned()
-        .ok_or_else(|| Error::Reply(format!("no name has the number {number}")))
+    let found = usize::try_from(number).ok().and_then(|number| names.get(number));
+    found.cloned().ok_or_else(|| Error::Reply(format!("no name has the number {number}")))
 }
 
 fn array(reply: Reply) -> Result<Vec<Reply>> {
@@ -195,9 +167,7 @@ fn array(reply: Reply) -> Result<Vec<Reply>> {
 }
 
 fn fields<const N: usize>(reply: Reply) -> Result<[Reply; N]> {
-    array(reply)?.try_into().map_err(|items: Vec<Reply>| {
-        Error::Reply(format!("{N} fields expected, {} came", items.len()))
-    })
+    array(reply)?.try_into().map_err(|items: Vec<Reply>| Error::Reply(format!("{N} fields expected, {} came", items.len())))
 }
 
 fn integer(reply: &Reply) -> Result<i64> {
@@ -225,11 +195,7 @@ fn real(reply: &Reply) -> Result<f64> {
     let number: f64 = text.parse().map_err(|_| unexpected("a number", reply))?;
     // The largest double, rounded to 15 digits, reads as infinity.
     let rounded_up = number.is_infinite() && !text.contains("inf");
-    Ok(if rounded_up {
-        f64::MAX.copysign(number)
-    } else {
-        number
-    })
+    Ok(if rounded_up { f64::MAX.copysign(number) } else { number })
 }
 
 fn unexpected(wanted: &str, reply: &Reply) -> Error {

@@ -29,25 +29,15 @@ pub async fn compare(source: &Graph, cache: &FalkorAddress, name: &str) -> Resul
 }
 
 /// All differences between a part of the database and the graph.
-pub async fn compare_part(
-    source: &Graph,
-    filter: &Filter,
-    cache: &FalkorAddress,
-    name: &str,
-) -> Result<Vec<Difference>> {
-    let (source, cache) = tokio::try_join!(
-        read_source(source, filter),
-        read_cache_apart(cache.clone(), name.to_owned())
-    )?;
+pub async fn compare_part(source: &Graph, filter: &Filter, cache: &FalkorAddress, name: &str) -> Result<Vec<Difference>> {
+    let (source, cache) = tokio::try_join!(read_source(source, filter), read_cache_apart(cache.clone(), name.to_owned()))?;
     Ok(differences(&source, &cache))
 }
 
 /// Reads the cache on a thread of its own: decoding is what takes the time, and a test's runtime has one thread.
 async fn read_cache_apart(address: FalkorAddress, name: String) -> Result<Snapshot> {
     blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::Unexpected(format!("no runtime: {error}")))?;
         runtime.block_on(read_cache(&address, &name))
     })
@@ -69,13 +59,6 @@ pub async fn assert_part_equal(source: &Graph, filter: &Filter, cache: &FalkorAd
 
 /// The first differences, a line each, and how many there are.
 pub fn report(found: &[Difference]) -> String {
-    let lines = found
-        .iter()
-        .take(20)
-        .map(|difference| format!("  {difference}\n"));
-    format!(
-        "{} differences:\n{}",
-        found.len(),
-        lines.collect::<String>()
-    )
+    let lines = found.iter().take(20).map(|difference| format!("  {difference}\n"));
+    format!("{} differences:\n{}", found.len(), lines.collect::<String>())
 }

@@ -16,16 +16,9 @@ pub struct NodeKey {
 impl NodeKey {
     /// A node without a usable uuid gets a key that no other has, made of its internal number.
     pub fn new(labels: &BTreeSet<String>, uuid: Option<&Value>, id: i64) -> Self {
-        let by_rank = IDENTITY_LABELS
-            .iter()
-            .find(|label| labels.contains(**label));
+        let by_rank = IDENTITY_LABELS.iter().find(|label| labels.contains(**label));
         let label = by_rank.map(|label| (*label).to_owned());
-        Self {
-            label: label
-                .or_else(|| labels.first().cloned())
-                .unwrap_or_default(),
-            uuid: uuid_text(uuid, id),
-        }
+        Self { label: label.or_else(|| labels.first().cloned()).unwrap_or_default(), uuid: uuid_text(uuid, id) }
     }
 }
 
@@ -45,19 +38,8 @@ pub struct RelationshipKey {
 }
 
 impl RelationshipKey {
-    pub fn new(
-        typ: String,
-        uuid: Option<&Value>,
-        id: i64,
-        source: Arc<NodeKey>,
-        target: Arc<NodeKey>,
-    ) -> Self {
-        Self {
-            typ,
-            uuid: uuid_text(uuid, id),
-            source,
-            target,
-        }
+    pub fn new(typ: String, uuid: Option<&Value>, id: i64, source: Arc<NodeKey>, target: Arc<NodeKey>) -> Self {
+        Self { typ, uuid: uuid_text(uuid, id), source, target }
     }
 }
 
@@ -132,21 +114,11 @@ impl Difference {
 
 /// All differences, in an order that is the same every time.
 pub fn differences(source: &Snapshot, cache: &Snapshot) -> Vec<Difference> {
-    let mut found: Vec<Difference> = cache
-        .repeated
-        .iter()
-        .cloned()
-        .map(Difference::Duplicated)
-        .collect();
+    let mut found: Vec<Difference> = cache.repeated.iter().cloned().map(Difference::Duplicated).collect();
     let node = |key: &Arc<NodeKey>| Key::Node((**key).clone());
     compare_maps(&source.nodes, &cache.nodes, node, &mut found);
     let relationship = |key: &RelationshipKey| Key::Relationship(key.clone());
-    compare_maps(
-        &source.relationships,
-        &cache.relationships,
-        relationship,
-        &mut found,
-    );
+    compare_maps(&source.relationships, &cache.relationships, relationship, &mut found);
     found.sort_by(|a, b| a.key().cmp(b.key()));
     found
 }
@@ -170,22 +142,11 @@ fn compare_maps<K: Eq + std::hash::Hash>(
 
 fn compare_elements(key: &Key, source: &Element, cache: &Element, found: &mut Vec<Difference>) {
     if source.labels != cache.labels {
-        found.push(Difference::Labels {
-            key: key.clone(),
-            source: source.labels.clone(),
-            cache: cache.labels.clone(),
-        });
+        found.push(Difference::Labels { key: key.clone(), source: source.labels.clone(), cache: cache.labels.clone() });
     }
-    let properties: BTreeSet<&String> = source
-        .properties
-        .keys()
-        .chain(cache.properties.keys())
-        .collect();
+    let properties: BTreeSet<&String> = source.properties.keys().chain(cache.properties.keys()).collect();
     for property in properties {
-        let (expected, actual) = (
-            source.properties.get(property),
-            cache.properties.get(property),
-        );
+        let (expected, actual) = (source.properties.get(property), cache.properties.get(property));
         if expected != actual {
             found.push(Difference::Changed {
                 key: key.clone(),
@@ -208,11 +169,7 @@ impl fmt::Display for Key {
         match self {
             Self::Node(key) => key.fmt(formatter),
             Self::Relationship(key) => {
-                write!(
-                    formatter,
-                    "{}-[:{} {}]->{}",
-                    key.source, key.typ, key.uuid, key.target
-                )
+                write!(formatter, "{}-[:{} {}]->{}", key.source, key.typ, key.uuid, key.target)
             }
         }
     }
@@ -220,31 +177,16 @@ impl fmt::Display for Key {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value: &Option<Value>| {
-            value
-                .as_ref()
-                .map_or_else(|| "absent".to_owned(), Value::to_string)
-        };
+        let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "absent".to_owned(), Value::to_string);
         match self {
             Self::Missing(key) => write!(formatter, "missing in the cache: {key}"),
             Self::Orphaned(key) => write!(formatter, "only in the cache: {key}"),
             Self::Duplicated(key) => write!(formatter, "more than once in the cache: {key}"),
-            Self::Changed {
-                key,
-                property,
-                source,
-                cache,
-            } => write!(
-                formatter,
-                "{property} of {key}: {} in the source, {} in the cache",
-                shown(source),
-                shown(cache)
-            ),
+            Self::Changed { key, property, source, cache } => {
+                write!(formatter, "{property} of {key}: {} in the source, {} in the cache", shown(source), shown(cache))
+            }
             Self::Labels { key, source, cache } => {
-                write!(
-                    formatter,
-                    "labels of {key}: {source:?} in the source, {cache:?} in the cache"
-                )
+                write!(formatter, "labels of {key}: {source:?} in the source, {cache:?} in the cache")
             }
         }
     }

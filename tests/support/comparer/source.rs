@@ -26,9 +26,7 @@ impl Filter {
     pub fn group(group: &str) -> Self {
         Self {
             nodes: Some(format!("n.group_id = '{group}'")),
-            relationships: Some(format!(
-                "e.group_id = '{group}' AND a.group_id = '{group}' AND b.group_id = '{group}'"
-            )),
+            relationships: Some(format!("e.group_id = '{group}' AND a.group_id = '{group}' AND b.group_id = '{group}'")),
         }
     }
 }
@@ -51,10 +49,8 @@ async fn read_nodes(graph: &Graph, filter: &Filter, snapshot: &mut Snapshot) -> 
          RETURN id(n) AS id, labels(n) AS labels, {} ORDER BY id",
         content("n")
     );
-    let mut read =
-        Elements::read(graph, &text, |row| row.get("labels").map_err(Error::from)).await?;
-    read.resolve(graph, "MATCH (x) WHERE id(x) = row.id")
-        .await?;
+    let mut read = Elements::read(graph, &text, |row| row.get("labels").map_err(Error::from)).await?;
+    read.resolve(graph, "MATCH (x) WHERE id(x) = row.id").await?;
     let mut keys = Keys::new();
     for (id, labels, properties) in read.into_iter() {
         let labels = Vec::into_iter(labels).collect();
@@ -65,12 +61,7 @@ async fn read_nodes(graph: &Graph, filter: &Filter, snapshot: &mut Snapshot) -> 
     Ok(keys)
 }
 
-async fn read_relationships(
-    graph: &Graph,
-    filter: &Filter,
-    keys: &Keys,
-    snapshot: &mut Snapshot,
-) -> Result<()> {
+async fn read_relationships(graph: &Graph, filter: &Filter, keys: &Keys, snapshot: &mut Snapshot) -> Result<()> {
     let condition = filter.relationships.as_deref().unwrap_or("true");
     let text = format!(
         "MATCH (a)-[e]->(b) WHERE {condition} \
@@ -79,20 +70,13 @@ async fn read_relationships(
     );
     let rest = |row: &Row| Ok((row.get("typ")?, row.get("source")?, row.get("target")?));
     let mut read = Elements::<(String, i64, i64)>::read(graph, &text, rest).await?;
-    read.resolve(graph, "MATCH ()-[x]->() WHERE id(x) = row.id")
-        .await?;
+    read.resolve(graph, "MATCH ()-[x]->() WHERE id(x) = row.id").await?;
     for (id, (typ, source, target), properties) in read.into_iter() {
         // An end that the filter leaves out leaves out the relationship.
         let (Some(source), Some(target)) = (keys.get(&source), keys.get(&target)) else {
             continue;
         };
-        let key = RelationshipKey::new(
-            typ,
-            properties.get("uuid"),
-            id,
-            Arc::clone(source),
-            Arc::clone(target),
-        );
+        let key = RelationshipKey::new(typ, properties.get("uuid"), id, Arc::clone(source), Arc::clone(target));
         let labels = Default::default();
         snapshot.add_relationship(key, Element { labels, properties });
     }
@@ -103,11 +87,7 @@ async fn read_relationships(
 fn content(variable: &str) -> String {
     let without = VECTORS.map(|name| format!(", {name}: null"));
     let vectors = VECTORS.map(|name| format!(", {variable}.{name} AS {name}"));
-    format!(
-        "{variable} {{.*{}}} AS properties{}",
-        without.concat(),
-        vectors.concat()
-    )
+    format!("{variable} {{.*{}}} AS properties{}", without.concat(), vectors.concat())
 }
 
 type Properties = BTreeMap<String, Value>;
@@ -130,10 +110,7 @@ enum Unclear {
 
 impl<R> Elements<R> {
     async fn read(graph: &Graph, text: &str, rest: impl Fn(&Row) -> Result<R>) -> Result<Self> {
-        let mut elements = Self {
-            read: Vec::new(),
-            unclear: Vec::new(),
-        };
+        let mut elements = Self { read: Vec::new(), unclear: Vec::new() };
         let start = graph.execute(query(text));
         let mut rows = within(deadline::QUERY, "reading Neo4j", start).await?;
         while let Some(row) = within(deadline::QUERY, "reading Neo4j", rows.next()).await? {
@@ -181,30 +158,20 @@ impl<R> Elements<R> {
     /// Asks Neo4j about the unclear values.
     async fn resolve(&mut self, graph: &Graph, find: &str) -> Result<()> {
         let zoned = "[value.epochSeconds, value.nanosecond]";
-        let (named, text): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unclear)
-            .into_iter()
-            .partition(|(_, _, why)| *why == Unclear::NamedZone);
+        let (named, text): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.unclear).into_iter().partition(|(_, _, why)| *why == Unclear::NamedZone);
         self.ask(graph, find, zoned, named).await?;
         self.ask(graph, find, "toString(value)", text).await
     }
 
-    async fn ask(
-        &mut self,
-        graph: &Graph,
-        find: &str,
-        ask: &str,
-        about: Vec<(usize, String, Unclear)>,
-    ) -> Result<()> {
+    async fn ask(&mut self, graph: &Graph, find: &str, ask: &str, about: Vec<(usize, String, Unclear)>) -> Result<()> {
         let text = format!(
             "UNWIND $rows AS row {find} WITH row, x[row.property] AS stored \
              WITH row, stored, valueType(stored) STARTS WITH 'LIST' AS many \
              RETURN row.at AS at, row.property AS property, many, \
              [value IN CASE WHEN many THEN stored ELSE [stored] END | {ask}] AS answers"
         );
-        let rows: Vec<BoltType> = about
-            .iter()
-            .map(|(at, property, _)| self.question(*at, property))
-            .collect();
+        let rows: Vec<BoltType> = about.iter().map(|(at, property, _)| self.question(*at, property)).collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -226,18 +193,13 @@ impl<R> Elements<R> {
 
     fn answer(&mut self, row: &Row) -> Result<()> {
         let answers: BoltList = row.get("answers")?;
-        let values: Vec<Value> = answers
-            .value
-            .into_iter()
-            .map(convert_answer)
-            .collect::<Result<_>>()?;
+        let values: Vec<Value> = answers.value.into_iter().map(convert_answer).collect::<Result<_>>()?;
         let value = match values.as_slice() {
             [single] if !row.get::<bool>("many")? => single.clone(),
             _ => Value::List(values),
         };
         let at: i64 = row.get("at")?;
-        let at = usize::try_from(at)
-            .map_err(|_| Error::Unexpected("Neo4j changed a row's number".to_owned()))?;
+        let at = usize::try_from(at).map_err(|_| Error::Unexpected("Neo4j changed a row's number".to_owned()))?;
         self.read[at].2.insert(row.get("property")?, value);
         Ok(())
     }
@@ -256,18 +218,13 @@ fn convert_answer(answer: BoltType) -> Result<Value> {
     };
     let nanos = u32::try_from(nanos.value).unwrap_or_default();
     let moment = DateTime::from_timestamp(seconds.value, nanos);
-    Ok(moment.map_or_else(
-        || Value::Foreign("a datetime out of range".to_owned()),
-        Value::moment,
-    ))
+    Ok(moment.map_or_else(|| Value::Foreign("a datetime out of range".to_owned()), Value::moment))
 }
 
 fn unclear(value: &BoltType) -> Option<Unclear> {
     match value {
         BoltType::DateTimeZoneId(_) => Some(Unclear::NamedZone),
-        BoltType::Date(_) | BoltType::Time(_) | BoltType::LocalTime(_) | BoltType::Duration(_) => {
-            Some(Unclear::IsoText)
-        }
+        BoltType::Date(_) | BoltType::Time(_) | BoltType::LocalTime(_) | BoltType::Duration(_) => Some(Unclear::IsoText),
         BoltType::List(list) => list.value.first().and_then(unclear),
         _ => None,
     }
@@ -279,9 +236,7 @@ fn convert(value: BoltType) -> Result<Value> {
         BoltType::Boolean(truth) => Value::Boolean(truth.value),
         BoltType::Integer(number) => Value::Integer(number.value),
         BoltType::Float(number) => Value::Real(number.value),
-        BoltType::List(list) => {
-            Value::List(list.value.into_iter().map(convert).collect::<Result<_>>()?)
-        }
+        BoltType::List(list) => Value::List(list.value.into_iter().map(convert).collect::<Result<_>>()?),
         BoltType::Bytes(bytes) => Value::Text(STANDARD.encode(&bytes.value[..])),
         BoltType::DateTime(_) => {
             let moment: DateTime<FixedOffset> = value.try_into()?;
@@ -292,10 +247,7 @@ fn convert(value: BoltType) -> Result<Value> {
             Value::moment(moment.and_utc())
         }
         BoltType::Point2D(point) => point_text(point.sr_id.value, &[point.x.value, point.y.value]),
-        BoltType::Point3D(point) => point_text(
-            point.sr_id.value,
-            &[point.x.value, point.y.value, point.z.value],
-        ),
+        BoltType::Point3D(point) => point_text(point.sr_id.value, &[point.x.value, point.y.value, point.z.value]),
         other => Value::Foreign(format!("{other:?}")),
     })
 }
@@ -303,8 +255,5 @@ fn convert(value: BoltType) -> Result<Value> {
 fn point_text(reference_system: i64, coordinates: &[f64]) -> Value {
     let coordinates: Vec<String> = coordinates.iter().map(f64::to_string).collect();
     let dimensions = if coordinates.len() == 3 { " Z " } else { "" };
-    Value::Text(format!(
-        "SRID={reference_system};POINT{dimensions}({})",
-        coordinates.join(" ")
-    ))
+    Value::Text(format!("SRID={reference_system};POINT{dimensions}({})", coordinates.join(" ")))
 }

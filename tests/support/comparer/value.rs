@@ -25,15 +25,8 @@ impl Value {
     /// A point in time as Graphiti writes it to FalkorDB: UTC, six fraction digits or none.
     pub fn moment(moment: DateTime<Utc>) -> Self {
         let micros = moment.timestamp_subsec_micros();
-        let fraction = if micros == 0 {
-            String::new()
-        } else {
-            format!(".{micros:06}")
-        };
-        Self::Text(format!(
-            "{}{fraction}+00:00",
-            moment.format("%Y-%m-%dT%H:%M:%S")
-        ))
+        let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
+        Self::Text(format!("{}{fraction}+00:00", moment.format("%Y-%m-%dT%H:%M:%S")))
     }
 
     /// A list of numbers, as the vector that a vector property should be; anything else as it is.
@@ -81,11 +74,7 @@ fn digits(number: f64) -> String {
 
 fn same_vector(a: &[f32], b: &[f32]) -> bool {
     // Slices first: they are equal nearly always, and this is the fast comparison.
-    a == b
-        || (a.len() == b.len()
-            && a.iter()
-                .zip(b)
-                .all(|(a, b)| a == b || (a.is_nan() && b.is_nan())))
+    a == b || (a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())))
 }
 
 impl fmt::Display for Value {
@@ -117,18 +106,9 @@ mod tests {
 
     #[test]
     fn datetimes_have_six_digits_or_none() {
-        assert_eq!(
-            moment(1_767_225_600, 0),
-            Value::text("2026-01-01T00:00:00+00:00")
-        );
-        assert_eq!(
-            moment(1_767_225_600, 999),
-            Value::text("2026-01-01T00:00:00+00:00")
-        );
-        assert_eq!(
-            moment(1_767_225_600, 1_000_999),
-            Value::text("2026-01-01T00:00:00.001000+00:00")
-        );
+        assert_eq!(moment(1_767_225_600, 0), Value::text("2026-01-01T00:00:00+00:00"));
+        assert_eq!(moment(1_767_225_600, 999), Value::text("2026-01-01T00:00:00+00:00"));
+        assert_eq!(moment(1_767_225_600, 1_000_999), Value::text("2026-01-01T00:00:00.001000+00:00"));
         assert_eq!(moment(-1, 0), Value::text("1969-12-31T23:59:59+00:00"));
     }
 
@@ -138,10 +118,7 @@ mod tests {
         assert_eq!(Value::Real(f64::NAN), Value::Real(f64::NAN));
         assert_eq!(Value::Real(0.0), Value::Real(-0.0));
         assert_ne!(Value::Real(f64::INFINITY), Value::Real(f64::MAX));
-        assert_ne!(
-            Value::Real(1.000_000_000_001),
-            Value::Real(1.000_000_000_002)
-        );
+        assert_ne!(Value::Real(1.000_000_000_001), Value::Real(1.000_000_000_002));
     }
 
     #[test]

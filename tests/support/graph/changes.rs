@@ -30,8 +30,7 @@ impl World {
             uuid: self.content.uuid(),
             entities: self.content.uuids(entities),
             facts: self.content.uuids(facts),
-            rewritten: (!self.entities.is_empty())
-                .then(|| self.content.pick(&self.entities, at, self.spec.groups)),
+            rewritten: (!self.entities.is_empty()).then(|| self.content.pick(&self.entities, at, self.spec.groups)),
         };
         let mut transaction = self.begin().await?;
         self.write_episode(&mut transaction, &episode, at).await?;
@@ -40,33 +39,15 @@ impl World {
         Ok(episode)
     }
 
-    async fn write_episode(
-        &mut self,
-        transaction: &mut Txn,
-        episode: &Episode,
-        at: usize,
-    ) -> Result<()> {
+    async fn write_episode(&mut self, transaction: &mut Txn, episode: &Episode, at: usize) -> Result<()> {
         let group = self.spec.group(at);
-        let rows = episode
-            .entities
-            .iter()
-            .map(|uuid| self.content.entity(uuid, &group, self.changes));
+        let rows = episode.entities.iter().map(|uuid| self.content.entity(uuid, &group, self.changes));
         let rows: Vec<Row> = rows.collect();
         run(transaction, fresh(Statement::Entity, rows)).await?;
-        let row = self
-            .content
-            .episode(&episode.uuid, &group, self.changes, episode.facts.clone());
+        let row = self.content.episode(&episode.uuid, &group, self.changes, episode.facts.clone());
         run(transaction, fresh(Statement::Episode, vec![row])).await?;
-        let known: Vec<String> = episode
-            .entities
-            .iter()
-            .chain(&episode.rewritten)
-            .cloned()
-            .collect();
-        let rows = known.iter().map(|uuid| {
-            self.content
-                .link(&group, self.changes, [episode.uuid.clone(), uuid.clone()])
-        });
+        let known: Vec<String> = episode.entities.iter().chain(&episode.rewritten).cloned().collect();
+        let rows = known.iter().map(|uuid| self.content.link(&group, self.changes, [episode.uuid.clone(), uuid.clone()]));
         let rows: Vec<Row> = rows.collect();
         run(transaction, fresh(Statement::Mention, rows)).await?;
         let rows = self.new_facts(episode, &known, &group);
@@ -84,12 +65,7 @@ impl World {
         let mut end = || known[self.content.below(known.len())].clone();
         let ends: Vec<[String; 2]> = episode.facts.iter().map(|_| [end(), end()]).collect();
         let facts = episode.facts.iter().zip(ends);
-        facts
-            .map(|(uuid, ends)| {
-                self.content
-                    .fact(uuid, group, self.changes, ends, vec![episode.uuid.clone()])
-            })
-            .collect()
+        facts.map(|(uuid, ends)| self.content.fact(uuid, group, self.changes, ends, vec![episode.uuid.clone()])).collect()
     }
 
     fn remember(&mut self, episode: &Episode) {
@@ -129,22 +105,12 @@ impl World {
     /// What a contradiction does to the older fact.
     pub async fn expire_fact(&mut self, fact: &str) -> Result<()> {
         let text = "MATCH ()-[e:RELATES_TO {uuid: $uuid}]->() SET e.expired_at = $now, e.invalid_at = $now";
-        self.change(
-            query(text)
-                .param("uuid", fact)
-                .param("now", BoltType::from(Utc::now())),
-        )
-        .await
+        self.change(query(text).param("uuid", fact).param("now", BoltType::from(Utc::now()))).await
     }
 
     /// Deletes a node with its relationships.
     pub async fn delete_node(&mut self, uuid: &str) -> Result<()> {
-        for keys in [
-            &mut self.entities,
-            &mut self.episodes,
-            &mut self.communities,
-            &mut self.sagas,
-        ] {
+        for keys in [&mut self.entities, &mut self.episodes, &mut self.communities, &mut self.sagas] {
             forget(keys, uuid, self.spec.groups);
         }
         let text = "MATCH (n {uuid: $uuid}) DETACH DELETE n";
@@ -159,21 +125,11 @@ impl World {
     }
 
     async fn change(&self, statement: Query) -> Result<()> {
-        within(
-            deadline::QUERY,
-            "a change in Neo4j",
-            self.graph.run(statement),
-        )
-        .await
+        within(deadline::QUERY, "a change in Neo4j", self.graph.run(statement)).await
     }
 
     async fn begin(&self) -> Result<Txn> {
-        within(
-            deadline::QUERY,
-            "beginning a transaction",
-            self.graph.start_txn(),
-        )
-        .await
+        within(deadline::QUERY, "beginning a transaction", self.graph.start_txn()).await
     }
 }
 
@@ -193,16 +149,9 @@ fn fresh(statement: Statement, rows: Vec<Row>) -> Query {
 }
 
 fn summary(entity: &str, text: String) -> Query {
-    query("MATCH (n:Entity {uuid: $uuid}) SET n.summary = $summary")
-        .param("uuid", entity)
-        .param("summary", text)
+    query("MATCH (n:Entity {uuid: $uuid}) SET n.summary = $summary").param("uuid", entity).param("summary", text)
 }
 
 async fn run(transaction: &mut Txn, statement: Query) -> Result<()> {
-    within(
-        deadline::QUERY,
-        "a statement of an episode",
-        transaction.run(statement),
-    )
-    .await
+    within(deadline::QUERY, "a statement of an episode", transaction.run(statement)).await
 }

@@ -6,9 +6,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 const WORDS: [&str; 24] = [
-    "Aalto", "Berlin", "clinic", "données", "engine", "Fjord", "garden", "harbour", "index",
-    "Jürgen", "keeps", "library", "moves", "north", "owner", "project", "quiet", "river", "signal",
-    "tower", "under", "visits", "writes", "北京",
+    "Aalto", "Berlin", "clinic", "données", "engine", "Fjord", "garden", "harbour", "index", "Jürgen", "keeps", "library",
+    "moves", "north", "owner", "project", "quiet", "river", "signal", "tower", "under", "visits", "writes", "北京",
 ];
 const FACTS: [&str; 5] = ["WORKS_AT", "LIVES_IN", "KNOWS", "OWNS", "VISITED"];
 const SOURCES: [&str; 4] = ["message", "json", "text", "fact_triple"];
@@ -57,14 +56,7 @@ impl Content {
         // The version and variant bits of a random uuid.
         let bits = bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
         let text = format!("{bits:032x}");
-        format!(
-            "{}-{}-{}-{}-{}",
-            &text[..8],
-            &text[8..12],
-            &text[12..16],
-            &text[16..20],
-            &text[20..]
-        )
+        format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
     }
 
     pub fn uuids(&mut self, count: usize) -> Vec<String> {
@@ -81,10 +73,7 @@ impl Content {
 
     pub fn entity(&mut self, uuid: &str, group: &str, at: usize) -> Row {
         let label = ["", "Person", "Company", "Place"][at % 4];
-        let labels: Vec<&str> = ["Entity", label]
-            .into_iter()
-            .filter(|label| !label.is_empty())
-            .collect();
+        let labels: Vec<&str> = ["Entity", label].into_iter().filter(|label| !label.is_empty()).collect();
         let properties = Row::new()
             .with("uuid", uuid)
             .with("name", self.name(at))
@@ -94,10 +83,7 @@ impl Content {
             // Only Graphiti's bulk path stores the labels as a property too.
             .with_some("labels", (at % 2 == 0).then(|| labels.clone()));
         let properties = self.attributes(properties, label, at);
-        Row::new()
-            .with("properties", properties)
-            .with("labels", labels)
-            .with("embedding", self.vector())
+        Row::new().with("properties", properties).with("labels", labels).with("embedding", self.vector())
     }
 
     fn attributes(&mut self, row: Row, label: &str, at: usize) -> Row {
@@ -108,10 +94,7 @@ impl Content {
                 .with("score", self.random.random_range(-1.0..1.0))
                 .with("active", at % 3 == 0)
                 .with("aliases", vec![self.word(), self.word()])
-                .with(
-                    "visits",
-                    vec![1_i64, -2, i64::MAX - i64::try_from(at).unwrap_or_default()],
-                ),
+                .with("visits", vec![1_i64, -2, i64::MAX - i64::try_from(at).unwrap_or_default()]),
             "Company" => row
                 .with("founded", moment(at * 7))
                 .with("revenue", self.random.random_range(0.0..1e12))
@@ -127,14 +110,7 @@ impl Content {
             .with("uuid", uuid)
             .with("name", format!("episode {at}"))
             .with("group_id", group)
-            .with(
-                "content",
-                if at % 11 == 0 {
-                    String::new()
-                } else {
-                    self.sentence(20)
-                },
-            )
+            .with("content", if at % 11 == 0 { String::new() } else { self.sentence(20) })
             .with("source", SOURCES[at % SOURCES.len()])
             .with("source_description", "a conversation")
             .with("entity_edges", facts)
@@ -150,9 +126,7 @@ impl Content {
             .with("group_id", group)
             .with("summary", self.summary(at))
             .with("created_at", moment(at));
-        Row::new()
-            .with("properties", properties)
-            .with("embedding", self.vector())
+        Row::new().with("properties", properties).with("embedding", self.vector())
     }
 
     pub fn saga(&mut self, uuid: &str, group: &str, at: usize) -> Row {
@@ -163,21 +137,11 @@ impl Content {
             .with("summary", self.summary(at))
             .with("created_at", moment(at))
             .with_some("last_summarized_at", (at % 2 == 0).then(|| moment(at + 5)))
-            .with_some(
-                "last_summarized_episode_valid_at",
-                (at % 2 == 0).then(|| moment(at + 4)),
-            );
+            .with_some("last_summarized_episode_valid_at", (at % 2 == 0).then(|| moment(at + 4)));
         Row::new().with("properties", properties)
     }
 
-    pub fn fact(
-        &mut self,
-        uuid: &str,
-        group: &str,
-        at: usize,
-        ends: [String; 2],
-        episodes: Vec<String>,
-    ) -> Row {
+    pub fn fact(&mut self, uuid: &str, group: &str, at: usize, ends: [String; 2], episodes: Vec<String>) -> Row {
         let expired = at % 10 == 3;
         let properties = Row::new()
             .with("uuid", uuid)
@@ -190,24 +154,16 @@ impl Content {
             .with_some("invalid_at", expired.then(|| moment(at * 2 + 9)))
             .with_some("expired_at", expired.then(|| moment(at + 9)))
             .with_some("reference_time", (at % 2 == 0).then(|| moment(at)))
-            .with_some(
-                "confidence",
-                (at % 4 == 0).then(|| self.random.random_range(0.0..1.0)),
-            )
+            .with_some("confidence", (at % 4 == 0).then(|| self.random.random_range(0.0..1.0)))
             .with("source_node_uuid", ends[0].as_str())
             .with("target_node_uuid", ends[1].as_str());
         let embedding = self.vector();
-        between(ends)
-            .with("properties", properties)
-            .with("embedding", embedding)
+        between(ends).with("properties", properties).with("embedding", embedding)
     }
 
     /// A relationship of the types that hold a key, a group and a time only.
     pub fn link(&mut self, group: &str, at: usize, ends: [String; 2]) -> Row {
-        let properties = Row::new()
-            .with("uuid", self.uuid())
-            .with("group_id", group)
-            .with("created_at", moment(at));
+        let properties = Row::new().with("uuid", self.uuid()).with("group_id", group).with("created_at", moment(at));
         between(ends).with("properties", properties)
     }
 
@@ -225,10 +181,7 @@ impl Content {
     }
 
     pub fn sentence(&mut self, words: usize) -> String {
-        (0..words)
-            .map(|_| self.word())
-            .collect::<Vec<_>>()
-            .join(" ")
+        (0..words).map(|_| self.word()).collect::<Vec<_>>().join(" ")
     }
 
     pub fn below(&mut self, limit: usize) -> usize {
@@ -277,10 +230,7 @@ fn moment(at: usize) -> BoltType {
 
 fn offset(moment: DateTime<Utc>) -> DateTime<FixedOffset> {
     let hours = FixedOffset::east_opt(5 * 3_600 + 1_800);
-    hours.map_or_else(
-        || moment.fixed_offset(),
-        |offset| moment.with_timezone(&offset),
-    )
+    hours.map_or_else(|| moment.fixed_offset(), |offset| moment.with_timezone(&offset))
 }
 
 fn local(moment: DateTime<Utc>) -> NaiveDateTime {

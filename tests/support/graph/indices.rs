@@ -47,10 +47,7 @@ const FULLTEXT: [&str; 4] = [
 
 /// The indices on the nodes' keys, which writing relationships needs.
 pub async fn create_key_indices(graph: &Graph) -> Result<()> {
-    for (name, label, property) in NODE_RANGE
-        .iter()
-        .filter(|(_, _, property)| *property == "uuid")
-    {
+    for (name, label, property) in NODE_RANGE.iter().filter(|(_, _, property)| *property == "uuid") {
         create(graph, &node_index(name, label, property)).await?;
     }
     until_online(graph).await
@@ -62,8 +59,7 @@ pub async fn create_indices(graph: &Graph) -> Result<()> {
         create(graph, &node_index(name, label, property)).await?;
     }
     for (name, typ, property) in RELATIONSHIP_RANGE {
-        let text =
-            format!("CREATE INDEX {name} IF NOT EXISTS FOR ()-[e:{typ}]-() ON (e.{property})");
+        let text = format!("CREATE INDEX {name} IF NOT EXISTS FOR ()-[e:{typ}]-() ON (e.{property})");
         create(graph, &text).await?;
     }
     for definition in FULLTEXT {
@@ -77,12 +73,7 @@ fn node_index(name: &str, label: &str, property: &str) -> String {
 }
 
 async fn create(graph: &Graph, text: &str) -> Result<()> {
-    within(
-        deadline::QUERY,
-        "creating an index in Neo4j",
-        graph.run(query(text)),
-    )
-    .await
+    within(deadline::QUERY, "creating an index in Neo4j", graph.run(query(text))).await
 }
 
 async fn until_online(graph: &Graph) -> Result<()> {

@@ -89,11 +89,7 @@ impl GraphSpec {
             let turn = (episode / groups).checked_rem(in_group)?;
             let saga = group + turn * groups;
             let previous = last[saga].replace(episode);
-            Some(SagaLink {
-                saga,
-                episode,
-                previous,
-            })
+            Some(SagaLink { saga, episode, previous })
         });
         in_turn.collect()
     }
@@ -156,81 +152,36 @@ impl World {
     }
 
     async fn write_all_nodes(&mut self) -> Result<()> {
-        let Self {
-            content,
-            spec,
-            entities,
-            facts,
-            ..
-        } = self;
-        let rows = entities
-            .iter()
-            .enumerate()
-            .map(|(at, uuid)| content.entity(uuid, &spec.group(at), at));
+        let Self { content, spec, entities, facts, .. } = self;
+        let rows = entities.iter().enumerate().map(|(at, uuid)| content.entity(uuid, &spec.group(at), at));
         write_nodes(&self.graph, Statement::Entity, rows).await?;
         let rows = self.episodes.iter().enumerate().map(|(at, uuid)| {
-            let known: Vec<String> = facts
-                .iter()
-                .skip(at)
-                .step_by(spec.groups.max(1))
-                .take(at % 4)
-                .cloned()
-                .collect();
+            let known: Vec<String> = facts.iter().skip(at).step_by(spec.groups.max(1)).take(at % 4).cloned().collect();
             content.episode(uuid, &spec.group(at), at, known)
         });
         write_nodes(&self.graph, Statement::Episode, rows).await?;
-        let rows = self
-            .communities
-            .iter()
-            .enumerate()
-            .map(|(at, uuid)| content.community(uuid, &spec.group(at), at));
+        let rows = self.communities.iter().enumerate().map(|(at, uuid)| content.community(uuid, &spec.group(at), at));
         write_nodes(&self.graph, Statement::Community, rows).await?;
-        let rows = self
-            .sagas
-            .iter()
-            .enumerate()
-            .map(|(at, uuid)| content.saga(uuid, &spec.group(at), at));
+        let rows = self.sagas.iter().enumerate().map(|(at, uuid)| content.saga(uuid, &spec.group(at), at));
         write_nodes(&self.graph, Statement::Saga, rows).await
     }
 
     async fn write_all_relationships(&mut self) -> Result<()> {
-        let Self {
-            content,
-            spec,
-            entities,
-            episodes,
-            ..
-        } = self;
+        let Self { content, spec, entities, episodes, .. } = self;
         let rows = self.facts.iter().enumerate().map(|(at, uuid)| {
             let source = content.pick(entities, at, spec.groups);
             let target = content.pick(entities, at, spec.groups);
-            let known = episodes
-                .iter()
-                .skip(at % spec.groups.max(1))
-                .step_by(spec.groups.max(1))
-                .take(at % 3);
-            content.fact(
-                uuid,
-                &spec.group(at),
-                at,
-                [source, target],
-                known.cloned().collect(),
-            )
+            let known = episodes.iter().skip(at % spec.groups.max(1)).step_by(spec.groups.max(1)).take(at % 3);
+            content.fact(uuid, &spec.group(at), at, [source, target], known.cloned().collect())
         });
         write_relationships(&self.graph, Statement::Fact, rows).await?;
         let rows = (0..spec.mentions).map(|at| {
-            let ends = [
-                content.pick(episodes, at, spec.groups),
-                content.pick(entities, at, spec.groups),
-            ];
+            let ends = [content.pick(episodes, at, spec.groups), content.pick(entities, at, spec.groups)];
             content.link(&spec.group(at), at, ends)
         });
         write_relationships(&self.graph, Statement::Mention, rows).await?;
         let rows = (0..spec.members).map(|at| {
-            let ends = [
-                content.pick(&self.communities, at, spec.groups),
-                content.pick(entities, at, spec.groups),
-            ];
+            let ends = [content.pick(&self.communities, at, spec.groups), content.pick(entities, at, spec.groups)];
             content.link(&spec.group(at), at, ends)
         });
         write_relationships(&self.graph, Statement::Member, rows).await?;
@@ -238,13 +189,7 @@ impl World {
     }
 
     async fn write_sagas(&mut self) -> Result<()> {
-        let Self {
-            content,
-            spec,
-            episodes,
-            sagas,
-            ..
-        } = self;
+        let Self { content, spec, episodes, sagas, .. } = self;
         let chain = spec.saga_chain();
         let rows = chain.iter().map(|link| {
             let ends = [sagas[link.saga].clone(), episodes[link.episode].clone()];
@@ -252,10 +197,7 @@ impl World {
         });
         write_relationships(&self.graph, Statement::SagaEpisode, rows).await?;
         let rows = chain.iter().filter_map(|link| {
-            let ends = [
-                episodes[link.previous?].clone(),
-                episodes[link.episode].clone(),
-            ];
+            let ends = [episodes[link.previous?].clone(), episodes[link.episode].clone()];
             Some(content.link(&spec.group(link.episode), link.episode, ends))
         });
         write_relationships(&self.graph, Statement::NextEpisode, rows).await

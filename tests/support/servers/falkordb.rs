@@ -37,22 +37,15 @@ impl FalkorAddress {
             None => settings,
         };
         let address = redis::ConnectionAddr::Tcp(self.host.clone(), self.port);
-        let info =
-            redis::IntoConnectionInfo::into_connection_info(address)?.set_redis_settings(settings);
+        let info = redis::IntoConnectionInfo::into_connection_info(address)?.set_redis_settings(settings);
         let client = redis::Client::open(info)?;
         // The driver's own limit for a reply is half a second, which a large query exceeds.
-        let config = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ATTEMPT))
-            .set_response_timeout(Some(deadline::QUERY));
+        let config =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(Some(ATTEMPT)).set_response_timeout(Some(deadline::QUERY));
         let connect = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = within(ATTEMPT, "connecting to FalkorDB", connect).await?;
         let ping = redis::cmd("PING");
-        let _: redis::Value = within(
-            ATTEMPT,
-            "a PING of FalkorDB",
-            ping.query_async(&mut connection),
-        )
-        .await?;
+        let _: redis::Value = within(ATTEMPT, "a PING of FalkorDB", ping.query_async(&mut connection)).await?;
         Ok(connection)
     }
 }
@@ -90,12 +83,7 @@ impl FalkorServer {
         let server = Self {
             process: Restartable::start(program)?,
             directory,
-            address: FalkorAddress {
-                host: "127.0.0.1".to_owned(),
-                port,
-                username: None,
-                password: options.password,
-            },
+            address: FalkorAddress { host: "127.0.0.1".to_owned(), port, username: None, password: options.password },
         };
         server.until_ready().await?;
         Ok(server)
@@ -152,9 +140,7 @@ impl FalkorServer {
     }
 
     async fn until_ready(&self) -> Result<()> {
-        self.process
-            .until_ready(START, || self.address.connect())
-            .await?;
+        self.process.until_ready(START, || self.address.connect()).await?;
         Ok(())
     }
 }
@@ -177,14 +163,6 @@ fn arguments(programs: &Path, directory: &Path, port: u16, options: &FalkorOptio
         "--loadmodule",
         &module,
     ];
-    let password = options
-        .password
-        .iter()
-        .flat_map(|password| ["--requirepass", password]);
-    fixed
-        .into_iter()
-        .chain(password)
-        .map(str::to_owned)
-        .chain(options.arguments.iter().cloned())
-        .collect()
+    let password = options.password.iter().flat_map(|password| ["--requirepass", password]);
+    fixed.into_iter().chain(password).map(str::to_owned).chain(options.arguments.iter().cloned()).collect()
 }

@@ -57,11 +57,7 @@ pub async fn source_lock() -> SourceTurn {
     if let Err(error) = neo4j::clear(&graph).await {
         panic!("the shared Neo4j could not be emptied: {error}");
     }
-    SourceTurn {
-        graph,
-        address,
-        _turn: turn,
-    }
+    SourceTurn { graph, address, _turn: turn }
 }
 
 /// A graph name that no other test uses.
@@ -72,13 +68,9 @@ pub fn fresh_graph_name(test: &str) -> String {
 }
 
 /// Runs blocking work, such as a download, away from the threads that drive the sockets.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
-        Err(error) => Err(Error::Unexpected(format!(
-            "work on a thread of its own was interrupted: {error}"
-        ))),
+        Err(error) => Err(Error::Unexpected(format!("work on a thread of its own was interrupted: {error}"))),
     }
 }

@@ -32,12 +32,7 @@ impl Neo4jAddress {
     /// A new connection pool. Make one per runtime: connections do not outlive the runtime that made them.
     pub async fn connect(&self) -> Result<Graph> {
         let graph = self.open(&self.password)?;
-        within(
-            ATTEMPT,
-            "a first query on Neo4j",
-            graph.run(query("RETURN 1")),
-        )
-        .await?;
+        within(ATTEMPT, "a first query on Neo4j", graph.run(query("RETURN 1"))).await?;
         Ok(graph)
     }
 
@@ -65,11 +60,7 @@ pub struct Neo4jOptions {
 
 impl Default for Neo4jOptions {
     fn default() -> Self {
-        Self {
-            heap: "1g".to_owned(),
-            page_cache: "512m".to_owned(),
-            settings: Vec::new(),
-        }
+        Self { heap: "1g".to_owned(), page_cache: "512m".to_owned(), settings: Vec::new() }
     }
 }
 
@@ -97,23 +88,13 @@ impl Neo4jServer {
             arguments: arguments(&jars, directory.path(), &options),
             log: directory.join("console.log"),
         };
-        let server = Self {
-            process: Restartable::start(program)?,
-            directory,
-            bolt_port,
-            http_port,
-        };
+        let server = Self { process: Restartable::start(program)?, directory, bolt_port, http_port };
         server.set_password().await?;
         Ok(server)
     }
 
     pub fn address(&self) -> Neo4jAddress {
-        Neo4jAddress {
-            uri: self.uri(),
-            user: "neo4j".to_owned(),
-            password: PASSWORD.to_owned(),
-            database: "neo4j".to_owned(),
-        }
+        Neo4jAddress { uri: self.uri(), user: "neo4j".to_owned(), password: PASSWORD.to_owned(), database: "neo4j".to_owned() }
     }
 
     pub fn uri(&self) -> String {
@@ -167,9 +148,7 @@ impl Neo4jServer {
     pub async fn restart(&self) -> Result<()> {
         self.process.restart(STOP).await?;
         let address = self.address();
-        self.process
-            .until_ready(START, || address.connect())
-            .await?;
+        self.process.until_ready(START, || address.connect()).await?;
         Ok(())
     }
 
@@ -178,29 +157,16 @@ impl Neo4jServer {
         let address = self.address();
         let change = || async {
             let graph = address.open("neo4j")?;
-            let statement = query("ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $password")
-                .param("password", PASSWORD);
-            within(
-                ATTEMPT,
-                "setting Neo4j's password",
-                graph.run_on("system", statement),
-            )
-            .await
+            let statement = query("ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $password").param("password", PASSWORD);
+            within(ATTEMPT, "setting Neo4j's password", graph.run_on("system", statement)).await
         };
         self.process.until_ready(START, change).await?;
-        self.process
-            .until_ready(START, || address.connect())
-            .await?;
+        self.process.until_ready(START, || address.connect()).await?;
         Ok(())
     }
 }
 
-fn write_configuration(
-    home: &Path,
-    options: &Neo4jOptions,
-    bolt_port: u16,
-    http_port: u16,
-) -> Result<()> {
+fn write_configuration(home: &Path, options: &Neo4jOptions, bolt_port: u16, http_port: u16) -> Result<()> {
     let configuration = home.join("conf");
     fs::create_dir_all(&configuration).map_err(Error::file("cannot make", &configuration))?;
     let fixed = format!(
@@ -219,21 +185,13 @@ fn write_configuration(
          dbms.usage_report.enabled=false\n",
         options.page_cache
     );
-    let chosen = options
-        .settings
-        .iter()
-        .map(|(name, value)| format!("{name}={value}\n"));
+    let chosen = options.settings.iter().map(|(name, value)| format!("{name}={value}\n"));
     let file = configuration.join("neo4j.conf");
-    fs::write(&file, fixed + &chosen.collect::<String>())
-        .map_err(Error::file("cannot write", &file))
+    fs::write(&file, fixed + &chosen.collect::<String>()).map_err(Error::file("cannot write", &file))
 }
 
 fn arguments(jars: &Path, home: &Path, options: &Neo4jOptions) -> Vec<String> {
-    let opened = [
-        "java.base/java.nio",
-        "java.base/java.io",
-        "java.base/sun.nio.ch",
-    ];
+    let opened = ["java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch"];
     let mut arguments = vec![
         format!("-Xms{}", options.heap),
         format!("-Xmx{}", options.heap),
@@ -241,11 +199,7 @@ fn arguments(jars: &Path, home: &Path, options: &Neo4jOptions) -> Vec<String> {
         "-cp".to_owned(),
         jars.join("lib/*").display().to_string(),
     ];
-    arguments.extend(
-        opened
-            .iter()
-            .map(|package| format!("--add-opens={package}=ALL-UNNAMED")),
-    );
+    arguments.extend(opened.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
     arguments.push("org.neo4j.server.CommunityEntryPoint".to_owned());
     arguments.push(format!("--home-dir={}", home.display()));
     arguments.push(format!("--config-dir={}", home.join("conf").display()));
@@ -255,10 +209,5 @@ fn arguments(jars: &Path, home: &Path, options: &Neo4jOptions) -> Vec<String> {
 /// Deletes all data, in transactions small enough for the heap.
 pub async fn clear(graph: &Graph) -> Result<()> {
     let statement = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 2000 ROWS";
-    within(
-        deadline::QUERY,
-        "emptying Neo4j",
-        graph.run(query(statement)),
-    )
-    .await
+    within(deadline::QUERY, "emptying Neo4j", graph.run(query(statement))).await
 }

@@ -12,8 +12,5 @@ const RANGE: std::ops::Range<u16> = 20_000..31_000;
 
 pub fn free() -> Result<u16> {
     let mut random = rand::rng();
-    (0..200)
-        .map(|_| random.random_range(RANGE))
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .ok_or(Error::NoPort)
+    (0..200).map(|_| random.random_range(RANGE)).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).ok_or(Error::NoPort)
 }

@@ -62,11 +62,7 @@ impl Restartable {
     }
 
     /// Repeats `attempt` until it succeeds: a starting server offers no event to wait for.
-    pub async fn until_ready<T, F>(
-        &self,
-        deadline: Duration,
-        mut attempt: impl FnMut() -> F,
-    ) -> Result<T>
+    pub async fn until_ready<T, F>(&self, deadline: Duration, mut attempt: impl FnMut() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
@@ -102,31 +98,14 @@ impl ServerProcess {
     /// Starts it with its output in its log, in a process group of its own: a Ctrl-C on the terminal is for
     /// the program that started it, which stops it in order.
     fn start(program: &Program) -> Result<Self> {
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&program.log)
-            .map_err(Error::file("cannot write", &program.log))?;
-        let errors = output
-            .try_clone()
-            .map_err(Error::file("cannot write", &program.log))?;
+        let output =
+            File::options().create(true).append(true).open(&program.log).map_err(Error::file("cannot write", &program.log))?;
+        let errors = output.try_clone().map_err(Error::file("cannot write", &program.log))?;
         let mut command = dying_with_parent(&program.executable);
-        command
-            .args(&program.arguments)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0);
-        let child = spawn_lasting(command).map_err(|source| Error::Spawn {
-            program: program.executable.display().to_string(),
-            source,
-        })?;
-        Ok(Self {
-            server: program.server,
-            pid: child.id(),
-            child: Mutex::new(child),
-            log: program.log.clone(),
-        })
+        command.args(&program.arguments).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        let child = spawn_lasting(command)
+            .map_err(|source| Error::Spawn { program: program.executable.display().to_string(), source })?;
+        Ok(Self { server: program.server, pid: child.id(), child: Mutex::new(child), log: program.log.clone() })
     }
 
     /// How it ended, if it has.
@@ -158,17 +137,8 @@ impl ServerProcess {
     fn not_ready(&self, after: Duration, last: String) -> Error {
         let log = tail(&self.log);
         match self.ended() {
-            Some(status) => Error::Ended {
-                server: self.server,
-                status: status.to_string(),
-                log,
-            },
-            None => Error::NotReady {
-                server: self.server,
-                after,
-                last,
-                log,
-            },
+            Some(status) => Error::Ended { server: self.server, status: status.to_string(), log },
+            None => Error::NotReady { server: self.server, after, last, log },
         }
     }
 

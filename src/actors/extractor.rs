@@ -1,0 +1,184 @@
+//! The extractor: runs a strategy over the source and sends what it reads to the transformer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, Addr, Context, Handler};
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::credit::{Credit, CreditPool};
+use super::messages::{Acknowledged, Extracted, Member, PassOrder, Quit, StartPass};
+use super::transformer::Transformer;
+use super::worker::Worker;
+use super::{MAILBOX_CAPACITY, Reports};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::{Content, Generation, SourceContent};
+use crate::model::element::RelationshipIdentity;
+use crate::model::pass::PassUnderWay;
+use crate::model::profile::Profile;
+use crate::source::Source;
+use crate::sync::{self, BatchLimits, Emit};
+
+/// What an extractor reads, and how.
+pub struct ExtractorParts {
+    /// The source.
+    pub source: Arc<dyn Source>,
+    /// What to read of it.
+    pub profile: Arc<Profile>,
+    /// When a batch closes.
+    pub limits: BatchLimits,
+    /// The permits that its batches take.
+    pub credit: Arc<CreditPool>,
+}
+
+/// The shell around the reading task.
+pub struct Extractor {
+    generation: Generation,
+    reports: Reports,
+    orders: mpsc::Sender<StartPass>,
+    acknowledgements: mpsc::UnboundedSender<Acknowledged>,
+    worker: Worker,
+}
+
+/// A supervisor orders one pass at a time; one more may wait while the last acknowledgement is on its way.
+const ORDERS: usize = 2;
+
+impl Extractor {
+    /// Starts the actor and its worker.
+    pub fn start(generation: Generation, parts: ExtractorParts, transformer: Addr<Transformer>, reports: Reports) -> Addr<Self> {
+        let (orders, orders_in) = mpsc::channel(ORDERS);
+        // Bounded by the batches in flight: one acknowledgement each.
+        let (acknowledgements, acknowledged) = mpsc::unbounded_channel();
+        let worker = Worker::spawn(generation, Member::Extractor, &reports, |_quit| {
+            let outlet = Outlet {
+                generation,
+                transformer,
+                credit: Arc::clone(&parts.credit),
+                reserved: Credit::default(),
+                acknowledged,
+                outstanding: 0,
+                deferred: BTreeSet::new(),
+            };
+            work(parts, orders_in, outlet)
+        });
+        Self { generation, reports, orders, acknowledgements, worker }.start()
+    }
+}
+
+async fn work(parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
+    while let Some(StartPass { order, watermark }) = orders.recv().await {
+        let pass = match order {
+            PassOrder::Resume(pass) => pass,
+            // The source's own clock, before the pass's first query: the next watermark.
+            PassOrder::Begin(mode) => PassUnderWay::begin(mode, parts.source.now().await?),
+        };
+        sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, watermark, &mut outlet).await?;
+    }
+    Ok(())
+}
+
+/// The way out: takes credit for a batch and sends it to the transformer.
+struct Outlet {
+    generation: Generation,
+    transformer: Addr<Transformer>,
+    credit: Arc<CreditPool>,
+    reserved: Credit,
+    acknowledged: mpsc::UnboundedReceiver<Acknowledged>,
+    outstanding: usize,
+    deferred: BTreeSet<RelationshipIdentity>,
+}
+
+impl Outlet {
+    fn note(&mut self, acknowledged: Acknowledged) {
+        self.outstanding -= 1;
+        self.deferred.extend(acknowledged.deferred);
+    }
+}
+
+#[async_trait]
+impl Emit for Outlet {
+    async fn reserve(&mut self, rows: usize) -> Result<()> {
+        // What the last page did not use goes back first, or a pool of one page would never have room for the next.
+        self.reserved = Credit::default();
+        self.reserved = self.credit.reserve_rows(rows).await;
+        Ok(())
+    }
+
+    async fn emit(&mut self, content: SourceContent, bytes: usize) -> Result<()> {
+        let rows = match &content {
+            Content::Rows { rows, .. } => rows.len(),
+            Content::Begin(_) | Content::End(_) => 0,
+        };
+        let credit = self.credit.batch(&mut self.reserved, rows, bytes).await;
+        while let Ok(acknowledged) = self.acknowledged.try_recv() {
+            self.note(acknowledged);
+        }
+        self.outstanding += 1;
+        // The credits keep the mailbox below its capacity, so anything but room means that the transformer is gone.
+        self.transformer
+            .try_send(Extracted { generation: self.generation, content, credit })
+            .map_err(|_| Error::new(ErrorKind::ActorStopped, "the transformer takes no batch"))
+    }
+
+    async fn settle(&mut self) -> Result<BTreeSet<RelationshipIdentity>> {
+        self.reserved = Credit::default();
+        while self.outstanding > 0 {
+            let acknowledged = self.acknowledged.recv().await;
+            self.note(acknowledged.ok_or_else(|| Error::new(ErrorKind::ActorStopped, "no acknowledgement will come"))?);
+        }
+        Ok(std::mem::take(&mut self.deferred))
+    }
+}
+
+impl Actor for Extractor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // It only reads: nothing outside is half done.
+        self.worker.abort();
+        self.reports.stopped(self.generation, Member::Extractor);
+    }
+}
+
+impl Handler<StartPass> for Extractor {
+    type Result = ();
+
+    fn handle(&mut self, message: StartPass, ctx: &mut Self::Context) {
+        if self.orders.try_send(message).is_err() {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Acknowledged> for Extractor {
+    type Result = ();
+
+    fn handle(&mut self, message: Acknowledged, _: &mut Self::Context) {
+        if message.generation == self.generation {
+            // A closed channel means that the worker has ended, which it reports itself.
+            let _ = self.acknowledgements.send(message);
+        }
+    }
+}
+
+impl Handler<Quit> for Extractor {
+    type Result = ();
+
+    fn handle(&mut self, _: Quit, _: &mut Self::Context) {
+        self.worker.abort();
+    }
+}
+
+#[cfg(test)]
+impl Handler<super::StopShell> for Extractor {
+    type Result = ();
+
+    fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,145 @@
+//! The actors of one generation, started together and ended together.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use actix::{Addr, Recipient};
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::Reports;
+use super::credit::{CreditLimits, CreditPool};
+use super::extractor::{Extractor, ExtractorParts};
+use super::launch::Launched;
+use super::lease_keeper;
+use super::loader::{Loader, LoaderParts};
+use super::messages::{Acknowledged, Drain, Member, Quit, StartPass};
+use super::transformer::Transformer;
+use super::worker::Worker;
+use crate::model::batch::Generation;
+use crate::model::profile::Profile;
+use crate::sync::BatchLimits;
+use crate::transform::{Dimensions, Transformer as Encoder};
+
+/// A running generation.
+pub(super) struct Group {
+    extractor: Addr<Extractor>,
+    transformer: Addr<Transformer>,
+    loader: Addr<Loader>,
+    lease_keeper: Worker,
+    alive: BTreeSet<Member>,
+    pub(super) credit: Arc<CreditPool>,
+    pub(super) started: Instant,
+}
+
+/// How a generation is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// What was read is applied and acknowledged first.
+    Drained,
+    /// Only what is half done is finished.
+    Cut,
+}
+
+impl Group {
+    /// Starts all members, the last in the stream first.
+    pub(super) fn start(
+        generation: Generation,
+        launched: Launched,
+        profile: &Arc<Profile>,
+        limits: BatchLimits,
+        credit: CreditLimits,
+        acknowledge: Recipient<Acknowledged>,
+        reports: Reports,
+    ) -> Self {
+        let credit = Arc::new(CreditPool::new(credit));
+        let lease = launched.lease;
+        let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease_keeper::keep(lease, quit));
+        let parts = LoaderParts {
+            sink: launched.sink,
+            store: launched.store,
+            checkpoint: launched.checkpoint,
+            quarantine: launched.quarantine,
+        };
+        let loader = Loader::start(generation, parts, acknowledge, reports.clone());
+        let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
+        let transformer = Transformer::start(generation, encoder, loader.clone(), reports.clone());
+        let parts = ExtractorParts { source: launched.source, profile: Arc::clone(profile), limits, credit: Arc::clone(&credit) };
+        let extractor = Extractor::start(generation, parts, transformer.clone(), reports);
+        let alive = [Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper].into();
+        Self { extractor, transformer, loader, lease_keeper, alive, credit, started: Instant::now() }
+    }
+
+    /// Has the extractor run a pass. Orders are few and must not be lost, so they ignore the mailbox's capacity.
+    pub(super) fn start_pass(&self, order: StartPass) {
+        self.extractor.do_send(order);
+    }
+
+    /// Tells the extractor what was acknowledged; as many messages as batches in flight at most.
+    pub(super) fn acknowledge(&self, message: Acknowledged) {
+        self.extractor.do_send(message);
+    }
+
+    /// Takes a member off the list of those alive.
+    pub(super) fn ended(&mut self, member: Member) {
+        self.alive.remove(&member);
+    }
+
+    /// Who has not ended yet.
+    pub(super) fn alive(&self) -> &BTreeSet<Member> {
+        &self.alive
+    }
+
+    /// Tells those whose turn it is to end. Called again after each member's end, until none is alive.
+    ///
+    /// The order is that of the stream, so that nothing on its way is lost; the lease is given back last, when nobody writes
+    /// any more.
+    pub(super) fn end(&self, ending: Ending) {
+        let upstream_done = |members: &[Member]| members.iter().all(|member| !self.alive.contains(member));
+        self.extractor.do_send(Quit);
+        match ending {
+            Ending::Cut => {
+                self.transformer.do_send(Quit);
+                self.loader.do_send(Quit);
+            }
+            Ending::Drained => {
+                if upstream_done(&[Member::Extractor]) {
+                    self.transformer.do_send(Drain);
+                }
+                if upstream_done(&[Member::Extractor, Member::Transformer]) {
+                    self.loader.do_send(Drain);
+                }
+            }
+        }
+        if upstream_done(&[Member::Extractor, Member::Transformer, Member::Loader]) {
+            self.lease_keeper.quit();
+        }
+    }
+
+    /// Ends whoever is left, wherever they are.
+    pub(super) fn abandon(&self) {
+        self.transformer.do_send(Quit);
+        self.loader.do_send(super::messages::Abandon);
+        self.lease_keeper.abort();
+    }
+
+    #[cfg(test)]
+    pub(super) fn stop_shell(&self, member: Member) {
+        match member {
+            Member::Extractor => self.extractor.do_send(super::StopShell),
+            Member::Transformer => self.transformer.do_send(super::StopShell),
+            Member::Loader => self.loader.do_send(super::StopShell),
+            Member::LeaseKeeper => self.lease_keeper.abort(),
+        }
+    }
+
+    /// Members that are alive, as text.
+    pub(super) fn names_alive(&self) -> String {
+        self.alive.iter().map(Member::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The span that every event of a generation's members is in.
+pub(super) fn span(pipeline: &str, generation: Generation) -> Span {
+    tracing::info_span!("generation", pipeline, generation = generation.0)
+}

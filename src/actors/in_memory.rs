@@ -1,0 +1,386 @@
+//! A source and a cache in memory, with faults on demand: what the tests of the actors run against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::launch::Connector;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::element::{ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship};
+use crate::model::prepared::{PreparedRows, Quarantined};
+use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::value::Value;
+use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
+use crate::source::{KeyPage, OutsideProfile, Page, Source, SourceIdentity};
+
+/// Where a fault strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Connect,
+    ReadPage,
+    BeforeApply,
+    AfterApply,
+    AfterCheckpoint,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    Error(ErrorKind),
+    Panic,
+}
+
+/// A source and a cache that share one memory.
+pub(super) struct World {
+    pub(super) profile: Arc<Profile>,
+    pub(super) nodes: Mutex<Vec<SourceNode>>,
+    pub(super) facts: Mutex<Vec<SourceRelationship>>,
+    cache: Mutex<Cache>,
+    pub(super) checkpoint: Mutex<Option<Checkpoint>>,
+    owner: Mutex<Option<u64>>,
+    /// Faults to come: the place, and how many visits pass unharmed before it strikes.
+    faults: Mutex<BTreeMap<Place, (u64, Fault)>>,
+    /// Keys by the pages in which they were read.
+    pub(super) pages_read: Mutex<Vec<Vec<String>>>,
+    /// The loader applies a batch for each permit; closed for "without limit".
+    pub(super) apply_permits: Semaphore,
+    pub(super) rows_read: AtomicU64,
+    pub(super) rows_applied: AtomicU64,
+    pub(super) most_ahead: AtomicU64,
+    connections: AtomicU64,
+}
+
+#[derive(Default)]
+struct Cache {
+    exists: bool,
+    nodes: BTreeMap<NodeIdentity, Vec<u8>>,
+    relationships: BTreeMap<RelationshipIdentity, Vec<u8>>,
+}
+
+const ENTITY: NodeKindId = NodeKindId(0);
+const RELATES_TO: RelationshipKindId = RelationshipKindId(0);
+
+fn text(name: &str, value: &str) -> (String, Value) {
+    (name.to_owned(), Value::String(value.to_owned()))
+}
+
+pub(super) fn entity(number: u64) -> SourceNode {
+    let key = format!("n{number:05}");
+    SourceNode {
+        number: ElementNumber(number),
+        labels: vec!["Entity".to_owned()],
+        properties: vec![text("uuid", &key), text("name", "x")],
+    }
+}
+
+fn fact(number: u64, start: u64, end: u64) -> SourceRelationship {
+    let endpoint =
+        |number: u64| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(Value::String(format!("n{number:05}"))) };
+    SourceRelationship {
+        number: ElementNumber(number),
+        start: endpoint(start),
+        end: endpoint(end),
+        properties: vec![text("uuid", &format!("r{number:05}"))],
+    }
+}
+
+impl World {
+    /// A source of so many nodes, each with a relationship to the next.
+    pub(super) fn of(nodes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            profile: Arc::new(Profile::graphiti().expect("the built-in profile is sound")),
+            nodes: Mutex::new((0..nodes).map(entity).collect()),
+            facts: Mutex::new((1..nodes).map(|n| fact(n, n - 1, n)).collect()),
+            cache: Mutex::default(),
+            checkpoint: Mutex::default(),
+            owner: Mutex::default(),
+            faults: Mutex::default(),
+            pages_read: Mutex::default(),
+            apply_permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            rows_read: AtomicU64::new(0),
+            rows_applied: AtomicU64::new(0),
+            most_ahead: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// Has a fault strike once, after so many visits of its place.
+    pub(super) fn strike(&self, place: Place, after: u64, fault: Fault) {
+        self.faults.lock().insert(place, (after, fault));
+    }
+
+    fn visit(&self, place: Place) -> Result<()> {
+        let due = {
+            let mut faults = self.faults.lock();
+            match faults.get_mut(&place) {
+                Some((0, fault)) => {
+                    let fault = *fault;
+                    faults.remove(&place);
+                    Some(fault)
+                }
+                Some((left, _)) => {
+                    *left -= 1;
+                    None
+                }
+                None => None,
+            }
+        };
+        match due {
+            None => Ok(()),
+            Some(Fault::Error(kind)) => Err(Error::new(kind, format!("scripted fault at {place:?}"))),
+            Some(Fault::Panic) => panic!("scripted panic at {place:?}"),
+        }
+    }
+
+    pub(super) fn struck(&self) -> bool {
+        self.faults.lock().is_empty()
+    }
+
+    /// What the cache misses of the source or holds beyond it, by identity.
+    pub(super) fn differences(&self) -> Vec<String> {
+        let cache = self.cache.lock();
+        let wanted_nodes: BTreeSet<String> = self.nodes.lock().iter().map(|n| key_of(&n.properties)).collect();
+        let wanted_facts: BTreeSet<String> = self.facts.lock().iter().map(|r| key_of(&r.properties)).collect();
+        let nodes: BTreeSet<String> = cache.nodes.keys().map(|n| n.key.to_string()).collect();
+        let facts: BTreeSet<String> = cache.relationships.keys().map(|r| r.key.to_string()).collect();
+        wanted_nodes.symmetric_difference(&nodes).chain(wanted_facts.symmetric_difference(&facts)).cloned().collect()
+    }
+
+    /// Removes a node from the cache, as if it had not been committed when its kind was read.
+    pub(super) fn hide_from_first_page(&self, number: u64) -> SourceNode {
+        let mut nodes = self.nodes.lock();
+        let index = nodes.iter().position(|n| n.number.0 == number).expect("the node is there");
+        nodes.remove(index)
+    }
+}
+
+fn key_of(properties: &[(String, Value)]) -> String {
+    match &properties[0].1 {
+        Value::String(key) => key.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) struct InMemory {
+    pub(super) world: Arc<World>,
+    token: u64,
+}
+
+impl InMemory {
+    /// A process of its own: its lease is not another one's.
+    pub(super) fn process(world: &Arc<World>) -> Arc<Self> {
+        let token = world.connections.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { world: Arc::clone(world), token })
+    }
+}
+
+struct Side {
+    world: Arc<World>,
+    token: u64,
+}
+
+#[async_trait]
+impl Connector for InMemory {
+    async fn source(&self) -> Result<Arc<dyn Source>> {
+        self.world.visit(Place::Connect)?;
+        Ok(Arc::new(Side { world: Arc::clone(&self.world), token: self.token }))
+    }
+    async fn sink(&self) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+    }
+    async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
+        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+    }
+    async fn lease(&self) -> Result<Box<dyn Lease>> {
+        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+    }
+}
+
+fn page<T: Clone>(all: &[T], key: impl Fn(&T) -> String, after: &str, limit: usize) -> Page<T> {
+    let mut rows: Vec<T> = all.iter().filter(|row| key(row).as_str() > after).cloned().collect();
+    rows.sort_by_key(&key);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = if more { rows.last().map(&key) } else { None };
+    Page { rows, next }
+}
+
+impl Side {
+    fn note_read<T>(&self, page: &Page<T>, key: impl Fn(&T) -> String) {
+        let read = self.world.rows_read.fetch_add(page.rows.len() as u64, Ordering::SeqCst) + page.rows.len() as u64;
+        let ahead = read.saturating_sub(self.world.rows_applied.load(Ordering::SeqCst));
+        self.world.most_ahead.fetch_max(ahead, Ordering::SeqCst);
+        self.world.pages_read.lock().push(page.rows.iter().map(key).collect());
+    }
+}
+
+#[async_trait]
+impl Source for Side {
+    async fn identity(&self) -> Result<SourceIdentity> {
+        Ok(SourceIdentity { id: "memory".to_owned(), name: "neo4j".to_owned() })
+    }
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        Ok(Utc::now())
+    }
+    async fn node_page(&self, kind: NodeKindId, after: &str, limit: usize) -> Result<Page<SourceNode>> {
+        self.world.visit(Place::ReadPage)?;
+        if kind != ENTITY {
+            return Ok(Page { rows: vec![], next: None });
+        }
+        let page = page(&self.world.nodes.lock(), |n| key_of(&n.properties), after, limit);
+        self.note_read(&page, |n| key_of(&n.properties));
+        Ok(page)
+    }
+    async fn relationship_page(&self, kind: RelationshipKindId, after: &str, limit: usize) -> Result<Page<SourceRelationship>> {
+        self.world.visit(Place::ReadPage)?;
+        if kind != RELATES_TO {
+            return Ok(Page { rows: vec![], next: None });
+        }
+        let page = page(&self.world.facts.lock(), |r| key_of(&r.properties), after, limit);
+        self.note_read(&page, |r| key_of(&r.properties));
+        Ok(page)
+    }
+    async fn nodes_by_key(&self, _: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>> {
+        Ok(self.world.nodes.lock().iter().filter(|n| keys.contains(&key_of(&n.properties))).cloned().collect())
+    }
+    async fn relationships_by_key(&self, _: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>> {
+        Ok(self.world.facts.lock().iter().filter(|r| keys.contains(&key_of(&r.properties))).cloned().collect())
+    }
+    async fn changed_node_keys(&self, kind: NodeKindId, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
+        let nodes = if kind == ENTITY { self.world.nodes.lock().clone() } else { vec![] };
+        let page = page(&nodes, |n| key_of(&n.properties), after, limit);
+        Ok(KeyPage { keys: page.rows.iter().map(|n| key_of(&n.properties)).collect(), next: page.next })
+    }
+    async fn changed_relationship_keys(
+        &self,
+        kind: RelationshipKindId,
+        _: DateTime<Utc>,
+        after: &str,
+        limit: usize,
+    ) -> Result<KeyPage> {
+        let facts = if kind == RELATES_TO { self.world.facts.lock().clone() } else { vec![] };
+        let page = page(&facts, |r| key_of(&r.properties), after, limit);
+        Ok(KeyPage { keys: page.rows.iter().map(|r| key_of(&r.properties)).collect(), next: page.next })
+    }
+    async fn nodes_without_key(&self, _: NodeKindId, _: usize) -> Result<Vec<SourceNode>> {
+        Ok(vec![])
+    }
+    async fn relationships_without_key(&self, _: RelationshipKindId, _: usize) -> Result<Vec<SourceRelationship>> {
+        Ok(vec![])
+    }
+    async fn outside_profile(&self) -> Result<OutsideProfile> {
+        Ok(OutsideProfile::default())
+    }
+}
+
+#[async_trait]
+impl Sink for Side {
+    async fn identify(&mut self) -> Result<CacheServer> {
+        Ok(CacheServer::default())
+    }
+    async fn state(&mut self) -> Result<GraphState> {
+        Ok(if self.world.cache.lock().exists { GraphState::Present } else { GraphState::Missing })
+    }
+    async fn prepare(&mut self) -> Result<IndexReport> {
+        self.world.cache.lock().exists = true;
+        Ok(IndexReport::default())
+    }
+    async fn clear(&mut self) -> Result<bool> {
+        Ok(std::mem::take(&mut *self.world.cache.lock()).exists)
+    }
+    async fn counts(&mut self) -> Result<Counts> {
+        Ok(Counts::default())
+    }
+    async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
+        self.world.visit(Place::BeforeApply)?;
+        self.world.apply_permits.acquire().await.expect("never closed").forget();
+        let applied = self.write(rows);
+        self.world.rows_applied.fetch_add(applied.nodes_written + applied.relationships_written, Ordering::SeqCst);
+        self.world.visit(Place::AfterApply)?;
+        Ok(applied)
+    }
+}
+
+impl Side {
+    fn write(&self, rows: &PreparedRows) -> Applied {
+        let mut cache = self.world.cache.lock();
+        let mut applied = Applied::default();
+        for group in &rows.nodes {
+            for (index, key) in group.rows.identities().iter().enumerate() {
+                let identity = NodeIdentity { label: group.label.clone(), key: key.clone() };
+                cache.nodes.insert(identity, group.rows.row(index).to_vec());
+                applied.nodes_written += 1;
+            }
+        }
+        for group in &rows.relationships {
+            for (index, identity) in group.rows.identities().iter().enumerate() {
+                if cache.nodes.contains_key(&identity.start) && cache.nodes.contains_key(&identity.end) {
+                    cache.relationships.insert(identity.clone(), group.rows.row(index).to_vec());
+                    applied.relationships_written += 1;
+                } else {
+                    applied.absent_endpoints.push(identity.clone());
+                }
+            }
+        }
+        applied
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for Side {
+    async fn load(&mut self) -> Result<Option<Checkpoint>> {
+        Ok(self.world.checkpoint.lock().clone())
+    }
+    async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        if *self.world.owner.lock() != Some(self.token) {
+            return Err(Error::new(ErrorKind::LeaseLost, "another process owns the graph"));
+        }
+        *self.world.checkpoint.lock() = Some(checkpoint.clone());
+        self.world.visit(Place::AfterCheckpoint)
+    }
+    async fn quarantine(&mut self) -> Result<Vec<Quarantined>> {
+        Ok(vec![])
+    }
+    async fn update_quarantine(&mut self, _: &[Quarantined], _: &[Quarantined]) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Lease for Side {
+    async fn acquire(&mut self) -> Result<()> {
+        let mut owner = self.world.owner.lock();
+        match *owner {
+            Some(other) if other != self.token => {
+                Err(Error::new(ErrorKind::LeaseHeld, format!("process {other} owns the graph")))
+            }
+            _ => {
+                *owner = Some(self.token);
+                Ok(())
+            }
+        }
+    }
+    async fn renew(&mut self) -> Result<()> {
+        Ok(())
+    }
+    async fn release(&mut self) -> Result<()> {
+        let mut owner = self.world.owner.lock();
+        if *owner == Some(self.token) {
+            *owner = None;
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Whether somebody holds the lease.
+    pub(super) fn is_owned(&self) -> bool {
+        self.owner.lock().is_some()
+    }
+}

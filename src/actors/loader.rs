@@ -1,0 +1,304 @@
+//! The loader: the only writer of its graph. Data first, then the checkpoint, then the acknowledgement.
+
+use std::collections::HashSet;
+
+use actix::{Actor, ActorContext, Addr, Context, Handler, Recipient};
+use chrono::Utc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::messages::{Abandon, Acknowledged, Drain, Member, Prepared, Quit};
+use super::worker::Worker;
+use super::{MAILBOX_CAPACITY, Reports};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::{Content, Generation, PassEnd, PreparedContent};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::element::RelationshipIdentity;
+use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::model::prepared::{PreparedRows, Quarantined};
+use crate::repeat;
+use crate::sink::{Applied, CheckpointStore, Sink};
+
+/// What a loader writes to, and where it stands.
+pub struct LoaderParts {
+    /// The graph.
+    pub sink: Box<dyn Sink>,
+    /// What is kept beside it.
+    pub store: Box<dyn CheckpointStore>,
+    /// The checkpoint as stored.
+    pub checkpoint: Checkpoint,
+    /// The quarantine as stored.
+    pub quarantine: Vec<Quarantined>,
+}
+
+/// The shell around the writing task.
+pub struct Loader {
+    generation: Generation,
+    reports: Reports,
+    inbound: Option<mpsc::Sender<Prepared>>,
+    worker: Worker,
+}
+
+impl Loader {
+    /// Starts the actor and its worker.
+    pub fn start(
+        generation: Generation,
+        parts: LoaderParts,
+        acknowledge: Recipient<Acknowledged>,
+        reports: Reports,
+    ) -> Addr<Self> {
+        let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
+        let worker = Worker::spawn(generation, Member::Loader, &reports, |quit| {
+            work(Writer::new(generation, parts), batches, acknowledge, quit)
+        });
+        Self { generation, reports, inbound: Some(inbound), worker }.start()
+    }
+}
+
+async fn work(
+    mut writer: Writer,
+    mut batches: mpsc::Receiver<Prepared>,
+    acknowledge: Recipient<Acknowledged>,
+    quit: CancellationToken,
+) -> Result<()> {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = quit.cancelled() => None,
+            batch = batches.recv() => batch,
+        };
+        let Some(Prepared { content, credit, .. }) = next else { return Ok(()) };
+        let acknowledged = writer.take(content).await?;
+        drop(credit);
+        acknowledge.do_send(acknowledged);
+    }
+}
+
+/// Applies batches and keeps the checkpoint.
+struct Writer {
+    generation: Generation,
+    sink: Box<dyn Sink>,
+    store: Box<dyn CheckpointStore>,
+    checkpoint: Checkpoint,
+    quarantine: HashSet<Quarantined>,
+}
+
+impl Writer {
+    fn new(generation: Generation, parts: LoaderParts) -> Self {
+        Self {
+            generation,
+            sink: parts.sink,
+            store: parts.store,
+            checkpoint: parts.checkpoint,
+            quarantine: parts.quarantine.into_iter().collect(),
+        }
+    }
+
+    async fn take(&mut self, content: PreparedContent) -> Result<Acknowledged> {
+        match content {
+            Content::Begin(pass) => self.begin(pass).await,
+            Content::Rows { rows, read, cursor } => self.apply(rows, read, cursor).await,
+            Content::End(end) => self.end(end).await,
+        }
+    }
+
+    async fn begin(&mut self, pass: PassUnderWay) -> Result<Acknowledged> {
+        let full = pass.mode == Mode::Full;
+        self.checkpoint.pass = Some(pass);
+        if full {
+            // Stored first: from here on the graph is not whole, whatever happens next.
+            self.checkpoint.watermark = None;
+            self.store_checkpoint().await?;
+            self.sink.clear().await?;
+            let stale: Vec<_> = self.quarantine.drain().collect();
+            self.store.update_quarantine(&[], &stale).await?;
+        }
+        self.sink.prepare().await?;
+        self.pass_mut()?.prepared = true;
+        if full {
+            self.store_checkpoint().await?;
+        }
+        Ok(self.acknowledged(Vec::new(), None))
+    }
+
+    async fn apply(&mut self, rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
+        // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
+        let applied = repeat!(self.sink.apply(&rows))?;
+        self.update_quarantine(&rows, &applied).await?;
+        let totals = totals_of(&rows, &applied, read);
+        let written: Vec<&RelationshipIdentity> = rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
+        let pass = self.pass_mut()?;
+        pass.totals.add(&totals);
+        if cursor.is_some() {
+            pass.cursor = cursor;
+        }
+        if !pass.deferred.is_empty() {
+            for identity in written {
+                pass.deferred.remove(identity);
+            }
+        }
+        pass.deferred.extend(applied.absent_endpoints.iter().cloned());
+        self.store_checkpoint().await?;
+        Ok(self.acknowledged(applied.absent_endpoints, None))
+    }
+
+    async fn end(&mut self, end: PassEnd) -> Result<Acknowledged> {
+        let unresolved: Vec<_> = end.unresolved.iter().map(unresolved).collect();
+        self.add_to_quarantine(&unresolved, &[]).await?;
+        if let Some(outside) = end.outside_profile {
+            self.checkpoint.outside_profile = outside;
+        }
+        let mut pass = self.checkpoint.pass.take().ok_or_else(no_pass)?;
+        pass.totals.quarantined += unresolved.len() as u64;
+        let summary = PassSummary { mode: pass.mode, began_at: pass.began_at, ended_at: Utc::now(), totals: pass.totals };
+        self.checkpoint.watermark = Some(pass.began_at);
+        self.checkpoint.last_pass = Some(summary.clone());
+        self.store_checkpoint().await?;
+        Ok(self.acknowledged(Vec::new(), Some(summary)))
+    }
+
+    /// Takes out what was written whole this time, and puts in what was not.
+    async fn update_quarantine(&mut self, rows: &PreparedRows, applied: &Applied) -> Result<()> {
+        let added: Vec<Quarantined> = rows.quarantined.iter().chain(&applied.refused).cloned().collect();
+        let removed = if self.quarantine.is_empty() { Vec::new() } else { self.healed(rows, &added) };
+        self.add_to_quarantine(&added, &removed).await
+    }
+
+    async fn add_to_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()> {
+        let new: Vec<_> = added.iter().filter(|entry| !self.quarantine.contains(entry)).cloned().collect();
+        if new.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        for entry in &new {
+            tracing::warn!(kind = %entry.kind, key = %entry.key, property = entry.property, reason = %entry.reason, "quarantined");
+        }
+        self.store.update_quarantine(&new, removed).await?;
+        for entry in removed {
+            self.quarantine.remove(entry);
+        }
+        self.quarantine.extend(new);
+        Ok(())
+    }
+
+    fn healed(&self, rows: &PreparedRows, added: &[Quarantined]) -> Vec<Quarantined> {
+        let nodes = rows.nodes.iter().flat_map(|g| g.rows.identities().iter().map(|key| (g.label.as_str(), key.as_str())));
+        let relationships = rows
+            .relationships
+            .iter()
+            .flat_map(|g| g.rows.identities().iter().map(|identity| (g.rel_type.as_str(), identity.key.as_str())));
+        let written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
+        let healed =
+            |entry: &&Quarantined| written.contains(&(entry.kind.as_str(), entry.key.as_str())) && !added.contains(entry);
+        self.quarantine.iter().filter(healed).cloned().collect()
+    }
+
+    async fn store_checkpoint(&mut self) -> Result<()> {
+        self.checkpoint.sequence += 1;
+        self.checkpoint.written_at = Utc::now();
+        self.store.store(&self.checkpoint).await
+    }
+
+    fn pass_mut(&mut self) -> Result<&mut PassUnderWay> {
+        self.checkpoint.pass.as_mut().ok_or_else(no_pass)
+    }
+
+    fn acknowledged(&self, deferred: Vec<RelationshipIdentity>, ended: Option<PassSummary>) -> Acknowledged {
+        let pass = self.checkpoint.pass.as_ref();
+        let ended_totals = ended.as_ref().map(|summary| summary.totals);
+        Acknowledged {
+            generation: self.generation,
+            sequence: self.checkpoint.sequence,
+            totals: pass.map(|pass| pass.totals).or(ended_totals).unwrap_or_default(),
+            cursor: pass.and_then(|pass| pass.cursor.clone()),
+            deferred,
+            ended,
+            quarantined: self.quarantine.len() as u64,
+        }
+    }
+}
+
+fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
+    Totals {
+        read,
+        nodes: applied.nodes_written,
+        relationships: applied.relationships_written,
+        deleted: applied.nodes_deleted + applied.relationships_deleted,
+        quarantined: (rows.quarantined.len() + applied.refused.len()) as u64,
+        collapsed: rows.collapsed,
+        conversions: rows.conversions,
+    }
+}
+
+fn unresolved(identity: &RelationshipIdentity) -> Quarantined {
+    Quarantined {
+        kind: identity.rel_type.to_string(),
+        key: identity.key.to_string(),
+        property: None,
+        reason: "an endpoint is not in the cache and cannot be put there".to_owned(),
+    }
+}
+
+fn no_pass() -> Error {
+    Error::new(ErrorKind::ActorStopped, "a batch came without a pass under way")
+}
+
+impl Actor for Loader {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.worker.quit();
+        self.reports.stopped(self.generation, Member::Loader);
+    }
+}
+
+impl Handler<Prepared> for Loader {
+    type Result = ();
+
+    fn handle(&mut self, message: Prepared, ctx: &mut Self::Context) {
+        if message.generation != self.generation {
+            return;
+        }
+        if let Some(inbound) = &self.inbound
+            && inbound.try_send(message).is_err()
+        {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Drain> for Loader {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.inbound = None;
+    }
+}
+
+impl Handler<Quit> for Loader {
+    type Result = ();
+
+    fn handle(&mut self, _: Quit, _: &mut Self::Context) {
+        self.worker.quit();
+    }
+}
+
+impl Handler<Abandon> for Loader {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandon, _: &mut Self::Context) {
+        self.worker.abort();
+    }
+}
+
+#[cfg(test)]
+impl Handler<super::StopShell> for Loader {
+    type Result = ();
+
+    fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,176 @@
+//! The messages that the actors exchange. Each carries the generation that it belongs to; a stale one is dropped.
+
+use std::sync::Arc;
+
+use actix::Message;
+use chrono::{DateTime, Utc};
+
+use super::credit::{Credit, CreditPool};
+use crate::error::Error;
+use crate::model::batch::{Generation, PreparedContent, SourceContent};
+use crate::model::element::RelationshipIdentity;
+use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::telemetry::status::PipelineStatus;
+
+/// Extractor to transformer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Extracted {
+    /// Whose batch it is.
+    pub generation: Generation,
+    /// What it carries.
+    pub content: SourceContent,
+    /// Released with the batch.
+    pub credit: Credit,
+}
+
+/// Transformer to loader.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Prepared {
+    /// Whose batch it is.
+    pub generation: Generation,
+    /// What it carries.
+    pub content: PreparedContent,
+    /// Released with the batch.
+    pub credit: Credit,
+}
+
+/// Loader to supervisor, which tells the extractor: a batch is applied and the checkpoint says so.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Acknowledged {
+    /// Whose batch it was.
+    pub generation: Generation,
+    /// The checkpoint's sequence number.
+    pub sequence: u64,
+    /// What the pass did so far.
+    pub totals: Totals,
+    /// Where the pass stands.
+    pub cursor: Option<Cursor>,
+    /// Relationships of this batch whose endpoint is not in the cache.
+    pub deferred: Vec<RelationshipIdentity>,
+    /// Set by the last batch of a pass.
+    pub ended: Option<PassSummary>,
+    /// How much is quarantined.
+    pub quarantined: u64,
+}
+
+/// The pass that the extractor is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassOrder {
+    /// A new one.
+    Begin(Mode),
+    /// One that a checkpoint left.
+    Resume(PassUnderWay),
+}
+
+impl PassOrder {
+    /// Its strategy.
+    pub fn mode(&self) -> Mode {
+        match self {
+            PassOrder::Begin(mode) => *mode,
+            PassOrder::Resume(pass) => pass.mode,
+        }
+    }
+}
+
+/// Supervisor to extractor: run a pass.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct StartPass {
+    /// Which.
+    pub order: PassOrder,
+    /// Up to where changes were read before it.
+    pub watermark: Option<DateTime<Utc>>,
+}
+
+/// Supervisor to an actor: take nothing more, finish what is here, end.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// Supervisor to an actor: end as soon as no request is half done.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Quit;
+
+/// Supervisor to the loader: the deadline is over, end wherever you are.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Abandon;
+
+/// The members of a generation that end on their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Member {
+    /// Reads Neo4j.
+    Extractor,
+    /// Encodes.
+    Transformer,
+    /// Writes FalkorDB.
+    Loader,
+    /// Renews the lease.
+    LeaseKeeper,
+}
+
+impl std::fmt::Display for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Member::Extractor => "extractor",
+            Member::Transformer => "transformer",
+            Member::Loader => "loader",
+            Member::LeaseKeeper => "lease keeper",
+        })
+    }
+}
+
+/// How a member's worker ended.
+#[derive(Debug)]
+pub enum Exit {
+    /// It had nothing more to do, or was told to end.
+    Finished,
+    /// It failed, or panicked.
+    Failed(Error),
+}
+
+/// A worker to its supervisor: it has ended. Sent exactly once by each worker, whatever happens to it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WorkerExited {
+    /// Whose it was.
+    pub generation: Generation,
+    /// Which it was.
+    pub member: Member,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+/// An actor to its supervisor: its shell has stopped.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct ActorStopped {
+    /// Whose it was.
+    pub generation: Generation,
+    /// Which it was.
+    pub member: Member,
+}
+
+/// Anyone to a supervisor: run a pass of this mode as soon as the one under way has ended.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct RequestPass(pub Mode);
+
+/// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Shutdown;
+
+/// Supervisor to health: its state changed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct StatusChanged {
+    /// The state.
+    pub status: PipelineStatus,
+    /// What is in flight is read from here, without asking anyone.
+    pub credit: Option<Arc<CreditPool>>,
+}

@@ -1,0 +1,289 @@
+//! The life of a pipeline, against a source and a cache in memory.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use tokio::sync::{oneshot, watch};
+
+use super::credit::CreditLimits;
+use super::health::Health;
+use super::in_memory::{Fault, InMemory, Place, World, entity};
+use super::messages::{Acknowledged, ActorStopped, Exit, Member, RequestPass, Shutdown, WorkerExited};
+use super::supervisor::{Outcome, Pipeline, Schedule, StopMember, Supervisor, Timing};
+use crate::error::{Error, ErrorKind};
+use crate::model::batch::Generation;
+use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::retry::Backoff;
+use crate::sync::BatchLimits;
+use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
+
+const NODES: u64 = 95;
+const BATCH: usize = 10;
+const IN_FLIGHT: usize = 30;
+
+/// Nothing here takes longer than milliseconds; a test that hangs should say so.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Run {
+    supervisor: Addr<Supervisor>,
+    outcome: oneshot::Receiver<Outcome>,
+    status: watch::Receiver<ServiceStatus>,
+}
+
+fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
+    let (health, status) = Health::new();
+    let timing = Timing {
+        backoff: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(5) },
+        halted: Duration::from_millis(5),
+        ..Timing::default()
+    };
+    let (supervisor, outcome) = Supervisor::new(Pipeline {
+        name: "p".to_owned(),
+        graph: "g".to_owned(),
+        profile: Arc::clone(&process.world.profile),
+        connector: process,
+        limits: BatchLimits { nodes: BATCH, relationships: BATCH, bytes: 1 << 20 },
+        credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
+        schedule,
+        timing,
+        health: health.start().recipient(),
+    });
+    Run { supervisor: supervisor.start(), outcome, status }
+}
+
+impl Run {
+    async fn ended(self) -> Outcome {
+        tokio::time::timeout(PATIENCE, self.outcome).await.expect("the pipeline ends").unwrap()
+    }
+
+    async fn until(&mut self, what: &str, condition: impl Fn(&PipelineStatus) -> bool) -> PipelineStatus {
+        let reached = self.status.wait_for(|status| status.pipelines.get("p").is_some_and(&condition));
+        let status = tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("never: {what}")).unwrap();
+        status.pipelines["p"].clone()
+    }
+}
+
+const CONTINUOUS: Schedule = Schedule::Continuous { full_first: false, interval: None };
+
+fn in_step(status: &PipelineStatus) -> bool {
+    status.state == PipelineState::Idle
+}
+
+#[actix::test]
+async fn a_full_pass_brings_everything_over() {
+    let world = World::of(NODES);
+    let summary = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await.unwrap().unwrap();
+    assert_eq!(world.differences(), Vec::<String>::new());
+    assert_eq!((summary.totals.nodes, summary.totals.relationships), (NODES, NODES - 1));
+    assert!(!world.is_owned(), "the lease is given back");
+    let checkpoint = world.checkpoint.lock().clone().unwrap();
+    assert_eq!((checkpoint.watermark, checkpoint.pass), (Some(summary.began_at), None));
+}
+
+#[actix::test]
+async fn an_incremental_pass_on_an_empty_cache_is_preceded_by_a_full_one() {
+    let world = World::of(NODES);
+    let summary = run(InMemory::process(&world), Schedule::Once(Mode::Incremental)).ended().await.unwrap().unwrap();
+    assert_eq!(summary.mode, Mode::Incremental);
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+/// Every fault ends in a new generation that ends converged, and nothing acknowledged is read twice.
+async fn survives(place: Place, after: u64, fault: Fault) {
+    let world = World::of(NODES);
+    world.strike(place, after, fault);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    let status = run.until("in step", in_step).await;
+    let context = format!("{fault:?} at {place:?} after {after}");
+    assert!(world.struck(), "{context}: the fault struck");
+    assert_eq!((status.generation, status.faults), (2, 1), "{context}");
+    assert_eq!(world.differences(), Vec::<String>::new(), "{context}");
+    assert_nothing_acknowledged_was_read_twice(&world, &context);
+}
+
+/// A page read in vain may be read again, but once a page was read twice, no page before it may be.
+fn assert_nothing_acknowledged_was_read_twice(world: &World, context: &str) {
+    let pages = world.pages_read.lock();
+    let mut times: HashMap<&String, usize> = HashMap::new();
+    pages.iter().flatten().for_each(|key| *times.entry(key).or_default() += 1);
+    let again = times.values().filter(|times| **times > 1).count();
+    assert!(again <= IN_FLIGHT + BATCH, "{context}: {again} rows were read twice, more than were in flight");
+    assert!(times.values().all(|times| *times <= 2), "{context}: a row was read three times");
+}
+
+#[actix::test]
+async fn an_error_leads_to_a_new_generation_that_converges() {
+    for place in [Place::ReadPage, Place::BeforeApply, Place::AfterApply, Place::AfterCheckpoint] {
+        for after in [0, 3, 12] {
+            survives(place, after, Fault::Error(ErrorKind::CacheProtocol)).await;
+        }
+    }
+}
+
+#[actix::test]
+async fn a_panic_leads_to_a_new_generation_that_converges() {
+    for place in [Place::ReadPage, Place::BeforeApply, Place::AfterApply, Place::AfterCheckpoint] {
+        for after in [0, 3, 12] {
+            survives(place, after, Fault::Panic).await;
+        }
+    }
+}
+
+#[actix::test]
+async fn a_request_that_may_pass_is_repeated_within_the_generation() {
+    let world = World::of(NODES);
+    world.strike(Place::BeforeApply, 3, Fault::Error(ErrorKind::CacheBusy));
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    let status = run.until("in step", in_step).await;
+    assert_eq!((status.generation, status.faults), (1, 0));
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn a_stopped_actor_leads_to_a_new_generation_that_converges() {
+    for member in [Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper] {
+        let world = World::of(NODES);
+        let permits = world.apply_permits.forget_permits(usize::MAX);
+        assert!(permits > 0);
+        world.apply_permits.add_permits(3);
+        let mut run = run(InMemory::process(&world), CONTINUOUS);
+        run.until("three batches", |status| status.checkpoint_sequence >= 5).await;
+        run.supervisor.do_send(StopMember(member));
+        // The loader finishes the batch that it is in before it ends.
+        world.apply_permits.add_permits(1000);
+        let status = run.until("in step", |status| in_step(status) && status.generation == 2).await;
+        assert_eq!(status.faults, 1, "{member}");
+        assert_eq!(world.differences(), Vec::<String>::new(), "{member}");
+        assert_nothing_acknowledged_was_read_twice(&world, &member.to_string());
+    }
+}
+
+#[actix::test]
+async fn a_slow_loader_holds_the_extractor_back() {
+    let world = World::of(NODES);
+    world.apply_permits.forget_permits(usize::MAX);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    let mut released = 0;
+    while world.rows_applied.load(Ordering::SeqCst) < 2 * NODES - 1 {
+        // As far as the credits let it: every row in flight, and no batch applied.
+        let full = |status: &PipelineStatus| status.in_flight.rows >= IN_FLIGHT - BATCH || in_step(status);
+        run.until("the credits are used up", full).await;
+        world.apply_permits.add_permits(1);
+        released += 1;
+        assert!(released < 100, "each permit brings a batch");
+        tokio::task::yield_now().await;
+    }
+    let ahead = world.most_ahead.load(Ordering::SeqCst);
+    assert!(ahead <= IN_FLIGHT as u64, "{ahead} rows were in flight, {IN_FLIGHT} allowed");
+    assert!(ahead > BATCH as u64, "reading went on while a batch was applied");
+    run.until("in step", in_step).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn messages_of_an_earlier_generation_change_nothing() {
+    let world = World::of(NODES);
+    world.strike(Place::ReadPage, 2, Fault::Panic);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    let before = run.until("in step in a second generation", |status| in_step(status) && status.generation == 2).await;
+    let stale = Generation(1);
+    let totals = Totals { nodes: 7, ..Totals::default() };
+    let began_at = chrono::DateTime::UNIX_EPOCH;
+    let ended = Some(PassSummary { mode: Mode::Full, began_at, ended_at: began_at, totals });
+    let acknowledged =
+        Acknowledged { generation: stale, sequence: 999, totals, cursor: None, deferred: vec![], ended, quarantined: 9 };
+    run.supervisor.do_send(acknowledged);
+    let exit = Exit::Failed(Error::new(ErrorKind::Panic, "stale"));
+    run.supervisor.do_send(WorkerExited { generation: stale, member: Member::Loader, exit });
+    run.supervisor.do_send(ActorStopped { generation: stale, member: Member::Loader });
+    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    let after = run.until("one more pass", |status| {
+        in_step(status) && status.last_pass.as_ref().is_some_and(|pass| pass.mode == Mode::Incremental)
+    });
+    let after = after.await;
+    assert_eq!((after.generation, after.faults), (before.generation, before.faults));
+    assert!(after.watermark > before.watermark && after.checkpoint_sequence < 999);
+}
+
+#[actix::test]
+async fn a_relationship_read_before_its_endpoint_arrives_all_the_same() {
+    let world = World::of(NODES);
+    let late = world.hide_from_first_page(40);
+    world.apply_permits.forget_permits(usize::MAX);
+    world.apply_permits.add_permits(2);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    // The page that would have held the node has been read by the time that its neighbours are applied.
+    run.until("two batches", |status| status.checkpoint_sequence >= 4).await;
+    while !world.pages_read.lock().iter().flatten().any(|key| key == "n00041") {
+        world.apply_permits.add_permits(1);
+        tokio::task::yield_now().await;
+    }
+    world.nodes.lock().push(late);
+    world.apply_permits.add_permits(1000);
+    run.until("in step", in_step).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn a_second_process_is_kept_out_until_the_first_has_ended() {
+    let world = World::of(NODES);
+    let mut first = run(InMemory::process(&world), CONTINUOUS);
+    first.until("in step", in_step).await;
+    let refused = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::LeaseHeld);
+
+    let mut waiting = run(InMemory::process(&world), CONTINUOUS);
+    waiting.until("halted", |status| status.state == PipelineState::Halted).await;
+    first.supervisor.do_send(Shutdown);
+    first.ended().await.unwrap();
+    waiting.until("in step", in_step).await;
+}
+
+#[actix::test]
+async fn a_shutdown_applies_what_was_read_and_gives_the_lease_back() {
+    let world = World::of(NODES);
+    world.apply_permits.forget_permits(usize::MAX);
+    world.apply_permits.add_permits(2);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("two batches", |status| status.checkpoint_sequence >= 4).await;
+    run.supervisor.do_send(Shutdown);
+    run.until("stopping", |status| status.state == PipelineState::Stopping).await;
+    world.apply_permits.add_permits(1000);
+    assert_eq!(run.ended().await.unwrap(), None);
+    assert!(!world.is_owned());
+    let applied = world.rows_applied.load(Ordering::SeqCst);
+    let checkpoint = world.checkpoint.lock().clone().unwrap();
+    let pass = checkpoint.pass.unwrap();
+    assert_eq!(pass.totals.nodes + pass.totals.relationships, applied, "the checkpoint is where the cache is");
+    assert_eq!(pass.totals.read, applied);
+    assert!(applied > 2 * BATCH as u64, "what was in flight was applied");
+}
+
+#[actix::test]
+async fn a_server_that_refuses_is_tried_again_and_a_one_shot_says_so_at_once() {
+    let world = World::of(NODES);
+    world.strike(Place::Connect, 0, Fault::Error(ErrorKind::SourceAuthentication));
+    let refused = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::SourceAuthentication);
+    assert!(world.checkpoint.lock().is_none() && !world.is_owned(), "nothing was written");
+
+    world.strike(Place::Connect, 0, Fault::Error(ErrorKind::SourceAuthentication));
+    let mut service = run(InMemory::process(&world), CONTINUOUS);
+    service.until("in step", in_step).await;
+}
+
+#[actix::test]
+async fn a_new_node_arrives_with_a_requested_pass() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("in step", in_step).await;
+    world.nodes.lock().push(entity(NODES));
+    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    let incremental = |status: &PipelineStatus| status.last_pass.as_ref().is_some_and(|pass| pass.mode == Mode::Incremental);
+    run.until("incremental pass", incremental).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+}

@@ -1,0 +1,550 @@
+//! The supervisor of one pipeline: starts generations, decides which pass runs, restarts what failed, and ends in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
+use chrono::Utc;
+use tokio::sync::oneshot;
+use tracing::Instrument;
+
+use super::Reports;
+use super::credit::CreditLimits;
+use super::group::{self, Ending, Group};
+use super::launch::{Connector, Launched, launch};
+use super::messages::{
+    Acknowledged, ActorStopped, Exit, Member, PassOrder, RequestPass, Shutdown, StartPass, StatusChanged, WorkerExited,
+};
+use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::model::batch::Generation;
+use crate::model::pass::{Mode, PassSummary};
+use crate::model::profile::{Profile, ProfileFingerprint};
+use crate::retry::Backoff;
+use crate::sink::LEASE_TTL;
+use crate::sync::BatchLimits;
+use crate::telemetry::status::{FaultReport, PipelineState, PipelineStatus};
+
+/// How long a generation that is cut may take to finish what is half done: longer than any request's timeout.
+const CUT_DEADLINE: Duration = Duration::from_secs(150);
+
+/// Generations in a row of a one-shot command that end without one acknowledged batch before the command gives up.
+const FRUITLESS_GENERATIONS: u32 = 4;
+
+/// When passes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// One pass of this mode, and what must come before it; then the end.
+    Once(Mode),
+    /// For ever.
+    Continuous {
+        /// Whether the first pass is a full one even if the cache is in step.
+        full_first: bool,
+        /// The longest time between two incremental passes; absent where they are turned off.
+        interval: Option<Duration>,
+    },
+}
+
+/// Times of supervision; tests shorten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Pauses between generations.
+    pub backoff: Backoff,
+    /// A generation that lived this long without a fault wipes the count of failures.
+    pub quiet: Duration,
+    /// The pause before something that needs a person is tried again.
+    pub halted: Duration,
+    /// How long an orderly shutdown may take.
+    pub shutdown: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::GENERATION,
+            quiet: Duration::from_secs(60),
+            halted: Duration::from_secs(30),
+            // Containers are killed ten seconds after they are asked to stop.
+            shutdown: Duration::from_secs(8),
+        }
+    }
+}
+
+/// All that a supervisor needs.
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// The graph that it keeps.
+    pub graph: String,
+    /// Makes connections.
+    pub connector: Arc<dyn Connector>,
+    /// What is kept in step.
+    pub profile: Arc<Profile>,
+    /// When a batch closes.
+    pub limits: BatchLimits,
+    /// How much may be in flight.
+    pub credit: CreditLimits,
+    /// When passes run.
+    pub schedule: Schedule,
+    /// Times of supervision.
+    pub timing: Timing,
+    /// Who shows its state.
+    pub health: Recipient<StatusChanged>,
+}
+
+/// How a pipeline ended: the last pass, if one ended, or why it failed.
+pub type Outcome = Result<Option<PassSummary>>;
+
+/// The actor.
+pub struct Supervisor {
+    pipeline: Pipeline,
+    fingerprint: ProfileFingerprint,
+    generation: Generation,
+    state: State,
+    /// The pass that runs.
+    running: Option<Mode>,
+    /// Whether that pass was begun by an earlier generation.
+    resumed: bool,
+    /// The pass that somebody asked for and that has not begun.
+    requested: Option<Mode>,
+    /// Failures in a row, for the backoff.
+    failures: u32,
+    /// Generations in a row without an acknowledgement.
+    fruitless: u32,
+    shutting_down: bool,
+    status: PipelineStatus,
+    outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+enum State {
+    /// Connecting, in a task of its own.
+    Launching,
+    /// At work.
+    Running(Group),
+    /// Members end one after the other; what comes then is decided.
+    Ending { group: Group, ending: Ending, then: Then },
+    /// Between two generations.
+    Waiting,
+    /// Over.
+    Ended,
+}
+
+/// What follows a generation.
+enum Then {
+    Restart(Duration),
+    Stop(Outcome),
+}
+
+impl Supervisor {
+    /// Makes it; the receiver gets the outcome once it has ended.
+    pub fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<Outcome>) {
+        let (outcome, ended) = oneshot::channel();
+        let supervisor = Self {
+            fingerprint: pipeline.profile.fingerprint(),
+            generation: Generation::default(),
+            state: State::Waiting,
+            running: None,
+            resumed: false,
+            requested: match pipeline.schedule {
+                Schedule::Once(mode) => Some(mode),
+                Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
+            },
+            failures: 0,
+            fruitless: 0,
+            shutting_down: false,
+            status: PipelineStatus::new(&pipeline.name, &pipeline.graph),
+            outcome: Some(outcome),
+            pipeline,
+        };
+        (supervisor, ended)
+    }
+
+    fn is_one_shot(&self) -> bool {
+        matches!(self.pipeline.schedule, Schedule::Once(_))
+    }
+
+    // ---- a generation begins ----
+
+    fn launch(&mut self, ctx: &mut Context<Self>) {
+        self.generation = self.generation.next();
+        self.state = State::Launching;
+        self.status.generation = self.generation.0;
+        self.show(PipelineState::Starting);
+        let (connector, fingerprint, wanted) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone(), self.requested);
+        let span = group::span(&self.pipeline.name, self.generation);
+        let task = tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted).await }.instrument(span));
+        let launching = self.generation;
+        ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
+            let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));
+            supervisor.launched(launching, outcome, ctx);
+        }));
+    }
+
+    fn launched(&mut self, generation: Generation, outcome: Result<Launched>, ctx: &mut Context<Self>) {
+        if generation != self.generation || !matches!(self.state, State::Launching) {
+            return;
+        }
+        match outcome {
+            Ok(launched) if self.shutting_down => {
+                self.state = State::Waiting;
+                let mut lease = launched.lease;
+                ctx.spawn(async move { lease.release().await }.into_actor(self).map(|_, supervisor, ctx| {
+                    supervisor.finish(Ok(None), ctx);
+                }));
+            }
+            Ok(launched) => self.begin(launched, ctx),
+            Err(error) => self.launch_failed(error, ctx),
+        }
+    }
+
+    fn begin(&mut self, launched: Launched, ctx: &mut Context<Self>) {
+        let reason = launched.reason.map(|reason| reason.to_string()).unwrap_or_else(|| "resumed".to_owned());
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %launched.order.mode(), reason, "pass begins"
+        );
+        self.status.checkpoint_sequence = launched.checkpoint.sequence;
+        self.status.watermark = launched.checkpoint.watermark;
+        self.status.last_pass = launched.checkpoint.last_pass.clone();
+        self.status.outside_profile = launched.checkpoint.outside_profile.clone();
+        self.status.quarantined = launched.quarantine.len() as u64;
+        let order = launched.order.clone();
+        let address = ctx.address();
+        let reports = Reports {
+            exited: address.clone().recipient(),
+            stopped: address.clone().recipient(),
+            span: group::span(&self.pipeline.name, self.generation),
+        };
+        let group = Group::start(
+            self.generation,
+            launched,
+            &self.pipeline.profile,
+            self.pipeline.limits,
+            self.pipeline.credit,
+            address.recipient(),
+            reports,
+        );
+        self.state = State::Running(group);
+        self.start_pass(order);
+    }
+
+    fn launch_failed(&mut self, error: Error, ctx: &mut Context<Self>) {
+        self.note_fault(&error);
+        if self.shutting_down {
+            return self.finish(Ok(None), ctx);
+        }
+        if self.is_one_shot() && (self.status.faults == 1 || error.directive() == Directive::Halt) {
+            // Nothing is done yet: the person at the terminal learns it now.
+            return self.finish(Err(error), ctx);
+        }
+        let then = self.after(error);
+        self.state = State::Waiting;
+        self.then(then, ctx);
+    }
+
+    // ---- passes ----
+
+    fn start_pass(&mut self, order: PassOrder) {
+        let State::Running(group) = &self.state else { return };
+        let mode = order.mode();
+        self.running = Some(mode);
+        self.resumed = matches!(order, PassOrder::Resume(_));
+        if self.requested == Some(mode) || mode == Mode::Full {
+            self.requested = None;
+        }
+        group.start_pass(StartPass { order, watermark: self.status.watermark });
+        let since = Utc::now();
+        self.show(PipelineState::Running { mode, since, totals: Default::default(), cursor: None });
+    }
+
+    fn pass_ended(&mut self, summary: PassSummary, ctx: &mut Context<Self>) {
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
+            seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
+            nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
+            quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
+        );
+        self.running = None;
+        self.status.watermark = Some(summary.began_at);
+        self.status.last_fault = None;
+        self.status.last_pass = Some(summary.clone());
+        if std::mem::take(&mut self.resumed) {
+            // It reads the source as of its beginning, which may be long ago: what changed since is next.
+            return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
+        }
+        self.show(PipelineState::Idle);
+        match self.pipeline.schedule {
+            // An incremental pass comes only after whatever full pass was needed.
+            Schedule::Once(mode) if summary.mode == mode || summary.mode == Mode::Incremental => {
+                self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx);
+            }
+            Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
+            Schedule::Continuous { interval, .. } => self.schedule_next(interval, ctx),
+        }
+    }
+
+    fn schedule_next(&mut self, interval: Option<Duration>, ctx: &mut Context<Self>) {
+        if let Some(mode) = self.requested.take() {
+            return self.start_pass(PassOrder::Begin(mode));
+        }
+        let Some(interval) = interval else { return };
+        let generation = self.generation;
+        ctx.run_later(interval, move |supervisor, _| {
+            if supervisor.generation == generation && supervisor.running.is_none() {
+                supervisor.start_pass(PassOrder::Begin(Mode::Incremental));
+            }
+        });
+    }
+
+    // ---- a generation ends ----
+
+    fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
+        self.note_fault(&error);
+        if let State::Running(group) = &self.state
+            && group.started.elapsed() >= self.pipeline.timing.quiet
+        {
+            self.failures = 0;
+        }
+        let then = if self.shutting_down { Then::Stop(Ok(None)) } else { self.after(error) };
+        self.end(Ending::Cut, then, ctx);
+    }
+
+    /// Logged once: what follows from a fault within its generation is not news.
+    fn note_fault(&mut self, error: &Error) {
+        self.status.faults += 1;
+        let (chain, remedy) = (error.chain(), error.kind().remedy());
+        let generation = self.generation.0;
+        if error.directive() == Directive::Halt {
+            tracing::error!(pipeline = %self.pipeline.name, generation, error = %chain, remedy, "halted");
+        } else {
+            tracing::warn!(pipeline = %self.pipeline.name, generation, error = %chain, remedy, "generation failed");
+        }
+        self.status.last_fault = Some(FaultReport { at: Utc::now(), error: chain, remedy: remedy.to_owned() });
+    }
+
+    /// What follows a fault.
+    fn after(&mut self, error: Error) -> Then {
+        self.failures += 1;
+        self.fruitless += 1;
+        let halt = error.directive() == Directive::Halt;
+        if self.is_one_shot() && (halt || self.fruitless >= FRUITLESS_GENERATIONS) {
+            return Then::Stop(Err(error));
+        }
+        let pause = match error.kind() {
+            ErrorKind::LeaseHeld => LEASE_TTL,
+            _ if halt => self.pipeline.timing.halted,
+            _ => self.pipeline.timing.backoff.pause(self.failures),
+        };
+        let until = Utc::now() + pause;
+        self.show(if halt { PipelineState::Halted } else { PipelineState::BackingOff { until } });
+        Then::Restart(pause)
+    }
+
+    fn end(&mut self, ending: Ending, then: Then, ctx: &mut Context<Self>) {
+        let state = std::mem::replace(&mut self.state, State::Waiting);
+        let group = match state {
+            State::Running(group) => group,
+            State::Ending { group, .. } => group,
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        self.running = None;
+        group.end(ending);
+        self.state = State::Ending { group, ending, then };
+        self.set_deadline(ending, ctx);
+    }
+
+    fn set_deadline(&self, ending: Ending, ctx: &mut Context<Self>) {
+        let limit = match ending {
+            _ if self.shutting_down => self.pipeline.timing.shutdown,
+            Ending::Drained | Ending::Cut => CUT_DEADLINE,
+        };
+        let generation = self.generation;
+        ctx.run_later(limit, move |supervisor, ctx| {
+            let State::Ending { group, .. } = &supervisor.state else { return };
+            if supervisor.generation == generation {
+                tracing::error!(pipeline = %supervisor.pipeline.name, generation = generation.0, still_running = group.names_alive(),
+                    "deadline passed, ending without them");
+                group.abandon();
+                supervisor.all_ended(ctx);
+            }
+        });
+    }
+
+    fn member_ended(&mut self, member: Member, exit: Exit, ctx: &mut Context<Self>) {
+        match (&mut self.state, exit) {
+            (State::Running(group), exit) => {
+                group.ended(member);
+                let error = match exit {
+                    Exit::Failed(error) => error,
+                    Exit::Finished => Error::new(ErrorKind::ActorStopped, format!("the {member} ended by itself")),
+                };
+                self.fault(error, ctx);
+            }
+            (State::Ending { group, ending, .. }, exit) => {
+                group.ended(member);
+                let ending = *ending;
+                if let (Ending::Drained, Exit::Failed(error)) = (ending, exit) {
+                    return self.fault(error, ctx);
+                }
+                group.end(ending);
+                if group.alive().is_empty() {
+                    self.all_ended(ctx);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn all_ended(&mut self, ctx: &mut Context<Self>) {
+        if let State::Ending { then, .. } = std::mem::replace(&mut self.state, State::Waiting) {
+            self.then(then, ctx);
+        }
+    }
+
+    fn then(&mut self, then: Then, ctx: &mut Context<Self>) {
+        match then {
+            Then::Stop(outcome) => self.finish(outcome, ctx),
+            Then::Restart(_) if self.shutting_down => self.finish(Ok(None), ctx),
+            Then::Restart(pause) => {
+                let generation = self.generation;
+                ctx.run_later(pause, move |supervisor, ctx| {
+                    if supervisor.generation == generation && matches!(supervisor.state, State::Waiting) {
+                        supervisor.launch(ctx);
+                    }
+                });
+            }
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
+        self.state = State::Ended;
+        self.show(PipelineState::Stopped);
+        if let Some(sender) = self.outcome.take() {
+            // Nobody may be waiting any more; then nobody needs it.
+            let _ = sender.send(outcome);
+        }
+        ctx.stop();
+    }
+
+    fn show(&mut self, state: PipelineState) {
+        self.status.state = state;
+        let credit = match &self.state {
+            State::Running(group) => Some(Arc::clone(&group.credit)),
+            _ => None,
+        };
+        self.pipeline.health.do_send(StatusChanged { status: self.status.clone(), credit });
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.launch(ctx);
+    }
+}
+
+impl Handler<Acknowledged> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: Acknowledged, ctx: &mut Self::Context) {
+        if message.generation != self.generation {
+            return;
+        }
+        self.fruitless = 0;
+        self.status.checkpoint_sequence = message.sequence;
+        self.status.quarantined = message.quarantined;
+        if let State::Running(group) = &self.state {
+            group.acknowledge(message.clone());
+        }
+        if let Some(summary) = message.ended {
+            return self.pass_ended(summary, ctx);
+        }
+        if let PipelineState::Running { mode, since, .. } = self.status.state {
+            self.show(PipelineState::Running { mode, since, totals: message.totals, cursor: message.cursor });
+        }
+    }
+}
+
+impl Handler<WorkerExited> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: WorkerExited, ctx: &mut Self::Context) {
+        if message.generation == self.generation {
+            self.member_ended(message.member, message.exit, ctx);
+        }
+    }
+}
+
+impl Handler<ActorStopped> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: ActorStopped, ctx: &mut Self::Context) {
+        if message.generation == self.generation && matches!(self.state, State::Running(_)) {
+            let error = Error::new(ErrorKind::ActorStopped, format!("the {} stopped", message.member));
+            self.fault(error, ctx);
+        }
+    }
+}
+
+impl Handler<RequestPass> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, RequestPass(mode): RequestPass, _: &mut Self::Context) {
+        if matches!(self.state, State::Running(_)) && self.running.is_none() {
+            return self.start_pass(PassOrder::Begin(mode));
+        }
+        // A full pass covers an incremental one.
+        if self.requested != Some(Mode::Full) {
+            self.requested = Some(mode);
+        }
+    }
+}
+
+impl Handler<Shutdown> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        if std::mem::replace(&mut self.shutting_down, true) {
+            return;
+        }
+        self.show(PipelineState::Stopping);
+        match &mut self.state {
+            State::Running(_) => self.end(Ending::Drained, Then::Stop(Ok(None)), ctx),
+            State::Ending { then, ending, .. } => {
+                *then = Then::Stop(Ok(None));
+                let ending = *ending;
+                self.set_deadline(ending, ctx);
+            }
+            State::Waiting => self.finish(Ok(None), ctx),
+            // Every step of launching has a timeout; its end is looked at when it comes.
+            State::Launching => {
+                let limit = self.pipeline.timing.shutdown;
+                ctx.run_later(limit, |supervisor, ctx| {
+                    if matches!(supervisor.state, State::Launching) {
+                        supervisor.finish(Ok(None), ctx);
+                    }
+                });
+            }
+            State::Ended => {}
+        }
+    }
+}
+
+/// Stops one actor's shell from outside, as a defect would.
+#[cfg(test)]
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct StopMember(pub(super) Member);
+
+#[cfg(test)]
+impl Handler<StopMember> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, StopMember(member): StopMember, _: &mut Self::Context) {
+        if let State::Running(group) = &self.state {
+            group.stop_shell(member);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The transformer: encodes what the extractor read. Pure work, so it is aborted at will.
+
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, Addr, Context, Handler};
+use tokio::sync::mpsc;
+
+use super::loader::Loader;
+use super::messages::{Drain, Extracted, Member, Prepared, Quit};
+use super::worker::Worker;
+use super::{MAILBOX_CAPACITY, Reports};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::{Content, Generation, PreparedContent, SourceContent, SourceRows};
+use crate::transform::Transformer as Encoder;
+
+/// The shell around the encoding task.
+pub struct Transformer {
+    generation: Generation,
+    reports: Reports,
+    inbound: Option<mpsc::Sender<Extracted>>,
+    worker: Worker,
+}
+
+impl Transformer {
+    /// Starts the actor and its worker.
+    pub fn start(generation: Generation, encoder: Arc<Encoder>, loader: Addr<Loader>, reports: Reports) -> Addr<Self> {
+        let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
+        let worker = Worker::spawn(generation, Member::Transformer, &reports, |_quit| work(encoder, batches, loader));
+        Self { generation, reports, inbound: Some(inbound), worker }.start()
+    }
+}
+
+async fn work(encoder: Arc<Encoder>, mut batches: mpsc::Receiver<Extracted>, loader: Addr<Loader>) -> Result<()> {
+    while let Some(Extracted { generation, content, credit }) = batches.recv().await {
+        let content = encode(&encoder, content);
+        loader
+            .try_send(Prepared { generation, content, credit })
+            .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader takes no batch"))?;
+        // Encoding a batch takes milliseconds and no await: let the other tasks of this thread in between.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+fn encode(encoder: &Encoder, content: SourceContent) -> PreparedContent {
+    match content {
+        Content::Begin(pass) => Content::Begin(pass),
+        Content::End(end) => Content::End(end),
+        Content::Rows { rows, read, cursor } => {
+            let rows = match rows {
+                SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
+                SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
+            };
+            Content::Rows { rows, read, cursor }
+        }
+    }
+}
+
+impl Actor for Transformer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.worker.abort();
+        self.reports.stopped(self.generation, Member::Transformer);
+    }
+}
+
+impl Handler<Extracted> for Transformer {
+    type Result = ();
+
+    fn handle(&mut self, message: Extracted, ctx: &mut Self::Context) {
+        if message.generation != self.generation {
+            return;
+        }
+        if let Some(inbound) = &self.inbound
+            && inbound.try_send(message).is_err()
+        {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Drain> for Transformer {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.inbound = None;
+    }
+}
+
+impl Handler<Quit> for Transformer {
+    type Result = ();
+
+    fn handle(&mut self, _: Quit, _: &mut Self::Context) {
+        self.worker.abort();
+    }
+}
+
+#[cfg(test)]
+impl Handler<super::StopShell> for Transformer {
+    type Result = ();
+
+    fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,68 @@
+//! The task behind an actor's shell.
+//!
+//! actix does not supervise a panic: the actor is gone and nobody is told. So the work is done in a task of its own, whose
+//! handle is kept, and whatever ends the task (a result, an error, a panic, an abort) is reported exactly once.
+
+use std::any::Any;
+use std::future::Future;
+
+use tokio::task::{AbortHandle, JoinError};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::Reports;
+use super::messages::{Exit, Member, WorkerExited};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::Generation;
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    quit: CancellationToken,
+    abort: AbortHandle,
+}
+
+impl Worker {
+    /// Starts the task. `work` gets a token that is cancelled when the worker is asked to quit.
+    pub fn spawn<F>(generation: Generation, member: Member, reports: &Reports, work: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let quit = CancellationToken::new();
+        let task = tokio::spawn(work(quit.clone()).instrument(reports.span.clone()));
+        let supervisor = reports.exited.clone();
+        let abort = task.abort_handle();
+        tokio::spawn(async move {
+            let exit = exit_of(member, task.await);
+            supervisor.do_send(WorkerExited { generation, member, exit });
+        });
+        Self { quit, abort }
+    }
+
+    /// Asks it to end where no request is half done.
+    pub fn quit(&self) {
+        self.quit.cancel();
+    }
+
+    /// Ends it wherever it is: for work that changes nothing outside.
+    pub fn abort(&self) {
+        self.abort.abort();
+    }
+}
+
+fn exit_of(member: Member, outcome: Result<Result<()>, JoinError>) -> Exit {
+    match outcome {
+        Ok(Ok(())) => Exit::Finished,
+        Ok(Err(error)) => Exit::Failed(error),
+        Err(error) if error.is_panic() => {
+            let message = panic_message(error.into_panic().as_ref());
+            Exit::Failed(Error::new(ErrorKind::Panic, format!("the {member} panicked: {message}")))
+        }
+        Err(_) => Exit::Finished,
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,219 @@
+//! What can be asked on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::exit::Exit;
+use crate::config::{LogFormat, LogLevel, Overrides};
+
+/// Printed below the help of the program itself.
+const FIRST_STEPS: &str = "\
+First steps:
+  export NEO4J_URI=bolt://localhost:7687 NEO4J_PASSWORD=… FALKORDB_HOST=localhost
+  neo4j-falkordb-sync check    # are both servers there, and what would be copied?
+  neo4j-falkordb-sync run      # copy everything, then follow every change
+
+All settings are explained in config/sync.yaml, each with its environment variable.
+
+Exit codes: 0 done · 1 the work failed · 2 it could not be told · 64 bad usage or configuration";
+
+/// Keeps a FalkorDB graph equal to a Neo4j graph. Neo4j is only ever read.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "neo4j-falkordb-sync", version, after_help = FIRST_STEPS, max_term_width = 110)]
+pub struct Arguments {
+    /// What holds for all commands.
+    #[command(flatten)]
+    pub global: GlobalArguments,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for all commands.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct GlobalArguments {
+    /// The configuration file [default: config/sync.yaml, if it is there]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How the result of a command is printed
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// The least important log lines to show: error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+
+    /// How a log line looks: json or text
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// The port of the status page, health checks and metrics; 0 turns them off
+    #[arg(long, global = true, value_name = "PORT")]
+    pub health_port: Option<u16>,
+}
+
+/// How the result of a command is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON document on standard output, and nothing else there.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the service: bring the cache in step and keep it so, until stopped
+    ///
+    /// The first start copies everything; a later one resumes where the last one ended. SIGTERM or Ctrl-C stops it once the
+    /// batches under way are stored; a second one stops it at once, which loses nothing either.
+    Run,
+    /// Run one pass, then exit: for a schedule of your own, or to repair by hand
+    ///
+    /// Does not run beside a service on the same graph: it says who holds the graph and exits.
+    Sync(SyncArguments),
+    /// Check the configuration and both servers, and tell what would be done; writes nothing
+    Check,
+    /// Show what a running service is doing
+    ///
+    /// Asks the service at the configured address and port.
+    Status,
+    /// Ask a running service whether it is alive: the health check of a container
+    ///
+    /// Exits with 0 if it is, with 1 if it says that it is not, and with 2 if it cannot be reached.
+    Health,
+}
+
+/// Which pass to run.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SyncArguments {
+    /// Which pass to run
+    #[arg(long, value_enum, default_value_t = SyncMode::Incremental)]
+    pub mode: SyncMode,
+}
+
+/// The passes that can be run by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SyncMode {
+    /// Build the graph anew; readers keep the present one until it is replaced in one step
+    Full,
+    /// Copy what has changed since the last pass
+    Incremental,
+}
+
+impl Arguments {
+    /// Reads a command line, the program's name first. If there is nothing to do after that, because it asks for help or
+    /// cannot be understood, prints what there is to say and returns how the program ends.
+    pub fn read<I>(line: I) -> Result<Self, Exit>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString> + Clone,
+    {
+        Self::try_parse_from(line).map_err(|error| {
+            // If the text cannot be printed, the exit code still says it.
+            let _ = error.print();
+            exit_of(error.kind())
+        })
+    }
+
+    /// The settings that the command line overrides.
+    pub fn overrides(&self) -> Overrides {
+        let GlobalArguments { log_level, log_format, health_port, .. } = self.global;
+        Overrides { log_level, log_format, health_port }
+    }
+}
+
+impl Command {
+    /// Whether the command is the service itself; the others end by themselves and print a result.
+    pub const fn is_service(&self) -> bool {
+        matches!(self, Self::Run)
+    }
+}
+
+/// To ask for help is no mistake; clap's own code for one is 2, which here means something else.
+fn exit_of(kind: ErrorKind) -> Exit {
+    match kind {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("neo4j-falkordb-sync").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn test_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn test_arguments_know_each_command() {
+        for (line, command) in [
+            ("run", Command::Run),
+            ("check", Command::Check),
+            ("status", Command::Status),
+            ("health", Command::Health),
+            ("sync", Command::Sync(SyncArguments { mode: SyncMode::Incremental })),
+            ("sync --mode full", Command::Sync(SyncArguments { mode: SyncMode::Full })),
+        ] {
+            assert_eq!(parse(line).unwrap().command, command, "{line}");
+        }
+        assert!(Command::Run.is_service() && !Command::Check.is_service());
+    }
+
+    #[test]
+    fn test_arguments_take_options_before_and_after_the_command() {
+        let expected = GlobalArguments {
+            config: Some("a.yaml".into()),
+            output: Output::Json,
+            log_level: Some(LogLevel::Debug),
+            log_format: Some(LogFormat::Text),
+            health_port: Some(0),
+        };
+        let options = "--config a.yaml --output json --log-level DEBUG --log-format text --health-port 0";
+        let after = parse(&format!("status {options}")).unwrap();
+        assert_eq!(after.global, expected);
+        assert_eq!(parse(&format!("{options} status")).unwrap(), after);
+        assert_eq!(after.overrides().log_level, Some(LogLevel::Debug));
+        assert_eq!(after.overrides().health_port, Some(0));
+    }
+
+    #[test]
+    fn test_arguments_override_nothing_unless_asked() {
+        let arguments = parse("run").unwrap();
+        assert_eq!(arguments.overrides(), Overrides::default());
+        assert_eq!((arguments.global.config, arguments.global.output), (None, Output::Text));
+    }
+
+    #[test]
+    fn test_arguments_that_are_wrong_are_bad_usage() {
+        for line in ["", "fly", "run --no-such", "sync --mode sideways", "run --log-level loud", "run --health-port 70000"] {
+            assert_eq!(exit_of(parse(line).unwrap_err().kind()), Exit::Usage, "{line}");
+        }
+        for line in ["--help", "--version", "help", "sync --help"] {
+            assert_eq!(exit_of(parse(line).unwrap_err().kind()), Exit::Done, "{line}");
+        }
+        let error = parse("run --log-level loud").unwrap_err().to_string();
+        assert!(error.contains("is not one of error, warn, info, debug, trace"), "{error}");
+    }
+
+    #[test]
+    fn test_arguments_help_lists_every_command_and_the_first_steps() {
+        let help = Arguments::command().render_help().to_string();
+        for expected in ["run", "sync", "check", "status", "health", "--config", "First steps", "64 bad usage"] {
+            assert!(help.contains(expected), "{expected}:\n{help}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `check`: the configuration, both servers, and what would be done. Writes nothing.
+
+use chrono::Utc;
+use serde::Serialize;
+
+use super::arguments::Output;
+use super::exit::Exit;
+use super::print;
+use crate::actors::launch::Connector;
+use crate::config::{Config, PipelineConfig};
+use crate::connector::ServerConnector;
+use crate::error::Result;
+use crate::sink::{Counts, GraphState};
+use crate::source::{OutsideProfile, SourceIdentity};
+use crate::sync::decision::{Decision, Facts, first_pass};
+
+#[derive(Serialize)]
+struct Findings {
+    pipeline: String,
+    graph: String,
+    source: SourceIdentity,
+    cache_version: Option<String>,
+    graph_exists: bool,
+    cache: Counts,
+    checkpoint_sequence: Option<u64>,
+    owner: Option<String>,
+    outside_profile: OutsideProfile,
+    would_do: String,
+}
+
+/// Checks every pipeline; fails if one of them could not work.
+pub(super) async fn check(config: &Config, output: Output) -> Exit {
+    let mut exit = Exit::Done;
+    let mut all = Vec::new();
+    for pipeline in config.pipelines() {
+        match look(pipeline).await {
+            Ok(findings) => all.push(findings),
+            Err(error) => exit = print::failed(&error),
+        }
+    }
+    print::result(output, &all, || all.iter().map(Findings::text).collect::<Vec<_>>().join("\n"));
+    exit
+}
+
+async fn look(config: &PipelineConfig) -> Result<Findings> {
+    let connector = ServerConnector::new(config)?;
+    let source = connector.source().await?;
+    let identity = source.identity().await?;
+    let mut sink = connector.sink().await?;
+    let server = sink.identify().await?;
+    let graph_exists = sink.state().await? == GraphState::Present;
+    let cache = sink.counts().await?;
+    let checkpoint = connector.store().await?.load().await?;
+    let owner = connector.redis_lease().holder().await?.map(|holder| holder.to_string());
+    let fingerprint = connector.profile().fingerprint();
+    let facts =
+        Facts { checkpoint: checkpoint.as_ref(), profile: &fingerprint, source: &identity, graph_exists, now: Utc::now() };
+    let would_do = describe(first_pass(&facts, None), &cache, checkpoint.is_some());
+    Ok(Findings {
+        pipeline: config.name.to_string(),
+        graph: connector.graph().to_string(),
+        outside_profile: source.outside_profile().await?,
+        source: identity,
+        cache_version: server.version_text(),
+        graph_exists,
+        cache,
+        checkpoint_sequence: checkpoint.map(|checkpoint| checkpoint.sequence),
+        owner,
+        would_do,
+    })
+}
+
+fn describe(decision: Decision, cache: &Counts, has_checkpoint: bool) -> String {
+    match decision {
+        Decision::Resume(pass) => {
+            format!("go on with the {} pass of {}", pass.mode, pass.began_at.format("%Y-%m-%d %H:%M:%S UTC"))
+        }
+        Decision::Begin(mode, reason) => {
+            let replaced = if has_checkpoint || cache.is_empty() {
+                String::new()
+            } else {
+                format!(" (this replaces a graph of {} nodes that this service did not write)", cache.nodes)
+            };
+            format!("a {mode} pass: {reason}{replaced}")
+        }
+    }
+}
+
+impl Findings {
+    fn text(&self) -> String {
+        let mut lines = vec![
+            format!("{} → graph {}", self.pipeline, self.graph),
+            format!("  Neo4j       database {} ({})", self.source.name, self.source.id),
+            format!("  FalkorDB    {}", self.cache_version.as_deref().unwrap_or("version unknown")),
+            format!("  graph       {}", self.graph_text()),
+            format!("  owner       {}", self.owner.as_deref().unwrap_or("nobody")),
+        ];
+        let outside = self.outside_profile.nodes.iter().chain(&self.outside_profile.relationships);
+        lines.extend(outside.map(|(name, count)| format!("  left out    {name}: {count}, outside the profile")));
+        lines.push(format!("  would do    {}", self.would_do));
+        lines.join("\n")
+    }
+
+    fn graph_text(&self) -> String {
+        if !self.graph_exists {
+            return "not there yet".to_owned();
+        }
+        format!("{} nodes, {} relationships", self.cache.nodes, self.cache.relationships)
+    }
+}

@@ -1,0 +1,95 @@
+//! The command line: a file a subcommand.
+
+pub mod arguments;
+mod check;
+pub mod exit;
+mod health;
+mod pipelines;
+mod print;
+mod run;
+mod status;
+mod sync;
+
+use actix::System;
+
+use arguments::{Arguments, Command};
+use exit::Exit;
+
+use crate::config::{Config, Environment, MonitoringConfig};
+use crate::telemetry::logging::{self, Console};
+
+/// Runs a command line to its end.
+///
+/// First everything that can be wrong without a server: arguments, configuration, logging. Only then the runtime.
+pub fn main<I>(line: I) -> Exit
+where
+    I: IntoIterator,
+    I::Item: Into<std::ffi::OsString> + Clone,
+{
+    let arguments = match Arguments::read(line) {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    let environment = Environment::of_process();
+    let (file, overrides) = (arguments.global.config.as_deref(), arguments.overrides());
+    if matches!(arguments.command, Command::Status | Command::Health) {
+        return match MonitoringConfig::load(file, &environment, &overrides) {
+            Ok(monitoring) => ask(&arguments, &monitoring),
+            Err(error) => print::refused(&error),
+        };
+    }
+    let config = match Config::load(file, &environment, &overrides) {
+        Ok(config) => config,
+        Err(error) => return print::refused(&error),
+    };
+    let console = if arguments.command.is_service() { Console::Stdout } else { Console::Stderr };
+    let _logging = match logging::start(&config.logging, console) {
+        Ok(guard) => guard,
+        Err(error) => return print::refused(&error),
+    };
+    for name in environment.without_effect() {
+        tracing::warn!(variable = name, "environment variable has no effect in this service");
+    }
+    work(&arguments, &config)
+}
+
+fn ask(arguments: &Arguments, monitoring: &MonitoringConfig) -> Exit {
+    let Some(address) = monitoring.address() else {
+        return print::usage("monitoring.health_port is 0: the service cannot be asked over HTTP");
+    };
+    let output = arguments.global.output;
+    in_system(|| async move {
+        match arguments.command {
+            Command::Health => health::health(address, output).await,
+            _ => status::status(address, output).await,
+        }
+    })
+}
+
+fn work(arguments: &Arguments, config: &Config) -> Exit {
+    // Two libraries bring TLS, and each could bring a provider: say which one, or the first handshake panics.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let output = arguments.global.output;
+    in_system(|| async move {
+        match &arguments.command {
+            Command::Run => run::run(config).await,
+            Command::Sync(sync) => sync::sync(config, sync.mode, output).await,
+            Command::Check => check::check(config, output).await,
+            Command::Status | Command::Health => Exit::Usage,
+        }
+    })
+}
+
+/// Actors live on this thread; their workers' tasks run on the runtime's threads.
+fn in_system<F: Future<Output = Exit>>(body: impl FnOnce() -> F) -> Exit {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap_or_else(|error| {
+            // Without threads or descriptors there is nothing that this process could do.
+            print::line_to_stderr(&format!("cannot start: {error}"));
+            std::process::exit(i32::from(Exit::Failed.code()))
+        })
+    };
+    System::with_tokio_rt(runtime).block_on(body())
+}

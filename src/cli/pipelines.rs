@@ -1,0 +1,45 @@
+//! From the configuration to supervised pipelines.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+
+use crate::actors::credit::CreditLimits;
+use crate::actors::messages::StatusChanged;
+use crate::actors::supervisor::{Pipeline, Schedule, Timing};
+use crate::config::{PipelineConfig, SyncConfig};
+use crate::connector::ServerConnector;
+use crate::error::Result;
+use crate::sync::BatchLimits;
+
+/// How many full batches may be between reading and acknowledgement: one being read, one encoded, one written, and one
+/// waiting, so that no stage waits for another's hiccup.
+const FULL_BATCHES_IN_FLIGHT: usize = 4;
+
+/// A pipeline as its supervisor takes it.
+pub(super) fn assemble(config: &PipelineConfig, schedule: Schedule, health: Recipient<StatusChanged>) -> Result<Pipeline> {
+    let connector = ServerConnector::new(config)?;
+    let limits = batch_limits(&config.sync);
+    Ok(Pipeline {
+        name: config.name.to_string(),
+        graph: connector.graph().to_string(),
+        profile: Arc::clone(connector.profile()),
+        connector: Arc::new(connector),
+        limits,
+        credit: CreditLimits {
+            rows: FULL_BATCHES_IN_FLIGHT * limits.nodes.max(limits.relationships),
+            bytes: FULL_BATCHES_IN_FLIGHT * limits.bytes,
+        },
+        schedule,
+        timing: Timing::default(),
+        health,
+    })
+}
+
+fn batch_limits(sync: &SyncConfig) -> BatchLimits {
+    BatchLimits {
+        nodes: sync.node_batch_size,
+        relationships: sync.relationship_batch_size,
+        bytes: sync.batch_bytes.bytes() as usize,
+    }
+}

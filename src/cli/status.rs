@@ -1,0 +1,80 @@
+//! `status`: what a running service is doing.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use chrono::Utc;
+
+use super::arguments::Output;
+use super::exit::Exit;
+use super::print;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::get;
+use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
+
+/// Asks, and prints.
+pub(super) async fn status(address: SocketAddr, output: Output) -> Exit {
+    match ask(address).await {
+        Ok(status) => {
+            print::result(output, &status, || status.pipelines.values().map(text).collect::<Vec<_>>().join("\n"));
+            Exit::Done
+        }
+        Err(error) => {
+            print::line_to_stderr(&error.chain());
+            Exit::Unknown
+        }
+    }
+}
+
+async fn ask(address: SocketAddr) -> Result<ServiceStatus> {
+    let answer = get(address, "/api/sync/status").await?;
+    serde_json::from_str(&answer.body)
+        .map_err(|error| Error::caused(ErrorKind::Configuration, format!("what answers on {address} is not this service"), error))
+}
+
+fn text(pipeline: &PipelineStatus) -> String {
+    let mut text = format!("{} → graph {}\n", pipeline.name, pipeline.graph);
+    let mut row = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<13}{value}");
+    };
+    row("state", state(&pipeline.state));
+    if let Some(lag) = pipeline.lag_seconds(Utc::now()) {
+        row("lag", format!("{lag:.1} s since the last pass began"));
+    }
+    if let Some(pass) = &pipeline.last_pass {
+        let seconds = (pass.ended_at - pass.began_at).as_seconds_f64();
+        let (nodes, relationships) = (pass.totals.nodes, pass.totals.relationships);
+        row("last pass", format!("{}, {seconds:.1} s, {nodes} nodes and {relationships} relationships written", pass.mode));
+    }
+    row("checkpoint", format!("number {}", pipeline.checkpoint_sequence));
+    row("generation", format!("{} ({} faults)", pipeline.generation, pipeline.faults));
+    row("quarantined", pipeline.quarantined.to_string());
+    let outside = &pipeline.outside_profile;
+    for (what, elements) in [("nodes", &outside.nodes), ("relationships", &outside.relationships)] {
+        if !elements.is_empty() {
+            let list: Vec<_> = elements.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            row("left out", format!("{what} outside the profile: {}", list.join(", ")));
+        }
+    }
+    if let Some(fault) = &pipeline.last_fault {
+        row("last fault", format!("{} at {}", fault.error, fault.at.format("%Y-%m-%d %H:%M:%S UTC")));
+        row("remedy", fault.remedy.clone());
+    }
+    text
+}
+
+fn state(state: &PipelineState) -> String {
+    match state {
+        PipelineState::Starting => "starting".to_owned(),
+        PipelineState::Running { mode, totals, cursor, .. } => {
+            let place = cursor.as_ref().map(|cursor| format!(", at {}", cursor.step)).unwrap_or_default();
+            format!("{mode} pass: {} rows read{place}", totals.read)
+        }
+        PipelineState::Idle => "in step, waiting".to_owned(),
+        PipelineState::BackingOff { until } => format!("waiting until {} before the next attempt", until.format("%H:%M:%S UTC")),
+        PipelineState::Halted => "halted".to_owned(),
+        PipelineState::Stopping => "stopping".to_owned(),
+        PipelineState::Stopped => "stopped".to_owned(),
+    }
+}

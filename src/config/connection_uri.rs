@@ -1,0 +1,199 @@
+//! Where a Neo4j server is, and how to talk to it.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The port of the Bolt protocol where the URI names none.
+pub const DEFAULT_BOLT_PORT: u16 = 7687;
+
+/// How the driver speaks to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// One server, unencrypted.
+    Bolt,
+    /// One server, TLS with a verified certificate.
+    BoltSecure,
+    /// One server, TLS with any certificate.
+    BoltSelfSigned,
+    /// Routing, unencrypted.
+    Neo4j,
+    /// Routing, TLS with a verified certificate.
+    Neo4jSecure,
+    /// Routing, TLS with any certificate.
+    Neo4jSelfSigned,
+}
+
+impl Scheme {
+    const ALL: [Self; 6] =
+        [Self::Bolt, Self::BoltSecure, Self::BoltSelfSigned, Self::Neo4j, Self::Neo4jSecure, Self::Neo4jSelfSigned];
+
+    /// The scheme as it stands in a URI.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bolt => "bolt",
+            Self::BoltSecure => "bolt+s",
+            Self::BoltSelfSigned => "bolt+ssc",
+            Self::Neo4j => "neo4j",
+            Self::Neo4jSecure => "neo4j+s",
+            Self::Neo4jSelfSigned => "neo4j+ssc",
+        }
+    }
+
+    /// Whether the server's certificate is checked, and so whether a certificate authority means anything.
+    pub const fn verifies_certificate(self) -> bool {
+        matches!(self, Self::BoltSecure | Self::Neo4jSecure)
+    }
+}
+
+/// The address of a Neo4j server: `bolt://localhost:7687`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConnectionUri {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+/// Why a text is not the address of a Neo4j server. Never repeats the text, which may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ConnectionUriError {
+    /// No `://` at all.
+    #[error("is not a Neo4j address (write bolt://host:7687)")]
+    NoScheme,
+    /// Something like `http`.
+    #[error("starts with an unknown scheme (bolt, bolt+s, bolt+ssc, neo4j, neo4j+s or neo4j+ssc)")]
+    UnknownScheme,
+    /// Credentials in an address end up in logs.
+    #[error("must not hold a user name or password (set neo4j.user and neo4j.password_file)")]
+    Credentials,
+    /// Nothing between `://` and the port.
+    #[error("names no host")]
+    NoHost,
+    /// Not a number, zero or too large.
+    #[error("has a port that is not one (1 to 65535)")]
+    Port,
+    /// A path or a query.
+    #[error("has more after the port (the database has a setting of its own: neo4j.database)")]
+    Trailing,
+}
+
+impl ConnectionUri {
+    /// How to speak to the server.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The name or address of the host; an IPv6 address is in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for ConnectionUri {
+    type Err = ConnectionUriError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, rest) = text.trim().split_once("://").ok_or(ConnectionUriError::NoScheme)?;
+        let scheme = Scheme::ALL
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(scheme))
+            .ok_or(ConnectionUriError::UnknownScheme)?;
+        if rest.contains('@') {
+            return Err(ConnectionUriError::Credentials);
+        }
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains(['/', '?', '#']) {
+            return Err(ConnectionUriError::Trailing);
+        }
+        let (host, port) = split_port(authority);
+        if !is_host(host) {
+            return Err(ConnectionUriError::NoHost);
+        }
+        Ok(Self { scheme, host: host.to_owned(), port: port.map_or(Ok(DEFAULT_BOLT_PORT), read_port)? })
+    }
+}
+
+/// Splits `host:port`, where the host may be an IPv6 address in brackets.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    match authority[host_end..].split_once(':') {
+        Some((rest, port)) => (&authority[..host_end + rest.len()], Some(port)),
+        None => (authority, None),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || "[]".contains(c)),
+    }
+}
+
+fn read_port(text: &str) -> Result<u16, ConnectionUriError> {
+    text.parse().ok().filter(|port| *port != 0).ok_or(ConnectionUriError::Port)
+}
+
+impl fmt::Display for ConnectionUri {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}://{}:{}", self.scheme.as_str(), self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ConnectionUri, ConnectionUriError> {
+        text.parse()
+    }
+
+    #[test]
+    fn test_connection_uri_reads_every_scheme() {
+        for scheme in Scheme::ALL {
+            let text = format!("{}://graph.example.org:7688", scheme.as_str());
+            let uri = parse(&text).unwrap();
+            assert_eq!((uri.scheme(), uri.host(), uri.port()), (scheme, "graph.example.org", 7688));
+            assert_eq!(uri.to_string(), text);
+        }
+        assert!(parse("BOLT+S://h").unwrap().scheme().verifies_certificate());
+        assert!(!parse("bolt+ssc://h").unwrap().scheme().verifies_certificate());
+    }
+
+    #[test]
+    fn test_connection_uri_fills_in_the_port() {
+        assert_eq!(parse("bolt://neo4j/").unwrap().to_string(), "bolt://neo4j:7687");
+        assert_eq!(parse(" bolt://[::1] ").unwrap().to_string(), "bolt://[::1]:7687");
+        assert_eq!(parse("bolt://[::1]:1").unwrap().port(), 1);
+    }
+
+    #[test]
+    fn test_connection_uri_says_what_is_wrong() {
+        use ConnectionUriError as Error;
+        for (text, error) in [
+            ("", Error::NoScheme),
+            ("localhost:7687", Error::NoScheme),
+            ("http://localhost:7474", Error::UnknownScheme),
+            ("bolt://neo4j:hunter2@localhost", Error::Credentials),
+            ("bolt://", Error::NoHost),
+            ("bolt://:7687", Error::NoHost),
+            ("bolt://a b:7687", Error::NoHost),
+            ("bolt://[::1:7687", Error::NoHost),
+            ("bolt://[x]:7687", Error::NoHost),
+            ("bolt://host:0", Error::Port),
+            ("bolt://host:70000", Error::Port),
+            ("bolt://host:", Error::Port),
+            ("bolt://host/db", Error::Trailing),
+            ("neo4j://host:7687?policy=eu", Error::Trailing),
+        ] {
+            assert_eq!(parse(text), Err(error), "{text}");
+            assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+}

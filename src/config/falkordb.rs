@@ -1,0 +1,154 @@
+//! The cache.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::neo4j::MAX_POOL_SIZE;
+use super::secret::Secret;
+use super::section::Section;
+use crate::model::graph_name::{GraphName, GraphNameError};
+
+const DEFAULT_HOST: &str = "localhost";
+
+/// The port of Redis, which FalkorDB is a module of.
+const DEFAULT_PORT: u16 = 6379;
+
+/// The graph that the reference service fills.
+const DEFAULT_GRAPH: &str = "graphiti_cache";
+
+/// As many as the reference service opens.
+const DEFAULT_POOL_SIZE: u64 = 5;
+
+/// What `falkordb.database` says where each group has a graph of its own.
+const PER_GROUP: &str = "{group_id}";
+
+/// How to reach the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FalkorConfig {
+    /// The name or address of the host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The user; Redis's own `default` if none is named.
+    pub username: Option<String>,
+    /// The password, if the server asks for one.
+    pub password: Option<Secret>,
+    /// Which graph, or graphs, the cache is.
+    pub database: GraphTarget,
+    /// The most connections to open.
+    pub pool_size: usize,
+    /// How to encrypt; `None` is unencrypted.
+    pub tls: Option<FalkorTls>,
+}
+
+/// The encryption of the connections to the cache. The server's certificate is always checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FalkorTls {
+    /// The certificate authority that has signed the server's certificate, if the system does not know it.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Which graph a pipeline fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GraphTarget {
+    /// One graph for everything.
+    Single(GraphName),
+    /// A graph for each group, named like the group: `{group_id}`.
+    PerGroup,
+}
+
+impl FromStr for GraphTarget {
+    type Err = GraphTargetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == PER_GROUP {
+            return Ok(Self::PerGroup);
+        }
+        Ok(Self::Single(GraphName::new(text)?))
+    }
+}
+
+impl fmt::Display for GraphTarget {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Single(name) => name.fmt(formatter),
+            Self::PerGroup => formatter.write_str(PER_GROUP),
+        }
+    }
+}
+
+/// A text that names neither one graph nor a graph for each group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; write the name of one graph, or {PER_GROUP} and nothing else for a graph for each group")]
+pub struct GraphTargetError(#[from] GraphNameError);
+
+impl FalkorConfig {
+    pub(super) fn read(section: &Section<'_>) -> Option<Self> {
+        let database = read_database(section);
+        Some(Self {
+            host: read_host(section),
+            port: section.port("port").unwrap_or(DEFAULT_PORT),
+            username: section.text("username"),
+            password: section.secret("password", "password_file"),
+            pool_size: section.integer("pool_size", 1..=MAX_POOL_SIZE, "connections").unwrap_or(DEFAULT_POOL_SIZE) as usize,
+            tls: section.section("tls", FalkorTls::read),
+            database: database?,
+        })
+    }
+}
+
+/// People paste the address that another client wants; the port and the encryption have settings of their own here.
+fn read_host(section: &Section<'_>) -> String {
+    let host = section.text("host").unwrap_or_else(|| DEFAULT_HOST.to_owned());
+    if host.contains(['/', '@']) || host.contains(char::is_whitespace) {
+        section.problem("host", "must be the name or address of a host alone (port, username and tls are settings)");
+    }
+    host
+}
+
+fn read_database(section: &Section<'_>) -> Option<GraphTarget> {
+    if section.value("database").is_some() {
+        section.parsed("database")
+    } else {
+        GraphName::new(DEFAULT_GRAPH).ok().map(GraphTarget::Single)
+    }
+}
+
+impl FalkorTls {
+    /// A certificate authority alone means encryption too: that it is named says so.
+    fn read(section: &Section<'_>) -> Option<Self> {
+        let ca_file = section.path("ca_file");
+        let enabled = section.flag("enabled").unwrap_or(ca_file.is_some());
+        if !enabled && ca_file.is_some() {
+            section.problem("ca_file", "has no effect while enabled is false");
+        }
+        enabled.then_some(Self { ca_file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_graph_target_is_one_graph_or_one_for_each_group() {
+        assert_eq!("{group_id}".parse(), Ok(GraphTarget::PerGroup));
+        assert_eq!("g".parse(), Ok(GraphTarget::Single(GraphName::new("g").unwrap())));
+        for text in ["cache_{group_id}", "{group}", "{}"] {
+            let error = text.parse::<GraphTarget>().unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "a graph name cannot hold { or }; write the name of one graph, or {group_id} and nothing else for a \
+                 graph for each group"
+            );
+        }
+    }
+
+    #[test]
+    fn test_graph_target_prints_what_it_reads() {
+        for text in ["{group_id}", "g"] {
+            assert_eq!(text.parse::<GraphTarget>().unwrap().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! How a graph is built anew.
+
+use super::section::Section;
+
+/// How a graph is built anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FullSyncConfig {
+    /// Where the new graph is built.
+    pub strategy: FullSyncStrategy,
+    /// Whether the replaced graph is kept for a rollback, at the cost of its memory.
+    pub keep_previous: bool,
+}
+
+/// Where a new graph is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullSyncStrategy {
+    /// Beside the live one, which it replaces in one step; for that time both take memory.
+    Shadow,
+    /// In the live graph itself: no further memory, but readers see it half done.
+    InPlace,
+}
+
+const STRATEGIES: [(&str, FullSyncStrategy); 2] = [("shadow", FullSyncStrategy::Shadow), ("in_place", FullSyncStrategy::InPlace)];
+
+impl FullSyncConfig {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let strategy = section.choice("strategy", &STRATEGIES).unwrap_or(FullSyncStrategy::Shadow);
+        let keep_previous = section.flag("keep_previous").unwrap_or(false);
+        if keep_previous && strategy == FullSyncStrategy::InPlace {
+            section.problem("keep_previous", "is not possible with the strategy in_place, which replaces no graph");
+        }
+        Self { strategy, keep_previous }
+    }
+}

@@ -1,0 +1,148 @@
+//! What is logged, and where.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::section::Section;
+
+/// A week of daily files.
+const DEFAULT_KEEP_FILES: u64 = 7;
+
+/// Ten years of daily files.
+const MAX_KEEP_FILES: u64 = 3_650;
+
+/// What is logged, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggingConfig {
+    /// The least important lines that are logged.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Where daily files are written, besides the console; `None` is nowhere.
+    pub directory: Option<PathBuf>,
+    /// How many daily files are kept.
+    pub keep_files: usize,
+    /// Whether each pass and each command of an operator is logged, whatever the level.
+    pub audit: bool,
+}
+
+/// How important a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// An operator must act.
+    Error,
+    /// Something is not as it should be, nothing is lost.
+    Warn,
+    /// What the service does.
+    Info,
+    /// How it does it.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// Text, for people.
+    Text,
+}
+
+/// The last two are Python's names, which the reference service's users have in their files.
+const LEVELS: [(&str, LogLevel); 7] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+    ("warning", LogLevel::Warn),
+    ("critical", LogLevel::Error),
+];
+
+const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+
+/// A word that is not one of those that are possible.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("is not one of {0}")]
+pub struct UnknownWord(String);
+
+impl LoggingConfig {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        Self {
+            level: section.choice("level", &LEVELS).unwrap_or(LogLevel::Info),
+            format: section.choice("format", &FORMATS).unwrap_or(LogFormat::Json),
+            directory: section.path("directory"),
+            keep_files: section.integer("keep_files", 1..=MAX_KEEP_FILES, "files").unwrap_or(DEFAULT_KEEP_FILES) as usize,
+            audit: section.flag("audit").unwrap_or(true),
+        }
+    }
+}
+
+/// Finds a word, in any case.
+fn find<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, UnknownWord> {
+    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    found.map(|(_, value)| *value).ok_or_else(|| UnknownWord(all()))
+}
+
+/// The first word that stands for a value.
+fn word<T: PartialEq>(value: &T, words: &[(&'static str, T)]) -> &'static str {
+    words.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word)
+}
+
+impl FromStr for LogLevel {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        find(text, &LEVELS)
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(word(self, &LEVELS))
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        find(text, &FORMATS)
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(word(self, &FORMATS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_log_level_knows_its_words() {
+        for text in ["error", "warn", "info", "debug", "trace"] {
+            assert_eq!(text.to_uppercase().parse::<LogLevel>().unwrap().to_string(), text);
+        }
+        assert_eq!("WARNING".parse(), Ok(LogLevel::Warn));
+        assert_eq!("CRITICAL".parse(), Ok(LogLevel::Error));
+        let error = "loud".parse::<LogLevel>().unwrap_err().to_string();
+        assert_eq!(error, "is not one of error, warn, info, debug, trace, warning, critical");
+    }
+
+    #[test]
+    fn test_log_format_knows_its_words() {
+        for text in ["json", "text"] {
+            assert_eq!(text.parse::<LogFormat>().unwrap().to_string(), text);
+        }
+        assert!("xml".parse::<LogFormat>().is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! What the service tells over HTTP.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::secret::Secret;
+use super::section::Section;
+
+/// The port of the reference service.
+const DEFAULT_PORT: u16 = 8080;
+
+/// All interfaces: in a container the page is of no use on the loopback one. What changes anything needs the token.
+const DEFAULT_BIND: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+const DEFAULT_READY_LAG: Duration = Duration::from_secs(60);
+
+/// A lag beyond a day is no longer in step by any measure.
+const MAX_READY_LAG_SECONDS: u64 = 86_400;
+
+/// A shorter token can be guessed over HTTP.
+const MIN_TOKEN_LENGTH: usize = 16;
+
+/// What the service tells over HTTP, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitoringConfig {
+    /// The port; `None` (written 0) is no HTTP at all.
+    pub health_port: Option<u16>,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// Whether `/metrics` answers.
+    pub metrics_enabled: bool,
+    /// The token that commands must carry; without one there are no commands over HTTP.
+    pub api_token: Option<Secret>,
+    /// How far the cache may be behind and still be called ready.
+    pub ready_lag: Duration,
+}
+
+impl MonitoringConfig {
+    /// Where to listen; `None` if HTTP is off.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.health_port.map(|port| SocketAddr::new(self.bind, port))
+    }
+
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        Self {
+            health_port: section.port_or_off("health_port").unwrap_or(Some(DEFAULT_PORT)),
+            bind: read_bind(section).unwrap_or(DEFAULT_BIND),
+            metrics_enabled: section.flag("metrics_enabled").unwrap_or(true),
+            api_token: read_token(section),
+            ready_lag: section.seconds("ready_lag_seconds", 1..=MAX_READY_LAG_SECONDS).unwrap_or(DEFAULT_READY_LAG),
+        }
+    }
+}
+
+fn read_bind(section: &Section<'_>) -> Option<IpAddr> {
+    let address = section.text("bind")?.parse();
+    if address.is_err() {
+        section.problem("bind", "is not an IP address (0.0.0.0 is all, 127.0.0.1 this machine only)");
+    }
+    address.ok()
+}
+
+fn read_token(section: &Section<'_>) -> Option<Secret> {
+    let token = section.secret("api_token", "api_token_file")?;
+    let text = token.expose();
+    if text.len() < MIN_TOKEN_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        section.problem(
+            "api_token",
+            format_args!("must have at least {MIN_TOKEN_LENGTH} characters, all of them ASCII without spaces"),
+        );
+    }
+    Some(token)
+}

@@ -1,0 +1,62 @@
+//! Which profile describes the graph.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The name of the built-in profile.
+const GRAPHITI: &str = "graphiti";
+
+/// Which profile describes the graph: its labels and types, keys, timestamps, vectors and indices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProfileChoice {
+    /// The built-in one, for graphs that graphiti makes.
+    Graphiti,
+    /// A file of one's own.
+    File(PathBuf),
+}
+
+/// A word that is neither the built-in profile nor a file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("is not a profile (write {GRAPHITI}, or the path of a profile file that ends in .yaml or .yml)")]
+pub struct ProfileChoiceError;
+
+impl FromStr for ProfileChoice {
+    type Err = ProfileChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.eq_ignore_ascii_case(GRAPHITI) {
+            return Ok(Self::Graphiti);
+        }
+        let path = PathBuf::from(text);
+        let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        if is_yaml { Ok(Self::File(path)) } else { Err(ProfileChoiceError) }
+    }
+}
+
+impl fmt::Display for ProfileChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Graphiti => formatter.write_str(GRAPHITI),
+            Self::File(path) => Path::display(path).fmt(formatter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_profile_choice_is_a_name_or_a_file() {
+        assert_eq!("Graphiti".parse(), Ok(ProfileChoice::Graphiti));
+        let file: ProfileChoice = "profiles/mine.yaml".parse().unwrap();
+        assert_eq!(file, ProfileChoice::File("profiles/mine.yaml".into()));
+        assert_eq!(file.to_string(), "profiles/mine.yaml");
+        for text in ["graphity", "", "mine.json", "profiles/"] {
+            assert_eq!(text.parse::<ProfileChoice>(), Err(ProfileChoiceError), "{text}");
+        }
+    }
+}

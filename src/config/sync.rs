@@ -1,0 +1,113 @@
+//! How and how often the cache is brought in step.
+
+use std::time::Duration;
+
+use super::section::Section;
+use super::size::ByteSize;
+
+/// The longest time that any rhythm may have: a day, as in the reference service.
+const MAX_SECONDS: u64 = 86_400;
+
+/// The longest time between two comparisons of everything: a month.
+const MAX_DIFFERENTIAL_SECONDS: u64 = 31 * 86_400;
+
+/// Shorter probes cost the source more than they gain: one takes a millisecond or two.
+const MIN_PROBE_MS: u64 = 10;
+const MAX_PROBE_MS: u64 = 60_000;
+
+/// Above this the bytes close a batch in any case, and FalkorDB holds its graph for one write too long.
+const MAX_BATCH_ROWS: u64 = 100_000;
+
+/// Below this a single row with an embedding may not fit.
+const MIN_BATCH_BYTES: ByteSize = ByteSize::from_kib(64);
+
+/// A batch exists several times on its way (read, encoded, in flight), and Redis refuses a value of 512 MiB.
+const MAX_BATCH_BYTES: ByteSize = ByteSize::from_mib(128);
+
+const MAX_SCRUB_ROWS: u64 = 1_000_000;
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
+const DEFAULT_PROBE_MS: u64 = 200;
+const DEFAULT_BATCH_ROWS: u64 = 1_000;
+const DEFAULT_BATCH_BYTES: ByteSize = ByteSize::from_mib(4);
+const DEFAULT_OVERLAP: Duration = Duration::from_secs(900);
+const DEFAULT_LATE_CHECK: Duration = Duration::from_secs(30);
+const DEFAULT_DIFFERENTIAL_SECONDS: u64 = 86_400;
+const DEFAULT_SCRUB_ROWS: u64 = 2_000;
+const DEFAULT_MAX_DELETE_FRACTION: f64 = 0.5;
+
+/// How and how often the cache is brought in step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyncConfig {
+    /// The longest time without a pass.
+    pub interval: Duration,
+    /// How often the source is asked whether anything was committed; `None` is never.
+    pub probe_interval: Option<Duration>,
+    /// The most nodes in a batch.
+    pub node_batch_size: usize,
+    /// The most relationships in a batch.
+    pub relationship_batch_size: usize,
+    /// The most bytes in a batch; it closes at whichever limit comes first.
+    pub batch_bytes: ByteSize,
+    /// How far back rows are looked for that were committed late.
+    pub overlap: Duration,
+    /// How often the overlap is looked through.
+    pub late_check: Duration,
+    /// Whether each start begins with a full sync; the first one always does.
+    pub full_sync_on_startup: bool,
+    /// Whether changes are followed; without, only full and differential passes run.
+    pub enable_incremental: bool,
+    /// How often everything is compared; `None` is never.
+    pub differential_interval: Option<Duration>,
+    /// How many rows a second the background comparison reads; `None` turns it off.
+    pub scrub_rows_per_second: Option<u64>,
+    /// The largest share of a kind that may be deleted without asking; 1 allows everything.
+    pub max_delete_fraction: f64,
+}
+
+impl SyncConfig {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let batch_size = read_rows(section, "batch_size").unwrap_or(DEFAULT_BATCH_ROWS as usize);
+        let config = Self {
+            interval: section.seconds("interval_seconds", 1..=MAX_SECONDS).unwrap_or(DEFAULT_INTERVAL),
+            probe_interval: section
+                .integer_or_off("probe_interval_ms", MIN_PROBE_MS..=MAX_PROBE_MS, "milliseconds")
+                .unwrap_or(Some(DEFAULT_PROBE_MS))
+                .map(Duration::from_millis),
+            node_batch_size: read_rows(section, "node_batch_size").unwrap_or(batch_size),
+            relationship_batch_size: read_rows(section, "relationship_batch_size").unwrap_or(batch_size),
+            batch_bytes: section.size("batch_bytes", MIN_BATCH_BYTES..=MAX_BATCH_BYTES).unwrap_or(DEFAULT_BATCH_BYTES),
+            overlap: section.seconds("overlap_seconds", 1..=MAX_SECONDS).unwrap_or(DEFAULT_OVERLAP),
+            late_check: section.seconds("late_check_seconds", 1..=MAX_SECONDS).unwrap_or(DEFAULT_LATE_CHECK),
+            full_sync_on_startup: section.flag("full_sync_on_startup").unwrap_or(false),
+            enable_incremental: section.flag("enable_incremental").unwrap_or(true),
+            differential_interval: section
+                .integer_or_off("differential_interval_seconds", 60..=MAX_DIFFERENTIAL_SECONDS, "seconds")
+                .unwrap_or(Some(DEFAULT_DIFFERENTIAL_SECONDS))
+                .map(Duration::from_secs),
+            scrub_rows_per_second: section
+                .integer_or_off("scrub_rows_per_second", 1..=MAX_SCRUB_ROWS, "rows a second")
+                .unwrap_or(Some(DEFAULT_SCRUB_ROWS)),
+            max_delete_fraction: section.share("max_delete_fraction").unwrap_or(DEFAULT_MAX_DELETE_FRACTION),
+        };
+        config.check_overlap(section);
+        config
+    }
+
+    /// What is committed late is found only if each look reaches back to the one before.
+    fn check_overlap(&self, section: &Section<'_>) {
+        if self.overlap < self.late_check {
+            let (overlap, late_check) = (self.overlap.as_secs(), self.late_check.as_secs());
+            section.problem(
+                "overlap_seconds",
+                format_args!(
+                    "{overlap} is shorter than late_check_seconds ({late_check}): what is committed late could be missed"
+                ),
+            );
+        }
+    }
+}
+
+fn read_rows(section: &Section<'_>, name: &'static str) -> Option<usize> {
+    section.integer(name, 1..=MAX_BATCH_ROWS, "rows").map(|rows| rows as usize)
+}

@@ -1,0 +1,236 @@
+//! One error type, and one table from its kind to what happens next and to the sentence for the operator.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What went wrong, by side and nature. The table in [`ErrorKind::directive`] decides what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorKind {
+    /// Neo4j cannot be reached, or the connection broke.
+    SourceConnection,
+    /// Neo4j did not answer in time.
+    SourceTimeout,
+    /// Neo4j says that the same request may succeed later.
+    SourceTransient,
+    /// Neo4j refuses the user or password.
+    SourceAuthentication,
+    /// Neo4j refuses what was asked for.
+    SourceRefused,
+    /// Neo4j's answer does not have the shape that was asked for.
+    SourceProtocol,
+    /// FalkorDB cannot be reached, or the connection broke.
+    CacheConnection,
+    /// FalkorDB did not answer in time: a write may or may not have happened.
+    CacheTimeout,
+    /// FalkorDB is loading its data, busy, or its queue is full.
+    CacheBusy,
+    /// FalkorDB has no memory left for writes.
+    CacheOutOfMemory,
+    /// FalkorDB cannot persist and therefore refuses writes.
+    CacheCannotPersist,
+    /// FalkorDB refuses the user or password.
+    CacheAuthentication,
+    /// The user lacks the permission for a command.
+    CachePermission,
+    /// The server is a read-only replica.
+    CacheReadOnly,
+    /// The graph's key, or one beside it, holds something else.
+    CacheWrongType,
+    /// The server lacks the graph module or a command of it.
+    CacheUnsupported,
+    /// FalkorDB refuses rows of a write.
+    CacheRefused,
+    /// FalkorDB's answer does not have the shape that was asked for.
+    CacheProtocol,
+    /// Another process owns the graph.
+    LeaseHeld,
+    /// This process owned the graph and does no longer.
+    LeaseLost,
+    /// The checkpoint is of a newer program, or is not readable.
+    CheckpointUnreadable,
+    /// The configuration asks for what cannot be done.
+    Configuration,
+    /// A worker panicked.
+    Panic,
+    /// An actor stopped without being told to.
+    ActorStopped,
+}
+
+/// What happens on an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directive {
+    /// Try the same again, with growing and jittered pauses.
+    Retry,
+    /// Halve the batch until the rows that cannot be applied stand alone.
+    Split,
+    /// Start a new generation.
+    Restart,
+    /// Say why, and wait for a person; try again at long intervals.
+    Halt,
+}
+
+impl ErrorKind {
+    /// All kinds, for tests and documentation.
+    pub const ALL: [ErrorKind; 24] = [
+        ErrorKind::SourceConnection,
+        ErrorKind::SourceTimeout,
+        ErrorKind::SourceTransient,
+        ErrorKind::SourceAuthentication,
+        ErrorKind::SourceRefused,
+        ErrorKind::SourceProtocol,
+        ErrorKind::CacheConnection,
+        ErrorKind::CacheTimeout,
+        ErrorKind::CacheBusy,
+        ErrorKind::CacheOutOfMemory,
+        ErrorKind::CacheCannotPersist,
+        ErrorKind::CacheAuthentication,
+        ErrorKind::CachePermission,
+        ErrorKind::CacheReadOnly,
+        ErrorKind::CacheWrongType,
+        ErrorKind::CacheUnsupported,
+        ErrorKind::CacheRefused,
+        ErrorKind::CacheProtocol,
+        ErrorKind::LeaseHeld,
+        ErrorKind::LeaseLost,
+        ErrorKind::CheckpointUnreadable,
+        ErrorKind::Configuration,
+        ErrorKind::Panic,
+        ErrorKind::ActorStopped,
+    ];
+
+    /// What happens. What is not known to pass by itself halts.
+    pub fn directive(self) -> Directive {
+        match self {
+            Self::SourceConnection
+            | Self::SourceTimeout
+            | Self::SourceTransient
+            | Self::CacheConnection
+            | Self::CacheTimeout
+            | Self::CacheBusy
+            | Self::CacheOutOfMemory
+            | Self::CacheCannotPersist => Directive::Retry,
+            Self::CacheRefused => Directive::Split,
+            Self::SourceProtocol | Self::CacheProtocol | Self::LeaseLost | Self::Panic | Self::ActorStopped => Directive::Restart,
+            Self::SourceAuthentication
+            | Self::SourceRefused
+            | Self::CacheAuthentication
+            | Self::CachePermission
+            | Self::CacheReadOnly
+            | Self::CacheWrongType
+            | Self::CacheUnsupported
+            | Self::LeaseHeld
+            | Self::CheckpointUnreadable
+            | Self::Configuration => Directive::Halt,
+        }
+    }
+
+    /// What the operator can do.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::SourceConnection => "check that Neo4j runs and that neo4j.uri names it; the service keeps trying",
+            Self::SourceTimeout => "Neo4j is reachable but slow or silent; the service keeps trying",
+            Self::SourceTransient => "Neo4j asks to try again later; the service does",
+            Self::SourceAuthentication => "check neo4j.user and neo4j.password",
+            Self::SourceRefused => "check neo4j.database and that the user may read it",
+            Self::SourceProtocol => "the answer of Neo4j was not understood; if it recurs, report it with the log",
+            Self::CacheConnection => {
+                "check that FalkorDB runs and that falkordb.host and falkordb.port name it; the service keeps trying"
+            }
+            Self::CacheTimeout => "FalkorDB is reachable but slow or silent; the service keeps trying",
+            Self::CacheBusy => "FalkorDB is loading or overloaded; the service keeps trying",
+            Self::CacheOutOfMemory => "give FalkorDB more memory (maxmemory); the service keeps trying",
+            Self::CacheCannotPersist => "FalkorDB cannot write its snapshot: look at its disk and log; the service keeps trying",
+            Self::CacheAuthentication => "check falkordb.username and falkordb.password",
+            Self::CachePermission => "give the FalkorDB user the commands that the README lists",
+            Self::CacheReadOnly => "falkordb.host names a read-only replica: name the primary",
+            Self::CacheWrongType => "choose another falkordb.database: a key of that name exists and is not a graph",
+            Self::CacheUnsupported => "load the FalkorDB module into that server, or name another server",
+            Self::CacheRefused => "rows that FalkorDB refuses are listed in the quarantine",
+            Self::CacheProtocol => "the answer of FalkorDB was not understood; if it recurs, report it with the log",
+            Self::LeaseHeld => "stop the other process, or let it do the work: one graph has one writer",
+            Self::LeaseLost => "this process was silent for too long or another one took over; it starts again",
+            Self::CheckpointUnreadable => {
+                "use a program at least as new as the one that wrote the checkpoint, or delete the checkpoint key for a full sync"
+            }
+            Self::Configuration => "correct the configuration",
+            Self::Panic => "a defect of this program: please report it with the log; the work is resumed",
+            Self::ActorStopped => "a defect of this program: please report it with the log; the work is resumed",
+        }
+    }
+}
+
+/// An error with its kind, what was being done, and its cause.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    doing: String,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The result of anything that can fail with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error without a cause of its own. `message` says what is wrong, for the operator, without values of properties.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, doing: message.into(), cause: None }
+    }
+
+    /// An error that another one caused.
+    pub fn caused(kind: ErrorKind, message: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self { kind, doing: message.into(), cause: Some(Box::new(cause)) }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What happens on it.
+    pub fn directive(&self) -> Directive {
+        self.kind.directive()
+    }
+
+    /// The whole chain of causes, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.doing.clone();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.doing)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_remedy() {
+        for kind in ErrorKind::ALL {
+            assert!(!kind.remedy().is_empty(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_chain_names_every_cause() {
+        let io = std::io::Error::other("reset by peer");
+        let error = Error::caused(ErrorKind::SourceConnection, "cannot read nodes of Entity", io);
+        assert_eq!(error.chain(), "cannot read nodes of Entity: reset by peer");
+    }
+}

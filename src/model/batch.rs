@@ -1,0 +1,82 @@
+//! The unit that travels through the actors.
+
+use super::element::{RelationshipIdentity, SourceNode, SourceRelationship};
+use super::pass::{Cursor, PassUnderWay};
+use super::prepared::PreparedRows;
+use super::profile::{NodeKindId, RelationshipKindId};
+use crate::source::OutsideProfile;
+
+/// One life of a pipeline's actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// The one after it.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl std::fmt::Display for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Rows of one kind as the source holds them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceRows {
+    /// Nodes.
+    Nodes(NodeKindId, Vec<SourceNode>),
+    /// Relationships.
+    Relationships(RelationshipKindId, Vec<SourceRelationship>),
+}
+
+impl SourceRows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            SourceRows::Nodes(_, rows) => rows.len(),
+            SourceRows::Relationships(_, rows) => rows.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a batch of a pass carries: its begin, rows, or its end. `R` is [`SourceRows`] before the transformer and
+/// [`PreparedRows`] after it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content<R> {
+    /// The pass begins: a full one has the graph emptied and indexed.
+    Begin(PassUnderWay),
+    /// Rows to apply.
+    Rows {
+        /// The rows.
+        rows: R,
+        /// How many rows were read for them.
+        read: u64,
+        /// Where the pass stands once they are applied; absent for rows out of the strategy's order.
+        cursor: Option<Cursor>,
+    },
+    /// Everything was read: once this is applied, the pass is over.
+    End(PassEnd),
+}
+
+/// How a pass ends.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PassEnd {
+    /// Relationships whose endpoint the cache cannot hold, after all was read again.
+    pub unresolved: Vec<RelationshipIdentity>,
+    /// What the source holds besides the profile's kinds; only a full pass looks.
+    pub outside_profile: Option<OutsideProfile>,
+}
+
+/// Content before the transformer.
+pub type SourceContent = Content<SourceRows>;
+
+/// Content after the transformer.
+pub type PreparedContent = Content<PreparedRows>;

@@ -1,0 +1,110 @@
+//! What a new generation starts from. It is kept in the cache's own Redis, so a cache that is wiped or restored takes its
+//! checkpoint with it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::pass::{PassSummary, PassUnderWay};
+use super::profile::ProfileFingerprint;
+use crate::source::{OutsideProfile, SourceIdentity};
+
+/// The layout that this program writes. A program refuses a newer one.
+pub const CHECKPOINT_VERSION: u32 = 1;
+
+/// Where a cache stands.
+///
+/// One watermark serves all kinds: every pass covers all of them, and it moves only when the whole pass is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// [`CHECKPOINT_VERSION`] of the program that wrote it.
+    pub version: u32,
+    /// Counts every checkpoint of this cache.
+    pub sequence: u64,
+    /// This machine's clock when it was written.
+    pub written_at: DateTime<Utc>,
+    /// The profile that decided what stands in the cache.
+    pub profile: ProfileFingerprint,
+    /// The database that the cache was filled from.
+    pub source: SourceIdentity,
+    /// Changes were read up to here, by the source's clock; absent until a first full pass has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<DateTime<Utc>>,
+    /// The pass under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<PassUnderWay>,
+    /// The last pass that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_pass: Option<PassSummary>,
+    /// What the source held besides the profile's kinds at the last full pass.
+    #[serde(default)]
+    pub outside_profile: OutsideProfile,
+}
+
+/// Why a stored checkpoint cannot be used.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// It is not JSON of this shape.
+    #[error("it is not well formed")]
+    Malformed(#[from] serde_json::Error),
+    /// A newer program wrote it.
+    #[error("a newer program wrote it: its layout is {found}, this program knows up to {CHECKPOINT_VERSION}")]
+    Newer {
+        /// The layout found.
+        found: u32,
+    },
+}
+
+impl Checkpoint {
+    /// A checkpoint of a cache in which nothing is done yet.
+    pub fn new(profile: ProfileFingerprint, source: SourceIdentity) -> Self {
+        Self {
+            version: CHECKPOINT_VERSION,
+            sequence: 0,
+            written_at: DateTime::UNIX_EPOCH,
+            profile,
+            source,
+            watermark: None,
+            pass: None,
+            last_pass: None,
+            outside_profile: OutsideProfile::default(),
+        }
+    }
+
+    /// Reads what [`Checkpoint::to_json`] wrote. The version is looked at first: a newer layout may have any shape.
+    pub fn from_json(text: &str) -> Result<Self, CheckpointError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_str(text)?;
+        if version > CHECKPOINT_VERSION {
+            return Err(CheckpointError::Newer { found: version });
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Its text.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::pass::Mode;
+    use crate::model::profile::Profile;
+
+    #[test]
+    fn it_reads_what_it_wrote_and_refuses_a_newer_layout() {
+        let source = SourceIdentity { id: "x".to_owned(), name: "neo4j".to_owned() };
+        let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
+        checkpoint.pass = Some(PassUnderWay::begin(Mode::Full, Utc::now()));
+        let text = checkpoint.to_json().unwrap();
+        assert_eq!(Checkpoint::from_json(&text).unwrap(), checkpoint);
+        let newer = r#"{"version": 2, "shape": "unknown"}"#;
+        assert!(matches!(Checkpoint::from_json(newer), Err(CheckpointError::Newer { found: 2 })));
+    }
+}

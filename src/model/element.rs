@@ -1,0 +1,108 @@
+//! Nodes and relationships as the source holds them, and what identifies them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Key;
+use super::name::{Label, RelationshipType};
+use super::value::Value;
+
+/// Property names and values of one element, in the source's order.
+pub type Properties = Vec<(String, Value)>;
+
+/// Neo4j's number of an element within its database: the last part of its element id. Elements that share an identity
+/// collapse to the one with the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ElementNumber(pub u64);
+
+/// A node as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceNode {
+    /// Its number in the source.
+    pub number: ElementNumber,
+    /// All its labels, the identity label among them.
+    pub labels: Vec<String>,
+    /// All its properties, the key among them.
+    pub properties: Properties,
+}
+
+/// An endpoint of a relationship as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceEndpoint {
+    /// All its labels.
+    pub labels: Vec<String>,
+    /// The value of the key property of its kind, if it has one.
+    pub key: Option<Value>,
+}
+
+/// A relationship as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceRelationship {
+    /// Its number in the source.
+    pub number: ElementNumber,
+    /// Where it begins.
+    pub start: SourceEndpoint,
+    /// Where it ends.
+    pub end: SourceEndpoint,
+    /// All its properties, the key among them.
+    pub properties: Properties,
+}
+
+impl SourceNode {
+    /// Roughly the bytes that this row holds in memory.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.labels.iter().map(String::len).sum::<usize>() + weight(&self.properties)
+    }
+}
+
+impl SourceRelationship {
+    /// Roughly the bytes that this row holds in memory.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + weight(&self.properties)
+    }
+}
+
+fn weight(properties: &Properties) -> usize {
+    properties.iter().map(|(name, value)| name.len() + value.weight()).sum()
+}
+
+/// The value of a property.
+pub fn property<'a>(properties: &'a Properties, name: &str) -> Option<&'a Value> {
+    properties.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value)
+}
+
+/// What identifies a node: the label of its kind, and its key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeIdentity {
+    /// The identity label of its kind.
+    pub label: Label,
+    /// Its key.
+    pub key: Key,
+}
+
+/// What identifies a relationship: type, key and both endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RelationshipIdentity {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub rel_type: RelationshipType,
+    /// Its key.
+    pub key: Key,
+    /// Where it begins.
+    pub start: NodeIdentity,
+    /// Where it ends.
+    pub end: NodeIdentity,
+}
+
+impl fmt::Display for NodeIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "(:{} {})", self.label, self.key)
+    }
+}
+
+impl fmt::Display for RelationshipIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-[:{} {}]->{}", self.start, self.rel_type, self.key, self.end)
+    }
+}

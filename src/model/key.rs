@@ -1,0 +1,117 @@
+//! The key that identifies an element within its kind, in the form that FalkorDB's index finds again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::value::Value;
+
+/// FalkorDB's range index keeps only this many bytes of a string: longer keys collide (measured on 4.16.3).
+pub const MAX_KEY_BYTES: usize = 4096;
+
+/// A key that FalkorDB's range index finds again: not empty, not blank at an edge, at most [`MAX_KEY_BYTES`] long, free of
+/// NUL and U+0001. Anything else is missed by the index, so that a MERGE on it would make duplicates.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Key(Arc<str>);
+
+/// Why a value cannot be a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UnusableKey {
+    /// The property is absent.
+    #[error("the key property is absent")]
+    Missing,
+    /// The property is not a string.
+    #[error("the key is not a string")]
+    NotText,
+    /// The empty string.
+    #[error("the key is empty")]
+    Empty,
+    /// White space or a control character at an edge: the index trims it.
+    #[error("the key begins or ends with a blank, which the cache's index does not keep")]
+    EdgeBlank,
+    /// Longer than [`MAX_KEY_BYTES`].
+    #[error("the key is longer than 4096 bytes, which the cache's index cuts")]
+    TooLong,
+    /// NUL cannot be stored; U+0001 is the index's own separator.
+    #[error("the key holds a control character that the cache's index cannot keep")]
+    ControlCharacter,
+}
+
+impl Key {
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Self, UnusableKey> {
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        if text.is_empty() {
+            return Err(UnusableKey::Empty);
+        }
+        if text.len() > MAX_KEY_BYTES {
+            return Err(UnusableKey::TooLong);
+        }
+        if text.contains(['\0', '\u{1}']) {
+            return Err(UnusableKey::ControlCharacter);
+        }
+        if text.starts_with(blank) || text.ends_with(blank) {
+            return Err(UnusableKey::EdgeBlank);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Checks a property value.
+    pub fn from_value(value: Option<&Value>) -> Result<Self, UnusableKey> {
+        match value {
+            None => Err(UnusableKey::Missing),
+            Some(Value::String(text)) => Self::parse(text),
+            Some(_) => Err(UnusableKey::NotText),
+        }
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = UnusableKey;
+    fn try_from(text: String) -> Result<Self, UnusableKey> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_the_index_would_lose_are_refused() {
+        for (text, reason) in [
+            ("", UnusableKey::Empty),
+            (" a", UnusableKey::EdgeBlank),
+            ("a\t", UnusableKey::EdgeBlank),
+            ("a\u{1}b", UnusableKey::ControlCharacter),
+            ("a\0b", UnusableKey::ControlCharacter),
+        ] {
+            assert_eq!(Key::parse(text), Err(reason), "{text:?}");
+        }
+        assert_eq!(Key::parse(&"x".repeat(MAX_KEY_BYTES + 1)), Err(UnusableKey::TooLong));
+        assert!(Key::parse(&"x".repeat(MAX_KEY_BYTES)).is_ok());
+        assert!(Key::parse("a b'\"\\`").is_ok());
+        assert_eq!(Key::from_value(Some(&Value::Integer(1))), Err(UnusableKey::NotText));
+        assert_eq!(Key::from_value(None), Err(UnusableKey::Missing));
+    }
+}

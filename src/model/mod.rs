@@ -1,0 +1,12 @@
+//! The words of the product as types: values, elements, profiles, batches, the checkpoint.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod element;
+pub mod graph_name;
+pub mod key;
+pub mod name;
+pub mod pass;
+pub mod prepared;
+pub mod profile;
+pub mod value;

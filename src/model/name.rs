@@ -1,0 +1,121 @@
+//! Names of labels, relationship types and properties that FalkorDB can express.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Later FalkorDB versions refuse longer identifiers, and 4.16.3 crashes on an indexed name of 600 bytes.
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// Why a name cannot be used in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UnusableName {
+    /// The empty name.
+    #[error("the name is empty")]
+    Empty,
+    /// FalkorDB has no escape for a backtick, anywhere.
+    #[error("the name holds a backtick, which FalkorDB cannot express")]
+    Backtick,
+    /// FalkorDB cuts its query text at NUL.
+    #[error("the name holds NUL, which FalkorDB cannot express")]
+    Nul,
+    /// Longer than [`MAX_NAME_BYTES`].
+    #[error("the name is longer than 512 bytes")]
+    TooLong,
+}
+
+fn check(text: &str) -> Result<(), UnusableName> {
+    if text.is_empty() {
+        return Err(UnusableName::Empty);
+    }
+    if text.len() > MAX_NAME_BYTES {
+        return Err(UnusableName::TooLong);
+    }
+    if text.contains('`') {
+        return Err(UnusableName::Backtick);
+    }
+    if text.contains('\0') {
+        return Err(UnusableName::Nul);
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks a text.
+            pub fn parse(text: &str) -> Result<Self, UnusableName> {
+                check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// Checks a text without keeping it.
+            pub fn check(text: &str) -> Result<(), UnusableName> {
+                check(text)
+            }
+
+            /// The bare name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The name in backticks, as both query languages read any name.
+            pub fn quoted(&self) -> String {
+                format!("`{}`", self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = UnusableName;
+            fn try_from(text: String) -> Result<Self, UnusableName> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.to_string()
+            }
+        }
+    };
+}
+
+name!(
+    /// A node label.
+    Label
+);
+name!(
+    /// A relationship type.
+    RelationshipType
+);
+name!(
+    /// A property name.
+    PropertyName
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_falkordb_cannot_express_are_refused() {
+        assert_eq!(Label::parse(""), Err(UnusableName::Empty));
+        assert_eq!(Label::parse("a`b"), Err(UnusableName::Backtick));
+        assert_eq!(PropertyName::parse("a\0"), Err(UnusableName::Nul));
+        assert_eq!(RelationshipType::parse(&"x".repeat(513)), Err(UnusableName::TooLong));
+        assert_eq!(Label::parse("öffentlich: \"x\"").map(|l| l.quoted()), Ok("`öffentlich: \"x\"`".to_owned()));
+    }
+}

@@ -1,0 +1,131 @@
+//! A pass: one run of a strategy, where it stands, and what it did.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::element::RelationshipIdentity;
+use super::name::{Label, RelationshipType};
+use super::prepared::Conversions;
+
+/// The strategies that a pass can follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Everything, from nothing.
+    Full,
+    /// What changed since the last pass.
+    Incremental,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Full => "full",
+            Mode::Incremental => "incremental",
+        })
+    }
+}
+
+/// One stretch of a pass: all rows of one kind that the strategy reads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Nodes with this identity label.
+    Nodes(Label),
+    /// Relationships of this type.
+    Relationships(RelationshipType),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Nodes(label) => write!(f, "nodes of {label}"),
+            Step::Relationships(rel_type) => write!(f, "relationships of {rel_type}"),
+        }
+    }
+}
+
+/// Up to where a pass is applied: everything of the steps before this one, and of this one up to and with `after`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The step.
+    pub step: Step,
+    /// The last key applied; empty before the first.
+    pub after: String,
+}
+
+/// What a pass did, in elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Rows read from the source.
+    pub read: u64,
+    /// Nodes written.
+    pub nodes: u64,
+    /// Relationships written.
+    pub relationships: u64,
+    /// Nodes and relationships deleted.
+    pub deleted: u64,
+    /// Elements and properties that the cache cannot hold.
+    pub quarantined: u64,
+    /// Elements that share an identity with another one and gave way to it.
+    pub collapsed: u64,
+    /// Values that a rule converted with a loss.
+    pub conversions: Conversions,
+}
+
+impl Totals {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: &Totals) {
+        self.read += other.read;
+        self.nodes += other.nodes;
+        self.relationships += other.relationships;
+        self.deleted += other.deleted;
+        self.quarantined += other.quarantined;
+        self.collapsed += other.collapsed;
+        self.conversions.add(other.conversions);
+    }
+}
+
+/// A pass that has begun and not ended, as the checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassUnderWay {
+    /// Its strategy.
+    pub mode: Mode,
+    /// The source's clock before its first query: the watermark once it has ended.
+    pub began_at: DateTime<Utc>,
+    /// Whether the graph is ready for its rows: for a full pass, emptied and indexed.
+    pub prepared: bool,
+    /// Up to where it is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
+    /// What it did so far.
+    #[serde(default)]
+    pub totals: Totals,
+    /// Relationships whose endpoint was not in the cache when they came: read again before the pass ends.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub deferred: BTreeSet<RelationshipIdentity>,
+}
+
+impl PassUnderWay {
+    /// A pass of which nothing is done.
+    pub fn begin(mode: Mode, began_at: DateTime<Utc>) -> Self {
+        Self { mode, began_at, prepared: false, cursor: None, totals: Totals::default(), deferred: BTreeSet::new() }
+    }
+}
+
+/// A pass that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassSummary {
+    /// Its strategy.
+    pub mode: Mode,
+    /// The source's clock before its first query.
+    pub began_at: DateTime<Utc>,
+    /// This machine's clock when its end was stored.
+    pub ended_at: DateTime<Utc>,
+    /// What it did.
+    pub totals: Totals,
+}

@@ -1,0 +1,205 @@
+//! What the transformer makes of a batch: rows encoded for FalkorDB, grouped by the one query that can take them.
+
+use super::element::{NodeIdentity, RelationshipIdentity};
+use super::key::Key;
+use super::name::{Label, PropertyName, RelationshipType};
+
+/// Rows encoded as FalkorDB parameter text, each a map literal, side by side in one buffer, so that a refused group can be
+/// halved without encoding anything again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedRows<I> {
+    identities: Vec<I>,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl<I> Default for EncodedRows<I> {
+    fn default() -> Self {
+        Self { identities: Vec::new(), text: Vec::new(), ends: Vec::new() }
+    }
+}
+
+impl<I> EncodedRows<I> {
+    /// Appends a row; `encode` writes its text.
+    pub fn push(&mut self, identity: I, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.text);
+        self.ends.push(self.text.len());
+        self.identities.push(identity);
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.identities.is_empty()
+    }
+
+    /// The rows' identities, in order.
+    pub fn identities(&self) -> &[I] {
+        &self.identities
+    }
+
+    /// The text of the row at `index`.
+    pub fn row(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.text[start..self.ends[index]]
+    }
+
+    /// Bytes of all rows' text.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+}
+
+/// Nodes that one query writes: the same kind, labels, present vectors and properties that hold NaN.
+///
+/// A row is `{k:"key",p:{…all other properties…},v0:[…],v1:[…],f0:null,f1:[1.0,null]}`: `v{i}` for the i-th of `vectors`,
+/// `f{i}` for the i-th of `not_a_number`.
+///
+/// The statement must begin with the full replacement `SET n = r.p` and continue with one assignment a vector and
+/// [`not_a_number_expression`] a property of `not_a_number`. FalkorDB skips a single assignment of a value that it deems
+/// equal, and it deems `-0.0` equal to `0.0`, `1` to `1.0`, and vectors equal that differ in the last digits (4.16.3); a full
+/// replacement clears first, so nothing is skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeGroup {
+    /// The identity label.
+    pub label: Label,
+    /// The key property.
+    pub key: PropertyName,
+    /// Labels besides the identity label, sorted.
+    pub extra_labels: Vec<Label>,
+    /// Vector properties that every row of the group has.
+    pub vectors: Vec<PropertyName>,
+    /// Properties that hold NaN in every row of the group, alone or within a list.
+    pub not_a_number: Vec<PropertyName>,
+    /// The rows, by key.
+    pub rows: EncodedRows<Key>,
+}
+
+/// The Cypher that makes the i-th property of `not_a_number` out of column `f{i}` of the row `row`.
+///
+/// Parameter text cannot say NaN, query text can, as `0.0/0.0`. A Neo4j list never holds null, so null stands in NaN's place.
+pub fn not_a_number_expression(row: &str, index: usize) -> String {
+    format!("CASE WHEN {row}.f{index} IS NULL THEN 0.0/0.0 ELSE [x IN {row}.f{index} | coalesce(x, 0.0/0.0)] END")
+}
+
+/// One end of a relationship group: which label and key property find the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointKind {
+    /// The identity label.
+    pub label: Label,
+    /// The key property.
+    pub key: PropertyName,
+}
+
+/// Relationships that one query writes: the same type, endpoint kinds, present vectors and properties that hold NaN.
+///
+/// A row is `{k:"key",s:"start key",e:"end key",p:{…},v0:[…],f0:null}`, its columns as those of [`NodeGroup`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationshipGroup {
+    /// The type.
+    pub rel_type: RelationshipType,
+    /// The key property.
+    pub key: PropertyName,
+    /// The kind that it begins at.
+    pub start: EndpointKind,
+    /// The kind that it ends at.
+    pub end: EndpointKind,
+    /// Vector properties that every row of the group has.
+    pub vectors: Vec<PropertyName>,
+    /// Properties that hold NaN in every row of the group, alone or within a list.
+    pub not_a_number: Vec<PropertyName>,
+    /// The rows.
+    pub rows: EncodedRows<RelationshipIdentity>,
+}
+
+/// All that one batch writes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PreparedRows {
+    /// Nodes to write.
+    pub nodes: Vec<NodeGroup>,
+    /// Relationships to write.
+    pub relationships: Vec<RelationshipGroup>,
+    /// Nodes to delete, with their relationships.
+    pub deleted_nodes: Vec<NodeIdentity>,
+    /// Relationships to delete.
+    pub deleted_relationships: Vec<RelationshipIdentity>,
+    /// Elements that cannot be written, with the reason.
+    pub quarantined: Vec<Quarantined>,
+    /// What was converted by rule, counted.
+    pub conversions: Conversions,
+    /// Elements that share an identity with another one and gave way to it.
+    pub collapsed: u64,
+}
+
+impl PreparedRows {
+    /// How many elements this writes or deletes.
+    pub fn len(&self) -> usize {
+        self.nodes.iter().map(|g| g.rows.len()).sum::<usize>()
+            + self.relationships.iter().map(|g| g.rows.len()).sum::<usize>()
+            + self.deleted_nodes.len()
+            + self.deleted_relationships.len()
+    }
+
+    /// Whether there is nothing to write or delete.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An element or one of its properties that the cache cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Quarantined {
+    /// Label or type.
+    pub kind: String,
+    /// The key where there is a usable one, else the element's number in the source.
+    pub key: String,
+    /// The property, when the rest of the element was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub property: Option<String>,
+    /// Why, for a person; never holds the value.
+    pub reason: String,
+}
+
+/// Values that were converted by a documented rule that loses something, counted (guarantee G5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Conversions {
+    /// Strings from which NUL was removed.
+    pub nul_removed: u64,
+    /// Datetimes whose nanoseconds were cut to microseconds.
+    pub nanoseconds_cut: u64,
+    /// Dates, times, durations and points that became text.
+    pub became_text: u64,
+    /// Byte arrays that became base64 text.
+    pub became_base64: u64,
+    /// Vectors with a number that is not exactly a 32-bit float and was rounded to one.
+    pub vectors_narrowed: u64,
+}
+
+impl Conversions {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: Conversions) {
+        self.nul_removed += other.nul_removed;
+        self.nanoseconds_cut += other.nanoseconds_cut;
+        self.became_text += other.became_text;
+        self.became_base64 += other.became_base64;
+        self.vectors_narrowed += other.vectors_narrowed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_again_one_by_one() {
+        let mut rows = EncodedRows::default();
+        rows.push(1, |text| text.extend_from_slice(b"{a:1}"));
+        rows.push(2, |text| text.extend_from_slice(b"{}"));
+        assert_eq!((rows.row(0), rows.row(1)), (&b"{a:1}"[..], &b"{}"[..]));
+        assert_eq!((rows.len(), rows.bytes()), (2, 7));
+    }
+}

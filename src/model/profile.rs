@@ -1,0 +1,250 @@
+//! A profile: which labels and relationship types are kept in step, their keys, timestamps, vectors and indices. It is data;
+//! the built-in one is `config/profiles/graphiti.yaml`.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::name::{Label, PropertyName, RelationshipType};
+
+/// The built-in profile's text.
+const GRAPHITI: &str = include_str!("../../config/profiles/graphiti.yaml");
+
+/// The whole of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// What it is called in reports.
+    pub name: String,
+    /// Node kinds; where a node carries several of their labels, the first one names it.
+    pub nodes: Vec<NodeKind>,
+    /// Relationship kinds.
+    #[serde(default)]
+    pub relationships: Vec<RelationshipKind>,
+    /// Index definitions of the cache, in the order in which they are made.
+    #[serde(default)]
+    pub indexes: Vec<IndexDefinition>,
+}
+
+/// A node kind: nodes that carry its identity label and no label of an earlier kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeKind {
+    /// The identity label.
+    pub label: Label,
+    /// The property that identifies a node within its kind.
+    pub key: PropertyName,
+    /// Properties that move when a row is written and that the source has an index on.
+    #[serde(default)]
+    pub timestamps: Vec<PropertyName>,
+    /// Properties that the cache holds as vectors.
+    #[serde(default)]
+    pub vectors: Vec<PropertyName>,
+}
+
+/// A relationship kind: all relationships of one type between nodes of the profile's kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelationshipKind {
+    /// The type.
+    #[serde(rename = "type")]
+    pub rel_type: RelationshipType,
+    /// The property that, with both endpoints, identifies a relationship within its type.
+    pub key: PropertyName,
+    /// As [`NodeKind::timestamps`].
+    #[serde(default)]
+    pub timestamps: Vec<PropertyName>,
+    /// As [`NodeKind::vectors`].
+    #[serde(default)]
+    pub vectors: Vec<PropertyName>,
+}
+
+/// An index of the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexDefinition {
+    /// Range or full text.
+    pub kind: IndexKind,
+    /// What it is on.
+    #[serde(flatten)]
+    pub on: IndexTarget,
+    /// The indexed properties, in order.
+    pub properties: Vec<PropertyName>,
+    /// Stop words of a full-text index; absent means that the statement does not name any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopwords: Option<Vec<String>>,
+}
+
+/// The kinds of index that a profile can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexKind {
+    /// Equality and ranges.
+    Range,
+    /// Full text.
+    Fulltext,
+}
+
+/// What an index is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexTarget {
+    /// Nodes of a label.
+    Label(Label),
+    /// Relationships of a type.
+    Type(RelationshipType),
+}
+
+/// The place of a node kind in its profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKindId(pub usize);
+
+/// The place of a relationship kind in its profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelationshipKindId(pub usize);
+
+/// What stands in a checkpoint to recognise a changed profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProfileFingerprint(String);
+
+/// Why a profile cannot be used.
+#[derive(Debug, Error)]
+pub enum ProfileError {
+    /// Not YAML, or not of the profile's shape.
+    #[error("the profile is not well formed")]
+    Malformed(#[from] serde_yaml::Error),
+    /// It would copy nothing.
+    #[error("the profile names no node kind")]
+    Empty,
+    /// Two kinds share a label or type.
+    #[error("the profile names {0} twice")]
+    Repeated(String),
+    /// Upserts by an unindexed key would scan the whole label for each row.
+    #[error("the profile has no range index on {0}, the key of one of its kinds")]
+    KeyNotIndexed(String),
+}
+
+impl Profile {
+    /// The built-in profile for graphs of graphiti-core.
+    pub fn graphiti() -> Result<Self, ProfileError> {
+        Self::parse(GRAPHITI)
+    }
+
+    /// Reads and checks a profile.
+    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        let profile: Profile = serde_yaml::from_str(text)?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        if self.nodes.is_empty() {
+            return Err(ProfileError::Empty);
+        }
+        let mut seen = BTreeSet::new();
+        let labels = self.nodes.iter().map(|k| (IndexTarget::Label(k.label.clone()), &k.key));
+        let types = self.relationships.iter().map(|k| (IndexTarget::Type(k.rel_type.clone()), &k.key));
+        for (target, key) in labels.chain(types) {
+            if !seen.insert(target.to_string()) {
+                return Err(ProfileError::Repeated(target.to_string()));
+            }
+            if !self.has_range_index(&target, key) {
+                return Err(ProfileError::KeyNotIndexed(format!("{target}.{key}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_range_index(&self, target: &IndexTarget, key: &PropertyName) -> bool {
+        self.indexes.iter().any(|index| index.kind == IndexKind::Range && index.on == *target && index.properties.contains(key))
+    }
+
+    /// The node kind at a place.
+    pub fn node(&self, id: NodeKindId) -> &NodeKind {
+        &self.nodes[id.0]
+    }
+
+    /// The relationship kind at a place.
+    pub fn relationship(&self, id: RelationshipKindId) -> &RelationshipKind {
+        &self.relationships[id.0]
+    }
+
+    /// Places of all node kinds, in identity order.
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeKindId> + use<> {
+        (0..self.nodes.len()).map(NodeKindId)
+    }
+
+    /// Places of all relationship kinds.
+    pub fn relationship_ids(&self) -> impl Iterator<Item = RelationshipKindId> + use<> {
+        (0..self.relationships.len()).map(RelationshipKindId)
+    }
+
+    /// The kind of a node with these labels: the first of the profile whose label is among them.
+    pub fn kind_of(&self, labels: &[String]) -> Option<NodeKindId> {
+        self.node_ids().find(|id| labels.iter().any(|label| label == self.node(*id).label.as_str()))
+    }
+
+    /// Labels of the kinds before this one: a node that carries one of them is of that kind, not of this one.
+    pub fn earlier_labels(&self, id: NodeKindId) -> impl Iterator<Item = &Label> {
+        self.nodes[..id.0].iter().map(|kind| &kind.label)
+    }
+
+    /// A digest of all that decides what stands in the cache.
+    pub fn fingerprint(&self) -> ProfileFingerprint {
+        // Serialising plain data to JSON fails only for maps with keys that are not strings, and there is none.
+        let canonical = serde_json::to_vec(self).unwrap_or_default();
+        let digest = Sha256::digest(&canonical);
+        ProfileFingerprint(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl std::fmt::Display for IndexTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IndexTarget::Label(label) => write!(f, "(:{label})"),
+            IndexTarget::Type(rel_type) => write!(f, "[:{rel_type}]"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_profile_is_sound_and_has_thirteen_indices() {
+        let profile = Profile::graphiti().unwrap();
+        assert_eq!(profile.nodes.len(), 4);
+        assert_eq!(profile.relationships.len(), 5);
+        assert_eq!(profile.indexes.len(), 13);
+        assert_eq!(profile.indexes[9].stopwords.as_ref().map(Vec::len), Some(33));
+    }
+
+    #[test]
+    fn the_first_kind_whose_label_is_carried_names_a_node() {
+        let profile = Profile::graphiti().unwrap();
+        let labels = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(profile.kind_of(&labels(&["Person", "Episodic", "Entity"])), Some(NodeKindId(0)));
+        assert_eq!(profile.kind_of(&labels(&["Saga"])), Some(NodeKindId(3)));
+        assert_eq!(profile.kind_of(&labels(&["Person"])), None);
+    }
+
+    #[test]
+    fn a_changed_profile_has_another_fingerprint() {
+        let profile = Profile::graphiti().unwrap();
+        let mut other = profile.clone();
+        other.nodes[0].vectors.clear();
+        assert_ne!(profile.fingerprint(), other.fingerprint());
+        assert_eq!(profile.fingerprint(), Profile::graphiti().unwrap().fingerprint());
+    }
+
+    #[test]
+    fn a_key_without_an_index_is_refused() {
+        let text = "name: x\nnodes: [{label: A, key: id}]\n";
+        assert!(matches!(Profile::parse(text), Err(ProfileError::KeyNotIndexed(_))));
+    }
+}

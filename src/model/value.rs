@@ -1,0 +1,124 @@
+//! A property value as Neo4j stores it, with nothing lost.
+
+/// Every type that a Neo4j property can have.
+///
+/// Temporal values are kept as Neo4j's own numbers and never pass through `chrono`: Neo4j's years reach ±999,999,999,
+/// chrono's ±262,000.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A 64-bit signed integer.
+    Integer(i64),
+    /// A 64-bit float, NaN and the infinities included.
+    Float(f64),
+    /// Text; Neo4j may hold NUL in it.
+    String(String),
+    /// A byte array.
+    Bytes(Vec<u8>),
+    /// A list that is empty or does not hold floats alone.
+    List(Vec<Value>),
+    /// A non-empty list of floats alone: a third of the memory of [`Value::List`], and every embedding is one.
+    Floats(Vec<f64>),
+    /// A calendar date, in days since 1970-01-01.
+    Date {
+        /// Days since the epoch, negative before it.
+        days: i64,
+    },
+    /// A time of day without a zone, in nanoseconds since midnight.
+    LocalTime {
+        /// Nanoseconds since midnight.
+        nanoseconds: i64,
+    },
+    /// A time of day with an offset.
+    Time {
+        /// Nanoseconds since local midnight.
+        nanoseconds: i64,
+        /// Seconds east of UTC.
+        offset_seconds: i32,
+    },
+    /// A date and time without a zone, as if it were UTC.
+    LocalDateTime {
+        /// Seconds since 1970-01-01T00:00:00 of the same calendar.
+        seconds: i64,
+        /// Nanoseconds of the second, 0 to 999,999,999.
+        nanoseconds: u32,
+    },
+    /// An instant: a zoned date and time; the zone itself is not kept, because the cache holds UTC.
+    DateTime {
+        /// Seconds since the epoch, UTC.
+        epoch_seconds: i64,
+        /// Nanoseconds of the second, 0 to 999,999,999.
+        nanoseconds: u32,
+    },
+    /// A zoned date and time whose instant is not known yet.
+    ///
+    /// Bolt 4.4 sends wall-clock time and the zone's name, which is ambiguous in the hour that a clock change repeats. The
+    /// source asks Neo4j for the instant before it hands a row on, so only an instant that Neo4j would not tell gets further.
+    WallClock {
+        /// Seconds since the epoch as the clock on that wall shows them.
+        local_seconds: i64,
+        /// Nanoseconds of the second.
+        nanoseconds: u32,
+        /// The zone's IANA name.
+        zone: String,
+    },
+    /// A duration; its four parts are independent in Neo4j.
+    Duration {
+        /// Months.
+        months: i64,
+        /// Days.
+        days: i64,
+        /// Seconds.
+        seconds: i64,
+        /// Nanoseconds.
+        nanoseconds: i64,
+    },
+    /// A point; `z` only for the three-dimensional reference systems.
+    Point {
+        /// The reference system: 4326 and 4979 (WGS-84), 7203 and 9157 (Cartesian).
+        srid: i64,
+        /// Longitude, or x.
+        x: f64,
+        /// Latitude, or y.
+        y: f64,
+        /// Height, or z.
+        z: Option<f64>,
+    },
+}
+
+impl Value {
+    /// Roughly the bytes that this value holds in memory: what credits are counted in.
+    pub fn weight(&self) -> usize {
+        size_of::<Value>()
+            + match self {
+                Value::String(text) => text.len(),
+                Value::Bytes(bytes) => bytes.len(),
+                Value::Floats(floats) => floats.len() * size_of::<f64>(),
+                Value::List(items) => items.iter().map(Value::weight).sum(),
+                Value::WallClock { zone, .. } => zone.len(),
+                _ => 0,
+            }
+    }
+
+    /// The word for this value's type, for reports.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::Boolean(_) => "boolean",
+            Value::Integer(_) => "integer",
+            Value::Float(_) => "float",
+            Value::String(_) => "string",
+            Value::Bytes(_) => "byte array",
+            Value::List(_) => "list",
+            Value::Floats(_) => "list of floats",
+            Value::Date { .. } => "date",
+            Value::LocalTime { .. } => "local time",
+            Value::Time { .. } => "time",
+            Value::LocalDateTime { .. } => "local datetime",
+            Value::DateTime { .. } => "datetime",
+            Value::WallClock { .. } => "datetime without an instant",
+            Value::Duration { .. } => "duration",
+            Value::Point { .. } => "point",
+        }
+    }
+}

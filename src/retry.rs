@@ -1,0 +1,111 @@
+//! Pauses between attempts: exponential, capped, with full jitter, so that many pipelines do not knock at the same moment.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::error::{Directive, Error, Result};
+
+/// How attempts are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest pause after the first failure.
+    pub base: Duration,
+    /// The longest pause after any.
+    pub cap: Duration,
+}
+
+impl Backoff {
+    /// Between attempts at one request: short, because a worker waits.
+    pub const REQUEST: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
+
+    /// Between generations.
+    pub const GENERATION: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
+
+    /// The pause after the given number of failures in a row, one or more.
+    pub fn pause(&self, failures: u32) -> Duration {
+        let ceiling = self.ceiling(failures);
+        rand::rng().random_range(ceiling / 2..=ceiling)
+    }
+
+    fn ceiling(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        self.base.saturating_mul(1 << doublings).min(self.cap)
+    }
+}
+
+/// Attempts at one request before its error ends the generation: a short interruption is bridged, a long one is the
+/// supervisor's to wait for.
+const ATTEMPTS: u32 = 4;
+
+/// The failures of one request so far.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    failures: u32,
+}
+
+impl Attempts {
+    /// Waits for the next attempt, or gives the error back: if it will not pass by itself, or there were enough attempts.
+    pub async fn after(&mut self, error: Error) -> Result<()> {
+        self.failures += 1;
+        if error.directive() != Directive::Retry || self.failures == ATTEMPTS {
+            return Err(error);
+        }
+        let pause = Backoff::REQUEST.pause(self.failures);
+        let (failures, pause_ms) = (self.failures, u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        tracing::warn!(error = %error.chain(), failures, pause_ms, "request failed, trying again");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Repeats a request (an expression that makes its future) while its error says that the same may succeed later. Only for
+/// what can be repeated without harm.
+///
+/// A macro, because a function over a closure that makes borrowing futures cannot promise that those are `Send`.
+#[macro_export]
+macro_rules! repeat {
+    ($request:expr) => {{
+        let mut attempts = $crate::retry::Attempts::default();
+        loop {
+            match $request.await {
+                Ok(value) => break Ok(value),
+                Err(error) => {
+                    if let Err(error) = attempts.after(error).await {
+                        break $crate::error::Result::Err(error);
+                    }
+                }
+            }
+        }
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn pauses_grow_to_the_cap_and_no_further() {
+        let backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_millis(500) };
+        let ceilings: Vec<_> = (1..=5).map(|n| backoff.ceiling(n).as_millis()).collect();
+        assert_eq!(ceilings, [100, 200, 400, 500, 500]);
+        assert!((1..100).all(|n| backoff.pause(n) <= backoff.cap));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_errors_that_may_pass_are_repeated() {
+        async fn attempts_until(kind: ErrorKind, success_at: u32) -> (u32, bool) {
+            let mut attempts = 0;
+            let mut request = || {
+                attempts += 1;
+                std::future::ready(if attempts == success_at { Ok(()) } else { Err(Error::new(kind, "x")) })
+            };
+            let outcome = repeat!(request());
+            (attempts, outcome.is_ok())
+        }
+        assert_eq!(attempts_until(ErrorKind::CacheBusy, 3).await, (3, true));
+        assert_eq!(attempts_until(ErrorKind::CacheBusy, 99).await, (ATTEMPTS, false));
+        assert_eq!(attempts_until(ErrorKind::CacheWrongType, 3).await, (1, false));
+    }
+}

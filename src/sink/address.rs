@@ -1,0 +1,52 @@
+//! Where the cache is and how to get in.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::config::Secret;
+
+/// Encryption towards the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CacheTls {
+    /// Certificate authorities to trust, PEM; without it those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// All that it takes to connect to a FalkorDB server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheAddress {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// ACL user; without it the default one.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// Encryption, if any.
+    pub tls: Option<CacheTls>,
+}
+
+impl CacheAddress {
+    /// A server without user, password and encryption.
+    pub fn plain(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port, username: None, password: None, tls: None }
+    }
+}
+
+impl fmt::Display for CacheAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let address = CacheAddress { password: Some(Secret::new("hunter2")), ..CacheAddress::plain("cache", 6379) };
+        assert!(!format!("{address:?} {address}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The checkpoint and the quarantine, kept in the cache's own Redis beside the graph.
+
+use async_trait::async_trait;
+use redis::{Cmd, cmd};
+
+use super::CheckpointStore;
+use super::address::CacheAddress;
+use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::ownership::{Ownership, while_owned};
+use super::reply;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::graph_name::GraphName;
+use crate::model::prepared::Quarantined;
+
+/// A checkpoint under a key of the cache's Redis, and the quarantine in a set beside it, an entry a member.
+#[derive(Debug)]
+pub struct RedisCheckpointStore {
+    connection: Connection,
+    checkpoint: String,
+    quarantine: String,
+    ownership: Ownership,
+}
+
+impl RedisCheckpointStore {
+    /// What is kept beside a graph, written only under this ownership.
+    pub fn new(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
+        Self {
+            connection: Connection::new(address),
+            checkpoint: graph.checkpoint_key(),
+            quarantine: graph.quarantine_key(),
+            ownership,
+        }
+    }
+
+    async fn write(&mut self, doing: &str, commands: &[Cmd]) -> Result<()> {
+        while_owned(&mut self.connection, doing, &self.ownership, commands, COMMAND_TIMEOUT).await.map(drop)
+    }
+
+    fn unreadable(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+        let message = format!("the checkpoint {} of the cache cannot be used", self.checkpoint);
+        Error::caused(ErrorKind::CheckpointUnreadable, message, error)
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for RedisCheckpointStore {
+    async fn load(&mut self) -> Result<Option<Checkpoint>> {
+        let answer = self.connection.command("load the checkpoint", cmd("GET").arg(&self.checkpoint), COMMAND_TIMEOUT).await?;
+        let text = reply::optional_text(&answer)?;
+        text.map(|text| Checkpoint::from_json(&text)).transpose().map_err(|error| self.unreadable(error))
+    }
+
+    async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let text = checkpoint.to_json().map_err(|error| self.unreadable(error))?;
+        let mut set = cmd("SET");
+        set.arg(&self.checkpoint).arg(text);
+        self.write("store the checkpoint", &[set]).await
+    }
+
+    async fn quarantine(&mut self) -> Result<Vec<Quarantined>> {
+        let command = cmd("SMEMBERS").arg(&self.quarantine).to_owned();
+        let answer = self.connection.command("load the quarantine", &command, COMMAND_TIMEOUT).await?;
+        let members: Vec<String> = reply::array(answer)?.iter().map(reply::text).collect::<Result<_>>()?;
+        members.iter().map(|member| serde_json::from_str(member).map_err(|error| self.unreadable(error))).collect()
+    }
+
+    async fn update_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()> {
+        let mut commands = Vec::new();
+        for (name, entries) in [("SADD", added), ("SREM", removed)] {
+            if entries.is_empty() {
+                continue;
+            }
+            let mut command = cmd(name);
+            command.arg(&self.quarantine);
+            for entry in entries {
+                command.arg(serde_json::to_string(entry).map_err(|error| self.unreadable(error))?);
+            }
+            commands.push(command);
+        }
+        if commands.is_empty() {
+            return Ok(());
+        }
+        self.write("store the quarantine", &commands).await
+    }
+}

@@ -1,0 +1,200 @@
+//! What an error of the driver or of the server means.
+//!
+//! FalkorDB's own errors carry no code word, so the driver takes the first word of the sentence for one ("Query timed out"
+//! becomes code `Query`, detail `timed out`): the sentence is put together again before it is read. Redis' real codes are
+//! told apart by [`code`](redis::RedisError::code), because the driver has no kind of its own for most of them.
+
+use redis::{ErrorKind as DriverKind, RedisError, ServerError};
+
+use crate::error::{Error, ErrorKind};
+
+/// Codes of Redis itself.
+const CODES: [(&str, ErrorKind); 22] = [
+    ("LOADING", ErrorKind::CacheBusy),
+    ("BUSY", ErrorKind::CacheBusy),
+    ("TRYAGAIN", ErrorKind::CacheBusy),
+    ("CLUSTERDOWN", ErrorKind::CacheBusy),
+    ("MASTERDOWN", ErrorKind::CacheBusy),
+    ("NOREPLICAS", ErrorKind::CacheBusy),
+    // The server forgets a user or a client that an administrator removes: the next connection tells which.
+    ("UNBLOCKED", ErrorKind::CacheConnection),
+    ("OOM", ErrorKind::CacheOutOfMemory),
+    ("MISCONF", ErrorKind::CacheCannotPersist),
+    ("NOAUTH", ErrorKind::CacheAuthentication),
+    ("WRONGPASS", ErrorKind::CacheAuthentication),
+    ("NOPERM", ErrorKind::CachePermission),
+    ("READONLY", ErrorKind::CacheReadOnly),
+    ("WRONGTYPE", ErrorKind::CacheWrongType),
+    ("NOPROTO", ErrorKind::CacheUnsupported),
+    // A cluster node that does not hold the graph's slot: the address must name the one that does.
+    ("MOVED", ErrorKind::CacheUnsupported),
+    ("ASK", ErrorKind::CacheBusy),
+    ("CROSSSLOT", ErrorKind::CacheUnsupported),
+    ("NOSCRIPT", ErrorKind::CacheProtocol),
+    ("EXECABORT", ErrorKind::CacheProtocol),
+    ("DENIED", ErrorKind::CachePermission),
+    ("NOTBUSY", ErrorKind::CacheProtocol),
+];
+
+/// Beginnings of sentences, without case, that are not about the rows of a write.
+const SENTENCES: [(&str, ErrorKind); 11] = [
+    ("query timed out", ErrorKind::CacheTimeout),
+    ("write queue is full", ErrorKind::CacheBusy),
+    ("max pending queries exceeded", ErrorKind::CacheBusy),
+    // The graph was replaced by a rename while this write was queued: nothing was written.
+    ("encountered different graph value", ErrorKind::CacheBusy),
+    ("err falkordb module is currently replicating", ErrorKind::CacheBusy),
+    ("falkordb module is currently replicating", ErrorKind::CacheBusy),
+    ("err unknown command", ErrorKind::CacheUnsupported),
+    ("err unknown subcommand", ErrorKind::CacheUnsupported),
+    ("err max number of clients reached", ErrorKind::CacheBusy),
+    ("err auth", ErrorKind::CacheAuthentication),
+    (MISSING_GRAPH, ErrorKind::CacheProtocol),
+];
+
+/// How FalkorDB answers a read on a key that does not exist.
+const MISSING_GRAPH: &str = "err invalid graph operation on empty key";
+
+/// The server's sentence, put together again.
+pub(super) fn sentence(error: &ServerError) -> String {
+    join(error.code(), error.details())
+}
+
+/// Whether this says that the graph's key does not exist.
+pub(super) fn says_missing_graph(sentence: &str) -> bool {
+    starts_with(sentence, MISSING_GRAPH) || starts_with(sentence, &MISSING_GRAPH["err ".len()..])
+}
+
+/// What a server's sentence means; what is not known is FalkorDB's verdict on the query.
+pub(super) fn server_kind(sentence: &str) -> ErrorKind {
+    let word = sentence.split(' ').next().unwrap_or_default();
+    let by_code = CODES.iter().find(|(code, _)| *code == word);
+    let by_text = || SENTENCES.iter().find(|(beginning, _)| starts_with(sentence, beginning));
+    by_code.or_else(by_text).map_or(ErrorKind::CacheRefused, |(_, kind)| *kind)
+}
+
+/// What an error of the driver means.
+pub(super) fn driver_kind(error: &RedisError) -> ErrorKind {
+    match error.kind() {
+        DriverKind::Server(_) | DriverKind::Extension => server_kind(&join(error.code().unwrap_or_default(), error.detail())),
+        DriverKind::AuthenticationFailed => ErrorKind::CacheAuthentication,
+        DriverKind::InvalidClientConfig => ErrorKind::Configuration,
+        DriverKind::RESP3NotSupported => ErrorKind::CacheUnsupported,
+        DriverKind::Io if error.is_timeout() => ErrorKind::CacheTimeout,
+        DriverKind::Io => ErrorKind::CacheConnection,
+        // A reply that was cut is read as one that does not parse.
+        DriverKind::Parse => ErrorKind::CacheConnection,
+        _ => ErrorKind::CacheProtocol,
+    }
+}
+
+/// Our error for the driver's.
+pub(super) fn driver_error(doing: impl Into<String>, error: RedisError) -> Error {
+    Error::caused(driver_kind(&error), doing, DriverFailure(error))
+}
+
+/// The driver's error as the last link of a chain: it prints its own cause already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct DriverFailure(pub(super) RedisError);
+
+/// Our error for a server's error reply.
+pub(super) fn server_error(doing: &str, error: &ServerError) -> Error {
+    let sentence = sentence(error);
+    Error::new(server_kind(&sentence), format!("{doing}: {}", without_values(&sentence)))
+}
+
+/// The longest sentence of FalkorDB that is shown; its fixed ones are shorter.
+const SHOWN_SENTENCE: usize = 160;
+
+/// A server's sentence with nothing in it that may be a property's value: FalkorDB's parser quotes the query's text, its
+/// fixed sentences quote nothing.
+pub(super) fn without_values(sentence: &str) -> String {
+    let quotes = |c: char| matches!(c, '\'' | '"' | '`');
+    let harmless = sentence.len() <= SHOWN_SENTENCE && !sentence.contains(quotes) && !sentence.contains("errMsg");
+    if harmless { sentence.to_owned() } else { outline(sentence).to_owned() }
+}
+
+fn outline(sentence: &str) -> &'static str {
+    match sentence {
+        s if s.contains("Invalid input") || s.contains("errMsg") => "FalkorDB cannot parse the statement",
+        s if starts_with(s, "NOPERM") => "NOPERM this user may not run the command",
+        s if starts_with(s, "ERR unknown command") => "ERR unknown command",
+        s if s.contains("constraint violation") => "a constraint of the graph is violated",
+        _ => "FalkorDB refuses the statement; its words are left out because they quote values",
+    }
+}
+
+fn join(code: &str, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) => format!("{code} {detail}"),
+        None => code.to_owned(),
+    }
+}
+
+fn starts_with(text: &str, beginning: &str) -> bool {
+    text.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_sentence_has_its_kind() {
+        for (sentence, kind) in [
+            ("LOADING Redis is loading the dataset in memory", ErrorKind::CacheBusy),
+            ("BUSY Redis is busy running a script.", ErrorKind::CacheBusy),
+            ("Query timed out", ErrorKind::CacheTimeout),
+            ("Max pending queries exceeded", ErrorKind::CacheBusy),
+            ("Write queue is full, please try again later", ErrorKind::CacheBusy),
+            ("Encountered different graph value when opened key g", ErrorKind::CacheBusy),
+            ("ERR FalkorDB module is currently replicating", ErrorKind::CacheBusy),
+            ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::CacheOutOfMemory),
+            ("MISCONF Redis is configured to save RDB snapshots", ErrorKind::CacheCannotPersist),
+            ("NOAUTH Authentication required.", ErrorKind::CacheAuthentication),
+            ("WRONGPASS invalid username-password pair", ErrorKind::CacheAuthentication),
+            ("NOPERM User x has no permissions to run the 'graph.query' command", ErrorKind::CachePermission),
+            ("READONLY You can't write against a read only replica.", ErrorKind::CacheReadOnly),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", ErrorKind::CacheWrongType),
+            ("ERR unknown command 'GRAPH.QUERY', with args beginning with: 'g'", ErrorKind::CacheUnsupported),
+            ("ERR Invalid graph operation on empty key", ErrorKind::CacheProtocol),
+            ("Property values can only be of primitive types or arrays of primitive types", ErrorKind::CacheRefused),
+            ("unique constraint violation on node of type Entity", ErrorKind::CacheRefused),
+            ("errMsg: Invalid input 'x'", ErrorKind::CacheRefused),
+        ] {
+            assert_eq!(server_kind(sentence), kind, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_driver_have_their_kind() {
+        let io = |kind: std::io::ErrorKind| RedisError::from(std::io::Error::from(kind));
+        assert_eq!(driver_kind(&io(std::io::ErrorKind::TimedOut)), ErrorKind::CacheTimeout);
+        assert_eq!(driver_kind(&io(std::io::ErrorKind::ConnectionRefused)), ErrorKind::CacheConnection);
+        assert_eq!(driver_kind(&RedisError::from((DriverKind::AuthenticationFailed, "no"))), ErrorKind::CacheAuthentication);
+        assert_eq!(driver_kind(&RedisError::from((DriverKind::UnexpectedReturnType, "no"))), ErrorKind::CacheProtocol);
+    }
+
+    #[test]
+    fn a_failure_is_told_once() {
+        let refused = RedisError::from(std::io::Error::other("connection refused"));
+        assert_eq!(driver_error("ask", refused).chain(), "ask: connection refused");
+    }
+
+    #[test]
+    fn a_missing_graph_is_recognised_with_and_without_its_code() {
+        assert!(says_missing_graph("ERR Invalid graph operation on empty key"));
+        assert!(says_missing_graph("Invalid graph operation on empty key"));
+        assert!(!says_missing_graph("ERR no such key"));
+    }
+
+    #[test]
+    fn a_sentence_that_quotes_is_not_repeated() {
+        let fixed = "Property values can only be of primitive types or arrays of primitive types";
+        assert_eq!(without_values(fixed), fixed);
+        let quoting = "errMsg: Invalid input 's': expected ... errCtx: CYPHER rows=[{k:\"secret\"}]";
+        assert_eq!(without_values(quoting), "FalkorDB cannot parse the statement");
+        assert!(!without_values("unknown value 'secret'").contains("secret"));
+    }
+}

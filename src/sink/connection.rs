@@ -1,0 +1,210 @@
+//! One dedicated connection to the cache.
+//!
+//! While FalkorDB runs a query, every other command on the same connection waits (measured): whoever must not wait has a
+//! connection of its own. A connection that timed out or broke is thrown away and made again at its next use, because the
+//! driver never replaces one that is merely silent.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
+    RedisConnectionInfo, RedisError, TlsCertificates, Value,
+};
+use tokio::time::timeout;
+
+use super::address::{CacheAddress, CacheTls};
+use super::classify::{self, DriverFailure};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a connection may take to be made, TLS and login included: ten round trips across a continent, and slack.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a small command may take. FalkorDB stops everything while it commits or loads in bulk; the longest such pause
+/// seen with batches of this size was well under a second, an unlucky snapshot's fork is a few.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Keepalive finds a peer that vanished while nothing is sent, so that the first command after a quiet hour does not hang.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// One dedicated connection.
+pub struct Connection {
+    address: CacheAddress,
+    live: Option<MultiplexedConnection>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("address", &self.address).field("live", &self.live.is_some()).finish()
+    }
+}
+
+impl Connection {
+    /// A connection that is made at its first use.
+    pub fn new(address: CacheAddress) -> Self {
+        Self { address, live: None }
+    }
+
+    /// Where it goes.
+    pub fn address(&self) -> &CacheAddress {
+        &self.address
+    }
+
+    /// Runs one command. An error reply is an error.
+    pub async fn command(&mut self, doing: &str, command: &Cmd, within: Duration) -> Result<Value> {
+        let mut live = self.take(doing).await?;
+        let outcome = timeout(within, live.req_packed_command(command)).await;
+        let value = self.settle(doing, within, live, outcome)?;
+        answer(doing, value)
+    }
+
+    /// Sends all commands at once and returns the reply to each, error replies as errors in their places.
+    pub async fn pipeline(&mut self, doing: &str, pipeline: &Pipeline, within: Duration) -> Result<Vec<Result<Value>>> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut live = self.take(doing).await?;
+        let outcome = timeout(within, live.req_packed_commands(pipeline, 0, pipeline.len())).await;
+        let values = self.settle(doing, within, live, outcome)?;
+        if values.len() != pipeline.len() {
+            self.live = None;
+            return Err(Error::new(ErrorKind::CacheProtocol, format!("{doing}: replies are missing")));
+        }
+        Ok(values.into_iter().map(|value| answer(doing, value)).collect())
+    }
+
+    /// Takes the connection out, so that a caller who is cancelled in between leaves none behind in an unknown state.
+    async fn take(&mut self, doing: &str) -> Result<MultiplexedConnection> {
+        match self.live.take() {
+            Some(live) => Ok(live),
+            None => connect(&self.address, doing).await,
+        }
+    }
+
+    /// Puts the connection back if it can still be used.
+    fn settle<T>(
+        &mut self,
+        doing: &str,
+        within: Duration,
+        live: MultiplexedConnection,
+        outcome: std::result::Result<std::result::Result<T, RedisError>, tokio::time::error::Elapsed>,
+    ) -> Result<T> {
+        match outcome {
+            Ok(Ok(value)) => {
+                self.live = Some(live);
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                let error = classify::driver_error(format!("{doing} on {}", self.address), error);
+                let broken = matches!(
+                    error.kind(),
+                    ErrorKind::CacheConnection
+                        | ErrorKind::CacheTimeout
+                        | ErrorKind::CacheProtocol
+                        | ErrorKind::CacheAuthentication
+                );
+                self.live = (!broken).then_some(live);
+                Err(error)
+            }
+            Err(_) => {
+                let message = format!("{doing}: no answer of {} within {} s", self.address, within.as_secs_f32());
+                Err(Error::new(ErrorKind::CacheTimeout, message))
+            }
+        }
+    }
+}
+
+async fn connect(address: &CacheAddress, doing: &str) -> Result<MultiplexedConnection> {
+    let client = client(address)?;
+    // Both of the driver's timeouts are off: ours surround it, and its own would name neither the command nor the server.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    match timeout(CONNECT_TIMEOUT, client.get_multiplexed_async_connection_with_config(&config)).await {
+        Ok(Ok(live)) => Ok(live),
+        Ok(Err(error)) => Err(refusal(address, doing, error)),
+        Err(_) => {
+            let message = format!("{doing}: no connection to {address} within {} s", CONNECT_TIMEOUT.as_secs());
+            Err(Error::new(ErrorKind::CacheConnection, message))
+        }
+    }
+}
+
+/// How rustls begins to say that it does not trust the server.
+const UNTRUSTED: &str = "invalid peer certificate";
+
+/// An error while connecting. What is neither known nor about the login is a server that is not ready, or not Redis.
+fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
+    let kind = match classify::driver_kind(&error) {
+        // It would never pass by itself: the authority is missing in the configuration, or the name is not the server's.
+        _ if error.to_string().contains(UNTRUSTED) => ErrorKind::Configuration,
+        ErrorKind::CacheTimeout | ErrorKind::CacheRefused | ErrorKind::CacheProtocol => ErrorKind::CacheConnection,
+        kind => kind,
+    };
+    Error::caused(kind, format!("{doing}: cannot connect to {address}"), DriverFailure(error))
+}
+
+fn client(address: &CacheAddress) -> Result<Client> {
+    let refused =
+        |error| Error::caused(ErrorKind::Configuration, format!("the address {address} cannot be used"), DriverFailure(error));
+    let info = connection_info(address).map_err(refused)?;
+    match address.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
+        None => Client::open(info).map_err(refused),
+        Some(path) => {
+            let pem = std::fs::read(path)
+                .map_err(|error| Error::caused(ErrorKind::Configuration, format!("cannot read {}", path.display()), error))?;
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
+            Client::build_with_tls(info, certificates).map_err(refused)
+        }
+    }
+}
+
+fn connection_info(address: &CacheAddress) -> std::result::Result<ConnectionInfo, RedisError> {
+    let mut login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+    if let Some(username) = &address.username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = &address.password {
+        login = login.set_password(password.expose());
+    }
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    Ok(endpoint(address).into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
+}
+
+fn endpoint(address: &CacheAddress) -> ConnectionAddr {
+    let (host, port) = (address.host.clone(), address.port);
+    match address.tls {
+        Some(CacheTls { .. }) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        None => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+/// An error reply as an error; its cause is its own words, stripped of values.
+pub(super) fn answer(doing: &str, value: Value) -> Result<Value> {
+    match value {
+        Value::ServerError(error) => Err(classify::server_error(doing, &error)),
+        value => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_untrusted_certificate_is_not_waited_for() {
+        let address = CacheAddress::plain("cache", 6379);
+        let kind = |text: &str| refusal(&address, "ask", RedisError::from(std::io::Error::other(text.to_owned()))).kind();
+        assert_eq!(kind("invalid peer certificate: UnknownIssuer"), ErrorKind::Configuration);
+        assert_eq!(kind("connection reset"), ErrorKind::CacheConnection);
+    }
+
+    #[test]
+    fn a_certificate_file_that_is_not_there_is_named() {
+        let tls = Some(CacheTls { ca_file: Some("/nowhere/ca.pem".into()) });
+        let error =
+            client(&CacheAddress { tls, ..CacheAddress::plain("cache", 6379) }).map(|_| ()).map_err(|error| error.chain());
+        assert!(error.is_err_and(|text| text.contains("/nowhere/ca.pem")));
+    }
+}

@@ -1,0 +1,69 @@
+//! The sink that is a FalkorDB graph.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::address::CacheAddress;
+use super::applied::Applied;
+use super::connection::Connection;
+use super::graph::{self, Counts, GraphState};
+use super::schema::{self, IndexReport};
+use super::server::{self, CacheServer};
+use super::{Sink, upsert};
+use crate::error::Result;
+use crate::model::prepared::PreparedRows;
+use crate::model::profile::Profile;
+
+/// How long indices may take to be built: FalkorDB indexes some 100,000 elements a second, so this is enough for tens of
+/// millions and still ends if the indexer is stuck.
+const INDEX_DEADLINE: Duration = Duration::from_secs(600);
+
+/// A FalkorDB graph and the one connection that writes it.
+#[derive(Debug)]
+pub struct FalkorSink {
+    connection: Connection,
+    graph: String,
+    profile: Arc<Profile>,
+}
+
+impl FalkorSink {
+    /// The graph under this name, on a connection of its own that is made at the first use.
+    pub fn new(address: CacheAddress, graph: impl Into<String>, profile: Arc<Profile>) -> Self {
+        Self { connection: Connection::new(address), graph: graph.into(), profile }
+    }
+
+    /// The graph's name.
+    pub fn graph(&self) -> &str {
+        &self.graph
+    }
+}
+
+#[async_trait]
+impl Sink for FalkorSink {
+    async fn identify(&mut self) -> Result<CacheServer> {
+        server::identify(&mut self.connection).await
+    }
+
+    async fn state(&mut self) -> Result<GraphState> {
+        graph::state(&mut self.connection, &self.graph).await
+    }
+
+    async fn prepare(&mut self) -> Result<IndexReport> {
+        graph::state(&mut self.connection, &self.graph).await?;
+        schema::ensure(&mut self.connection, &self.graph, &self.profile.indexes, INDEX_DEADLINE).await
+    }
+
+    async fn clear(&mut self) -> Result<bool> {
+        graph::clear(&mut self.connection, &self.graph).await
+    }
+
+    async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
+        upsert::apply(&mut self.connection, &self.graph, &self.profile, rows).await
+    }
+
+    async fn counts(&mut self) -> Result<Counts> {
+        graph::counts(&mut self.connection, &self.graph, &self.profile).await
+    }
+}

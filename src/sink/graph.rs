@@ -1,0 +1,188 @@
+//! The graph as a whole: whether it is there, what it holds, and how it goes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, Value, cmd};
+
+use super::classify;
+use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::reply;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::name::{Label, RelationshipType};
+use crate::model::profile::{NodeKindId, Profile};
+
+/// How Redis names the type of a graph's key.
+const GRAPH_TYPE: &str = "graphdata";
+
+/// How long a count may take. A label's count is kept by FalkorDB; only nodes of two kinds at once are counted one by one.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What stands under the graph's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphState {
+    /// Nothing.
+    Missing,
+    /// A graph.
+    Present,
+}
+
+/// What a graph holds, counted at one moment (nobody else writes it).
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counts {
+    /// All nodes.
+    pub nodes: u64,
+    /// All relationships.
+    pub relationships: u64,
+    /// Nodes by the profile's kind: those that carry its label and none of an earlier kind. One for each kind, in order.
+    pub kinds: Vec<u64>,
+    /// Nodes by label, for every label of the graph and of the profile.
+    pub labels: BTreeMap<String, u64>,
+    /// Relationships by type, for every type of the graph and of the profile.
+    pub types: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Whether there is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.nodes == 0
+    }
+}
+
+/// A query that cannot change anything: on a missing graph it fails, where GRAPH.QUERY would make an empty one.
+pub(super) fn read_query(graph: &str, text: &[u8]) -> Cmd {
+    let mut command = Cmd::with_capacity(3, text.len() + graph.len() + 32);
+    command.arg("GRAPH.RO_QUERY").arg(graph).arg(text);
+    command
+}
+
+/// A query that writes.
+pub(super) fn write_query(graph: &str, text: &[u8]) -> Cmd {
+    let mut command = Cmd::with_capacity(3, text.len() + graph.len() + 32);
+    command.arg("GRAPH.QUERY").arg(graph).arg(text);
+    command
+}
+
+/// What a read's error means: only rows of a write can be refused, a read that is refused is a defect.
+pub(super) fn read_failed(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB does not take a question", error),
+        _ => error,
+    }
+}
+
+/// What stands under a name; anything but a graph is an error.
+pub(super) async fn state(connection: &mut Connection, graph: &str) -> Result<GraphState> {
+    let answer = connection.command("look for the graph", cmd("TYPE").arg(graph), COMMAND_TIMEOUT).await?;
+    match reply::text(&answer)?.as_str() {
+        "none" => Ok(GraphState::Missing),
+        GRAPH_TYPE => Ok(GraphState::Present),
+        other => {
+            let message = format!("the key '{graph}' exists and is not a graph but a {other}");
+            Err(Error::new(ErrorKind::CacheWrongType, message))
+        }
+    }
+}
+
+/// Deletes the graph with its indices; says whether there was one.
+pub(super) async fn clear(connection: &mut Connection, graph: &str) -> Result<bool> {
+    if state(connection, graph).await? == GraphState::Missing {
+        return Ok(false);
+    }
+    connection.command("delete the graph", cmd("GRAPH.DELETE").arg(graph), COUNT_TIMEOUT).await?;
+    Ok(true)
+}
+
+/// Counts what the graph holds; a missing graph holds nothing.
+pub(super) async fn counts(connection: &mut Connection, graph: &str, profile: &Profile) -> Result<Counts> {
+    let Some(names) = names(connection, graph, profile).await? else {
+        return Ok(Counts { kinds: vec![0; profile.nodes.len()], ..Counts::default() });
+    };
+    let mut questions = vec!["MATCH (n) RETURN count(n)".to_owned(), "MATCH ()-[e]->() RETURN count(e)".to_owned()];
+    questions.extend(names.labels.iter().map(|label| format!("MATCH (n:{}) RETURN count(n)", label.quoted())));
+    questions.extend(names.types.iter().map(|name| format!("MATCH ()-[e:{}]->() RETURN count(e)", name.quoted())));
+    let mut answers = ask(connection, graph, &questions).await?.into_iter();
+    let mut next = || answers.next().ok_or_else(|| reply::unexpected("a count for each question"));
+    let (nodes, relationships) = (next()?, next()?);
+    let mut counts = Counts { nodes, relationships, ..Counts::default() };
+    for label in &names.labels {
+        counts.labels.insert(label.to_string(), next()?);
+    }
+    for name in &names.types {
+        counts.types.insert(name.to_string(), next()?);
+    }
+    counts.kinds = kinds(connection, graph, profile, &counts.labels).await?;
+    Ok(counts)
+}
+
+/// Labels and types that the graph or the profile knows.
+struct Names {
+    labels: Vec<Label>,
+    types: Vec<RelationshipType>,
+}
+
+/// Nothing when there is no graph.
+async fn names(connection: &mut Connection, graph: &str, profile: &Profile) -> Result<Option<Names>> {
+    let mut pipeline = Pipeline::new();
+    pipeline.add_command(read_query(graph, b"CALL db.labels() YIELD label RETURN label"));
+    pipeline.add_command(read_query(graph, b"CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType"));
+    let mut answers = connection.pipeline("list labels and types", &pipeline, COUNT_TIMEOUT).await?.into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("two lists")));
+    let (labels, types) = match (next(), next()) {
+        (Err(error), _) | (_, Err(error)) if is_missing(&error) => return Ok(None),
+        (labels, types) => (first_column(labels.map_err(read_failed)?)?, first_column(types.map_err(read_failed)?)?),
+    };
+    // A name that our own type refuses has a backtick or is empty: it cannot be asked for, and we did not write it.
+    let mut names = Names {
+        labels: labels.iter().filter_map(|name| Label::parse(name).ok()).collect(),
+        types: types.iter().filter_map(|name| RelationshipType::parse(name).ok()).collect(),
+    };
+    names.labels.extend(profile.nodes.iter().map(|kind| kind.label.clone()));
+    names.types.extend(profile.relationships.iter().map(|kind| kind.rel_type.clone()));
+    names.labels.sort();
+    names.labels.dedup();
+    names.types.sort();
+    names.types.dedup();
+    Ok(Some(names))
+}
+
+/// Whether a read found no graph.
+pub(super) fn is_missing(error: &Error) -> bool {
+    error.kind() == ErrorKind::CacheProtocol && error.to_string().split(": ").any(classify::says_missing_graph)
+}
+
+fn first_column(answer: Value) -> Result<Vec<String>> {
+    reply::rows(answer)?.iter().map(|row| reply::text(reply::cell(row, 0)?)).collect()
+}
+
+async fn ask(connection: &mut Connection, graph: &str, questions: &[String]) -> Result<Vec<u64>> {
+    let mut pipeline = Pipeline::new();
+    for question in questions {
+        pipeline.add_command(read_query(graph, question.as_bytes()));
+    }
+    let answers = connection.pipeline("count", &pipeline, COUNT_TIMEOUT).await?;
+    answers.into_iter().map(|answer| reply::single_count(answer.map_err(read_failed)?)).collect()
+}
+
+/// Nodes by kind: the label's count, unless nodes carry an earlier kind's label as well.
+async fn kinds(connection: &mut Connection, graph: &str, profile: &Profile, labels: &BTreeMap<String, u64>) -> Result<Vec<u64>> {
+    let mut kinds = Vec::new();
+    for id in profile.node_ids() {
+        let own = &profile.node(id).label;
+        let of_label = labels.get(own.as_str()).copied().unwrap_or(0);
+        kinds.push(if of_label == 0 { 0 } else { kind(connection, graph, profile, id, of_label).await? });
+    }
+    Ok(kinds)
+}
+
+async fn kind(connection: &mut Connection, graph: &str, profile: &Profile, id: NodeKindId, of_label: u64) -> Result<u64> {
+    let own = profile.node(id).label.quoted();
+    let earlier: Vec<String> = profile.earlier_labels(id).map(Label::quoted).collect();
+    let shared: Vec<String> = earlier.iter().map(|label| format!("MATCH (n:{own}:{label}) RETURN count(n)")).collect();
+    if ask(connection, graph, &shared).await?.iter().all(|count| *count == 0) {
+        return Ok(of_label);
+    }
+    let without: Vec<String> = earlier.iter().map(|label| format!("NOT n:{label}")).collect();
+    let exact = format!("MATCH (n:{own}) WHERE {} RETURN count(n)", without.join(" AND "));
+    Ok(ask(connection, graph, &[exact]).await?.first().copied().unwrap_or(0))
+}

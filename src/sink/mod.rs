@@ -1,0 +1,91 @@
+//! FalkorDB: the only place that writes the cache.
+//!
+//! [`Sink`], [`CheckpointStore`] and [`Lease`] are the seams at which tests put faults; [`FalkorSink`],
+//! [`RedisCheckpointStore`] and [`RedisLease`] are the real ones. Each of them has a connection of its own, because on one
+//! connection every command waits for the query before it.
+
+mod address;
+mod applied;
+mod checkpoint_store;
+mod classify;
+mod connection;
+mod falkor;
+mod graph;
+mod lease;
+mod ownership;
+mod parameters;
+mod reply;
+mod rounds;
+mod schema;
+mod server;
+pub mod statements;
+mod upsert;
+
+use async_trait::async_trait;
+
+pub use address::{CacheAddress, CacheTls};
+pub use applied::Applied;
+pub use checkpoint_store::RedisCheckpointStore;
+pub use connection::{COMMAND_TIMEOUT, Connection};
+pub use falkor::FalkorSink;
+pub use graph::{Counts, GraphState};
+pub use lease::{Holder, LEASE_TTL, RedisLease};
+pub use ownership::Ownership;
+pub use schema::{IndexReport, statement as index_statement};
+pub use server::CacheServer;
+
+use crate::error::Result;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::prepared::{PreparedRows, Quarantined};
+
+/// A graph that batches are applied to. It has one writer: whoever holds the graph's [`Lease`].
+#[async_trait]
+pub trait Sink: Send {
+    /// Which server this is; one that is not FalkorDB is an error.
+    async fn identify(&mut self) -> Result<CacheServer>;
+
+    /// Whether the graph is there; a key of another type under its name is an error.
+    async fn state(&mut self) -> Result<GraphState>;
+
+    /// Makes what is missing of the profile's indices, and the graph with them, and waits until all serve queries.
+    async fn prepare(&mut self) -> Result<IndexReport>;
+
+    /// Deletes the graph with its indices; says whether there was one.
+    async fn clear(&mut self) -> Result<bool>;
+
+    /// Applies a batch. It can be repeated without harm, and must be when it fails: an error says nothing about what was
+    /// applied before.
+    async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied>;
+
+    /// Counts what the graph holds; a graph that is not there holds nothing.
+    async fn counts(&mut self) -> Result<Counts>;
+}
+
+/// Where the checkpoint and the quarantine of a graph are kept.
+#[async_trait]
+pub trait CheckpointStore: Send {
+    /// The stored checkpoint, if there is one.
+    async fn load(&mut self) -> Result<Option<Checkpoint>>;
+
+    /// Replaces it. [`LeaseLost`](crate::error::ErrorKind::LeaseLost) when this process owns the graph no longer.
+    async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+
+    /// All that is quarantined.
+    async fn quarantine(&mut self) -> Result<Vec<Quarantined>>;
+
+    /// Adds to the quarantine, and takes away.
+    async fn update_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()>;
+}
+
+/// The right to be the one writer of a graph, for a short time, renewed while it is used.
+#[async_trait]
+pub trait Lease: Send {
+    /// Takes the lease, or takes it again; [`LeaseHeld`](crate::error::ErrorKind::LeaseHeld) says who has it.
+    async fn acquire(&mut self) -> Result<()>;
+
+    /// Extends it if it is still ours; else [`LeaseLost`](crate::error::ErrorKind::LeaseLost).
+    async fn renew(&mut self) -> Result<()>;
+
+    /// Gives it back, so that another process need not wait for its end. Does nothing if it is not ours any more.
+    async fn release(&mut self) -> Result<()>;
+}

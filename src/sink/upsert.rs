@@ -1,0 +1,254 @@
+//! Applies a batch: deletes, then nodes, then relationships, then the look at what became of them.
+//!
+//! Deletes come first: a node that changes its kind is deleted under the old identity and written under the new one, and both
+//! may fit the same node.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::applied::Applied;
+use super::connection::Connection;
+use super::parameters::{requests, with_identities, with_keys};
+use super::reply;
+use super::rounds::{Refusal, Rounds, Write};
+use super::statements::{self, NodePattern, RelationshipPattern};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::key::Key;
+use crate::model::name::Label;
+use crate::model::prepared::{NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::profile::Profile;
+
+/// What a relationship that is missing in spite of both its endpoints is reported with.
+const NOT_KEPT: &str = "FalkorDB took the row and did not keep it, although both endpoints are there";
+
+/// Applies a batch to a graph.
+pub(super) async fn apply(connection: &mut Connection, graph: &str, profile: &Profile, rows: &PreparedRows) -> Result<Applied> {
+    let mut batch = Batch { rounds: Rounds::new(connection, graph), profile, applied: Applied::default() };
+    batch.delete_relationships(&rows.deleted_relationships).await?;
+    batch.delete_nodes(&rows.deleted_nodes).await?;
+    batch.write_nodes(&rows.nodes).await?;
+    batch.write_relationships(&rows.relationships).await?;
+    Ok(batch.applied)
+}
+
+struct Batch<'a> {
+    rounds: Rounds<'a>,
+    profile: &'a Profile,
+    applied: Applied,
+}
+
+impl Batch<'_> {
+    async fn delete_relationships(&mut self, deleted: &[RelationshipIdentity]) -> Result<()> {
+        let mut groups: BTreeMap<RelationshipPattern, Vec<&RelationshipIdentity>> = BTreeMap::new();
+        for identity in deleted {
+            let pattern = RelationshipPattern::identified(self.profile, identity).ok_or_else(|| unknown(&identity.rel_type))?;
+            groups.entry(pattern).or_default().push(identity);
+        }
+        let texts = groups.iter().flat_map(|(pattern, identities)| {
+            let statement = statements::delete_relationships(pattern);
+            identity_requests(identities).into_iter().map(move |range| {
+                let numbered = range.clone().zip(identities[range].iter().copied());
+                with_identities(numbered, &statement)
+            })
+        });
+        self.run_deletes("delete relationships", texts.collect()).await
+    }
+
+    async fn delete_nodes(&mut self, deleted: &[NodeIdentity]) -> Result<()> {
+        let mut groups: BTreeMap<NodePattern, Vec<&Key>> = BTreeMap::new();
+        for identity in deleted {
+            let pattern = NodePattern::identified(self.profile, identity).ok_or_else(|| unknown(&identity.label))?;
+            groups.entry(pattern).or_default().push(&identity.key);
+        }
+        let texts = groups.iter().flat_map(|(pattern, keys)| key_requests(keys, &statements::delete_nodes(pattern)));
+        self.run_deletes("delete nodes", texts.collect()).await
+    }
+
+    async fn run_deletes(&mut self, doing: &str, texts: Vec<Vec<u8>>) -> Result<()> {
+        for answer in self.rounds.run(doing, texts).await? {
+            self.applied.nodes_deleted += reply::statistic(&answer, "Nodes deleted");
+            self.applied.relationships_deleted += reply::statistic(&answer, "Relationships deleted");
+        }
+        Ok(())
+    }
+
+    async fn write_nodes(&mut self, groups: &[NodeGroup]) -> Result<()> {
+        let patterns: Vec<NodePattern> =
+            groups.iter().map(|group| NodePattern::of(self.profile, &group.label, &group.key)).collect();
+        let writes: Vec<Write<'_>> = groups
+            .iter()
+            .zip(&patterns)
+            .map(|(group, pattern)| Write { statement: statements::upsert_nodes(pattern, group), rows: &group.rows })
+            .collect();
+        let refusals = self.rounds.write("write nodes", &writes).await?;
+        self.applied.nodes_written += written(&writes, &refusals);
+        for refusal in &refusals {
+            let group = &groups[refusal.write];
+            self.refuse(group.label.as_str(), &group.rows.identities()[refusal.row], &refusal.reason);
+        }
+        let refused = refused_rows(&refusals);
+        let kept: Vec<Kept<'_>> = groups
+            .iter()
+            .zip(patterns)
+            .enumerate()
+            .map(|(write, (group, pattern))| Kept { group, pattern, keys: rows_but(group.rows.identities(), write, &refused) })
+            .collect();
+        self.remove_surplus_labels(&kept).await
+    }
+
+    /// Takes off labels that nodes of the cache carry and the source's do not any more: a write only ever adds labels.
+    async fn remove_surplus_labels(&mut self, kept: &[Kept<'_>]) -> Result<()> {
+        let mut asked = Vec::new();
+        let mut texts = Vec::new();
+        for (place, group) in kept.iter().enumerate() {
+            let statement = statements::surplus_labels(&group.pattern, group.group.extra_labels.len() + 1);
+            let requests = key_requests(&group.keys, &statement);
+            asked.extend(std::iter::repeat_n(place, requests.len()));
+            texts.extend(requests);
+        }
+        let mut removals = Vec::new();
+        for (place, answer) in asked.into_iter().zip(self.rounds.read("look for labels to remove", texts).await?) {
+            for (label, keys) in kept[place].surplus(reply::rows(answer)?)? {
+                removals.extend(key_requests(
+                    &keys.iter().collect::<Vec<_>>(),
+                    &statements::remove_label(&kept[place].pattern, &label),
+                ));
+            }
+        }
+        for answer in self.rounds.run("remove labels", removals).await? {
+            self.applied.labels_removed += reply::statistic(&answer, "Labels removed");
+        }
+        Ok(())
+    }
+
+    async fn write_relationships(&mut self, groups: &[RelationshipGroup]) -> Result<()> {
+        let patterns: Vec<RelationshipPattern> =
+            groups.iter().map(|group| RelationshipPattern::of(self.profile, group)).collect();
+        let writes: Vec<Write<'_>> = groups
+            .iter()
+            .zip(&patterns)
+            .map(|(group, pattern)| Write { statement: statements::upsert_relationships(pattern, group), rows: &group.rows })
+            .collect();
+        let refusals = self.rounds.write("write relationships", &writes).await?;
+        self.applied.relationships_written += written(&writes, &refusals);
+        for refusal in &refusals {
+            let group = &groups[refusal.write];
+            self.refuse(group.rel_type.as_str(), &group.rows.identities()[refusal.row].key, &refusal.reason);
+        }
+        let refused = refused_rows(&refusals);
+        for (write, (group, pattern)) in groups.iter().zip(&patterns).enumerate() {
+            let identities = rows_but(group.rows.identities(), write, &refused);
+            self.account(pattern, &identities).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks for each relationship and tells those with an absent endpoint from those that are there.
+    async fn account(&mut self, pattern: &RelationshipPattern, identities: &[&RelationshipIdentity]) -> Result<()> {
+        let missing = self.missing(pattern, identities).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.applied.relationships_written -= missing.len() as u64;
+        let starts: BTreeSet<&Key> = missing.iter().map(|identity| &identity.start.key).collect();
+        let ends: BTreeSet<&Key> = missing.iter().map(|identity| &identity.end.key).collect();
+        let absent_starts = self.absent_nodes(&pattern.start, starts).await?;
+        let absent_ends = self.absent_nodes(&pattern.end, ends).await?;
+        for identity in missing {
+            if absent_starts.contains(identity.start.key.as_str()) || absent_ends.contains(identity.end.key.as_str()) {
+                self.applied.absent_endpoints.push(identity.clone());
+            } else {
+                self.refuse(identity.rel_type.as_str(), &identity.key, NOT_KEPT);
+            }
+        }
+        Ok(())
+    }
+
+    async fn missing<'i>(
+        &mut self,
+        pattern: &RelationshipPattern,
+        identities: &[&'i RelationshipIdentity],
+    ) -> Result<Vec<&'i RelationshipIdentity>> {
+        let statement = statements::absent_relationships(pattern);
+        let texts = identity_requests(identities)
+            .into_iter()
+            .map(|range| with_identities(range.clone().zip(identities[range].iter().copied()), &statement))
+            .collect();
+        let mut missing = Vec::new();
+        for answer in self.rounds.read("look for the relationships written", texts).await? {
+            for row in reply::rows(answer)? {
+                let number = reply::integer(reply::cell(&row, 0)?)?;
+                let identity = usize::try_from(number).ok().and_then(|index| identities.get(index));
+                missing.push(*identity.ok_or_else(|| reply::unexpected("a row's number"))?);
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn absent_nodes(&mut self, pattern: &NodePattern, keys: BTreeSet<&Key>) -> Result<BTreeSet<String>> {
+        let keys: Vec<&Key> = keys.into_iter().collect();
+        let texts = key_requests(&keys, &statements::absent_nodes(pattern));
+        let mut absent = BTreeSet::new();
+        for answer in self.rounds.read("look for endpoints", texts).await? {
+            for row in reply::rows(answer)? {
+                absent.insert(reply::text(reply::cell(&row, 0)?)?);
+            }
+        }
+        Ok(absent)
+    }
+
+    fn refuse(&mut self, kind: &str, key: &Key, reason: &str) {
+        let (kind, key, reason) = (kind.to_owned(), key.to_string(), reason.to_owned());
+        self.applied.refused.push(Quarantined { kind, key, property: None, reason });
+    }
+}
+
+/// Nodes of a group that were not refused.
+struct Kept<'a> {
+    group: &'a NodeGroup,
+    pattern: NodePattern,
+    keys: Vec<&'a Key>,
+}
+
+impl Kept<'_> {
+    /// Labels that are too many, each with the keys of its nodes, from rows of key and label.
+    fn surplus(&self, rows: Vec<Vec<redis::Value>>) -> Result<BTreeMap<Label, Vec<Key>>> {
+        let mut surplus: BTreeMap<Label, Vec<Key>> = BTreeMap::new();
+        for row in rows {
+            let (key, label) = (reply::text(reply::cell(&row, 0)?)?, reply::text(reply::cell(&row, 1)?)?);
+            // What our own types refuse cannot be written in a query either, and is not ours.
+            let (Ok(key), Ok(label)) = (Key::parse(&key), Label::parse(&label)) else { continue };
+            if label != self.group.label && !self.group.extra_labels.contains(&label) {
+                surplus.entry(label).or_default().push(key);
+            }
+        }
+        Ok(surplus)
+    }
+}
+
+fn written(writes: &[Write<'_>], refusals: &[Refusal]) -> u64 {
+    let rows: usize = writes.iter().map(|write| write.rows.len()).sum();
+    (rows - refusals.len()) as u64
+}
+
+fn refused_rows(refusals: &[Refusal]) -> BTreeSet<(usize, usize)> {
+    refusals.iter().map(|refusal| (refusal.write, refusal.row)).collect()
+}
+
+fn rows_but<'a, I>(identities: &'a [I], write: usize, refused: &BTreeSet<(usize, usize)>) -> Vec<&'a I> {
+    identities.iter().enumerate().filter(|(row, _)| !refused.contains(&(write, *row))).map(|(_, identity)| identity).collect()
+}
+
+fn key_requests(keys: &[&Key], statement: &str) -> Vec<Vec<u8>> {
+    let ranges = requests(keys.iter().map(|key| key.as_str().len()));
+    ranges.into_iter().map(|range| with_keys(keys[range].iter().copied(), statement)).collect()
+}
+
+fn identity_requests(identities: &[&RelationshipIdentity]) -> Vec<std::ops::Range<usize>> {
+    let size = |key: &Key| key.as_str().len();
+    requests(identities.iter().map(|identity| size(&identity.key) + size(&identity.start.key) + size(&identity.end.key)))
+}
+
+fn unknown(name: &impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Configuration, format!("a delete names {name}, which the profile does not"))
+}

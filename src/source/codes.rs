@@ -1,0 +1,61 @@
+//! What a status code of Neo4j means for us: one table, whichever client heard it.
+
+use crate::error::ErrorKind;
+
+/// The kind of an error that Neo4j answers with a code such as `Neo.ClientError.Security.Unauthorized`.
+///
+/// Source: "Neo4j error codes" of the status code manual, 5.x.
+pub(super) fn kind_of_code(code: &str) -> ErrorKind {
+    let mut parts = code.split('.').skip(1);
+    let mut part = || parts.next().unwrap_or_default();
+    match (part(), part(), part()) {
+        ("TransientError", ..) => ErrorKind::SourceTransient,
+        ("ClientError", category, title) => kind_of_client_error(category, title),
+        // A defect of the database, or a code of another age: it may pass, and says more in the log when it does not.
+        _ => ErrorKind::SourceTransient,
+    }
+}
+
+fn kind_of_client_error(category: &str, title: &str) -> ErrorKind {
+    match (category, title) {
+        ("Security", "AuthorizationExpired") => ErrorKind::SourceTransient,
+        ("Security", "Unauthorized" | "TokenExpired" | "CredentialsExpired" | "AuthenticationRateLimit") => {
+            ErrorKind::SourceAuthentication
+        }
+        // The limit is the one that we gave: the query was slow, not wrong.
+        ("Transaction", "TransactionTimedOut" | "TransactionTimedOutClientConfiguration") => ErrorKind::SourceTimeout,
+        // Another member of a cluster leads now, or somebody ended the query.
+        ("Cluster", "NotALeader")
+        | ("General", "ForbiddenOnReadOnlyDatabase")
+        | ("Transaction", "Terminated" | "LockClientStopped") => ErrorKind::SourceTransient,
+        // Each side understood the other's protocol differently.
+        ("Request", _) => ErrorKind::SourceProtocol,
+        _ => ErrorKind::SourceRefused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_the_kind_that_decides_what_happens() {
+        for (code, kind) in [
+            ("Neo.TransientError.Transaction.DeadlockDetected", ErrorKind::SourceTransient),
+            ("Neo.TransientError.General.DatabaseUnavailable", ErrorKind::SourceTransient),
+            ("Neo.ClientError.Security.Unauthorized", ErrorKind::SourceAuthentication),
+            ("Neo.ClientError.Security.AuthenticationRateLimit", ErrorKind::SourceAuthentication),
+            ("Neo.ClientError.Security.AuthorizationExpired", ErrorKind::SourceTransient),
+            ("Neo.ClientError.Security.Forbidden", ErrorKind::SourceRefused),
+            ("Neo.ClientError.Statement.AccessMode", ErrorKind::SourceRefused),
+            ("Neo.ClientError.Statement.SyntaxError", ErrorKind::SourceRefused),
+            ("Neo.ClientError.Database.DatabaseNotFound", ErrorKind::SourceRefused),
+            ("Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration", ErrorKind::SourceTimeout),
+            ("Neo.ClientError.Request.Invalid", ErrorKind::SourceProtocol),
+            ("Neo.DatabaseError.General.UnknownError", ErrorKind::SourceTransient),
+            ("nonsense", ErrorKind::SourceTransient),
+        ] {
+            assert_eq!(kind_of_code(code), kind, "{code}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The source trait over a Neo4j, whichever client reads it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::instants::{keys_with_wall_clocks, replace_by_number};
+use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
+use super::queries::{self, Queries};
+use super::reader::Reader;
+use super::request::Request;
+use super::{KeyPage, OutsideProfile, Page, Source, SourceIdentity};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::element::{Properties, SourceNode, SourceRelationship};
+use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::value::Value;
+
+/// A Neo4j database, read by a client.
+pub struct GraphSource<R> {
+    reader: R,
+    profile: Arc<Profile>,
+}
+
+impl<R: Reader> GraphSource<R> {
+    /// Reads a profile's kinds with this client.
+    pub fn new(reader: R, profile: Arc<Profile>) -> Self {
+        Self { reader, profile }
+    }
+
+    fn queries(&self) -> Queries<'_> {
+        Queries::new(&self.profile)
+    }
+
+    /// Reads rows with wall clocks again, with their instants: few graphs hold any, so the common read does not pay for it.
+    async fn with_node_instants(&self, id: NodeKindId, mut rows: Vec<SourceNode>) -> Result<Vec<SourceNode>> {
+        let kind = self.profile.node(id);
+        let keys = if R::TELLS_INSTANTS { Vec::new() } else { keys_with_wall_clocks(&rows, &kind.key) };
+        if keys.is_empty() {
+            return Ok(rows);
+        }
+        let request = Request::new(self.queries().nodes_with_instants(id)).with("keys", keys);
+        let again = self.reader.nodes(&format!("zoned times of {}", kind.label), request).await?;
+        replace_by_number(&mut rows, again);
+        Ok(rows)
+    }
+
+    async fn with_relationship_instants(
+        &self,
+        id: RelationshipKindId,
+        mut rows: Vec<SourceRelationship>,
+    ) -> Result<Vec<SourceRelationship>> {
+        let kind = self.profile.relationship(id);
+        let keys = if R::TELLS_INSTANTS { Vec::new() } else { keys_with_wall_clocks(&rows, &kind.key) };
+        if keys.is_empty() {
+            return Ok(rows);
+        }
+        let request = Request::new(self.queries().relationships_with_instants(id)).with("keys", keys);
+        let again = self.reader.relationships(&format!("zoned times of {}", kind.rel_type), request).await?;
+        replace_by_number(&mut rows, again);
+        Ok(rows)
+    }
+
+    async fn changed_keys(
+        &self,
+        doing: &str,
+        text: Option<String>,
+        since: DateTime<Utc>,
+        after: &str,
+        limit: usize,
+    ) -> Result<KeyPage> {
+        let Some(text) = text else {
+            return Ok(KeyPage { keys: Vec::new(), next: None });
+        };
+        let request =
+            Request::new(text).with("zoned", since).with("local", since.naive_utc()).with("after", after).with("limit", limit);
+        let rows = self.reader.rows(doing, request).await?;
+        let keys = rows.into_iter().map(|row| text_of(row, "k", doing)).collect::<Result<Vec<_>>>()?;
+        let next = if keys.len() < limit { None } else { keys.last().cloned() };
+        Ok(KeyPage { keys, next })
+    }
+
+    async fn row(&self, doing: &str, request: Request) -> Result<Properties> {
+        let rows = self.reader.rows(doing, request).await?;
+        rows.into_iter().next().ok_or_else(|| lacking(doing))
+    }
+
+    async fn nodes_outside(&self) -> Result<BTreeMap<String, u64>> {
+        const DOING: &str = "labels outside the profile";
+        let rows = self.reader.rows(DOING, Request::new(self.queries().nodes_outside_profile())).await?;
+        rows.into_iter().map(|mut row| Ok((labels_of(&mut row, DOING)?, count_of(row, DOING)?))).collect()
+    }
+
+    async fn relationships_outside(&self) -> Result<BTreeMap<String, u64>> {
+        const DOING: &str = "relationship types";
+        let types = self.reader.rows(DOING, Request::new(queries::RELATIONSHIP_TYPES)).await?;
+        let known = |name: &str| self.profile.relationships.iter().any(|kind| kind.rel_type.as_str() == name);
+        let mut outside = BTreeMap::new();
+        for row in types {
+            let name = text_of(row, "name", DOING)?;
+            if known(&name) {
+                continue;
+            }
+            let quoted = format!("`{}`", name.replace('`', "``"));
+            let count = self.row("a count of relationships", Request::new(Queries::relationship_count(&quoted))).await?;
+            match count_of(count, "a count of relationships")? {
+                0 => {}
+                count => drop(outside.insert(name, count)),
+            }
+        }
+        Ok(outside)
+    }
+}
+
+fn lacking(what: &str) -> Error {
+    Error::new(ErrorKind::SourceProtocol, format!("Neo4j's answer to the question for {what} is not what was asked for"))
+}
+
+fn column(row: &mut Properties, name: &str) -> Option<Value> {
+    let at = row.iter().position(|(candidate, _)| candidate == name)?;
+    Some(row.swap_remove(at).1)
+}
+
+fn text_of(mut row: Properties, name: &str, doing: &str) -> Result<String> {
+    match column(&mut row, name) {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(lacking(doing)),
+    }
+}
+
+fn count_of(mut row: Properties, doing: &str) -> Result<u64> {
+    match column(&mut row, "count") {
+        Some(Value::Integer(count)) => u64::try_from(count).map_err(|_| lacking(doing)),
+        _ => Err(lacking(doing)),
+    }
+}
+
+/// The labels of a row, joined by colons.
+fn labels_of(row: &mut Properties, doing: &str) -> Result<String> {
+    let Some(Value::List(labels)) = column(row, "labels") else { return Err(lacking(doing)) };
+    let label = |value| if let Value::String(label) = value { Ok(label) } else { Err(lacking(doing)) };
+    Ok(labels.into_iter().map(label).collect::<Result<Vec<_>>>()?.join(":"))
+}
+
+#[async_trait]
+impl<R: Reader> Source for GraphSource<R> {
+    async fn identity(&self) -> Result<SourceIdentity> {
+        const DOING: &str = "the database's identity";
+        let row = self.row(DOING, Request::new(queries::IDENTITY)).await?;
+        Ok(SourceIdentity { id: text_of(row.clone(), "id", DOING)?, name: text_of(row, "name", DOING)? })
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        const DOING: &str = "the clock";
+        match column(&mut self.row(DOING, Request::new(queries::CLOCK)).await?, "now") {
+            Some(Value::Integer(now)) => DateTime::from_timestamp_millis(now).ok_or_else(|| lacking(DOING)),
+            _ => Err(lacking(DOING)),
+        }
+    }
+
+    async fn node_page(&self, id: NodeKindId, after: &str, limit: usize) -> Result<Page<SourceNode>> {
+        let kind = self.profile.node(id);
+        let mut limit = limit;
+        while limit <= MAX_ROWS_OF_ONE_KEY {
+            let request = Request::new(self.queries().node_page(id)).with("after", after).with("limit", limit);
+            let rows = self.reader.nodes(kind.label.as_str(), request).await?;
+            if let Some(page) = cut_page(rows, &kind.key, limit) {
+                return Ok(Page { rows: self.with_node_instants(id, page.rows).await?, next: page.next });
+            }
+            limit *= 2;
+        }
+        Err(too_many(kind.label.as_str()))
+    }
+
+    async fn relationship_page(&self, id: RelationshipKindId, after: &str, limit: usize) -> Result<Page<SourceRelationship>> {
+        let kind = self.profile.relationship(id);
+        let mut limit = limit;
+        while limit <= MAX_ROWS_OF_ONE_KEY {
+            let request = Request::new(self.queries().relationship_page(id)).with("after", after).with("limit", limit);
+            let rows = self.reader.relationships(kind.rel_type.as_str(), request).await?;
+            if let Some(page) = cut_page(rows, &kind.key, limit) {
+                return Ok(Page { rows: self.with_relationship_instants(id, page.rows).await?, next: page.next });
+            }
+            limit *= 2;
+        }
+        Err(too_many(kind.rel_type.as_str()))
+    }
+
+    async fn nodes_by_key(&self, id: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>> {
+        let request = Request::new(self.queries().nodes_by_key(id)).with("keys", keys.to_vec());
+        let rows = self.reader.nodes(self.profile.node(id).label.as_str(), request).await?;
+        self.with_node_instants(id, rows).await
+    }
+
+    async fn relationships_by_key(&self, id: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>> {
+        let request = Request::new(self.queries().relationships_by_key(id)).with("keys", keys.to_vec());
+        let rows = self.reader.relationships(self.profile.relationship(id).rel_type.as_str(), request).await?;
+        self.with_relationship_instants(id, rows).await
+    }
+
+    async fn changed_node_keys(&self, id: NodeKindId, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
+        let doing = format!("changed keys of {}", self.profile.node(id).label);
+        self.changed_keys(&doing, self.queries().changed_node_keys(id), since, after, limit).await
+    }
+
+    async fn changed_relationship_keys(
+        &self,
+        id: RelationshipKindId,
+        since: DateTime<Utc>,
+        after: &str,
+        limit: usize,
+    ) -> Result<KeyPage> {
+        let doing = format!("changed keys of {}", self.profile.relationship(id).rel_type);
+        self.changed_keys(&doing, self.queries().changed_relationship_keys(id), since, after, limit).await
+    }
+
+    async fn nodes_without_key(&self, id: NodeKindId, limit: usize) -> Result<Vec<SourceNode>> {
+        let request = Request::new(self.queries().nodes_without_key(id)).with("limit", limit);
+        self.reader.nodes(self.profile.node(id).label.as_str(), request).await
+    }
+
+    async fn relationships_without_key(&self, id: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>> {
+        let request = Request::new(self.queries().relationships_without_key(id)).with("limit", limit);
+        self.reader.relationships(self.profile.relationship(id).rel_type.as_str(), request).await
+    }
+
+    async fn outside_profile(&self) -> Result<OutsideProfile> {
+        Ok(OutsideProfile { nodes: self.nodes_outside().await?, relationships: self.relationships_outside().await? })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, value: Value) -> Properties {
+        vec![(name.to_owned(), value)]
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_a_protocol_error() {
+        assert_eq!(count_of(row("count", Value::Integer(3)), "x").unwrap(), 3);
+        for error in [
+            count_of(row("count", Value::Integer(-1)), "x").unwrap_err(),
+            count_of(row("other", Value::Integer(1)), "x").unwrap_err(),
+            text_of(row("k", Value::Boolean(true)), "k", "x").unwrap_err(),
+            labels_of(&mut row("labels", Value::List(vec![Value::Boolean(true)])), "x").unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::SourceProtocol);
+        }
+    }
+
+    #[test]
+    fn label_sets_are_joined() {
+        let labels = ["A", "B"].map(|label| Value::String(label.to_owned())).to_vec();
+        assert_eq!(labels_of(&mut row("labels", Value::List(labels)), "x").unwrap(), "A:B");
+    }
+}

@@ -1,0 +1,110 @@
+//! Neo4j: only ever read. A trait stands here because tests put faults at this seam, and because other change sources
+//! (an exact change feed) can take its place.
+
+mod address;
+mod codes;
+mod connection;
+mod graph_source;
+mod instants;
+mod neo4j;
+mod paging;
+pub mod queries;
+mod reader;
+mod request;
+mod row;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::model::element::{SourceNode, SourceRelationship};
+use crate::model::profile::{NodeKindId, RelationshipKindId};
+
+pub use address::SourceAddress;
+pub use graph_source::GraphSource;
+pub use neo4j::{DriverReader, Neo4jSource};
+pub use reader::Reader;
+pub use request::{Parameter, Request};
+
+/// What tells one source database from another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceIdentity {
+    /// The store's id.
+    pub id: String,
+    /// The database's name.
+    pub name: String,
+}
+
+/// A page of rows in the order of their key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The rows. All rows of one key are in one page.
+    pub rows: Vec<T>,
+    /// The key to go on after; absent at the end.
+    pub next: Option<String>,
+}
+
+/// A page of keys in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPage {
+    /// The keys.
+    pub keys: Vec<String>,
+    /// The key to go on after; absent at the end.
+    pub next: Option<String>,
+}
+
+/// What the source holds besides the profile's kinds, counted by label set and by type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideProfile {
+    /// Nodes by their labels, joined by colons.
+    pub nodes: BTreeMap<String, u64>,
+    /// Relationships by type.
+    pub relationships: BTreeMap<String, u64>,
+}
+
+/// The source, as the strategies read it. Keys are plain text here, because a page must also move past a key that the cache
+/// cannot use. The text `""` stands before every key.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// Which database this is.
+    async fn identity(&self) -> Result<SourceIdentity>;
+
+    /// The source's own clock.
+    async fn now(&self) -> Result<DateTime<Utc>>;
+
+    /// A page of about `limit` nodes after a key.
+    async fn node_page(&self, kind: NodeKindId, after: &str, limit: usize) -> Result<Page<SourceNode>>;
+
+    /// A page of about `limit` relationships after a key.
+    async fn relationship_page(&self, kind: RelationshipKindId, after: &str, limit: usize) -> Result<Page<SourceRelationship>>;
+
+    /// The nodes that have these keys now.
+    async fn nodes_by_key(&self, kind: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>>;
+
+    /// The relationships that have these keys now.
+    async fn relationships_by_key(&self, kind: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>>;
+
+    /// Keys of nodes whose timestamps say that they were written after `since`; none for a kind without timestamps.
+    async fn changed_node_keys(&self, kind: NodeKindId, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage>;
+
+    /// As [`Source::changed_node_keys`], for relationships.
+    async fn changed_relationship_keys(
+        &self,
+        kind: RelationshipKindId,
+        since: DateTime<Utc>,
+        after: &str,
+        limit: usize,
+    ) -> Result<KeyPage>;
+
+    /// Up to `limit` nodes that no page reaches, because their key is absent, empty or not a string.
+    async fn nodes_without_key(&self, kind: NodeKindId, limit: usize) -> Result<Vec<SourceNode>>;
+
+    /// As [`Source::nodes_without_key`], for relationships.
+    async fn relationships_without_key(&self, kind: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>>;
+
+    /// What there is besides the profile's kinds.
+    async fn outside_profile(&self) -> Result<OutsideProfile>;
+}

@@ -1,0 +1,229 @@
+//! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
+
+use std::collections::BTreeSet;
+
+use crate::model::name::PropertyName;
+use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+
+/// The source's own clock, in milliseconds since the epoch.
+pub const CLOCK: &str = "RETURN datetime().epochMillis AS now";
+
+/// What tells one database from another.
+pub const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
+
+/// Relationship types with their counts; each count is kept by Neo4j and read without a scan.
+pub const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
+
+/// Writes the queries of one profile.
+#[derive(Debug, Clone, Copy)]
+pub struct Queries<'a> {
+    profile: &'a Profile,
+}
+
+impl<'a> Queries<'a> {
+    /// The queries of this profile.
+    pub fn new(profile: &'a Profile) -> Self {
+        Self { profile }
+    }
+
+    /// A page of a node kind in the order of its key: `$after`, `$limit`.
+    pub fn node_page(&self, id: NodeKindId) -> String {
+        let NodeKind { label, key, .. } = self.profile.node(id);
+        format!(
+            "MATCH (n:{label}) WHERE n.{key} > $after{others} {NODE_COLUMNS} ORDER BY n.{key} LIMIT $limit",
+            label = label.quoted(),
+            key = key.quoted(),
+            others = self.not_of_an_earlier_kind(id),
+        )
+    }
+
+    /// Nodes of a kind by key: `$keys`.
+    pub fn nodes_by_key(&self, id: NodeKindId) -> String {
+        self.nodes_with_keys(id, NODE_COLUMNS)
+    }
+
+    /// Nodes of a kind by key, with the instants of their zoned datetimes: `$keys`.
+    pub fn nodes_with_instants(&self, id: NodeKindId) -> String {
+        self.nodes_with_keys(id, &format!("{NODE_COLUMNS}, {}", instants("n")))
+    }
+
+    fn nodes_with_keys(&self, id: NodeKindId, columns: &str) -> String {
+        let NodeKind { label, key, .. } = self.profile.node(id);
+        format!(
+            "UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) WHERE true{others} {columns}",
+            label = label.quoted(),
+            key = key.quoted(),
+            others = self.not_of_an_earlier_kind(id),
+        )
+    }
+
+    /// A page of a relationship kind in the order of its key: `$after`, `$limit`.
+    pub fn relationship_page(&self, id: RelationshipKindId) -> String {
+        let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
+        format!(
+            "MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after {columns} ORDER BY e.{key} LIMIT $limit",
+            rel_type = rel_type.quoted(),
+            key = key.quoted(),
+            columns = self.relationship_columns(),
+        )
+    }
+
+    /// Relationships of a kind by key: `$keys`.
+    pub fn relationships_by_key(&self, id: RelationshipKindId) -> String {
+        self.relationships_with_keys(id, &self.relationship_columns())
+    }
+
+    /// Relationships of a kind by key, with the instants of their zoned datetimes: `$keys`.
+    pub fn relationships_with_instants(&self, id: RelationshipKindId) -> String {
+        self.relationships_with_keys(id, &format!("{}, {}", self.relationship_columns(), instants("e")))
+    }
+
+    fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
+        let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
+        format!(
+            "UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b) {columns}",
+            rel_type = rel_type.quoted(),
+            key = key.quoted(),
+        )
+    }
+
+    /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`.
+    pub fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
+        let NodeKind { label, key, timestamps, .. } = self.profile.node(id);
+        changed_keys(&format!("(n:{})", label.quoted()), "n", key, timestamps)
+    }
+
+    /// As [`Self::changed_node_keys`], for a relationship kind.
+    pub fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
+        let RelationshipKind { rel_type, key, timestamps, .. } = self.profile.relationship(id);
+        changed_keys(&format!("()-[e:{}]->()", rel_type.quoted()), "e", key, timestamps)
+    }
+
+    /// Nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`.
+    pub fn nodes_without_key(&self, id: NodeKindId) -> String {
+        let NodeKind { label, key, .. } = self.profile.node(id);
+        format!(
+            "MATCH (n:{label}) WHERE {unreachable}{others} {NODE_COLUMNS} LIMIT $limit",
+            label = label.quoted(),
+            unreachable = unreachable("n", key),
+            others = self.not_of_an_earlier_kind(id),
+        )
+    }
+
+    /// As [`Self::nodes_without_key`], for a relationship kind.
+    pub fn relationships_without_key(&self, id: RelationshipKindId) -> String {
+        let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
+        format!(
+            "MATCH (a)-[e:{rel_type}]->(b) WHERE {unreachable} {columns} LIMIT $limit",
+            rel_type = rel_type.quoted(),
+            unreachable = unreachable("e", key),
+            columns = self.relationship_columns(),
+        )
+    }
+
+    /// How many nodes there are of each label set that holds no label of the profile.
+    pub fn nodes_outside_profile(&self) -> String {
+        let labels: Vec<_> = self.profile.nodes.iter().map(|kind| format!("NOT n:{}", kind.label.quoted())).collect();
+        format!("MATCH (n) WHERE {} RETURN labels(n) AS labels, count(*) AS count", labels.join(" AND "))
+    }
+
+    /// How many relationships there are of a type; kept by Neo4j and read without a scan.
+    pub fn relationship_count(quoted_type: &str) -> String {
+        format!("MATCH ()-[e:{quoted_type}]->() RETURN count(e) AS count")
+    }
+
+    fn not_of_an_earlier_kind(&self, id: NodeKindId) -> String {
+        self.profile.earlier_labels(id).map(|label| format!(" AND NOT n:{}", label.quoted())).collect()
+    }
+
+    fn relationship_columns(&self) -> String {
+        format!(
+            "RETURN elementId(e) AS id, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key, \
+             properties(e) AS properties",
+            self.endpoint_key("a"),
+            self.endpoint_key("b")
+        )
+    }
+
+    /// The key of an endpoint, whose property depends on the endpoint's kind.
+    fn endpoint_key(&self, variable: &str) -> String {
+        let keys: BTreeSet<_> = self.profile.nodes.iter().map(|kind| &kind.key).collect();
+        if let (1, Some(key)) = (keys.len(), keys.first()) {
+            return format!("{variable}.{}", key.quoted());
+        }
+        let cases: String = self
+            .profile
+            .nodes
+            .iter()
+            .map(|kind| format!(" WHEN {variable}:{} THEN {variable}.{}", kind.label.quoted(), kind.key.quoted()))
+            .collect();
+        format!("CASE{cases} END")
+    }
+}
+
+const NODE_COLUMNS: &str = "RETURN elementId(n) AS id, labels(n) AS labels, properties(n) AS properties";
+
+/// For each property that holds zoned datetimes, their epoch seconds: Bolt 4.4 sends only the wall clock of a named zone.
+fn instants(variable: &str) -> String {
+    format!(
+        "[p IN keys({variable}) WHERE {variable}[p] IS :: ZONED DATETIME NOT NULL | {{name: p, seconds: [{variable}[p].epochSeconds]}}] \
+         + [p IN keys({variable}) WHERE {variable}[p] IS :: LIST<ZONED DATETIME NOT NULL> NOT NULL AND size({variable}[p]) > 0 \
+         | {{name: p, seconds: [t IN {variable}[p] | t.epochSeconds]}}] AS instants"
+    )
+}
+
+/// One index seek a timestamp and value type (zoned and local values do not compare, so each needs its own), then the order.
+/// The key's condition comes after them, or the planner would walk the key's index and filter.
+fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &[PropertyName]) -> Option<String> {
+    let key = key.quoted();
+    let seeks: Vec<String> = timestamps
+        .iter()
+        .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted(), since)))
+        .map(|(timestamp, since)| format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since} RETURN {variable}.{key} AS k"))
+        .collect();
+    if seeks.is_empty() {
+        return None;
+    }
+    Some(format!("CALL () {{ {} }} WITH DISTINCT k WHERE k > $after RETURN k ORDER BY k LIMIT $limit", seeks.join(" UNION ")))
+}
+
+fn unreachable(variable: &str, key: &PropertyName) -> String {
+    let key = format!("{variable}.{}", key.quoted());
+    format!("({key} IS NULL OR NOT {key} IS :: STRING NOT NULL OR {key} = '')")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_leaves_out_nodes_of_the_kinds_before_it() {
+        let profile = Profile::graphiti().unwrap();
+        let queries = Queries::new(&profile);
+        assert!(!queries.node_page(NodeKindId(0)).contains("NOT n:"));
+        assert!(queries.node_page(NodeKindId(1)).contains("AND NOT n:`Entity`"));
+    }
+
+    #[test]
+    fn kinds_without_an_indexed_timestamp_have_no_watermark_query() {
+        let profile = Profile::graphiti().unwrap();
+        let queries = Queries::new(&profile);
+        assert!(queries.changed_node_keys(NodeKindId(0)).is_some());
+        assert_eq!(queries.changed_node_keys(NodeKindId(2)), None);
+        let facts = queries.changed_relationship_keys(RelationshipKindId(0)).unwrap();
+        assert_eq!(facts.matches("UNION").count(), 3, "two timestamps, zoned and local each");
+    }
+
+    #[test]
+    fn endpoints_of_kinds_with_different_keys_are_told_apart() {
+        let profile = Profile::parse(
+            "name: x\nnodes: [{label: A, key: id}, {label: B, key: code}]\nrelationships: [{type: R, key: id}]\nindexes: \
+             [{kind: range, label: A, properties: [id]}, {kind: range, label: B, properties: [code]}, {kind: range, type: R, \
+             properties: [id]}]",
+        )
+        .unwrap();
+        let text = Queries::new(&profile).relationship_page(RelationshipKindId(0));
+        assert!(text.contains("CASE WHEN a:`A` THEN a.`id` WHEN a:`B` THEN a.`code` END AS start_key"), "{text}");
+    }
+}

@@ -1,0 +1,72 @@
+//! A query with its parameters, whichever client sends it.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+/// A value of a parameter: the few types that our queries take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parameter {
+    /// A text.
+    Text(String),
+    /// A list of texts.
+    Texts(Vec<String>),
+    /// An integer.
+    Integer(i64),
+    /// A datetime with a zone.
+    Instant(DateTime<Utc>),
+    /// A datetime without one.
+    Local(NaiveDateTime),
+}
+
+/// A query that reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Its Cypher text.
+    pub text: String,
+    /// Its parameters by name.
+    pub parameters: Vec<(&'static str, Parameter)>,
+}
+
+impl Request {
+    /// A query without parameters yet.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), parameters: Vec::new() }
+    }
+
+    /// The same with one parameter more.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<Parameter>) -> Self {
+        self.parameters.push((name, value.into()));
+        self
+    }
+}
+
+impl From<&str> for Parameter {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Vec<String>> for Parameter {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Texts(texts)
+    }
+}
+
+impl From<usize> for Parameter {
+    /// A limit of rows; Cypher's integers end below ours.
+    fn from(number: usize) -> Self {
+        Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<DateTime<Utc>> for Parameter {
+    fn from(instant: DateTime<Utc>) -> Self {
+        Self::Instant(instant)
+    }
+}
+
+impl From<NaiveDateTime> for Parameter {
+    fn from(local: NaiveDateTime) -> Self {
+        Self::Local(local)
+    }
+}

@@ -1,0 +1,69 @@
+//! The end of a pass: relationships whose endpoint was not in the cache are read again, endpoints first.
+//!
+//! Neo4j shows each query what is committed at that moment, so a relationship can be read whose endpoint was committed after
+//! its kind had been read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::reader::Reader;
+use crate::error::Result;
+use crate::model::batch::{Content, PassEnd};
+use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::name::Label;
+use crate::model::pass::{Mode, PassUnderWay};
+use crate::repeat;
+
+/// Rounds of reading again. One suffices unless endpoints come and go meanwhile; what is absent after the last round has an
+/// endpoint that the cache cannot hold.
+const ROUNDS: usize = 3;
+
+pub(super) async fn finish(
+    reader: &mut Reader<'_>,
+    pass: &PassUnderWay,
+    mut deferred: BTreeSet<RelationshipIdentity>,
+) -> Result<()> {
+    deferred.extend(reader.emit.settle().await?);
+    for _ in 0..ROUNDS {
+        if deferred.is_empty() {
+            break;
+        }
+        read_again(reader, &deferred).await?;
+        deferred = reader.emit.settle().await?;
+    }
+    let outside_profile = match pass.mode {
+        Mode::Full => {
+            let source = reader.source;
+            Some(repeat!(source.outside_profile())?)
+        }
+        Mode::Incremental => None,
+    };
+    let end = PassEnd { unresolved: deferred.into_iter().collect(), outside_profile };
+    reader.emit.emit(Content::End(end), 0).await?;
+    reader.emit.settle().await.map(drop)
+}
+
+async fn read_again(reader: &mut Reader<'_>, deferred: &BTreeSet<RelationshipIdentity>) -> Result<()> {
+    let profile = reader.profile;
+    let endpoints = endpoints_by_label(deferred);
+    for kind in profile.node_ids() {
+        if let Some(keys) = endpoints.get(&profile.node(kind).label) {
+            reader.fetch_nodes(kind, keys, None).await?;
+        }
+    }
+    for kind in profile.relationship_ids() {
+        let rel_type = &profile.relationship(kind).rel_type;
+        let keys: BTreeSet<&str> = deferred.iter().filter(|d| d.rel_type == *rel_type).map(|d| d.key.as_str()).collect();
+        let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+        reader.fetch_relationships(kind, &keys, None).await?;
+    }
+    Ok(())
+}
+
+fn endpoints_by_label(deferred: &BTreeSet<RelationshipIdentity>) -> BTreeMap<&Label, Vec<String>> {
+    let nodes: BTreeSet<&NodeIdentity> = deferred.iter().flat_map(|d| [&d.start, &d.end]).collect();
+    let mut by_label: BTreeMap<&Label, Vec<String>> = BTreeMap::new();
+    for node in nodes {
+        by_label.entry(&node.label).or_default().push(node.key.as_str().to_owned());
+    }
+    by_label
+}

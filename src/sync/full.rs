@@ -1,0 +1,63 @@
+//! The full pass: everything, kind by kind, in the order of the key, so that it can go on after any batch.
+
+use super::reader::{Reader, StepKind};
+use crate::error::Result;
+use crate::model::pass::{PassUnderWay, Step};
+use crate::model::profile::{NodeKindId, RelationshipKindId};
+use crate::repeat;
+
+/// Rows without a usable key that are looked at of each kind: enough to show what is wrong, and bounded.
+const UNREACHABLE_LIMIT: usize = 1000;
+
+pub(super) async fn read(reader: &mut Reader<'_>, pass: &PassUnderWay) -> Result<()> {
+    reader.begin(pass).await?;
+    for (step, after) in reader.steps_left(pass.cursor.as_ref()) {
+        match step {
+            StepKind::Nodes(kind, step) => read_nodes(reader, kind, &step, after).await?,
+            StepKind::Relationships(kind, step) => read_relationships(reader, kind, &step, after).await?,
+        }
+    }
+    read_unreachable(reader).await
+}
+
+async fn read_nodes(reader: &mut Reader<'_>, kind: NodeKindId, step: &Step, after: String) -> Result<()> {
+    let limit = reader.limits.nodes;
+    let mut next = Some(after);
+    while let Some(after) = next {
+        reader.emit.reserve(limit).await?;
+        let source = reader.source;
+        let page = repeat!(source.node_page(kind, &after, limit))?;
+        reader.emit_nodes(kind, page.rows, Some(step)).await?;
+        next = page.next;
+    }
+    Ok(())
+}
+
+async fn read_relationships(reader: &mut Reader<'_>, kind: RelationshipKindId, step: &Step, after: String) -> Result<()> {
+    let limit = reader.limits.relationships;
+    let mut next = Some(after);
+    while let Some(after) = next {
+        reader.emit.reserve(limit).await?;
+        let source = reader.source;
+        let page = repeat!(source.relationship_page(kind, &after, limit))?;
+        reader.emit_relationships(kind, page.rows, Some(step)).await?;
+        next = page.next;
+    }
+    Ok(())
+}
+
+/// Rows that no page reaches go out as they are: the transformer says why each of them cannot be kept.
+async fn read_unreachable(reader: &mut Reader<'_>) -> Result<()> {
+    let source = reader.source;
+    for kind in reader.profile.node_ids() {
+        reader.emit.reserve(UNREACHABLE_LIMIT).await?;
+        let rows = repeat!(source.nodes_without_key(kind, UNREACHABLE_LIMIT))?;
+        reader.emit_nodes(kind, rows, None).await?;
+    }
+    for kind in reader.profile.relationship_ids() {
+        reader.emit.reserve(UNREACHABLE_LIMIT).await?;
+        let rows = repeat!(source.relationships_without_key(kind, UNREACHABLE_LIMIT))?;
+        reader.emit_relationships(kind, rows, None).await?;
+    }
+    Ok(())
+}

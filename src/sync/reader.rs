@@ -1,0 +1,218 @@
+//! What all strategies share: reading pages, cutting them into batches, and running a pass by its mode.
+
+use chrono::{DateTime, Utc};
+
+use super::{Emit, deferred, full, incremental};
+use crate::error::Result;
+use crate::model::batch::{Content, SourceContent, SourceRows};
+use crate::model::element::{Properties, SourceNode, SourceRelationship, property};
+use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
+use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::value::Value;
+use crate::repeat;
+use crate::source::Source;
+
+/// When a batch closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Nodes.
+    pub nodes: usize,
+    /// Relationships.
+    pub relationships: usize,
+    /// Weight in memory, in bytes; one row alone may be heavier.
+    pub bytes: usize,
+}
+
+/// Runs a pass from where it stands to its end. `watermark` is where changes were read up to before it.
+pub async fn run(
+    source: &dyn Source,
+    profile: &Profile,
+    limits: BatchLimits,
+    pass: PassUnderWay,
+    watermark: Option<DateTime<Utc>>,
+    emit: &mut dyn Emit,
+) -> Result<()> {
+    let mut reader = Reader { source, profile, limits, emit };
+    let deferred = pass.deferred.clone();
+    match pass.mode {
+        Mode::Full => full::read(&mut reader, &pass).await?,
+        Mode::Incremental => incremental::read(&mut reader, &pass, watermark).await?,
+    }
+    deferred::finish(&mut reader, &pass, deferred).await
+}
+
+/// A source and the way out, for one pass.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) profile: &'a Profile,
+    pub(super) limits: BatchLimits,
+    pub(super) emit: &'a mut dyn Emit,
+}
+
+impl Reader<'_> {
+    /// Tells the loader that the pass begins, unless it was told before.
+    pub(super) async fn begin(&mut self, pass: &PassUnderWay) -> Result<()> {
+        if pass.prepared {
+            return Ok(());
+        }
+        self.emit.emit(Content::Begin(pass.clone()), 0).await
+    }
+
+    /// Sends nodes on, cut into batches. With a step, each batch moves the pass's cursor.
+    pub(super) async fn emit_nodes(&mut self, kind: NodeKindId, rows: Vec<SourceNode>, step: Option<&Step>) -> Result<()> {
+        let key = self.profile.node(kind).key.as_str();
+        for chunk in cut(rows, self.limits.bytes, SourceNode::weight, |row| key_text(&row.properties, key)) {
+            let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key);
+            self.emit.emit(content, chunk.bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::emit_nodes`], for relationships.
+    pub(super) async fn emit_relationships(
+        &mut self,
+        kind: RelationshipKindId,
+        rows: Vec<SourceRelationship>,
+        step: Option<&Step>,
+    ) -> Result<()> {
+        let key = self.profile.relationship(kind).key.as_str();
+        for chunk in cut(rows, self.limits.bytes, SourceRelationship::weight, |row| key_text(&row.properties, key)) {
+            let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key);
+            self.emit.emit(content, chunk.bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the current content of nodes by key and sends it on.
+    pub(super) async fn fetch_nodes(&mut self, kind: NodeKindId, keys: &[String], step: Option<&Step>) -> Result<()> {
+        for keys in keys.chunks(self.limits.nodes) {
+            self.emit.reserve(keys.len()).await?;
+            let source = self.source;
+            let rows = repeat!(source.nodes_by_key(kind, keys))?;
+            let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.node(kind).key.as_str()));
+            self.emit_nodes(kind, rows, step).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the current content of relationships by key and sends it on.
+    pub(super) async fn fetch_relationships(
+        &mut self,
+        kind: RelationshipKindId,
+        keys: &[String],
+        step: Option<&Step>,
+    ) -> Result<()> {
+        for keys in keys.chunks(self.limits.relationships) {
+            self.emit.reserve(keys.len()).await?;
+            let source = self.source;
+            let rows = repeat!(source.relationships_by_key(kind, keys))?;
+            let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.relationship(kind).key.as_str()));
+            self.emit_relationships(kind, rows, step).await?;
+        }
+        Ok(())
+    }
+
+    /// The step of a node kind.
+    pub(super) fn node_step(&self, kind: NodeKindId) -> Step {
+        Step::Nodes(self.profile.node(kind).label.clone())
+    }
+
+    /// The step of a relationship kind.
+    pub(super) fn relationship_step(&self, kind: RelationshipKindId) -> Step {
+        Step::Relationships(self.profile.relationship(kind).rel_type.clone())
+    }
+
+    /// All steps of a pass, nodes first: a relationship needs both its endpoints.
+    pub(super) fn steps(&self) -> Vec<StepKind> {
+        let nodes = self.profile.node_ids().map(|id| StepKind::Nodes(id, self.node_step(id)));
+        let relationships = self.profile.relationship_ids().map(|id| StepKind::Relationships(id, self.relationship_step(id)));
+        nodes.chain(relationships).collect()
+    }
+
+    /// The steps that are left of a pass, each with the key to go on after.
+    pub(super) fn steps_left(&self, cursor: Option<&Cursor>) -> Vec<(StepKind, String)> {
+        let all = self.steps();
+        let first = cursor.and_then(|cursor| all.iter().position(|step| *step.step() == cursor.step)).unwrap_or(0);
+        let after = |index: usize| match cursor {
+            Some(cursor) if index == first && *all[first].step() == cursor.step => cursor.after.clone(),
+            _ => String::new(),
+        };
+        (first..all.len()).map(|index| (all[index].clone(), after(index))).collect()
+    }
+}
+
+/// A step with its kind's place in the profile.
+#[derive(Debug, Clone)]
+pub(super) enum StepKind {
+    Nodes(NodeKindId, Step),
+    Relationships(RelationshipKindId, Step),
+}
+
+impl StepKind {
+    fn step(&self) -> &Step {
+        match self {
+            StepKind::Nodes(_, step) | StepKind::Relationships(_, step) => step,
+        }
+    }
+}
+
+fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>) -> SourceContent {
+    let read = rows.len() as u64;
+    let cursor = step.zip(last_key).map(|(step, after)| Cursor { step: step.clone(), after });
+    Content::Rows { rows, read, cursor }
+}
+
+pub(super) fn key_text<'a>(properties: &'a Properties, key: &str) -> Option<&'a str> {
+    match property(properties, key) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// Rows that were asked for by key come in any order; a cursor needs the keys' order.
+fn in_key_order<T>(mut rows: Vec<T>, key: impl Fn(&T) -> Option<&str>) -> Vec<T> {
+    rows.sort_by(|a, b| key(a).cmp(&key(b)));
+    rows
+}
+
+struct Chunk<T> {
+    rows: Vec<T>,
+    bytes: usize,
+    last_key: Option<String>,
+}
+
+/// Cuts rows where the bytes are full, never between rows of one key: those collapse to one element and must meet.
+fn cut<T>(rows: Vec<T>, max_bytes: usize, weight: impl Fn(&T) -> usize, key: impl Fn(&T) -> Option<&str>) -> Vec<Chunk<T>> {
+    let mut chunks: Vec<Chunk<T>> = Vec::new();
+    for row in rows {
+        let (bytes, row_key) = (weight(&row), key(&row).map(str::to_owned));
+        match chunks.last_mut() {
+            Some(chunk) if chunk.bytes + bytes <= max_bytes || (chunk.last_key == row_key && row_key.is_some()) => {
+                chunk.rows.push(row);
+                chunk.bytes += bytes;
+                chunk.last_key = row_key;
+            }
+            _ => chunks.push(Chunk { rows: vec![row], bytes, last_key: row_key }),
+        }
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_close_by_bytes_but_never_between_rows_of_one_key() {
+        let chunks = cut(vec!["a", "b", "b", "b", "c"], 2, |_| 1, |row| Some(*row));
+        let rows: Vec<_> = chunks.iter().map(|chunk| chunk.rows.clone()).collect();
+        assert_eq!(rows, [vec!["a", "b", "b", "b"], vec!["c"]]);
+        assert_eq!(chunks[0].last_key.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_row_heavier_than_a_batch_stands_alone() {
+        let chunks = cut(vec!["a", "b"], 2, |_| 9, |row| Some(*row));
+        assert_eq!(chunks.len(), 2);
+    }
+}

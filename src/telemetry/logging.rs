@@ -1,0 +1,266 @@
+//! Sets up the log: to the console, and to a file a day where a directory is configured.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
+use std::panic::PanicHookInfo;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, error};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::config::{LogFormat, LogLevel, LoggingConfig};
+
+/// The target of the lines of the audit log: each pass and each command of an operator.
+pub const AUDIT_TARGET: &str = "audit";
+
+/// The target of everything that this crate logs.
+const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
+
+/// Daily files are named `sync.2026-01-01.log`.
+const FILE_PREFIX: &str = "sync";
+const FILE_SUFFIX: &str = "log";
+
+/// Which stream the log goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// For the service: that is where a container's log is collected.
+    Stdout,
+    /// For commands that print a result, which has standard output for itself.
+    Stderr,
+}
+
+/// Keeps the log going. Lines still on their way to a file are written when it is dropped, so it belongs in `main`, which
+/// must end by returning.
+#[must_use = "lines are lost if this is dropped early"]
+#[derive(Debug)]
+pub struct LoggingGuard {
+    _file: Option<WorkerGuard>,
+}
+
+/// Why there is no log.
+#[derive(Debug, Error)]
+pub enum LoggingError {
+    /// The directory cannot be made, or nothing can be written there.
+    #[error("cannot write log files to {} (logging.directory)", directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// Why not.
+        source: DirectoryError,
+    },
+    /// Logging is set up once in a process.
+    #[error("the log is set up already")]
+    Twice(#[from] TryInitError),
+}
+
+/// Why a directory cannot take log files.
+#[derive(Debug, Error)]
+pub enum DirectoryError {
+    /// It cannot be made.
+    #[error(transparent)]
+    Make(#[from] io::Error),
+    /// No file can be opened in it.
+    #[error(transparent)]
+    Open(#[from] InitError),
+}
+
+/// Sets up the log of this process, and has panics logged too.
+pub fn start(config: &LoggingConfig, console: Console) -> Result<LoggingGuard, LoggingError> {
+    let (file, guard) = match &config.directory {
+        Some(directory) => {
+            let (writer, guard) = daily_files(directory, config.keep_files)
+                .map_err(|source| LoggingError::Directory { directory: directory.clone(), source })?;
+            (Some(writer), Some(guard))
+        }
+        None => (None, None),
+    };
+    match console {
+        Console::Stdout => subscriber(config, io::stdout, file).try_init()?,
+        Console::Stderr => subscriber(config, io::stderr, file).try_init()?,
+    }
+    std::panic::set_hook(Box::new(on_panic));
+    Ok(LoggingGuard { _file: guard })
+}
+
+/// A writer to daily files. It waits if the disk cannot follow: a log that leaves lines out is no log.
+fn daily_files(directory: &Path, keep_files: usize) -> Result<(NonBlocking, WorkerGuard), DirectoryError> {
+    std::fs::create_dir_all(directory)?;
+    let files = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix(FILE_PREFIX)
+        .filename_suffix(FILE_SUFFIX)
+        .max_log_files(keep_files)
+        .build(directory)?;
+    Ok(NonBlockingBuilder::default().lossy(false).thread_name("log-writer").finish(files))
+}
+
+/// One layer for both places: each line is made once, and is the same in both. Colours are left out everywhere: what reads
+/// the log of a container is seldom a terminal.
+fn subscriber<W>(config: &LoggingConfig, console: W, file: Option<NonBlocking>) -> impl Subscriber + Send + Sync + 'static
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let writer = match file {
+        Some(file) => BoxMakeWriter::new(console.and(file)),
+        None => BoxMakeWriter::new(console),
+    };
+    let layer = fmt::layer().with_ansi(false).with_writer(writer);
+    let layer = match config.format {
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => layer.boxed(),
+    };
+    Registry::default().with(layer.with_filter(filter(config)))
+}
+
+/// Our own lines from the configured level on, those of libraries from warnings on: below that, database drivers log
+/// connection details and rows, which belong in no log.
+fn filter(config: &LoggingConfig) -> Targets {
+    let own = level_filter(config.level);
+    let audit = if config.audit { LevelFilter::INFO } else { LevelFilter::OFF };
+    Targets::new().with_default(own.min(LevelFilter::WARN)).with_target(OWN_TARGET, own).with_target(AUDIT_TARGET, audit)
+}
+
+const fn level_filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn on_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let message = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    log_panic(message.unwrap_or("no message"), panic.location().map(ToString::to_string));
+}
+
+/// Logs a panic like any other fault, in the format that whoever reads the log expects.
+fn log_panic(message: &str, location: Option<String>) {
+    let thread = std::thread::current();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    error!(location, thread = thread.name(), backtrace, panic = message, "a part of the program stopped unexpectedly");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::{debug, info, subscriber::with_default, warn};
+
+    use super::*;
+
+    /// A console that remembers.
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Memory {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn config(level: LogLevel, format: LogFormat) -> LoggingConfig {
+        LoggingConfig { level, format, directory: None, keep_files: 2, audit: true }
+    }
+
+    /// What the console shows of what a closure logs.
+    fn logged(config: &LoggingConfig, log: impl FnOnce()) -> String {
+        let memory = Memory::default();
+        let console = memory.clone();
+        with_default(subscriber(config, move || console.clone(), None), log);
+        memory.text()
+    }
+
+    #[test]
+    fn test_logging_as_json_has_fields_at_the_top() {
+        let text = logged(&config(LogLevel::Info, LogFormat::Json), || info!(rows = 3, "pass done"));
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!((&line["message"], &line["rows"], &line["level"]), (&"pass done".into(), &3.into(), &"INFO".into()));
+    }
+
+    #[test]
+    fn test_logging_as_text_is_a_line_without_colours() {
+        let text = logged(&config(LogLevel::Info, LogFormat::Text), || info!(rows = 3, "pass done"));
+        assert!(text.ends_with("pass done rows=3\n") && !text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn test_logging_heeds_the_level_but_keeps_libraries_quiet() {
+        let log = || {
+            debug!("own detail");
+            warn!("own warning");
+            info!(target: "neo4rs", "row");
+            warn!(target: "neo4rs", "library warning");
+            info!(target: AUDIT_TARGET, "full pass by hand");
+        };
+        let text = logged(&config(LogLevel::Trace, LogFormat::Text), log);
+        for shown in ["own detail", "own warning", "library warning", "full pass by hand"] {
+            assert!(text.contains(shown), "{shown}");
+        }
+        assert!(!text.contains("row\n"), "{text}");
+        let text = logged(&config(LogLevel::Error, LogFormat::Text), log);
+        assert!(text.trim().ends_with("audit: full pass by hand") && text.lines().count() == 1, "{text}");
+        let text = logged(&LoggingConfig { audit: false, ..config(LogLevel::Info, LogFormat::Text) }, log);
+        assert!(!text.contains("full pass by hand") && !text.contains("own detail"), "{text}");
+    }
+
+    #[test]
+    fn test_logging_writes_a_file_a_day_as_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("log/sync");
+        let (writer, guard) = daily_files(&directory, 2).unwrap();
+        let memory = Memory::default();
+        let console = memory.clone();
+        let config = config(LogLevel::Info, LogFormat::Json);
+        with_default(subscriber(&config, move || console.clone(), Some(writer)), || info!("to both"));
+        drop(guard);
+        let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).collect();
+        let [file] = files.as_slice() else { panic!("one file: {files:?}") };
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("sync.") && name.ends_with(".log"), "{name}");
+        assert_eq!(std::fs::read_to_string(file).unwrap(), memory.text());
+        assert!(memory.text().contains("to both"));
+    }
+
+    #[test]
+    fn test_logging_says_which_directory_it_cannot_use() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = LoggingConfig { directory: Some(file.path().join("log")), ..config(LogLevel::Info, LogFormat::Json) };
+        let error = start(&config, Console::Stderr).unwrap_err();
+        assert!(error.to_string().contains(file.path().to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn test_logging_tells_a_panic_with_its_place() {
+        let text = logged(&config(LogLevel::Error, LogFormat::Json), || {
+            log_panic("out of cheese", Some("kitchen.rs:7:1".to_owned()));
+        });
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(line["panic"], "out of cheese");
+        assert_eq!(line["location"], "kitchen.rs:7:1");
+    }
+}

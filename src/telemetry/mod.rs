@@ -1,0 +1,4 @@
+//! What a person sees of the service while it runs.
+
+pub mod logging;
+pub mod status;

@@ -1,0 +1,496 @@
+//! Rows of the source become rows of parameter text, grouped by the statement that can take them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::Dimensions;
+use super::collapse::{Identified, collapse};
+use super::layout::{Columns, Layout, Refusal, VectorProperty};
+use super::literal::write_string;
+use crate::model::element::{
+    ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
+};
+use crate::model::key::Key;
+use crate::model::name::Label;
+use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+
+/// Makes of what the source holds what the cache takes. It does no I/O and keeps nothing from one batch to the next.
+#[derive(Debug, Clone)]
+pub struct Transformer {
+    profile: Arc<Profile>,
+    dimensions: Dimensions,
+}
+
+impl Transformer {
+    /// A transformer for a profile. Vectors of a property whose dimension is not known are taken as they are.
+    pub fn new(profile: Arc<Profile>, dimensions: Dimensions) -> Self {
+        Self { profile, dimensions }
+    }
+
+    /// Encodes nodes of one kind: nodes whose labels [`Profile::kind_of`] says are of it.
+    pub fn nodes(&self, kind: NodeKindId, rows: Vec<SourceNode>) -> PreparedRows {
+        let kind = self.profile.node(kind);
+        let mut prepared = PreparedRows::default();
+        let mut rows = identified_nodes(kind, rows, &mut prepared.quarantined);
+        prepared.collapsed = collapse(&mut rows);
+        let own_vectors = self.node_vectors(kind);
+        let mut layout = Layout::default();
+        let mut places = HashMap::new();
+        for Identified { identity: key, row: KeptNode { extra_labels, mut node }, .. } in rows {
+            let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
+            let refuse = refusals(kind.label.as_str(), &key, &mut prepared.quarantined);
+            let columns = layout.arrange(&mut node.properties, &vectors, refuse);
+            let group =
+                grouped(&mut prepared.nodes, &mut places, (extra_labels, columns), |signature| node_group(kind, signature));
+            let conversions = &mut prepared.conversions;
+            group.rows.push(key.clone(), |out| {
+                out.extend_from_slice(b"{k:");
+                write_string(out, key.as_str());
+                layout.write(out, &node.properties, conversions);
+                out.push(b'}');
+            });
+        }
+        prepared
+    }
+
+    /// Encodes relationships of one kind.
+    pub fn relationships(&self, kind: RelationshipKindId, rows: Vec<SourceRelationship>) -> PreparedRows {
+        let kind = self.profile.relationship(kind);
+        let mut prepared = PreparedRows::default();
+        let mut rows = self.identified_relationships(kind, rows, &mut prepared.quarantined);
+        prepared.collapsed = collapse(&mut rows);
+        let vectors = self.relationship_vectors(kind);
+        let mut layout = Layout::default();
+        let mut places = HashMap::new();
+        for Identified { identity, row: KeptRelationship { ends, mut relationship }, .. } in rows {
+            let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut prepared.quarantined);
+            let columns = layout.arrange(&mut relationship.properties, &vectors, refuse);
+            let make = |signature: &_| self.relationship_group(kind, signature);
+            let group = grouped(&mut prepared.relationships, &mut places, (ends, columns), make);
+            let conversions = &mut prepared.conversions;
+            group.rows.push(identity.clone(), |out| {
+                write_relationship_head(out, &identity);
+                layout.write(out, &relationship.properties, conversions);
+                out.push(b'}');
+            });
+        }
+        prepared
+    }
+
+    fn identified_relationships(
+        &self,
+        kind: &RelationshipKind,
+        rows: Vec<SourceRelationship>,
+        quarantined: &mut Vec<Quarantined>,
+    ) -> Vec<Identified<RelationshipIdentity, KeptRelationship>> {
+        let mut identified = Vec::with_capacity(rows.len());
+        for relationship in rows {
+            match self.identify(kind, &relationship) {
+                Ok((identity, ends)) => {
+                    let number = relationship.number;
+                    identified.push(Identified { identity, number, row: KeptRelationship { ends, relationship } });
+                }
+                Err(refusal) => quarantined.push(refusal),
+            }
+        }
+        identified
+    }
+
+    fn identify(&self, kind: &RelationshipKind, row: &SourceRelationship) -> Result<(RelationshipIdentity, Ends), Quarantined> {
+        let refused = |key: String, reason: String| quarantined_element(kind.rel_type.as_str(), key, reason);
+        let key = Key::from_value(property(&row.properties, kind.key.as_str()))
+            .map_err(|reason| refused(number_text(row.number), reason.to_string()))?;
+        let (start_kind, start) =
+            self.endpoint(&row.start).map_err(|reason| refused(key.to_string(), format!("its start node: {reason}")))?;
+        let (end_kind, end) =
+            self.endpoint(&row.end).map_err(|reason| refused(key.to_string(), format!("its end node: {reason}")))?;
+        Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind)))
+    }
+
+    fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
+        let Some(kind) = self.profile.kind_of(&endpoint.labels) else {
+            return Err("it is of no kind of the profile".to_owned());
+        };
+        let key = Key::from_value(endpoint.key.as_ref()).map_err(|reason| reason.to_string())?;
+        Ok((kind, NodeIdentity { label: self.profile.node(kind).label.clone(), key }))
+    }
+
+    fn node_vectors(&self, kind: &NodeKind) -> Vec<VectorProperty> {
+        let dimension = |name| self.dimensions.of_node(&kind.label, name);
+        kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
+    }
+
+    /// A node that carries the label of another kind too is searched as one of that kind: what is a vector there is one here.
+    fn with_vectors_of<'v>(&self, extra_labels: &[Label], own: &'v [VectorProperty]) -> Cow<'v, [VectorProperty]> {
+        let mut vectors = Cow::Borrowed(own);
+        for kind in self.profile.nodes.iter().filter(|kind| !kind.vectors.is_empty() && extra_labels.contains(&kind.label)) {
+            vectors.to_mut().extend(self.node_vectors(kind));
+        }
+        vectors
+    }
+
+    fn relationship_vectors(&self, kind: &RelationshipKind) -> Vec<VectorProperty> {
+        let dimension = |name| self.dimensions.of_relationship(&kind.rel_type, name);
+        kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
+    }
+
+    fn relationship_group(&self, kind: &RelationshipKind, ((start, end), columns): &(Ends, Columns)) -> RelationshipGroup {
+        let endpoint = |id: NodeKindId| {
+            let NodeKind { label, key, .. } = self.profile.node(id);
+            EndpointKind { label: label.clone(), key: key.clone() }
+        };
+        RelationshipGroup {
+            rel_type: kind.rel_type.clone(),
+            key: kind.key.clone(),
+            start: endpoint(*start),
+            end: endpoint(*end),
+            vectors: columns.vectors.clone(),
+            not_a_number: columns.not_a_number.clone(),
+            rows: EncodedRows::default(),
+        }
+    }
+}
+
+/// The kinds of a relationship's start and end.
+type Ends = (NodeKindId, NodeKindId);
+
+struct KeptNode {
+    extra_labels: Vec<Label>,
+    node: SourceNode,
+}
+
+struct KeptRelationship {
+    ends: Ends,
+    relationship: SourceRelationship,
+}
+
+fn identified_nodes(
+    kind: &NodeKind,
+    rows: Vec<SourceNode>,
+    quarantined: &mut Vec<Quarantined>,
+) -> Vec<Identified<Key, KeptNode>> {
+    let mut identified = Vec::with_capacity(rows.len());
+    for node in rows {
+        let key = match Key::from_value(property(&node.properties, kind.key.as_str())) {
+            Ok(key) => key,
+            Err(reason) => {
+                quarantined.push(quarantined_element(kind.label.as_str(), number_text(node.number), reason.to_string()));
+                continue;
+            }
+        };
+        match extra_labels(kind, &node.labels) {
+            Ok(extra_labels) => {
+                identified.push(Identified { identity: key, number: node.number, row: KeptNode { extra_labels, node } });
+            }
+            Err(reason) => quarantined.push(quarantined_element(kind.label.as_str(), key.to_string(), reason)),
+        }
+    }
+    identified
+}
+
+fn extra_labels(kind: &NodeKind, labels: &[String]) -> Result<Vec<Label>, String> {
+    let others = labels.iter().filter(|label| *label != kind.label.as_str());
+    let mut extra: Vec<Label> =
+        others.map(|label| Label::parse(label)).collect::<Result<_, _>>().map_err(|reason| format!("a label: {reason}"))?;
+    extra.sort_unstable();
+    extra.dedup();
+    Ok(extra)
+}
+
+fn node_group(kind: &NodeKind, (extra_labels, columns): &(Vec<Label>, Columns)) -> NodeGroup {
+    NodeGroup {
+        label: kind.label.clone(),
+        key: kind.key.clone(),
+        extra_labels: extra_labels.clone(),
+        vectors: columns.vectors.clone(),
+        not_a_number: columns.not_a_number.clone(),
+        rows: EncodedRows::default(),
+    }
+}
+
+/// The group of a signature; a new one goes to the end, so groups stand in the order in which they first appear.
+fn grouped<'g, S: Eq + Hash, G>(
+    groups: &'g mut Vec<G>,
+    places: &mut HashMap<S, usize>,
+    signature: S,
+    make: impl FnOnce(&S) -> G,
+) -> &'g mut G {
+    let place = match places.get(&signature) {
+        Some(place) => *place,
+        None => {
+            groups.push(make(&signature));
+            places.insert(signature, groups.len() - 1);
+            groups.len() - 1
+        }
+    };
+    &mut groups[place]
+}
+
+fn write_relationship_head(out: &mut Vec<u8>, identity: &RelationshipIdentity) {
+    for (column, key) in [("{k:", &identity.key), (",s:", &identity.start.key), (",e:", &identity.end.key)] {
+        out.extend_from_slice(column.as_bytes());
+        write_string(out, key.as_str());
+    }
+}
+
+/// Quarantines properties of one element.
+fn refusals(kind: &str, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
+    move |property, reason| {
+        quarantined.push(Quarantined {
+            kind: kind.to_owned(),
+            key: key.to_string(),
+            property: Some(property.to_owned()),
+            reason: reason.to_string(),
+        });
+    }
+}
+
+fn quarantined_element(kind: &str, key: String, reason: String) -> Quarantined {
+    Quarantined { kind: kind.to_owned(), key, property: None, reason }
+}
+
+fn number_text(number: ElementNumber) -> String {
+    number.0.to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::super::decoded::{Decoded, any_plain, any_text, decode, expected};
+    use super::super::values::{Fit, fit};
+    use super::*;
+    use crate::model::name::{PropertyName, RelationshipType};
+    use crate::model::value::Value;
+
+    fn transformer() -> Transformer {
+        let mut dimensions = Dimensions::default();
+        dimensions.set_node(Label::parse("Entity").unwrap(), name("name_embedding"), 2);
+        dimensions.set_relationship(RelationshipType::parse("RELATES_TO").unwrap(), name("fact_embedding"), 2);
+        Transformer::new(Arc::new(Profile::graphiti().unwrap()), dimensions)
+    }
+
+    fn name(text: &str) -> PropertyName {
+        PropertyName::parse(text).unwrap()
+    }
+
+    fn names(texts: &[&str]) -> Vec<PropertyName> {
+        texts.iter().map(|text| name(text)).collect()
+    }
+
+    fn string(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn entity(number: u64, labels: &[&str], key: &str, properties: &[(&str, Value)]) -> SourceNode {
+        let mut all = vec![("uuid".to_owned(), string(key))];
+        all.extend(properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        SourceNode { number: ElementNumber(number), labels: strings(labels), properties: all }
+    }
+
+    fn fact(number: u64, start: (&str, &str), end: (&str, &str), properties: &[(&str, Value)]) -> SourceRelationship {
+        let endpoint = |(label, key): (&str, &str)| SourceEndpoint { labels: strings(&[label]), key: Some(string(key)) };
+        SourceRelationship {
+            number: ElementNumber(number),
+            start: endpoint(start),
+            end: endpoint(end),
+            properties: entity(0, &[], "f", properties).properties,
+        }
+    }
+
+    fn texts<I>(rows: &EncodedRows<I>) -> Vec<String> {
+        (0..rows.len()).map(|index| String::from_utf8(rows.row(index).to_vec()).unwrap()).collect()
+    }
+
+    fn reasons(prepared: &PreparedRows) -> Vec<(&str, Option<&str>, &str)> {
+        prepared.quarantined.iter().map(|q| (q.key.as_str(), q.property.as_deref(), q.reason.as_str())).collect()
+    }
+
+    #[test]
+    fn a_node_becomes_a_row_with_its_vector_beside_the_map() {
+        let properties =
+            [("name_embedding", Value::Floats(vec![0.5, 1.0])), ("a b", Value::Integer(1)), ("name", string("\"x\""))];
+        let prepared = transformer().nodes(NodeKindId(0), vec![entity(1, &["Person", "Entity", "Big"], "k", &properties)]);
+        let [group] = &prepared.nodes[..] else { panic!("{:?}", prepared.nodes) };
+        assert_eq!(group.extra_labels.iter().map(Label::as_str).collect::<Vec<_>>(), ["Big", "Person"]);
+        assert_eq!((&group.vectors, &group.not_a_number), (&names(&["name_embedding"]), &vec![]));
+        assert_eq!(texts(&group.rows), [r#"{k:"k",p:{`a b`:1,name:"\"x\"",uuid:"k"},v0:[0.5,1.0]}"#]);
+        assert_eq!((prepared.quarantined.len(), prepared.collapsed), (0, 0));
+    }
+
+    #[test]
+    fn the_label_of_another_kind_brings_its_vectors() {
+        let properties = [("name_embedding", Value::Floats(vec![0.5]))];
+        let nodes = |labels: &[&str]| transformer().nodes(NodeKindId(1), vec![entity(1, labels, "k", &properties)]);
+        assert_eq!(texts(&nodes(&["Episodic"]).nodes[0].rows), [r#"{k:"k",p:{name_embedding:[0.5],uuid:"k"}}"#]);
+        assert_eq!(texts(&nodes(&["Episodic", "Community"]).nodes[0].rows), [r#"{k:"k",p:{uuid:"k"},v0:[0.5]}"#]);
+    }
+
+    #[test]
+    fn nan_gets_a_column_of_its_own() {
+        let properties = [("y", Value::Float(f64::NAN)), ("x", Value::Floats(vec![f64::NAN, -0.0])), ("z", Value::Float(1.0))];
+        let prepared = transformer().nodes(NodeKindId(0), vec![entity(1, &["Entity"], "k", &properties)]);
+        assert_eq!(prepared.nodes[0].not_a_number, names(&["x", "y"]));
+        assert_eq!(texts(&prepared.nodes[0].rows), [r#"{k:"k",p:{uuid:"k",z:1.0},f0:[null,-0.0],f1:null}"#]);
+    }
+
+    #[test]
+    fn groups_stand_in_the_order_of_first_appearance() {
+        let vector = [("name_embedding", Value::Floats(vec![0.5, 1.0]))];
+        let rows = vec![
+            entity(1, &["Entity", "B"], "1", &[]),
+            entity(2, &["Entity"], "2", &vector),
+            entity(3, &["B", "Entity"], "3", &[]),
+            entity(4, &["Entity"], "4", &[]),
+        ];
+        let prepared = transformer().nodes(NodeKindId(0), rows);
+        let keys = |group: &NodeGroup| group.rows.identities().iter().map(Key::to_string).collect::<Vec<_>>();
+        assert_eq!(prepared.nodes.iter().map(keys).collect::<Vec<_>>(), [vec!["1", "3"], vec!["2"], vec!["4"]]);
+    }
+
+    #[test]
+    fn a_property_that_cannot_be_written_leaves_the_rest() {
+        let wall_clock = Value::WallClock { local_seconds: 0, nanoseconds: 0, zone: "Nowhere".into() };
+        let properties = [
+            ("at", wall_clock),
+            ("a`b", Value::Integer(1)),
+            ("name_embedding", Value::Floats(vec![0.5])),
+            ("ok", Value::Boolean(true)),
+        ];
+        let prepared = transformer().nodes(NodeKindId(0), vec![entity(1, &["Entity"], "k", &properties)]);
+        assert_eq!(texts(&prepared.nodes[0].rows), [r#"{k:"k",p:{ok:true,uuid:"k"}}"#]);
+        assert_eq!(prepared.nodes[0].vectors, vec![]);
+        assert_eq!(
+            reasons(&prepared),
+            [
+                ("k", Some("a`b"), "the name holds a backtick, which FalkorDB cannot express"),
+                ("k", Some("at"), "the instant of the datetime is not known: its zone is one that Neo4j could not resolve"),
+                ("k", Some("name_embedding"), "the vector has 1 dimensions where 2 are expected"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_node_without_usable_key_or_label_is_quarantined_whole() {
+        let mut unkeyed = entity(17, &["Entity"], "", &[]);
+        unkeyed.properties.clear();
+        let rows = vec![unkeyed, entity(18, &["Entity"], " k", &[]), entity(19, &["Entity", "a`b"], "k", &[])];
+        let prepared = transformer().nodes(NodeKindId(0), rows);
+        assert!(prepared.is_empty());
+        assert_eq!(
+            reasons(&prepared),
+            [
+                ("17", None, "the key property is absent"),
+                ("18", None, "the key begins or ends with a blank, which the cache's index does not keep"),
+                ("k", None, "a label: the name holds a backtick, which FalkorDB cannot express"),
+            ]
+        );
+    }
+
+    #[test]
+    fn nodes_of_one_key_collapse_to_the_lowest_number() {
+        let rows = vec![entity(9, &["Entity"], "k", &[("n", Value::Integer(9))]), entity(2, &["Entity", "B"], "k", &[])];
+        let prepared = transformer().nodes(NodeKindId(0), rows);
+        assert_eq!((prepared.len(), prepared.collapsed), (1, 1));
+        assert_eq!(texts(&prepared.nodes[0].rows), [r#"{k:"k",p:{uuid:"k"}}"#]);
+    }
+
+    #[test]
+    fn a_property_that_the_source_names_twice_is_written_once() {
+        let prepared = transformer().nodes(NodeKindId(0), vec![entity(1, &["Entity"], "k", &[("uuid", string("k"))])]);
+        assert_eq!(texts(&prepared.nodes[0].rows), [r#"{k:"k",p:{uuid:"k"}}"#]);
+    }
+
+    #[test]
+    fn relationships_are_grouped_by_the_kinds_of_their_ends() {
+        let vector = [("fact_embedding", Value::Floats(vec![0.5, 1.0]))];
+        let rows = vec![
+            fact(1, ("Entity", "a"), ("Entity", "b"), &vector),
+            fact(2, ("Episodic", "a"), ("Entity", "b"), &[]),
+            fact(3, ("Entity", "a"), ("Entity", "c"), &vector),
+        ];
+        let prepared = transformer().relationships(RelationshipKindId(0), rows);
+        let [facts, other] = &prepared.relationships[..] else { panic!("{:?}", prepared.relationships) };
+        assert_eq!(
+            texts(&facts.rows),
+            [r#"{k:"f",s:"a",e:"b",p:{uuid:"f"},v0:[0.5,1.0]}"#, r#"{k:"f",s:"a",e:"c",p:{uuid:"f"},v0:[0.5,1.0]}"#]
+        );
+        assert_eq!((other.start.label.as_str(), other.end.label.as_str()), ("Episodic", "Entity"));
+        assert_eq!((facts.start.key.as_str(), facts.vectors.len(), other.vectors.len()), ("uuid", 1, 0));
+    }
+
+    #[test]
+    fn a_relationship_with_an_end_outside_the_profile_is_quarantined() {
+        let mut keyless = fact(2, ("Entity", "a"), ("Entity", "b"), &[]);
+        keyless.end.key = None;
+        let rows = vec![fact(1, ("Person", "a"), ("Entity", "b"), &[]), keyless];
+        let prepared = transformer().relationships(RelationshipKindId(0), rows);
+        assert!(prepared.is_empty());
+        assert_eq!(
+            reasons(&prepared),
+            [
+                ("f", None, "its start node: it is of no kind of the profile"),
+                ("f", None, "its end node: the key property is absent")
+            ]
+        );
+    }
+
+    #[test]
+    fn relationships_collapse_only_between_the_same_ends() {
+        let between = |number, end| fact(number, ("Entity", "a"), ("Entity", end), &[]);
+        let prepared =
+            transformer().relationships(RelationshipKindId(0), vec![between(5, "b"), between(4, "b"), between(6, "c")]);
+        assert_eq!((prepared.len(), prepared.collapsed), (2, 1));
+    }
+
+    /// What a row must hold, made from the properties without any of the code above.
+    fn expected_row(properties: &BTreeMap<String, Value>) -> Decoded {
+        let usable = |name: &str| !name.is_empty() && name.len() <= 512 && !name.contains(['`', '\0']);
+        let (mut map, mut row) = (BTreeMap::new(), BTreeMap::new());
+        for (name, value) in properties.iter().filter(|(name, _)| usable(name)) {
+            match fit(value).unwrap() {
+                Fit::Whole => map.insert(name.clone(), expected(value)),
+                Fit::ButForNaN => row.insert(format!("f{}", row.len()), expected(value)),
+            };
+        }
+        row.insert("k".to_owned(), expected(&properties["uuid"]));
+        row.insert("p".to_owned(), Decoded::Map(map));
+        Decoded::Map(row)
+    }
+
+    proptest! {
+        #[test]
+        fn any_row_reads_back_whole(rows in prop::collection::vec(prop::collection::btree_map(any_text(), any_plain(), 0..8), 0..12)) {
+            let mut rows = rows;
+            for (index, properties) in rows.iter_mut().enumerate() {
+                properties.insert("uuid".to_owned(), string(&format!("k{index:02}")));
+                properties.remove("name_embedding");
+            }
+            let node = |(index, properties): (usize, &BTreeMap<String, Value>)| SourceNode {
+                number: ElementNumber(index as u64),
+                labels: strings(&["Entity"]),
+                properties: properties.clone().into_iter().rev().collect(),
+            };
+            let prepared = transformer().nodes(NodeKindId(0), rows.iter().enumerate().map(node).collect());
+            prop_assert_eq!(prepared.len(), rows.len());
+            let mut signatures = BTreeSet::new();
+            for group in &prepared.nodes {
+                prop_assert!(signatures.insert(group.not_a_number.clone()), "two groups of one signature");
+                for (key, text) in group.rows.identities().iter().zip(texts(&group.rows)) {
+                    let index: usize = key.as_str()[1..].parse().unwrap();
+                    prop_assert_eq!(decode(&text), Ok(expected_row(&rows[index])), "{}", text);
+                }
+            }
+        }
+    }
+}

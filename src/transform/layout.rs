@@ -1,0 +1,121 @@
+//! Where each property of a row goes: into its map, into a column of its own, or nowhere.
+
+use thiserror::Error;
+
+use super::literal::{write_display, write_name};
+use super::values::{Fit, Unstorable, fit, write_value};
+use super::vectors::{UnusableVector, check_vector, write_vector};
+use crate::model::element::Properties;
+use crate::model::name::{PropertyName, UnusableName};
+use crate::model::prepared::Conversions;
+use crate::model::value::Value;
+
+/// The properties that need a column of their own and therefore a statement that names them, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct Columns {
+    pub(super) vectors: Vec<PropertyName>,
+    pub(super) not_a_number: Vec<PropertyName>,
+}
+
+/// A vector property of a kind, and the dimension that is expected of it.
+#[derive(Debug, Clone)]
+pub(super) struct VectorProperty {
+    pub(super) name: PropertyName,
+    pub(super) dimension: Option<usize>,
+}
+
+/// Why a property goes nowhere.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Name(#[from] UnusableName),
+    #[error(transparent)]
+    Value(#[from] Unstorable),
+    #[error(transparent)]
+    Vector(#[from] UnusableVector),
+}
+
+/// Where one property goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Map,
+    Vector,
+    NotANumber,
+    Nowhere,
+}
+
+/// A row's properties with their places; its buffer serves one row after the other.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    places: Vec<Place>,
+}
+
+impl Layout {
+    /// Sorts the properties by name, which makes the text of equal content equal, and finds a place for each. What has none is
+    /// reported by name and reason.
+    pub(super) fn arrange(
+        &mut self,
+        properties: &mut Properties,
+        vectors: &[VectorProperty],
+        mut refuse: impl FnMut(&str, Refusal),
+    ) -> Columns {
+        properties.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let mut columns = Columns::default();
+        self.places.clear();
+        for (index, (name, value)) in properties.iter().enumerate() {
+            let repeated = index > 0 && properties[index - 1].0 == *name;
+            let placed = if repeated { Ok(Place::Nowhere) } else { place(name, value, vectors, &mut columns) };
+            self.places.push(placed.unwrap_or_else(|reason| {
+                refuse(name, reason);
+                Place::Nowhere
+            }));
+        }
+        columns
+    }
+
+    /// Appends the map and the columns of the properties that were last arranged, each with a comma before it.
+    pub(super) fn write(&self, out: &mut Vec<u8>, properties: &Properties, conversions: &mut Conversions) {
+        out.extend_from_slice(b",p:{");
+        for (index, (name, value)) in self.at(properties, Place::Map).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_name(out, name);
+            out.push(b':');
+            write_value(out, value, conversions);
+        }
+        out.push(b'}');
+        for (index, (_, value)) in self.at(properties, Place::Vector).enumerate() {
+            write_column(out, b'v', index);
+            conversions.vectors_narrowed += u64::from(write_vector(out, value));
+        }
+        for (index, (_, value)) in self.at(properties, Place::NotANumber).enumerate() {
+            write_column(out, b'f', index);
+            write_value(out, value, conversions);
+        }
+    }
+
+    fn at<'a>(&'a self, properties: &'a Properties, wanted: Place) -> impl Iterator<Item = &'a (String, Value)> {
+        properties.iter().zip(&self.places).filter(move |(_, place)| **place == wanted).map(|(property, _)| property)
+    }
+}
+
+fn place(name: &str, value: &Value, vectors: &[VectorProperty], columns: &mut Columns) -> Result<Place, Refusal> {
+    if let Some(vector) = vectors.iter().find(|vector| vector.name.as_str() == name) {
+        check_vector(value, vector.dimension)?;
+        columns.vectors.push(vector.name.clone());
+        return Ok(Place::Vector);
+    }
+    PropertyName::check(name)?;
+    if fit(value)? == Fit::Whole {
+        return Ok(Place::Map);
+    }
+    columns.not_a_number.push(PropertyName::parse(name)?);
+    Ok(Place::NotANumber)
+}
+
+fn write_column(out: &mut Vec<u8>, letter: u8, index: usize) {
+    out.extend_from_slice(&[b',', letter]);
+    write_display(out, index);
+    out.push(b':');
+}

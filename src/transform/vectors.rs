@@ -1,0 +1,209 @@
+//! Vector properties: what `vecf32` takes, as the shortest text that gives the same 32-bit floats again.
+//!
+//! A list of a wrong length, or one that is no list of numbers, would break every similarity query on the graph. So it is never
+//! written: that one property is quarantined, the rest of the element is not.
+
+use thiserror::Error;
+
+use super::values::write_list;
+use crate::model::value::Value;
+
+/// Why a value cannot be a vector. Never says the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UnusableVector {
+    /// Some other type.
+    #[error("a vector is a list of numbers, and this is a {0}")]
+    NotAList(&'static str),
+    /// A list that holds something else than numbers.
+    #[error("a vector is a list of numbers, and this list holds a {0}")]
+    NotNumbers(&'static str),
+    /// No number at all.
+    #[error("the vector is empty")]
+    Empty,
+    /// NaN or infinity.
+    #[error("the vector holds NaN or infinity")]
+    NotFinite,
+    /// More than a 32-bit float can hold.
+    #[error("the vector holds a number beyond the range of a 32-bit float")]
+    BeyondRange,
+    /// Another length than the other vectors of the property.
+    #[error("the vector has {found} dimensions where {expected} are expected")]
+    Dimension {
+        /// What the property's vectors have.
+        expected: usize,
+        /// What this one has.
+        found: usize,
+    },
+}
+
+/// Whether a value can be a vector of the expected dimension, or of any if none is known yet.
+pub fn check_vector(value: &Value, dimension: Option<usize>) -> Result<(), UnusableVector> {
+    let found = match value {
+        Value::Floats(floats) => {
+            check_floats(floats)?;
+            floats.len()
+        }
+        Value::List(items) => {
+            items.iter().try_for_each(check_item)?;
+            items.len()
+        }
+        other => return Err(UnusableVector::NotAList(other.type_name())),
+    };
+    match dimension {
+        _ if found == 0 => Err(UnusableVector::Empty),
+        Some(expected) if expected != found => Err(UnusableVector::Dimension { expected, found }),
+        _ => Ok(()),
+    }
+}
+
+fn check_floats(floats: &[f64]) -> Result<(), UnusableVector> {
+    // One pass without a branch: almost every vector is sound.
+    if floats.iter().fold(true, |sound, float| sound & (*float as f32).is_finite()) {
+        return Ok(());
+    }
+    floats.iter().try_for_each(|float| check_float(*float))
+}
+
+fn check_item(item: &Value) -> Result<(), UnusableVector> {
+    match item {
+        Value::Integer(_) => Ok(()),
+        Value::Float(float) => check_float(*float),
+        other => Err(UnusableVector::NotNumbers(other.type_name())),
+    }
+}
+
+fn check_float(float: f64) -> Result<(), UnusableVector> {
+    if !float.is_finite() {
+        return Err(UnusableVector::NotFinite);
+    }
+    if (float as f32).is_finite() { Ok(()) } else { Err(UnusableVector::BeyondRange) }
+}
+
+/// Appends the list of a value that [`check_vector`] has let pass, and says whether a number had to be rounded.
+///
+/// Graphiti's own vectors are 32-bit floats in Neo4j too; those that other programs put there may not be.
+pub fn write_vector(out: &mut Vec<u8>, value: &Value) -> bool {
+    let mut narrowed = false;
+    match value {
+        Value::Floats(floats) => write_list(out, floats, |out, float| narrowed |= write_float(out, *float)),
+        Value::List(items) => write_list(out, items, |out, item| narrowed |= write_item(out, item)),
+        _ => {}
+    }
+    narrowed
+}
+
+fn write_item(out: &mut Vec<u8>, item: &Value) -> bool {
+    match item {
+        Value::Integer(integer) => {
+            write_single(out, *integer as f32);
+            *integer as f32 as i128 != i128::from(*integer)
+        }
+        Value::Float(float) => write_float(out, *float),
+        _ => false,
+    }
+}
+
+fn write_float(out: &mut Vec<u8>, float: f64) -> bool {
+    write_single(out, float as f32);
+    f64::from(float as f32) != float
+}
+
+/// The one 32-bit float, but for its sign, that its own shortest text does not give again: FalkorDB reads text as a 64-bit float
+/// and narrows that, and this one (7.038531e-26) falls exactly between two of 32 bits in between. Found by trying all of them.
+const TWICE_ROUNDED: u32 = 0x15AE_43FD;
+
+fn write_single(out: &mut Vec<u8>, float: f32) {
+    let mut buffer = ryu::Buffer::new();
+    let text =
+        if float.abs().to_bits() == TWICE_ROUNDED { buffer.format_finite(f64::from(float)) } else { buffer.format_finite(float) };
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(value: &Value) -> String {
+        let mut out = Vec::new();
+        write_vector(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// As FalkorDB reads: 64 bits first.
+    fn read_back(text: &str) -> Vec<u32> {
+        let inner = text.strip_prefix('[').unwrap().strip_suffix(']').unwrap();
+        inner.split(',').map(|number| (number.parse::<f64>().unwrap() as f32).to_bits()).collect()
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_shortest_single_floats() {
+        assert_eq!(text(&Value::Floats(vec![f64::from(0.1_f32), -0.0, 1.0, 1e-40, 3e38])), "[0.1,-0.0,1.0,1e-40,3e38]");
+        assert_eq!(text(&Value::List(vec![Value::Integer(3), Value::Float(0.5)])), "[3.0,0.5]");
+    }
+
+    #[test]
+    fn rounding_is_told() {
+        let narrowed = |value: &Value| write_vector(&mut Vec::new(), value);
+        assert!(narrowed(&Value::Floats(vec![1.0, 0.1])));
+        assert!(
+            narrowed(&Value::List(vec![Value::Integer(16_777_217)])) && narrowed(&Value::List(vec![Value::Integer(i64::MAX)]))
+        );
+        assert!(!narrowed(&Value::Floats(vec![1.0, -0.0, f64::from(0.1_f32)])));
+        assert!(!narrowed(&Value::List(vec![Value::Integer(i64::MIN), Value::Float(0.5)])));
+    }
+
+    #[test]
+    fn what_is_no_vector_is_refused_with_its_reason() {
+        let list = |items: &[Value]| Value::List(items.to_vec());
+        for (value, reason) in [
+            (Value::String("x".into()), UnusableVector::NotAList("string")),
+            (list(&[Value::Integer(1), Value::Boolean(true)]), UnusableVector::NotNumbers("boolean")),
+            (list(&[]), UnusableVector::Empty),
+            (Value::Floats(vec![0.0, f64::NAN]), UnusableVector::NotFinite),
+            (Value::Floats(vec![f64::NEG_INFINITY, 1.0]), UnusableVector::NotFinite),
+            (list(&[Value::Float(f64::INFINITY)]), UnusableVector::NotFinite),
+            (Value::Floats(vec![1.0, -3.5e38]), UnusableVector::BeyondRange),
+            (Value::Floats(vec![1.0]), UnusableVector::Dimension { expected: 2, found: 1 }),
+        ] {
+            assert_eq!(check_vector(&value, Some(2)), Err(reason));
+        }
+        assert_eq!(check_vector(&Value::Floats(vec![1.0]), None), Ok(()));
+        assert_eq!(check_vector(&list(&[Value::Integer(i64::MAX), Value::Integer(0)]), Some(2)), Ok(()));
+    }
+
+    #[test]
+    fn the_float_that_rounds_twice_is_written_in_full() {
+        for bits in [TWICE_ROUNDED, TWICE_ROUNDED | 1 << 31] {
+            let written = text(&Value::Floats(vec![f64::from(f32::from_bits(bits))]));
+            assert_eq!(read_back(&written), [bits], "{written}");
+        }
+    }
+
+    /// Two minutes in release mode: `cargo test --release -- --ignored every_single_float`.
+    #[test]
+    #[ignore = "tries all 2^32 floats"]
+    fn every_single_float_reads_back() {
+        let mut out = Vec::new();
+        for bits in 0..f32::INFINITY.to_bits() {
+            out.clear();
+            write_single(&mut out, f32::from_bits(bits));
+            let read: f64 = std::str::from_utf8(&out).unwrap().parse().unwrap();
+            assert_eq!((read as f32).to_bits(), bits);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn vectors_read_back_bit_by_bit(bits in prop::collection::vec(any::<u32>(), 1..50)) {
+            let singles: Vec<f32> = bits.into_iter().map(f32::from_bits).filter(|single| single.is_finite()).collect();
+            prop_assume!(!singles.is_empty());
+            let value = Value::Floats(singles.iter().map(|single| f64::from(*single)).collect());
+            prop_assert_eq!(check_vector(&value, Some(singles.len())), Ok(()));
+            let expected: Vec<u32> = singles.iter().map(|single| single.to_bits()).collect();
+            prop_assert_eq!(read_back(&text(&value)), expected);
+        }
+    }
+}

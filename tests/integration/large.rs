@@ -1,0 +1,29 @@
+//! A graph of the size that a real user has, and what it costs.
+
+use std::time::Instant;
+
+use super::pipeline::Pair;
+use crate::support::graph::{GraphSpec, build};
+use crate::support::service::peak_memory;
+
+const MEMORY_LIMIT: u64 = 300 * 1024 * 1024;
+
+#[tokio::test]
+async fn ninety_five_thousand_elements_from_empty_in_little_memory() {
+    let pair = Pair::new("large").await;
+    let spec = GraphSpec::large();
+    assert!(spec.nodes() >= 25_000 && spec.relationships() >= 70_000 && spec.dimension == 256);
+    build(&pair.source.graph, &spec).await.unwrap();
+    let started = Instant::now();
+    let mut running = pair.service.start(&["run"]);
+    running.line("pass ended").await;
+    let seconds = started.elapsed().as_secs_f64();
+    let peak = peak_memory(running.pid());
+    let log = running.log();
+    assert_eq!(running.terminate().await, 0);
+    assert!(!log.contains("\"level\":\"WARN\"") && !log.contains("\"level\":\"ERROR\""), "{log}");
+    let elements = spec.nodes() + spec.relationships();
+    println!("{elements} elements from empty in {seconds:.1} s, peak memory {} MB", peak / 1024 / 1024);
+    assert!(peak > 0 && peak < MEMORY_LIMIT, "peak memory {peak}");
+    pair.assert_equal().await;
+}

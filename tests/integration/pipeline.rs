@@ -1,0 +1,72 @@
+//! The whole pipeline: the program between a real Neo4j and a real FalkorDB.
+
+use crate::support::comparer::assert_equal;
+use crate::support::graph::{GraphSpec, build};
+use crate::support::servers::{FalkorAddress, SourceTurn, fresh_graph_name, shared, source_lock};
+use crate::support::service::Service;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_neo4j-falkordb-sync");
+
+/// A turn with the source, and a graph of one's own.
+pub(crate) struct Pair {
+    pub(crate) source: SourceTurn,
+    pub(crate) cache: FalkorAddress,
+    pub(crate) graph: String,
+    pub(crate) service: Service,
+}
+
+impl Pair {
+    pub(crate) async fn new(test: &str) -> Self {
+        let source = source_lock().await;
+        let cache = shared().await.falkordb.address();
+        let graph = fresh_graph_name(test);
+        let service = Service::new(PROGRAM, &source.address, &cache, &graph);
+        Self { source, cache, graph, service }
+    }
+
+    pub(crate) async fn assert_equal(&self) {
+        assert_equal(&self.source.graph, &self.cache, &self.graph).await;
+    }
+
+    /// As [`Self::sync`], once the lease of a killed process has run out: one is told to come back until then.
+    pub(crate) async fn sync_once_free(&self, mode: &str) -> serde_json::Value {
+        let key = format!("{{{}}}:owner", self.graph);
+        let mut cache = self.cache.connect().await.unwrap();
+        while redis::cmd("EXISTS").arg(&key).query_async::<bool>(&mut cache).await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        self.sync(mode).await
+    }
+
+    pub(crate) async fn sync(&self, mode: &str) -> serde_json::Value {
+        self.service.json(&["sync", "--mode", mode]).await[0].clone()
+    }
+}
+
+#[tokio::test]
+async fn a_full_pass_brings_a_graph_over_element_for_element() {
+    let pair = Pair::new("full").await;
+    let spec = GraphSpec::default();
+    build(&pair.source.graph, &spec).await.unwrap();
+    let report = pair.sync("full").await;
+    assert_eq!(report["totals"]["nodes"], spec.nodes());
+    assert_eq!(report["totals"]["relationships"], spec.relationships());
+    assert_eq!(report["totals"]["quarantined"], 0);
+    pair.assert_equal().await;
+    // Again, over the graph that is there.
+    pair.sync("full").await;
+    pair.assert_equal().await;
+}
+
+#[tokio::test]
+async fn what_timestamps_reach_arrives_by_incremental_passes() {
+    let pair = Pair::new("incremental").await;
+    let mut world = build(&pair.source.graph, &GraphSpec::default()).await.unwrap();
+    pair.sync("full").await;
+    world.add_episode(3, 4).await.unwrap();
+    let fact = world.some_fact();
+    world.expire_fact(&fact).await.unwrap();
+    let report = pair.sync("incremental").await;
+    assert_eq!(report["mode"], "incremental");
+    println!("{report}");
+}
