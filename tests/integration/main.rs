@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bolt;
 mod comparer;
 mod crash;
 mod graph;
