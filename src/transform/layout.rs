@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::literal::{write_display, write_name};
 use super::values::{Fit, Unstorable, fit, write_value};
 use super::vectors::{UnusableVector, check_vector, write_vector};
+use super::writer::ParameterText;
 use crate::model::element::Properties;
 use crate::model::name::{PropertyName, UnusableName};
 use crate::model::prepared::Conversions;
@@ -82,16 +83,16 @@ impl Layout {
             }
             write_name(out, name);
             out.push(b':');
-            write_value(out, value, conversions);
+            write_value(&mut ParameterText(out), value, conversions);
         }
         out.push(b'}');
         for (index, (_, value)) in self.at(properties, Place::Vector).enumerate() {
             write_column(out, b'v', index);
-            conversions.vectors_narrowed += u64::from(write_vector(out, value));
+            conversions.vectors_narrowed += u64::from(write_vector(&mut ParameterText(out), value));
         }
         for (index, (_, value)) in self.at(properties, Place::NotANumber).enumerate() {
             write_column(out, b'f', index);
-            write_value(out, value, conversions);
+            write_value(&mut ParameterText(out), value, conversions);
         }
     }
 

@@ -13,6 +13,7 @@ pub mod literal;
 mod temporal;
 pub mod values;
 pub mod vectors;
+pub mod writer;
 
 pub use dimensions::Dimensions;
 pub use encode::Transformer;
