@@ -3,6 +3,7 @@
 //! [`Transformer`] checks keys, labels and names, [converts values](values) by documented rules, and writes rows as FalkorDB's
 //! parameter text, grouped by the statement that can take them. What cannot be written comes back with its reason.
 
+pub mod bulk;
 mod collapse;
 #[cfg(test)]
 mod decoded;
