@@ -2,7 +2,7 @@
 //! independent reader reads and an independent reckoning expects.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::BulkBatch;
 use super::decoded::{Decoded, Record, decode_nodes, decode_relationships};
@@ -50,15 +50,18 @@ const CROWD: usize = 600;
 /// Encodes rows made of these bytes and says what is wrong with the outcome.
 pub fn check(bytes: &[u8]) -> Result<(), String> {
     let mut source = Bytes(bytes);
-    let transformer = transformer()?;
+    let transformer = TRANSFORMER.as_ref().map_err(String::clone)?;
     if source.byte() % 2 == 0 {
         let kind = NodeKindId(usize::from(source.byte()) % 3);
-        check_nodes(&transformer, kind, source.nodes(kind))
+        check_nodes(transformer, kind, source.nodes(kind))
     } else {
         let kind = RelationshipKindId(usize::from(source.byte()) % 2);
-        check_relationships(&transformer, kind, source.relationships())
+        check_relationships(transformer, kind, source.relationships())
     }
 }
+
+/// Made once: reading a profile takes longer than an input.
+static TRANSFORMER: LazyLock<Result<Transformer, String>> = LazyLock::new(transformer);
 
 fn transformer() -> Result<Transformer, String> {
     let name = |error: crate::model::name::UnusableName| error.to_string();
