@@ -51,7 +51,7 @@ const CROWD: usize = 600;
 pub fn check(bytes: &[u8]) -> Result<(), String> {
     let mut source = Bytes(bytes);
     let transformer = TRANSFORMER.as_ref().map_err(String::clone)?;
-    if source.byte() % 2 == 0 {
+    if source.byte().is_multiple_of(2) {
         let kind = NodeKindId(usize::from(source.byte()) % 3);
         check_nodes(transformer, kind, source.nodes(kind))
     } else {
@@ -77,7 +77,7 @@ fn transformer() -> Result<Transformer, String> {
 fn loaded(identity: &NodeIdentity) -> Option<u64> {
     let bytes = identity.label.as_str().bytes().chain([0]).chain(identity.key.as_str().bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    (hash % 4 == 0).then_some(hash)
+    hash.is_multiple_of(4).then_some(hash)
 }
 
 /// The other way round for endpoints, so that most of them are there.
@@ -394,7 +394,7 @@ impl Bytes<'_> {
 
     fn single(&mut self) -> Value {
         match self.below(14) {
-            0 => Value::Boolean(self.byte() % 2 == 0),
+            0 => Value::Boolean(self.byte().is_multiple_of(2)),
             1 => Value::Integer(i64::from_le_bytes(self.eight())),
             2 => Value::Float(f64::from_bits(u64::from_le_bytes(self.eight()))),
             3 => Value::Bytes(self.text().into_bytes()),
@@ -410,7 +410,9 @@ impl Bytes<'_> {
                 seconds: i64::from_le_bytes(self.eight()) >> 8,
                 nanoseconds: 5,
             },
-            11 => Value::Point { srid: 4326, x: f64::from(self.byte()), y: 0.1, z: (self.byte() % 2 == 0).then_some(1.5) },
+            11 => {
+                Value::Point { srid: 4326, x: f64::from(self.byte()), y: 0.1, z: (self.byte().is_multiple_of(2)).then_some(1.5) }
+            }
             12 => Value::Floats(vec![f64::NAN]),
             _ => Value::String(self.text()),
         }
