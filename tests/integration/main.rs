@@ -14,6 +14,7 @@
 mod support;
 
 mod bolt;
+mod bulk;
 mod changes;
 mod comparer;
 mod crash;
