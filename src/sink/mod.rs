@@ -10,6 +10,7 @@ mod bulk;
 mod checkpoint_store;
 mod classify;
 mod connection;
+mod content;
 mod engine;
 mod falkor;
 mod graph;

@@ -14,12 +14,13 @@ use redis::{Pipeline, Value};
 use super::address::CacheAddress;
 use super::connection::Connection;
 use super::graph::{read_failed, read_query};
-use super::parameters::push_string;
-use super::reply;
+use super::parameters::{push_string, with_keys};
+use super::{content, reply};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind};
+use crate::transform::comparison::Content;
 
 /// How long a look may take: a scan of ten million keys, behind the writes of others.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,6 +36,9 @@ pub trait CacheView: Send {
 
     /// What identifies the elements of a kind whose keys begin with a prefix.
     async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
+
+    /// What the elements of a kind with these keys hold.
+    async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>>;
 }
 
 /// A FalkorDB graph, looked at.
@@ -90,6 +94,19 @@ impl CacheView for FalkorView {
         }
         Ok(found)
     }
+
+    async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
+        let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
+        let text = with_keys(&keys, &contents(&self.profile, kind));
+        let mut command = read_query(&self.graph, &text);
+        command.arg("--compact");
+        let answer = self.connection.command("read elements", &command, LOOK_TIMEOUT).await.map_err(read_failed)?;
+        let mut found = BTreeMap::new();
+        for row in reply::rows(answer)? {
+            found.extend(element(&self.profile, kind, &row)?);
+        }
+        Ok(found)
+    }
 }
 
 fn count(profile: &Profile, kind: ElementKind) -> String {
@@ -118,22 +135,73 @@ fn identities(profile: &Profile, kind: ElementKind) -> String {
     format!("MATCH {pattern} WHERE {condition} RETURN {key}, {}", columns.join(", "))
 }
 
+/// By key, through its index. Labels and key of each node that identifies the element, then its properties.
+fn contents(profile: &Profile, kind: ElementKind) -> String {
+    match kind {
+        ElementKind::Node(id) => {
+            let NodeKind { label, key, .. } = profile.node(id);
+            let (label, key) = (label.quoted(), key.quoted());
+            format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) RETURN labels(n), n.{key}, properties(n)")
+        }
+        ElementKind::Relationship(id) => {
+            let RelationshipKind { rel_type, key, .. } = profile.relationship(id);
+            let (rel_type, key) = (rel_type.quoted(), key.quoted());
+            let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
+            format!(
+                "UNWIND $keys AS k MATCH ()-[e:{rel_type} {{{key}: k}}]->() RETURN e.{key}, {}, {}, properties(e)",
+                end("startNode(e)"),
+                end("endNode(e)")
+            )
+        }
+    }
+}
+
+/// The key that a node's kind has.
+fn key_by_kind(profile: &Profile, node: &str) -> String {
+    by_kind(profile, node, |id| format!("{node}.{}", profile.node(id).key.quoted()))
+}
+
+/// An expression that depends on the kind of a node.
+fn by_kind(profile: &Profile, node: &str, value: impl Fn(NodeKindId) -> String) -> String {
+    let branch = |id: NodeKindId| {
+        let mut label = Vec::new();
+        push_string(&mut label, profile.node(id).label.as_str());
+        format!(" WHEN hasLabels({node}, [{}]) THEN {}", String::from_utf8_lossy(&label), value(id))
+    };
+    format!("CASE{} ELSE null END", profile.node_ids().map(branch).collect::<String>())
+}
+
+/// Nothing for what is of another kind, or has no identity.
+fn element(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<(ElementIdentity, Content)>> {
+    match kind {
+        ElementKind::Node(id) => {
+            let labels = content::texts(reply::cell(row, 0)?)?;
+            let key = content::text(reply::cell(row, 1)?)?.and_then(|text| Key::parse(&text).ok());
+            let Some(key) = key.filter(|_| profile.kind_of(&labels) == Some(id)) else { return Ok(None) };
+            let identity = ElementIdentity::Node(NodeIdentity { label: profile.node(id).label.clone(), key });
+            Ok(Some((identity, Content::of_cache(labels, content::properties(reply::cell(row, 2)?)?))))
+        }
+        ElementKind::Relationship(id) => {
+            let rel_type = profile.relationship(id).rel_type.clone();
+            let key = content::text(reply::cell(row, 0)?)?.and_then(|text| Key::parse(&text).ok());
+            let (Some(key), Some(start), Some(end)) = (key, end(profile, row, 1)?, end(profile, row, 3)?) else {
+                return Ok(None);
+            };
+            let identity = ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end });
+            Ok(Some((identity, Content::of_cache([], content::properties(reply::cell(row, 5)?)?))))
+        }
+    }
+}
+
+fn end(profile: &Profile, row: &[Value], at: usize) -> Result<Option<NodeIdentity>> {
+    let kind = profile.kind_of(&content::texts(reply::cell(row, at)?)?);
+    let key = content::text(reply::cell(row, at + 1)?)?.and_then(|text| Key::parse(&text).ok());
+    Ok(kind.zip(key).map(|(kind, key)| NodeIdentity { label: profile.node(kind).label.clone(), key }))
+}
+
 /// Two columns for a node: the place of its kind in the profile, and the key that its kind has.
 fn node_identity(profile: &Profile, node: &str) -> String {
-    let case = |value: &dyn Fn(NodeKindId) -> String| {
-        let branches: String = profile
-            .node_ids()
-            .map(|id| {
-                let mut label = Vec::new();
-                push_string(&mut label, profile.node(id).label.as_str());
-                format!(" WHEN hasLabels({node}, [{}]) THEN {}", String::from_utf8_lossy(&label), value(id))
-            })
-            .collect();
-        format!("CASE{branches} ELSE null END")
-    };
-    let place = case(&|id| id.0.to_string());
-    let key = case(&|id| format!("{node}.{}", profile.node(id).key.quoted()));
-    format!("{place}, {key}")
+    format!("{}, {}", by_kind(profile, node, |id| id.0.to_string()), key_by_kind(profile, node))
 }
 
 fn keyed(profile: &Profile, kind: ElementKind) -> (String, String) {

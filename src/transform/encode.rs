@@ -152,6 +152,11 @@ impl Transformer {
         Ok((kind, NodeIdentity { label: self.profile.node(kind).label.clone(), key }))
     }
 
+    /// What identifies the node at an end of a relationship, or why nothing does.
+    pub(super) fn endpoint_identity(&self, endpoint: &SourceEndpoint) -> Result<NodeIdentity, String> {
+        self.endpoint(endpoint).map(|(_, identity)| identity)
+    }
+
     pub(super) fn node_vectors(&self, kind: &NodeKind) -> Vec<VectorProperty> {
         let dimension = |name| self.dimensions.of_node(&kind.label, name);
         kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()

@@ -5,6 +5,7 @@
 
 pub mod bulk;
 mod collapse;
+pub mod comparison;
 #[cfg(test)]
 mod decoded;
 mod dimensions;
