@@ -1,46 +1,57 @@
-# All that is done to this project by hand. `make` alone says what there is.
+# Two commands do everything: `make demo` shows the service at work, `make test` checks all of it.
+# Servers come from the package registries and are kept outside the checkout; see README.md.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
 
 CARGO ?= cargo
 TOOLS := cargo java mvn python3
 
-.DEFAULT_GOAL := help
-.PHONY: help tools format-check lint unit integration test test-long build demo
+.PHONY: help
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo
-	@echo "  make demo ONCE=1    ends when the first changes have arrived (exit code 0), or says why not (1)"
-	@echo "  NEO4J_FALKORDB_SYNC_CACHE=DIR    keeps the downloaded servers there, not in ~/.cache"
+.PHONY: tools
+tools: ## Say in one line which tools are missing
+	@missing=(); \
+	for tool in $(TOOLS); do command -v "$$tool" >/dev/null || missing+=("$$tool"); done; \
+	python3 -m pip --version >/dev/null 2>&1 || missing+=("pip (for python3)"); \
+	python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=("venv (for python3)"); \
+	if [ "$${#missing[@]}" -gt 0 ]; then \
+	  printf 'missing: %s; needed are Rust, JDK 17 or later, Maven, Python 3 with pip and venv, and make\n' "$$(IFS=,; echo "$${missing[*]}")" >&2; \
+	  exit 1; \
+	fi
 
-tools: ## check that everything is there that tests and demo need
-	@missing=; \
-	for tool in $(TOOLS); do command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
-	java -version 2>&1 | awk -F '"' '/version/ { split($$2, v, "[.+-]"); if (v[1] + 0 >= 17) ok = 1 } END { exit !ok }' \
-		|| missing="$$missing java-17-or-later"; \
-	python3 -m pip --version >/dev/null 2>&1 || missing="$$missing python3-pip"; \
-	$(CARGO) fmt --version >/dev/null 2>&1 || missing="$$missing rustfmt"; \
-	$(CARGO) clippy --version >/dev/null 2>&1 || missing="$$missing clippy"; \
-	if [ -n "$$missing" ]; then echo "missing:$$missing (Rust by rustup, JDK 17, Maven, Python 3 with pip)" >&2; exit 1; fi
+.PHONY: demo
+demo: tools ## Run the service between real servers and watch FalkorDB follow Neo4j (ONCE=1 ends by itself)
+	$(CARGO) build --quiet --bin neo4j-falkordb-sync --example demo
+	ONCE=$(ONCE) $(CARGO) run --quiet --example demo
 
-format-check:
-	$(CARGO) fmt --check
+.PHONY: test
+test: tools format lint unit integration ## Everything that continuous integration checks
 
+.PHONY: format
+format:
+	$(CARGO) fmt --all -- --check
+
+.PHONY: lint
 lint:
 	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --quiet
 
+.PHONY: unit
 unit:
 	$(CARGO) test --lib --bins
 
+.PHONY: integration
 integration: tools
 	$(CARGO) test --test integration
 
-test: tools format-check lint unit integration ## format, lints, unit tests, tests against real servers
-
-test-long: tools ## the tests that take minutes: those that `make test` leaves out
+.PHONY: test-long
+test-long: tools ## What takes longer than a cup of tea
 	$(CARGO) test --test integration -- --ignored --nocapture
 
-build:
-	$(CARGO) build
-
-demo: tools build ## a Neo4j that keeps changing and a FalkorDB that follows, on this machine
-	@ONCE="$(ONCE)" $(CARGO) run --quiet --example demo
+.PHONY: bench
+bench: tools ## Measure, as ratios of things measured side by side
+	$(CARGO) bench

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use tokio::time::Instant;
@@ -13,13 +14,27 @@ use super::extractor::{Extractor, ExtractorParts};
 use super::launch::Launched;
 use super::lease_keeper;
 use super::loader::{Loader, LoaderParts};
-use super::messages::{Acknowledged, Drain, Member, Quit, StartPass};
+use super::messages::{Acknowledged, Drain, Member, Quit, SourceMoved, StartPass};
+use super::prober::{self, ProberParts};
 use super::transformer::Transformer;
 use super::worker::Worker;
 use crate::model::batch::Generation;
 use crate::model::profile::Profile;
-use crate::sync::BatchLimits;
+use crate::sync::{BatchLimits, Rhythm};
 use crate::transform::{Dimensions, Transformer as Encoder};
+
+/// What a generation is told once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// When a batch closes.
+    pub limits: BatchLimits,
+    /// How much may be in flight.
+    pub credit: CreditLimits,
+    /// When an incremental pass does what.
+    pub rhythm: Rhythm,
+    /// How often the source is looked at; never where absent.
+    pub probe_interval: Option<Duration>,
+}
 
 /// A running generation.
 pub(super) struct Group {
@@ -27,6 +42,7 @@ pub(super) struct Group {
     transformer: Addr<Transformer>,
     loader: Addr<Loader>,
     lease_keeper: Worker,
+    prober: Worker,
     alive: BTreeSet<Member>,
     pub(super) credit: Arc<CreditPool>,
     pub(super) started: Instant,
@@ -47,12 +63,15 @@ impl Group {
         generation: Generation,
         launched: Launched,
         profile: &Arc<Profile>,
-        limits: BatchLimits,
-        credit: CreditLimits,
+        settings: Settings,
         acknowledge: Recipient<Acknowledged>,
+        moved: Recipient<SourceMoved>,
         reports: Reports,
     ) -> Self {
-        let credit = Arc::new(CreditPool::new(credit));
+        let credit = Arc::new(CreditPool::new(settings.credit));
+        let (sink, store) = launched.watched;
+        let probed = ProberParts { source: Arc::clone(&launched.source), sink, store, interval: settings.probe_interval };
+        let prober = Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, moved, quit));
         let lease = launched.lease;
         let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease_keeper::keep(lease, quit));
         let parts = LoaderParts {
@@ -64,10 +83,17 @@ impl Group {
         let loader = Loader::start(generation, parts, acknowledge, reports.clone());
         let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
         let transformer = Transformer::start(generation, encoder, loader.clone(), reports.clone());
-        let parts = ExtractorParts { source: launched.source, profile: Arc::clone(profile), limits, credit: Arc::clone(&credit) };
+        let parts = ExtractorParts {
+            source: launched.source,
+            profile: Arc::clone(profile),
+            view: launched.view,
+            rhythm: settings.rhythm,
+            limits: settings.limits,
+            credit: Arc::clone(&credit),
+        };
         let extractor = Extractor::start(generation, parts, transformer.clone(), reports);
-        let alive = [Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper].into();
-        Self { extractor, transformer, loader, lease_keeper, alive, credit, started: Instant::now() }
+        let alive = [Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper, Member::Prober].into();
+        Self { extractor, transformer, loader, lease_keeper, prober, alive, credit, started: Instant::now() }
     }
 
     /// Has the extractor run a pass. Orders are few and must not be lost, so they ignore the mailbox's capacity.
@@ -97,6 +123,7 @@ impl Group {
     pub(super) fn end(&self, ending: Ending) {
         let upstream_done = |members: &[Member]| members.iter().all(|member| !self.alive.contains(member));
         self.extractor.do_send(Quit);
+        self.prober.quit();
         match ending {
             Ending::Cut => {
                 self.transformer.do_send(Quit);
@@ -121,6 +148,7 @@ impl Group {
         self.transformer.do_send(Quit);
         self.loader.do_send(super::messages::Abandon);
         self.lease_keeper.abort();
+        self.prober.abort();
     }
 
     #[cfg(test)]
@@ -130,6 +158,7 @@ impl Group {
             Member::Transformer => self.transformer.do_send(super::StopShell),
             Member::Loader => self.loader.do_send(super::StopShell),
             Member::LeaseKeeper => self.lease_keeper.abort(),
+            Member::Prober => self.prober.abort(),
         }
     }
 

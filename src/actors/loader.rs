@@ -17,7 +17,8 @@ use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::repeat;
-use crate::sink::{Applied, CheckpointStore, Sink};
+use crate::sink::{Applied, CheckpointStore, Sink, Written};
+use crate::sync::PassOutcome;
 
 /// What a loader writes to, and where it stands.
 pub struct LoaderParts {
@@ -81,6 +82,7 @@ struct Writer {
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
     quarantine: HashSet<Quarantined>,
+    written: Written,
 }
 
 impl Writer {
@@ -91,6 +93,7 @@ impl Writer {
             store: parts.store,
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
+            written: Written::default(),
         }
     }
 
@@ -108,8 +111,10 @@ impl Writer {
         if full {
             // Stored first: from here on the graph is not whole, whatever happens next.
             self.checkpoint.watermark = None;
+            self.checkpoint.bookmark = None;
             self.store_checkpoint().await?;
             self.sink.clear().await?;
+            self.written.clear();
             let stale: Vec<_> = self.quarantine.drain().collect();
             self.store.update_quarantine(&[], &stale).await?;
         }
@@ -121,11 +126,15 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
-    async fn apply(&mut self, rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
+    async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
+        let unchanged = self.written.spare(&mut rows);
         // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
         let applied = repeat!(self.sink.apply(&rows))?;
+        if applied.refused.is_empty() && applied.absent_endpoints.is_empty() {
+            self.written.note(&rows);
+        }
         self.update_quarantine(&rows, &applied).await?;
-        let totals = totals_of(&rows, &applied, read);
+        let totals = Totals { unchanged, ..totals_of(&rows, &applied, read) };
         let written: Vec<&RelationshipIdentity> = rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
@@ -138,7 +147,10 @@ impl Writer {
             }
         }
         pass.deferred.extend(applied.absent_endpoints.iter().cloned());
-        self.store_checkpoint().await?;
+        // A batch that wrote nothing leaves nothing to resume from but a little reading.
+        if !rows.is_empty() || !applied.absent_endpoints.is_empty() {
+            self.store_checkpoint().await?;
+        }
         Ok(self.acknowledged(applied.absent_endpoints, None))
     }
 
@@ -150,11 +162,13 @@ impl Writer {
         }
         let mut pass = self.checkpoint.pass.take().ok_or_else(no_pass)?;
         pass.totals.quarantined += unresolved.len() as u64;
-        let summary = PassSummary { mode: pass.mode, began_at: pass.began_at, ended_at: Utc::now(), totals: pass.totals };
-        self.checkpoint.watermark = Some(pass.began_at);
+        let (mode, began_at, bookmark) = (pass.mode, pass.began_at, pass.bookmark);
+        let summary = PassSummary { mode, began_at, bookmark, ended_at: Utc::now(), totals: pass.totals };
+        self.checkpoint.watermark = Some(began_at);
+        self.checkpoint.bookmark = summary.bookmark.clone();
         self.checkpoint.last_pass = Some(summary.clone());
         self.store_checkpoint().await?;
-        Ok(self.acknowledged(Vec::new(), Some(summary)))
+        Ok(Acknowledged { outcome: end.outcome, ..self.acknowledged(Vec::new(), Some(summary)) })
     }
 
     /// Takes out what was written whole this time, and puts in what was not.
@@ -212,6 +226,7 @@ impl Writer {
             cursor: pass.and_then(|pass| pass.cursor.clone()),
             deferred,
             ended,
+            outcome: PassOutcome::default(),
             quarantined: self.quarantine.len() as u64,
         }
     }
@@ -220,6 +235,7 @@ impl Writer {
 fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
     Totals {
         read,
+        unchanged: 0,
         nodes: applied.nodes_written,
         relationships: applied.relationships_written,
         deleted: applied.nodes_deleted + applied.relationships_deleted,

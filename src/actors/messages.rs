@@ -8,8 +8,10 @@ use chrono::{DateTime, Utc};
 use super::credit::{Credit, CreditPool};
 use crate::error::Error;
 use crate::model::batch::{Generation, PreparedContent, SourceContent};
+use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::sync::PassOutcome;
 use crate::telemetry::status::PipelineStatus;
 
 /// Extractor to transformer.
@@ -52,6 +54,8 @@ pub struct Acknowledged {
     pub deferred: Vec<RelationshipIdentity>,
     /// Set by the last batch of a pass.
     pub ended: Option<PassSummary>,
+    /// What an ended pass asks of whoever schedules the next one.
+    pub outcome: PassOutcome,
     /// How much is quarantined.
     pub quarantined: u64,
 }
@@ -62,7 +66,7 @@ pub enum PassOrder {
     /// A new one.
     Begin(Mode),
     /// One that a checkpoint left.
-    Resume(PassUnderWay),
+    Resume(Box<PassUnderWay>),
 }
 
 impl PassOrder {
@@ -111,6 +115,8 @@ pub enum Member {
     Loader,
     /// Renews the lease.
     LeaseKeeper,
+    /// Looks at both sides.
+    Prober,
 }
 
 impl std::fmt::Display for Member {
@@ -120,6 +126,7 @@ impl std::fmt::Display for Member {
             Member::Transformer => "transformer",
             Member::Loader => "loader",
             Member::LeaseKeeper => "lease keeper",
+            Member::Prober => "prober",
         })
     }
 }
@@ -153,6 +160,16 @@ pub struct ActorStopped {
     pub generation: Generation,
     /// Which it was.
     pub member: Member,
+}
+
+/// Prober to supervisor: something was committed since the last look, or this is the first one.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SourceMoved {
+    /// Whose prober it was.
+    pub generation: Generation,
+    /// The bookmark now.
+    pub bookmark: Bookmark,
 }
 
 /// Anyone to a supervisor: run a pass of this mode as soon as the one under way has ended.

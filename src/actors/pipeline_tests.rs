@@ -10,6 +10,7 @@ use actix::{Actor, Addr};
 use tokio::sync::{oneshot, watch};
 
 use super::credit::CreditLimits;
+use super::group::Settings;
 use super::health::Health;
 use super::in_memory::{Fault, InMemory, Place, World, entity};
 use super::messages::{Acknowledged, ActorStopped, Exit, Member, RequestPass, Shutdown, WorkerExited};
@@ -18,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::retry::Backoff;
-use crate::sync::BatchLimits;
+use crate::sync::{BatchLimits, PassOutcome, Rhythm};
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
 
 const NODES: u64 = 95;
@@ -46,8 +47,12 @@ fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
         graph: "g".to_owned(),
         profile: Arc::clone(&process.world.profile),
         connector: process,
-        limits: BatchLimits { nodes: BATCH, relationships: BATCH, bytes: 1 << 20 },
-        credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
+        settings: Settings {
+            limits: BatchLimits { nodes: BATCH, relationships: BATCH, bytes: 1 << 20 },
+            credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
+            rhythm: Rhythm { overlap: Duration::from_secs(900), late_check: Duration::from_secs(30) },
+            probe_interval: None,
+        },
         schedule,
         timing,
         health: health.start().recipient(),
@@ -193,9 +198,17 @@ async fn messages_of_an_earlier_generation_change_nothing() {
     let stale = Generation(1);
     let totals = Totals { nodes: 7, ..Totals::default() };
     let began_at = chrono::DateTime::UNIX_EPOCH;
-    let ended = Some(PassSummary { mode: Mode::Full, began_at, ended_at: began_at, totals });
-    let acknowledged =
-        Acknowledged { generation: stale, sequence: 999, totals, cursor: None, deferred: vec![], ended, quarantined: 9 };
+    let ended = Some(PassSummary { mode: Mode::Full, began_at, bookmark: None, ended_at: began_at, totals });
+    let acknowledged = Acknowledged {
+        generation: stale,
+        sequence: 999,
+        totals,
+        cursor: None,
+        deferred: vec![],
+        ended,
+        outcome: PassOutcome::default(),
+        quarantined: 9,
+    };
     run.supervisor.do_send(acknowledged);
     let exit = Exit::Failed(Error::new(ErrorKind::Panic, "stale"));
     run.supervisor.do_send(WorkerExited { generation: stale, member: Member::Loader, exit });
@@ -285,5 +298,19 @@ async fn a_new_node_arrives_with_a_requested_pass() {
     run.supervisor.do_send(RequestPass(Mode::Incremental));
     let incremental = |status: &PipelineStatus| status.last_pass.as_ref().is_some_and(|pass| pass.mode == Mode::Incremental);
     run.until("incremental pass", incremental).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn deleted_elements_go_with_an_incremental_pass() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), Schedule::Continuous { full_first: false, interval: Some(PATIENCE) });
+    run.until("in step", in_step).await;
+    world.facts.lock().retain(|fact| fact.number.0 != 7 && fact.number.0 != 50 && fact.number.0 != 51);
+    world.nodes.lock().retain(|node| node.number.0 != 50);
+    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    // The difference has to stay for two readings: the second pass follows by itself.
+    run.until("two deleted", |status| in_step(status) && status.last_pass.as_ref().is_some_and(|pass| pass.totals.deleted > 0))
+        .await;
     assert_eq!(world.differences(), Vec::<String>::new());
 }

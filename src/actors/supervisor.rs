@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::Reports;
-use super::credit::CreditLimits;
-use super::group::{self, Ending, Group};
+use super::group::{self, Ending, Group, Settings};
 use super::launch::{Connector, Launched, launch};
 use super::messages::{
-    Acknowledged, ActorStopped, Exit, Member, PassOrder, RequestPass, Shutdown, StartPass, StatusChanged, WorkerExited,
+    Acknowledged, ActorStopped, Exit, Member, PassOrder, RequestPass, Shutdown, SourceMoved, StartPass, StatusChanged,
+    WorkerExited,
 };
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
@@ -21,11 +21,14 @@ use crate::model::pass::{Mode, PassSummary};
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::retry::Backoff;
 use crate::sink::LEASE_TTL;
-use crate::sync::BatchLimits;
+use crate::sync::{PassOutcome, READ_AGAIN};
 use crate::telemetry::status::{FaultReport, PipelineState, PipelineStatus};
 
 /// How long a generation that is cut may take to finish what is half done: longer than any request's timeout.
 const CUT_DEADLINE: Duration = Duration::from_secs(150);
+
+/// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
+const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
 
 /// Generations in a row of a one-shot command that end without one acknowledged batch before the command gives up.
 const FRUITLESS_GENERATIONS: u32 = 4;
@@ -79,10 +82,8 @@ pub struct Pipeline {
     pub connector: Arc<dyn Connector>,
     /// What is kept in step.
     pub profile: Arc<Profile>,
-    /// When a batch closes.
-    pub limits: BatchLimits,
-    /// How much may be in flight.
-    pub credit: CreditLimits,
+    /// What its generations are told.
+    pub settings: Settings,
     /// When passes run.
     pub schedule: Schedule,
     /// Times of supervision.
@@ -106,6 +107,8 @@ pub struct Supervisor {
     resumed: bool,
     /// The pass that somebody asked for and that has not begun.
     requested: Option<Mode>,
+    /// Counts the ends of passes: a timer set after one is void after the next.
+    pass_number: u64,
     /// Failures in a row, for the backoff.
     failures: u32,
     /// Generations in a row without an acknowledgement.
@@ -148,6 +151,7 @@ impl Supervisor {
                 Schedule::Once(mode) => Some(mode),
                 Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
             },
+            pass_number: 0,
             failures: 0,
             fruitless: 0,
             shutting_down: false,
@@ -169,9 +173,11 @@ impl Supervisor {
         self.state = State::Launching;
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
-        let (connector, fingerprint, wanted) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone(), self.requested);
+        let (connector, fingerprint) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone());
+        let (wanted, last_sequence) = (self.requested, self.status.checkpoint_sequence);
         let span = group::span(&self.pipeline.name, self.generation);
-        let task = tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted).await }.instrument(span));
+        let task =
+            tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted, last_sequence).await }.instrument(span));
         let launching = self.generation;
         ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
             let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));
@@ -217,8 +223,8 @@ impl Supervisor {
             self.generation,
             launched,
             &self.pipeline.profile,
-            self.pipeline.limits,
-            self.pipeline.credit,
+            self.pipeline.settings,
+            address.clone().recipient(),
             address.recipient(),
             reports,
         );
@@ -255,7 +261,18 @@ impl Supervisor {
         self.show(PipelineState::Running { mode, since, totals: Default::default(), cursor: None });
     }
 
-    fn pass_ended(&mut self, summary: PassSummary, ctx: &mut Context<Self>) {
+    /// Runs a pass now, or once the one under way has ended: one, however often it is asked for meanwhile.
+    fn request(&mut self, mode: Mode) {
+        if matches!(self.state, State::Running(_)) && self.running.is_none() {
+            return self.start_pass(PassOrder::Begin(mode));
+        }
+        // A full pass covers an incremental one.
+        if self.requested != Some(Mode::Full) {
+            self.requested = Some(mode);
+        }
+    }
+
+    fn pass_ended(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
             seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
@@ -277,18 +294,26 @@ impl Supervisor {
                 self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx);
             }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
-            Schedule::Continuous { interval, .. } => self.schedule_next(interval, ctx),
+            Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, ctx),
         }
     }
 
-    fn schedule_next(&mut self, interval: Option<Duration>, ctx: &mut Context<Self>) {
+    fn schedule_next(&mut self, interval: Option<Duration>, outcome: PassOutcome, ctx: &mut Context<Self>) {
         if let Some(mode) = self.requested.take() {
             return self.start_pass(PassOrder::Begin(mode));
         }
         let Some(interval) = interval else { return };
+        let interval = match outcome {
+            PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
+            PassOutcome { look_again: true, .. } => READ_AGAIN,
+            _ => interval,
+        };
+        self.pass_number += 1;
+        let number = self.pass_number;
         let generation = self.generation;
         ctx.run_later(interval, move |supervisor, _| {
-            if supervisor.generation == generation && supervisor.running.is_none() {
+            let is_last = supervisor.generation == generation && supervisor.pass_number == number;
+            if is_last && supervisor.running.is_none() {
                 supervisor.start_pass(PassOrder::Begin(Mode::Incremental));
             }
         });
@@ -459,7 +484,7 @@ impl Handler<Acknowledged> for Supervisor {
             group.acknowledge(message.clone());
         }
         if let Some(summary) = message.ended {
-            return self.pass_ended(summary, ctx);
+            return self.pass_ended(summary, message.outcome, ctx);
         }
         if let PipelineState::Running { mode, since, .. } = self.status.state {
             self.show(PipelineState::Running { mode, since, totals: message.totals, cursor: message.cursor });
@@ -488,17 +513,26 @@ impl Handler<ActorStopped> for Supervisor {
     }
 }
 
+impl Handler<SourceMoved> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SourceMoved, _: &mut Self::Context) {
+        let current = message.generation == self.generation;
+        let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
+        // A commit before the first query of the last pass is in the cache.
+        let known = self.status.last_pass.as_ref().is_some_and(|pass| pass.bookmark.as_ref() == Some(&message.bookmark));
+        self.status.source_bookmark = Some(message.bookmark);
+        if current && follows && !known {
+            self.request(Mode::Incremental);
+        }
+    }
+}
+
 impl Handler<RequestPass> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, RequestPass(mode): RequestPass, _: &mut Self::Context) {
-        if matches!(self.state, State::Running(_)) && self.running.is_none() {
-            return self.start_pass(PassOrder::Begin(mode));
-        }
-        // A full pass covers an incremental one.
-        if self.requested != Some(Mode::Full) {
-            self.requested = Some(mode);
-        }
+        self.request(mode);
     }
 }
 

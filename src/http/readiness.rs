@@ -82,7 +82,7 @@ mod tests {
 
     fn pipeline(state: PipelineState, age: TimeDelta) -> ServiceStatus {
         let began_at = Utc::now() - age;
-        let pass = PassSummary { mode: Mode::Full, began_at, ended_at: began_at, totals: Totals::default() };
+        let pass = PassSummary { mode: Mode::Full, began_at, bookmark: None, ended_at: began_at, totals: Totals::default() };
         let pipeline =
             PipelineStatus { state, watermark: Some(began_at), last_pass: Some(pass), ..PipelineStatus::new("p", "g") };
         ServiceStatus { pipelines: BTreeMap::from([("p".to_owned(), pipeline)]) }

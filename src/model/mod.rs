@@ -1,9 +1,11 @@
 //! The words of the product as types: values, elements, profiles, batches, the checkpoint.
 
 pub mod batch;
+pub mod bookmark;
 pub mod checkpoint;
 pub mod element;
 pub mod graph_name;
+pub mod id_map;
 pub mod key;
 pub mod name;
 pub mod pass;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::bookmark::Bookmark;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::source::OutsideProfile;
 
@@ -36,6 +37,9 @@ pub struct PipelineStatus {
     /// Changes of the source were read up to here, by its own clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
+    /// The source's bookmark at the last look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_bookmark: Option<Bookmark>,
     /// The last pass that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
@@ -114,6 +118,7 @@ impl PipelineStatus {
             last_fault: None,
             checkpoint_sequence: 0,
             watermark: None,
+            source_bookmark: None,
             last_pass: None,
             quarantined: 0,
             outside_profile: OutsideProfile::default(),

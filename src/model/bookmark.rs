@@ -1,0 +1,120 @@
+//! Neo4j's token of its last commit.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+/// A bookmark. Its text is officially opaque: whether something was committed is told by equality alone. What can be read out
+/// of the text is for display and for suspicion, and absent if the text is of another make.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bookmark(String);
+
+/// The layout since Neo4j 5: `FB:` and, in base64, a list of one (database and transaction) and an empty list.
+const PREFIX: &str = "FB:";
+const LIST_OF_ONE: u8 = 0x91;
+const SHORT_BYTES: u8 = 0xCC;
+const DATABASE_ID_LENGTH: usize = 16;
+
+impl Bookmark {
+    /// A bookmark as Neo4j wrote it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text that Neo4j wrote.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of the database, as it stands in the middle of its element ids.
+    pub fn database_id(&self) -> Option<String> {
+        let (id, _) = self.parts()?;
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let group = |from, to| hex.get(from..to);
+        Some(format!("{}-{}-{}-{}-{}", group(0, 8)?, group(8, 12)?, group(12, 16)?, group(16, 20)?, group(20, 32)?))
+    }
+
+    /// The number of the transaction: larger for a later commit of the same database.
+    pub fn transaction(&self) -> Option<u64> {
+        let (_, number) = self.parts()?;
+        u64::try_from(read_integer(&number)?).ok()
+    }
+
+    /// The database's id, and the bytes from the transaction's number on.
+    fn parts(&self) -> Option<([u8; DATABASE_ID_LENGTH], Vec<u8>)> {
+        let bytes = STANDARD.decode(self.0.strip_prefix(PREFIX)?).ok()?;
+        let (head, rest) = bytes.split_first_chunk::<3>()?;
+        let (id, number) = rest.split_first_chunk::<DATABASE_ID_LENGTH>()?;
+        let expected = [LIST_OF_ONE, SHORT_BYTES, 16];
+        (*head == expected).then(|| (*id, number.to_vec()))
+    }
+}
+
+/// An integer of PackStream at the front of some bytes.
+fn read_integer(bytes: &[u8]) -> Option<i64> {
+    let (marker, rest) = bytes.split_first()?;
+    match marker {
+        0x00..=0x7F | 0xF0..=0xFF => Some(i64::from(marker.cast_signed())),
+        0xC8 => Some(i64::from(i8::from_be_bytes(*rest.first_chunk()?))),
+        0xC9 => Some(i64::from(i16::from_be_bytes(*rest.first_chunk()?))),
+        0xCA => Some(i64::from(i32::from_be_bytes(*rest.first_chunk()?))),
+        0xCB => Some(i64::from_be_bytes(*rest.first_chunk()?)),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Bookmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bookmark(number: &[u8]) -> Bookmark {
+        let id: Vec<u8> = (0..16).collect();
+        let bytes = [&[0x91, 0xCC, 0x10], &id[..], number, &[0x90]].concat();
+        Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))
+    }
+
+    #[test]
+    fn database_and_transaction_are_read_from_the_known_layout() {
+        let small = bookmark(&[42]);
+        assert!(small.as_str().starts_with("FB:kcwQ"), "{small}");
+        assert_eq!(small.database_id().as_deref(), Some("00010203-0405-0607-0809-0a0b0c0d0e0f"));
+        assert_eq!(small.transaction(), Some(42));
+        assert_eq!(bookmark(&[0xC9, 0x01, 0x00]).transaction(), Some(256));
+        assert_eq!(bookmark(&[0xCB, 0, 0, 0, 1, 0, 0, 0, 0]).transaction(), Some(1 << 32));
+        assert_eq!(bookmark(&[0xFF]).transaction(), None, "no transaction has a negative number");
+    }
+
+    #[test]
+    fn another_layout_is_a_bookmark_all_the_same() {
+        for text in ["neo4j:bookmark:v1:tx7", "FB:", "FB:kcwQ", "FB:!!", ""] {
+            let bookmark = Bookmark::new(text);
+            assert_eq!((bookmark.database_id(), bookmark.transaction()), (None, None), "{text}");
+            assert_eq!(bookmark, Bookmark::new(text));
+        }
+    }
+
+    #[test]
+    fn a_bookmark_is_kept_as_its_text() {
+        let text = serde_json::to_string(&Bookmark::new("FB:x")).unwrap();
+        assert_eq!(text, "\"FB:x\"");
+        assert_eq!(serde_json::from_str::<Bookmark>(&text).unwrap(), Bookmark::new("FB:x"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_layout_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let bookmark = Bookmark::new(format!("FB:{}", STANDARD.encode([&[0x91, 0xCC, 0x10], &bytes[..]].concat())));
+            let _ = (bookmark.database_id(), bookmark.transaction());
+        }
+    }
+}

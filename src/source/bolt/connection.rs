@@ -1,0 +1,308 @@
+//! One connection: requests out, answers in, one query at a time.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use super::chunk::Frames;
+use super::fault::Fault;
+use super::limits::{Limits, within};
+use super::message::{ALL_ROWS, Requests, RunSettings, Summary, answer_tag, read_failure, read_summary, read_tag};
+use super::packstream::Decoder;
+use super::server::{Server, Transport};
+use crate::source::request::Request;
+
+/// What a Bolt client says first.
+const MAGIC: [u8; 4] = [0x60, 0x60, 0xB0, 0x17];
+
+/// Four offers of versions, each an empty byte, how many minor versions below are meant too, minor and major: 5.0 to 5.8.
+const OFFERS: [u8; 16] = [0, 8, 8, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+const MAJOR: u8 = 5;
+const HIGHEST_MINOR: u8 = 8;
+
+/// A connection that is logged on.
+pub struct Connection {
+    transport: Box<dyn Transport>,
+    frames: Frames,
+    limits: Limits,
+    requests: Requests,
+    database: Option<String>,
+    minor: u8,
+    server: String,
+    /// Answers that are still to come. Whatever goes wrong or is given up in the middle leaves some, so a connection
+    /// without any is fit for the next request.
+    outstanding: u32,
+    /// Whether the server ignores everything until a reset.
+    failed: bool,
+    /// Rows of a pull of the query that runs.
+    fetch: i64,
+}
+
+impl Connection {
+    /// Connects and logs on.
+    pub async fn open(server: &Server) -> Result<Self, Fault> {
+        let mut transport = server.connect().await?;
+        let handshake = async {
+            let minor = agree_on_version(&mut transport).await?;
+            let mut connection = Self {
+                transport,
+                frames: Frames::new(server.limits.message_bytes),
+                limits: server.limits,
+                requests: Requests::default(),
+                database: server.database.clone(),
+                minor,
+                server: String::new(),
+                outstanding: 0,
+                failed: false,
+                fetch: ALL_ROWS,
+            };
+            connection.log_on(server).await?;
+            Ok::<_, Fault>(connection)
+        };
+        within(server.limits.handshake, "handshake", handshake).await
+    }
+
+    /// The version spoken, 5 and this.
+    pub fn minor_version(&self) -> u8 {
+        self.minor
+    }
+
+    /// The server's name and version, such as `Neo4j/5.26.12`.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// How long anything may take on this connection.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether the next request can be sent.
+    pub fn is_ready(&self) -> bool {
+        self.outstanding == 0 && !self.failed
+    }
+
+    /// Whether the server still holds its end, as far as can be told without asking.
+    pub fn is_open(&mut self) -> bool {
+        match self.transport.read(self.frames.room()).now_or_never() {
+            None => true,
+            Some(Ok(bytes)) => {
+                self.frames.arrived(bytes);
+                // What comes unasked can only be a sign of life.
+                bytes > 0 && matches!(self.frames.message(), Ok(None))
+            }
+            Some(Err(_)) => false,
+        }
+    }
+
+    /// Runs a query in read access mode; its rows come by [`Self::record`], pulled `fetch` at a time. Gives the columns.
+    pub async fn run(&mut self, request: &Request, limit: Option<Duration>, fetch: i64) -> Result<Vec<String>, Fault> {
+        self.begin(request, limit)?;
+        self.requests.pull(fetch)?;
+        self.fetch = fetch;
+        self.send().await?;
+        Ok(self.summary("the columns").await?.columns)
+    }
+
+    /// The next row, before its list of columns; none at the end, with the bookmark.
+    pub async fn record(&mut self) -> Result<Row<'_>, Fault> {
+        let place = loop {
+            let place = self.message().await?;
+            if read_tag(&mut Decoder::new(self.frames.bytes(place.clone())))? == answer_tag::RECORD {
+                break place;
+            }
+            let summary = self.read_end(place, "a row")?;
+            if !summary.has_more {
+                return Ok(Row::End(summary.bookmark));
+            }
+            self.requests.clear();
+            self.requests.pull(self.fetch)?;
+            self.send().await?;
+        };
+        let mut decoder = Decoder::new(self.frames.bytes(place));
+        read_tag(&mut decoder)?;
+        Ok(Row::Record(decoder))
+    }
+
+    /// Runs a query and looks at none of its rows.
+    pub async fn run_without_rows(&mut self, request: &Request, limit: Option<Duration>) -> Result<Summary, Fault> {
+        self.begin(request, limit)?;
+        self.requests.discard()?;
+        self.send().await?;
+        self.summary("the columns").await?;
+        self.summary("the end of a query").await
+    }
+
+    /// Runs a query and counts its rows and their bytes by the headers of chunks alone: no reader can be faster.
+    pub async fn run_counting(&mut self, request: &Request, limit: Option<Duration>) -> Result<Counted, Fault> {
+        self.run(request, limit, ALL_ROWS).await?;
+        let mut counted = Counted::default();
+        let mut tag = None;
+        loop {
+            match self.frames.pass(&mut tag) {
+                Some((answer_tag::RECORD, bytes)) => counted.add(bytes),
+                Some((answer_tag::SUCCESS, _)) => break,
+                Some((tag, _)) => return Err(Fault::OutOfTurn { tag, expected: "a row" }),
+                None => self.fill(Instant::now() + self.limits.message).await?,
+            }
+        }
+        self.outstanding -= 1;
+        Ok(counted)
+    }
+
+    /// Ends whatever runs and clears a failure, so that the connection can be used again.
+    pub async fn reset(&mut self) -> Result<(), Fault> {
+        self.requests.clear();
+        self.requests.reset()?;
+        self.send().await?;
+        let limit = self.limits.handshake;
+        within(limit, "answer to a reset", self.until_reset()).await
+    }
+
+    /// Takes leave. The server would notice a closed socket as well, so nothing is lost if this fails.
+    pub async fn goodbye(mut self) {
+        self.requests.clear();
+        if self.requests.goodbye().is_ok() {
+            let _ = self.send().await;
+        }
+        let _ = within(self.limits.connect, "end", self.transport.shutdown()).await;
+    }
+
+    async fn until_reset(&mut self) -> Result<(), Fault> {
+        while self.outstanding > 0 {
+            let place = self.message().await?;
+            let mut decoder = Decoder::new(self.frames.bytes(place));
+            match (read_tag(&mut decoder)?, self.outstanding) {
+                (answer_tag::RECORD, 2..) => continue,
+                (answer_tag::SUCCESS, _) | (answer_tag::IGNORED | answer_tag::FAILURE, 2..) => self.outstanding -= 1,
+                (tag, _) => return Err(Fault::OutOfTurn { tag, expected: "the answer to a reset" }),
+            }
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    async fn log_on(&mut self, server: &Server) -> Result<(), Fault> {
+        self.requests.hello(self.minor, server.login())?;
+        self.send().await?;
+        while self.outstanding > 0 {
+            let summary = self.summary("the answer to a log on").await?;
+            self.server = summary.server.unwrap_or_else(|| std::mem::take(&mut self.server));
+        }
+        // The password is not to lie in a buffer longer than it has to.
+        self.requests = Requests::default();
+        Ok(())
+    }
+
+    fn begin(&mut self, request: &Request, limit: Option<Duration>) -> Result<(), Fault> {
+        let settings = RunSettings {
+            database: self.database.clone(),
+            timeout_milliseconds: limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)),
+        };
+        self.requests.clear();
+        Ok(self.requests.run(request, &settings)?)
+    }
+
+    async fn send(&mut self) -> Result<(), Fault> {
+        let (stream, count) = self.requests.written();
+        self.outstanding += count;
+        let transport = &mut self.transport;
+        let write = async {
+            transport.write_all(stream).await?;
+            transport.flush().await
+        };
+        within(self.limits.message, "room to send", write).await
+    }
+
+    /// The answer to a request that has no rows.
+    async fn summary(&mut self, expected: &'static str) -> Result<Summary, Fault> {
+        let place = self.message().await?;
+        self.read_end(place, expected)
+    }
+
+    /// Reads an answer that ends a request.
+    fn read_end(&mut self, place: Range<usize>, expected: &'static str) -> Result<Summary, Fault> {
+        let mut decoder = Decoder::new(self.frames.bytes(place));
+        match read_tag(&mut decoder)? {
+            answer_tag::SUCCESS => {
+                let summary = read_summary(&mut decoder)?;
+                self.outstanding = self.outstanding.saturating_sub(1);
+                Ok(summary)
+            }
+            answer_tag::FAILURE => {
+                let (code, message) = read_failure(&mut decoder)?;
+                self.outstanding = self.outstanding.saturating_sub(1);
+                self.failed = true;
+                Err(Fault::Server { code, message })
+            }
+            tag => Err(Fault::OutOfTurn { tag, expected }),
+        }
+    }
+
+    /// The place of the next message. The clock is asked only if it has not arrived yet.
+    async fn message(&mut self) -> Result<Range<usize>, Fault> {
+        if let Some(place) = self.frames.message()? {
+            return Ok(place);
+        }
+        let deadline = Instant::now() + self.limits.message;
+        loop {
+            self.fill(deadline).await?;
+            if let Some(place) = self.frames.message()? {
+                return Ok(place);
+            }
+        }
+    }
+
+    async fn fill(&mut self, deadline: Instant) -> Result<(), Fault> {
+        let read = timeout_at(deadline, self.transport.read(self.frames.room())).await;
+        match read.map_err(|_| Fault::TimedOut { what: "answer", limit: self.limits.message })?? {
+            0 => Err(Fault::Closed),
+            bytes => {
+                self.frames.arrived(bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What comes where a row may come.
+pub enum Row<'a> {
+    /// A row: its list of columns is to be read.
+    Record(Decoder<'a>),
+    /// The end, with the bookmark if the server told one.
+    End(Option<String>),
+}
+
+/// Rows that were counted and not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Counted {
+    fn add(&mut self, bytes: usize) {
+        self.rows += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+async fn agree_on_version(transport: &mut Box<dyn Transport>) -> Result<u8, Fault> {
+    transport.write_all(&[&MAGIC[..], &OFFERS].concat()).await?;
+    transport.flush().await?;
+    let mut answer = [0; 4];
+    match transport.read_exact(&mut answer).await {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(Fault::Closed),
+        outcome => outcome?,
+    };
+    match answer {
+        [0, 0, minor @ 0..=HIGHEST_MINOR, MAJOR] => Ok(minor),
+        other => Err(Fault::Version(other)),
+    }
+}

@@ -1,0 +1,109 @@
+//! What can go wrong on a Bolt connection, and of which kind it is.
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::chunk::MessageTooLong;
+use super::packstream::DecodeError;
+use crate::error::{Error, ErrorKind};
+use crate::source::codes::kind_of_code;
+
+/// The answer to the version handshake of a server that took us for a browser.
+const HTTP: [u8; 4] = *b"HTTP";
+
+/// A fault of a connection.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// The socket.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// Our own limit.
+    #[error("no {what} within {limit:?}")]
+    TimedOut {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// Bytes that are not what they should be.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// A message too long.
+    #[error("{0}")]
+    TooLong(#[from] MessageTooLong),
+    /// The server's own error.
+    #[error("{code}: {message}")]
+    Server {
+        /// Its code.
+        code: String,
+        /// Its sentence.
+        message: String,
+    },
+    /// An answer out of its turn.
+    #[error("answer {tag:#04x} where {expected} was expected")]
+    OutOfTurn {
+        /// Its tag.
+        tag: u8,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// The answer of the version handshake.
+    #[error("{}", version_sentence(*.0))]
+    Version([u8; 4]),
+    /// Certificates or an address that cannot be used.
+    #[error("{0}")]
+    Setup(String),
+}
+
+fn version_sentence(answer: [u8; 4]) -> String {
+    match answer {
+        HTTP => "this is an HTTP port: neo4j.uri has to name the Bolt port".to_owned(),
+        [0, 0, 0, 0] => "the server speaks no Bolt 5: Neo4j 5.0 or later is needed".to_owned(),
+        other => format!("{other:02x?} is not an answer to the version handshake"),
+    }
+}
+
+impl Fault {
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io(_) | Self::Closed => ErrorKind::SourceConnection,
+            Self::TimedOut { .. } => ErrorKind::SourceTimeout,
+            Self::Decode(_) | Self::TooLong(_) | Self::OutOfTurn { .. } => ErrorKind::SourceProtocol,
+            Self::Server { code, .. } => kind_of_code(code),
+            Self::Version([0, 0, 0, 0] | HTTP) | Self::Setup(_) => ErrorKind::Configuration,
+            Self::Version(_) => ErrorKind::SourceProtocol,
+        }
+    }
+
+    /// The error of what was being done.
+    pub fn during(self, doing: impl Into<String>) -> Error {
+        Error::caused(self.kind(), doing, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_what_was_done_and_its_cause() {
+        let fault = Fault::TimedOut { what: "answer", limit: Duration::from_secs(3) };
+        let error = fault.during("cannot read Entity from Neo4j");
+        assert_eq!(error.kind(), ErrorKind::SourceTimeout);
+        assert_eq!(error.chain(), "cannot read Entity from Neo4j: no answer within 3s");
+    }
+
+    #[test]
+    fn what_a_person_has_to_correct_is_told_from_what_passes() {
+        assert_eq!(Fault::Version([0; 4]).kind(), ErrorKind::Configuration);
+        assert_eq!(Fault::Version(HTTP).kind(), ErrorKind::Configuration);
+        assert_eq!(Fault::Version([9; 4]).kind(), ErrorKind::SourceProtocol);
+        assert_eq!(Fault::Io(io::ErrorKind::ConnectionReset.into()).kind(), ErrorKind::SourceConnection);
+    }
+}

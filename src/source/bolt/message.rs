@@ -1,0 +1,388 @@
+//! Bolt's messages: the requests that a reader sends, and the answers.
+//!
+//! Source: the Bolt protocol specification, message specifications of versions 5.0 to 5.8.
+
+use super::chunk::write_chunked;
+use super::encode::Encoder;
+use super::packstream::{DecodeError, Decoded, Decoder, Structure};
+use super::value::texts;
+use crate::source::request::{Parameter, Request};
+
+/// Tags of requests.
+mod request_tag {
+    pub(super) const HELLO: u8 = 0x01;
+    pub(super) const GOODBYE: u8 = 0x02;
+    pub(super) const RESET: u8 = 0x0F;
+    pub(super) const RUN: u8 = 0x10;
+    pub(super) const DISCARD: u8 = 0x2F;
+    pub(super) const PULL: u8 = 0x3F;
+    pub(super) const LOGON: u8 = 0x6A;
+}
+
+/// Tags of answers.
+pub(super) mod answer_tag {
+    /// The request was done.
+    pub(crate) const SUCCESS: u8 = 0x70;
+    /// A row.
+    pub(crate) const RECORD: u8 = 0x71;
+    /// The request came after one that failed.
+    pub(crate) const IGNORED: u8 = 0x7E;
+    /// The request failed.
+    pub(crate) const FAILURE: u8 = 0x7F;
+}
+
+/// All rows at once.
+pub(super) const ALL_ROWS: i64 = -1;
+
+/// Who we are: shown by `SHOW TRANSACTIONS` and in the query log of the server.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// From this minor version on, LOGON is a message of its own.
+const LOGON_SINCE: u8 = 1;
+
+/// From this minor version on, a client may do without notifications. They would be made for every query and read by nobody.
+const NOTIFICATIONS_SINCE: u8 = 2;
+
+/// From this minor version on, the agent has a name and a map of its own, which is required.
+const AGENT_SINCE: u8 = 3;
+
+/// How to log on.
+#[derive(Clone, Copy)]
+pub(super) enum Login<'a> {
+    /// The server asks for none.
+    None,
+    /// User and password.
+    Basic {
+        /// The user.
+        user: &'a str,
+        /// The password.
+        password: &'a str,
+    },
+}
+
+/// What every query of a connection is run with.
+#[derive(Debug, Clone)]
+pub(super) struct RunSettings {
+    /// The database; the server's default where absent.
+    pub database: Option<String>,
+    /// How long the server lets a query run.
+    pub timeout_milliseconds: Option<i64>,
+}
+
+/// Requests written one after the other, sent at once.
+#[derive(Default)]
+pub(super) struct Requests {
+    message: Vec<u8>,
+    stream: Vec<u8>,
+    count: u32,
+}
+
+impl Requests {
+    /// What was written, and how many answers it will have.
+    pub(super) fn written(&self) -> (&[u8], u32) {
+        (&self.stream, self.count)
+    }
+
+    /// Begins anew.
+    pub(super) fn clear(&mut self) {
+        self.stream.clear();
+        self.count = 0;
+    }
+
+    /// The first message; before 5.1 the log on is part of it.
+    pub(super) fn hello(&mut self, minor: u8, login: Login<'_>) -> Decoded<()> {
+        self.add(|to| {
+            to.structure(1, request_tag::HELLO);
+            let early_login = if minor < LOGON_SINCE { login_entries(login) } else { 0 };
+            to.map(1 + early_login + u8::from(minor >= NOTIFICATIONS_SINCE) + u8::from(minor >= AGENT_SINCE));
+            text_entry(to, "user_agent", AGENT)?;
+            if early_login > 0 {
+                write_login(to, login)?;
+            }
+            if minor >= NOTIFICATIONS_SINCE {
+                text_entry(to, "notifications_minimum_severity", "OFF")?;
+            }
+            if minor >= AGENT_SINCE {
+                to.text("bolt_agent")?;
+                to.map(1);
+                text_entry(to, "product", AGENT)?;
+            }
+            Ok(())
+        })?;
+        if minor >= LOGON_SINCE { self.logon(login) } else { Ok(()) }
+    }
+
+    fn logon(&mut self, login: Login<'_>) -> Decoded<()> {
+        self.add(|to| {
+            to.structure(1, request_tag::LOGON);
+            to.map(login_entries(login));
+            write_login(to, login)
+        })
+    }
+
+    /// A query in read access mode.
+    pub(super) fn run(&mut self, request: &Request, settings: &RunSettings) -> Decoded<()> {
+        self.add(|to| {
+            to.structure(3, request_tag::RUN);
+            to.text(&request.text)?;
+            to.map(u8::try_from(request.parameters.len()).map_err(|_| DecodeError::Oversized)?);
+            for (name, value) in &request.parameters {
+                to.text(name)?;
+                write_parameter(to, value)?;
+            }
+            to.map(2 + u8::from(settings.database.is_some()) + u8::from(settings.timeout_milliseconds.is_some()));
+            text_entry(to, "mode", "r")?;
+            to.text("tx_metadata")?;
+            to.map(1);
+            text_entry(to, "app", AGENT)?;
+            if let Some(database) = &settings.database {
+                text_entry(to, "db", database)?;
+            }
+            if let Some(milliseconds) = settings.timeout_milliseconds {
+                to.text("tx_timeout")?;
+                to.integer(milliseconds);
+            }
+            Ok(())
+        })
+    }
+
+    /// The next `rows` rows of the query before.
+    pub(super) fn pull(&mut self, rows: i64) -> Decoded<()> {
+        self.rows(request_tag::PULL, rows)
+    }
+
+    /// The end of the query before, without its rows.
+    pub(super) fn discard(&mut self) -> Decoded<()> {
+        self.rows(request_tag::DISCARD, ALL_ROWS)
+    }
+
+    /// Ends whatever runs, and clears a failure.
+    pub(super) fn reset(&mut self) -> Decoded<()> {
+        self.add(|to| {
+            to.structure(0, request_tag::RESET);
+            Ok(())
+        })
+    }
+
+    /// The last message, which has no answer.
+    pub(super) fn goodbye(&mut self) -> Decoded<()> {
+        self.add(|to| {
+            to.structure(0, request_tag::GOODBYE);
+            Ok(())
+        })?;
+        self.count -= 1;
+        Ok(())
+    }
+
+    fn rows(&mut self, tag: u8, rows: i64) -> Decoded<()> {
+        self.add(|to| {
+            to.structure(1, tag);
+            to.map(1);
+            to.text("n")?;
+            to.integer(rows);
+            Ok(())
+        })
+    }
+
+    fn add(&mut self, write: impl FnOnce(&mut Encoder) -> Decoded<()>) -> Decoded<()> {
+        let mut encoder = Encoder::reusing(std::mem::take(&mut self.message));
+        write(&mut encoder)?;
+        self.message = encoder.into_bytes();
+        write_chunked(&self.message, &mut self.stream);
+        self.count += 1;
+        Ok(())
+    }
+}
+
+fn text_entry(to: &mut Encoder, name: &str, value: &str) -> Decoded<()> {
+    to.text(name)?;
+    to.text(value)
+}
+
+fn login_entries(login: Login<'_>) -> u8 {
+    match login {
+        Login::None => 1,
+        Login::Basic { .. } => 3,
+    }
+}
+
+fn write_login(to: &mut Encoder, login: Login<'_>) -> Decoded<()> {
+    match login {
+        Login::None => text_entry(to, "scheme", "none"),
+        Login::Basic { user, password } => {
+            text_entry(to, "scheme", "basic")?;
+            text_entry(to, "principal", user)?;
+            text_entry(to, "credentials", password)
+        }
+    }
+}
+
+fn write_parameter(to: &mut Encoder, value: &Parameter) -> Decoded<()> {
+    match value {
+        Parameter::Text(text) => to.text(text)?,
+        Parameter::Texts(texts) => to.texts(texts)?,
+        Parameter::Integer(number) => to.integer(*number),
+        Parameter::Instant(instant) => to.instant(*instant),
+        Parameter::Local(local) => to.local_datetime(*local),
+    }
+    Ok(())
+}
+
+/// What the server says at the end of a request: the parts that we use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The columns of a query.
+    pub columns: Vec<String>,
+    /// Whether there are more rows to pull.
+    pub has_more: bool,
+    /// The bookmark after the query.
+    pub bookmark: Option<String>,
+    /// The server's name and version.
+    pub server: Option<String>,
+}
+
+/// Reads the head of an answer: its tag. Every answer of the server has one field, but IGNORED has none.
+pub(super) fn read_tag(decoder: &mut Decoder<'_>) -> Decoded<u8> {
+    let Structure { fields, tag } = decoder.structure()?;
+    match (tag, fields) {
+        (answer_tag::IGNORED, 0..=1) | (_, 1) => Ok(tag),
+        _ => Err(DecodeError::Structure { tag, fields }),
+    }
+}
+
+/// Reads the map of a success.
+pub(super) fn read_summary(decoder: &mut Decoder<'_>) -> Decoded<Summary> {
+    let mut summary = Summary::default();
+    for_each_entry(decoder, |name, value| {
+        match name {
+            "fields" => summary.columns = texts(value)?,
+            "has_more" => summary.has_more = value.boolean()?,
+            "bookmark" => summary.bookmark = Some(value.text()?.to_owned()),
+            "server" => summary.server = Some(value.text()?.to_owned()),
+            _ => value.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(summary)
+}
+
+/// Reads the map of a failure: code and message. From 5.7 on the code has another name.
+pub(super) fn read_failure(decoder: &mut Decoder<'_>) -> Decoded<(String, String)> {
+    let (mut code, mut message) = (None, None);
+    for_each_entry(decoder, |name, value| {
+        match name {
+            "code" | "neo4j_code" => code = Some(value.text()?.to_owned()),
+            "message" => message = Some(value.text()?.to_owned()),
+            _ => value.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok((code.ok_or(DecodeError::Missing("code of a failure"))?, message.unwrap_or_default()))
+}
+
+fn for_each_entry<'a>(decoder: &mut Decoder<'a>, mut read: impl FnMut(&'a str, &mut Decoder<'a>) -> Decoded<()>) -> Decoded<()> {
+    let entries = decoder.map()?;
+    decoder.nested(|inner| {
+        (0..entries).try_for_each(|_| {
+            let name = inner.text()?;
+            read(name, inner)
+        })
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn login() -> Login<'static> {
+        Login::Basic { user: "neo4j", password: "pw" }
+    }
+
+    /// The messages of a stream of requests: tag and the bytes after it.
+    fn messages(requests: &Requests) -> Vec<(u8, Vec<u8>)> {
+        let mut rest = requests.written().0;
+        let mut messages = Vec::new();
+        while let Some((header, after)) = rest.split_first_chunk::<2>() {
+            let (body, after) = after.split_at(usize::from(u16::from_be_bytes(*header)));
+            rest = &after[2..];
+            messages.push((body[1], body[2..].to_vec()));
+        }
+        messages
+    }
+
+    /// A map of texts; other values are left out.
+    fn texts_of(bytes: &[u8]) -> Vec<(String, String)> {
+        let mut entries = Vec::new();
+        for_each_entry(&mut Decoder::new(bytes), |name, value| {
+            match value.peek()? {
+                0xD0 => entries.push((name.to_owned(), value.text()?.to_owned())),
+                _ => value.skip()?,
+            }
+            Ok(())
+        })
+        .unwrap();
+        entries
+    }
+
+    fn hello(minor: u8) -> Vec<(u8, Vec<(String, String)>)> {
+        let mut requests = Requests::default();
+        requests.hello(minor, login()).unwrap();
+        messages(&requests).into_iter().map(|(tag, body)| (tag, texts_of(&body))).collect()
+    }
+
+    #[test]
+    fn the_log_on_is_where_the_version_wants_it() {
+        let names = |entries: &[(String, String)]| entries.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let old = hello(0);
+        assert_eq!(old.len(), 1);
+        assert_eq!(names(&old[0].1), ["user_agent", "scheme", "principal", "credentials"]);
+        let new = hello(8);
+        assert_eq!(new.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), [request_tag::HELLO, request_tag::LOGON]);
+        assert_eq!(names(&new[0].1), ["user_agent", "notifications_minimum_severity"]);
+        assert_eq!(names(&new[1].1), ["scheme", "principal", "credentials"]);
+    }
+
+    #[test]
+    fn a_query_always_runs_in_read_access_mode() {
+        let settings = RunSettings { database: Some("movies".to_owned()), timeout_milliseconds: Some(7) };
+        let mut requests = Requests::default();
+        requests.run(&Request::new("RETURN $a").with("a", "b"), &settings).unwrap();
+        requests.pull(ALL_ROWS).unwrap();
+        assert_eq!(requests.written().1, 2);
+        let messages = messages(&requests);
+        let mut run = Decoder::new(&messages[0].1);
+        assert_eq!(run.text(), Ok("RETURN $a"));
+        run.skip().unwrap();
+        let extra = &messages[0].1[messages[0].1.len() - run.remaining()..];
+        let entries = texts_of(extra);
+        assert!(entries.contains(&("mode".to_owned(), "r".to_owned())));
+        assert!(entries.contains(&("db".to_owned(), "movies".to_owned())));
+    }
+
+    #[test]
+    fn a_failure_is_read_in_both_forms() {
+        let old = b"\xA2\x84code\x83A.B\x87message\x82no";
+        assert_eq!(read_failure(&mut Decoder::new(old)), Ok(("A.B".to_owned(), "no".to_owned())));
+        let new = b"\xA3\x8Aneo4j_code\x83A.B\x87message\x82no\x81x\xA1\x81y\x91\xC0";
+        assert_eq!(read_failure(&mut Decoder::new(new)), Ok(("A.B".to_owned(), "no".to_owned())));
+        assert_eq!(read_failure(&mut Decoder::new(b"\xA0")), Err(DecodeError::Missing("code of a failure")));
+    }
+
+    #[test]
+    fn a_goodbye_has_no_answer() {
+        let mut requests = Requests::default();
+        requests.goodbye().unwrap();
+        assert_eq!(requests.written(), (&[0, 2, 0xB0, 2, 0, 0][..], 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_answer_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_tag(&mut Decoder::new(&bytes));
+            let _ = read_summary(&mut Decoder::new(&bytes));
+            let _ = read_failure(&mut Decoder::new(&bytes));
+        }
+    }
+}

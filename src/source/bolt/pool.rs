@@ -1,0 +1,77 @@
+//! Connections that are kept for the next query: no more of them than allowed, and none in an unknown state.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::Connection;
+use super::fault::Fault;
+use super::limits::within;
+use super::server::Server;
+
+/// A bounded pool.
+pub(super) struct Pool {
+    server: Server,
+    permits: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// A connection out of the pool. Dropped, it is closed, and the server ends what ran on it.
+pub(super) struct Lease {
+    /// The connection.
+    pub connection: Connection,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// A pool without a connection yet.
+    pub(super) fn new(server: Server, size: usize) -> Self {
+        let permits = size.clamp(1, Semaphore::MAX_PERMITS);
+        Self { server, permits: Arc::new(Semaphore::new(permits)), idle: Arc::default() }
+    }
+
+    /// Where the connections lead.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// A kept connection that still lives, or a new one.
+    pub(super) async fn lease(&self) -> Result<Lease, Fault> {
+        let permit = Arc::clone(&self.permits).acquire_owned().map(|permit| permit.map_err(|_| Fault::Closed));
+        let permit = within(self.server.limits.pool, "free connection", permit).await?;
+        let connection = match self.kept() {
+            Some(connection) => connection,
+            None => Connection::open(&self.server).await?,
+        };
+        Ok(Lease { connection, idle: Arc::clone(&self.idle), _permit: permit })
+    }
+
+    fn kept(&self) -> Option<Connection> {
+        loop {
+            // The guard must not live on while the connection is looked at.
+            let mut connection = self.idle.lock().pop()?;
+            if connection.is_open() {
+                return Some(connection);
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// Gives the connection back, unless an answer is still to come on it.
+    pub(super) fn give_back(self) {
+        if self.connection.is_ready() {
+            self.idle.lock().push(self.connection);
+        }
+    }
+
+    /// Gives the connection back after an error, if the server has told it and can go on.
+    pub(super) async fn give_back_after(mut self, fault: &Fault) {
+        if matches!(fault, Fault::Server { .. }) && self.connection.reset().await.is_ok() {
+            self.give_back();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether anything was committed: the bookmark, asked for a few times a second.
+
+use super::connection::Connection;
+use super::fault::Fault;
+use super::limits::{Limits, within};
+use super::packstream::DecodeError;
+use super::server::Server;
+use crate::error::Result;
+use crate::model::bookmark::Bookmark;
+use crate::source::address::SourceAddress;
+use crate::source::request::Request;
+
+/// A query that any user may run and that touches no data. Every query's end tells the bookmark.
+const QUESTION: &str = "RETURN 1";
+
+/// Asks Neo4j for its bookmark, on a connection of its own.
+pub struct Probe {
+    server: Server,
+    connection: Option<Connection>,
+}
+
+impl Probe {
+    /// A probe that connects at its first question.
+    pub fn new(address: &SourceAddress, limits: Limits) -> Result<Self> {
+        let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
+        Ok(Self { server, connection: None })
+    }
+
+    /// The bookmark of the last commit. After an error the next call connects anew; a connection that broke since the last
+    /// call is replaced at once.
+    pub async fn bookmark(&mut self) -> Result<Bookmark> {
+        let asked = self.ask().await;
+        asked.map_err(|fault| fault.during(format!("cannot ask Neo4j at {} for its bookmark", self.server.uri())))
+    }
+
+    async fn ask(&mut self) -> Result<Bookmark, Fault> {
+        let mut connection = match self.kept() {
+            Some(connection) => connection,
+            None => Connection::open(&self.server).await?,
+        };
+        // The question is a millisecond's work, so it has the limit of a handshake, not of a query.
+        let limit = self.server.limits.handshake;
+        let question = Request::new(QUESTION);
+        let summary = within(limit, "bookmark", connection.run_without_rows(&question, Some(limit))).await?;
+        self.connection = Some(connection);
+        let bookmark = summary.bookmark.filter(|text| !text.is_empty());
+        bookmark.map(Bookmark::new).ok_or(Fault::Decode(DecodeError::Missing("bookmark")))
+    }
+
+    fn kept(&mut self) -> Option<Connection> {
+        let mut connection = self.connection.take()?;
+        connection.is_open().then_some(connection)
+    }
+}

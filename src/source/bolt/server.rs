@@ -1,0 +1,96 @@
+//! Where a Bolt server is, and the socket to it.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::fault::Fault;
+use super::limits::{Limits, within};
+use super::message::Login;
+use super::tls;
+use crate::config::{ConnectionUri, Secret};
+use crate::source::SourceAddress;
+
+/// A peer that vanished without a word is noticed after `IDLE + PROBES * INTERVAL`, 30 s: sooner than the firewalls on the way
+/// forget a silent connection, and than any limit for a message.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// A socket, encrypted or not.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Transport for T {}
+
+/// A server, and as whom to read which database of it.
+#[derive(Clone)]
+pub struct Server {
+    uri: ConnectionUri,
+    tls: Option<TlsConnector>,
+    user: String,
+    password: Secret,
+    /// The database; the server's default where absent.
+    pub(super) database: Option<String>,
+    pub(super) limits: Limits,
+}
+
+impl Server {
+    /// Reads certificates and checks the address; does not connect.
+    pub fn new(address: &SourceAddress, limits: Limits) -> Result<Self, Fault> {
+        let uri: ConnectionUri = address.uri.parse().map_err(|error| Fault::Setup(format!("neo4j.uri {error}")))?;
+        Ok(Self {
+            tls: tls::connector(uri.scheme(), address.ca_file.as_deref())?,
+            uri,
+            user: address.user.clone(),
+            password: address.password.clone(),
+            database: address.database.clone(),
+            limits,
+        })
+    }
+
+    /// The address, for messages.
+    pub fn uri(&self) -> &ConnectionUri {
+        &self.uri
+    }
+
+    /// An empty user stands for a server that asks for none.
+    pub(super) fn login(&self) -> Login<'_> {
+        match self.user.as_str() {
+            "" => Login::None,
+            user => Login::Basic { user, password: self.password.expose() },
+        }
+    }
+
+    /// Opens a socket.
+    pub(super) async fn connect(&self) -> Result<Box<dyn Transport>, Fault> {
+        within(self.limits.connect, "connection", self.open()).await
+    }
+
+    async fn open(&self) -> Result<Box<dyn Transport>, Fault> {
+        let host = self.uri.host().trim_start_matches('[').trim_end_matches(']');
+        let socket = TcpStream::connect((host, self.uri.port())).await?;
+        // A request is written at once and its answer waited for: waiting for more to send would only delay it.
+        socket.set_nodelay(true)?;
+        SockRef::from(&socket).set_tcp_keepalive(
+            &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES),
+        )?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(socket)) };
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| Fault::Setup(format!("{host}: {error}")))?;
+        let encrypted = tls.connect(name, socket).await.map_err(tls_fault)?;
+        Ok(Box::new(encrypted))
+    }
+}
+
+/// A certificate that is refused does not become good by trying again.
+fn tls_fault(error: io::Error) -> Fault {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(refused @ rustls::Error::InvalidCertificate(_)) => Fault::Setup(refused.to_string()),
+        _ => Fault::Io(error),
+    }
+}

@@ -1,0 +1,116 @@
+//! Which certificates are good enough.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::TlsConnector;
+
+use super::fault::Fault;
+use crate::config::Scheme;
+
+/// The TLS that a scheme asks for; none for an unencrypted one.
+///
+/// The provider is named, because a process may hold several and rustls refuses to choose.
+pub(super) fn connector(scheme: Scheme, ca_file: Option<&Path>) -> Result<Option<TlsConnector>, Fault> {
+    let encrypted = !matches!(scheme, Scheme::Bolt | Scheme::Neo4j);
+    if !encrypted {
+        return Ok(None);
+    }
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::Setup(format!("TLS cannot be used: {error}")))?;
+    let config = if scheme.verifies_certificate() {
+        builder.with_root_certificates(roots(ca_file)?).with_no_client_auth()
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth()
+    };
+    Ok(Some(TlsConnector::from(Arc::new(config))))
+}
+
+/// The authorities to trust: one's own, or else the system's.
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Fault> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = ca_file else {
+        // Some of a system's certificates may be unreadable; what counts is whether any is there.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return if roots.is_empty() { Err(no_authority("the system's store")) } else { Ok(roots) };
+    };
+    let unreadable = |error| Fault::Setup(format!("neo4j.tls.ca_file {} cannot be read: {error}", path.display()));
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+        let added = roots.add(certificate.map_err(unreadable)?);
+        added.map_err(|error| Fault::Setup(format!("neo4j.tls.ca_file {} is of no use: {error}", path.display())))?;
+    }
+    if roots.is_empty() { Err(no_authority("neo4j.tls.ca_file")) } else { Ok(roots) }
+}
+
+fn no_authority(place: &str) -> Fault {
+    Fault::Setup(format!("{place} holds no certificate authority"))
+}
+
+/// What `+ssc` asks for: an encrypted connection with whoever answers. The handshake's signatures are still checked, so that
+/// the one who answers at least holds the certificate that it shows.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn the_scheme_decides_on_encryption() {
+        assert!(matches!(connector(Scheme::Bolt, None), Ok(None)));
+        assert!(matches!(connector(Scheme::Neo4j, None), Ok(None)));
+        assert!(matches!(connector(Scheme::BoltSelfSigned, None), Ok(Some(_))));
+    }
+
+    #[test]
+    fn an_authority_that_is_none_is_an_error_of_the_configuration() {
+        let missing = connector(Scheme::BoltSecure, Some(Path::new("/no/such/file"))).err();
+        assert_eq!(missing.map(|fault| fault.kind()), Some(ErrorKind::Configuration));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let empty = connector(Scheme::BoltSecure, Some(file.path())).err();
+        assert_eq!(empty.map(|fault| fault.to_string()), Some("neo4j.tls.ca_file holds no certificate authority".to_owned()));
+    }
+}
