@@ -21,6 +21,7 @@ use crate::repeat;
 use crate::sink::CacheView;
 use crate::source::Source;
 use crate::sync::{self, BatchLimits, Changes, Emit, Memory, Rhythm};
+use crate::transform::Transformer as Encoder;
 
 /// What an extractor reads, and how.
 pub struct ExtractorParts {
@@ -32,6 +33,8 @@ pub struct ExtractorParts {
     pub view: Box<dyn CacheView>,
     /// When an incremental pass does what.
     pub rhythm: Rhythm,
+    /// The rules that lead from source to cache.
+    pub encoder: Arc<Encoder>,
     /// When a batch closes.
     pub limits: BatchLimits,
     /// The permits that its batches take.
@@ -75,12 +78,16 @@ impl Extractor {
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
     let mut memory = Memory::default();
     while let Some(StartPass { order, watermark }) = orders.recv().await {
+        let slice = order.slice();
         let pass = match order {
             PassOrder::Resume(pass) => *pass,
+            PassOrder::Compare(_) => begin(parts.source.as_ref(), Mode::Differential).await?,
             PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
         };
-        let mut changes = Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm };
-        sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, watermark, &mut changes, &mut outlet).await?;
+        let mut changes =
+            Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm, encoder: &parts.encoder };
+        let source = parts.source.as_ref();
+        sync::run(source, &parts.profile, parts.limits, pass, watermark, slice, &mut changes, &mut outlet).await?;
     }
     Ok(())
 }

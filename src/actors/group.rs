@@ -34,6 +34,8 @@ pub struct Settings {
     pub rhythm: Rhythm,
     /// How often the source is looked at; never where absent.
     pub probe_interval: Option<Duration>,
+    /// How many elements a second the comparison in the background goes through; none where absent.
+    pub scrub_rows_per_second: Option<u64>,
 }
 
 /// A running generation.
@@ -82,12 +84,13 @@ impl Group {
         };
         let loader = Loader::start(generation, parts, acknowledge, reports.clone());
         let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
-        let transformer = Transformer::start(generation, encoder, loader.clone(), reports.clone());
+        let transformer = Transformer::start(generation, Arc::clone(&encoder), loader.clone(), reports.clone());
         let parts = ExtractorParts {
             source: launched.source,
             profile: Arc::clone(profile),
             view: launched.view,
             rhythm: settings.rhythm,
+            encoder: Arc::clone(&encoder),
             limits: settings.limits,
             credit: Arc::clone(&credit),
         };

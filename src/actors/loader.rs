@@ -100,7 +100,12 @@ impl Writer {
     async fn take(&mut self, content: PreparedContent) -> Result<Acknowledged> {
         match content {
             Content::Begin(pass) => self.begin(pass).await,
-            Content::Rows { rows, read, cursor } => self.apply(rows, read, cursor).await,
+            Content::Rows { rows, read, cursor, repairs } => {
+                if repairs {
+                    self.written.clear();
+                }
+                self.apply(rows, read, cursor).await
+            }
             Content::End(end) => self.end(end).await,
         }
     }
@@ -164,10 +169,19 @@ impl Writer {
         pass.totals.quarantined += unresolved.len() as u64;
         let (mode, began_at, bookmark) = (pass.mode, pass.began_at, pass.bookmark);
         let summary = PassSummary { mode, began_at, bookmark, ended_at: Utc::now(), totals: pass.totals };
-        self.checkpoint.watermark = Some(began_at);
-        self.checkpoint.bookmark = summary.bookmark.clone();
-        self.checkpoint.last_pass = Some(summary.clone());
-        self.store_checkpoint().await?;
+        if let Some(verdict) = &end.outcome.verdict {
+            self.checkpoint.equal_as_of = verdict.equal_as_of.clone();
+        }
+        // A comparison reads what changed no more than any look does: only the other passes move the watermark.
+        if mode != Mode::Differential {
+            self.checkpoint.watermark = Some(began_at);
+            self.checkpoint.bookmark = summary.bookmark.clone();
+            self.checkpoint.last_pass = Some(summary.clone());
+        }
+        let is_bare_slice = mode == Mode::Differential && end.outcome.verdict.is_none() && summary.totals.read == 0;
+        if !is_bare_slice {
+            self.store_checkpoint().await?;
+        }
         Ok(Acknowledged { outcome: end.outcome, ..self.acknowledged(Vec::new(), Some(summary)) })
     }
 

@@ -67,14 +67,25 @@ pub enum PassOrder {
     Begin(Mode),
     /// One that a checkpoint left.
     Resume(Box<PassUnderWay>),
+    /// A slice of the comparison: so many elements more.
+    Compare(usize),
 }
 
 impl PassOrder {
+    /// How many elements a comparison goes through at most.
+    pub fn slice(&self) -> Option<usize> {
+        match self {
+            PassOrder::Compare(rows) => Some(*rows),
+            PassOrder::Begin(_) | PassOrder::Resume(_) => None,
+        }
+    }
+
     /// Its strategy.
     pub fn mode(&self) -> Mode {
         match self {
             PassOrder::Begin(mode) => *mode,
             PassOrder::Resume(pass) => pass.mode,
+            PassOrder::Compare(_) => Mode::Differential,
         }
     }
 }

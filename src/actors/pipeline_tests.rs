@@ -52,6 +52,7 @@ fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
             credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
             rhythm: Rhythm { overlap: Duration::from_secs(900), late_check: Duration::from_secs(30) },
             probe_interval: None,
+            scrub_rows_per_second: None,
         },
         schedule,
         timing,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use chrono::Utc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Reports;
@@ -17,6 +18,7 @@ use super::messages::{
 };
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
+use crate::model::bookmark::Bookmark;
 use crate::model::pass::{Mode, PassSummary};
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::retry::Backoff;
@@ -29,6 +31,10 @@ const CUT_DEADLINE: Duration = Duration::from_secs(150);
 
 /// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
+
+/// The comparison in the background goes on so often: short slices, because a pass waits for the one under way.
+const SLICE: Duration = Duration::from_millis(250);
+const SLICES_PER_SECOND: usize = 4;
 
 /// Generations in a row of a one-shot command that end without one acknowledged batch before the command gives up.
 const FRUITLESS_GENERATIONS: u32 = 4;
@@ -107,6 +113,8 @@ pub struct Supervisor {
     resumed: bool,
     /// The pass that somebody asked for and that has not begun.
     requested: Option<Mode>,
+    /// When the comparison was last gone on with.
+    last_slice: Option<Instant>,
     /// Counts the ends of passes: a timer set after one is void after the next.
     pass_number: u64,
     /// Failures in a row, for the backoff.
@@ -151,6 +159,7 @@ impl Supervisor {
                 Schedule::Once(mode) => Some(mode),
                 Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
             },
+            last_slice: None,
             pass_number: 0,
             failures: 0,
             fruitless: 0,
@@ -210,6 +219,8 @@ impl Supervisor {
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();
+        // A proof is of one generation: what happened in between is not known.
+        self.status.equal_as_of = None;
         self.status.outside_profile = launched.checkpoint.outside_profile.clone();
         self.status.quarantined = launched.quarantine.len() as u64;
         let order = launched.order.clone();
@@ -273,6 +284,9 @@ impl Supervisor {
     }
 
     fn pass_ended(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        if summary.mode == Mode::Differential {
+            return self.comparison_advanced(summary, outcome, ctx);
+        }
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
             seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
@@ -298,10 +312,73 @@ impl Supervisor {
         }
     }
 
+    /// A slice of the comparison, or all of it, is done.
+    fn comparison_advanced(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        self.running = None;
+        self.last_slice = Some(Instant::now());
+        if let Some(verdict) = &outcome.verdict {
+            let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
+            tracing::info!(
+                pipeline = %self.pipeline.name, generation = self.generation.0, rows = verdict.rows, differences = verdict.findings,
+                equal_as_of, "comparison ended"
+            );
+            self.status.equal_as_of.clone_from(&verdict.equal_as_of);
+        }
+        self.show(PipelineState::Idle);
+        match self.pipeline.schedule {
+            Schedule::Once(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
+            Schedule::Continuous { .. } => {
+                if let Some(mode) = self.requested.take() {
+                    return self.start_pass(PassOrder::Begin(mode));
+                }
+                self.schedule_slice(ctx);
+            }
+        }
+    }
+
+    /// Whether something was committed since the two were last found equal.
+    fn needs_comparison(&self) -> bool {
+        let now = self.status.source_bookmark.as_ref().or(self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()));
+        self.status.watermark.is_some() && self.status.equal_as_of.as_ref() != now
+    }
+
+    /// Has the comparison go on after a pause that keeps its rate. It yields to passes, but never to below a tenth of its rate.
+    fn schedule_slice(&mut self, ctx: &mut Context<Self>) {
+        if self.slice_rows().is_none() || !self.needs_comparison() {
+            return;
+        }
+        let generation = self.generation;
+        ctx.run_later(SLICE, move |supervisor, _| {
+            if supervisor.generation == generation && supervisor.running.is_none() {
+                supervisor.start_slice();
+            }
+        });
+    }
+
+    fn start_slice(&mut self) {
+        if let Some(rows) = self.slice_rows().filter(|_| self.needs_comparison()) {
+            self.start_pass(PassOrder::Compare(rows));
+        }
+    }
+
+    fn is_comparison_starved(&self) -> bool {
+        let waits = self.last_slice.is_none_or(|at| at.elapsed() >= SLICE * 10);
+        waits && self.slice_rows().is_some() && self.needs_comparison()
+    }
+
+    fn slice_rows(&self) -> Option<usize> {
+        let rate = usize::try_from(self.pipeline.settings.scrub_rows_per_second?).unwrap_or(usize::MAX);
+        Some((rate / SLICES_PER_SECOND).max(1))
+    }
+
     fn schedule_next(&mut self, interval: Option<Duration>, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        if self.is_comparison_starved() {
+            return self.start_slice();
+        }
         if let Some(mode) = self.requested.take() {
             return self.start_pass(PassOrder::Begin(mode));
         }
+        self.schedule_slice(ctx);
         let Some(interval) = interval else { return };
         let interval = match outcome {
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,

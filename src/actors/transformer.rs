@@ -48,13 +48,13 @@ fn encode(encoder: &Encoder, content: SourceContent) -> PreparedContent {
     match content {
         Content::Begin(pass) => Content::Begin(pass),
         Content::End(end) => Content::End(end),
-        Content::Rows { rows, read, cursor } => {
+        Content::Rows { rows, read, cursor, repairs } => {
             let rows = match rows {
                 SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
                 SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
                 SourceRows::Absent(identities) => deletes(identities),
             };
-            Content::Rows { rows, read, cursor }
+            Content::Rows { rows, read, cursor, repairs }
         }
     }
 }

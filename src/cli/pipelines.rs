@@ -30,6 +30,7 @@ pub(super) fn assemble(config: &PipelineConfig, schedule: Schedule, health: Reci
             limits,
             rhythm: Rhythm { overlap: config.sync.overlap, late_check: config.sync.late_check },
             probe_interval: config.sync.probe_interval,
+            scrub_rows_per_second: config.sync.scrub_rows_per_second,
             credit: CreditLimits {
                 rows: FULL_BATCHES_IN_FLIGHT * limits.nodes.max(limits.relationships),
                 bytes: FULL_BATCHES_IN_FLIGHT * limits.bytes,

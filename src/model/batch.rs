@@ -65,6 +65,8 @@ pub enum Content<R> {
         read: u64,
         /// Where the pass stands once they are applied; absent for rows out of the strategy's order.
         cursor: Option<Cursor>,
+        /// Whether they mend the cache: then they are written even if they seem to stand there.
+        repairs: bool,
     },
     /// Everything was read: once this is applied, the pass is over.
     End(PassEnd),

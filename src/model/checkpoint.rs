@@ -34,6 +34,9 @@ pub struct Checkpoint {
     /// The source's bookmark before the first query of the pass that the watermark is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<Bookmark>,
+    /// Source and cache were found equal as of this bookmark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equal_as_of: Option<Bookmark>,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<PassUnderWay>,
@@ -70,6 +73,7 @@ impl Checkpoint {
             source,
             watermark: None,
             bookmark: None,
+            equal_as_of: None,
             pass: None,
             last_pass: None,
             outside_profile: OutsideProfile::default(),

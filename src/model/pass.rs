@@ -19,6 +19,8 @@ pub enum Mode {
     Full,
     /// What changed since the last pass.
     Incremental,
+    /// The content of every element compared, differences mended.
+    Differential,
 }
 
 impl fmt::Display for Mode {
@@ -26,6 +28,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Mode::Full => "full",
             Mode::Incremental => "incremental",
+            Mode::Differential => "differential",
         })
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn finish(
             let source = reader.source;
             Some(repeat!(source.outside_profile())?)
         }
-        Mode::Incremental => None,
+        Mode::Incremental | Mode::Differential => None,
     };
     let end = PassEnd { unresolved: deferred.into_iter().collect(), outside_profile, outcome };
     reader.emit.emit(Content::End(end), 0).await?;

@@ -144,11 +144,7 @@ async fn read_counts(reader: &mut Reader<'_>, changes: &mut Changes<'_>, late: b
         return Ok(());
     }
     for kind in &sweeps {
-        let swept = sweep(reader, changes.view, *kind).await?;
-        let (missing, orphaned) = (swept.missing, swept.orphaned);
-        if missing + orphaned > 0 {
-            tracing::info!(kind = reader.profile.kind_name(*kind), missing, orphaned, "swept");
-        }
+        sweep(reader, changes.view, *kind).await?;
     }
     // What differs after the sweep differs for a reason that stands.
     reader.emit.settle().await?;

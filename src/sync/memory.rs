@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::comparison::Comparison;
 use super::follow::Keys;
 use crate::model::element::ElementKind;
 use crate::source::ChangedKey;
@@ -39,6 +40,8 @@ pub struct Memory {
     /// Keys that more than one element had when they were last read. Which of them stands for the key may change by a delete
     /// that leaves no other trace, so they are read again in every pass.
     duplicates: Keys,
+    /// The comparison under way, between two slices.
+    comparison: Option<Comparison>,
     /// Kinds whose counts differed at the last reading.
     suspicious: HashMap<ElementKind, i64>,
 }
@@ -93,6 +96,16 @@ impl Memory {
             return Verdict::Sweep;
         }
         Verdict::LookAgain
+    }
+
+    /// Takes out the comparison under way.
+    pub(super) fn take_comparison(&mut self) -> Option<Comparison> {
+        self.comparison.take()
+    }
+
+    /// Keeps a comparison until its next slice.
+    pub(super) fn keep_comparison(&mut self, comparison: Comparison) {
+        self.comparison = Some(comparison);
     }
 
     /// Takes the duplicates out, to be read again.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::follow::Keys;
-use super::{Changes, Emit, PassOutcome, deferred, full, incremental};
+use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceContent, SourceRows};
 use crate::model::element::{
@@ -30,17 +30,19 @@ pub struct BatchLimits {
     pub bytes: usize,
 }
 
-/// Runs a pass from where it stands to its end. `watermark` is where changes were read up to before it.
+/// Runs a pass from where it stands to its end. `watermark` is where changes were read up to before it; `slice` limits the rows
+/// of a differential pass.
 pub async fn run(
     source: &dyn Source,
     profile: &Profile,
     limits: BatchLimits,
     pass: PassUnderWay,
     watermark: Option<DateTime<Utc>>,
+    slice: Option<usize>,
     changes: &mut Changes<'_>,
     emit: &mut dyn Emit,
 ) -> Result<()> {
-    let mut reader = Reader { source, profile, limits, emit, duplicates: Keys::new() };
+    let mut reader = Reader { source, profile, limits, emit, duplicates: Keys::new(), repairs: false };
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
         Mode::Full => {
@@ -48,6 +50,7 @@ pub async fn run(
             PassOutcome::default()
         }
         Mode::Incremental => incremental::read(&mut reader, changes, &pass, watermark).await?,
+        Mode::Differential => differential::read(&mut reader, changes, &pass, slice.unwrap_or(usize::MAX)).await?,
     };
     deferred::finish(&mut reader, &pass, deferred, outcome).await?;
     changes.memory.note_duplicates(reader.duplicates);
@@ -62,6 +65,8 @@ pub(super) struct Reader<'a> {
     pub(super) emit: &'a mut dyn Emit,
     /// Keys that more than one row had.
     pub(super) duplicates: Keys,
+    /// Whether what is sent mends the cache: it is written even if it seems to stand there.
+    pub(super) repairs: bool,
 }
 
 impl Reader<'_> {
@@ -78,7 +83,7 @@ impl Reader<'_> {
         let key = self.profile.node(kind).key.as_str();
         note_duplicates(&mut self.duplicates, ElementKind::Node(kind), rows.iter().map(|row| key_text(&row.properties, key)));
         for chunk in cut(rows, self.limits.bytes, SourceNode::weight, |row| key_text(&row.properties, key)) {
-            let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key);
+            let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
         Ok(())
@@ -95,7 +100,7 @@ impl Reader<'_> {
         let keys = rows.iter().map(|row| key_text(&row.properties, key));
         note_duplicates(&mut self.duplicates, ElementKind::Relationship(kind), keys);
         for chunk in cut(rows, self.limits.bytes, SourceRelationship::weight, |row| key_text(&row.properties, key)) {
-            let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key);
+            let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
         Ok(())
@@ -171,7 +176,7 @@ impl Reader<'_> {
             let absent: Vec<ElementIdentity> = chunk.iter().filter(|identity| !present.contains(*identity)).cloned().collect();
             if !absent.is_empty() {
                 let bytes = absent.len() * size_of::<ElementIdentity>();
-                self.emit.emit(rows_content(SourceRows::Absent(absent), None, None), bytes).await?;
+                self.emit.emit(rows_content(SourceRows::Absent(absent), None, None, self.repairs), bytes).await?;
             }
         }
         Ok(())
@@ -238,10 +243,10 @@ impl StepKind {
     }
 }
 
-fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>) -> SourceContent {
+fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>, repairs: bool) -> SourceContent {
     let read = rows.len() as u64;
     let cursor = step.zip(last_key).map(|(step, after)| Cursor { step: step.clone(), after });
-    Content::Rows { rows, read, cursor }
+    Content::Rows { rows, read, cursor, repairs }
 }
 
 pub(super) fn key_text<'a>(properties: &'a Properties, key: &str) -> Option<&'a str> {

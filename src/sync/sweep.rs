@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind};
 use crate::repeat;
 use crate::sink::CacheView;
+use crate::source::Source;
 
 /// Groups of at most so many keys are listed; larger ones are split first.
 const LISTED: u64 = 500;
@@ -21,44 +22,49 @@ const SPLIT: usize = 2;
 /// Names grow to this length at most: keys that agree in so many characters are listed however many they are.
 const LONGEST_NAME: usize = 64;
 
-/// What a sweep found.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Swept {
-    /// Identities that the cache lacked.
-    pub(super) missing: usize,
-    /// Identities that the source did not have any more.
-    pub(super) orphaned: usize,
+/// Identities that only one of the two sides has.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Gaps {
+    /// What the cache lacks.
+    pub(super) missing: BTreeSet<ElementIdentity>,
+    /// What the source does not have.
+    pub(super) orphaned: BTreeSet<ElementIdentity>,
 }
 
 /// Sweeps one kind. Nothing of this pass may be on its way when it begins.
-pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<Swept> {
-    let mut missing = BTreeSet::new();
-    let mut orphaned = BTreeSet::new();
+pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<()> {
+    let Gaps { missing, orphaned } = find(reader.source, view, kind).await?;
+    if missing.is_empty() && orphaned.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(kind = reader.profile.kind_name(kind), missing = missing.len(), orphaned = orphaned.len(), "swept");
+    reader.fetch(&keys_of(kind, missing)).await?;
+    reader.delete_absent(kind, orphaned).await
+}
+
+/// Finds what only one side has.
+pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
+    let mut gaps = Gaps::default();
     let mut groups = vec![(String::new(), 0)];
     while let Some((prefix, length)) = groups.pop() {
-        let source = reader.source;
-        let (here, there) = (
-            repeat!(source.key_groups(kind, &prefix, length + SPLIT))?,
-            repeat!(view.key_groups(kind, &prefix, length + SPLIT))?,
-        );
+        let length = length + SPLIT;
+        let (here, there) =
+            (repeat!(source.key_groups(kind, &prefix, length))?, repeat!(view.key_groups(kind, &prefix, length))?);
         for name in differing(&here, &there) {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
             // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
-            let splits = name.len() == length + SPLIT && name.is_ascii() && name.len() < LONGEST_NAME;
+            let splits = name.len() == length && name.is_ascii() && name.len() < LONGEST_NAME;
             if size > LISTED && splits {
-                groups.push((name, length + SPLIT));
+                groups.push((name, length));
                 continue;
             }
-            let listed = if name.is_ascii() { name } else { prefix.clone() };
-            let (here, there) = (repeat!(source.identities(kind, &listed))?, repeat!(view.identities(kind, &listed))?);
-            missing.extend(here.difference(&there).cloned());
-            orphaned.extend(there.difference(&here).cloned());
+            let listed = if name.is_ascii() { &name } else { &prefix };
+            let (here, there) = (repeat!(source.identities(kind, listed))?, repeat!(view.identities(kind, listed))?);
+            gaps.missing.extend(here.difference(&there).cloned());
+            gaps.orphaned.extend(there.difference(&here).cloned());
         }
     }
-    let swept = Swept { missing: missing.len(), orphaned: orphaned.len() };
-    reader.fetch(&keys_of(kind, missing)).await?;
-    reader.delete_absent(kind, orphaned).await?;
-    Ok(swept)
+    Ok(gaps)
 }
 
 fn differing(here: &BTreeMap<String, u64>, there: &BTreeMap<String, u64>) -> Vec<String> {

@@ -40,6 +40,9 @@ pub struct PipelineStatus {
     /// The source's bookmark at the last look.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_bookmark: Option<Bookmark>,
+    /// Source and cache were found equal as of this bookmark, in this generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub equal_as_of: Option<Bookmark>,
     /// The last pass that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
@@ -119,6 +122,7 @@ impl PipelineStatus {
             checkpoint_sequence: 0,
             watermark: None,
             source_bookmark: None,
+            equal_as_of: None,
             last_pass: None,
             quarantined: 0,
             outside_profile: OutsideProfile::default(),
@@ -130,7 +134,7 @@ impl PipelineStatus {
     pub fn is_in_step(&self) -> bool {
         let working = match &self.state {
             PipelineState::Idle => true,
-            PipelineState::Running { mode, .. } => *mode == Mode::Incremental,
+            PipelineState::Running { mode, .. } => *mode != Mode::Full,
             _ => false,
         };
         working && self.watermark.is_some()

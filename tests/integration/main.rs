@@ -17,6 +17,7 @@ mod bolt;
 mod bulk;
 mod changes;
 mod comparer;
+mod comparison;
 mod crash;
 mod graph;
 mod large;
