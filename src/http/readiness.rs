@@ -48,8 +48,9 @@ impl Readiness {
 fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -> PipelineReadiness {
     let behind = pipeline.lag_seconds(now);
     if !pipeline.is_in_step() {
-        let fault = pipeline.last_fault.as_ref().map(|fault| fault.error.as_str());
-        return not_ready(Some(behind), fault.unwrap_or_else(|| state_reason(&pipeline.state)));
+        // The remedy says which server it is.
+        let fault = pipeline.last_fault.as_ref().map(|fault| format!("{}; {}", fault.error, fault.remedy));
+        return not_ready(Some(behind), fault.as_deref().unwrap_or_else(|| state_reason(&pipeline.state)));
     }
     if let Some((side, failing)) = pipeline.unreachable() {
         return not_ready(Some(behind), &format!("{side} does not answer: {}", failing.error));
@@ -132,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_fault_is_the_reason() {
-        let fault = FaultReport { at: Utc::now(), error: "no route".to_owned(), remedy: "r".to_owned() };
+        let fault = FaultReport { at: Utc::now(), error: "no route".to_owned(), remedy: "check neo4j.uri".to_owned() };
         let halted = PipelineStatus { last_fault: Some(fault), ..pipeline(PipelineState::Halted) };
-        assert_eq!(readiness(halted).reason.as_deref(), Some("no route"));
+        assert_eq!(readiness(halted).reason.as_deref(), Some("no route; check neo4j.uri"));
     }
 }
