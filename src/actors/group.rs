@@ -14,8 +14,8 @@ use super::extractor::{Extractor, ExtractorParts};
 use super::launch::Launched;
 use super::lease_keeper;
 use super::loader::{Loader, LoaderParts};
-use super::messages::{Acknowledged, Drain, Member, Quit, SourceMoved, StartPass};
-use super::prober::{self, ProberParts};
+use super::messages::{Acknowledged, Drain, Member, Quit, StartPass};
+use super::prober::{self, ProberParts, Watchers};
 use super::transformer::Transformer;
 use super::worker::Worker;
 use crate::model::batch::Generation;
@@ -67,13 +67,14 @@ impl Group {
         profile: &Arc<Profile>,
         settings: Settings,
         acknowledge: Recipient<Acknowledged>,
-        moved: Recipient<SourceMoved>,
+        watchers: Watchers,
         reports: Reports,
     ) -> Self {
         let credit = Arc::new(CreditPool::new(settings.credit));
         let (sink, store) = launched.watched;
         let probed = ProberParts { source: Arc::clone(&launched.source), sink, store, interval: settings.probe_interval };
-        let prober = Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, moved, quit));
+        let prober =
+            Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit));
         let lease = launched.lease;
         let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease_keeper::keep(lease, quit));
         let parts = LoaderParts {

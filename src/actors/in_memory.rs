@@ -50,6 +50,7 @@ pub(super) struct World {
     pub(super) facts: Mutex<Vec<SourceRelationship>>,
     cache: Mutex<Cache>,
     pub(super) checkpoint: Mutex<Option<Checkpoint>>,
+    pub(super) paused: Mutex<bool>,
     owner: Mutex<Option<u64>>,
     /// Faults to come: the place, and how many visits pass unharmed before it strikes.
     faults: Mutex<BTreeMap<Place, (u64, Fault)>>,
@@ -106,6 +107,7 @@ impl World {
             facts: Mutex::new((1..nodes).map(|n| fact(n, n - 1, n)).collect()),
             cache: Mutex::default(),
             checkpoint: Mutex::default(),
+            paused: Mutex::default(),
             owner: Mutex::default(),
             faults: Mutex::default(),
             pages_read: Mutex::default(),
@@ -446,6 +448,13 @@ impl CheckpointStore for Side {
         Ok(vec![])
     }
     async fn update_quarantine(&mut self, _: &[Quarantined], _: &[Quarantined]) -> Result<()> {
+        Ok(())
+    }
+    async fn is_paused(&mut self) -> Result<bool> {
+        Ok(*self.world.paused.lock())
+    }
+    async fn set_paused(&mut self, paused: bool) -> Result<()> {
+        *self.world.paused.lock() = paused;
         Ok(())
     }
 }

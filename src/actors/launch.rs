@@ -50,6 +50,8 @@ pub struct Launched {
     pub checkpoint: Checkpoint,
     /// What it cannot hold.
     pub quarantine: Vec<Quarantined>,
+    /// Whether an operator holds passes back.
+    pub paused: bool,
     /// The first pass.
     pub order: PassOrder,
     /// Why that one; absent for a pass that goes on.
@@ -82,7 +84,7 @@ pub async fn launch(
             return Err(error);
         }
     };
-    let (checkpoint, quarantine) = stored;
+    let (checkpoint, quarantine, paused) = stored;
     let facts = Facts {
         checkpoint: checkpoint.as_ref(),
         profile,
@@ -96,11 +98,11 @@ pub async fn launch(
     let (checkpoint, order, reason) = starting_point(decision, checkpoint, profile, identity);
     let view = connector.view().await?;
     let watched = (connector.sink().await?, connector.store().await?);
-    Ok(Launched { source, sink, store, lease, view, watched, checkpoint, quarantine, order, reason })
+    Ok(Launched { source, sink, store, lease, view, watched, checkpoint, quarantine, paused, order, reason })
 }
 
-async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>)> {
-    Ok((store.load().await?, store.quarantine().await?))
+async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>, bool)> {
+    Ok((store.load().await?, store.quarantine().await?, store.is_paused().await?))
 }
 
 fn starting_point(

@@ -1,6 +1,7 @@
 //! The loader: the only writer of its graph. Data first, then the checkpoint, then the acknowledgement.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Recipient};
 use chrono::Utc;
@@ -19,6 +20,7 @@ use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::repeat;
 use crate::sink::{Applied, CheckpointStore, Sink, Written};
 use crate::sync::PassOutcome;
+use crate::telemetry::status::QUARANTINE_SHOWN;
 
 /// What a loader writes to, and where it stands.
 pub struct LoaderParts {
@@ -82,6 +84,8 @@ struct Writer {
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
     quarantine: HashSet<Quarantined>,
+    /// Whether the quarantine is another than at the last acknowledgement.
+    quarantine_changed: bool,
     written: Written,
 }
 
@@ -93,6 +97,7 @@ impl Writer {
             store: parts.store,
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
+            quarantine_changed: false,
             written: Written::default(),
         }
     }
@@ -121,6 +126,7 @@ impl Writer {
             self.sink.clear().await?;
             self.written.clear();
             let stale: Vec<_> = self.quarantine.drain().collect();
+            self.quarantine_changed = !stale.is_empty();
             self.store.update_quarantine(&[], &stale).await?;
         }
         self.sink.prepare().await?;
@@ -205,6 +211,7 @@ impl Writer {
             self.quarantine.remove(entry);
         }
         self.quarantine.extend(new);
+        self.quarantine_changed = true;
         Ok(())
     }
 
@@ -230,7 +237,8 @@ impl Writer {
         self.checkpoint.pass.as_mut().ok_or_else(no_pass)
     }
 
-    fn acknowledged(&self, deferred: Vec<RelationshipIdentity>, ended: Option<PassSummary>) -> Acknowledged {
+    fn acknowledged(&mut self, deferred: Vec<RelationshipIdentity>, ended: Option<PassSummary>) -> Acknowledged {
+        let quarantine = std::mem::take(&mut self.quarantine_changed).then(|| shown(&self.quarantine));
         let pass = self.checkpoint.pass.as_ref();
         let ended_totals = ended.as_ref().map(|summary| summary.totals);
         Acknowledged {
@@ -242,8 +250,16 @@ impl Writer {
             ended,
             outcome: PassOutcome::default(),
             quarantined: self.quarantine.len() as u64,
+            quarantine,
         }
     }
+}
+
+/// As much of a quarantine as is shown, in a readable order.
+pub(super) fn shown<'a>(quarantine: impl IntoIterator<Item = &'a Quarantined>) -> Arc<Vec<Quarantined>> {
+    let mut shown: Vec<Quarantined> = quarantine.into_iter().take(QUARANTINE_SHOWN).cloned().collect();
+    shown.sort_by(|a, b| (&a.kind, &a.key, &a.property).cmp(&(&b.kind, &b.key, &b.property)));
+    Arc::new(shown)
 }
 
 fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {

@@ -11,8 +11,9 @@ use crate::model::batch::{Generation, PreparedContent, SourceContent};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::model::prepared::Quarantined;
 use crate::sync::PassOutcome;
-use crate::telemetry::status::PipelineStatus;
+use crate::telemetry::status::{PipelineStatus, Side};
 
 /// Extractor to transformer.
 #[derive(Debug, Message)]
@@ -58,6 +59,8 @@ pub struct Acknowledged {
     pub outcome: PassOutcome,
     /// How much is quarantined.
     pub quarantined: u64,
+    /// What is quarantined, where that changed: as many entries as are shown.
+    pub quarantine: Option<Arc<Vec<Quarantined>>>,
 }
 
 /// The pass that the extractor is to run.
@@ -187,6 +190,29 @@ pub struct SourceMoved {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct RequestPass(pub Mode);
+
+/// Prober to supervisor: how the last look at a side went, where it failed or is the first one after a failure.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SideProbed {
+    /// Whose prober it was.
+    pub generation: Generation,
+    /// Which side.
+    pub side: Side,
+    /// Why it failed; absent if it answered.
+    pub failure: Option<String>,
+}
+
+/// Anyone to a supervisor: what was committed until now is to be applied soon. Answered with the number of the first pass that
+/// begins after this message: once it has ended, the cache holds all of that.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "u64")]
+pub struct Cover;
+
+/// An operator to a supervisor: hold passes back from now on, or no longer. Answered once that survives a restart.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "crate::error::Result<()>")]
+pub struct SetPaused(pub bool);
 
 /// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
 #[derive(Debug, Clone, Copy, Message)]

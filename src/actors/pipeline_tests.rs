@@ -13,7 +13,7 @@ use super::credit::CreditLimits;
 use super::group::Settings;
 use super::health::Health;
 use super::in_memory::{Fault, InMemory, Place, World, entity};
-use super::messages::{Acknowledged, ActorStopped, Exit, Member, RequestPass, Shutdown, WorkerExited};
+use super::messages::{Acknowledged, ActorStopped, Cover, Exit, Member, RequestPass, SetPaused, Shutdown, WorkerExited};
 use super::supervisor::{Outcome, Pipeline, Schedule, StopMember, Supervisor, Timing};
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
@@ -209,6 +209,7 @@ async fn messages_of_an_earlier_generation_change_nothing() {
         ended,
         outcome: PassOutcome::default(),
         quarantined: 9,
+        quarantine: None,
     };
     run.supervisor.do_send(acknowledged);
     let exit = Exit::Failed(Error::new(ErrorKind::Panic, "stale"));
@@ -314,4 +315,73 @@ async fn deleted_elements_go_with_an_incremental_pass() {
     run.until("two deleted", |status| in_step(status) && status.last_pass.as_ref().is_some_and(|pass| pass.totals.deleted > 0))
         .await;
     assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn a_pass_that_begins_after_the_question_covers_it() {
+    let world = World::of(NODES);
+    world.apply_permits.forget_permits(usize::MAX);
+    world.apply_permits.add_permits(2);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("two batches", |status| status.checkpoint_sequence >= 4).await;
+    // The full pass under way may have read too early.
+    let pass = run.supervisor.send(Cover).await.unwrap();
+    assert_eq!(pass, 2);
+    world.apply_permits.add_permits(1000);
+    let status = run.until("covered", |status| status.has_ended(pass)).await;
+    assert_eq!((status.passes_begun, status.statistics.passes[&Mode::Full].ended), (2, 1));
+    let idle = run.until("in step", in_step).await;
+    assert_eq!(run.supervisor.send(Cover).await.unwrap(), idle.passes_begun + 1);
+    run.until("covered by a pass of its own", |status| status.has_ended(3)).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn a_pass_that_goes_on_has_no_number() {
+    let world = World::of(NODES);
+    world.strike(Place::AfterCheckpoint, 12, Fault::Error(ErrorKind::CacheProtocol));
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    let status = run.until("in step in a second generation", |status| in_step(status) && status.generation == 2).await;
+    // The first one was broken off and went on; what came after it is the second one.
+    assert_eq!((status.passes_begun, status.passes_ended), (2, 2));
+    let full = status.statistics.passes[&Mode::Full];
+    assert_eq!((full.ended, full.failed), (1, 1));
+    assert_eq!(status.history.len(), 2);
+}
+
+#[actix::test]
+async fn a_pause_holds_passes_back_over_a_restart() {
+    let world = World::of(NODES);
+    let mut first = run(InMemory::process(&world), CONTINUOUS);
+    first.until("in step", in_step).await;
+    first.supervisor.send(SetPaused(true)).await.unwrap().unwrap();
+    let paused = first.until("paused", |status| status.state == PipelineState::Paused && status.paused).await;
+    world.nodes.lock().push(entity(NODES));
+    first.supervisor.do_send(RequestPass(Mode::Incremental));
+    assert!(world.is_owned(), "the lease is kept");
+    first.supervisor.do_send(Shutdown);
+    let last = first.until("stopped", |status| status.state == PipelineState::Stopped).await;
+    assert_eq!(last.passes_begun, paused.passes_begun);
+    first.ended().await.unwrap();
+
+    let mut second = run(InMemory::process(&world), CONTINUOUS);
+    let paused = second.until("still paused", |status| status.state == PipelineState::Paused).await;
+    assert_eq!((paused.passes_begun, world.differences().len()), (0, 1));
+    second.supervisor.send(SetPaused(false)).await.unwrap().unwrap();
+    second.until("in step", in_step).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+    assert!(!*world.paused.lock());
+}
+
+#[actix::test]
+async fn a_full_pass_that_is_asked_for_in_a_pause_comes_after_it() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("in step", in_step).await;
+    run.supervisor.send(SetPaused(true)).await.unwrap().unwrap();
+    run.supervisor.do_send(RequestPass(Mode::Full));
+    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    run.supervisor.send(SetPaused(false)).await.unwrap().unwrap();
+    let status = run.until("a second full pass", |status| in_step(status) && status.statistics.passes[&Mode::Full].ended == 2);
+    assert!(!status.await.paused);
 }

@@ -4,18 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::messages::SourceMoved;
+use super::messages::{SideProbed, SourceMoved};
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
 use crate::sink::{CheckpointStore, GraphState, Sink};
 use crate::source::Source;
+use crate::telemetry::status::Side;
 
 /// How often the cache is looked at: it changes only if somebody does something to it.
 const CACHE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a probe may take. Two in a row that take longer, with the pause between them, stay under the 15 seconds within which
+/// `/ready` is to know.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a prober looks at.
 pub(super) struct ProberParts {
@@ -29,53 +34,102 @@ pub(super) struct ProberParts {
     pub(super) interval: Option<Duration>,
 }
 
+/// Who learns what a prober sees.
+pub(super) struct Watchers {
+    /// Each new bookmark.
+    pub(super) moved: Recipient<SourceMoved>,
+    /// Each failure, and the first answer after it.
+    pub(super) probed: Recipient<SideProbed>,
+}
+
 /// Probes until it is told to end. Fails when the source or the cache is not what it was: a new generation finds out what is.
-pub(super) async fn probe(
-    mut parts: ProberParts,
+///
+/// The two sides are looked at side by side, so that one that hangs does not hide the other.
+pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: Watchers, quit: CancellationToken) -> Result<()> {
+    let Watchers { moved, probed } = watchers;
+    let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
+    let source = watch_source(parts.source, parts.interval, generation, moved, answers(Side::Source));
+    let cache = watch_cache(parts.sink, parts.store, answers(Side::Cache));
+    tokio::select! {
+        () = quit.cancelled() => Ok(()),
+        outcome = source => outcome,
+        outcome = cache => outcome,
+    }
+}
+
+async fn watch_source(
+    source: Arc<dyn Source>,
+    period: Option<Duration>,
     generation: Generation,
     moved: Recipient<SourceMoved>,
-    quit: CancellationToken,
+    mut answers: Answers,
 ) -> Result<()> {
-    let period = parts.interval.unwrap_or(CACHE_INTERVAL);
-    let mut ticks = interval(period);
-    // After a silence of the source one look is enough.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(period) = period else { return std::future::pending().await };
+    let mut ticks = ticks(period);
     let mut last: Option<Bookmark> = None;
-    let mut cache = CacheWatch::default();
-    let mut looked_at_cache: Option<Instant> = None;
     loop {
-        tokio::select! {
-            () = quit.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
+        ticks.tick().await;
+        let Some(bookmark) = answers.take(source.bookmark()).await? else { continue };
+        if last.as_ref() == Some(&bookmark) {
+            continue;
         }
-        if parts.interval.is_some()
-            && let Some(bookmark) = passing(parts.source.bookmark().await)?
-            && last.as_ref() != Some(&bookmark)
-        {
-            if let Some(last) = &last {
-                same_database(last, &bookmark)?;
-            }
-            moved.do_send(SourceMoved { generation, bookmark: bookmark.clone() });
-            last = Some(bookmark);
+        if let Some(last) = &last {
+            same_database(last, &bookmark)?;
         }
-        if looked_at_cache.is_none_or(|at| at.elapsed() >= CACHE_INTERVAL) {
-            looked_at_cache = Some(Instant::now());
-            if let Some(seen) = passing(look(&mut parts).await)? {
-                cache.compare(seen)?;
-            }
+        moved.do_send(SourceMoved { generation, bookmark: bookmark.clone() });
+        last = Some(bookmark);
+    }
+}
+
+async fn watch_cache(mut sink: Box<dyn Sink>, mut store: Box<dyn CheckpointStore>, mut answers: Answers) -> Result<()> {
+    let mut ticks = ticks(CACHE_INTERVAL);
+    let mut cache = CacheWatch::default();
+    loop {
+        ticks.tick().await;
+        if let Some(seen) = answers.take(look(sink.as_mut(), store.as_mut())).await? {
+            cache.compare(seen)?;
         }
     }
 }
 
-/// A probe that fails for a reason that may pass is no news: whoever works notices it, and the next probe follows soon.
-fn passing<T>(outcome: Result<T>) -> Result<Option<T>> {
-    match outcome {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.directive() == Directive::Retry => {
-            tracing::debug!(error = %error.chain(), "probe failed");
-            Ok(None)
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    // After a silence one look is enough.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Whether a side answers, as it is told to whoever shows it.
+struct Answers {
+    generation: Generation,
+    side: Side,
+    probed: Recipient<SideProbed>,
+    failing: bool,
+}
+
+impl Answers {
+    /// Waits for a probe. One that fails for a reason that may pass is no fault of the generation: whoever works notices it by
+    /// itself, and the next probe follows soon. But it is told, because an idle pipeline would not notice.
+    async fn take<T>(&mut self, probe: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        let outcome = match timeout(PROBE_TIMEOUT, probe).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let kind = if self.side == Side::Source { ErrorKind::SourceTimeout } else { ErrorKind::CacheTimeout };
+                Err(Error::new(kind, format!("no answer to a probe within {} s", PROBE_TIMEOUT.as_secs())))
+            }
+        };
+        let failure = match &outcome {
+            Ok(_) => None,
+            Err(error) if error.directive() == Directive::Retry => Some(error.chain()),
+            Err(_) => return outcome.map(Some),
+        };
+        if let Some(error) = &failure {
+            tracing::debug!(server = %self.side, error, "probe failed");
         }
-        Err(error) => Err(error),
+        if std::mem::replace(&mut self.failing, failure.is_some()) || failure.is_some() {
+            self.probed.do_send(SideProbed { generation: self.generation, side: self.side, failure });
+        }
+        Ok(outcome.ok())
     }
 }
 
@@ -95,10 +149,10 @@ struct Seen {
     graph: GraphState,
 }
 
-async fn look(parts: &mut ProberParts) -> Result<Seen> {
-    let graph = parts.sink.state().await?;
+async fn look(sink: &mut dyn Sink, store: &mut dyn CheckpointStore) -> Result<Seen> {
+    let graph = sink.state().await?;
     // After the graph: a full pass says in the checkpoint that it begins before it empties the graph.
-    let checkpoint = parts.store.load().await?;
+    let checkpoint = store.load().await?;
     let filling = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.watermark.is_none());
     Ok(Seen { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph })
 }
@@ -144,5 +198,38 @@ mod tests {
         for gone in [seen(None, GraphState::Missing), seen(Some(5), GraphState::Present), seen(Some(7), GraphState::Missing)] {
             assert_eq!(watch.compare(gone).unwrap_err().kind(), ErrorKind::CacheChanged);
         }
+    }
+
+    /// Hears what a prober says of a side.
+    #[derive(Default, Clone)]
+    struct Listener(Arc<parking_lot::Mutex<Vec<bool>>>);
+
+    impl actix::Actor for Listener {
+        type Context = actix::Context<Self>;
+    }
+
+    impl actix::Handler<SideProbed> for Listener {
+        type Result = ();
+        fn handle(&mut self, message: SideProbed, _: &mut Self::Context) {
+            self.0.lock().push(message.failure.is_none());
+        }
+    }
+
+    #[actix::test]
+    async fn each_failure_is_told_and_the_first_answer_after_it() {
+        let listener = Listener::default();
+        let probed = actix::Actor::start(listener.clone()).recipient();
+        let mut answers = Answers { generation: Generation(1), side: Side::Cache, probed, failing: false };
+        let refused = || Err::<u8, _>(Error::new(ErrorKind::CacheConnection, "refused"));
+        for outcome in [Ok(1), refused(), refused(), Ok(2), Ok(3)] {
+            let expected = outcome.as_ref().ok().copied();
+            assert_eq!(answers.take(async { outcome }).await.unwrap(), expected);
+        }
+        let gone = answers.take(async { Err::<u8, _>(Error::new(ErrorKind::CacheChanged, "gone")) }).await;
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::CacheChanged, "a fault of the generation");
+        while listener.0.lock().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*listener.0.lock(), [false, false, true]);
     }
 }

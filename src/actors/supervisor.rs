@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
-use chrono::Utc;
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture};
+use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -12,14 +12,16 @@ use tracing::Instrument;
 use super::Reports;
 use super::group::{self, Ending, Group, Settings};
 use super::launch::{Connector, Launched, launch};
+use super::loader;
 use super::messages::{
-    Acknowledged, ActorStopped, Exit, Member, PassOrder, RequestPass, Shutdown, SourceMoved, StartPass, StatusChanged,
-    WorkerExited,
+    Acknowledged, ActorStopped, Cover, Exit, Member, PassOrder, RequestPass, SetPaused, Shutdown, SideProbed, SourceMoved,
+    StartPass, StatusChanged, WorkerExited,
 };
+use super::prober::Watchers;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
-use crate::model::pass::{Mode, PassSummary};
+use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::retry::Backoff;
 use crate::sink::LEASE_TTL;
@@ -111,6 +113,18 @@ pub struct Supervisor {
     running: Option<Mode>,
     /// Whether that pass was begun by an earlier generation.
     resumed: bool,
+    /// When it was begun or went on.
+    pass_started: Instant,
+    /// How much of what it did is in the statistics.
+    pass_counted: Totals,
+    /// When a probe first saw a commit after its beginning.
+    moved_since: Option<DateTime<Utc>>,
+    /// The order that waits for the end of a pause.
+    held: Option<PassOrder>,
+    /// What an operator of this process said last about a pause; before that, what the graph's flag says counts.
+    pause_said: Option<bool>,
+    /// Whether such a word is being stored.
+    pause_changing: bool,
     /// The pass that somebody asked for and that has not begun.
     requested: Option<Mode>,
     /// When the comparison was last gone on with.
@@ -155,6 +169,12 @@ impl Supervisor {
             state: State::Waiting,
             running: None,
             resumed: false,
+            pass_started: Instant::now(),
+            pass_counted: Totals::default(),
+            moved_since: None,
+            held: None,
+            pause_said: None,
+            pause_changing: false,
             requested: match pipeline.schedule {
                 Schedule::Once(mode) => Some(mode),
                 Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
@@ -223,6 +243,14 @@ impl Supervisor {
         self.status.equal_as_of = None;
         self.status.outside_profile = launched.checkpoint.outside_profile.clone();
         self.status.quarantined = launched.quarantine.len() as u64;
+        self.status.quarantine = loader::shown(&launched.quarantine);
+        if self.status.history.is_empty() {
+            self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().collect());
+        }
+        // Both sides have just answered.
+        self.status.failing.clear();
+        // A one-shot pass is asked for by a person, who knows better than the flag.
+        self.status.paused = !self.is_one_shot() && self.pause_said.unwrap_or(launched.paused);
         let order = launched.order.clone();
         let address = ctx.address();
         let reports = Reports {
@@ -236,7 +264,7 @@ impl Supervisor {
             &self.pipeline.profile,
             self.pipeline.settings,
             address.clone().recipient(),
-            address.recipient(),
+            Watchers { moved: address.clone().recipient(), probed: address.recipient() },
             reports,
         );
         self.state = State::Running(group);
@@ -261,15 +289,69 @@ impl Supervisor {
 
     fn start_pass(&mut self, order: PassOrder) {
         let State::Running(group) = &self.state else { return };
+        if self.status.paused {
+            return self.hold(order);
+        }
         let mode = order.mode();
         self.running = Some(mode);
-        self.resumed = matches!(order, PassOrder::Resume(_));
+        self.pass_started = Instant::now();
+        match &order {
+            PassOrder::Begin(_) => {
+                self.moved_since = None;
+                self.resumed = false;
+                self.pass_counted = Totals::default();
+                self.status.passes_begun += 1;
+            }
+            PassOrder::Resume(pass) => {
+                self.moved_since = None;
+                self.resumed = true;
+                self.pass_counted = pass.totals;
+            }
+            // It covers no commit: whoever waits for one waits for the next pass.
+            PassOrder::Compare(_) => {
+                self.resumed = false;
+                self.pass_counted = Totals::default();
+            }
+        }
         if self.requested == Some(mode) || mode == Mode::Full {
             self.requested = None;
         }
         group.start_pass(StartPass { order, watermark: self.status.watermark });
+        if mode == Mode::Full {
+            // It empties the graph: until its end there is nothing to rely on.
+            self.status.watermark = None;
+        }
         let since = Utc::now();
         self.show(PipelineState::Running { mode, since, totals: Default::default(), cursor: None });
+    }
+
+    /// Keeps an order for the end of the pause. One that does more than an incremental pass is not replaced by one.
+    fn hold(&mut self, order: PassOrder) {
+        if order == PassOrder::Begin(Mode::Full) {
+            // A new generation may begin before the pause ends.
+            self.requested = Some(Mode::Full);
+        }
+        let goes_first = matches!(self.held, Some(PassOrder::Resume(_) | PassOrder::Begin(Mode::Full)));
+        if !goes_first || order.mode() == Mode::Full {
+            self.held = Some(order);
+        }
+        self.show(PipelineState::Paused);
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.pause_said = Some(paused);
+        self.status.paused = paused;
+        if !matches!(self.state, State::Running(_)) || self.running.is_some() {
+            // What is under way goes on to its end.
+            return self.show_again();
+        }
+        match self.held.take() {
+            Some(order) if !paused => self.start_pass(order),
+            held => {
+                self.held = held;
+                self.show(PipelineState::Idle);
+            }
+        }
     }
 
     /// Runs a pass now, or once the one under way has ended: one, however often it is asked for meanwhile.
@@ -296,11 +378,13 @@ impl Supervisor {
         self.running = None;
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
-        self.status.last_pass = Some(summary.clone());
+        self.status.applied(summary.clone(), self.moved_since);
+        self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
         if std::mem::take(&mut self.resumed) {
             // It reads the source as of its beginning, which may be long ago: what changed since is next.
             return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
         }
+        self.status.passes_ended = self.status.passes_begun;
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             // An incremental pass comes only after whatever full pass was needed.
@@ -356,6 +440,9 @@ impl Supervisor {
     }
 
     fn start_slice(&mut self) {
+        if self.status.paused {
+            return;
+        }
         if let Some(rows) = self.slice_rows().filter(|_| self.needs_comparison()) {
             self.start_pass(PassOrder::Compare(rows));
         }
@@ -363,7 +450,7 @@ impl Supervisor {
 
     fn is_comparison_starved(&self) -> bool {
         let waits = self.last_slice.is_none_or(|at| at.elapsed() >= SLICE * 10);
-        waits && self.slice_rows().is_some() && self.needs_comparison()
+        waits && !self.status.paused && self.slice_rows().is_some() && self.needs_comparison()
     }
 
     fn slice_rows(&self) -> Option<usize> {
@@ -390,8 +477,8 @@ impl Supervisor {
         let generation = self.generation;
         ctx.run_later(interval, move |supervisor, _| {
             let is_last = supervisor.generation == generation && supervisor.pass_number == number;
-            if is_last && supervisor.running.is_none() {
-                supervisor.start_pass(PassOrder::Begin(Mode::Incremental));
+            if is_last {
+                supervisor.request(Mode::Incremental);
             }
         });
     }
@@ -400,6 +487,9 @@ impl Supervisor {
 
     fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
+        if let Some(mode) = self.running.take() {
+            self.status.statistics.add_failed(mode);
+        }
         if let State::Running(group) = &self.state
             && group.started.elapsed() >= self.pipeline.timing.quiet
         {
@@ -451,6 +541,7 @@ impl Supervisor {
             }
         };
         self.running = None;
+        self.held = None;
         group.end(ending);
         self.state = State::Ending { group, ending, then };
         self.set_deadline(ending, ctx);
@@ -530,7 +621,14 @@ impl Supervisor {
     }
 
     fn show(&mut self, state: PipelineState) {
-        self.status.state = state;
+        self.status.state = match state {
+            PipelineState::Idle if self.status.paused => PipelineState::Paused,
+            state => state,
+        };
+        self.show_again();
+    }
+
+    fn show_again(&self) {
         let credit = match &self.state {
             State::Running(group) => Some(Arc::clone(&group.credit)),
             _ => None,
@@ -557,6 +655,11 @@ impl Handler<Acknowledged> for Supervisor {
         self.fruitless = 0;
         self.status.checkpoint_sequence = message.sequence;
         self.status.quarantined = message.quarantined;
+        if let Some(quarantine) = &message.quarantine {
+            self.status.quarantine = Arc::clone(quarantine);
+        }
+        self.status.statistics.add_progress(&self.pass_counted, &message.totals);
+        self.pass_counted = message.totals;
         if let State::Running(group) = &self.state {
             group.acknowledge(message.clone());
         }
@@ -596,12 +699,64 @@ impl Handler<SourceMoved> for Supervisor {
     fn handle(&mut self, message: SourceMoved, _: &mut Self::Context) {
         let current = message.generation == self.generation;
         let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
+        let now = Utc::now();
         // A commit before the first query of the last pass is in the cache.
-        let known = self.status.last_pass.as_ref().is_some_and(|pass| pass.bookmark.as_ref() == Some(&message.bookmark));
-        self.status.source_bookmark = Some(message.bookmark);
-        if current && follows && !known {
+        let lacking = self.status.saw(message.bookmark, now);
+        if lacking {
+            self.moved_since.get_or_insert(now);
+        }
+        if current && follows && lacking {
             self.request(Mode::Incremental);
         }
+        self.show_again();
+    }
+}
+
+impl Handler<SideProbed> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SideProbed, _: &mut Self::Context) {
+        if message.generation != self.generation {
+            return;
+        }
+        let before = self.status.unreachable().map(|(side, _)| side);
+        self.status.probed(message.side, message.failure, Utc::now());
+        match (before, self.status.unreachable()) {
+            (None, Some((side, failing))) => {
+                tracing::warn!(pipeline = %self.pipeline.name, server = %side, error = failing.error, "server does not answer");
+            }
+            (Some(side), None) => tracing::info!(pipeline = %self.pipeline.name, server = %side, "server answers again"),
+            _ => {}
+        }
+        self.show_again();
+    }
+}
+
+impl Handler<Cover> for Supervisor {
+    type Result = u64;
+
+    fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
+        // The pass under way may have read its bookmark before the commit in question.
+        let covering = self.status.passes_begun + 1;
+        self.request(Mode::Incremental);
+        covering
+    }
+}
+
+impl Handler<SetPaused> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<()>>;
+
+    fn handle(&mut self, SetPaused(paused): SetPaused, _: &mut Self::Context) -> Self::Result {
+        if std::mem::replace(&mut self.pause_changing, true) {
+            let busy = Error::new(ErrorKind::CacheBusy, "another pause or resume is being stored");
+            return Box::pin(actix::fut::ready(Err(busy)));
+        }
+        let connector = Arc::clone(&self.pipeline.connector);
+        let store = async move { connector.store().await?.set_paused(paused).await };
+        Box::pin(store.into_actor(self).map(move |stored, supervisor, _| {
+            supervisor.pause_changing = false;
+            stored.map(|()| supervisor.pause(paused))
+        }))
     }
 }
 

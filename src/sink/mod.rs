@@ -90,6 +90,13 @@ pub trait CheckpointStore: Send {
 
     /// Adds to the quarantine, and takes away.
     async fn update_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()>;
+
+    /// Whether an operator holds passes over this graph back.
+    async fn is_paused(&mut self) -> Result<bool>;
+
+    /// Holds passes back, or no longer. A word of the operator about the graph, so it needs no ownership: a pipeline that waits
+    /// for a server can be paused as well.
+    async fn set_paused(&mut self, paused: bool) -> Result<()>;
 }
 
 /// The right to be the one writer of a graph, for a short time, renewed while it is used.

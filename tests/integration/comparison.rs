@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::model::bookmark::Bookmark;
-use neo4j_falkordb_sync::source::SourceAddress;
-use neo4j_falkordb_sync::source::bolt::{Limits, Probe};
 use neo4rs::query;
 use serde_json::Value;
 
@@ -13,7 +10,6 @@ use super::pipeline::Pair;
 use crate::support::comparer::compare;
 use crate::support::copier;
 use crate::support::graph::{GraphSpec, build};
-use crate::support::servers::Neo4jAddress;
 use crate::support::service::{Running, Service};
 
 /// The small graph has some 900 elements: at this rate a comparison of all of it takes a second.
@@ -45,10 +41,7 @@ impl Compared {
 
     /// The source's own word for its last commit.
     async fn bookmark(&self) -> Bookmark {
-        let Neo4jAddress { uri, user, password, database } = self.pair.source.address.clone();
-        let (password, database) = (Secret::new(password), Some(database));
-        let address = SourceAddress { uri, user, password, database, pool_size: 1, ca_file: None };
-        Probe::new(&address, Limits::default()).unwrap().bookmark().await.unwrap()
+        self.pair.bookmark().await
     }
 
     async fn status(&self) -> Value {

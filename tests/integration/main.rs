@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api;
 mod bolt;
 mod bulk;
 mod changes;
