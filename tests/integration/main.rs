@@ -21,6 +21,7 @@ mod comparer;
 mod comparison;
 mod crash;
 mod graph;
+mod graphiti;
 mod large;
 mod pipeline;
 mod plans;
