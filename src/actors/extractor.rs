@@ -84,10 +84,15 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             PassOrder::Compare(_) => begin(parts.source.as_ref(), Mode::Differential).await?,
             PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
         };
-        let mut changes =
-            Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm, encoder: &parts.encoder };
-        let source = parts.source.as_ref();
-        sync::run(source, &parts.profile, parts.limits, pass, watermark, slice, &mut changes, &mut outlet).await?;
+        let mut changes = Changes {
+            view: parts.view.as_mut(),
+            memory: &mut memory,
+            rhythm: parts.rhythm,
+            watermark,
+            slice,
+            encoder: &parts.encoder,
+        };
+        sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
     }
     Ok(())
 }

@@ -14,12 +14,7 @@ use crate::model::pass::PassUnderWay;
 const NAMED: usize = 20;
 
 /// Goes on with the comparison of this generation, or begins one.
-pub(super) async fn read(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
-    pass: &PassUnderWay,
-    rows: usize,
-) -> Result<PassOutcome> {
+pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     reader.emit.settle().await?;
     let mut comparison = match changes.memory.take_comparison() {
@@ -27,7 +22,7 @@ pub(super) async fn read(
         None => Comparison::begin(reader.source, reader.profile).await?,
     };
     let mut sides = Sides { source: reader.source, view: changes.view, encoder: changes.encoder, profile: reader.profile };
-    let (found, verdict) = comparison.advance(&mut sides, rows).await?;
+    let (found, verdict) = comparison.advance(&mut sides, changes.slice.unwrap_or(usize::MAX)).await?;
     if verdict.is_none() {
         changes.memory.keep_comparison(comparison);
     }

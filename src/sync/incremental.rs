@@ -30,15 +30,10 @@ const KEY_PAGE: usize = 10_000;
 /// communities are replaced by as many new ones, no count betrays it.
 const SMALL_KIND: u64 = 1000;
 
-pub(super) async fn read(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
-    pass: &PassUnderWay,
-    watermark: Option<DateTime<Utc>>,
-) -> Result<PassOutcome> {
+pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     let now = Instant::now();
-    let since = watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
+    let since = changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
     let mut outcome = PassOutcome::default();
     let mut changed = Keys::new();
     for (step, after) in reader.steps_left(pass.cursor.as_ref()) {

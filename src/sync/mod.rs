@@ -15,6 +15,7 @@ mod sweep;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::batch::SourceContent;
@@ -34,6 +35,10 @@ pub struct Changes<'a> {
     pub memory: &'a mut Memory,
     /// When an incremental pass does what.
     pub rhythm: Rhythm,
+    /// Up to where changes were read before the pass.
+    pub watermark: Option<DateTime<Utc>>,
+    /// How many elements a differential pass goes through at most.
+    pub slice: Option<usize>,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Transformer,
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-
 use super::follow::Keys;
 use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental};
 use crate::error::Result;
@@ -30,15 +28,12 @@ pub struct BatchLimits {
     pub bytes: usize,
 }
 
-/// Runs a pass from where it stands to its end. `watermark` is where changes were read up to before it; `slice` limits the rows
-/// of a differential pass.
+/// Runs a pass from where it stands to its end.
 pub async fn run(
     source: &dyn Source,
     profile: &Profile,
     limits: BatchLimits,
     pass: PassUnderWay,
-    watermark: Option<DateTime<Utc>>,
-    slice: Option<usize>,
     changes: &mut Changes<'_>,
     emit: &mut dyn Emit,
 ) -> Result<()> {
@@ -49,8 +44,8 @@ pub async fn run(
             full::read(&mut reader, &pass).await?;
             PassOutcome::default()
         }
-        Mode::Incremental => incremental::read(&mut reader, changes, &pass, watermark).await?,
-        Mode::Differential => differential::read(&mut reader, changes, &pass, slice.unwrap_or(usize::MAX)).await?,
+        Mode::Incremental => incremental::read(&mut reader, changes, &pass).await?,
+        Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
     };
     deferred::finish(&mut reader, &pass, deferred, outcome).await?;
     changes.memory.note_duplicates(reader.duplicates);

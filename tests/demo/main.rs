@@ -4,7 +4,15 @@
 //! when the first changes have arrived, which makes it a test.
 
 // It talks to a terminal, and shares its servers with tests, whose own lints these are.
-#![allow(missing_docs, unreachable_pub, clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::large_futures
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -74,7 +82,7 @@ async fn show(once: bool) -> Result<()> {
             return Err(Error::Unexpected(format!("the service ended ({status}); the end of its log:\n{}", service.log())));
         }
         traffic.look().await?;
-        if number % LOOKS_PER_CHANGE == 0 {
+        if number.is_multiple_of(LOOKS_PER_CHANGE) {
             traffic.change().await?;
             let counts = Counts::read(&places.neo4j, traffic.cache(), &places.graph).await?;
             table.show(&counts, &traffic);

@@ -37,7 +37,9 @@ pub struct Running {
 impl Service {
     /// The program against these servers.
     pub fn new(program: impl Into<PathBuf>, neo4j: &Neo4jAddress, falkordb: &FalkorAddress, graph: &str) -> Self {
-        let service = Self { program: program.into(), environment: Vec::new() };
+        // So that the same tests can be run on a build as it is shipped.
+        let shipped = std::env::var_os("NEO4J_FALKORDB_SYNC_PROGRAM").map(PathBuf::from);
+        let service = Self { program: shipped.unwrap_or(program.into()), environment: Vec::new() };
         let service = service
             .with("NEO4J_URI", &neo4j.uri)
             .with("NEO4J_USER", &neo4j.user)
