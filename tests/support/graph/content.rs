@@ -93,7 +93,7 @@ impl Content {
             .with("summary", self.summary(at))
             .with("created_at", self.created(at))
             // Only Graphiti's bulk path stores the labels as a property too.
-            .with_some("labels", (at % 2 == 0).then(|| labels.clone()));
+            .with_some("labels", at.is_multiple_of(2).then(|| labels.clone()));
         let properties = self.attributes(properties, label, at);
         Row::new().with("properties", properties).with("labels", labels).with("embedding", self.vector())
     }
@@ -104,7 +104,7 @@ impl Content {
                 .with("age", i64::try_from(at % 90).unwrap_or_default())
                 .with("email", format!("person{at}@example.org"))
                 .with("score", self.random.random_range(-1.0..1.0))
-                .with("active", at % 3 == 0)
+                .with("active", at.is_multiple_of(3))
                 .with("aliases", vec![self.word(), self.word()])
                 .with("visits", vec![1_i64, -2, i64::MAX - i64::try_from(at).unwrap_or_default()]),
             "Company" => row
@@ -112,8 +112,8 @@ impl Content {
                 .with("revenue", self.random.random_range(0.0..1e12))
                 .with("ratings", vec![0.5_f64, 4.75, 1e-9])
                 .with("tags", Vec::<String>::new())
-                .with_some("motto", (at % 3 == 0).then(String::new)),
-            _ => row.with_some("note", (at % 5 == 0).then(|| self.sentence(4))),
+                .with_some("motto", at.is_multiple_of(3).then(String::new)),
+            _ => row.with_some("note", at.is_multiple_of(5).then(|| self.sentence(4))),
         }
     }
 
@@ -122,7 +122,7 @@ impl Content {
             .with("uuid", uuid)
             .with("name", format!("episode {at}"))
             .with("group_id", group)
-            .with("content", if at % 11 == 0 { String::new() } else { self.sentence(20) })
+            .with("content", if at.is_multiple_of(11) { String::new() } else { self.sentence(20) })
             .with("source", SOURCES[at % SOURCES.len()])
             .with("source_description", "a conversation")
             .with("entity_edges", facts)
@@ -148,8 +148,8 @@ impl Content {
             .with("group_id", group)
             .with("summary", self.summary(at))
             .with("created_at", self.created(at))
-            .with_some("last_summarized_at", (at % 2 == 0).then(|| moment(at + 5)))
-            .with_some("last_summarized_episode_valid_at", (at % 2 == 0).then(|| moment(at + 4)));
+            .with_some("last_summarized_at", at.is_multiple_of(2).then(|| moment(at + 5)))
+            .with_some("last_summarized_episode_valid_at", at.is_multiple_of(2).then(|| moment(at + 4)));
         Row::new().with("properties", properties)
     }
 
@@ -162,11 +162,11 @@ impl Content {
             .with("group_id", group)
             .with("episodes", episodes)
             .with("created_at", self.created(at))
-            .with_some("valid_at", (at % 6 != 0).then(|| moment(at * 2)))
+            .with_some("valid_at", (!at.is_multiple_of(6)).then(|| moment(at * 2)))
             .with_some("invalid_at", expired.then(|| moment(at * 2 + 9)))
             .with_some("expired_at", expired.then(|| moment(at + 9)))
-            .with_some("reference_time", (at % 2 == 0).then(|| moment(at)))
-            .with_some("confidence", (at % 4 == 0).then(|| self.random.random_range(0.0..1.0)))
+            .with_some("reference_time", at.is_multiple_of(2).then(|| moment(at)))
+            .with_some("confidence", at.is_multiple_of(4).then(|| self.random.random_range(0.0..1.0)))
             .with("source_node_uuid", ends[0].as_str())
             .with("target_node_uuid", ends[1].as_str());
         let embedding = self.vector();
