@@ -30,6 +30,12 @@ impl Counts {
         }
         Ok(Self(counts))
     }
+
+    /// Whether the cache has nearly everything of each kind; all of it would exclude a source with duplicates,
+    /// which the cache holds once.
+    pub fn are_close(&self) -> bool {
+        self.0.iter().all(|count| count.cache * 20 >= count.source * 19)
+    }
 }
 
 fn patterns() -> impl Iterator<Item = (&'static str, String)> {

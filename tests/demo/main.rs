@@ -7,11 +7,11 @@
 #![allow(
     missing_docs,
     unreachable_pub,
+    clippy::large_futures,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::large_futures
+    clippy::expect_used
 )]
 
 #[path = "../support/mod.rs"]
@@ -75,6 +75,7 @@ async fn show(once: bool) -> Result<()> {
     let mut traffic = Traffic::new(world, places.cache().await?, places.graph.clone());
     let table = Table::new(&places, &service);
     let started = Instant::now();
+    let mut copied = false;
     let mut look = tokio::time::interval(LOOK);
     for number in 0_u32.. {
         look.tick().await;
@@ -82,14 +83,19 @@ async fn show(once: bool) -> Result<()> {
             return Err(Error::Unexpected(format!("the service ended ({status}); the end of its log:\n{}", service.log())));
         }
         traffic.look().await?;
-        if number.is_multiple_of(LOOKS_PER_CHANGE) {
-            traffic.change().await?;
+        let arrived = traffic.first_have_arrived();
+        if number.is_multiple_of(LOOKS_PER_CHANGE) || (once && arrived) {
             let counts = Counts::read(&places.neo4j, traffic.cache(), &places.graph).await?;
             table.show(&counts, &traffic);
+            copied = copied || counts.are_close();
         }
-        if once && traffic.first_have_arrived() {
+        if once && arrived {
             println!("The first changes have arrived.");
             break;
+        }
+        // Not before the first copy is there: until then, nothing tells how long a change takes to arrive.
+        if copied && number.is_multiple_of(LOOKS_PER_CHANGE) {
+            traffic.change().await?;
         }
         if once && started.elapsed() > FIRST_CHANGES {
             return Err(late(&traffic, &service.log()));

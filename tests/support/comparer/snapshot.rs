@@ -1,5 +1,6 @@
 //! Two graphs in memory, and how they differ.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -66,18 +67,16 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub fn add_node(&mut self, key: Arc<NodeKey>, element: Element) {
-        if self.nodes.contains_key(&key) {
-            self.repeated.push(Key::Node((*key).clone()));
-        } else {
-            self.nodes.insert(key, element);
+        match self.nodes.entry(key) {
+            Entry::Occupied(first) => self.repeated.push(Key::Node((**first.key()).clone())),
+            Entry::Vacant(place) => _ = place.insert(element),
         }
     }
 
     pub fn add_relationship(&mut self, key: RelationshipKey, element: Element) {
-        if self.relationships.contains_key(&key) {
-            self.repeated.push(Key::Relationship(key));
-        } else {
-            self.relationships.insert(key, element);
+        match self.relationships.entry(key) {
+            Entry::Occupied(first) => self.repeated.push(Key::Relationship(first.key().clone())),
+            Entry::Vacant(place) => _ = place.insert(element),
         }
     }
 }

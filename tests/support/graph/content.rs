@@ -93,7 +93,7 @@ impl Content {
             .with("summary", self.summary(at))
             .with("created_at", self.created(at))
             // Only Graphiti's bulk path stores the labels as a property too.
-            .with_some("labels", (at.is_multiple_of(2)).then(|| labels.clone()));
+            .with_some("labels", at.is_multiple_of(2).then(|| labels.clone()));
         let properties = self.attributes(properties, label, at);
         Row::new().with("properties", properties).with("labels", labels).with("embedding", self.vector())
     }
@@ -112,8 +112,8 @@ impl Content {
                 .with("revenue", self.random.random_range(0.0..1e12))
                 .with("ratings", vec![0.5_f64, 4.75, 1e-9])
                 .with("tags", Vec::<String>::new())
-                .with_some("motto", (at.is_multiple_of(3)).then(String::new)),
-            _ => row.with_some("note", (at.is_multiple_of(5)).then(|| self.sentence(4))),
+                .with_some("motto", at.is_multiple_of(3).then(String::new)),
+            _ => row.with_some("note", at.is_multiple_of(5).then(|| self.sentence(4))),
         }
     }
 
@@ -148,8 +148,8 @@ impl Content {
             .with("group_id", group)
             .with("summary", self.summary(at))
             .with("created_at", self.created(at))
-            .with_some("last_summarized_at", (at.is_multiple_of(2)).then(|| moment(at + 5)))
-            .with_some("last_summarized_episode_valid_at", (at.is_multiple_of(2)).then(|| moment(at + 4)));
+            .with_some("last_summarized_at", at.is_multiple_of(2).then(|| moment(at + 5)))
+            .with_some("last_summarized_episode_valid_at", at.is_multiple_of(2).then(|| moment(at + 4)));
         Row::new().with("properties", properties)
     }
 
@@ -165,8 +165,8 @@ impl Content {
             .with_some("valid_at", (!at.is_multiple_of(6)).then(|| moment(at * 2)))
             .with_some("invalid_at", expired.then(|| moment(at * 2 + 9)))
             .with_some("expired_at", expired.then(|| moment(at + 9)))
-            .with_some("reference_time", (at.is_multiple_of(2)).then(|| moment(at)))
-            .with_some("confidence", (at.is_multiple_of(4)).then(|| self.random.random_range(0.0..1.0)))
+            .with_some("reference_time", at.is_multiple_of(2).then(|| moment(at)))
+            .with_some("confidence", at.is_multiple_of(4).then(|| self.random.random_range(0.0..1.0)))
             .with("source_node_uuid", ends[0].as_str())
             .with("target_node_uuid", ends[1].as_str());
         let embedding = self.vector();
