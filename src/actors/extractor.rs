@@ -74,12 +74,12 @@ impl Extractor {
 
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
     let mut memory = Memory::default();
-    while let Some(StartPass { order, watermark }) = orders.recv().await {
+    while let Some(StartPass { order, watermark, thorough }) = orders.recv().await {
         let pass = match order {
             PassOrder::Resume(pass) => *pass,
             PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
         };
-        let mut changes = Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm };
+        let mut changes = Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm, thorough };
         sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, watermark, &mut changes, &mut outlet).await?;
     }
     Ok(())

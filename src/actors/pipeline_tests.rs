@@ -328,7 +328,7 @@ async fn a_pass_that_begins_after_the_question_covers_it() {
     assert_eq!(pass, 2);
     world.apply_permits.add_permits(1000);
     let status = run.until("covered", |status| status.has_ended(pass)).await;
-    assert_eq!((status.passes_begun, status.statistics.passes[&Mode::Full].ended), (2, 1));
+    assert_eq!((status.passes_begun, status.passes_ended, status.statistics.passes[&Mode::Full].ended), (2, 2, 1));
     let idle = run.until("in step", in_step).await;
     assert_eq!(run.supervisor.send(Cover).await.unwrap(), idle.passes_begun + 1);
     run.until("covered by a pass of its own", |status| status.has_ended(3)).await;

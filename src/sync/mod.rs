@@ -31,6 +31,8 @@ pub struct Changes<'a> {
     pub memory: &'a mut Memory,
     /// When an incremental pass does what.
     pub rhythm: Rhythm,
+    /// Whether no changed row is spared that was read a moment ago: somebody waits for what a commit may have rewritten in it.
+    pub thorough: bool,
 }
 
 /// What a pass asks of whoever schedules the next one.
