@@ -384,3 +384,15 @@ async fn a_full_pass_that_is_asked_for_in_a_pause_comes_after_it() {
     let status = run.until("a second full pass", |status| in_step(status) && status.statistics.passes[&Mode::Full].ended == 2);
     assert!(!status.await.paused);
 }
+
+#[actix::test]
+async fn a_wait_for_a_delete_ends_with_the_pass_that_carries_it_out() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("in step", in_step).await;
+    world.facts.lock().retain(|fact| fact.number.0 != 7);
+    let pass = run.supervisor.send(Cover).await.unwrap();
+    let status = run.until("covered", |status| status.has_ended(pass)).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+    assert_eq!(status.passes_begun, pass + 1, "the difference had to stay for two readings");
+}

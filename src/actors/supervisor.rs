@@ -114,6 +114,8 @@ pub struct Supervisor {
     pass_counted: Totals,
     /// Whether somebody waits for the next pass that begins.
     awaited: bool,
+    /// The number of the last pass that somebody was promised.
+    promised: u64,
     /// When a probe first saw a commit after its beginning.
     moved_since: Option<DateTime<Utc>>,
     /// The order that waits for the end of a pause.
@@ -167,6 +169,7 @@ impl Supervisor {
             pass_started: Instant::now(),
             pass_counted: Totals::default(),
             awaited: false,
+            promised: 0,
             moved_since: None,
             held: None,
             pause_said: None,
@@ -375,6 +378,10 @@ impl Supervisor {
         }
         // A difference that it saw for the first time is acted on by the next one.
         self.status.passes_ended = self.status.passes_begun - u64::from(outcome.look_again_soon);
+        if self.status.passes_ended < self.promised {
+            self.awaited = true;
+            self.requested.get_or_insert(Mode::Incremental);
+        }
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             // An incremental pass comes only after whatever full pass was needed.
@@ -663,6 +670,7 @@ impl Handler<Cover> for Supervisor {
         // The pass under way may have read its bookmark before the commit in question.
         let covering = self.status.passes_begun + 1;
         self.awaited = true;
+        self.promised = covering;
         self.request(Mode::Incremental);
         covering
     }
