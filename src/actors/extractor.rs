@@ -77,7 +77,7 @@ impl Extractor {
 
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
     let mut memory = Memory::default();
-    while let Some(StartPass { order, watermark }) = orders.recv().await {
+    while let Some(StartPass { order, watermark, thorough }) = orders.recv().await {
         let slice = order.slice();
         let pass = match order {
             PassOrder::Resume(pass) => *pass,
@@ -90,6 +90,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             rhythm: parts.rhythm,
             watermark,
             slice,
+            thorough,
             encoder: &parts.encoder,
         };
         sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;

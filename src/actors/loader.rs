@@ -126,7 +126,7 @@ impl Writer {
             self.sink.clear().await?;
             self.written.clear();
             let stale: Vec<_> = self.quarantine.drain().collect();
-            self.quarantine_changed = !stale.is_empty();
+            self.quarantine_changed |= !stale.is_empty();
             self.store.update_quarantine(&[], &stale).await?;
         }
         self.sink.prepare().await?;

@@ -101,6 +101,8 @@ pub struct StartPass {
     pub order: PassOrder,
     /// Up to where changes were read before it.
     pub watermark: Option<DateTime<Utc>>,
+    /// Whether somebody waits for it, so that it spares no changed row.
+    pub thorough: bool,
 }
 
 /// Supervisor to an actor: take nothing more, finish what is here, end.

@@ -329,7 +329,7 @@ async fn a_pass_that_begins_after_the_question_covers_it() {
     assert_eq!(pass, 2);
     world.apply_permits.add_permits(1000);
     let status = run.until("covered", |status| status.has_ended(pass)).await;
-    assert_eq!((status.passes_begun, status.statistics.passes[&Mode::Full].ended), (2, 1));
+    assert_eq!((status.passes_begun, status.passes_ended, status.statistics.passes[&Mode::Full].ended), (2, 2, 1));
     let idle = run.until("in step", in_step).await;
     assert_eq!(run.supervisor.send(Cover).await.unwrap(), idle.passes_begun + 1);
     run.until("covered by a pass of its own", |status| status.has_ended(3)).await;
@@ -384,4 +384,16 @@ async fn a_full_pass_that_is_asked_for_in_a_pause_comes_after_it() {
     run.supervisor.send(SetPaused(false)).await.unwrap().unwrap();
     let status = run.until("a second full pass", |status| in_step(status) && status.statistics.passes[&Mode::Full].ended == 2);
     assert!(!status.await.paused);
+}
+
+#[actix::test]
+async fn a_wait_for_a_delete_ends_with_the_pass_that_carries_it_out() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("in step", in_step).await;
+    world.facts.lock().retain(|fact| fact.number.0 != 7);
+    let pass = run.supervisor.send(Cover).await.unwrap();
+    let status = run.until("covered", |status| status.has_ended(pass)).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+    assert_eq!(status.passes_begun, pass + 1, "the difference had to stay for two readings");
 }

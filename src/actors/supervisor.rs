@@ -117,6 +117,10 @@ pub struct Supervisor {
     pass_started: Instant,
     /// How much of what it did is in the statistics.
     pass_counted: Totals,
+    /// Whether somebody waits for the next pass that begins.
+    awaited: bool,
+    /// The number of the last pass that somebody was promised.
+    promised: u64,
     /// When a probe first saw a commit after its beginning.
     moved_since: Option<DateTime<Utc>>,
     /// The order that waits for the end of a pause.
@@ -171,6 +175,8 @@ impl Supervisor {
             resumed: false,
             pass_started: Instant::now(),
             pass_counted: Totals::default(),
+            awaited: false,
+            promised: 0,
             moved_since: None,
             held: None,
             pause_said: None,
@@ -247,6 +253,8 @@ impl Supervisor {
         if self.status.history.is_empty() {
             self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().collect());
         }
+        // What an earlier generation wanted to look at again is not known.
+        self.status.settled = false;
         // Both sides have just answered.
         self.status.failing.clear();
         // A one-shot pass is asked for by a person, who knows better than the flag.
@@ -295,12 +303,14 @@ impl Supervisor {
         let mode = order.mode();
         self.running = Some(mode);
         self.pass_started = Instant::now();
+        let mut thorough = false;
         match &order {
             PassOrder::Begin(_) => {
                 self.moved_since = None;
                 self.resumed = false;
                 self.pass_counted = Totals::default();
                 self.status.passes_begun += 1;
+                thorough = std::mem::take(&mut self.awaited);
             }
             PassOrder::Resume(pass) => {
                 self.moved_since = None;
@@ -316,7 +326,7 @@ impl Supervisor {
         if self.requested == Some(mode) || mode == Mode::Full {
             self.requested = None;
         }
-        group.start_pass(StartPass { order, watermark: self.status.watermark });
+        group.start_pass(StartPass { order, watermark: self.status.watermark, thorough });
         if mode == Mode::Full {
             // It empties the graph: until its end there is nothing to rely on.
             self.status.watermark = None;
@@ -379,12 +389,18 @@ impl Supervisor {
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
+        self.status.settled = outcome == PassOutcome::default();
         self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
         if std::mem::take(&mut self.resumed) {
             // It reads the source as of its beginning, which may be long ago: what changed since is next.
             return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
         }
-        self.status.passes_ended = self.status.passes_begun;
+        // A difference that it saw for the first time is acted on by the next one.
+        self.status.passes_ended = self.status.passes_begun - u64::from(outcome.look_again_soon);
+        if self.status.passes_ended < self.promised {
+            self.awaited = true;
+            self.requested.get_or_insert(Mode::Incremental);
+        }
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             // An incremental pass comes only after whatever full pass was needed.
@@ -738,6 +754,8 @@ impl Handler<Cover> for Supervisor {
     fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
         // The pass under way may have read its bookmark before the commit in question.
         let covering = self.status.passes_begun + 1;
+        self.awaited = true;
+        self.promised = covering;
         self.request(Mode::Incremental);
         covering
     }

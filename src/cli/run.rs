@@ -105,7 +105,7 @@ fn start_http(
             tracing::error!(%error, "HTTP server ended");
         }
     });
-    tracing::info!(?address, "HTTP server started");
+    tracing::info!(address = address.map(tracing::field::display), "HTTP server started");
     Ok(handle)
 }
 

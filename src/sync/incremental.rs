@@ -70,7 +70,8 @@ async fn read_watermark(
     let mut next = Some(after);
     while let Some(after) = next {
         let page = changed_keys(reader.source, kind, since, &after).await?;
-        let (read, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(|key| changes.memory.must_read(kind, key, now));
+        let (read, spared): (Vec<_>, Vec<_>) =
+            page.keys.into_iter().partition(|key| changes.thorough || changes.memory.must_read(kind, key, now));
         outcome.look_again |= !spared.is_empty();
         fetch_changed(reader, changes, kind, &read, Some(step), now, changed).await?;
         next = page.next;

@@ -41,6 +41,8 @@ pub struct Changes<'a> {
     pub slice: Option<usize>,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Transformer,
+    /// Whether no changed row is spared that was read a moment ago: somebody waits for what a commit may have rewritten in it.
+    pub thorough: bool,
 }
 
 /// What a pass asks of whoever schedules the next one.

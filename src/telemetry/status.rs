@@ -65,9 +65,13 @@ pub struct PipelineStatus {
     /// The number of the last pass that this process began; a pass that goes on from a checkpoint has none.
     #[serde(default)]
     pub passes_begun: u64,
-    /// The number of the last pass that ended: all that was committed before it began is in the cache.
+    /// The number of the last pass that ended and left nothing for the next one to act on: all that was committed before it
+    /// began is in the cache.
     #[serde(default)]
     pub passes_ended: u64,
+    /// Whether the last pass left nothing to be looked at again.
+    #[serde(default)]
+    pub settled: bool,
     /// Commits of the source that are not applied, as far as its bookmarks tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commits_behind: Option<u64>,
@@ -253,6 +257,7 @@ impl PipelineStatus {
             paused: false,
             passes_begun: 0,
             passes_ended: 0,
+            settled: false,
             commits_behind: None,
             behind_since: None,
             seconds_behind: 0.0,
@@ -278,7 +283,7 @@ impl PipelineStatus {
 
     /// Whether the cache holds what the bookmark stands for, as far as the last pass tells.
     pub fn holds(&self, bookmark: &Bookmark) -> bool {
-        self.is_in_step() && self.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()) == Some(bookmark)
+        self.is_in_step() && self.settled && self.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()) == Some(bookmark)
     }
 
     /// Whether the pass of this number, or a later one, has ended, and nothing tears the cache since.
@@ -418,7 +423,9 @@ mod tests {
         let mut status =
             PipelineStatus { state: PipelineState::Idle, watermark: Some(Utc::now()), ..PipelineStatus::new("p", "g") };
         status.applied(pass(3), None);
-        status.passes_ended = 1;
+        (status.passes_ended, status.settled) = (1, false);
+        assert!(!status.holds(&bookmark(3)), "a difference waits for the next pass");
+        status.settled = true;
         assert!(status.holds(&bookmark(3)) && !status.holds(&bookmark(4)) && status.has_ended(1) && !status.has_ended(2));
         status.watermark = None;
         assert!(!status.holds(&bookmark(3)) && !status.has_ended(1));

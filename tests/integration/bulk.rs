@@ -23,8 +23,8 @@ use redis::aio::MultiplexedConnection;
 
 /// The one place that knows where the server is.
 async fn server() -> CacheAddress {
-    let port = std::env::var("FALKORDB_PORT").expect("FALKORDB_PORT names a FalkorDB for tests");
-    CacheAddress::plain("127.0.0.1", port.parse().unwrap())
+    let address = crate::support::servers::shared().await.falkordb.address();
+    CacheAddress::plain(address.host, address.port)
 }
 
 /// The stage of one test's own graph, owned by it.
