@@ -10,7 +10,7 @@ use crate::support::graph::{GraphSpec, World, build};
 use crate::support::service::Running;
 
 /// A pass that follows a commit ends in well under a second; what needs two readings or another look takes a few.
-const ARRIVAL: Duration = Duration::from_secs(20);
+const ARRIVAL: Duration = Duration::from_secs(40);
 
 /// The service at work on a small graph.
 struct Followed {

@@ -15,7 +15,7 @@ use crate::support::service::{Running, Service};
 /// The small graph has some 900 elements: at this rate a comparison of all of it takes a second.
 const RATE: u64 = 1000;
 
-const ARRIVAL: Duration = Duration::from_secs(30);
+const ARRIVAL: Duration = Duration::from_secs(60);
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -13,7 +13,7 @@ use crate::support::deadline::{self, within};
 use crate::support::{Error, Result};
 
 const PASSWORD: &str = "graph-tests";
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(240);
 const STOP: Duration = Duration::from_secs(60);
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The driver's limit for one message. A query's first row can take as long as the query.
