@@ -27,6 +27,8 @@ pub(super) struct ProberParts {
     pub(super) store: Box<dyn CheckpointStore>,
     /// How often the source is looked at; never where absent.
     pub(super) interval: Option<Duration>,
+    /// The life of the cache's server in which the generation began.
+    pub(super) run_id: Option<String>,
 }
 
 /// Probes until it is told to end. Fails when the source or the cache is not what it was: a new generation finds out what is.
@@ -41,7 +43,7 @@ pub(super) async fn probe(
     // After a silence of the source one look is enough.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last: Option<Bookmark> = None;
-    let mut cache = CacheWatch::default();
+    let mut cache = CacheWatch { run_id: parts.run_id.take(), ..CacheWatch::default() };
     let mut looked_at_cache: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -79,12 +81,12 @@ fn passing<T>(outcome: Result<T>) -> Result<Option<T>> {
     }
 }
 
-fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
-    let backwards = last.transaction().zip(now.transaction()).is_some_and(|(last, now)| now < last);
-    if backwards || last.database_id() != now.database_id() {
-        return Err(Error::new(ErrorKind::SourceChanged, "the database is another one, or was restored from a backup"));
+/// Fails where a bookmark cannot come after one that was seen before.
+pub(super) fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
+    if now.can_follow(last) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::new(ErrorKind::SourceChanged, "the database is another one, or was restored from a backup"))
 }
 
 struct Seen {
@@ -93,25 +95,32 @@ struct Seen {
     /// Whether a full pass is under way, which empties the graph.
     filling: bool,
     graph: GraphState,
+    /// Absent where the user may not ask for it.
+    run_id: Option<String>,
 }
 
 async fn look(parts: &mut ProberParts) -> Result<Seen> {
+    let run_id = parts.sink.identify().await?.run_id;
     let graph = parts.sink.state().await?;
     // After the graph: a full pass says in the checkpoint that it begins before it empties the graph.
     let checkpoint = parts.store.load().await?;
     let filling = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.watermark.is_none());
-    Ok(Seen { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph })
+    Ok(Seen { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph, run_id })
 }
 
 /// What the cache must not fall behind.
 #[derive(Default)]
 struct CacheWatch {
     sequence: Option<u64>,
+    run_id: Option<String>,
 }
 
 impl CacheWatch {
     fn compare(&mut self, seen: Seen) -> Result<()> {
         let changed = |what| Err(Error::new(ErrorKind::CacheChanged, what));
+        if self.run_id.as_ref().zip(seen.run_id.as_ref()).is_some_and(|(before, now)| before != now) {
+            return changed("the cache was started again");
+        }
         match (self.sequence, seen.sequence) {
             (Some(_), None) => return changed("the checkpoint is gone from the cache"),
             (Some(last), Some(now)) if now < last => return changed("the cache was restored from an older state"),
@@ -121,6 +130,7 @@ impl CacheWatch {
             _ => {}
         }
         self.sequence = seen.sequence.or(self.sequence);
+        self.run_id = seen.run_id.or(self.run_id.take());
         Ok(())
     }
 }
@@ -131,7 +141,17 @@ mod tests {
     use super::*;
 
     fn seen(sequence: Option<u64>, graph: GraphState) -> Seen {
-        Seen { sequence, filling: false, graph }
+        Seen { sequence, filling: false, graph, run_id: None }
+    }
+
+    #[test]
+    fn another_life_of_the_server_is_noticed() {
+        let present = |run_id: &str| Seen { run_id: Some(run_id.to_owned()), ..seen(Some(1), GraphState::Present) };
+        let mut watch = CacheWatch::default();
+        watch.compare(present("first")).unwrap();
+        watch.compare(seen(Some(1), GraphState::Present)).unwrap();
+        watch.compare(present("first")).unwrap();
+        assert_eq!(watch.compare(present("second")).unwrap_err().kind(), ErrorKind::CacheChanged);
     }
 
     #[test]
