@@ -19,6 +19,7 @@ mod changes;
 mod comparer;
 mod crash;
 mod graph;
+mod identity;
 mod large;
 mod pipeline;
 mod plans;
