@@ -10,7 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::sink::{
-    CacheAddress, CacheTls, CheckpointStore, FalkorSink, Lease, Ownership, RedisCheckpointStore, RedisLease, Sink,
+    CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, Lease, Ownership, RedisCheckpointStore,
+    RedisLease, Sink,
 };
 use crate::source::{Neo4jSource, Source, SourceAddress};
 
@@ -101,6 +102,10 @@ impl Connector for ServerConnector {
 
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
         Ok(Box::new(RedisCheckpointStore::new(self.cache.clone(), &self.graph, self.ownership.clone())))
+    }
+
+    async fn view(&self) -> Result<Box<dyn CacheView>> {
+        Ok(Box::new(FalkorView::new(self.cache.clone(), self.graph.as_str(), Arc::clone(&self.profile))))
     }
 
     async fn lease(&self) -> Result<Box<dyn Lease>> {

@@ -46,6 +46,10 @@ pub enum ErrorKind {
     LeaseHeld,
     /// This process owned the graph and does no longer.
     LeaseLost,
+    /// The source is another database than before, or an older state of it.
+    SourceChanged,
+    /// The cache is another one than before, or an older state of it.
+    CacheChanged,
     /// The checkpoint is of a newer program, or is not readable.
     CheckpointUnreadable,
     /// The configuration asks for what cannot be done.
@@ -71,7 +75,7 @@ pub enum Directive {
 
 impl ErrorKind {
     /// All kinds, for tests and documentation.
-    pub const ALL: [ErrorKind; 24] = [
+    pub const ALL: [ErrorKind; 26] = [
         ErrorKind::SourceConnection,
         ErrorKind::SourceTimeout,
         ErrorKind::SourceTransient,
@@ -92,6 +96,8 @@ impl ErrorKind {
         ErrorKind::CacheProtocol,
         ErrorKind::LeaseHeld,
         ErrorKind::LeaseLost,
+        ErrorKind::SourceChanged,
+        ErrorKind::CacheChanged,
         ErrorKind::CheckpointUnreadable,
         ErrorKind::Configuration,
         ErrorKind::Panic,
@@ -110,7 +116,13 @@ impl ErrorKind {
             | Self::CacheOutOfMemory
             | Self::CacheCannotPersist => Directive::Retry,
             Self::CacheRefused => Directive::Split,
-            Self::SourceProtocol | Self::CacheProtocol | Self::LeaseLost | Self::Panic | Self::ActorStopped => Directive::Restart,
+            Self::SourceProtocol
+            | Self::CacheProtocol
+            | Self::LeaseLost
+            | Self::SourceChanged
+            | Self::CacheChanged
+            | Self::Panic
+            | Self::ActorStopped => Directive::Restart,
             Self::SourceAuthentication
             | Self::SourceRefused
             | Self::CacheAuthentication
@@ -149,6 +161,8 @@ impl ErrorKind {
             Self::CacheProtocol => "the answer of FalkorDB was not understood; if it recurs, report it with the log",
             Self::LeaseHeld => "stop the other process, or let it do the work: one graph has one writer",
             Self::LeaseLost => "this process was silent for too long or another one took over; it starts again",
+            Self::SourceChanged => "nothing: the cache is brought in step with the database that is there now",
+            Self::CacheChanged => "nothing: the cache is brought in step again",
             Self::CheckpointUnreadable => {
                 "use a program at least as new as the one that wrote the checkpoint, or delete the checkpoint key for a full sync"
             }

@@ -1,4 +1,37 @@
-//! Keeps a FalkorDB graph equal to a Neo4j graph.
+//! Keeps a FalkorDB graph equal to a Neo4j graph, continuously.
+//!
+//! Neo4j is the *source*: the only truth, still being written, and only ever read by us. A FalkorDB graph is the *cache*. A
+//! *pipeline* keeps one cache in step with one source; a *profile* says which labels and relationship types there are, their
+//! keys, timestamps, vectors and indices.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!   source            sync                 transform              sink
+//!   pages, keys,  ──► what a pass reads ──► values, labels, keys ──► index-backed writes,
+//!   bookmarks         and in which order    to FalkorDB's text       checkpoint, lease
+//!   └───────────── Extractor ────────────┘ └── Transformer ──────┘ └────── Loader ──────┘
+//! ```
+//!
+//! - [`source`] reads Neo4j by key-set pages and by key, always in read access mode, and knows the bookmark of its last commit.
+//! - [`sync`] holds the strategies: a *full* pass reads everything in the order of the keys; an *incremental* pass finds what
+//!   changed by timestamps, by what the profile says to follow, by late keys, by counts and by sweeps of keys. Whatever finds a
+//!   difference emits keys; the current content of those keys is read and sent on, so an older value never lands on a newer one.
+//! - [`transform`] is pure: it encodes rows as FalkorDB reads them, and says what it cannot encode and why.
+//! - [`sink`] is the only place that writes the cache. Everything it does can be repeated without harm.
+//!
+//! # The actors
+//!
+//! Each of the three stages is an actor around a task of its own ([`actors`]); a supervisor starts them together as one
+//! *generation* and restarts them together. What bounds the rows in flight are credits that each batch carries, not mailboxes.
+//! The loader applies a batch, then stores the checkpoint, then acknowledges: whatever dies, the next generation resumes from
+//! the last acknowledged batch. One process at a time owns a graph, by a lease that is checked at every checkpoint.
+//!
+//! # Around it
+//!
+//! [`config`] reads file, environment and command line into types that cannot be wrong; [`cli`] has a file a subcommand; [`http`]
+//! shows whether the service lives and is in step; [`telemetry`] is what a person sees; [`error`] maps every kind of error to
+//! what happens and to a sentence for the operator; [`retry`] spaces attempts; [`connector`] makes a pipeline's connections.
 #![forbid(unsafe_code)]
 
 pub mod actors;

@@ -15,10 +15,13 @@ use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Content, Generation, SourceContent};
 use crate::model::element::RelationshipIdentity;
-use crate::model::pass::PassUnderWay;
+use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
+use crate::repeat;
+use crate::sink::CacheView;
 use crate::source::Source;
-use crate::sync::{self, BatchLimits, Emit};
+use crate::sync::{self, BatchLimits, Changes, Emit, Memory, Rhythm};
+use crate::transform::Transformer as Encoder;
 
 /// What an extractor reads, and how.
 pub struct ExtractorParts {
@@ -26,6 +29,12 @@ pub struct ExtractorParts {
     pub source: Arc<dyn Source>,
     /// What to read of it.
     pub profile: Arc<Profile>,
+    /// The cache, looked at.
+    pub view: Box<dyn CacheView>,
+    /// When an incremental pass does what.
+    pub rhythm: Rhythm,
+    /// The rules that lead from source to cache.
+    pub encoder: Arc<Encoder>,
     /// When a batch closes.
     pub limits: BatchLimits,
     /// The permits that its batches take.
@@ -66,16 +75,27 @@ impl Extractor {
     }
 }
 
-async fn work(parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
+async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
+    let mut memory = Memory::default();
     while let Some(StartPass { order, watermark }) = orders.recv().await {
+        let slice = order.slice();
         let pass = match order {
-            PassOrder::Resume(pass) => pass,
-            // The source's own clock, before the pass's first query: the next watermark.
-            PassOrder::Begin(mode) => PassUnderWay::begin(mode, parts.source.now().await?),
+            PassOrder::Resume(pass) => *pass,
+            PassOrder::Compare(_) => begin(parts.source.as_ref(), Mode::Differential).await?,
+            PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
         };
-        sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, watermark, &mut outlet).await?;
+        let mut changes =
+            Changes { view: parts.view.as_mut(), memory: &mut memory, rhythm: parts.rhythm, encoder: &parts.encoder };
+        let source = parts.source.as_ref();
+        sync::run(source, &parts.profile, parts.limits, pass, watermark, slice, &mut changes, &mut outlet).await?;
     }
     Ok(())
+}
+
+/// What is known before a pass's first query: the bookmark, and then the source's own clock, which is the next watermark.
+async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
+    let bookmark = repeat!(source.bookmark())?;
+    Ok(PassUnderWay::begin(mode, repeat!(source.now())?, Some(bookmark)))
 }
 
 /// The way out: takes credit for a batch and sends it to the transformer.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use tokio::time::Instant;
@@ -14,12 +15,28 @@ use super::launch::Launched;
 use super::lease_keeper;
 use super::loader::{Loader, LoaderParts};
 use super::messages::{Acknowledged, Drain, Member, Quit, StartPass};
+use super::prober::{self, ProberParts, Watchers};
 use super::transformer::Transformer;
 use super::worker::Worker;
 use crate::model::batch::Generation;
 use crate::model::profile::Profile;
-use crate::sync::BatchLimits;
+use crate::sync::{BatchLimits, Rhythm};
 use crate::transform::{Dimensions, Transformer as Encoder};
+
+/// What a generation is told once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// When a batch closes.
+    pub limits: BatchLimits,
+    /// How much may be in flight.
+    pub credit: CreditLimits,
+    /// When an incremental pass does what.
+    pub rhythm: Rhythm,
+    /// How often the source is looked at; never where absent.
+    pub probe_interval: Option<Duration>,
+    /// How many elements a second the comparison in the background goes through; none where absent.
+    pub scrub_rows_per_second: Option<u64>,
+}
 
 /// A running generation.
 pub(super) struct Group {
@@ -27,6 +44,7 @@ pub(super) struct Group {
     transformer: Addr<Transformer>,
     loader: Addr<Loader>,
     lease_keeper: Worker,
+    prober: Worker,
     alive: BTreeSet<Member>,
     pub(super) credit: Arc<CreditPool>,
     pub(super) started: Instant,
@@ -47,12 +65,16 @@ impl Group {
         generation: Generation,
         launched: Launched,
         profile: &Arc<Profile>,
-        limits: BatchLimits,
-        credit: CreditLimits,
+        settings: Settings,
         acknowledge: Recipient<Acknowledged>,
+        watchers: Watchers,
         reports: Reports,
     ) -> Self {
-        let credit = Arc::new(CreditPool::new(credit));
+        let credit = Arc::new(CreditPool::new(settings.credit));
+        let (sink, store) = launched.watched;
+        let probed = ProberParts { source: Arc::clone(&launched.source), sink, store, interval: settings.probe_interval };
+        let prober =
+            Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit));
         let lease = launched.lease;
         let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease_keeper::keep(lease, quit));
         let parts = LoaderParts {
@@ -63,11 +85,19 @@ impl Group {
         };
         let loader = Loader::start(generation, parts, acknowledge, reports.clone());
         let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
-        let transformer = Transformer::start(generation, encoder, loader.clone(), reports.clone());
-        let parts = ExtractorParts { source: launched.source, profile: Arc::clone(profile), limits, credit: Arc::clone(&credit) };
+        let transformer = Transformer::start(generation, Arc::clone(&encoder), loader.clone(), reports.clone());
+        let parts = ExtractorParts {
+            source: launched.source,
+            profile: Arc::clone(profile),
+            view: launched.view,
+            rhythm: settings.rhythm,
+            encoder: Arc::clone(&encoder),
+            limits: settings.limits,
+            credit: Arc::clone(&credit),
+        };
         let extractor = Extractor::start(generation, parts, transformer.clone(), reports);
-        let alive = [Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper].into();
-        Self { extractor, transformer, loader, lease_keeper, alive, credit, started: Instant::now() }
+        let alive = [Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper, Member::Prober].into();
+        Self { extractor, transformer, loader, lease_keeper, prober, alive, credit, started: Instant::now() }
     }
 
     /// Has the extractor run a pass. Orders are few and must not be lost, so they ignore the mailbox's capacity.
@@ -97,6 +127,7 @@ impl Group {
     pub(super) fn end(&self, ending: Ending) {
         let upstream_done = |members: &[Member]| members.iter().all(|member| !self.alive.contains(member));
         self.extractor.do_send(Quit);
+        self.prober.quit();
         match ending {
             Ending::Cut => {
                 self.transformer.do_send(Quit);
@@ -121,6 +152,7 @@ impl Group {
         self.transformer.do_send(Quit);
         self.loader.do_send(super::messages::Abandon);
         self.lease_keeper.abort();
+        self.prober.abort();
     }
 
     #[cfg(test)]
@@ -130,6 +162,7 @@ impl Group {
             Member::Transformer => self.transformer.do_send(super::StopShell),
             Member::Loader => self.loader.do_send(super::StopShell),
             Member::LeaseKeeper => self.lease_keeper.abort(),
+            Member::Prober => self.prober.abort(),
         }
     }
 

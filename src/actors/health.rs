@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::credit::CreditPool;
 use super::messages::StatusChanged;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{InFlight, ServiceStatus};
 
 /// How often the numbers of what is in flight are taken.
@@ -19,13 +20,20 @@ const SAMPLING: Duration = Duration::from_secs(1);
 pub struct Health {
     shown: watch::Sender<ServiceStatus>,
     pools: HashMap<String, Arc<CreditPool>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Health {
     /// Makes it, and the end from which its state is read.
     pub fn new() -> (Self, watch::Receiver<ServiceStatus>) {
         let (shown, state) = watch::channel(ServiceStatus::default());
-        (Self { shown, pools: HashMap::new() }, state)
+        (Self { shown, pools: HashMap::new(), metrics: None }, state)
+    }
+
+    /// With metrics that count what is reported.
+    pub fn counting(mut self, metrics: Option<Arc<Metrics>>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     fn sample(&self) {
@@ -63,6 +71,9 @@ impl Handler<StatusChanged> for Health {
             Some(pool) => self.pools.insert(status.name.clone(), pool),
             None => self.pools.remove(&status.name),
         };
+        if let Some(metrics) = &self.metrics {
+            metrics.count(self.shown.borrow().pipelines.get(&status.name), &status);
+        }
         self.shown.send_modify(|shown| {
             shown.pipelines.insert(status.name.clone(), status);
         });

@@ -11,13 +11,20 @@ use tokio::sync::Semaphore;
 
 use super::launch::Connector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::element::{ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship};
+use crate::model::element::{
+    ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode,
+    SourceRelationship,
+};
+use crate::model::key::Key;
+use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
-use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
-use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
-use crate::source::{KeyPage, OutsideProfile, Page, Source, SourceIdentity};
+use crate::sink::{Applied, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
+use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity};
+use crate::transform::comparison::Content;
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +50,7 @@ pub(super) struct World {
     pub(super) facts: Mutex<Vec<SourceRelationship>>,
     cache: Mutex<Cache>,
     pub(super) checkpoint: Mutex<Option<Checkpoint>>,
+    pub(super) paused: Mutex<bool>,
     owner: Mutex<Option<u64>>,
     /// Faults to come: the place, and how many visits pass unharmed before it strikes.
     faults: Mutex<BTreeMap<Place, (u64, Fault)>>,
@@ -99,6 +107,7 @@ impl World {
             facts: Mutex::new((1..nodes).map(|n| fact(n, n - 1, n)).collect()),
             cache: Mutex::default(),
             checkpoint: Mutex::default(),
+            paused: Mutex::default(),
             owner: Mutex::default(),
             faults: Mutex::default(),
             pages_read: Mutex::default(),
@@ -167,6 +176,10 @@ fn key_of(properties: &[(String, Value)]) -> String {
     }
 }
 
+fn changed(properties: &[(String, Value)]) -> ChangedKey {
+    ChangedKey { key: key_of(properties), stamp: String::new() }
+}
+
 pub(super) struct InMemory {
     pub(super) world: Arc<World>,
     token: u64,
@@ -195,6 +208,9 @@ impl Connector for InMemory {
         Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
     }
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
+        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+    }
+    async fn view(&self) -> Result<Box<dyn CacheView>> {
         Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
     }
     async fn lease(&self) -> Result<Box<dyn Lease>> {
@@ -255,7 +271,7 @@ impl Source for Side {
     async fn changed_node_keys(&self, kind: NodeKindId, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
         let nodes = if kind == ENTITY { self.world.nodes.lock().clone() } else { vec![] };
         let page = page(&nodes, |n| key_of(&n.properties), after, limit);
-        Ok(KeyPage { keys: page.rows.iter().map(|n| key_of(&n.properties)).collect(), next: page.next })
+        Ok(KeyPage { keys: page.rows.iter().map(|n| changed(&n.properties)).collect(), next: page.next })
     }
     async fn changed_relationship_keys(
         &self,
@@ -266,7 +282,43 @@ impl Source for Side {
     ) -> Result<KeyPage> {
         let facts = if kind == RELATES_TO { self.world.facts.lock().clone() } else { vec![] };
         let page = page(&facts, |r| key_of(&r.properties), after, limit);
-        Ok(KeyPage { keys: page.rows.iter().map(|r| key_of(&r.properties)).collect(), next: page.next })
+        Ok(KeyPage { keys: page.rows.iter().map(|r| changed(&r.properties)).collect(), next: page.next })
+    }
+    async fn bookmark(&self) -> Result<Bookmark> {
+        let (nodes, facts) = (self.world.nodes.lock().len(), self.world.facts.lock().len());
+        Ok(Bookmark::new(format!("{nodes}/{facts}")))
+    }
+    async fn counts(&self) -> Result<Vec<u64>> {
+        let mut counts = vec![0; self.world.profile.kinds().len()];
+        counts[0] = self.world.nodes.lock().len() as u64;
+        counts[self.world.profile.nodes.len()] = self.world.facts.lock().len() as u64;
+        Ok(counts)
+    }
+    async fn key_groups(&self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
+        Ok(groups(Source::identities(self, kind, prefix).await?, length))
+    }
+    async fn identities(&self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+        let node = |key: &str| NodeIdentity { label: label(), key: Key::parse(key).expect("a sound key") };
+        let all: BTreeSet<ElementIdentity> = match kind {
+            ElementKind::Node(ENTITY) => {
+                self.world.nodes.lock().iter().map(|n| ElementIdentity::Node(node(&key_of(&n.properties)))).collect()
+            }
+            ElementKind::Relationship(RELATES_TO) => {
+                let end = |end: &SourceEndpoint| node(&key_of(&[("uuid".to_owned(), end.key.clone().expect("a key"))]));
+                let identity = |r: &SourceRelationship| RelationshipIdentity {
+                    rel_type: self.world.profile.relationship(RELATES_TO).rel_type.clone(),
+                    key: Key::parse(&key_of(&r.properties)).expect("a sound key"),
+                    start: end(&r.start),
+                    end: end(&r.end),
+                };
+                self.world.facts.lock().iter().map(|r| ElementIdentity::Relationship(identity(r))).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        Ok(all.into_iter().filter(|identity| identity.key().as_str().starts_with(prefix)).collect())
+    }
+    async fn followed(&self, _: &FollowRule, _: &[String]) -> Result<Followed> {
+        Ok(Followed::default())
     }
     async fn nodes_without_key(&self, _: NodeKindId, _: usize) -> Result<Vec<SourceNode>> {
         Ok(vec![])
@@ -276,6 +328,47 @@ impl Source for Side {
     }
     async fn outside_profile(&self) -> Result<OutsideProfile> {
         Ok(OutsideProfile::default())
+    }
+}
+
+fn label() -> Label {
+    Label::parse("Entity").expect("a sound label")
+}
+
+fn groups(identities: BTreeSet<ElementIdentity>, length: usize) -> BTreeMap<String, u64> {
+    let mut groups = BTreeMap::new();
+    for identity in identities {
+        *groups.entry(identity.key().as_str().chars().take(length).collect()).or_default() += 1;
+    }
+    groups
+}
+
+#[async_trait]
+impl CacheView for Side {
+    async fn counts(&mut self) -> Result<Vec<u64>> {
+        let cache = self.world.cache.lock();
+        let mut counts = vec![0; self.world.profile.kinds().len()];
+        counts[0] = cache.nodes.len() as u64;
+        counts[self.world.profile.nodes.len()] = cache.relationships.len() as u64;
+        Ok(counts)
+    }
+    async fn key_groups(&mut self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
+        Ok(groups(CacheView::identities(self, kind, prefix).await?, length))
+    }
+    async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+        let cache = self.world.cache.lock();
+        let all: BTreeSet<ElementIdentity> = match kind {
+            ElementKind::Node(ENTITY) => cache.nodes.keys().cloned().map(ElementIdentity::Node).collect(),
+            ElementKind::Relationship(RELATES_TO) => {
+                cache.relationships.keys().cloned().map(ElementIdentity::Relationship).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        Ok(all.into_iter().filter(|identity| identity.key().as_str().starts_with(prefix)).collect())
+    }
+    async fn contents(&mut self, _: ElementKind, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
+        // Only rows as text are kept here: comparisons are tested against real servers.
+        Ok(BTreeMap::new())
     }
 }
 
@@ -311,6 +404,13 @@ impl Side {
     fn write(&self, rows: &PreparedRows) -> Applied {
         let mut cache = self.world.cache.lock();
         let mut applied = Applied::default();
+        for node in &rows.deleted_nodes {
+            applied.nodes_deleted += u64::from(cache.nodes.remove(node).is_some());
+            cache.relationships.retain(|identity, _| identity.start != *node && identity.end != *node);
+        }
+        for relationship in &rows.deleted_relationships {
+            applied.relationships_deleted += u64::from(cache.relationships.remove(relationship).is_some());
+        }
         for group in &rows.nodes {
             for (index, key) in group.rows.identities().iter().enumerate() {
                 let identity = NodeIdentity { label: group.label.clone(), key: key.clone() };
@@ -348,6 +448,13 @@ impl CheckpointStore for Side {
         Ok(vec![])
     }
     async fn update_quarantine(&mut self, _: &[Quarantined], _: &[Quarantined]) -> Result<()> {
+        Ok(())
+    }
+    async fn is_paused(&mut self) -> Result<bool> {
+        Ok(*self.world.paused.lock())
+    }
+    async fn set_paused(&mut self, paused: bool) -> Result<()> {
+        *self.world.paused.lock() = paused;
         Ok(())
     }
 }

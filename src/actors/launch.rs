@@ -13,7 +13,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
 use crate::model::profile::ProfileFingerprint;
-use crate::sink::{CheckpointStore, GraphState, Lease, Sink};
+use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink};
 use crate::source::{Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
 
@@ -26,6 +26,8 @@ pub trait Connector: Send + Sync + 'static {
     async fn sink(&self) -> Result<Box<dyn Sink>>;
     /// What is kept beside the graph.
     async fn store(&self) -> Result<Box<dyn CheckpointStore>>;
+    /// The graph, looked at from outside its writer.
+    async fn view(&self) -> Result<Box<dyn CacheView>>;
     /// The right to write.
     async fn lease(&self) -> Result<Box<dyn Lease>>;
 }
@@ -40,10 +42,16 @@ pub struct Launched {
     pub store: Box<dyn CheckpointStore>,
     /// The right to write it, held.
     pub lease: Box<dyn Lease>,
+    /// The graph, looked at.
+    pub view: Box<dyn CacheView>,
+    /// The graph and what is kept beside it, for the prober.
+    pub watched: (Box<dyn Sink>, Box<dyn CheckpointStore>),
     /// Where it stands.
     pub checkpoint: Checkpoint,
     /// What it cannot hold.
     pub quarantine: Vec<Quarantined>,
+    /// Whether an operator holds passes back.
+    pub paused: bool,
     /// The first pass.
     pub order: PassOrder,
     /// Why that one; absent for a pass that goes on.
@@ -51,9 +59,17 @@ pub struct Launched {
 }
 
 /// Does all of it. On an error the lease is not held.
-pub async fn launch(connector: &dyn Connector, profile: &ProfileFingerprint, wanted: Option<Mode>) -> Result<Launched> {
+///
+/// `last_sequence` is the number of the last checkpoint that this process knows of.
+pub async fn launch(
+    connector: &dyn Connector,
+    profile: &ProfileFingerprint,
+    wanted: Option<Mode>,
+    last_sequence: u64,
+) -> Result<Launched> {
     let source = connector.source().await?;
     let identity = source.identity().await?;
+    let bookmark = source.bookmark().await?;
     let mut sink = connector.sink().await?;
     sink.identify().await?;
     let graph_exists = sink.state().await? == GraphState::Present;
@@ -68,15 +84,25 @@ pub async fn launch(connector: &dyn Connector, profile: &ProfileFingerprint, wan
             return Err(error);
         }
     };
-    let (checkpoint, quarantine) = stored;
-    let facts = Facts { checkpoint: checkpoint.as_ref(), profile, source: &identity, graph_exists, now: Utc::now() };
+    let (checkpoint, quarantine, paused) = stored;
+    let facts = Facts {
+        checkpoint: checkpoint.as_ref(),
+        profile,
+        source: &identity,
+        bookmark: Some(&bookmark),
+        last_sequence,
+        graph_exists,
+        now: Utc::now(),
+    };
     let decision = first_pass(&facts, wanted);
     let (checkpoint, order, reason) = starting_point(decision, checkpoint, profile, identity);
-    Ok(Launched { source, sink, store, lease, checkpoint, quarantine, order, reason })
+    let view = connector.view().await?;
+    let watched = (connector.sink().await?, connector.store().await?);
+    Ok(Launched { source, sink, store, lease, view, watched, checkpoint, quarantine, paused, order, reason })
 }
 
-async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>)> {
-    Ok((store.load().await?, store.quarantine().await?))
+async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>, bool)> {
+    Ok((store.load().await?, store.quarantine().await?, store.is_paused().await?))
 }
 
 fn starting_point(

@@ -1,6 +1,7 @@
 //! The loader: the only writer of its graph. Data first, then the checkpoint, then the acknowledgement.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Recipient};
 use chrono::Utc;
@@ -17,7 +18,9 @@ use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::repeat;
-use crate::sink::{Applied, CheckpointStore, Sink};
+use crate::sink::{Applied, CheckpointStore, Sink, Written};
+use crate::sync::PassOutcome;
+use crate::telemetry::status::QUARANTINE_SHOWN;
 
 /// What a loader writes to, and where it stands.
 pub struct LoaderParts {
@@ -81,6 +84,9 @@ struct Writer {
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
     quarantine: HashSet<Quarantined>,
+    /// Whether the quarantine is another than at the last acknowledgement.
+    quarantine_changed: bool,
+    written: Written,
 }
 
 impl Writer {
@@ -91,13 +97,20 @@ impl Writer {
             store: parts.store,
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
+            quarantine_changed: false,
+            written: Written::default(),
         }
     }
 
     async fn take(&mut self, content: PreparedContent) -> Result<Acknowledged> {
         match content {
             Content::Begin(pass) => self.begin(pass).await,
-            Content::Rows { rows, read, cursor } => self.apply(rows, read, cursor).await,
+            Content::Rows { rows, read, cursor, repairs } => {
+                if repairs {
+                    self.written.clear();
+                }
+                self.apply(rows, read, cursor).await
+            }
             Content::End(end) => self.end(end).await,
         }
     }
@@ -108,9 +121,12 @@ impl Writer {
         if full {
             // Stored first: from here on the graph is not whole, whatever happens next.
             self.checkpoint.watermark = None;
+            self.checkpoint.bookmark = None;
             self.store_checkpoint().await?;
             self.sink.clear().await?;
+            self.written.clear();
             let stale: Vec<_> = self.quarantine.drain().collect();
+            self.quarantine_changed = !stale.is_empty();
             self.store.update_quarantine(&[], &stale).await?;
         }
         self.sink.prepare().await?;
@@ -121,11 +137,15 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
-    async fn apply(&mut self, rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
+    async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
+        let unchanged = self.written.spare(&mut rows);
         // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
         let applied = repeat!(self.sink.apply(&rows))?;
+        if applied.refused.is_empty() && applied.absent_endpoints.is_empty() {
+            self.written.note(&rows);
+        }
         self.update_quarantine(&rows, &applied).await?;
-        let totals = totals_of(&rows, &applied, read);
+        let totals = Totals { unchanged, ..totals_of(&rows, &applied, read) };
         let written: Vec<&RelationshipIdentity> = rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
@@ -138,7 +158,10 @@ impl Writer {
             }
         }
         pass.deferred.extend(applied.absent_endpoints.iter().cloned());
-        self.store_checkpoint().await?;
+        // A batch that wrote nothing leaves nothing to resume from but a little reading.
+        if !rows.is_empty() || !applied.absent_endpoints.is_empty() {
+            self.store_checkpoint().await?;
+        }
         Ok(self.acknowledged(applied.absent_endpoints, None))
     }
 
@@ -150,11 +173,22 @@ impl Writer {
         }
         let mut pass = self.checkpoint.pass.take().ok_or_else(no_pass)?;
         pass.totals.quarantined += unresolved.len() as u64;
-        let summary = PassSummary { mode: pass.mode, began_at: pass.began_at, ended_at: Utc::now(), totals: pass.totals };
-        self.checkpoint.watermark = Some(pass.began_at);
-        self.checkpoint.last_pass = Some(summary.clone());
-        self.store_checkpoint().await?;
-        Ok(self.acknowledged(Vec::new(), Some(summary)))
+        let (mode, began_at, bookmark) = (pass.mode, pass.began_at, pass.bookmark);
+        let summary = PassSummary { mode, began_at, bookmark, ended_at: Utc::now(), totals: pass.totals };
+        if let Some(verdict) = &end.outcome.verdict {
+            self.checkpoint.equal_as_of = verdict.equal_as_of.clone();
+        }
+        // A comparison reads what changed no more than any look does: only the other passes move the watermark.
+        if mode != Mode::Differential {
+            self.checkpoint.watermark = Some(began_at);
+            self.checkpoint.bookmark = summary.bookmark.clone();
+            self.checkpoint.last_pass = Some(summary.clone());
+        }
+        let is_bare_slice = mode == Mode::Differential && end.outcome.verdict.is_none() && summary.totals.read == 0;
+        if !is_bare_slice {
+            self.store_checkpoint().await?;
+        }
+        Ok(Acknowledged { outcome: end.outcome, ..self.acknowledged(Vec::new(), Some(summary)) })
     }
 
     /// Takes out what was written whole this time, and puts in what was not.
@@ -177,6 +211,7 @@ impl Writer {
             self.quarantine.remove(entry);
         }
         self.quarantine.extend(new);
+        self.quarantine_changed = true;
         Ok(())
     }
 
@@ -202,7 +237,8 @@ impl Writer {
         self.checkpoint.pass.as_mut().ok_or_else(no_pass)
     }
 
-    fn acknowledged(&self, deferred: Vec<RelationshipIdentity>, ended: Option<PassSummary>) -> Acknowledged {
+    fn acknowledged(&mut self, deferred: Vec<RelationshipIdentity>, ended: Option<PassSummary>) -> Acknowledged {
+        let quarantine = std::mem::take(&mut self.quarantine_changed).then(|| shown(&self.quarantine));
         let pass = self.checkpoint.pass.as_ref();
         let ended_totals = ended.as_ref().map(|summary| summary.totals);
         Acknowledged {
@@ -212,14 +248,24 @@ impl Writer {
             cursor: pass.and_then(|pass| pass.cursor.clone()),
             deferred,
             ended,
+            outcome: PassOutcome::default(),
             quarantined: self.quarantine.len() as u64,
+            quarantine,
         }
     }
+}
+
+/// As much of a quarantine as is shown, in a readable order.
+pub(super) fn shown<'a>(quarantine: impl IntoIterator<Item = &'a Quarantined>) -> Arc<Vec<Quarantined>> {
+    let mut shown: Vec<Quarantined> = quarantine.into_iter().take(QUARANTINE_SHOWN).cloned().collect();
+    shown.sort_by(|a, b| (&a.kind, &a.key, &a.property).cmp(&(&b.kind, &b.key, &b.property)));
+    Arc::new(shown)
 }
 
 fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
     Totals {
         read,
+        unchanged: 0,
         nodes: applied.nodes_written,
         relationships: applied.relationships_written,
         deleted: applied.nodes_deleted + applied.relationships_deleted,

@@ -8,9 +8,12 @@ use chrono::{DateTime, Utc};
 use super::credit::{Credit, CreditPool};
 use crate::error::Error;
 use crate::model::batch::{Generation, PreparedContent, SourceContent};
+use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
-use crate::telemetry::status::PipelineStatus;
+use crate::model::prepared::Quarantined;
+use crate::sync::PassOutcome;
+use crate::telemetry::status::{PipelineStatus, Side};
 
 /// Extractor to transformer.
 #[derive(Debug, Message)]
@@ -52,8 +55,12 @@ pub struct Acknowledged {
     pub deferred: Vec<RelationshipIdentity>,
     /// Set by the last batch of a pass.
     pub ended: Option<PassSummary>,
+    /// What an ended pass asks of whoever schedules the next one.
+    pub outcome: PassOutcome,
     /// How much is quarantined.
     pub quarantined: u64,
+    /// What is quarantined, where that changed: as many entries as are shown.
+    pub quarantine: Option<Arc<Vec<Quarantined>>>,
 }
 
 /// The pass that the extractor is to run.
@@ -62,15 +69,26 @@ pub enum PassOrder {
     /// A new one.
     Begin(Mode),
     /// One that a checkpoint left.
-    Resume(PassUnderWay),
+    Resume(Box<PassUnderWay>),
+    /// A slice of the comparison: so many elements more.
+    Compare(usize),
 }
 
 impl PassOrder {
+    /// How many elements a comparison goes through at most.
+    pub fn slice(&self) -> Option<usize> {
+        match self {
+            PassOrder::Compare(rows) => Some(*rows),
+            PassOrder::Begin(_) | PassOrder::Resume(_) => None,
+        }
+    }
+
     /// Its strategy.
     pub fn mode(&self) -> Mode {
         match self {
             PassOrder::Begin(mode) => *mode,
             PassOrder::Resume(pass) => pass.mode,
+            PassOrder::Compare(_) => Mode::Differential,
         }
     }
 }
@@ -111,6 +129,8 @@ pub enum Member {
     Loader,
     /// Renews the lease.
     LeaseKeeper,
+    /// Looks at both sides.
+    Prober,
 }
 
 impl std::fmt::Display for Member {
@@ -120,6 +140,7 @@ impl std::fmt::Display for Member {
             Member::Transformer => "transformer",
             Member::Loader => "loader",
             Member::LeaseKeeper => "lease keeper",
+            Member::Prober => "prober",
         })
     }
 }
@@ -155,10 +176,43 @@ pub struct ActorStopped {
     pub member: Member,
 }
 
+/// Prober to supervisor: something was committed since the last look, or this is the first one.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SourceMoved {
+    /// Whose prober it was.
+    pub generation: Generation,
+    /// The bookmark now.
+    pub bookmark: Bookmark,
+}
+
 /// Anyone to a supervisor: run a pass of this mode as soon as the one under way has ended.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct RequestPass(pub Mode);
+
+/// Prober to supervisor: how the last look at a side went, where it failed or is the first one after a failure.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct SideProbed {
+    /// Whose prober it was.
+    pub generation: Generation,
+    /// Which side.
+    pub side: Side,
+    /// Why it failed; absent if it answered.
+    pub failure: Option<String>,
+}
+
+/// Anyone to a supervisor: what was committed until now is to be applied soon. Answered with the number of the first pass that
+/// begins after this message: once it has ended, the cache holds all of that.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "u64")]
+pub struct Cover;
+
+/// An operator to a supervisor: hold passes back from now on, or no longer. Answered once that survives a restart.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "crate::error::Result<()>")]
+pub struct SetPaused(pub bool);
 
 /// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
 #[derive(Debug, Clone, Copy, Message)]

@@ -10,12 +10,13 @@
 
 pub mod credit;
 pub mod extractor;
-mod group;
+pub mod group;
 pub mod health;
 pub mod launch;
 mod lease_keeper;
 pub mod loader;
 pub mod messages;
+mod prober;
 pub mod supervisor;
 pub mod transformer;
 pub mod worker;

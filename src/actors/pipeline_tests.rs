@@ -10,15 +10,16 @@ use actix::{Actor, Addr};
 use tokio::sync::{oneshot, watch};
 
 use super::credit::CreditLimits;
+use super::group::Settings;
 use super::health::Health;
 use super::in_memory::{Fault, InMemory, Place, World, entity};
-use super::messages::{Acknowledged, ActorStopped, Exit, Member, RequestPass, Shutdown, WorkerExited};
+use super::messages::{Acknowledged, ActorStopped, Cover, Exit, Member, RequestPass, SetPaused, Shutdown, WorkerExited};
 use super::supervisor::{Outcome, Pipeline, Schedule, StopMember, Supervisor, Timing};
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::retry::Backoff;
-use crate::sync::BatchLimits;
+use crate::sync::{BatchLimits, PassOutcome, Rhythm};
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
 
 const NODES: u64 = 95;
@@ -46,8 +47,13 @@ fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
         graph: "g".to_owned(),
         profile: Arc::clone(&process.world.profile),
         connector: process,
-        limits: BatchLimits { nodes: BATCH, relationships: BATCH, bytes: 1 << 20 },
-        credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
+        settings: Settings {
+            limits: BatchLimits { nodes: BATCH, relationships: BATCH, bytes: 1 << 20 },
+            credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
+            rhythm: Rhythm { overlap: Duration::from_secs(900), late_check: Duration::from_secs(30) },
+            probe_interval: None,
+            scrub_rows_per_second: None,
+        },
         schedule,
         timing,
         health: health.start().recipient(),
@@ -193,9 +199,18 @@ async fn messages_of_an_earlier_generation_change_nothing() {
     let stale = Generation(1);
     let totals = Totals { nodes: 7, ..Totals::default() };
     let began_at = chrono::DateTime::UNIX_EPOCH;
-    let ended = Some(PassSummary { mode: Mode::Full, began_at, ended_at: began_at, totals });
-    let acknowledged =
-        Acknowledged { generation: stale, sequence: 999, totals, cursor: None, deferred: vec![], ended, quarantined: 9 };
+    let ended = Some(PassSummary { mode: Mode::Full, began_at, bookmark: None, ended_at: began_at, totals });
+    let acknowledged = Acknowledged {
+        generation: stale,
+        sequence: 999,
+        totals,
+        cursor: None,
+        deferred: vec![],
+        ended,
+        outcome: PassOutcome::default(),
+        quarantined: 9,
+        quarantine: None,
+    };
     run.supervisor.do_send(acknowledged);
     let exit = Exit::Failed(Error::new(ErrorKind::Panic, "stale"));
     run.supervisor.do_send(WorkerExited { generation: stale, member: Member::Loader, exit });
@@ -286,4 +301,87 @@ async fn a_new_node_arrives_with_a_requested_pass() {
     let incremental = |status: &PipelineStatus| status.last_pass.as_ref().is_some_and(|pass| pass.mode == Mode::Incremental);
     run.until("incremental pass", incremental).await;
     assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn deleted_elements_go_with_an_incremental_pass() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), Schedule::Continuous { full_first: false, interval: Some(PATIENCE) });
+    run.until("in step", in_step).await;
+    world.facts.lock().retain(|fact| fact.number.0 != 7 && fact.number.0 != 50 && fact.number.0 != 51);
+    world.nodes.lock().retain(|node| node.number.0 != 50);
+    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    // The difference has to stay for two readings: the second pass follows by itself.
+    run.until("two deleted", |status| in_step(status) && status.last_pass.as_ref().is_some_and(|pass| pass.totals.deleted > 0))
+        .await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn a_pass_that_begins_after_the_question_covers_it() {
+    let world = World::of(NODES);
+    world.apply_permits.forget_permits(usize::MAX);
+    world.apply_permits.add_permits(2);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("two batches", |status| status.checkpoint_sequence >= 4).await;
+    // The full pass under way may have read too early.
+    let pass = run.supervisor.send(Cover).await.unwrap();
+    assert_eq!(pass, 2);
+    world.apply_permits.add_permits(1000);
+    let status = run.until("covered", |status| status.has_ended(pass)).await;
+    assert_eq!((status.passes_begun, status.statistics.passes[&Mode::Full].ended), (2, 1));
+    let idle = run.until("in step", in_step).await;
+    assert_eq!(run.supervisor.send(Cover).await.unwrap(), idle.passes_begun + 1);
+    run.until("covered by a pass of its own", |status| status.has_ended(3)).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn a_pass_that_goes_on_has_no_number() {
+    let world = World::of(NODES);
+    world.strike(Place::AfterCheckpoint, 12, Fault::Error(ErrorKind::CacheProtocol));
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    let status = run.until("in step in a second generation", |status| in_step(status) && status.generation == 2).await;
+    // The first one was broken off and went on; what came after it is the second one.
+    assert_eq!((status.passes_begun, status.passes_ended), (2, 2));
+    let full = status.statistics.passes[&Mode::Full];
+    assert_eq!((full.ended, full.failed), (1, 1));
+    assert_eq!(status.history.len(), 2);
+}
+
+#[actix::test]
+async fn a_pause_holds_passes_back_over_a_restart() {
+    let world = World::of(NODES);
+    let mut first = run(InMemory::process(&world), CONTINUOUS);
+    first.until("in step", in_step).await;
+    first.supervisor.send(SetPaused(true)).await.unwrap().unwrap();
+    let paused = first.until("paused", |status| status.state == PipelineState::Paused && status.paused).await;
+    world.nodes.lock().push(entity(NODES));
+    first.supervisor.do_send(RequestPass(Mode::Incremental));
+    assert!(world.is_owned(), "the lease is kept");
+    first.supervisor.do_send(Shutdown);
+    let last = first.until("stopped", |status| status.state == PipelineState::Stopped).await;
+    assert_eq!(last.passes_begun, paused.passes_begun);
+    first.ended().await.unwrap();
+
+    let mut second = run(InMemory::process(&world), CONTINUOUS);
+    let paused = second.until("still paused", |status| status.state == PipelineState::Paused).await;
+    assert_eq!((paused.passes_begun, world.differences().len()), (0, 1));
+    second.supervisor.send(SetPaused(false)).await.unwrap().unwrap();
+    second.until("in step", in_step).await;
+    assert_eq!(world.differences(), Vec::<String>::new());
+    assert!(!*world.paused.lock());
+}
+
+#[actix::test]
+async fn a_full_pass_that_is_asked_for_in_a_pause_comes_after_it() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("in step", in_step).await;
+    run.supervisor.send(SetPaused(true)).await.unwrap().unwrap();
+    run.supervisor.do_send(RequestPass(Mode::Full));
+    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    run.supervisor.send(SetPaused(false)).await.unwrap().unwrap();
+    let status = run.until("a second full pass", |status| in_step(status) && status.statistics.passes[&Mode::Full].ended == 2);
+    assert!(!status.await.paused);
 }

@@ -3,29 +3,40 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
-use chrono::Utc;
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseActFuture, WrapFuture};
+use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Reports;
-use super::credit::CreditLimits;
-use super::group::{self, Ending, Group};
+use super::group::{self, Ending, Group, Settings};
 use super::launch::{Connector, Launched, launch};
+use super::loader;
 use super::messages::{
-    Acknowledged, ActorStopped, Exit, Member, PassOrder, RequestPass, Shutdown, StartPass, StatusChanged, WorkerExited,
+    Acknowledged, ActorStopped, Cover, Exit, Member, PassOrder, RequestPass, SetPaused, Shutdown, SideProbed, SourceMoved,
+    StartPass, StatusChanged, WorkerExited,
 };
+use super::prober::Watchers;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
-use crate::model::pass::{Mode, PassSummary};
+use crate::model::bookmark::Bookmark;
+use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::retry::Backoff;
 use crate::sink::LEASE_TTL;
-use crate::sync::BatchLimits;
+use crate::sync::{PassOutcome, READ_AGAIN};
 use crate::telemetry::status::{FaultReport, PipelineState, PipelineStatus};
 
 /// How long a generation that is cut may take to finish what is half done: longer than any request's timeout.
 const CUT_DEADLINE: Duration = Duration::from_secs(150);
+
+/// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
+const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
+
+/// The comparison in the background goes on so often: short slices, because a pass waits for the one under way.
+const SLICE: Duration = Duration::from_millis(250);
+const SLICES_PER_SECOND: usize = 4;
 
 /// Generations in a row of a one-shot command that end without one acknowledged batch before the command gives up.
 const FRUITLESS_GENERATIONS: u32 = 4;
@@ -79,10 +90,8 @@ pub struct Pipeline {
     pub connector: Arc<dyn Connector>,
     /// What is kept in step.
     pub profile: Arc<Profile>,
-    /// When a batch closes.
-    pub limits: BatchLimits,
-    /// How much may be in flight.
-    pub credit: CreditLimits,
+    /// What its generations are told.
+    pub settings: Settings,
     /// When passes run.
     pub schedule: Schedule,
     /// Times of supervision.
@@ -104,8 +113,24 @@ pub struct Supervisor {
     running: Option<Mode>,
     /// Whether that pass was begun by an earlier generation.
     resumed: bool,
+    /// When it was begun or went on.
+    pass_started: Instant,
+    /// How much of what it did is in the statistics.
+    pass_counted: Totals,
+    /// When a probe first saw a commit after its beginning.
+    moved_since: Option<DateTime<Utc>>,
+    /// The order that waits for the end of a pause.
+    held: Option<PassOrder>,
+    /// What an operator of this process said last about a pause; before that, what the graph's flag says counts.
+    pause_said: Option<bool>,
+    /// Whether such a word is being stored.
+    pause_changing: bool,
     /// The pass that somebody asked for and that has not begun.
     requested: Option<Mode>,
+    /// When the comparison was last gone on with.
+    last_slice: Option<Instant>,
+    /// Counts the ends of passes: a timer set after one is void after the next.
+    pass_number: u64,
     /// Failures in a row, for the backoff.
     failures: u32,
     /// Generations in a row without an acknowledgement.
@@ -144,10 +169,18 @@ impl Supervisor {
             state: State::Waiting,
             running: None,
             resumed: false,
+            pass_started: Instant::now(),
+            pass_counted: Totals::default(),
+            moved_since: None,
+            held: None,
+            pause_said: None,
+            pause_changing: false,
             requested: match pipeline.schedule {
                 Schedule::Once(mode) => Some(mode),
                 Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
             },
+            last_slice: None,
+            pass_number: 0,
             failures: 0,
             fruitless: 0,
             shutting_down: false,
@@ -169,9 +202,11 @@ impl Supervisor {
         self.state = State::Launching;
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
-        let (connector, fingerprint, wanted) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone(), self.requested);
+        let (connector, fingerprint) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone());
+        let (wanted, last_sequence) = (self.requested, self.status.checkpoint_sequence);
         let span = group::span(&self.pipeline.name, self.generation);
-        let task = tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted).await }.instrument(span));
+        let task =
+            tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted, last_sequence).await }.instrument(span));
         let launching = self.generation;
         ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
             let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));
@@ -204,8 +239,18 @@ impl Supervisor {
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();
+        // A proof is of one generation: what happened in between is not known.
+        self.status.equal_as_of = None;
         self.status.outside_profile = launched.checkpoint.outside_profile.clone();
         self.status.quarantined = launched.quarantine.len() as u64;
+        self.status.quarantine = loader::shown(&launched.quarantine);
+        if self.status.history.is_empty() {
+            self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().collect());
+        }
+        // Both sides have just answered.
+        self.status.failing.clear();
+        // A one-shot pass is asked for by a person, who knows better than the flag.
+        self.status.paused = !self.is_one_shot() && self.pause_said.unwrap_or(launched.paused);
         let order = launched.order.clone();
         let address = ctx.address();
         let reports = Reports {
@@ -217,9 +262,9 @@ impl Supervisor {
             self.generation,
             launched,
             &self.pipeline.profile,
-            self.pipeline.limits,
-            self.pipeline.credit,
-            address.recipient(),
+            self.pipeline.settings,
+            address.clone().recipient(),
+            Watchers { moved: address.clone().recipient(), probed: address.recipient() },
             reports,
         );
         self.state = State::Running(group);
@@ -244,18 +289,86 @@ impl Supervisor {
 
     fn start_pass(&mut self, order: PassOrder) {
         let State::Running(group) = &self.state else { return };
+        if self.status.paused {
+            return self.hold(order);
+        }
         let mode = order.mode();
         self.running = Some(mode);
-        self.resumed = matches!(order, PassOrder::Resume(_));
+        self.pass_started = Instant::now();
+        match &order {
+            PassOrder::Begin(_) => {
+                self.moved_since = None;
+                self.resumed = false;
+                self.pass_counted = Totals::default();
+                self.status.passes_begun += 1;
+            }
+            PassOrder::Resume(pass) => {
+                self.moved_since = None;
+                self.resumed = true;
+                self.pass_counted = pass.totals;
+            }
+            // It covers no commit: whoever waits for one waits for the next pass.
+            PassOrder::Compare(_) => {
+                self.resumed = false;
+                self.pass_counted = Totals::default();
+            }
+        }
         if self.requested == Some(mode) || mode == Mode::Full {
             self.requested = None;
         }
         group.start_pass(StartPass { order, watermark: self.status.watermark });
+        if mode == Mode::Full {
+            // It empties the graph: until its end there is nothing to rely on.
+            self.status.watermark = None;
+        }
         let since = Utc::now();
         self.show(PipelineState::Running { mode, since, totals: Default::default(), cursor: None });
     }
 
-    fn pass_ended(&mut self, summary: PassSummary, ctx: &mut Context<Self>) {
+    /// Keeps an order for the end of the pause. One that does more than an incremental pass is not replaced by one.
+    fn hold(&mut self, order: PassOrder) {
+        if order == PassOrder::Begin(Mode::Full) {
+            // A new generation may begin before the pause ends.
+            self.requested = Some(Mode::Full);
+        }
+        let goes_first = matches!(self.held, Some(PassOrder::Resume(_) | PassOrder::Begin(Mode::Full)));
+        if !goes_first || order.mode() == Mode::Full {
+            self.held = Some(order);
+        }
+        self.show(PipelineState::Paused);
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.pause_said = Some(paused);
+        self.status.paused = paused;
+        if !matches!(self.state, State::Running(_)) || self.running.is_some() {
+            // What is under way goes on to its end.
+            return self.show_again();
+        }
+        match self.held.take() {
+            Some(order) if !paused => self.start_pass(order),
+            held => {
+                self.held = held;
+                self.show(PipelineState::Idle);
+            }
+        }
+    }
+
+    /// Runs a pass now, or once the one under way has ended: one, however often it is asked for meanwhile.
+    fn request(&mut self, mode: Mode) {
+        if matches!(self.state, State::Running(_)) && self.running.is_none() {
+            return self.start_pass(PassOrder::Begin(mode));
+        }
+        // A full pass covers an incremental one.
+        if self.requested != Some(Mode::Full) {
+            self.requested = Some(mode);
+        }
+    }
+
+    fn pass_ended(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        if summary.mode == Mode::Differential {
+            return self.comparison_advanced(summary, outcome, ctx);
+        }
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
             seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
@@ -265,11 +378,13 @@ impl Supervisor {
         self.running = None;
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
-        self.status.last_pass = Some(summary.clone());
+        self.status.applied(summary.clone(), self.moved_since);
+        self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
         if std::mem::take(&mut self.resumed) {
             // It reads the source as of its beginning, which may be long ago: what changed since is next.
             return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
         }
+        self.status.passes_ended = self.status.passes_begun;
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             // An incremental pass comes only after whatever full pass was needed.
@@ -277,19 +392,93 @@ impl Supervisor {
                 self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx);
             }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
-            Schedule::Continuous { interval, .. } => self.schedule_next(interval, ctx),
+            Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, ctx),
         }
     }
 
-    fn schedule_next(&mut self, interval: Option<Duration>, ctx: &mut Context<Self>) {
+    /// A slice of the comparison, or all of it, is done.
+    fn comparison_advanced(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        self.running = None;
+        self.last_slice = Some(Instant::now());
+        if let Some(verdict) = &outcome.verdict {
+            let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
+            tracing::info!(
+                pipeline = %self.pipeline.name, generation = self.generation.0, rows = verdict.rows, differences = verdict.findings,
+                equal_as_of, "comparison ended"
+            );
+            self.status.equal_as_of.clone_from(&verdict.equal_as_of);
+        }
+        self.show(PipelineState::Idle);
+        match self.pipeline.schedule {
+            Schedule::Once(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
+            Schedule::Continuous { .. } => {
+                if let Some(mode) = self.requested.take() {
+                    return self.start_pass(PassOrder::Begin(mode));
+                }
+                self.schedule_slice(ctx);
+            }
+        }
+    }
+
+    /// Whether something was committed since the two were last found equal.
+    fn needs_comparison(&self) -> bool {
+        let now = self.status.source_bookmark.as_ref().or(self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()));
+        self.status.watermark.is_some() && self.status.equal_as_of.as_ref() != now
+    }
+
+    /// Has the comparison go on after a pause that keeps its rate. It yields to passes, but never to below a tenth of its rate.
+    fn schedule_slice(&mut self, ctx: &mut Context<Self>) {
+        if self.slice_rows().is_none() || !self.needs_comparison() {
+            return;
+        }
+        let generation = self.generation;
+        ctx.run_later(SLICE, move |supervisor, _| {
+            if supervisor.generation == generation && supervisor.running.is_none() {
+                supervisor.start_slice();
+            }
+        });
+    }
+
+    fn start_slice(&mut self) {
+        if self.status.paused {
+            return;
+        }
+        if let Some(rows) = self.slice_rows().filter(|_| self.needs_comparison()) {
+            self.start_pass(PassOrder::Compare(rows));
+        }
+    }
+
+    fn is_comparison_starved(&self) -> bool {
+        let waits = self.last_slice.is_none_or(|at| at.elapsed() >= SLICE * 10);
+        waits && !self.status.paused && self.slice_rows().is_some() && self.needs_comparison()
+    }
+
+    fn slice_rows(&self) -> Option<usize> {
+        let rate = usize::try_from(self.pipeline.settings.scrub_rows_per_second?).unwrap_or(usize::MAX);
+        Some((rate / SLICES_PER_SECOND).max(1))
+    }
+
+    fn schedule_next(&mut self, interval: Option<Duration>, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        if self.is_comparison_starved() {
+            return self.start_slice();
+        }
         if let Some(mode) = self.requested.take() {
             return self.start_pass(PassOrder::Begin(mode));
         }
+        self.schedule_slice(ctx);
         let Some(interval) = interval else { return };
+        let interval = match outcome {
+            PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
+            PassOutcome { look_again: true, .. } => READ_AGAIN,
+            _ => interval,
+        };
+        self.pass_number += 1;
+        let number = self.pass_number;
         let generation = self.generation;
         ctx.run_later(interval, move |supervisor, _| {
-            if supervisor.generation == generation && supervisor.running.is_none() {
-                supervisor.start_pass(PassOrder::Begin(Mode::Incremental));
+            let is_last = supervisor.generation == generation && supervisor.pass_number == number;
+            if is_last {
+                supervisor.request(Mode::Incremental);
             }
         });
     }
@@ -298,6 +487,9 @@ impl Supervisor {
 
     fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
+        if let Some(mode) = self.running.take() {
+            self.status.statistics.add_failed(mode);
+        }
         if let State::Running(group) = &self.state
             && group.started.elapsed() >= self.pipeline.timing.quiet
         {
@@ -349,6 +541,7 @@ impl Supervisor {
             }
         };
         self.running = None;
+        self.held = None;
         group.end(ending);
         self.state = State::Ending { group, ending, then };
         self.set_deadline(ending, ctx);
@@ -428,7 +621,14 @@ impl Supervisor {
     }
 
     fn show(&mut self, state: PipelineState) {
-        self.status.state = state;
+        self.status.state = match state {
+            PipelineState::Idle if self.status.paused => PipelineState::Paused,
+            state => state,
+        };
+        self.show_again();
+    }
+
+    fn show_again(&self) {
         let credit = match &self.state {
             State::Running(group) => Some(Arc::clone(&group.credit)),
             _ => None,
@@ -455,11 +655,16 @@ impl Handler<Acknowledged> for Supervisor {
         self.fruitless = 0;
         self.status.checkpoint_sequence = message.sequence;
         self.status.quarantined = message.quarantined;
+        if let Some(quarantine) = &message.quarantine {
+            self.status.quarantine = Arc::clone(quarantine);
+        }
+        self.status.statistics.add_progress(&self.pass_counted, &message.totals);
+        self.pass_counted = message.totals;
         if let State::Running(group) = &self.state {
             group.acknowledge(message.clone());
         }
         if let Some(summary) = message.ended {
-            return self.pass_ended(summary, ctx);
+            return self.pass_ended(summary, message.outcome, ctx);
         }
         if let PipelineState::Running { mode, since, .. } = self.status.state {
             self.show(PipelineState::Running { mode, since, totals: message.totals, cursor: message.cursor });
@@ -488,17 +693,78 @@ impl Handler<ActorStopped> for Supervisor {
     }
 }
 
+impl Handler<SourceMoved> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SourceMoved, _: &mut Self::Context) {
+        let current = message.generation == self.generation;
+        let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
+        let now = Utc::now();
+        // A commit before the first query of the last pass is in the cache.
+        let lacking = self.status.saw(message.bookmark, now);
+        if lacking {
+            self.moved_since.get_or_insert(now);
+        }
+        if current && follows && lacking {
+            self.request(Mode::Incremental);
+        }
+        self.show_again();
+    }
+}
+
+impl Handler<SideProbed> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SideProbed, _: &mut Self::Context) {
+        if message.generation != self.generation {
+            return;
+        }
+        let before = self.status.unreachable().map(|(side, _)| side);
+        self.status.probed(message.side, message.failure, Utc::now());
+        match (before, self.status.unreachable()) {
+            (None, Some((side, failing))) => {
+                tracing::warn!(pipeline = %self.pipeline.name, server = %side, error = failing.error, "server does not answer");
+            }
+            (Some(side), None) => tracing::info!(pipeline = %self.pipeline.name, server = %side, "server answers again"),
+            _ => {}
+        }
+        self.show_again();
+    }
+}
+
+impl Handler<Cover> for Supervisor {
+    type Result = u64;
+
+    fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
+        // The pass under way may have read its bookmark before the commit in question.
+        let covering = self.status.passes_begun + 1;
+        self.request(Mode::Incremental);
+        covering
+    }
+}
+
+impl Handler<SetPaused> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<()>>;
+
+    fn handle(&mut self, SetPaused(paused): SetPaused, _: &mut Self::Context) -> Self::Result {
+        if std::mem::replace(&mut self.pause_changing, true) {
+            let busy = Error::new(ErrorKind::CacheBusy, "another pause or resume is being stored");
+            return Box::pin(actix::fut::ready(Err(busy)));
+        }
+        let connector = Arc::clone(&self.pipeline.connector);
+        let store = async move { connector.store().await?.set_paused(paused).await };
+        Box::pin(store.into_actor(self).map(move |stored, supervisor, _| {
+            supervisor.pause_changing = false;
+            stored.map(|()| supervisor.pause(paused))
+        }))
+    }
+}
+
 impl Handler<RequestPass> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, RequestPass(mode): RequestPass, _: &mut Self::Context) {
-        if matches!(self.state, State::Running(_)) && self.running.is_none() {
-            return self.start_pass(PassOrder::Begin(mode));
-        }
-        // A full pass covers an incremental one.
-        if self.requested != Some(Mode::Full) {
-            self.requested = Some(mode);
-        }
+        self.request(mode);
     }
 }
 

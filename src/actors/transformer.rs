@@ -11,6 +11,8 @@ use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Content, Generation, PreparedContent, SourceContent, SourceRows};
+use crate::model::element::ElementIdentity;
+use crate::model::prepared::PreparedRows;
 use crate::transform::Transformer as Encoder;
 
 /// The shell around the encoding task.
@@ -46,14 +48,26 @@ fn encode(encoder: &Encoder, content: SourceContent) -> PreparedContent {
     match content {
         Content::Begin(pass) => Content::Begin(pass),
         Content::End(end) => Content::End(end),
-        Content::Rows { rows, read, cursor } => {
+        Content::Rows { rows, read, cursor, repairs } => {
             let rows = match rows {
                 SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
                 SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
+                SourceRows::Absent(identities) => deletes(identities),
             };
-            Content::Rows { rows, read, cursor }
+            Content::Rows { rows, read, cursor, repairs }
         }
     }
+}
+
+fn deletes(identities: Vec<ElementIdentity>) -> PreparedRows {
+    let mut rows = PreparedRows::default();
+    for identity in identities {
+        match identity {
+            ElementIdentity::Node(node) => rows.deleted_nodes.push(node),
+            ElementIdentity::Relationship(relationship) => rows.deleted_relationships.push(relationship),
+        }
+    }
+    rows
 }
 
 impl Actor for Transformer {

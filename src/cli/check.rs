@@ -46,6 +46,7 @@ async fn look(config: &PipelineConfig) -> Result<Findings> {
     let connector = ServerConnector::new(config)?;
     let source = connector.source().await?;
     let identity = source.identity().await?;
+    let bookmark = source.bookmark().await?;
     let mut sink = connector.sink().await?;
     let server = sink.identify().await?;
     let graph_exists = sink.state().await? == GraphState::Present;
@@ -53,8 +54,15 @@ async fn look(config: &PipelineConfig) -> Result<Findings> {
     let checkpoint = connector.store().await?.load().await?;
     let owner = connector.redis_lease().holder().await?.map(|holder| holder.to_string());
     let fingerprint = connector.profile().fingerprint();
-    let facts =
-        Facts { checkpoint: checkpoint.as_ref(), profile: &fingerprint, source: &identity, graph_exists, now: Utc::now() };
+    let facts = Facts {
+        checkpoint: checkpoint.as_ref(),
+        profile: &fingerprint,
+        source: &identity,
+        bookmark: Some(&bookmark),
+        last_sequence: 0,
+        graph_exists,
+        now: Utc::now(),
+    };
     let would_do = describe(first_pass(&facts, None), &cache, checkpoint.is_some());
     Ok(Findings {
         pipeline: config.name.to_string(),

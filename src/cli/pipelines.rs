@@ -5,12 +5,13 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use crate::actors::credit::CreditLimits;
+use crate::actors::group::Settings;
 use crate::actors::messages::StatusChanged;
 use crate::actors::supervisor::{Pipeline, Schedule, Timing};
 use crate::config::{PipelineConfig, SyncConfig};
 use crate::connector::ServerConnector;
 use crate::error::Result;
-use crate::sync::BatchLimits;
+use crate::sync::{BatchLimits, Rhythm};
 
 /// How many full batches may be between reading and acknowledgement: one being read, one encoded, one written, and one
 /// waiting, so that no stage waits for another's hiccup.
@@ -25,10 +26,15 @@ pub(super) fn assemble(config: &PipelineConfig, schedule: Schedule, health: Reci
         graph: connector.graph().to_string(),
         profile: Arc::clone(connector.profile()),
         connector: Arc::new(connector),
-        limits,
-        credit: CreditLimits {
-            rows: FULL_BATCHES_IN_FLIGHT * limits.nodes.max(limits.relationships),
-            bytes: FULL_BATCHES_IN_FLIGHT * limits.bytes,
+        settings: Settings {
+            limits,
+            rhythm: Rhythm { overlap: config.sync.overlap, late_check: config.sync.late_check },
+            probe_interval: config.sync.probe_interval,
+            scrub_rows_per_second: config.sync.scrub_rows_per_second,
+            credit: CreditLimits {
+                rows: FULL_BATCHES_IN_FLIGHT * limits.nodes.max(limits.relationships),
+                bytes: FULL_BATCHES_IN_FLIGHT * limits.bytes,
+            },
         },
         schedule,
         timing: Timing::default(),

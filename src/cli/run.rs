@@ -1,7 +1,7 @@
 //! `run`: the service.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use actix::{Actor, Addr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +14,8 @@ use crate::actors::messages::Shutdown;
 use crate::actors::supervisor::{Outcome, Schedule, Supervisor};
 use crate::config::{Config, SyncConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{StatusServer, serve};
+use crate::http::{Api, bind, serve};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::ServiceStatus;
 
 struct Running {
@@ -34,13 +35,14 @@ pub(super) async fn run(config: &Config) -> Exit {
 async fn run_until_signal(config: &Config) -> Result<()> {
     // Before anything runs, so that no signal is missed.
     let mut signals = Signals::new()?;
+    let metrics = config.monitoring.metrics_enabled.then(|| Arc::new(Metrics::new()));
     let (health, status) = Health::new();
-    let health = health.start();
+    let health = health.counting(metrics.clone()).start();
     let mut assembled = Vec::new();
     for pipeline in config.pipelines() {
         assembled.push(pipelines::assemble(pipeline, schedule(&pipeline.sync), health.clone().recipient())?);
     }
-    let http = start_http(config, status)?;
+    let listener = config.monitoring.address().map(bind).transpose()?;
     let running: Vec<Running> = assembled
         .into_iter()
         .map(|pipeline| {
@@ -49,6 +51,7 @@ async fn run_until_signal(config: &Config) -> Result<()> {
             Running { name, supervisor: supervisor.start(), outcome }
         })
         .collect();
+    let http = listener.map(|listener| start_http(config, listener, status, metrics, &running)).transpose()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pipelines = running.len(), "service started");
     let name = signals.next().await;
     tracing::info!(signal = name, "shutting down");
@@ -81,21 +84,29 @@ fn schedule(sync: &SyncConfig) -> Schedule {
     Schedule::Continuous { full_first: sync.full_sync_on_startup, interval }
 }
 
-fn start_http(config: &Config, status: watch::Receiver<ServiceStatus>) -> Result<Option<actix_web::dev::ServerHandle>> {
-    let Some(address) = config.monitoring.address() else { return Ok(None) };
-    let (server, handle) = serve(address, StatusServer { status, limits: ready_limits(config) })?;
+fn start_http(
+    config: &Config,
+    listener: TcpListener,
+    status: watch::Receiver<ServiceStatus>,
+    metrics: Option<Arc<Metrics>>,
+    running: &[Running],
+) -> Result<actix_web::dev::ServerHandle> {
+    let address = listener.local_addr().ok();
+    let api = Api {
+        status,
+        limits: config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), config.monitoring.ready_lag)).collect(),
+        pipelines: running.iter().map(|pipeline| (pipeline.name.clone(), pipeline.supervisor.clone().into())).collect(),
+        token: config.monitoring.api_token.clone(),
+        metrics,
+    };
+    let (server, handle) = serve(listener, api)?;
     actix::spawn(async move {
         if let Err(error) = server.await {
             tracing::error!(%error, "HTTP server ended");
         }
     });
-    tracing::info!(%address, "HTTP server started");
-    Ok(Some(handle))
-}
-
-fn ready_limits(config: &Config) -> BTreeMap<String, Duration> {
-    let limit = |sync: &SyncConfig| sync.interval + config.monitoring.ready_lag;
-    config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit(&pipeline.sync))).collect()
+    tracing::info!(?address, "HTTP server started");
+    Ok(handle)
 }
 
 struct Signals {

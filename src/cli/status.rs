@@ -39,8 +39,10 @@ fn text(pipeline: &PipelineStatus) -> String {
         let _ = writeln!(text, "  {name:<13}{value}");
     };
     row("state", state(&pipeline.state));
-    if let Some(lag) = pipeline.lag_seconds(Utc::now()) {
-        row("lag", format!("{lag:.1} s since the last pass began"));
+    let commits = pipeline.commits_behind.map(|commits| format!(", {commits} commits")).unwrap_or_default();
+    row("behind", format!("{:.1} s{commits}", pipeline.lag_seconds(Utc::now())));
+    if let Some((side, failing)) = pipeline.unreachable() {
+        row("unreachable", format!("{side}: {}", failing.error));
     }
     if let Some(pass) = &pipeline.last_pass {
         let seconds = (pass.ended_at - pass.began_at).as_seconds_f64();
@@ -72,6 +74,7 @@ fn state(state: &PipelineState) -> String {
             format!("{mode} pass: {} rows read{place}", totals.read)
         }
         PipelineState::Idle => "in step, waiting".to_owned(),
+        PipelineState::Paused => "paused".to_owned(),
         PipelineState::BackingOff { until } => format!("waiting until {} before the next attempt", until.format("%H:%M:%S UTC")),
         PipelineState::Halted => "halted".to_owned(),
         PipelineState::Stopping => "stopping".to_owned(),

@@ -22,17 +22,16 @@ pub struct Readiness {
 pub struct PipelineReadiness {
     /// Whether it is in step, and its lag under the limit.
     pub ready: bool,
-    /// Seconds since the last pass that ended began.
+    /// Seconds since a probe first saw a commit that is not applied yet; absent before the pipeline has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lag_seconds: Option<f64>,
+    pub seconds_behind: Option<f64>,
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl Readiness {
-    /// Looks at a status. `limits` says how old the last pass of a pipeline may be: passes have their rhythm, so the limit is
-    /// that rhythm and the configured lag.
+    /// Looks at a status. `limits` says how many seconds a pipeline may be behind.
     pub fn of(status: &ServiceStatus, limits: &BTreeMap<String, Duration>, now: DateTime<Utc>) -> Self {
         let verdict = |(name, limit): (&String, &Duration)| {
             let readiness = match status.pipelines.get(name) {
@@ -47,15 +46,20 @@ impl Readiness {
 }
 
 fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -> PipelineReadiness {
-    let lag = pipeline.lag_seconds(now);
+    let behind = pipeline.lag_seconds(now);
     if !pipeline.is_in_step() {
-        let fault = pipeline.last_fault.as_ref().map(|fault| fault.error.as_str());
-        return not_ready(lag, fault.unwrap_or_else(|| state_reason(&pipeline.state)));
+        // The remedy says which server it is.
+        let fault = pipeline.last_fault.as_ref().map(|fault| format!("{}; {}", fault.error, fault.remedy));
+        return not_ready(Some(behind), fault.as_deref().unwrap_or_else(|| state_reason(&pipeline.state)));
     }
-    match lag {
-        Some(lag) if lag <= limit.as_secs_f64() => PipelineReadiness { ready: true, lag_seconds: Some(lag), reason: None },
-        lag => not_ready(lag, "the last pass that ended began too long ago"),
+    if let Some((side, failing)) = pipeline.unreachable() {
+        return not_ready(Some(behind), &format!("{side} does not answer: {}", failing.error));
     }
+    if behind > limit.as_secs_f64() {
+        let held = if pipeline.paused { "; an operator holds passes back" } else { "" };
+        return not_ready(Some(behind), &format!("a commit that was seen {behind:.0} s ago is not applied yet{held}"));
+    }
+    PipelineReadiness { ready: true, seconds_behind: Some(behind), reason: None }
 }
 
 fn state_reason(state: &PipelineState) -> &'static str {
@@ -63,49 +67,74 @@ fn state_reason(state: &PipelineState) -> &'static str {
         PipelineState::Starting => "it connects",
         PipelineState::Running { .. } => "the graph is being filled",
         PipelineState::Idle => "no pass has ended yet",
+        PipelineState::Paused => "an operator holds passes back, and the graph was never filled",
         PipelineState::BackingOff { .. } => "it waits for the next attempt",
         PipelineState::Halted => "it needs a person",
         PipelineState::Stopping | PipelineState::Stopped => "it stops",
     }
 }
 
-fn not_ready(lag_seconds: Option<f64>, reason: &str) -> PipelineReadiness {
-    PipelineReadiness { ready: false, lag_seconds, reason: Some(reason.to_owned()) }
+fn not_ready(seconds_behind: Option<f64>, reason: &str) -> PipelineReadiness {
+    PipelineReadiness { ready: false, seconds_behind, reason: Some(reason.to_owned()) }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::pass::{Mode, PassSummary, Totals};
-    use crate::telemetry::status::FaultReport;
+    use crate::telemetry::status::{FaultReport, Side};
     use chrono::TimeDelta;
 
-    fn pipeline(state: PipelineState, age: TimeDelta) -> ServiceStatus {
-        let began_at = Utc::now() - age;
-        let pass = PassSummary { mode: Mode::Full, began_at, ended_at: began_at, totals: Totals::default() };
-        let pipeline =
-            PipelineStatus { state, watermark: Some(began_at), last_pass: Some(pass), ..PipelineStatus::new("p", "g") };
+    fn service(pipeline: PipelineStatus) -> ServiceStatus {
         ServiceStatus { pipelines: BTreeMap::from([("p".to_owned(), pipeline)]) }
     }
 
-    fn readiness(status: &ServiceStatus) -> Readiness {
-        Readiness::of(status, &BTreeMap::from([("p".to_owned(), Duration::from_secs(60))]), Utc::now())
+    fn pipeline(state: PipelineState) -> PipelineStatus {
+        // Filled long ago: an idle source has no passes.
+        let filled = Utc::now() - TimeDelta::days(3);
+        PipelineStatus { state, watermark: Some(filled), ..PipelineStatus::new("p", "g") }
+    }
+
+    fn readiness(pipeline: PipelineStatus) -> PipelineReadiness {
+        let limits = BTreeMap::from([("p".to_owned(), Duration::from_secs(60))]);
+        Readiness::of(&service(pipeline), &limits, Utc::now()).pipelines["p"].clone()
     }
 
     #[test]
-    fn in_step_and_recent_is_ready() {
-        assert!(readiness(&pipeline(PipelineState::Idle, TimeDelta::seconds(30))).ready);
-        assert!(!readiness(&pipeline(PipelineState::Idle, TimeDelta::seconds(90))).ready);
-        assert!(!readiness(&ServiceStatus::default()).ready);
+    fn in_step_with_an_idle_source_is_ready() {
+        assert!(readiness(pipeline(PipelineState::Idle)).ready);
+        assert!(readiness(pipeline(PipelineState::Paused)).ready, "nothing was committed since");
+        let empty = PipelineStatus { watermark: None, ..pipeline(PipelineState::Idle) };
+        assert!(!readiness(empty).ready);
+        let limits = BTreeMap::from([("p".to_owned(), Duration::from_secs(60))]);
+        assert!(!Readiness::of(&ServiceStatus::default(), &limits, Utc::now()).ready);
+    }
+
+    #[test]
+    fn a_commit_that_waits_too_long_is_not_ready() {
+        let behind = |seconds| PipelineStatus {
+            behind_since: Some(Utc::now() - TimeDelta::seconds(seconds)),
+            ..pipeline(PipelineState::Idle)
+        };
+        assert!(readiness(behind(30)).ready);
+        let late = readiness(behind(90));
+        assert!(!late.ready && late.reason.unwrap().contains("90 s ago"));
+    }
+
+    #[test]
+    fn a_side_that_does_not_answer_is_named() {
+        let mut deaf = pipeline(PipelineState::Idle);
+        deaf.probed(Side::Cache, Some("cannot connect to cache:6379".to_owned()), Utc::now());
+        assert!(readiness(deaf.clone()).ready, "one failure is a hiccup");
+        deaf.probed(Side::Cache, Some("cannot connect to cache:6379".to_owned()), Utc::now());
+        let reason = readiness(deaf).reason.unwrap();
+        assert!(reason.contains("FalkorDB does not answer") && reason.contains("cache:6379"), "{reason}");
     }
 
     #[test]
     fn a_fault_is_the_reason() {
-        let mut status = pipeline(PipelineState::Halted, TimeDelta::zero());
-        if let Some(pipeline) = status.pipelines.get_mut("p") {
-            let fault = FaultReport { at: Utc::now(), error: "no route".to_owned(), remedy: "r".to_owned() };
-            pipeline.last_fault = Some(fault);
-        }
-        assert_eq!(readiness(&status).pipelines["p"].reason.as_deref(), Some("no route"));
+        let fault = FaultReport { at: Utc::now(), error: "no route".to_owned(), remedy: "check neo4j.uri".to_owned() };
+        let halted = PipelineStatus { last_fault: Some(fault), ..pipeline(PipelineState::Halted) };
+        assert_eq!(readiness(halted).reason.as_deref(), Some("no route; check neo4j.uri"));
     }
 }

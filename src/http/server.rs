@@ -1,69 +1,118 @@
 //! The HTTP server.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix::{Addr, Recipient};
+use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::web::{Data, get};
-use actix_web::{App, HttpResponse, HttpServer};
-use chrono::Utc;
-use serde_json::json;
-use tokio::sync::watch;
+use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
+use tokio::sync::{Semaphore, watch};
 
-use super::readiness::Readiness;
+use super::{commands, views, wait};
+use crate::actors::messages::{Cover, RequestPass, SetPaused};
+use crate::actors::supervisor::Supervisor;
+use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::ServiceStatus;
 
-/// One thread is plenty for a status page, and leaves the cores to the work.
+/// One thread is plenty for answers from memory, and leaves the cores to the work.
 const WORKERS: usize = 1;
 
 /// How long a client may take to send its request's head: a slower one is no monitor.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Clients at once. Each waits for nothing here, so this is far more than monitors and people need.
-const MAX_CONNECTIONS: usize = 256;
+/// Clients at once: those that wait for a commit, and as many again for monitors and people.
+const MAX_CONNECTIONS: usize = 2 * wait::MAX_WAITERS;
 
-/// What the paths answer from: the state that Health shows, never a worker.
-#[derive(Debug, Clone)]
-pub struct StatusServer {
+/// No command has a body; what clients send nevertheless is read up to here.
+const MAX_BODY_BYTES: usize = 4096;
+
+/// What the paths answer from: the state that Health shows, and the supervisors. Never a worker.
+pub struct Api {
     /// The state.
     pub status: watch::Receiver<ServiceStatus>,
-    /// How old the last pass of each pipeline may be.
+    /// How many seconds each pipeline may be behind.
     pub limits: BTreeMap<String, Duration>,
+    /// Each pipeline's supervisor.
+    pub pipelines: BTreeMap<String, Control>,
+    /// What commands must carry; without one there are none.
+    pub token: Option<Secret>,
+    /// What `/metrics` shows; without them there is no such path.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
-/// Binds the address. The server has to be awaited to run; the handle stops it.
-pub fn serve(address: SocketAddr, state: StatusServer) -> Result<(Server, ServerHandle)> {
-    let data = Data::new(state);
+/// What a supervisor can be asked for.
+#[derive(Clone)]
+pub struct Control {
+    /// Passes.
+    pub pass: Recipient<RequestPass>,
+    /// Passes that cover a commit.
+    pub cover: Recipient<Cover>,
+    /// Pauses.
+    pub pause: Recipient<SetPaused>,
+}
+
+impl From<Addr<Supervisor>> for Control {
+    fn from(supervisor: Addr<Supervisor>) -> Self {
+        Self { pass: supervisor.clone().recipient(), cover: supervisor.clone().recipient(), pause: supervisor.recipient() }
+    }
+}
+
+/// Takes the address. Before anything else begins, so that a port in use is said at once.
+pub fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).map_err(|error| cannot_listen(address, error))
+}
+
+fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Error {
+    Error::caused(ErrorKind::Configuration, format!("cannot listen on {address}"), error)
+}
+
+/// The server on an address. It has to be awaited to run; the handle stops it.
+pub fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> {
+    let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot serve HTTP", error);
+    let data = Data::new(api);
+    let waiters = Data::new(Semaphore::new(wait::MAX_WAITERS));
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(data.clone())
-            .route("/health", get().to(health))
-            .route("/ready", get().to(ready))
-            .route("/api/sync/status", get().to(status))
+        let (data, waiters) = (data.clone(), waiters.clone());
+        actix_web::App::new().configure(move |config| routes(config, data, waiters))
     })
     .workers(WORKERS)
     .max_connections(MAX_CONNECTIONS)
     .client_request_timeout(REQUEST_TIMEOUT)
     .disable_signals()
-    .bind(address)
-    .map_err(|error| Error::caused(ErrorKind::Configuration, format!("cannot listen on {address}"), error))?
+    .listen(listener)
+    .map_err(unusable)?
     .run();
     let handle = server.handle();
     Ok((server, handle))
 }
 
-async fn health() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "alive", "version": env!("CARGO_PKG_VERSION") }))
-}
-
-async fn ready(state: Data<StatusServer>) -> HttpResponse {
-    let readiness = Readiness::of(&state.status.borrow(), &state.limits, Utc::now());
-    let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(readiness)
-}
-
-async fn status(state: Data<StatusServer>) -> HttpResponse {
-    HttpResponse::Ok().json(&*state.status.borrow())
+/// All paths.
+pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<Semaphore>) {
+    let metrics = api.metrics.is_some();
+    config
+        .app_data(api)
+        .app_data(waiters)
+        .app_data(PayloadConfig::new(MAX_BODY_BYTES))
+        .route("/health", get().to(views::health))
+        .route("/ready", get().to(views::ready))
+        .service(
+            web::scope("/api/sync")
+                .route("/status", get().to(views::status))
+                .route("/statistics", get().to(views::statistics))
+                .route("/history", get().to(views::history))
+                .route("/quarantine", get().to(views::quarantine))
+                .route("/wait", get().to(wait::wait))
+                .route("/full", post().to(commands::full))
+                .route("/incremental", post().to(commands::incremental))
+                .route("/pause", post().to(commands::pause))
+                .route("/resume", post().to(commands::resume)),
+        );
+    if metrics {
+        config.route("/metrics", get().to(views::metrics));
+    }
 }

@@ -1,10 +1,11 @@
 //! The unit that travels through the actors.
 
-use super::element::{RelationshipIdentity, SourceNode, SourceRelationship};
+use super::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
 use super::pass::{Cursor, PassUnderWay};
 use super::prepared::PreparedRows;
 use super::profile::{NodeKindId, RelationshipKindId};
 use crate::source::OutsideProfile;
+use crate::sync::PassOutcome;
 
 /// One life of a pipeline's actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -30,6 +31,8 @@ pub enum SourceRows {
     Nodes(NodeKindId, Vec<SourceNode>),
     /// Relationships.
     Relationships(RelationshipKindId, Vec<SourceRelationship>),
+    /// What the source does not have any more, looked for by key just now.
+    Absent(Vec<ElementIdentity>),
 }
 
 impl SourceRows {
@@ -38,6 +41,7 @@ impl SourceRows {
         match self {
             SourceRows::Nodes(_, rows) => rows.len(),
             SourceRows::Relationships(_, rows) => rows.len(),
+            SourceRows::Absent(identities) => identities.len(),
         }
     }
 
@@ -61,6 +65,8 @@ pub enum Content<R> {
         read: u64,
         /// Where the pass stands once they are applied; absent for rows out of the strategy's order.
         cursor: Option<Cursor>,
+        /// Whether they mend the cache: then they are written even if they seem to stand there.
+        repairs: bool,
     },
     /// Everything was read: once this is applied, the pass is over.
     End(PassEnd),
@@ -73,6 +79,8 @@ pub struct PassEnd {
     pub unresolved: Vec<RelationshipIdentity>,
     /// What the source holds besides the profile's kinds; only a full pass looks.
     pub outside_profile: Option<OutsideProfile>,
+    /// What the pass asks of whoever schedules the next one.
+    pub outcome: PassOutcome,
 }
 
 /// Content before the transformer.

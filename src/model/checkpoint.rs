@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::bookmark::Bookmark;
 use super::pass::{PassSummary, PassUnderWay};
 use super::profile::ProfileFingerprint;
 use crate::source::{OutsideProfile, SourceIdentity};
@@ -30,6 +31,12 @@ pub struct Checkpoint {
     /// Changes were read up to here, by the source's clock; absent until a first full pass has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
+    /// The source's bookmark before the first query of the pass that the watermark is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bookmark: Option<Bookmark>,
+    /// Source and cache were found equal as of this bookmark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equal_as_of: Option<Bookmark>,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<PassUnderWay>,
@@ -65,6 +72,8 @@ impl Checkpoint {
             profile,
             source,
             watermark: None,
+            bookmark: None,
+            equal_as_of: None,
             pass: None,
             last_pass: None,
             outside_profile: OutsideProfile::default(),
@@ -101,7 +110,7 @@ mod tests {
     fn it_reads_what_it_wrote_and_refuses_a_newer_layout() {
         let source = SourceIdentity { id: "x".to_owned(), name: "neo4j".to_owned() };
         let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
-        checkpoint.pass = Some(PassUnderWay::begin(Mode::Full, Utc::now()));
+        checkpoint.pass = Some(PassUnderWay::begin(Mode::Full, Utc::now(), None));
         let text = checkpoint.to_json().unwrap();
         assert_eq!(Checkpoint::from_json(&text).unwrap(), checkpoint);
         let newer = r#"{"version": 2, "shape": "unknown"}"#;

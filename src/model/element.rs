@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::name::{Label, RelationshipType};
+use super::profile::{NodeKindId, RelationshipKindId};
 use super::value::Value;
 
 /// Property names and values of one element, in the source's order.
@@ -70,6 +71,34 @@ fn weight(properties: &Properties) -> usize {
 /// The value of a property.
 pub fn property<'a>(properties: &'a Properties, name: &str) -> Option<&'a Value> {
     properties.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value)
+}
+
+/// A kind of the profile, of nodes or of relationships.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ElementKind {
+    /// A node kind.
+    Node(NodeKindId),
+    /// A relationship kind.
+    Relationship(RelationshipKindId),
+}
+
+/// What identifies an element.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ElementIdentity {
+    /// A node.
+    Node(NodeIdentity),
+    /// A relationship.
+    Relationship(RelationshipIdentity),
+}
+
+impl ElementIdentity {
+    /// Its key.
+    pub fn key(&self) -> &Key {
+        match self {
+            ElementIdentity::Node(node) => &node.key,
+            ElementIdentity::Relationship(relationship) => &relationship.key,
+        }
+    }
 }
 
 /// What identifies a node: the label of its kind, and its key.

@@ -75,6 +75,31 @@ impl GraphName {
         self.key("checkpoint")
     }
 
+    /// The checkpoint that becomes the graph's with the swap of the stage.
+    pub fn stage_checkpoint_key(&self) -> String {
+        self.key("stage:checkpoint")
+    }
+
+    /// The checkpoint of the graph that is kept for a rollback.
+    pub fn previous_checkpoint_key(&self) -> String {
+        self.key("previous:checkpoint")
+    }
+
+    /// Where a graph stands for the moment in which two change places.
+    pub fn exchange_key(&self) -> String {
+        self.key("exchange")
+    }
+
+    /// Where a checkpoint stands for the moment in which two change places.
+    pub fn exchange_checkpoint_key(&self) -> String {
+        self.key("exchange:checkpoint")
+    }
+
+    /// A key that nobody uses, to try commands on.
+    pub fn trial_key(&self) -> String {
+        self.key(&format!("trial:{:032x}", rand::random::<u128>()))
+    }
+
     /// The lease of the one process that may write the graph.
     pub fn owner_key(&self) -> String {
         self.key("owner")
@@ -138,6 +163,9 @@ mod tests {
         assert_eq!(name.as_str(), "graphiti_cache");
         assert_eq!(name.stage_key(), "{graphiti_cache}:stage");
         assert_eq!(name.previous_key(), "{graphiti_cache}:previous");
+        assert_eq!(name.stage_checkpoint_key(), "{graphiti_cache}:stage:checkpoint");
+        assert_eq!(name.previous_checkpoint_key(), "{graphiti_cache}:previous:checkpoint");
+        assert!(name.trial_key().starts_with("{graphiti_cache}:trial:"));
         assert_eq!(name.checkpoint_key(), "{graphiti_cache}:checkpoint");
         assert_eq!(name.owner_key(), "{graphiti_cache}:owner");
         assert_eq!(name.quarantine_key(), "{graphiti_cache}:quarantine");

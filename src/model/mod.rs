@@ -5,6 +5,7 @@ pub mod bookmark;
 pub mod checkpoint;
 pub mod element;
 pub mod graph_name;
+pub mod id_map;
 pub mod key;
 pub mod name;
 pub mod pass;

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::bookmark::Bookmark;
 use super::element::RelationshipIdentity;
 use super::name::{Label, RelationshipType};
 use super::prepared::Conversions;
@@ -18,6 +19,8 @@ pub enum Mode {
     Full,
     /// What changed since the last pass.
     Incremental,
+    /// The content of every element compared, differences mended.
+    Differential,
 }
 
 impl fmt::Display for Mode {
@@ -25,6 +28,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Mode::Full => "full",
             Mode::Incremental => "incremental",
+            Mode::Differential => "differential",
         })
     }
 }
@@ -63,6 +67,8 @@ pub struct Cursor {
 pub struct Totals {
     /// Rows read from the source.
     pub read: u64,
+    /// Rows that stood in the cache already.
+    pub unchanged: u64,
     /// Nodes written.
     pub nodes: u64,
     /// Relationships written.
@@ -81,6 +87,7 @@ impl Totals {
     /// Adds another count to this one.
     pub fn add(&mut self, other: &Totals) {
         self.read += other.read;
+        self.unchanged += other.unchanged;
         self.nodes += other.nodes;
         self.relationships += other.relationships;
         self.deleted += other.deleted;
@@ -97,6 +104,9 @@ pub struct PassUnderWay {
     pub mode: Mode,
     /// The source's clock before its first query: the watermark once it has ended.
     pub began_at: DateTime<Utc>,
+    /// The source's bookmark before its first query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bookmark: Option<Bookmark>,
     /// Whether the graph is ready for its rows: for a full pass, emptied and indexed.
     pub prepared: bool,
     /// Up to where it is applied.
@@ -112,8 +122,8 @@ pub struct PassUnderWay {
 
 impl PassUnderWay {
     /// A pass of which nothing is done.
-    pub fn begin(mode: Mode, began_at: DateTime<Utc>) -> Self {
-        Self { mode, began_at, prepared: false, cursor: None, totals: Totals::default(), deferred: BTreeSet::new() }
+    pub fn begin(mode: Mode, began_at: DateTime<Utc>, bookmark: Option<Bookmark>) -> Self {
+        Self { mode, began_at, bookmark, prepared: false, cursor: None, totals: Totals::default(), deferred: BTreeSet::new() }
     }
 }
 
@@ -124,6 +134,9 @@ pub struct PassSummary {
     pub mode: Mode,
     /// The source's clock before its first query.
     pub began_at: DateTime<Utc>,
+    /// The source's bookmark before its first query: everything up to it is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bookmark: Option<Bookmark>,
     /// This machine's clock when its end was stored.
     pub ended_at: DateTime<Utc>,
     /// What it did.

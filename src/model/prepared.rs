@@ -48,6 +48,17 @@ impl<I> EncodedRows<I> {
         &self.text[start..self.ends[index]]
     }
 
+    /// Keeps only the rows whose index the condition holds for.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut kept = Self::default();
+        let identities = std::mem::take(&mut self.identities);
+        for (index, identity) in identities.into_iter().enumerate().filter(|(index, _)| keep(*index)) {
+            let row = self.row(index);
+            kept.push(identity, |text| text.extend_from_slice(row));
+        }
+        *self = kept;
+    }
+
     /// Bytes of all rows' text.
     pub fn bytes(&self) -> usize {
         self.text.len()

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::element::ElementKind;
 use super::name::{Label, PropertyName, RelationshipType};
 
 /// The built-in profile's text.
@@ -23,6 +24,9 @@ pub struct Profile {
     /// Relationship kinds.
     #[serde(default)]
     pub relationships: Vec<RelationshipKind>,
+    /// What is read again beside an element that was found changed.
+    #[serde(default)]
+    pub follow: Vec<FollowRule>,
     /// Index definitions of the cache, in the order in which they are made.
     #[serde(default)]
     pub indexes: Vec<IndexDefinition>,
@@ -59,6 +63,53 @@ pub struct RelationshipKind {
     /// As [`NodeKind::vectors`].
     #[serde(default)]
     pub vectors: Vec<PropertyName>,
+}
+
+/// What is read again beside an element that was found changed, because its writer changes it without touching a timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, untagged)]
+pub enum FollowRule {
+    /// The relationships of a type at a changed node, and the nodes at their other ends.
+    Relationships {
+        /// The changed node's kind.
+        from: Label,
+        /// The type.
+        #[serde(rename = "type")]
+        rel_type: RelationshipType,
+        /// Which way they point, seen from the changed node.
+        direction: Direction,
+    },
+    /// The relationships of a type whose keys a changed node lists.
+    ListedRelationships {
+        /// The changed node's kind.
+        from: Label,
+        /// The property that lists them.
+        list: PropertyName,
+        /// The type.
+        #[serde(rename = "type")]
+        rel_type: RelationshipType,
+    },
+    /// The nodes of a kind whose keys a changed relationship lists: the last ones of the list, because what is new is appended.
+    ListedNodes {
+        /// The changed relationship's type.
+        from_type: RelationshipType,
+        /// The property that lists them.
+        list: PropertyName,
+        /// The nodes' kind.
+        label: Label,
+        /// How many of the list's end.
+        last: u32,
+    },
+}
+
+/// Which way a relationship points, seen from a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Away from the node.
+    Out,
+    /// Towards the node.
+    In,
 }
 
 /// An index of the cache.
@@ -122,6 +173,9 @@ pub enum ProfileError {
     /// Two kinds share a label or type.
     #[error("the profile names {0} twice")]
     Repeated(String),
+    /// A follow rule names what no kind has.
+    #[error("the profile follows {0}, which is none of its kinds")]
+    FollowsUnknown(String),
     /// Upserts by an unindexed key would scan the whole label for each row.
     #[error("the profile has no range index on {0}, the key of one of its kinds")]
     KeyNotIndexed(String),
@@ -155,6 +209,18 @@ impl Profile {
                 return Err(ProfileError::KeyNotIndexed(format!("{target}.{key}")));
             }
         }
+        self.follow.iter().try_for_each(|rule| self.check_follow(rule))
+    }
+
+    fn check_follow(&self, rule: &FollowRule) -> Result<(), ProfileError> {
+        let (label, rel_type) = match rule {
+            FollowRule::Relationships { from, rel_type, .. } | FollowRule::ListedRelationships { from, rel_type, .. } => {
+                (from, rel_type)
+            }
+            FollowRule::ListedNodes { from_type, label, .. } => (label, from_type),
+        };
+        self.node_kind(label).ok_or_else(|| ProfileError::FollowsUnknown(label.to_string()))?;
+        self.relationship_kind(rel_type).ok_or_else(|| ProfileError::FollowsUnknown(rel_type.to_string()))?;
         Ok(())
     }
 
@@ -180,6 +246,38 @@ impl Profile {
     /// Places of all relationship kinds.
     pub fn relationship_ids(&self) -> impl Iterator<Item = RelationshipKindId> + use<> {
         (0..self.relationships.len()).map(RelationshipKindId)
+    }
+
+    /// All kinds, nodes first: a relationship needs both its endpoints.
+    pub fn kinds(&self) -> Vec<ElementKind> {
+        let nodes = self.node_ids().map(ElementKind::Node);
+        nodes.chain(self.relationship_ids().map(ElementKind::Relationship)).collect()
+    }
+
+    /// The node kind with this identity label.
+    pub fn node_kind(&self, label: &Label) -> Option<NodeKindId> {
+        self.node_ids().find(|id| self.node(*id).label == *label)
+    }
+
+    /// The relationship kind of this type.
+    pub fn relationship_kind(&self, rel_type: &RelationshipType) -> Option<RelationshipKindId> {
+        self.relationship_ids().find(|id| self.relationship(*id).rel_type == *rel_type)
+    }
+
+    /// The name of a kind: its label or type.
+    pub fn kind_name(&self, kind: ElementKind) -> &str {
+        match kind {
+            ElementKind::Node(id) => self.node(id).label.as_str(),
+            ElementKind::Relationship(id) => self.relationship(id).rel_type.as_str(),
+        }
+    }
+
+    /// The timestamps of a kind.
+    pub fn timestamps(&self, kind: ElementKind) -> &[PropertyName] {
+        match kind {
+            ElementKind::Node(id) => &self.node(id).timestamps,
+            ElementKind::Relationship(id) => &self.relationship(id).timestamps,
+        }
     }
 
     /// The kind of a node with these labels: the first of the profile whose label is among them.

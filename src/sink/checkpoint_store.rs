@@ -1,6 +1,7 @@
 //! The checkpoint and the quarantine, kept in the cache's own Redis beside the graph.
 
 use async_trait::async_trait;
+use chrono::Utc;
 use redis::{Cmd, cmd};
 
 use super::CheckpointStore;
@@ -19,6 +20,7 @@ pub struct RedisCheckpointStore {
     connection: Connection,
     checkpoint: String,
     quarantine: String,
+    pause: String,
     ownership: Ownership,
 }
 
@@ -29,6 +31,7 @@ impl RedisCheckpointStore {
             connection: Connection::new(address),
             checkpoint: graph.checkpoint_key(),
             quarantine: graph.quarantine_key(),
+            pause: graph.pause_key(),
             ownership,
         }
     }
@@ -82,5 +85,20 @@ impl CheckpointStore for RedisCheckpointStore {
             return Ok(());
         }
         self.write("store the quarantine", &commands).await
+    }
+
+    async fn is_paused(&mut self) -> Result<bool> {
+        let answer = self.connection.command("load the pause", cmd("GET").arg(&self.pause), COMMAND_TIMEOUT).await?;
+        Ok(reply::optional_text(&answer)?.is_some())
+    }
+
+    async fn set_paused(&mut self, paused: bool) -> Result<()> {
+        let mut command = if paused { cmd("SET") } else { cmd("DEL") };
+        command.arg(&self.pause);
+        if paused {
+            // For whoever looks at the key.
+            command.arg(Utc::now().to_rfc3339());
+        }
+        self.connection.command("store the pause", &command, COMMAND_TIMEOUT).await.map(drop)
     }
 }

@@ -6,33 +6,48 @@
 
 mod address;
 mod applied;
+mod bulk;
 mod checkpoint_store;
 mod classify;
 mod connection;
+mod content;
+mod engine;
 mod falkor;
 mod graph;
 mod lease;
 mod ownership;
 mod parameters;
+mod permissions;
 mod reply;
 mod rounds;
 mod schema;
 mod server;
+mod stage_ids;
 pub mod statements;
+mod swap;
 mod upsert;
+pub mod vectors;
+mod view;
+mod written;
 
 use async_trait::async_trait;
 
 pub use address::{CacheAddress, CacheTls};
 pub use applied::Applied;
+pub use bulk::{BulkLoader, StageKey, Standing, Totals, standing};
 pub use checkpoint_store::RedisCheckpointStore;
 pub use connection::{COMMAND_TIMEOUT, Connection};
+pub use engine::{Engine, EngineSigns};
 pub use falkor::FalkorSink;
 pub use graph::{Counts, GraphState};
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
+pub use permissions::{BULK_COMMANDS, missing_permissions};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
+pub use swap::{GraphSwap, Swapped};
+pub use view::{CacheView, FalkorView};
+pub use written::Written;
 
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
@@ -75,6 +90,13 @@ pub trait CheckpointStore: Send {
 
     /// Adds to the quarantine, and takes away.
     async fn update_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()>;
+
+    /// Whether an operator holds passes over this graph back.
+    async fn is_paused(&mut self) -> Result<bool>;
+
+    /// Holds passes back, or no longer. A word of the operator about the graph, so it needs no ownership: a pipeline that waits
+    /// for a server can be paused as well.
+    async fn set_paused(&mut self, paused: bool) -> Result<()>;
 }
 
 /// The right to be the one writer of a graph, for a short time, renewed while it is used.

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How often a transaction is tried again that the renewal of our own lease broke: it touches the watched key about once a
 /// second, so a second time is rare and a third one practically impossible.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// What proves that this process owns a graph: the key of the lease and exactly what we put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,18 +29,30 @@ pub(super) async fn while_owned(
     within: Duration,
 ) -> Result<Vec<Value>> {
     for _ in 0..ATTEMPTS {
-        require_owned(connection, doing, ownership, within).await?;
+        require_owned(connection, doing, ownership, &[], within).await?;
         if let Some(replies) = transaction(connection, doing, commands, within).await? {
             return Ok(replies);
         }
     }
-    Err(Error::new(ErrorKind::CacheBusy, format!("{doing}: {} keeps changing", ownership.key)))
+    Err(keeps_changing(doing, &ownership.key))
 }
 
-/// Watches the lease and compares it.
-async fn require_owned(connection: &mut Connection, doing: &str, ownership: &Ownership, within: Duration) -> Result<()> {
+/// The error for a key that is changed before every attempt.
+pub(super) fn keeps_changing(doing: &str, key: &str) -> Error {
+    Error::new(ErrorKind::CacheBusy, format!("{doing}: {key} keeps changing"))
+}
+
+/// Watches the lease, and other keys with it, and compares the lease. What is asked on this connection from now on still holds
+/// when a [`transaction`] on it is carried out.
+pub(super) async fn require_owned(
+    connection: &mut Connection,
+    doing: &str,
+    ownership: &Ownership,
+    others: &[String],
+    within: Duration,
+) -> Result<()> {
     let mut pipeline = Pipeline::new();
-    pipeline.add_command(cmd("WATCH").arg(&ownership.key).to_owned());
+    pipeline.add_command(cmd("WATCH").arg(&ownership.key).arg(others).to_owned());
     pipeline.add_command(cmd("GET").arg(&ownership.key).to_owned());
     let answers = connection.pipeline(doing, &pipeline, within).await?;
     let mut held = None;
@@ -55,8 +67,16 @@ async fn require_owned(connection: &mut Connection, doing: &str, ownership: &Own
     Err(Error::new(ErrorKind::LeaseLost, format!("{doing}: {now} {}, this process does not any more", ownership.key)))
 }
 
-/// Nothing when the watched key changed in between.
-async fn transaction(connection: &mut Connection, doing: &str, commands: &[Cmd], within: Duration) -> Result<Option<Vec<Value>>> {
+/// Nothing when a watched key changed in between. The server forgets what was watched in either case.
+///
+/// The watch and the transaction are on one connection or not at all: one that broke in between is an error here, because it is
+/// made anew only for the command after that.
+pub(super) async fn transaction(
+    connection: &mut Connection,
+    doing: &str,
+    commands: &[Cmd],
+    within: Duration,
+) -> Result<Option<Vec<Value>>> {
     let mut pipeline = Pipeline::new();
     pipeline.add_command(cmd("MULTI"));
     for command in commands {

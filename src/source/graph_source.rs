@@ -1,32 +1,36 @@
 //! The source trait over a Neo4j, whichever client reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
 
+use super::bolt::Probe;
 use super::instants::{keys_with_wall_clocks, replace_by_number};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
 use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;
-use super::{KeyPage, OutsideProfile, Page, Source, SourceIdentity};
+use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, census};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::element::{Properties, SourceNode, SourceRelationship};
-use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::bookmark::Bookmark;
+use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
+use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 
 /// A Neo4j database, read by a client.
 pub struct GraphSource<R> {
     reader: R,
+    probe: Mutex<Probe>,
     profile: Arc<Profile>,
 }
 
 impl<R: Reader> GraphSource<R> {
-    /// Reads a profile's kinds with this client.
-    pub fn new(reader: R, profile: Arc<Profile>) -> Self {
-        Self { reader, profile }
+    /// Reads a profile's kinds with this client, and bookmarks with this probe.
+    pub fn new(reader: R, probe: Probe, profile: Arc<Profile>) -> Self {
+        Self { reader, probe: Mutex::new(probe), profile }
     }
 
     fn queries(&self) -> Queries<'_> {
@@ -76,8 +80,12 @@ impl<R: Reader> GraphSource<R> {
         let request =
             Request::new(text).with("zoned", since).with("local", since.naive_utc()).with("after", after).with("limit", limit);
         let rows = self.reader.rows(doing, request).await?;
-        let keys = rows.into_iter().map(|row| text_of(row, "k", doing)).collect::<Result<Vec<_>>>()?;
-        let next = if keys.len() < limit { None } else { keys.last().cloned() };
+        let changed = |mut row: Properties| {
+            let stamp = take_text(&mut row, "s", doing)?;
+            Ok(ChangedKey { key: take_text(&mut row, "k", doing)?, stamp })
+        };
+        let keys = rows.into_iter().map(changed).collect::<Result<Vec<_>>>()?;
+        let next = if keys.len() < limit { None } else { keys.last().map(|changed| changed.key.clone()) };
         Ok(KeyPage { keys, next })
     }
 
@@ -113,23 +121,28 @@ impl<R: Reader> GraphSource<R> {
     }
 }
 
-fn lacking(what: &str) -> Error {
+pub(super) fn lacking(what: &str) -> Error {
     Error::new(ErrorKind::SourceProtocol, format!("Neo4j's answer to the question for {what} is not what was asked for"))
 }
 
-fn column(row: &mut Properties, name: &str) -> Option<Value> {
+pub(super) fn column(row: &mut Properties, name: &str) -> Option<Value> {
     let at = row.iter().position(|(candidate, _)| candidate == name)?;
     Some(row.swap_remove(at).1)
 }
 
 fn text_of(mut row: Properties, name: &str, doing: &str) -> Result<String> {
-    match column(&mut row, name) {
+    take_text(&mut row, name, doing)
+}
+
+/// Takes a text out of a row.
+pub(super) fn take_text(row: &mut Properties, name: &str, doing: &str) -> Result<String> {
+    match column(row, name) {
         Some(Value::String(text)) => Ok(text),
         _ => Err(lacking(doing)),
     }
 }
 
-fn count_of(mut row: Properties, doing: &str) -> Result<u64> {
+pub(super) fn count_of(mut row: Properties, doing: &str) -> Result<u64> {
     match column(&mut row, "count") {
         Some(Value::Integer(count)) => u64::try_from(count).map_err(|_| lacking(doing)),
         _ => Err(lacking(doing)),
@@ -213,6 +226,26 @@ impl<R: Reader> Source for GraphSource<R> {
     ) -> Result<KeyPage> {
         let doing = format!("changed keys of {}", self.profile.relationship(id).rel_type);
         self.changed_keys(&doing, self.queries().changed_relationship_keys(id), since, after, limit).await
+    }
+
+    async fn bookmark(&self) -> Result<Bookmark> {
+        self.probe.lock().await.bookmark().await
+    }
+
+    async fn counts(&self) -> Result<Vec<u64>> {
+        census::counts(&self.reader, &self.profile).await
+    }
+
+    async fn key_groups(&self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
+        census::key_groups(&self.reader, &self.profile, kind, prefix, length).await
+    }
+
+    async fn identities(&self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+        census::identities(&self.reader, &self.profile, kind, prefix).await
+    }
+
+    async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed> {
+        census::followed(&self.reader, &self.profile, rule, keys).await
     }
 
     async fn nodes_without_key(&self, id: NodeKindId, limit: usize) -> Result<Vec<SourceNode>> {

@@ -3,6 +3,7 @@
 
 mod address;
 pub mod bolt;
+mod census;
 mod codes;
 mod connection;
 mod graph_source;
@@ -14,15 +15,16 @@ mod reader;
 mod request;
 mod row;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::element::{SourceNode, SourceRelationship};
-use crate::model::profile::{NodeKindId, RelationshipKindId};
+use crate::model::bookmark::Bookmark;
+use crate::model::element::{ElementIdentity, ElementKind, SourceNode, SourceRelationship};
+use crate::model::profile::{FollowRule, NodeKindId, RelationshipKindId};
 
 pub use address::SourceAddress;
 pub use graph_source::GraphSource;
@@ -48,11 +50,29 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// A page of keys in their order.
+/// A key whose timestamps say that its element was written lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedKey {
+    /// The key.
+    pub key: String,
+    /// Its timestamps, as one text: another text means that one of them moved.
+    pub stamp: String,
+}
+
+/// What a follow rule leads to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Keys of relationships of the rule's type.
+    pub relationships: BTreeSet<String>,
+    /// Keys of nodes, by their kind.
+    pub nodes: BTreeMap<NodeKindId, BTreeSet<String>>,
+}
+
+/// A page of changed keys in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPage {
     /// The keys.
-    pub keys: Vec<String>,
+    pub keys: Vec<ChangedKey>,
     /// The key to go on after; absent at the end.
     pub next: Option<String>,
 }
@@ -99,6 +119,21 @@ pub trait Source: Send + Sync + 'static {
         after: &str,
         limit: usize,
     ) -> Result<KeyPage>;
+
+    /// The token of the last commit.
+    async fn bookmark(&self) -> Result<Bookmark>;
+
+    /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
+    async fn counts(&self) -> Result<Vec<u64>>;
+
+    /// How many keys of a kind begin with a prefix, grouped by their first `length` characters.
+    async fn key_groups(&self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>>;
+
+    /// What identifies the elements of a kind whose keys begin with a prefix; those that cannot stand in the cache left out.
+    async fn identities(&self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
+
+    /// What a rule leads to from the elements with these keys.
+    async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed>;
 
     /// Up to `limit` nodes that no page reaches, because their key is absent, empty or not a string.
     async fn nodes_without_key(&self, kind: NodeKindId, limit: usize) -> Result<Vec<SourceNode>>;

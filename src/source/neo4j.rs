@@ -7,6 +7,7 @@ use neo4rs::{BoltType, DeError, Query, Row};
 use serde::Deserialize;
 
 use super::address::SourceAddress;
+use super::bolt::{Limits, Probe};
 use super::connection::Connection;
 use super::graph_source::GraphSource;
 use super::instants::{Instants, with_instants};
@@ -28,7 +29,8 @@ pub struct DriverReader {
 impl Neo4jSource {
     /// Connects, and proves it with a query.
     pub async fn connect(address: &SourceAddress, profile: Arc<Profile>) -> Result<Self> {
-        Ok(Self::new(DriverReader { connection: Connection::open(address).await? }, profile))
+        let reader = DriverReader { connection: Connection::open(address).await? };
+        Ok(Self::new(reader, Probe::new(address, Limits::default())?, profile))
     }
 }
 

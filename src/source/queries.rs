@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::element::ElementKind;
 use crate::model::name::PropertyName;
-use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+use crate::model::profile::{Direction, FollowRule, NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 
 /// The source's own clock, in milliseconds since the epoch.
 pub const CLOCK: &str = "RETURN datetime().epochMillis AS now";
@@ -85,6 +86,100 @@ impl<'a> Queries<'a> {
             rel_type = rel_type.quoted(),
             key = key.quoted(),
         )
+    }
+
+    /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan.
+    ///
+    /// A node that carries the labels of two kinds counts for both, as it does in the cache.
+    pub fn counts(&self) -> String {
+        let count = |(place, kind): (usize, ElementKind)| match kind {
+            ElementKind::Node(id) => {
+                format!("MATCH (n:{}) RETURN {place} AS place, count(n) AS count", self.profile.node(id).label.quoted())
+            }
+            ElementKind::Relationship(id) => {
+                let rel_type = self.profile.relationship(id).rel_type.quoted();
+                format!("MATCH ()-[e:{rel_type}]->() RETURN {place} AS place, count(e) AS count")
+            }
+        };
+        self.profile.kinds().into_iter().enumerate().map(count).collect::<Vec<_>>().join(" UNION ALL ")
+    }
+
+    /// How many keys of a kind begin with `$prefix`, grouped by their first `$length` characters.
+    pub fn key_groups(&self, kind: ElementKind) -> String {
+        let (pattern, key) = self.keyed(kind);
+        format!("MATCH {pattern} WHERE {key} STARTS WITH $prefix RETURN left({key}, $length) AS name, count(*) AS count")
+    }
+
+    /// What identifies the elements of a kind whose keys begin with `$prefix`.
+    pub fn identities(&self, kind: ElementKind) -> String {
+        match kind {
+            ElementKind::Node(_) => {
+                let (pattern, key) = self.keyed(kind);
+                format!("MATCH {pattern} WHERE {key} STARTS WITH $prefix RETURN {key} AS key, labels(n) AS labels")
+            }
+            ElementKind::Relationship(id) => {
+                let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
+                let (rel_type, key) = (rel_type.quoted(), key.quoted());
+                format!(
+                    "MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} STARTS WITH $prefix RETURN e.{key} AS key, labels(a) AS \
+                     start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
+                    self.endpoint_key("a"),
+                    self.endpoint_key("b")
+                )
+            }
+        }
+    }
+
+    fn keyed(&self, kind: ElementKind) -> (String, String) {
+        match kind {
+            ElementKind::Node(id) => {
+                let NodeKind { label, key, .. } = self.profile.node(id);
+                (format!("(n:{})", label.quoted()), format!("n.{}", key.quoted()))
+            }
+            ElementKind::Relationship(id) => {
+                let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
+                (format!("()-[e:{}]->()", rel_type.quoted()), format!("e.{}", key.quoted()))
+            }
+        }
+    }
+
+    /// What a rule leads to from the elements of `$keys`: keys of relationships as `edge`, of nodes as `key` with `labels`.
+    /// A rule of what the profile does not have leads nowhere; the profile's check excludes it.
+    pub fn followed(&self, rule: &FollowRule) -> Option<String> {
+        match rule {
+            FollowRule::Relationships { from, rel_type, direction } => {
+                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted();
+                let edge = self.profile.relationship(self.profile.relationship_kind(rel_type)?).key.quoted();
+                let (left, right) = match direction {
+                    Direction::Out => ("-", "->"),
+                    Direction::In => ("<-", "-"),
+                };
+                Some(format!(
+                    "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}){left}[e:{}]{right}(b) RETURN e.{edge} AS edge, labels(b) AS labels, \
+                     {} AS key",
+                    from.quoted(),
+                    rel_type.quoted(),
+                    self.endpoint_key("b")
+                ))
+            }
+            FollowRule::ListedRelationships { from, list, .. } => {
+                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted();
+                Some(format!(
+                    "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}) UNWIND n.{} AS edge RETURN DISTINCT edge",
+                    from.quoted(),
+                    list.quoted()
+                ))
+            }
+            FollowRule::ListedNodes { from_type, list, label, last } => {
+                let key = self.profile.relationship(self.profile.relationship_kind(from_type)?).key.quoted();
+                Some(format!(
+                    "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->() UNWIND e.{}[-{last}..] AS key RETURN DISTINCT key, ['{}'] AS labels",
+                    from_type.quoted(),
+                    list.quoted(),
+                    label.as_str().replace('\\', "\\\\").replace('\'', "\\'")
+                ))
+            }
+        }
     }
 
     /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`.
@@ -176,15 +271,26 @@ fn instants(variable: &str) -> String {
 /// The key's condition comes after them, or the planner would walk the key's index and filter.
 fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &[PropertyName]) -> Option<String> {
     let key = key.quoted();
+    // What the timestamps are: a key is read again at once when they move.
+    let stamp = timestamps
+        .iter()
+        .map(|timestamp| format!("coalesce(toString({variable}.{}), '')", timestamp.quoted()))
+        .collect::<Vec<_>>()
+        .join(" + '|' + ");
     let seeks: Vec<String> = timestamps
         .iter()
         .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted(), since)))
-        .map(|(timestamp, since)| format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since} RETURN {variable}.{key} AS k"))
+        .map(|(timestamp, since)| {
+            format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since} RETURN {variable}.{key} AS k, {stamp} AS s")
+        })
         .collect();
     if seeks.is_empty() {
         return None;
     }
-    Some(format!("CALL () {{ {} }} WITH DISTINCT k WHERE k > $after RETURN k ORDER BY k LIMIT $limit", seeks.join(" UNION ")))
+    Some(format!(
+        "CALL () {{ {} }} WITH DISTINCT k, s WHERE k > $after RETURN k, s ORDER BY k LIMIT $limit",
+        seeks.join(" UNION ")
+    ))
 }
 
 fn unreachable(variable: &str, key: &PropertyName) -> String {

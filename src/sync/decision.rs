@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::ProfileFingerprint;
@@ -22,6 +23,10 @@ pub struct Facts<'a> {
     pub profile: &'a ProfileFingerprint,
     /// The source in use.
     pub source: &'a SourceIdentity,
+    /// The source's bookmark now.
+    pub bookmark: Option<&'a Bookmark>,
+    /// The number of the last checkpoint that this process knows of.
+    pub last_sequence: u64,
     /// Whether the cache has the graph.
     pub graph_exists: bool,
     /// Now.
@@ -32,7 +37,7 @@ pub struct Facts<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Go on with the pass that a checkpoint left.
-    Resume(PassUnderWay),
+    Resume(Box<PassUnderWay>),
     /// Begin a pass.
     Begin(Mode, Reason),
 }
@@ -50,6 +55,10 @@ pub enum Reason {
     OtherSource,
     /// The checkpoint is of another profile.
     ChangedProfile,
+    /// The source's bookmark is behind the one in the checkpoint.
+    SourceRestored,
+    /// The checkpoint is older than one that this process has stored.
+    CacheRestored,
     /// There is a checkpoint but no graph.
     GraphGone,
     /// A pass under way is too old to go on with.
@@ -64,6 +73,8 @@ impl fmt::Display for Reason {
             Reason::FirstStart => "the cache has no checkpoint yet",
             Reason::OtherSource => "the cache was filled from another database",
             Reason::ChangedProfile => "the profile has changed",
+            Reason::SourceRestored => "the source was restored from a backup",
+            Reason::CacheRestored => "the cache was restored from an older state",
             Reason::GraphGone => "the graph is gone from the cache",
             Reason::TooOldToResume => "the full pass under way is too old to go on with",
         })
@@ -80,6 +91,12 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     if checkpoint.profile != *facts.profile {
         return begin(Reason::ChangedProfile);
     }
+    if is_behind(facts.bookmark, checkpoint.bookmark.as_ref()) {
+        return begin(Reason::SourceRestored);
+    }
+    if checkpoint.sequence < facts.last_sequence {
+        return begin(Reason::CacheRestored);
+    }
     match &checkpoint.pass {
         Some(pass) if pass.mode == Mode::Full => return resume_full(facts, pass),
         None if checkpoint.watermark.is_none() => return begin(Reason::FirstStart),
@@ -90,10 +107,18 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     }
     match (wanted, &checkpoint.pass) {
         (Some(Mode::Full), _) => begin(Reason::Requested),
-        (_, Some(pass)) => Decision::Resume(pass.clone()),
+        // A comparison lives in its generation's memory only.
+        (_, Some(pass)) if pass.mode == Mode::Differential => Decision::Begin(Mode::Incremental, Reason::Scheduled),
+        (_, Some(pass)) => Decision::Resume(Box::new(pass.clone())),
         (Some(mode), None) => Decision::Begin(mode, Reason::Requested),
         (None, None) => Decision::Begin(Mode::Incremental, Reason::Scheduled),
     }
+}
+
+/// Whether a bookmark is of a commit before another one of the same database.
+fn is_behind(now: Option<&Bookmark>, before: Option<&Bookmark>) -> bool {
+    let transactions = now.and_then(Bookmark::transaction).zip(before.and_then(Bookmark::transaction));
+    transactions.is_some_and(|(now, before)| now < before)
 }
 
 fn resume_full(facts: &Facts<'_>, pass: &PassUnderWay) -> Decision {
@@ -103,7 +128,7 @@ fn resume_full(facts: &Facts<'_>, pass: &PassUnderWay) -> Decision {
     if pass.prepared && !facts.graph_exists {
         return Decision::Begin(Mode::Full, Reason::GraphGone);
     }
-    Decision::Resume(pass.clone())
+    Decision::Resume(Box::new(pass.clone()))
 }
 
 #[cfg(test)]
@@ -117,6 +142,7 @@ mod tests {
         profile: ProfileFingerprint,
         source: SourceIdentity,
         graph_exists: bool,
+        last_sequence: u64,
     }
 
     impl World {
@@ -125,12 +151,12 @@ mod tests {
             let source = SourceIdentity { id: "a".to_owned(), name: "neo4j".to_owned() };
             let mut checkpoint = Checkpoint::new(profile.clone(), source.clone());
             checkpoint.watermark = Some(Utc::now());
-            Self { checkpoint: Some(checkpoint), profile, source, graph_exists: true }
+            Self { checkpoint: Some(checkpoint), profile, source, graph_exists: true, last_sequence: 0 }
         }
 
         fn with_pass(mode: Mode, age: TimeDelta) -> Self {
             let mut world = Self::in_step();
-            let mut pass = PassUnderWay::begin(mode, Utc::now() - age);
+            let mut pass = PassUnderWay::begin(mode, Utc::now() - age, None);
             pass.prepared = true;
             world.checkpoint.as_mut().unwrap().pass = Some(pass);
             world
@@ -141,6 +167,8 @@ mod tests {
                 checkpoint: self.checkpoint.as_ref(),
                 profile: &self.profile,
                 source: &self.source,
+                bookmark: None,
+                last_sequence: self.last_sequence,
                 graph_exists: self.graph_exists,
                 now: Utc::now(),
             };
@@ -156,6 +184,7 @@ mod tests {
     fn what_cannot_be_trusted_is_filled_anew() {
         assert_eq!(World { checkpoint: None, ..World::in_step() }.decide(None), full(Reason::FirstStart));
         assert_eq!(World { graph_exists: false, ..World::in_step() }.decide(None), full(Reason::GraphGone));
+        assert_eq!(World { last_sequence: 1, ..World::in_step() }.decide(None), full(Reason::CacheRestored));
         let other = SourceIdentity { id: "b".to_owned(), name: "neo4j".to_owned() };
         assert_eq!(World { source: other, ..World::in_step() }.decide(None), full(Reason::OtherSource));
         let mut changed = Profile::graphiti().unwrap();

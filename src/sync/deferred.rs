@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::PassOutcome;
 use super::reader::Reader;
 use crate::error::Result;
 use crate::model::batch::{Content, PassEnd};
@@ -21,6 +22,7 @@ pub(super) async fn finish(
     reader: &mut Reader<'_>,
     pass: &PassUnderWay,
     mut deferred: BTreeSet<RelationshipIdentity>,
+    outcome: PassOutcome,
 ) -> Result<()> {
     deferred.extend(reader.emit.settle().await?);
     for _ in 0..ROUNDS {
@@ -35,14 +37,14 @@ pub(super) async fn finish(
             let source = reader.source;
             Some(repeat!(source.outside_profile())?)
         }
-        Mode::Incremental => None,
+        Mode::Incremental | Mode::Differential => None,
     };
-    let end = PassEnd { unresolved: deferred.into_iter().collect(), outside_profile };
+    let end = PassEnd { unresolved: deferred.into_iter().collect(), outside_profile, outcome };
     reader.emit.emit(Content::End(end), 0).await?;
     reader.emit.settle().await.map(drop)
 }
 
-async fn read_again(reader: &mut Reader<'_>, deferred: &BTreeSet<RelationshipIdentity>) -> Result<()> {
+pub(super) async fn read_again(reader: &mut Reader<'_>, deferred: &BTreeSet<RelationshipIdentity>) -> Result<()> {
     let profile = reader.profile;
     let endpoints = endpoints_by_label(deferred);
     for kind in profile.node_ids() {

@@ -1,13 +1,24 @@
-//! The incremental pass by watermark: keys of rows whose timestamps say that they were written since the last pass began, and
-//! then those rows as they are now.
+//! The incremental pass: what changed since the last one, at a cost that follows the change and not the graph.
+//!
+//! 1. *Watermark*: rows whose timestamps say that they were written since the last pass began.
+//! 2. *Follow*: what is written beside them without a trace.
+//! 3. *Late commits*: rows of the overlap, by key, that no pass has read: their timestamp is older than their commit.
+//! 4. *Counts*, and a *sweep* of the kinds that differ: deletes, and what has no timestamp.
+
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::follow::{Keys, follow};
+use super::memory::{Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
+use super::sweep::sweep;
+use super::{Changes, PassOutcome};
 use crate::error::Result;
+use crate::model::element::ElementKind;
 use crate::model::pass::{PassUnderWay, Step};
-use crate::model::profile::{NodeKindId, RelationshipKindId};
 use crate::repeat;
+use crate::source::{ChangedKey, KeyPage, Source};
 
 /// Clocks of the source's writers and of the source may differ a little.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
@@ -15,48 +26,140 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 /// Keys read at once: a key is some 40 bytes, so a page of them is small beside a batch of rows.
 const KEY_PAGE: usize = 10_000;
 
-pub(super) async fn read(reader: &mut Reader<'_>, pass: &PassUnderWay, watermark: Option<DateTime<Utc>>) -> Result<()> {
-    reader.begin(pass).await?;
-    let since = watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
-    for (step, after) in reader.steps_left(pass.cursor.as_ref()) {
-        match step {
-            StepKind::Nodes(kind, step) => read_nodes(reader, kind, &step, since, after).await?,
-            StepKind::Relationships(kind, step) => read_relationships(reader, kind, &step, since, after).await?,
-        }
-    }
-    Ok(())
-}
+/// A kind without timestamps of at most so many elements is swept at every late check, whatever the counts say: when all
+/// communities are replaced by as many new ones, no count betrays it.
+const SMALL_KIND: u64 = 1000;
 
-async fn read_nodes(reader: &mut Reader<'_>, kind: NodeKindId, step: &Step, since: DateTime<Utc>, after: String) -> Result<()> {
-    if reader.profile.node(kind).timestamps.is_empty() {
-        return Ok(());
-    }
-    let mut next = Some(after);
-    while let Some(after) = next {
-        let source = reader.source;
-        let page = repeat!(source.changed_node_keys(kind, since, &after, KEY_PAGE))?;
-        reader.fetch_nodes(kind, &page.keys, Some(step)).await?;
-        next = page.next;
-    }
-    Ok(())
-}
-
-async fn read_relationships(
+pub(super) async fn read(
     reader: &mut Reader<'_>,
-    kind: RelationshipKindId,
+    changes: &mut Changes<'_>,
+    pass: &PassUnderWay,
+    watermark: Option<DateTime<Utc>>,
+) -> Result<PassOutcome> {
+    reader.begin(pass).await?;
+    let now = Instant::now();
+    let since = watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
+    let mut outcome = PassOutcome::default();
+    let mut changed = Keys::new();
+    for (step, after) in reader.steps_left(pass.cursor.as_ref()) {
+        let (kind, step) = step.into_parts();
+        read_watermark(reader, changes, kind, &step, since, after, now, &mut changed, &mut outcome).await?;
+    }
+    follow(reader, &changed).await?;
+    let duplicates = changes.memory.take_duplicates();
+    reader.fetch(&duplicates).await?;
+    let late = changes.memory.late_check_due(changes.rhythm, now);
+    if late {
+        let changed = read_late(reader, changes, overlap_begin(pass.began_at, changes.rhythm), now).await?;
+        follow(reader, &changed).await?;
+    }
+    read_counts(reader, changes, late, &mut outcome).await?;
+    Ok(outcome)
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn read_watermark(
+    reader: &mut Reader<'_>,
+    changes: &mut Changes<'_>,
+    kind: ElementKind,
     step: &Step,
     since: DateTime<Utc>,
     after: String,
+    now: Instant,
+    changed: &mut Keys,
+    outcome: &mut PassOutcome,
 ) -> Result<()> {
-    if reader.profile.relationship(kind).timestamps.is_empty() {
+    if reader.profile.timestamps(kind).is_empty() {
         return Ok(());
     }
     let mut next = Some(after);
     while let Some(after) = next {
-        let source = reader.source;
-        let page = repeat!(source.changed_relationship_keys(kind, since, &after, KEY_PAGE))?;
-        reader.fetch_relationships(kind, &page.keys, Some(step)).await?;
+        let page = changed_keys(reader.source, kind, since, &after).await?;
+        let (read, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(|key| changes.memory.must_read(kind, key, now));
+        outcome.look_again |= !spared.is_empty();
+        fetch_changed(reader, changes, kind, &read, Some(step), now, changed).await?;
         next = page.next;
     }
     Ok(())
+}
+
+/// Keys of the overlap that no pass of this generation has read.
+async fn read_late(reader: &mut Reader<'_>, changes: &mut Changes<'_>, since: DateTime<Utc>, now: Instant) -> Result<Keys> {
+    let mut changed = Keys::new();
+    for kind in reader.profile.kinds() {
+        let mut next = (!reader.profile.timestamps(kind).is_empty()).then(String::new);
+        while let Some(after) = next {
+            let page = changed_keys(reader.source, kind, since, &after).await?;
+            let new: Vec<_> = page.keys.into_iter().filter(|key| changes.memory.is_new(kind, key)).collect();
+            fetch_changed(reader, changes, kind, &new, None, now, &mut changed).await?;
+            next = page.next;
+        }
+    }
+    Ok(changed)
+}
+
+async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Utc>, after: &str) -> Result<KeyPage> {
+    match kind {
+        ElementKind::Node(id) => repeat!(source.changed_node_keys(id, since, after, KEY_PAGE)),
+        ElementKind::Relationship(id) => repeat!(source.changed_relationship_keys(id, since, after, KEY_PAGE)),
+    }
+}
+
+async fn fetch_changed(
+    reader: &mut Reader<'_>,
+    changes: &mut Changes<'_>,
+    kind: ElementKind,
+    keys: &[ChangedKey],
+    step: Option<&Step>,
+    now: Instant,
+    changed: &mut Keys,
+) -> Result<()> {
+    let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
+    reader.fetch_kind(kind, &texts, step).await?;
+    keys.iter().for_each(|key| changes.memory.note_read(kind, key, now));
+    changed.entry(kind).or_default().extend(texts);
+    Ok(())
+}
+
+/// Compares counts by kind, and sweeps what differs at two readings in a row.
+async fn read_counts(reader: &mut Reader<'_>, changes: &mut Changes<'_>, late: bool, outcome: &mut PassOutcome) -> Result<()> {
+    let deferred = reader.emit.settle().await?;
+    super::deferred::read_again(reader, &deferred).await?;
+    reader.emit.settle().await?;
+    let kinds = reader.profile.kinds();
+    let source = reader.source;
+    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
+    let mut sweeps = Vec::new();
+    for (place, kind) in kinds.iter().enumerate() {
+        let (here, there) = (here[place], there[place]);
+        let small = late && reader.profile.timestamps(*kind).is_empty() && here.max(there) <= SMALL_KIND;
+        match changes.memory.asks_for_sweep(*kind, here, there) {
+            Verdict::Sweep => sweeps.push(*kind),
+            Verdict::LookAgain => outcome.look_again_soon = true,
+            Verdict::Agrees if small => sweeps.push(*kind),
+            Verdict::Agrees => {}
+        }
+    }
+    if sweeps.is_empty() {
+        return Ok(());
+    }
+    for kind in &sweeps {
+        sweep(reader, changes.view, *kind).await?;
+    }
+    // What differs after the sweep differs for a reason that stands.
+    reader.emit.settle().await?;
+    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
+    for (place, kind) in kinds.iter().enumerate().filter(|(_, kind)| sweeps.contains(kind)) {
+        changes.memory.explain(*kind, here[place], there[place]);
+    }
+    Ok(())
+}
+
+impl StepKind {
+    fn into_parts(self) -> (ElementKind, Step) {
+        match self {
+            StepKind::Nodes(id, step) => (ElementKind::Node(id), step),
+            StepKind::Relationships(id, step) => (ElementKind::Relationship(id), step),
+        }
+    }
 }

@@ -1,11 +1,16 @@
 //! The strategies: what a pass reads, in which order, and when it is over. They know nothing of actors or of FalkorDB: rows
 //! go out through [`Emit`].
 
+pub mod comparison;
 pub mod decision;
 mod deferred;
+mod differential;
+mod follow;
 mod full;
 mod incremental;
+mod memory;
 mod reader;
+mod sweep;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +20,34 @@ use crate::error::Result;
 use crate::model::batch::SourceContent;
 use crate::model::element::RelationshipIdentity;
 
+use crate::sink::CacheView;
+use crate::transform::Transformer;
+
+pub use memory::{Memory, READ_AGAIN, Rhythm};
 pub use reader::{BatchLimits, run};
+
+/// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
+pub struct Changes<'a> {
+    /// The cache, looked at.
+    pub view: &'a mut dyn CacheView,
+    /// The memory of this generation.
+    pub memory: &'a mut Memory,
+    /// When an incremental pass does what.
+    pub rhythm: Rhythm,
+    /// The rules that lead from source to cache, for comparisons.
+    pub encoder: &'a Transformer,
+}
+
+/// What a pass asks of whoever schedules the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PassOutcome {
+    /// Rows were spared that have to be looked at again a little later.
+    pub look_again: bool,
+    /// Counts differed for the first time: the next pass should follow at once.
+    pub look_again_soon: bool,
+    /// What a comparison says that has gone through everything.
+    pub verdict: Option<comparison::Verdict>,
+}
 
 /// Where a strategy's rows go: towards the loader, in the order in which they are emitted.
 #[async_trait]

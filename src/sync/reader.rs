@@ -1,11 +1,18 @@
 //! What all strategies share: reading pages, cutting them into batches, and running a pass by its mode.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
-use super::{Emit, deferred, full, incremental};
+use super::follow::Keys;
+use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceContent, SourceRows};
-use crate::model::element::{Properties, SourceNode, SourceRelationship, property};
+use crate::model::element::{
+    ElementIdentity, ElementKind, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
+    property,
+};
+use crate::model::key::Key;
 use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
@@ -23,22 +30,31 @@ pub struct BatchLimits {
     pub bytes: usize,
 }
 
-/// Runs a pass from where it stands to its end. `watermark` is where changes were read up to before it.
+/// Runs a pass from where it stands to its end. `watermark` is where changes were read up to before it; `slice` limits the rows
+/// of a differential pass.
 pub async fn run(
     source: &dyn Source,
     profile: &Profile,
     limits: BatchLimits,
     pass: PassUnderWay,
     watermark: Option<DateTime<Utc>>,
+    slice: Option<usize>,
+    changes: &mut Changes<'_>,
     emit: &mut dyn Emit,
 ) -> Result<()> {
-    let mut reader = Reader { source, profile, limits, emit };
+    let mut reader = Reader { source, profile, limits, emit, duplicates: Keys::new(), repairs: false };
     let deferred = pass.deferred.clone();
-    match pass.mode {
-        Mode::Full => full::read(&mut reader, &pass).await?,
-        Mode::Incremental => incremental::read(&mut reader, &pass, watermark).await?,
-    }
-    deferred::finish(&mut reader, &pass, deferred).await
+    let outcome = match pass.mode {
+        Mode::Full => {
+            full::read(&mut reader, &pass).await?;
+            PassOutcome::default()
+        }
+        Mode::Incremental => incremental::read(&mut reader, changes, &pass, watermark).await?,
+        Mode::Differential => differential::read(&mut reader, changes, &pass, slice.unwrap_or(usize::MAX)).await?,
+    };
+    deferred::finish(&mut reader, &pass, deferred, outcome).await?;
+    changes.memory.note_duplicates(reader.duplicates);
+    Ok(())
 }
 
 /// A source and the way out, for one pass.
@@ -47,6 +63,10 @@ pub(super) struct Reader<'a> {
     pub(super) profile: &'a Profile,
     pub(super) limits: BatchLimits,
     pub(super) emit: &'a mut dyn Emit,
+    /// Keys that more than one row had.
+    pub(super) duplicates: Keys,
+    /// Whether what is sent mends the cache: it is written even if it seems to stand there.
+    pub(super) repairs: bool,
 }
 
 impl Reader<'_> {
@@ -61,8 +81,9 @@ impl Reader<'_> {
     /// Sends nodes on, cut into batches. With a step, each batch moves the pass's cursor.
     pub(super) async fn emit_nodes(&mut self, kind: NodeKindId, rows: Vec<SourceNode>, step: Option<&Step>) -> Result<()> {
         let key = self.profile.node(kind).key.as_str();
+        note_duplicates(&mut self.duplicates, ElementKind::Node(kind), rows.iter().map(|row| key_text(&row.properties, key)));
         for chunk in cut(rows, self.limits.bytes, SourceNode::weight, |row| key_text(&row.properties, key)) {
-            let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key);
+            let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
         Ok(())
@@ -76,8 +97,10 @@ impl Reader<'_> {
         step: Option<&Step>,
     ) -> Result<()> {
         let key = self.profile.relationship(kind).key.as_str();
+        let keys = rows.iter().map(|row| key_text(&row.properties, key));
+        note_duplicates(&mut self.duplicates, ElementKind::Relationship(kind), keys);
         for chunk in cut(rows, self.limits.bytes, SourceRelationship::weight, |row| key_text(&row.properties, key)) {
-            let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key);
+            let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
         Ok(())
@@ -110,6 +133,70 @@ impl Reader<'_> {
             self.emit_relationships(kind, rows, step).await?;
         }
         Ok(())
+    }
+
+    /// Reads the current content of elements of one kind by key and sends it on.
+    pub(super) async fn fetch_kind(&mut self, kind: ElementKind, keys: &[String], step: Option<&Step>) -> Result<()> {
+        match kind {
+            ElementKind::Node(id) => self.fetch_nodes(id, keys, step).await,
+            ElementKind::Relationship(id) => self.fetch_relationships(id, keys, step).await,
+        }
+    }
+
+    /// Reads the current content of elements of several kinds by key and sends it on, nodes first.
+    pub(super) async fn fetch(&mut self, keys: &Keys) -> Result<()> {
+        for kind in self.profile.kinds() {
+            let keys: Vec<String> = keys.get(&kind).into_iter().flatten().cloned().collect();
+            self.fetch_kind(kind, &keys, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads elements once more that the source seemed not to have: writes those that it has, deletes those that are absent.
+    pub(super) async fn delete_absent(&mut self, kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Result<()> {
+        let identities: Vec<ElementIdentity> = identities.into_iter().collect();
+        for chunk in identities.chunks(self.limits.nodes.min(self.limits.relationships)) {
+            let keys: Vec<String> = chunk.iter().map(|identity| identity.key().as_str().to_owned()).collect();
+            self.emit.reserve(2 * keys.len()).await?;
+            let source = self.source;
+            let present: BTreeSet<ElementIdentity> = match kind {
+                ElementKind::Node(id) => {
+                    let rows = repeat!(source.nodes_by_key(id, &keys))?;
+                    let present = rows.iter().filter_map(|row| self.node_identity(id, row)).collect();
+                    self.emit_nodes(id, rows, None).await?;
+                    present
+                }
+                ElementKind::Relationship(id) => {
+                    let rows = repeat!(source.relationships_by_key(id, &keys))?;
+                    let present = rows.iter().filter_map(|row| self.relationship_identity(id, row)).collect();
+                    self.emit_relationships(id, rows, None).await?;
+                    present
+                }
+            };
+            let absent: Vec<ElementIdentity> = chunk.iter().filter(|identity| !present.contains(*identity)).cloned().collect();
+            if !absent.is_empty() {
+                let bytes = absent.len() * size_of::<ElementIdentity>();
+                self.emit.emit(rows_content(SourceRows::Absent(absent), None, None, self.repairs), bytes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn node_identity(&self, id: NodeKindId, row: &SourceNode) -> Option<ElementIdentity> {
+        let kind = self.profile.node(id);
+        let key = Key::from_value(property(&row.properties, kind.key.as_str())).ok()?;
+        Some(ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key }))
+    }
+
+    fn relationship_identity(&self, id: RelationshipKindId, row: &SourceRelationship) -> Option<ElementIdentity> {
+        let kind = self.profile.relationship(id);
+        let key = Key::from_value(property(&row.properties, kind.key.as_str())).ok()?;
+        let end = |endpoint: &SourceEndpoint| {
+            let label = self.profile.node(self.profile.kind_of(&endpoint.labels)?).label.clone();
+            Some(NodeIdentity { label, key: Key::from_value(endpoint.key.as_ref()).ok()? })
+        };
+        let (start, end) = (end(&row.start)?, end(&row.end)?);
+        Some(ElementIdentity::Relationship(RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }))
     }
 
     /// The step of a node kind.
@@ -156,16 +243,27 @@ impl StepKind {
     }
 }
 
-fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>) -> SourceContent {
+fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>, repairs: bool) -> SourceContent {
     let read = rows.len() as u64;
     let cursor = step.zip(last_key).map(|(step, after)| Cursor { step: step.clone(), after });
-    Content::Rows { rows, read, cursor }
+    Content::Rows { rows, read, cursor, repairs }
 }
 
 pub(super) fn key_text<'a>(properties: &'a Properties, key: &str) -> Option<&'a str> {
     match property(properties, key) {
         Some(Value::String(text)) => Some(text),
         _ => None,
+    }
+}
+
+/// Rows of one key stand side by side.
+fn note_duplicates<'a>(duplicates: &mut Keys, kind: ElementKind, keys: impl Iterator<Item = Option<&'a str>>) {
+    let mut last = None;
+    for key in keys {
+        if let Some(key) = key.filter(|_| last == Some(key)) {
+            duplicates.entry(kind).or_default().insert(key.to_owned());
+        }
+        last = Some(key);
     }
 }
 

@@ -1,4 +1,5 @@
 //! What a person sees of the service while it runs.
 
 pub mod logging;
+pub mod metrics;
 pub mod status;

@@ -1,12 +1,26 @@
 //! The state of the service as it is shown: by the API, by `status`, on the page. Field names are an interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::bookmark::Bookmark;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
+use crate::model::prepared::Quarantined;
 use crate::source::OutsideProfile;
+
+/// Passes that the history remembers: with a commit every second or two, the last few minutes; with quiet sources, days.
+pub const HISTORY: usize = 100;
+
+/// Entries of the quarantine that are shown. More than this is a rule that does not fit the data, and the first ones tell which.
+pub const QUARANTINE_SHOWN: usize = 1000;
+
+/// Failures in a row after which a side counts as unreachable: one alone is a hiccup.
+pub const UNREACHABLE_FAILURES: u32 = 2;
 
 /// The whole service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -36,9 +50,45 @@ pub struct PipelineStatus {
     /// Changes of the source were read up to here, by its own clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
+    /// The source's bookmark at the last look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_bookmark: Option<Bookmark>,
+    /// Source and cache were found equal as of this bookmark, in this generation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub equal_as_of: Option<Bookmark>,
     /// The last pass that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
+    /// Whether an operator holds passes back.
+    #[serde(default)]
+    pub paused: bool,
+    /// The number of the last pass that this process began; a pass that goes on from a checkpoint has none.
+    #[serde(default)]
+    pub passes_begun: u64,
+    /// The number of the last pass that ended: all that was committed before it began is in the cache.
+    #[serde(default)]
+    pub passes_ended: u64,
+    /// Commits of the source that are not applied, as far as its bookmarks tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commits_behind: Option<u64>,
+    /// When a probe first saw a commit that is not applied yet; absent when in step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_since: Option<DateTime<Utc>>,
+    /// Seconds since then, as of the answer; 0 when in step.
+    #[serde(default)]
+    pub seconds_behind: f64,
+    /// Sides whose probes fail, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failing: BTreeMap<Side, SideFailure>,
+    /// What it did since this process began.
+    #[serde(default)]
+    pub statistics: Statistics,
+    /// The last passes, newest first; at most [`HISTORY`]. Shown by itself.
+    #[serde(skip)]
+    pub history: Arc<VecDeque<PassSummary>>,
+    /// What is quarantined, at most [`QUARANTINE_SHOWN`] entries. Shown by itself.
+    #[serde(skip)]
+    pub quarantine: Arc<Vec<Quarantined>>,
     /// Elements and properties that the cache cannot hold.
     pub quarantined: u64,
     /// What the source holds besides the profile's kinds.
@@ -67,6 +117,8 @@ pub enum PipelineState {
     },
     /// In step; waiting for the next pass.
     Idle,
+    /// An operator holds passes back.
+    Paused,
     /// Waiting before the next attempt.
     BackingOff {
         /// Until when.
@@ -89,6 +141,87 @@ pub struct FaultReport {
     pub error: String,
     /// What to do.
     pub remedy: String,
+}
+
+/// The two servers of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Neo4j.
+    Source,
+    /// FalkorDB.
+    Cache,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Source => "Neo4j",
+            Side::Cache => "FalkorDB",
+        })
+    }
+}
+
+/// Probes of a side that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideFailure {
+    /// How many in a row.
+    pub failures: u32,
+    /// When the first of them failed.
+    pub since: DateTime<Utc>,
+    /// Why the last one did.
+    pub error: String,
+}
+
+/// What a pipeline did since this process began.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Rows read from the source.
+    pub rows_read: u64,
+    /// Rows that stood in the cache already.
+    pub rows_unchanged: u64,
+    /// Nodes written.
+    pub nodes_written: u64,
+    /// Relationships written.
+    pub relationships_written: u64,
+    /// Nodes and relationships deleted.
+    pub elements_deleted: u64,
+    /// Passes by strategy.
+    pub passes: BTreeMap<Mode, PassCount>,
+}
+
+/// Passes of one strategy.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct PassCount {
+    /// Those that ended.
+    pub ended: u64,
+    /// Those that a fault broke off.
+    pub failed: u64,
+    /// How long those that ended took, together.
+    pub seconds: f64,
+}
+
+impl Statistics {
+    /// Counts what a pass did between two acknowledgements.
+    pub fn add_progress(&mut self, before: &Totals, now: &Totals) {
+        self.rows_read += now.read.saturating_sub(before.read);
+        self.rows_unchanged += now.unchanged.saturating_sub(before.unchanged);
+        self.nodes_written += now.nodes.saturating_sub(before.nodes);
+        self.relationships_written += now.relationships.saturating_sub(before.relationships);
+        self.elements_deleted += now.deleted.saturating_sub(before.deleted);
+    }
+
+    /// Counts a pass that ended.
+    pub fn add_ended(&mut self, mode: Mode, took: Duration) {
+        let count = self.passes.entry(mode).or_default();
+        count.ended += 1;
+        count.seconds += took.as_secs_f64();
+    }
+
+    /// Counts a pass that a fault broke off.
+    pub fn add_failed(&mut self, mode: Mode) {
+        self.passes.entry(mode).or_default().failed += 1;
+    }
 }
 
 /// What is between reading and acknowledgement.
@@ -114,7 +247,19 @@ impl PipelineStatus {
             last_fault: None,
             checkpoint_sequence: 0,
             watermark: None,
+            source_bookmark: None,
+            equal_as_of: None,
             last_pass: None,
+            paused: false,
+            passes_begun: 0,
+            passes_ended: 0,
+            commits_behind: None,
+            behind_since: None,
+            seconds_behind: 0.0,
+            failing: BTreeMap::new(),
+            statistics: Statistics::default(),
+            history: Arc::default(),
+            quarantine: Arc::default(),
             quarantined: 0,
             outside_profile: OutsideProfile::default(),
             in_flight: InFlight::default(),
@@ -124,15 +269,169 @@ impl PipelineStatus {
     /// Whether readers of the cache can rely on it: it was filled once, nothing is broken, and no full pass tears it.
     pub fn is_in_step(&self) -> bool {
         let working = match &self.state {
-            PipelineState::Idle => true,
-            PipelineState::Running { mode, .. } => *mode == Mode::Incremental,
+            PipelineState::Idle | PipelineState::Paused => true,
+            PipelineState::Running { mode, .. } => *mode != Mode::Full,
             _ => false,
         };
         working && self.watermark.is_some()
     }
 
-    /// Seconds since the last pass that ended began: nothing older than that is missing.
-    pub fn lag_seconds(&self, now: DateTime<Utc>) -> Option<f64> {
-        self.last_pass.as_ref().map(|pass| (now - pass.began_at).as_seconds_f64())
+    /// Whether the cache holds what the bookmark stands for, as far as the last pass tells.
+    pub fn holds(&self, bookmark: &Bookmark) -> bool {
+        self.is_in_step() && self.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()) == Some(bookmark)
+    }
+
+    /// Whether the pass of this number, or a later one, has ended, and nothing tears the cache since.
+    pub fn has_ended(&self, pass: u64) -> bool {
+        self.is_in_step() && self.passes_ended >= pass
+    }
+
+    /// Notes a bookmark that a probe saw at this moment; says whether the cache lacks its commit.
+    pub fn saw(&mut self, bookmark: Bookmark, now: DateTime<Utc>) -> bool {
+        let applied = self.applied_bookmark().is_some_and(|applied| covers(applied, &bookmark));
+        self.source_bookmark = Some(bookmark);
+        self.behind_since = if applied { None } else { self.behind_since.or(Some(now)) };
+        self.count_commits();
+        !applied
+    }
+
+    /// Takes a pass that ended. `moved_since` is when a probe first saw a commit after the pass had begun.
+    pub fn applied(&mut self, pass: PassSummary, moved_since: Option<DateTime<Utc>>) {
+        let history = Arc::make_mut(&mut self.history);
+        history.truncate(HISTORY - 1);
+        history.push_front(pass.clone());
+        self.last_pass = Some(pass);
+        let lacking = match (self.applied_bookmark(), &self.source_bookmark) {
+            (Some(applied), Some(seen)) => !covers(applied, seen),
+            _ => false,
+        };
+        self.behind_since = if lacking { moved_since.or(self.behind_since) } else { None };
+        self.count_commits();
+    }
+
+    fn applied_bookmark(&self) -> Option<&Bookmark> {
+        self.last_pass.as_ref()?.bookmark.as_ref()
+    }
+
+    fn count_commits(&mut self) {
+        let number = |bookmark: Option<&Bookmark>| bookmark.and_then(Bookmark::transaction);
+        let (seen, applied) = (number(self.source_bookmark.as_ref()), number(self.applied_bookmark()));
+        self.commits_behind = seen.zip(applied).map(|(seen, applied)| seen.saturating_sub(applied));
+    }
+
+    /// Notes how a probe of a side went.
+    pub fn probed(&mut self, side: Side, failure: Option<String>, now: DateTime<Utc>) {
+        match failure {
+            None => {
+                self.failing.remove(&side);
+            }
+            Some(error) => {
+                let failing = self.failing.entry(side).or_insert(SideFailure { failures: 0, since: now, error: String::new() });
+                failing.failures += 1;
+                failing.error = error;
+            }
+        }
+    }
+
+    /// The side that does not answer, and why.
+    pub fn unreachable(&self) -> Option<(Side, &SideFailure)> {
+        self.failing.iter().find(|(_, failing)| failing.failures >= UNREACHABLE_FAILURES).map(|(side, failing)| (*side, failing))
+    }
+
+    /// Seconds since a probe first saw a commit that is not applied yet.
+    pub fn lag_seconds(&self, now: DateTime<Utc>) -> f64 {
+        self.behind_since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0))
+    }
+}
+
+impl ServiceStatus {
+    /// The same, with what depends on the time of the answer.
+    pub fn at(&self, now: DateTime<Utc>) -> Self {
+        let mut status = self.clone();
+        for pipeline in status.pipelines.values_mut() {
+            pipeline.seconds_behind = pipeline.lag_seconds(now);
+        }
+        status
+    }
+}
+
+/// Whether a cache that holds `applied` holds `seen` as well: they are equal, or `seen` is of an earlier transaction.
+fn covers(applied: &Bookmark, seen: &Bookmark) -> bool {
+    let earlier = || seen.transaction().zip(applied.transaction()).is_some_and(|(seen, applied)| seen <= applied);
+    applied == seen || (applied.database_id() == seen.database_id() && earlier())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    fn bookmark(transaction: u8) -> Bookmark {
+        let bytes = [&[0x91, 0xCC, 0x10], &[7; 16][..], &[transaction, 0x90]].concat();
+        Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))
+    }
+
+    fn pass(transaction: u8) -> PassSummary {
+        let (began_at, bookmark) = (Utc::now(), Some(bookmark(transaction)));
+        PassSummary { mode: Mode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
+    }
+
+    #[test]
+    fn the_lag_runs_from_the_first_probe_that_saw_what_is_not_applied() {
+        let mut status = PipelineStatus::new("p", "g");
+        let at = |seconds| DateTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        status.applied(pass(5), None);
+        assert!(!status.saw(bookmark(5), at(0)) && !status.saw(bookmark(4), at(1)));
+        assert_eq!((status.lag_seconds(at(100)), status.commits_behind), (0.0, Some(0)));
+        assert!(status.saw(bookmark(7), at(100)) && status.saw(bookmark(9), at(104)));
+        assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (10.0, Some(4)));
+        // The pass began after the first of the two commits, and a probe saw the second one while it ran.
+        status.applied(pass(7), Some(at(104)));
+        assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (6.0, Some(2)));
+        status.applied(pass(10), None);
+        assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (0.0, Some(0)));
+    }
+
+    #[test]
+    fn a_bookmark_of_another_layout_is_compared_by_equality_alone() {
+        let mut status = PipelineStatus::new("p", "g");
+        status.applied(PassSummary { bookmark: Some(Bookmark::new("one")), ..pass(1) }, None);
+        assert!(!status.saw(Bookmark::new("one"), Utc::now()));
+        assert!(status.saw(Bookmark::new("two"), Utc::now()));
+        assert_eq!(status.commits_behind, None);
+    }
+
+    #[test]
+    fn the_history_is_bounded_and_newest_first() {
+        let mut status = PipelineStatus::new("p", "g");
+        for number in 0..HISTORY + 20 {
+            let totals = Totals { read: number as u64, ..Totals::default() };
+            status.applied(PassSummary { totals, ..pass(1) }, None);
+        }
+        assert_eq!((status.history.len(), status.history[0].totals.read), (HISTORY, HISTORY as u64 + 19));
+    }
+
+    #[test]
+    fn a_torn_cache_holds_nothing() {
+        let mut status =
+            PipelineStatus { state: PipelineState::Idle, watermark: Some(Utc::now()), ..PipelineStatus::new("p", "g") };
+        status.applied(pass(3), None);
+        status.passes_ended = 1;
+        assert!(status.holds(&bookmark(3)) && !status.holds(&bookmark(4)) && status.has_ended(1) && !status.has_ended(2));
+        status.watermark = None;
+        assert!(!status.holds(&bookmark(3)) && !status.has_ended(1));
+    }
+
+    #[test]
+    fn a_side_is_unreachable_after_failures_in_a_row() {
+        let mut status = PipelineStatus::new("p", "g");
+        status.probed(Side::Cache, Some("refused".to_owned()), Utc::now());
+        assert_eq!(status.unreachable(), None);
+        status.probed(Side::Cache, Some("refused".to_owned()), Utc::now());
+        assert_eq!(status.unreachable().map(|(side, failing)| (side, failing.failures)), Some((Side::Cache, 2)));
+        status.probed(Side::Cache, None, Utc::now());
+        assert_eq!(status.unreachable(), None);
     }
 }

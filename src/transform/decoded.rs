@@ -7,6 +7,7 @@ use std::str::Chars;
 use proptest::prelude::*;
 
 use super::values::write_value;
+use super::writer::ParameterText;
 use crate::model::prepared::Conversions;
 use crate::model::value::Value;
 
@@ -227,7 +228,7 @@ proptest! {
     #[test]
     fn what_is_written_is_what_is_read(value in any_plain()) {
         let (mut out, mut conversions) = (Vec::new(), Conversions::default());
-        write_value(&mut out, &value, &mut conversions);
+        write_value(&mut ParameterText(&mut out), &value, &mut conversions);
         let text = String::from_utf8(out).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(decode(&text), Ok(expected(&value)), "{}", text);
         if let Value::String(string) = &value {

@@ -36,6 +36,22 @@ impl Transformer {
         let mut prepared = PreparedRows::default();
         let mut rows = identified_nodes(kind, rows, &mut prepared.quarantined);
         prepared.collapsed = collapse(&mut rows);
+        self.write_nodes(kind, rows, &mut prepared);
+        prepared
+    }
+
+    /// The profile that it works for.
+    pub(super) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub(super) fn encode_nodes(&self, kind: &NodeKind, rows: Vec<Identified<Key, KeptNode>>) -> PreparedRows {
+        let mut prepared = PreparedRows::default();
+        self.write_nodes(kind, rows, &mut prepared);
+        prepared
+    }
+
+    fn write_nodes(&self, kind: &NodeKind, rows: Vec<Identified<Key, KeptNode>>, prepared: &mut PreparedRows) {
         let own_vectors = self.node_vectors(kind);
         let mut layout = Layout::default();
         let mut places = HashMap::new();
@@ -53,7 +69,6 @@ impl Transformer {
                 out.push(b'}');
             });
         }
-        prepared
     }
 
     /// Encodes relationships of one kind.
@@ -62,6 +77,26 @@ impl Transformer {
         let mut prepared = PreparedRows::default();
         let mut rows = self.identified_relationships(kind, rows, &mut prepared.quarantined);
         prepared.collapsed = collapse(&mut rows);
+        self.write_relationships(kind, rows, &mut prepared);
+        prepared
+    }
+
+    pub(super) fn encode_relationships(
+        &self,
+        kind: &RelationshipKind,
+        rows: Vec<Identified<RelationshipIdentity, KeptRelationship>>,
+    ) -> PreparedRows {
+        let mut prepared = PreparedRows::default();
+        self.write_relationships(kind, rows, &mut prepared);
+        prepared
+    }
+
+    fn write_relationships(
+        &self,
+        kind: &RelationshipKind,
+        rows: Vec<Identified<RelationshipIdentity, KeptRelationship>>,
+        prepared: &mut PreparedRows,
+    ) {
         let vectors = self.relationship_vectors(kind);
         let mut layout = Layout::default();
         let mut places = HashMap::new();
@@ -77,10 +112,9 @@ impl Transformer {
                 out.push(b'}');
             });
         }
-        prepared
     }
 
-    fn identified_relationships(
+    pub(super) fn identified_relationships(
         &self,
         kind: &RelationshipKind,
         rows: Vec<SourceRelationship>,
@@ -118,13 +152,18 @@ impl Transformer {
         Ok((kind, NodeIdentity { label: self.profile.node(kind).label.clone(), key }))
     }
 
-    fn node_vectors(&self, kind: &NodeKind) -> Vec<VectorProperty> {
+    /// What identifies the node at an end of a relationship, or why nothing does.
+    pub(super) fn endpoint_identity(&self, endpoint: &SourceEndpoint) -> Result<NodeIdentity, String> {
+        self.endpoint(endpoint).map(|(_, identity)| identity)
+    }
+
+    pub(super) fn node_vectors(&self, kind: &NodeKind) -> Vec<VectorProperty> {
         let dimension = |name| self.dimensions.of_node(&kind.label, name);
         kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
     }
 
     /// A node that carries the label of another kind too is searched as one of that kind: what is a vector there is one here.
-    fn with_vectors_of<'v>(&self, extra_labels: &[Label], own: &'v [VectorProperty]) -> Cow<'v, [VectorProperty]> {
+    pub(super) fn with_vectors_of<'v>(&self, extra_labels: &[Label], own: &'v [VectorProperty]) -> Cow<'v, [VectorProperty]> {
         let mut vectors = Cow::Borrowed(own);
         for kind in self.profile.nodes.iter().filter(|kind| !kind.vectors.is_empty() && extra_labels.contains(&kind.label)) {
             vectors.to_mut().extend(self.node_vectors(kind));
@@ -132,7 +171,7 @@ impl Transformer {
         vectors
     }
 
-    fn relationship_vectors(&self, kind: &RelationshipKind) -> Vec<VectorProperty> {
+    pub(super) fn relationship_vectors(&self, kind: &RelationshipKind) -> Vec<VectorProperty> {
         let dimension = |name| self.dimensions.of_relationship(&kind.rel_type, name);
         kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
     }
@@ -157,17 +196,17 @@ impl Transformer {
 /// The kinds of a relationship's start and end.
 type Ends = (NodeKindId, NodeKindId);
 
-struct KeptNode {
-    extra_labels: Vec<Label>,
-    node: SourceNode,
+pub(super) struct KeptNode {
+    pub(super) extra_labels: Vec<Label>,
+    pub(super) node: SourceNode,
 }
 
-struct KeptRelationship {
+pub(super) struct KeptRelationship {
     ends: Ends,
-    relationship: SourceRelationship,
+    pub(super) relationship: SourceRelationship,
 }
 
-fn identified_nodes(
+pub(super) fn identified_nodes(
     kind: &NodeKind,
     rows: Vec<SourceNode>,
     quarantined: &mut Vec<Quarantined>,
@@ -237,7 +276,7 @@ fn write_relationship_head(out: &mut Vec<u8>, identity: &RelationshipIdentity) {
 }
 
 /// Quarantines properties of one element.
-fn refusals(kind: &str, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
+pub(super) fn refusals(kind: &str, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
     move |property, reason| {
         quarantined.push(Quarantined {
             kind: kind.to_owned(),

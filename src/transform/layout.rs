@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::literal::{write_display, write_name};
 use super::values::{Fit, Unstorable, fit, write_value};
 use super::vectors::{UnusableVector, check_vector, write_vector};
+use super::writer::{ParameterText, ValueWriter};
 use crate::model::element::Properties;
 use crate::model::name::{PropertyName, UnusableName};
 use crate::model::prepared::Conversions;
@@ -42,6 +43,23 @@ enum Place {
     Vector,
     NotANumber,
     Nowhere,
+}
+
+/// A property that is written, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cell<'a> {
+    Value(&'a Value),
+    Vector(&'a Value),
+}
+
+impl Cell<'_> {
+    /// Writes it, and counts what lost something on the way.
+    pub(super) fn write(self, out: &mut impl ValueWriter, conversions: &mut Conversions) {
+        match self {
+            Cell::Value(value) => write_value(out, value, conversions),
+            Cell::Vector(value) => conversions.vectors_narrowed += u64::from(write_vector(out, value)),
+        }
+    }
 }
 
 /// A row's properties with their places; its buffer serves one row after the other.
@@ -82,17 +100,26 @@ impl Layout {
             }
             write_name(out, name);
             out.push(b':');
-            write_value(out, value, conversions);
+            write_value(&mut ParameterText(out), value, conversions);
         }
         out.push(b'}');
         for (index, (_, value)) in self.at(properties, Place::Vector).enumerate() {
             write_column(out, b'v', index);
-            conversions.vectors_narrowed += u64::from(write_vector(out, value));
+            conversions.vectors_narrowed += u64::from(write_vector(&mut ParameterText(out), value));
         }
         for (index, (_, value)) in self.at(properties, Place::NotANumber).enumerate() {
             write_column(out, b'f', index);
-            write_value(out, value, conversions);
+            write_value(&mut ParameterText(out), value, conversions);
         }
+    }
+
+    /// The properties that were last arranged and are written, in the order of their names.
+    pub(super) fn cells<'a>(&'a self, properties: &'a Properties) -> impl Iterator<Item = (&'a str, Cell<'a>)> {
+        properties.iter().zip(&self.places).filter_map(|((name, value), place)| match place {
+            Place::Map | Place::NotANumber => Some((name.as_str(), Cell::Value(value))),
+            Place::Vector => Some((name.as_str(), Cell::Vector(value))),
+            Place::Nowhere => None,
+        })
     }
 
     fn at<'a>(&'a self, properties: &'a Properties, wanted: Place) -> impl Iterator<Item = &'a (String, Value)> {

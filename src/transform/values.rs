@@ -1,4 +1,4 @@
-//! A property value as FalkorDB's parameter text, by the documented rule of its type.
+//! What becomes of a property value in FalkorDB, by the documented rule of its type; a [`ValueWriter`] spells it.
 //!
 //! | Neo4j | FalkorDB |
 //! |---|---|
@@ -12,8 +12,9 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-use super::literal::{write_display, write_float, write_integer, write_string};
+use super::literal::{write_display, write_float, write_integer};
 use super::temporal;
+use super::writer::ValueWriter;
 use crate::model::prepared::Conversions;
 use crate::model::value::Value;
 
@@ -86,55 +87,48 @@ fn fit_if(holds_nan: bool) -> Fit {
     if holds_nan { Fit::ButForNaN } else { Fit::Whole }
 }
 
-/// Appends the text of a value that [`fit`] has let pass, and counts what lost something on the way.
-pub fn write_value(out: &mut Vec<u8>, value: &Value, conversions: &mut Conversions) {
+/// Writes a value that [`fit`] has let pass, and counts what lost something on the way.
+pub fn write_value<W: ValueWriter>(out: &mut W, value: &Value, conversions: &mut Conversions) {
     match value {
-        Value::Boolean(true) => out.extend_from_slice(b"true"),
-        Value::Boolean(false) => out.extend_from_slice(b"false"),
-        Value::Integer(integer) => write_integer(out, *integer),
-        Value::Float(float) => write_float(out, *float),
-        Value::String(text) => conversions.nul_removed += u64::from(write_string(out, text)),
-        Value::List(items) => write_list(out, items, |out, item| write_value(out, item, conversions)),
-        Value::Floats(floats) => write_list(out, floats, |out, float| write_float(out, *float)),
-        // `fit` refuses it; null would make FalkorDB refuse a list and leave out a property, never store something wrong.
-        Value::WallClock { .. } => out.extend_from_slice(b"null"),
+        Value::List(items) => out.list(items, |out, item| write_single(out, item, conversions)),
+        Value::Floats(floats) => out.list(floats, |out, float| out.float(*float)),
+        single => write_single(out, single, conversions),
+    }
+}
+
+fn write_single<W: ValueWriter>(out: &mut W, value: &Value, conversions: &mut Conversions) {
+    match value {
+        Value::Boolean(boolean) => out.boolean(*boolean),
+        Value::Integer(integer) => out.integer(*integer),
+        Value::Float(float) => out.float(*float),
+        Value::String(text) => conversions.nul_removed += u64::from(out.string(text)),
+        // `fit` refuses them; null would make FalkorDB refuse a list and leave out a property, never store something wrong.
+        Value::WallClock { .. } | Value::List(_) | Value::Floats(_) => out.null(),
         converted => write_as_text(out, converted, conversions),
     }
 }
 
-/// Appends a list.
-pub(super) fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write_item: impl FnMut(&mut Vec<u8>, &T)) {
-    out.push(b'[');
-    for (place, item) in items.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        write_item(out, item);
-    }
-    out.push(b']');
-}
-
 /// What FalkorDB has no exact type for. None of these texts holds a quote or a backslash.
-fn write_as_text(out: &mut Vec<u8>, value: &Value, conversions: &mut Conversions) {
-    out.push(b'"');
+fn write_as_text(out: &mut impl ValueWriter, value: &Value, conversions: &mut Conversions) {
     let counter = match value {
         Value::LocalDateTime { seconds, nanoseconds } | Value::DateTime { epoch_seconds: seconds, nanoseconds } => {
-            conversions.nanoseconds_cut += u64::from(temporal::write_datetime(out, *seconds, *nanoseconds));
+            out.plain_text(|text| {
+                conversions.nanoseconds_cut += u64::from(temporal::write_datetime(text, *seconds, *nanoseconds));
+            });
             None
         }
         Value::Bytes(bytes) => {
-            write_display(out, Base64Display::new(bytes, &STANDARD));
+            out.plain_text(|text| write_display(text, Base64Display::new(bytes, &STANDARD)));
             Some(&mut conversions.became_base64)
         }
         other => {
-            write_iso_or_point(out, other);
+            out.plain_text(|text| write_iso_or_point(text, other));
             Some(&mut conversions.became_text)
         }
     };
     if let Some(counter) = counter {
         *counter += 1;
     }
-    out.push(b'"');
 }
 
 fn write_iso_or_point(out: &mut Vec<u8>, value: &Value) {
@@ -169,11 +163,12 @@ fn write_point(out: &mut Vec<u8>, srid: i64, coordinates: [Option<f64>; 3]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::writer::ParameterText;
     use super::*;
 
     fn text(value: &Value) -> (String, Conversions) {
         let (mut out, mut conversions) = (Vec::new(), Conversions::default());
-        write_value(&mut out, value, &mut conversions);
+        write_value(&mut ParameterText(&mut out), value, &mut conversions);
         (String::from_utf8_lossy(&out).into_owned(), conversions)
     }
 

@@ -192,12 +192,6 @@ async fn a_group_is_compared_alone() {
 #[tokio::test]
 async fn a_large_graph_is_compared_in_time() {
     let pair = Pair::new(&GraphSpec::large()).await;
-    let t = Instant::now();
-    drop(pair.snapshot().await);
-    println!("source {:?}", t.elapsed());
-    let t = Instant::now();
-    drop(crate::support::comparer::read_cache(&pair.address, &pair.name).await.unwrap());
-    println!("cache {:?}", t.elapsed());
     let start = Instant::now();
     let found = pair.compare().await;
     let took = start.elapsed();

@@ -1,13 +1,24 @@
 //! Tests against real servers. One binary, so that one Neo4j and one FalkorDB serve all of them.
 
 // A test is a panic away from its message; these lints are for the product.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::large_futures
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api;
 mod bolt;
+mod bulk;
+mod changes;
 mod comparer;
+mod comparison;
 mod crash;
 mod graph;
 mod large;

@@ -1,8 +1,13 @@
 //! The whole pipeline: the program between a real Neo4j and a real FalkorDB.
 
+use neo4j_falkordb_sync::config::Secret;
+use neo4j_falkordb_sync::model::bookmark::Bookmark;
+use neo4j_falkordb_sync::source::SourceAddress;
+use neo4j_falkordb_sync::source::bolt::{Limits, Probe};
+
 use crate::support::comparer::assert_equal;
 use crate::support::graph::{GraphSpec, build};
-use crate::support::servers::{FalkorAddress, SourceTurn, fresh_graph_name, shared, source_lock};
+use crate::support::servers::{FalkorAddress, Neo4jAddress, SourceTurn, fresh_graph_name, shared, source_lock};
 use crate::support::service::Service;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_neo4j-falkordb-sync");
@@ -26,6 +31,14 @@ impl Pair {
 
     pub(crate) async fn assert_equal(&self) {
         assert_equal(&self.source.graph, &self.cache, &self.graph).await;
+    }
+
+    /// The source's own word for its last commit.
+    pub(crate) async fn bookmark(&self) -> Bookmark {
+        let Neo4jAddress { uri, user, password, database } = self.source.address.clone();
+        let (password, database) = (Secret::new(password), Some(database));
+        let address = SourceAddress { uri, user, password, database, pool_size: 1, ca_file: None };
+        Probe::new(&address, Limits::default()).unwrap().bookmark().await.unwrap()
     }
 
     /// As [`Self::sync`], once the lease of a killed process has run out: one is told to come back until then.

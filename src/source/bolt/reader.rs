@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::message::ALL_ROWS;
 use super::packstream::{DecodeError, Decoded, Decoder};
 use super::pool::{Lease, Pool};
+use super::probe::Probe;
 use super::record::Record;
 use super::rows::{Rows, check_columns, read_record};
 use super::server::Server;
@@ -35,7 +36,8 @@ pub struct BoltReader {
 impl BoltSource {
     /// Connects, and proves it with a query.
     pub async fn connect(address: &SourceAddress, profile: Arc<Profile>) -> Result<Self> {
-        Ok(Self::new(BoltReader::connect(address, Limits::default()).await?, profile))
+        let reader = BoltReader::connect(address, Limits::default()).await?;
+        Ok(Self::new(reader, Probe::new(address, Limits::default())?, profile))
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, FixedOffset, NaiveDateTime};
 use neo4rs::{BoltList, BoltMap, BoltString, BoltType, Graph, Row, query};
 
+use super::VECTORS;
 use super::snapshot::{Element, NodeKey, RelationshipKey, Snapshot};
 use super::value::Value;
 use crate::support::deadline::{self, within};
@@ -45,7 +46,8 @@ async fn read_nodes(graph: &Graph, filter: &Filter, snapshot: &mut Snapshot) -> 
     // By internal number: of nodes that share a key, the lowest counts.
     let text = format!(
         "MATCH (n) WHERE {condition} \
-         RETURN id(n) AS id, labels(n) AS labels, properties(n) AS properties ORDER BY id"
+         RETURN id(n) AS id, labels(n) AS labels, {} ORDER BY id",
+        content("n")
     );
     let mut read = Elements::read(graph, &text, |row| row.get("labels").map_err(Error::from)).await?;
     read.resolve(graph, "MATCH (x) WHERE id(x) = row.id").await?;
@@ -63,7 +65,8 @@ async fn read_relationships(graph: &Graph, filter: &Filter, keys: &Keys, snapsho
     let condition = filter.relationships.as_deref().unwrap_or("true");
     let text = format!(
         "MATCH (a)-[e]->(b) WHERE {condition} \
-         RETURN id(e) AS id, type(e) AS typ, id(a) AS source, id(b) AS target, properties(e) AS properties ORDER BY id"
+         RETURN id(e) AS id, type(e) AS typ, id(a) AS source, id(b) AS target, {} ORDER BY id",
+        content("e")
     );
     let rest = |row: &Row| Ok((row.get("typ")?, row.get("source")?, row.get("target")?));
     let mut read = Elements::<(String, i64, i64)>::read(graph, &text, rest).await?;
@@ -78,6 +81,13 @@ async fn read_relationships(graph: &Graph, filter: &Filter, keys: &Keys, snapsho
         snapshot.add_relationship(key, Element { labels, properties });
     }
     Ok(())
+}
+
+/// The columns with an element's content: vectors apart, everything else in a map.
+fn content(variable: &str) -> String {
+    let without = VECTORS.map(|name| format!(", {name}: null"));
+    let vectors = VECTORS.map(|name| format!(", {variable}.{name} AS {name}"));
+    format!("{variable} {{.*{}}} AS properties{}", without.concat(), vectors.concat())
 }
 
 type Properties = BTreeMap<String, Value>;
@@ -105,7 +115,9 @@ impl<R> Elements<R> {
         let mut rows = within(deadline::QUERY, "reading Neo4j", start).await?;
         while let Some(row) = within(deadline::QUERY, "reading Neo4j", rows.next()).await? {
             let properties: BoltMap = row.get("properties")?;
-            elements.add(row.get("id")?, rest(&row)?, properties)?;
+            let rest = rest(&row)?;
+            elements.add(row.get("id")?, rest, properties)?;
+            elements.add_vectors(&row)?;
         }
         Ok(elements)
     }
@@ -117,11 +129,29 @@ impl<R> Elements<R> {
                 self.unclear.push((self.read.len(), name, why));
                 continue;
             }
-            let value = convert(value)?;
-            let is_vector = super::VECTORS.contains(&name.as_str());
-            converted.insert(name, if is_vector { value.into_vector() } else { value });
+            // The null that stands in for a vector; stored properties are never null.
+            if !matches!(value, BoltType::Null(_)) {
+                converted.insert(name, convert(value)?);
+            }
         }
         self.read.push((id, rest, converted));
+        Ok(())
+    }
+
+    /// Adds the vectors of the element that was added last.
+    fn add_vectors(&mut self, row: &Row) -> Result<()> {
+        let Some((_, _, properties)) = self.read.last_mut() else {
+            return Ok(());
+        };
+        for name in VECTORS {
+            // Straight to numbers: as values of the driver they would be most of the time that reading takes.
+            let value = match row.get::<Option<Vec<f32>>>(name) {
+                Ok(Some(numbers)) if !numbers.is_empty() => Value::Vector(numbers),
+                Ok(None) => continue,
+                _ => convert(row.get(name)?)?.into_vector(),
+            };
+            properties.insert(name.to_owned(), value);
+        }
         Ok(())
     }
 

@@ -1,10 +1,9 @@
 //! The changes that Graphiti makes to its graph, and which a copy must notice.
 
-use chrono::Utc;
 use neo4rs::{BoltType, Query, Txn, query};
 
 use super::World;
-use super::content::Row;
+use super::content::{Row, now};
 use super::write::Statement;
 use crate::support::Result;
 use crate::support::deadline::{self, within};
@@ -90,10 +89,11 @@ impl World {
         self.facts[at].clone()
     }
 
-    /// Touches no timestamp, as Graphiti does not.
-    pub async fn rewrite_summary(&mut self, entity: &str) -> Result<()> {
+    /// Touches no timestamp, as Graphiti does not. Returns the new text.
+    pub async fn rewrite_summary(&mut self, entity: &str) -> Result<String> {
         let text = self.content.sentence(12);
-        self.change(summary(entity, text)).await
+        self.change(summary(entity, text.clone())).await?;
+        Ok(text)
     }
 
     /// A label more, as when Graphiti learns what kind of thing an entity is.
@@ -105,7 +105,7 @@ impl World {
     /// What a contradiction does to the older fact.
     pub async fn expire_fact(&mut self, fact: &str) -> Result<()> {
         let text = "MATCH ()-[e:RELATES_TO {uuid: $uuid}]->() SET e.expired_at = $now, e.invalid_at = $now";
-        self.change(query(text).param("uuid", fact).param("now", BoltType::from(Utc::now()))).await
+        self.change(query(text).param("uuid", fact).param("now", BoltType::from(now()))).await
     }
 
     /// Deletes a node with its relationships.

@@ -1,6 +1,6 @@
 //! The content of nodes and relationships, with the property names and types that Graphiti stores.
 
-use chrono::{DateTime, Duration, FixedOffset, NaiveDateTime, Utc};
+use chrono::{DateTime, Duration, FixedOffset, NaiveDateTime, SubsecRound, Utc};
 use neo4rs::{BoltFloat, BoltList, BoltMap, BoltString, BoltType};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -17,6 +17,8 @@ const EPOCH: i64 = 1_767_225_600;
 pub struct Content {
     random: StdRng,
     dimension: usize,
+    /// Whether new elements are created now, as in a graph that is in use, or at the seed's times.
+    live: bool,
 }
 
 /// A row of a statement's `$rows`: the properties, and beside them what a property map cannot hold.
@@ -48,7 +50,17 @@ impl From<Row> for BoltType {
 
 impl Content {
     pub fn new(random: StdRng, dimension: usize) -> Self {
-        Self { random, dimension }
+        Self { random, dimension, live: false }
+    }
+
+    /// From here on, new elements are created at the current time: nothing else would look new to a reader that
+    /// goes by timestamps.
+    pub fn go_live(&mut self) {
+        self.live = true;
+    }
+
+    fn created(&self, at: usize) -> BoltType {
+        if self.live { now().into() } else { moment(at) }
     }
 
     pub fn uuid(&mut self) -> String {
@@ -79,7 +91,7 @@ impl Content {
             .with("name", self.name(at))
             .with("group_id", group)
             .with("summary", self.summary(at))
-            .with("created_at", moment(at))
+            .with("created_at", self.created(at))
             // Only Graphiti's bulk path stores the labels as a property too.
             .with_some("labels", (at % 2 == 0).then(|| labels.clone()));
         let properties = self.attributes(properties, label, at);
@@ -114,7 +126,7 @@ impl Content {
             .with("source", SOURCES[at % SOURCES.len()])
             .with("source_description", "a conversation")
             .with("entity_edges", facts)
-            .with("created_at", moment(at))
+            .with("created_at", self.created(at))
             .with("valid_at", moment(at * 3));
         Row::new().with("properties", properties)
     }
@@ -125,7 +137,7 @@ impl Content {
             .with("name", self.name(at))
             .with("group_id", group)
             .with("summary", self.summary(at))
-            .with("created_at", moment(at));
+            .with("created_at", self.created(at));
         Row::new().with("properties", properties).with("embedding", self.vector())
     }
 
@@ -135,7 +147,7 @@ impl Content {
             .with("name", format!("saga {at}"))
             .with("group_id", group)
             .with("summary", self.summary(at))
-            .with("created_at", moment(at))
+            .with("created_at", self.created(at))
             .with_some("last_summarized_at", (at % 2 == 0).then(|| moment(at + 5)))
             .with_some("last_summarized_episode_valid_at", (at % 2 == 0).then(|| moment(at + 4)));
         Row::new().with("properties", properties)
@@ -149,7 +161,7 @@ impl Content {
             .with("fact", self.sentence(9))
             .with("group_id", group)
             .with("episodes", episodes)
-            .with("created_at", moment(at))
+            .with("created_at", self.created(at))
             .with_some("valid_at", (at % 6 != 0).then(|| moment(at * 2)))
             .with_some("invalid_at", expired.then(|| moment(at * 2 + 9)))
             .with_some("expired_at", expired.then(|| moment(at + 9)))
@@ -163,7 +175,7 @@ impl Content {
 
     /// A relationship of the types that hold a key, a group and a time only.
     pub fn link(&mut self, group: &str, at: usize, ends: [String; 2]) -> Row {
-        let properties = Row::new().with("uuid", self.uuid()).with("group_id", group).with("created_at", moment(at));
+        let properties = Row::new().with("uuid", self.uuid()).with("group_id", group).with("created_at", self.created(at));
         between(ends).with("properties", properties)
     }
 
@@ -208,6 +220,11 @@ impl Content {
             _ => self.sentence(15),
         }
     }
+}
+
+/// The current time in the precision that Graphiti has.
+pub fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
 }
 
 fn between([source, target]: [String; 2]) -> Row {

@@ -132,6 +132,7 @@ pub async fn build(graph: &Graph, spec: &GraphSpec) -> Result<World> {
     world.write_all_relationships().await?;
     // The rest of the indices last: filling them once is cheaper than maintaining them row by row.
     create_indices(graph).await?;
+    world.content.go_live();
     Ok(world)
 }
 

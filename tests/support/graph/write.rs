@@ -71,6 +71,7 @@ fn batches(rows: impl Iterator<Item = Row>) -> impl Iterator<Item = BoltType> {
     let mut rows = rows.peekable();
     std::iter::from_fn(move || {
         rows.peek()?;
-        Some(rows.by_ref().take(BATCH).map(BoltType::from).collect::<Vec<_>>().into())
+        // Collected, not converted from a Vec, which would clone every float.
+        Some(rows.by_ref().take(BATCH).collect::<BoltType>())
     })
 }

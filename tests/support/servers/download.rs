@@ -32,7 +32,9 @@ pub fn cache_directory() -> PathBuf {
 ///
 /// It is filled under another name and renamed when complete, under a lock that other processes respect.
 pub fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    // Absolute: servers run in directories of their own.
     let cache = cache_directory();
+    let cache = std::path::absolute(&cache).unwrap_or(cache);
     let wanted = cache.join(name);
     if wanted.is_dir() {
         return Ok(wanted);

@@ -78,6 +78,7 @@ impl FalkorServer {
             server: "FalkorDB",
             executable: programs.join("redis-server"),
             arguments: arguments(&programs, directory.path(), port, &options),
+            environment: Vec::new(),
             log: directory.join("console.log"),
         };
         let server = Self {

@@ -20,6 +20,9 @@ pub struct Program {
     pub server: &'static str,
     pub executable: PathBuf,
     pub arguments: Vec<String>,
+    /// Added to the environment of this process.
+    pub environment: Vec<(String, String)>,
+    /// Its output goes there, and the directory it is in is the one it runs in.
     pub log: PathBuf,
 }
 
@@ -37,6 +40,16 @@ impl Restartable {
 
     pub fn pid(&self) -> u32 {
         self.current().pid
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.current().ended()
+    }
+
+    /// The last lines of its output.
+    pub fn log(&self) -> String {
+        tail(&self.program.log)
     }
 
     pub async fn stop(&self, deadline: Duration) {
@@ -102,6 +115,7 @@ impl ServerProcess {
             File::options().create(true).append(true).open(&program.log).map_err(Error::file("cannot write", &program.log))?;
         let errors = output.try_clone().map_err(Error::file("cannot write", &program.log))?;
         let mut command = dying_with_parent(&program.executable);
+        command.envs(program.environment.iter().cloned()).current_dir(program.log.parent().unwrap_or(Path::new("/")));
         command.args(&program.arguments).stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
         let child = spawn_lasting(command)
             .map_err(|source| Error::Spawn { program: program.executable.display().to_string(), source })?;

@@ -1,0 +1,57 @@
+# Two commands do everything: `make demo` shows the service at work, `make test` checks all of it.
+# Servers come from the package registries and are kept outside the checkout; see README.md.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TOOLS := cargo java mvn python3
+
+.PHONY: help
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: tools
+tools: ## Say in one line which tools are missing
+	@missing=(); \
+	for tool in $(TOOLS); do command -v "$$tool" >/dev/null || missing+=("$$tool"); done; \
+	python3 -m pip --version >/dev/null 2>&1 || missing+=("pip (for python3)"); \
+	python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=("venv (for python3)"); \
+	if [ "$${#missing[@]}" -gt 0 ]; then \
+	  printf 'missing: %s; needed are Rust, JDK 17 or later, Maven, Python 3 with pip and venv, and make\n' "$$(IFS=,; echo "$${missing[*]}")" >&2; \
+	  exit 1; \
+	fi
+
+.PHONY: demo
+demo: tools ## Run the service between real servers and watch FalkorDB follow Neo4j (ONCE=1 ends by itself)
+	$(CARGO) build --quiet --bin neo4j-falkordb-sync --example demo
+	ONCE=$(ONCE) $(CARGO) run --quiet --example demo
+
+.PHONY: test
+test: tools format lint unit integration ## Everything that continuous integration checks
+
+.PHONY: format
+format:
+	$(CARGO) fmt --all -- --check
+
+.PHONY: lint
+lint:
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --quiet
+
+.PHONY: unit
+unit:
+	$(CARGO) test --lib --bins
+
+.PHONY: integration
+integration: tools
+	$(CARGO) test --test integration
+
+.PHONY: test-long
+test-long: tools ## What takes longer than a cup of tea
+	$(CARGO) test --test integration -- --ignored --nocapture
+
+.PHONY: bench
+bench: tools ## Measure, as ratios of things measured side by side
+	$(CARGO) bench

@@ -1,0 +1,235 @@
+//! Looks at both sides a few times a second: whether something was committed, and whether either side is another than before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::messages::{SideProbed, SourceMoved};
+use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::model::batch::Generation;
+use crate::model::bookmark::Bookmark;
+use crate::sink::{CheckpointStore, GraphState, Sink};
+use crate::source::Source;
+use crate::telemetry::status::Side;
+
+/// How often the cache is looked at: it changes only if somebody does something to it.
+const CACHE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a probe may take. Two in a row that take longer, with the pause between them, stay under the 15 seconds within which
+/// `/ready` is to know.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a prober looks at.
+pub(super) struct ProberParts {
+    /// The source.
+    pub(super) source: Arc<dyn Source>,
+    /// The graph.
+    pub(super) sink: Box<dyn Sink>,
+    /// What is kept beside it.
+    pub(super) store: Box<dyn CheckpointStore>,
+    /// How often the source is looked at; never where absent.
+    pub(super) interval: Option<Duration>,
+}
+
+/// Who learns what a prober sees.
+pub(super) struct Watchers {
+    /// Each new bookmark.
+    pub(super) moved: Recipient<SourceMoved>,
+    /// Each failure, and the first answer after it.
+    pub(super) probed: Recipient<SideProbed>,
+}
+
+/// Probes until it is told to end. Fails when the source or the cache is not what it was: a new generation finds out what is.
+///
+/// The two sides are looked at side by side, so that one that hangs does not hide the other.
+pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: Watchers, quit: CancellationToken) -> Result<()> {
+    let Watchers { moved, probed } = watchers;
+    let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
+    let source = watch_source(parts.source, parts.interval, generation, moved, answers(Side::Source));
+    let cache = watch_cache(parts.sink, parts.store, answers(Side::Cache));
+    tokio::select! {
+        () = quit.cancelled() => Ok(()),
+        outcome = source => outcome,
+        outcome = cache => outcome,
+    }
+}
+
+async fn watch_source(
+    source: Arc<dyn Source>,
+    period: Option<Duration>,
+    generation: Generation,
+    moved: Recipient<SourceMoved>,
+    mut answers: Answers,
+) -> Result<()> {
+    let Some(period) = period else { return std::future::pending().await };
+    let mut ticks = ticks(period);
+    let mut last: Option<Bookmark> = None;
+    loop {
+        ticks.tick().await;
+        let Some(bookmark) = answers.take(source.bookmark()).await? else { continue };
+        if last.as_ref() == Some(&bookmark) {
+            continue;
+        }
+        if let Some(last) = &last {
+            same_database(last, &bookmark)?;
+        }
+        moved.do_send(SourceMoved { generation, bookmark: bookmark.clone() });
+        last = Some(bookmark);
+    }
+}
+
+async fn watch_cache(mut sink: Box<dyn Sink>, mut store: Box<dyn CheckpointStore>, mut answers: Answers) -> Result<()> {
+    let mut ticks = ticks(CACHE_INTERVAL);
+    let mut cache = CacheWatch::default();
+    loop {
+        ticks.tick().await;
+        if let Some(seen) = answers.take(look(sink.as_mut(), store.as_mut())).await? {
+            cache.compare(seen)?;
+        }
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    // After a silence one look is enough.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Whether a side answers, as it is told to whoever shows it.
+struct Answers {
+    generation: Generation,
+    side: Side,
+    probed: Recipient<SideProbed>,
+    failing: bool,
+}
+
+impl Answers {
+    /// Waits for a probe. One that fails for a reason that may pass is no fault of the generation: whoever works notices it by
+    /// itself, and the next probe follows soon. But it is told, because an idle pipeline would not notice.
+    async fn take<T>(&mut self, probe: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        let outcome = match timeout(PROBE_TIMEOUT, probe).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let kind = if self.side == Side::Source { ErrorKind::SourceTimeout } else { ErrorKind::CacheTimeout };
+                Err(Error::new(kind, format!("no answer to a probe within {} s", PROBE_TIMEOUT.as_secs())))
+            }
+        };
+        let failure = match &outcome {
+            Ok(_) => None,
+            Err(error) if error.directive() == Directive::Retry => Some(error.chain()),
+            Err(_) => return outcome.map(Some),
+        };
+        if let Some(error) = &failure {
+            tracing::debug!(server = %self.side, error, "probe failed");
+        }
+        if std::mem::replace(&mut self.failing, failure.is_some()) || failure.is_some() {
+            self.probed.do_send(SideProbed { generation: self.generation, side: self.side, failure });
+        }
+        Ok(outcome.ok())
+    }
+}
+
+fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
+    let backwards = last.transaction().zip(now.transaction()).is_some_and(|(last, now)| now < last);
+    if backwards || last.database_id() != now.database_id() {
+        return Err(Error::new(ErrorKind::SourceChanged, "the database is another one, or was restored from a backup"));
+    }
+    Ok(())
+}
+
+struct Seen {
+    /// Absent where there is no checkpoint.
+    sequence: Option<u64>,
+    /// Whether a full pass is under way, which empties the graph.
+    filling: bool,
+    graph: GraphState,
+}
+
+async fn look(sink: &mut dyn Sink, store: &mut dyn CheckpointStore) -> Result<Seen> {
+    let graph = sink.state().await?;
+    // After the graph: a full pass says in the checkpoint that it begins before it empties the graph.
+    let checkpoint = store.load().await?;
+    let filling = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.watermark.is_none());
+    Ok(Seen { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph })
+}
+
+/// What the cache must not fall behind.
+#[derive(Default)]
+struct CacheWatch {
+    sequence: Option<u64>,
+}
+
+impl CacheWatch {
+    fn compare(&mut self, seen: Seen) -> Result<()> {
+        let changed = |what| Err(Error::new(ErrorKind::CacheChanged, what));
+        match (self.sequence, seen.sequence) {
+            (Some(_), None) => return changed("the checkpoint is gone from the cache"),
+            (Some(last), Some(now)) if now < last => return changed("the cache was restored from an older state"),
+            (_, Some(_)) if seen.graph == GraphState::Missing && !seen.filling => {
+                return changed("the graph is gone from the cache");
+            }
+            _ => {}
+        }
+        self.sequence = seen.sequence.or(self.sequence);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn seen(sequence: Option<u64>, graph: GraphState) -> Seen {
+        Seen { sequence, filling: false, graph }
+    }
+
+    #[test]
+    fn a_cache_that_is_not_what_it_was_is_noticed() {
+        let mut watch = CacheWatch::default();
+        watch.compare(seen(None, GraphState::Missing)).unwrap();
+        watch.compare(seen(Some(3), GraphState::Present)).unwrap();
+        watch.compare(seen(Some(5), GraphState::Present)).unwrap();
+        watch.compare(Seen { filling: true, ..seen(Some(6), GraphState::Missing) }).unwrap();
+        for gone in [seen(None, GraphState::Missing), seen(Some(5), GraphState::Present), seen(Some(7), GraphState::Missing)] {
+            assert_eq!(watch.compare(gone).unwrap_err().kind(), ErrorKind::CacheChanged);
+        }
+    }
+
+    /// Hears what a prober says of a side.
+    #[derive(Default, Clone)]
+    struct Listener(Arc<parking_lot::Mutex<Vec<bool>>>);
+
+    impl actix::Actor for Listener {
+        type Context = actix::Context<Self>;
+    }
+
+    impl actix::Handler<SideProbed> for Listener {
+        type Result = ();
+        fn handle(&mut self, message: SideProbed, _: &mut Self::Context) {
+            self.0.lock().push(message.failure.is_none());
+        }
+    }
+
+    #[actix::test]
+    async fn each_failure_is_told_and_the_first_answer_after_it() {
+        let listener = Listener::default();
+        let probed = actix::Actor::start(listener.clone()).recipient();
+        let mut answers = Answers { generation: Generation(1), side: Side::Cache, probed, failing: false };
+        let refused = || Err::<u8, _>(Error::new(ErrorKind::CacheConnection, "refused"));
+        for outcome in [Ok(1), refused(), refused(), Ok(2), Ok(3)] {
+            let expected = outcome.as_ref().ok().copied();
+            assert_eq!(answers.take(async { outcome }).await.unwrap(), expected);
+        }
+        let gone = answers.take(async { Err::<u8, _>(Error::new(ErrorKind::CacheChanged, "gone")) }).await;
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::CacheChanged, "a fault of the generation");
+        while listener.0.lock().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*listener.0.lock(), [false, false, true]);
+    }
+}

@@ -1,0 +1,30 @@
+//! Who may change anything: whoever presents the token.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+
+use super::answer::refusal;
+use crate::config::Secret;
+
+const SCHEME: &str = "Bearer";
+
+/// Whether a request may change something; if not, the answer to it.
+pub(super) fn authorize(request: &HttpRequest, token: Option<&Secret>) -> Result<(), HttpResponse> {
+    let Some(token) = token else {
+        let reason = "commands over HTTP are off: no token is configured (monitoring.api_token or monitoring.api_token_file)";
+        return Err(refusal(StatusCode::FORBIDDEN, reason));
+    };
+    let presented = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    if presented.is_some_and(|presented| token.matches(presented)) {
+        return Ok(());
+    }
+    let reason = if presented.is_some() { "the token is wrong" } else { "a bearer token is missing" };
+    Err(HttpResponse::Unauthorized().insert_header((WWW_AUTHENTICATE, SCHEME)).json(json!({ "error": reason })))
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(token.trim())
+}

@@ -1,0 +1,81 @@
+//! What an operator can have done, with the token. A command is for the pipeline that it names, else for all.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::refusal;
+use super::authority::authorize;
+use super::server::{Api, Control};
+use crate::actors::messages::{RequestPass, SetPaused};
+use crate::model::pass::Mode;
+use crate::telemetry::logging::AUDIT_TARGET;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    pipeline: Option<String>,
+}
+
+pub(super) async fn full(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+    order(&request, &api, Mode::Full)
+}
+
+pub(super) async fn incremental(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+    order(&request, &api, Mode::Incremental)
+}
+
+pub(super) async fn pause(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+    set_paused(&request, &api, true).await
+}
+
+pub(super) async fn resume(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+    set_paused(&request, &api, false).await
+}
+
+fn order(request: &HttpRequest, api: &Api, mode: Mode) -> HttpResponse {
+    let chosen = match chosen(request, api) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusal,
+    };
+    for (name, control) in &chosen {
+        tracing::info!(target: AUDIT_TARGET, pipeline = name, %mode, "pass ordered over HTTP");
+        control.pass.do_send(RequestPass(mode));
+    }
+    HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": names(&chosen) }))
+}
+
+async fn set_paused(request: &HttpRequest, api: &Api, paused: bool) -> HttpResponse {
+    let chosen = match chosen(request, api) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusal,
+    };
+    for (name, control) in &chosen {
+        tracing::info!(target: AUDIT_TARGET, pipeline = name, paused, "pause or resume over HTTP");
+        let reason = match control.pause.send(SetPaused(paused)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error.chain(),
+            Err(_) => "it has ended".to_owned(),
+        };
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, format!("pipeline {name}: {reason}"));
+    }
+    HttpResponse::Ok().json(json!({ "paused": paused, "pipelines": names(&chosen) }))
+}
+
+fn names<'a>(chosen: &[(&'a String, &Control)]) -> Vec<&'a String> {
+    chosen.iter().map(|(name, _)| *name).collect()
+}
+
+/// The pipelines that a command is for, if it may be given.
+fn chosen<'a>(request: &HttpRequest, api: &'a Api) -> Result<Vec<(&'a String, &'a Control)>, HttpResponse> {
+    authorize(request, api.token.as_ref())?;
+    let parameters = Query::<Parameters>::from_query(request.query_string())
+        .map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the only parameter is pipeline: {error}")))?;
+    let Some(wanted) = &parameters.pipeline else { return Ok(api.pipelines.iter().collect()) };
+    match api.pipelines.get_key_value(wanted) {
+        Some(found) => Ok(vec![found]),
+        None => Err(refusal(StatusCode::NOT_FOUND, format!("there is no pipeline {wanted}"))),
+    }
+}

@@ -1,0 +1,275 @@
+//! The paths, answered by the handlers themselves over a supervisor that only counts.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
+use actix_web::App;
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::web::Data;
+use chrono::Utc;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{Semaphore, watch};
+
+use super::server::{Api, Control, routes};
+use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
+use crate::actors::messages::{Cover, RequestPass, SetPaused};
+use crate::config::Secret;
+use crate::error::Result;
+use crate::model::bookmark::Bookmark;
+use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::prepared::Quarantined;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
+
+const TOKEN: &str = "0123456789abcdef";
+
+/// The pass that the supervisor would begin next.
+const NEXT_PASS: u64 = 7;
+
+#[derive(Debug, Clone, PartialEq)]
+enum Order {
+    Pass(Mode),
+    Cover,
+    Paused(bool),
+}
+
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<Order>>>);
+
+impl Actor for Recorder {
+    type Context = Context<Self>;
+}
+
+impl Handler<RequestPass> for Recorder {
+    type Result = ();
+    fn handle(&mut self, RequestPass(mode): RequestPass, _: &mut Self::Context) {
+        self.0.lock().push(Order::Pass(mode));
+    }
+}
+
+impl Handler<Cover> for Recorder {
+    type Result = u64;
+    fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
+        self.0.lock().push(Order::Cover);
+        NEXT_PASS
+    }
+}
+
+impl Handler<SetPaused> for Recorder {
+    type Result = Result<()>;
+    fn handle(&mut self, SetPaused(paused): SetPaused, _: &mut Self::Context) -> Result<()> {
+        self.0.lock().push(Order::Paused(paused));
+        Ok(())
+    }
+}
+
+fn summary(bookmark: &str) -> PassSummary {
+    let (began_at, bookmark) = (Utc::now(), Some(Bookmark::new(bookmark)));
+    PassSummary { mode: Mode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
+}
+
+fn in_step() -> PipelineStatus {
+    let mut status = PipelineStatus { state: PipelineState::Idle, watermark: Some(Utc::now()), ..PipelineStatus::new("p", "g") };
+    status.applied(summary("FB:a+b"), None);
+    status
+}
+
+/// The paths over one pipeline, `p`.
+struct Service {
+    orders: Recorder,
+    shown: watch::Sender<ServiceStatus>,
+    api: Data<Api>,
+    waiters: Data<Semaphore>,
+}
+
+impl Service {
+    fn of(pipelines: &[&str], token: Option<&str>, metrics: bool) -> Self {
+        let orders = Recorder::default();
+        let address = orders.clone().start();
+        let control =
+            Control { pass: address.clone().recipient(), cover: address.clone().recipient(), pause: address.recipient() };
+        let shown = pipelines.iter().map(|name| ((*name).to_owned(), PipelineStatus { name: (*name).to_owned(), ..in_step() }));
+        let (shown, status) = watch::channel(ServiceStatus { pipelines: shown.collect() });
+        let api = Api {
+            status,
+            limits: pipelines.iter().map(|name| ((*name).to_owned(), Duration::from_secs(60))).collect(),
+            pipelines: pipelines.iter().map(|name| ((*name).to_owned(), control.clone())).collect::<BTreeMap<_, _>>(),
+            token: token.map(Secret::new),
+            metrics: metrics.then(|| Arc::new(Metrics::new())),
+        };
+        Self { orders, shown, api: Data::new(api), waiters: Data::new(Semaphore::new(MAX_WAITERS)) }
+    }
+
+    fn new() -> Self {
+        Self::of(&["p"], Some(TOKEN), true)
+    }
+
+    fn orders(&self) -> Vec<Order> {
+        self.orders.0.lock().clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut PipelineStatus)) {
+        self.shown.send_modify(|status| change(status.pipelines.get_mut("p").unwrap()));
+    }
+
+    async fn answer(&self, request: TestRequest) -> (StatusCode, String) {
+        let (api, waiters) = (self.api.clone(), self.waiters.clone());
+        let app = init_service(App::new().configure(move |config| routes(config, api, waiters))).await;
+        let response = call_service(&app, request.to_request()).await;
+        let status = response.status();
+        (status, String::from_utf8(read_body(response).await.to_vec()).unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        self.answer(TestRequest::get().uri(path)).await
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    async fn post(&self, path: &str, authorization: Option<&str>) -> (StatusCode, String) {
+        let mut request = TestRequest::post().uri(path);
+        if let Some(authorization) = authorization {
+            request = request.insert_header((AUTHORIZATION, authorization));
+        }
+        self.answer(request).await
+    }
+}
+
+#[actix::test]
+async fn commands_need_the_token() {
+    let service = Service::new();
+    for path in ["/api/sync/full", "/api/sync/incremental", "/api/sync/pause", "/api/sync/resume"] {
+        let wrong = ["", "Bearer", "Bearer ", "Bearer 0123456789abcdeX", "Basic 0123456789abcdef", "0123456789abcdef"];
+        for authorization in std::iter::once(None).chain(wrong.map(Some)) {
+            assert_eq!(service.post(path, authorization).await.0, StatusCode::UNAUTHORIZED, "{path} {authorization:?}");
+        }
+        let (status, body) = Service::of(&["p"], None, true).post(path, Some("Bearer 0123456789abcdef")).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(body.contains("monitoring.api_token"), "{body}");
+    }
+    assert_eq!(service.orders(), []);
+}
+
+#[actix::test]
+async fn commands_reach_the_supervisor() {
+    let service = Service::new();
+    let token = Some("bearer 0123456789abcdef");
+    assert_eq!(service.post("/api/sync/full", token).await.0, StatusCode::ACCEPTED);
+    assert_eq!(service.post("/api/sync/incremental?pipeline=p", token).await.0, StatusCode::ACCEPTED);
+    assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK);
+    let (status, body) = service.post("/api/sync/resume", token).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"paused":false,"pipelines":["p"]}"#));
+    let expected = [Order::Pass(Mode::Full), Order::Pass(Mode::Incremental), Order::Paused(true), Order::Paused(false)];
+    assert_eq!(service.orders(), expected);
+    assert_eq!(service.post("/api/sync/full?pipeline=q", token).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(service.post("/api/sync/full?pipelin=p", token).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(service.orders().len(), expected.len());
+}
+
+#[actix::test]
+async fn a_command_with_a_large_body_is_refused() {
+    let service = Service::new();
+    let request = TestRequest::post().uri("/api/sync/full").set_payload(vec![b' '; 10_000]);
+    let request = request.insert_header((AUTHORIZATION, format!("Bearer {TOKEN}")));
+    assert_eq!(service.answer(request).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(service.orders(), []);
+}
+
+#[actix::test]
+async fn waiting_for_what_is_applied_is_answered_at_once() {
+    let service = Service::new();
+    // Escaped or not, a plus sign is a plus sign.
+    for bookmark in ["FB:a%2Bb", "FB:a+b"] {
+        let answer = service.json(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=50")).await;
+        assert_eq!((&answer["pipeline"], &answer["bookmark"]), (&"p".into(), &"FB:a+b".into()));
+    }
+    assert_eq!(service.orders(), []);
+}
+
+#[actix::test]
+async fn waiting_ends_with_the_first_pass_that_begins_later() {
+    let service = Service::new();
+    let waiting = service.get("/api/sync/wait?bookmark=FB:later&timeout_ms=5000");
+    let passes = async {
+        while service.orders().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // One that had begun before ends with another bookmark: that proves nothing.
+        service.change(|status| {
+            status.passes_ended = NEXT_PASS - 1;
+            status.applied(summary("FB:other"), None);
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(service.waiters.available_permits(), MAX_WAITERS - 1, "it still waits");
+        service.change(|status| status.passes_ended = NEXT_PASS);
+    };
+    let ((status, body), ()) = tokio::join!(waiting, passes);
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!((service.orders(), service.waiters.available_permits()), (vec![Order::Cover], MAX_WAITERS));
+}
+
+#[actix::test]
+async fn waiting_has_an_end() {
+    let service = Service::new();
+    let (status, body) = service.get("/api/sync/wait?bookmark=FB:later&timeout_ms=30").await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(body.contains("not applied yet") && body.contains("idle"), "{body}");
+    let _all = service.waiters.try_acquire_many(MAX_WAITERS as u32).unwrap();
+    assert_eq!(service.get("/api/sync/wait?bookmark=FB:later&timeout_ms=30").await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[actix::test]
+async fn waiting_says_what_is_wrong_with_the_question() {
+    let service = Service::new();
+    let too_long = format!("bookmark=x&timeout_ms={}", MAX_TIMEOUT.as_millis() + 1);
+    for query in ["", "bookmark=", "bookmark=x&level=certain", "bookmark=x&timeout_ms=soon", "bookmark=x&foo=1", &too_long] {
+        assert_eq!(service.get(&format!("/api/sync/wait?{query}")).await.0, StatusCode::BAD_REQUEST, "{query}");
+    }
+    assert_eq!(service.get("/api/sync/wait?bookmark=x&pipeline=q").await.0, StatusCode::NOT_FOUND);
+    let (status, body) = service.get("/api/sync/wait?bookmark=x&level=verified").await;
+    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
+    assert!(body.contains("comparison"), "{body}");
+    let two = Service::of(&["p", "q"], None, false);
+    assert_eq!(two.get("/api/sync/wait?bookmark=x").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(two.get("/api/sync/wait?bookmark=FB:a%2Bb&pipeline=q").await.0, StatusCode::OK);
+}
+
+#[actix::test]
+async fn what_is_listed_is_by_pipeline() {
+    let service = Service::new();
+    service.change(|status| {
+        status.applied(summary("FB:second"), None);
+        status.statistics.rows_read = 12;
+        status.quarantined = 1;
+        let entry =
+            Quarantined { kind: "Entity".to_owned(), key: "k".to_owned(), property: None, reason: "too large".to_owned() };
+        status.quarantine = Arc::new(vec![entry]);
+    });
+    let history = service.json("/api/sync/history").await;
+    let bookmarks: Vec<_> = history["pipelines"]["p"].as_array().unwrap().iter().map(|pass| &pass["bookmark"]).collect();
+    assert_eq!(bookmarks, ["FB:second", "FB:a+b"]);
+    let statistics = service.json("/api/sync/statistics").await;
+    assert_eq!(statistics["pipelines"]["p"]["statistics"]["rows_read"], 12);
+    let quarantine = service.json("/api/sync/quarantine").await;
+    assert_eq!(quarantine["pipelines"]["p"]["entries"][0]["reason"], "too large");
+    let status: ServiceStatus = serde_json::from_value(service.json("/api/sync/status").await).unwrap();
+    assert_eq!(status.pipelines["p"].statistics.rows_read, 12);
+}
+
+#[actix::test]
+async fn metrics_can_be_off() {
+    let (status, body) = Service::new().get("/metrics").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.ends_with("# EOF\n") && body.contains("neo4j_falkordb_sync_in_step{pipeline=\"p\"} 1.0"), "{body}");
+    assert_eq!(Service::of(&["p"], None, false).get("/metrics").await.0, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,132 @@
+//! Read your own writes: an answer once the cache holds a commit.
+//!
+//! Bookmarks have no order that can be relied on, and none is needed: a commit whose bookmark somebody presents is over, so any
+//! pass that begins from now on covers it. Passes are numbered, and the supervisor, which begins them, says the number of the
+//! next one; no clock and no delayed view is part of it.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::refusal;
+use super::server::{Api, Control};
+use crate::actors::messages::Cover;
+use crate::model::bookmark::Bookmark;
+use crate::telemetry::status::{PipelineStatus, ServiceStatus};
+
+/// Requests that wait at once. Each costs a connection and a little memory; more are told to come back.
+pub(super) const MAX_WAITERS: usize = 256;
+
+/// How long a request waits that does not say: far more than a pass over a few changes takes.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest wait. Proxies close a silent connection after a minute.
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A bookmark of Neo4j has some forty characters.
+const MAX_BOOKMARK_LENGTH: usize = 1024;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    bookmark: String,
+    level: Option<String>,
+    timeout_ms: Option<u64>,
+    pipeline: Option<String>,
+}
+
+struct Order<'a> {
+    bookmark: Bookmark,
+    within: Duration,
+    name: &'a String,
+    control: &'a Control,
+}
+
+pub(super) async fn wait(request: HttpRequest, api: Data<Api>, waiters: Data<Semaphore>) -> HttpResponse {
+    match read(request.query_string(), &api) {
+        Ok(order) => carry_out(order, &api, &waiters).await,
+        Err(refusal) => refusal,
+    }
+}
+
+fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, HttpResponse> {
+    let bad = |reason: String| refusal(StatusCode::BAD_REQUEST, reason);
+    let parameters = Query::<Parameters>::from_query(query).map_err(|error| bad(error.to_string()))?.into_inner();
+    match parameters.level.as_deref() {
+        None | Some("applied") => {}
+        Some("verified") => {
+            let reason = "level=verified needs a comparison of both sides, which this version does not make: use level=applied";
+            return Err(refusal(StatusCode::NOT_IMPLEMENTED, reason));
+        }
+        Some(_) => return Err(bad("level must be applied or verified".to_owned())),
+    }
+    // A bookmark has no spaces, but a plus sign that was not escaped arrives as one.
+    let bookmark = parameters.bookmark.replace(' ', "+");
+    if bookmark.is_empty() || bookmark.len() > MAX_BOOKMARK_LENGTH {
+        return Err(bad(format!("bookmark must have 1 to {MAX_BOOKMARK_LENGTH} characters")));
+    }
+    let within = parameters.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis);
+    if within > MAX_TIMEOUT {
+        return Err(bad(format!("timeout_ms must be at most {}", MAX_TIMEOUT.as_millis())));
+    }
+    let found = match &parameters.pipeline {
+        Some(name) => api.pipelines.get_key_value(name),
+        None if api.pipelines.len() > 1 => return Err(bad("there are several pipelines: pipeline must name one".to_owned())),
+        None => api.pipelines.first_key_value(),
+    };
+    let missing = || refusal(StatusCode::NOT_FOUND, "there is no such pipeline");
+    let (name, control) = found.ok_or_else(missing)?;
+    Ok(Order { bookmark: Bookmark::new(bookmark), within, name, control })
+}
+
+async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResponse {
+    let began = Instant::now();
+    let mut status = api.status.clone();
+    let held = status.borrow_and_update().pipelines.get(order.name).is_some_and(|pipeline| pipeline.holds(&order.bookmark));
+    let outcome = if held {
+        Outcome::Applied
+    } else {
+        let Ok(_waiting) = waiters.try_acquire() else {
+            let body = json!({ "error": "too many requests wait already" });
+            return HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).json(body);
+        };
+        match timeout_at(began + order.within, until_applied(&order, &mut status)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Late,
+        }
+    };
+    let waited_ms = began.elapsed().as_millis() as u64;
+    match outcome {
+        Outcome::Applied => HttpResponse::Ok().json(json!({
+            "pipeline": order.name, "bookmark": order.bookmark, "level": "applied", "waited_ms": waited_ms,
+        })),
+        Outcome::Ended => refusal(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has ended"),
+        Outcome::Late => {
+            let state = status.borrow().pipelines.get(order.name).map(|pipeline| pipeline.state.clone());
+            let error = "the commit is not applied yet";
+            HttpResponse::GatewayTimeout().json(json!({
+                "error": error, "pipeline": order.name, "waited_ms": waited_ms, "state": state,
+            }))
+        }
+    }
+}
+
+enum Outcome {
+    Applied,
+    Ended,
+    Late,
+}
+
+async fn until_applied(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> Outcome {
+    let Ok(pass) = order.control.cover.send(Cover).await else { return Outcome::Ended };
+    let applied = |pipeline: &PipelineStatus| pipeline.has_ended(pass) || pipeline.holds(&order.bookmark);
+    let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(applied)).await;
+    if waited.is_ok() { Outcome::Applied } else { Outcome::Ended }
+}

@@ -1,0 +1,90 @@
+//! Reads which node has which id, out of a stage that was loaded before or written by parameters.
+
+use std::ops::Range;
+
+use redis::Pipeline;
+
+use super::bulk::BulkLoader;
+use super::connection::COMMAND_TIMEOUT;
+use super::graph::{read_failed, read_query};
+use super::reply;
+use super::vectors::with_range;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::element::NodeIdentity;
+use crate::model::id_map::IdMap;
+use crate::model::key::Key;
+use crate::model::name::Label;
+use crate::model::profile::{NodeKindId, Profile};
+
+/// Ids of one question: an answer of some hundred kilobytes, and below the result sizes that operators limit FalkorDB to.
+const IDS_PER_QUESTION: u64 = 5_000;
+
+/// Returns id and key of the nodes of a kind whose ids are in `$a..$b`.
+pub(super) fn statement(profile: &Profile, kind: NodeKindId) -> String {
+    let node = profile.node(kind);
+    let earlier: String = profile.earlier_labels(kind).map(|label: &Label| format!(" AND NOT n:{}", label.quoted())).collect();
+    format!("MATCH (n:{}) WHERE id(n) >= $a AND id(n) < $b{earlier} RETURN id(n), n.{}", node.label.quoted(), node.key.quoted())
+}
+
+impl BulkLoader {
+    /// Adds the nodes of these ids to the map, and returns how many there were.
+    pub async fn read_ids(&mut self, profile: &Profile, ids: Range<u64>, map: &mut IdMap) -> Result<u64> {
+        let mut found = 0;
+        let mut start = ids.start;
+        while start < ids.end {
+            let end = ids.end.min(start + IDS_PER_QUESTION);
+            found += self.read_range(profile, start..end, map).await?;
+            start = end;
+        }
+        Ok(found)
+    }
+
+    /// The map of all that the stage holds; nodes without an identity, or two of one, are an error.
+    pub async fn rebuild_ids(&mut self, profile: &Profile) -> Result<IdMap> {
+        let nodes = self.totals().await?.nodes;
+        let mut map = IdMap::default();
+        self.read_ids(profile, 0..nodes, &mut map).await?;
+        if map.len() as u64 == nodes {
+            return Ok(map);
+        }
+        let message = format!("{} holds {nodes} nodes, of which {} have an id of their own", self.stage.as_str(), map.len());
+        Err(Error::new(ErrorKind::CacheProtocol, message))
+    }
+
+    async fn read_range(&mut self, profile: &Profile, ids: Range<u64>, map: &mut IdMap) -> Result<u64> {
+        let mut pipeline = Pipeline::new();
+        for kind in profile.node_ids() {
+            let text = with_range(&ids, &statement(profile, kind));
+            pipeline.add_command(read_query(self.stage.as_str(), text.as_bytes()));
+        }
+        let answers = self.connection.pipeline("read the stage's ids", &pipeline, COMMAND_TIMEOUT).await?;
+        let mut found = 0;
+        for (kind, answer) in profile.nodes.iter().zip(answers) {
+            for row in reply::rows(answer.map_err(read_failed)?)? {
+                let id = reply::integer(reply::cell(&row, 0)?)?;
+                let key = Key::parse(&reply::text(reply::cell(&row, 1)?)?).map_err(|_| reply::unexpected("a key"))?;
+                let identity = NodeIdentity { label: kind.label.clone(), key };
+                let id = u64::try_from(id).map_err(|_| reply::unexpected("an id"))?;
+                map.insert(&identity, id)
+                    .map_err(|error| Error::caused(ErrorKind::CacheUnsupported, "cannot number the stage's nodes", error))?;
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_of_two_kinds_is_read_as_the_first() {
+        let profile = Profile::graphiti().unwrap();
+        assert_eq!(
+            statement(&profile, NodeKindId(1)),
+            "MATCH (n:`Episodic`) WHERE id(n) >= $a AND id(n) < $b AND NOT n:`Entity` RETURN id(n), n.`uuid`"
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! Makes vectors of the lists that a bulk load left in their place: its binary form has none.
+//!
+//! In ranges of internal ids, which FalkorDB seeks (4.16.3: `Node By Label and ID Scan`, `NodeByIdSeek`), so that each statement
+//! holds the server's lock shortly. A list is found by its type, so repeating a range does no harm, and neither does a process
+//! that lost the graph's lease on the way: it makes of the stage what its owner makes of it.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::bulk::BulkLoader;
+use super::graph::write_query;
+use super::reply;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::profile::Profile;
+
+/// Ids of one statement, and the most relationships of one: about 30 ms of lock with vectors of 1,024 numbers.
+pub const CONVERTED_AT_ONCE: u64 = 2_000;
+
+/// How long a statement may take. A hub's relationships are looked at again by each statement of its range.
+const CONVERT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Converts a property of the nodes of a label whose ids are in `$a..$b`.
+pub fn convert_nodes(label: &Label, property: &PropertyName) -> String {
+    let (label, property) = (label.quoted(), property.quoted());
+    format!(
+        "MATCH (n:{label}) WHERE id(n) >= $a AND id(n) < $b AND typeOf(n.{property}) = 'List' SET n.{property} = vecf32(n.{property})"
+    )
+}
+
+/// Converts a property of relationships of a type whose start nodes' ids are in `$a..$b`, but not of all where there are many:
+/// a hub may have any number of them.
+pub fn convert_relationships(rel_type: &RelationshipType, property: &PropertyName) -> String {
+    let (rel_type, property) = (rel_type.quoted(), property.quoted());
+    format!(
+        "MATCH (n)-[e:{rel_type}]->() WHERE id(n) >= $a AND id(n) < $b AND typeOf(e.{property}) = 'List' \
+         WITH e LIMIT {CONVERTED_AT_ONCE} SET e.{property} = vecf32(e.{property})"
+    )
+}
+
+/// A statement with its range of ids.
+pub fn with_range(ids: &Range<u64>, statement: &str) -> String {
+    format!("CYPHER a={} b={} {statement}", ids.start, ids.end)
+}
+
+/// All statements that a profile needs. A label's statement converts the nodes of other kinds that carry it too, as they are
+/// encoded.
+pub fn statements(profile: &Profile) -> Vec<String> {
+    let nodes = profile.nodes.iter().flat_map(|kind| kind.vectors.iter().map(|name| convert_nodes(&kind.label, name)));
+    let relationships =
+        profile.relationships.iter().flat_map(|kind| kind.vectors.iter().map(|name| convert_relationships(&kind.rel_type, name)));
+    nodes.chain(relationships).collect()
+}
+
+impl BulkLoader {
+    /// Converts all lists of the profile's vector properties, and returns how many there were. `progress` is told the ids that
+    /// are done with, of all.
+    pub async fn convert_vectors(&mut self, profile: &Profile, mut progress: impl FnMut(u64, u64) + Send) -> Result<u64> {
+        let statements = statements(profile);
+        let nodes = self.totals().await?.nodes;
+        let (mut converted, mut start) = (0, 0);
+        while start < nodes {
+            let ids = start..nodes.min(start + CONVERTED_AT_ONCE);
+            start = ids.end;
+            for statement in &statements {
+                converted += self.convert(&with_range(&ids, statement)).await?;
+            }
+            progress(start, nodes);
+        }
+        Ok(converted)
+    }
+
+    /// Repeats a statement until it leaves nothing: only one for relationships ever needs it.
+    async fn convert(&mut self, text: &str) -> Result<u64> {
+        let mut converted = 0;
+        loop {
+            let command = write_query(self.stage.as_str(), text.as_bytes());
+            let answer = self.connection.command("convert vectors", &command, CONVERT_TIMEOUT).await.map_err(refused)?;
+            let set = reply::statistic(&answer, "Properties set");
+            converted += set;
+            if set < CONVERTED_AT_ONCE {
+                return Ok(converted);
+            }
+        }
+    }
+}
+
+/// The statement names no row, so that FalkorDB refuses it is no row's fault.
+fn refused(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB does not convert vectors", error),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_vector_of_the_profile_has_its_statement() {
+        let statements = statements(&Profile::graphiti().unwrap());
+        assert_eq!(
+            with_range(&(0..5), &statements[0]),
+            "CYPHER a=0 b=5 MATCH (n:`Entity`) WHERE id(n) >= $a AND id(n) < $b AND typeOf(n.`name_embedding`) = 'List' \
+             SET n.`name_embedding` = vecf32(n.`name_embedding`)"
+        );
+        assert!(statements.iter().any(|text| text.contains("-[e:`RELATES_TO`]->() WHERE id(n) >= $a")));
+        assert_eq!(statements.len(), 3);
+    }
+}

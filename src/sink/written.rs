@@ -1,0 +1,145 @@
+//! A bounded memory of what stands in the cache, so that a row that did not change is not written again.
+//!
+//! It holds hashes, not rows: of an identity and of all that the row writes. Two contents of one identity that share a hash of
+//! 64 bits, keyed at random in each process, are not to be met.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+use crate::model::prepared::{EncodedRows, NodeGroup, PreparedRows, RelationshipGroup};
+
+/// Rows remembered at most, of nodes and of relationships each: some 10 MB together. Beyond this the memory begins anew.
+const MAX_ROWS: usize = 200_000;
+
+/// The memory.
+#[derive(Debug, Default)]
+pub struct Written {
+    state: RandomState,
+    nodes: HashMap<u64, u64>,
+    relationships: HashMap<u64, u64>,
+}
+
+impl Written {
+    /// Takes out of a batch what stands in the cache already, and says how many rows that were.
+    pub fn spare(&self, rows: &mut PreparedRows) -> u64 {
+        let mut spared = 0;
+        for group in &mut rows.nodes {
+            let shape = self.node_shape(group);
+            spared += self.spare_rows(&self.nodes, shape, &mut group.rows);
+        }
+        for group in &mut rows.relationships {
+            let shape = self.relationship_shape(group);
+            spared += self.spare_rows(&self.relationships, shape, &mut group.rows);
+        }
+        rows.nodes.retain(|group| !group.rows.is_empty());
+        rows.relationships.retain(|group| !group.rows.is_empty());
+        spared
+    }
+
+    /// Remembers a batch that was applied whole.
+    pub fn note(&mut self, rows: &PreparedRows) {
+        // A deleted node takes its relationships with it, whichever those are.
+        if !rows.deleted_nodes.is_empty() {
+            self.nodes.clear();
+            self.relationships.clear();
+        }
+        if !rows.deleted_relationships.is_empty() {
+            self.relationships.clear();
+        }
+        for group in &rows.nodes {
+            let shape = self.node_shape(group);
+            let entries = self.entries(shape, &group.rows);
+            remember(&mut self.nodes, entries);
+        }
+        for group in &rows.relationships {
+            let shape = self.relationship_shape(group);
+            let entries = self.entries(shape, &group.rows);
+            remember(&mut self.relationships, entries);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.nodes.clear();
+        self.relationships.clear();
+    }
+
+    fn spare_rows<I: Hash>(&self, known: &HashMap<u64, u64>, shape: u64, rows: &mut EncodedRows<I>) -> u64 {
+        if known.is_empty() {
+            return 0;
+        }
+        let standing: Vec<bool> =
+            self.entries(shape, rows).into_iter().map(|(identity, content)| known.get(&identity) == Some(&content)).collect();
+        let spared = standing.iter().filter(|stands| **stands).count();
+        if spared > 0 {
+            rows.retain(|index| !standing[index]);
+        }
+        spared as u64
+    }
+
+    fn entries<I: Hash>(&self, shape: u64, rows: &EncodedRows<I>) -> Vec<(u64, u64)> {
+        let entry =
+            |(index, identity): (usize, &I)| (self.state.hash_one(identity), self.state.hash_one((shape, rows.row(index))));
+        rows.identities().iter().enumerate().map(entry).collect()
+    }
+
+    fn node_shape(&self, group: &NodeGroup) -> u64 {
+        self.state.hash_one((&group.label, &group.extra_labels, &group.vectors, &group.not_a_number))
+    }
+
+    fn relationship_shape(&self, group: &RelationshipGroup) -> u64 {
+        self.state.hash_one((&group.vectors, &group.not_a_number))
+    }
+}
+
+fn remember(known: &mut HashMap<u64, u64>, entries: Vec<(u64, u64)>) {
+    if known.len() + entries.len() > MAX_ROWS {
+        known.clear();
+    }
+    known.extend(entries);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::element::NodeIdentity;
+    use crate::model::key::Key;
+    use crate::model::name::{Label, PropertyName};
+
+    fn batch(rows: &[(&str, &str)], extra: &[&str]) -> PreparedRows {
+        let mut encoded = EncodedRows::default();
+        for (key, text) in rows {
+            encoded.push(Key::parse(key).unwrap(), |out| out.extend_from_slice(text.as_bytes()));
+        }
+        let group = NodeGroup {
+            label: Label::parse("Entity").unwrap(),
+            key: PropertyName::parse("uuid").unwrap(),
+            extra_labels: extra.iter().map(|label| Label::parse(label).unwrap()).collect(),
+            vectors: vec![],
+            not_a_number: vec![],
+            rows: encoded,
+        };
+        PreparedRows { nodes: vec![group], ..PreparedRows::default() }
+    }
+
+    #[test]
+    fn a_row_is_spared_only_while_it_stands_unchanged() {
+        let mut written = Written::default();
+        written.note(&batch(&[("a", "1"), ("b", "2")], &[]));
+        let mut again = batch(&[("a", "1"), ("b", "3"), ("c", "4")], &[]);
+        assert_eq!(written.spare(&mut again), 1);
+        assert_eq!(again.nodes[0].rows.identities().iter().map(Key::as_str).collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(again.nodes[0].rows.row(0), b"3");
+        assert_eq!(written.spare(&mut batch(&[("a", "1")], &["Person"])), 0, "its labels changed");
+    }
+
+    #[test]
+    fn a_delete_is_remembered_as_well() {
+        let mut written = Written::default();
+        written.note(&batch(&[("a", "1")], &[]));
+        let node = NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse("b").unwrap() };
+        written.note(&PreparedRows { deleted_nodes: vec![node], ..PreparedRows::default() });
+        assert_eq!(written.spare(&mut batch(&[("a", "1")], &[])), 0);
+    }
+}

@@ -1,0 +1,96 @@
+//! Counts, keys and identities: what tells where two graphs differ without reading what they hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Followed;
+use super::graph_source::{column, count_of, lacking, take_text};
+use super::queries::Queries;
+use super::reader::Reader;
+use super::request::Request;
+use crate::error::Result;
+use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, Properties, RelationshipIdentity};
+use crate::model::key::Key;
+use crate::model::profile::{FollowRule, Profile};
+use crate::model::value::Value;
+
+pub(super) async fn counts(reader: &impl Reader, profile: &Profile) -> Result<Vec<u64>> {
+    const DOING: &str = "counts";
+    let mut counts = vec![0; profile.kinds().len()];
+    for mut row in reader.rows(DOING, Request::new(Queries::new(profile).counts())).await? {
+        let Some(Value::Integer(place)) = column(&mut row, "place") else { return Err(lacking(DOING)) };
+        let count = usize::try_from(place).ok().and_then(|place| counts.get_mut(place)).ok_or_else(|| lacking(DOING))?;
+        *count = count_of(row, DOING)?;
+    }
+    Ok(counts)
+}
+
+pub(super) async fn key_groups(
+    reader: &impl Reader,
+    profile: &Profile,
+    kind: ElementKind,
+    prefix: &str,
+    length: usize,
+) -> Result<BTreeMap<String, u64>> {
+    let doing = format!("groups of keys of {}", profile.kind_name(kind));
+    let request = Request::new(Queries::new(profile).key_groups(kind)).with("prefix", prefix).with("length", length);
+    let rows = reader.rows(&doing, request).await?;
+    rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", &doing)?, count_of(row, &doing)?))).collect()
+}
+
+pub(super) async fn identities(
+    reader: &impl Reader,
+    profile: &Profile,
+    kind: ElementKind,
+    prefix: &str,
+) -> Result<BTreeSet<ElementIdentity>> {
+    let doing = format!("keys of {}", profile.kind_name(kind));
+    let request = Request::new(Queries::new(profile).identities(kind)).with("prefix", prefix);
+    let rows = reader.rows(&doing, request).await?;
+    Ok(rows.into_iter().filter_map(|row| identity(profile, kind, row)).collect())
+}
+
+/// Nothing for what has no usable identity, and for a node of an earlier kind: neither stands in the cache as this kind.
+fn identity(profile: &Profile, kind: ElementKind, mut row: Properties) -> Option<ElementIdentity> {
+    let key = Key::from_value(column(&mut row, "key").as_ref()).ok()?;
+    match kind {
+        ElementKind::Node(id) => {
+            let labels = texts(column(&mut row, "labels")?)?;
+            let label = profile.node(id).label.clone();
+            (profile.kind_of(&labels) == Some(id)).then_some(ElementIdentity::Node(NodeIdentity { label, key }))
+        }
+        ElementKind::Relationship(id) => {
+            let rel_type = profile.relationship(id).rel_type.clone();
+            let start = endpoint(profile, &mut row, "start_labels", "start_key")?;
+            let end = endpoint(profile, &mut row, "end_labels", "end_key")?;
+            Some(ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end }))
+        }
+    }
+}
+
+fn endpoint(profile: &Profile, row: &mut Properties, labels: &str, key: &str) -> Option<NodeIdentity> {
+    let labels = texts(column(row, labels)?)?;
+    let key = Key::from_value(column(row, key).as_ref()).ok()?;
+    let label = profile.node(profile.kind_of(&labels)?).label.clone();
+    Some(NodeIdentity { label, key })
+}
+
+fn texts(value: Value) -> Option<Vec<String>> {
+    let Value::List(items) = value else { return None };
+    items.into_iter().map(|item| if let Value::String(text) = item { Some(text) } else { None }).collect()
+}
+
+pub(super) async fn followed(reader: &impl Reader, profile: &Profile, rule: &FollowRule, keys: &[String]) -> Result<Followed> {
+    const DOING: &str = "what hangs on changed elements";
+    let Some(text) = Queries::new(profile).followed(rule) else { return Ok(Followed::default()) };
+    let mut followed = Followed::default();
+    for mut row in reader.rows(DOING, Request::new(text).with("keys", keys.to_vec())).await? {
+        if let Some(Value::String(edge)) = column(&mut row, "edge") {
+            followed.relationships.insert(edge);
+        }
+        let (Some(Value::String(key)), Some(labels)) = (column(&mut row, "key"), column(&mut row, "labels")) else { continue };
+        if let Some(kind) = texts(labels).and_then(|labels| profile.kind_of(&labels)) {
+            followed.nodes.entry(kind).or_default().insert(key);
+        }
+    }
+    Ok(followed)
+}

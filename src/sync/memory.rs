@@ -1,0 +1,179 @@
+//! What the incremental passes of one generation remember: bounded, and never trusted beyond sparing work.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::comparison::Comparison;
+use super::follow::Keys;
+use crate::model::element::ElementKind;
+use crate::source::ChangedKey;
+
+/// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
+const MAX_KEYS: usize = 200_000;
+
+/// Duplicate keys of a kind remembered at most.
+const MAX_DUPLICATES: usize = 1000;
+
+/// A row whose timestamps did not move is read again after this time at the earliest: graphiti writes some rows twice in a
+/// row, and the second time without a trace. Shorter costs readings, longer costs freshness of the second writing.
+pub const READ_AGAIN: Duration = Duration::from_millis(2500);
+
+/// When an incremental pass does what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rhythm {
+    /// How far back rows are looked for that were committed late.
+    pub overlap: Duration,
+    /// How often.
+    pub late_check: Duration,
+}
+
+/// The memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    seen: HashMap<(ElementKind, String), Seen>,
+    last_late_check: Option<Instant>,
+    /// By kind, how many more elements the source has than the cache, for reasons that a sweep has found to stand:
+    /// quarantined and collapsed elements, and such.
+    explained: HashMap<ElementKind, i64>,
+    /// Keys that more than one element had when they were last read. Which of them stands for the key may change by a delete
+    /// that leaves no other trace, so they are read again in every pass.
+    duplicates: Keys,
+    /// The comparison under way, between two slices.
+    comparison: Option<Comparison>,
+    /// Kinds whose counts differed at the last reading.
+    suspicious: HashMap<ElementKind, i64>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    stamp: String,
+    read_at: Instant,
+}
+
+impl Memory {
+    /// Whether a changed row has to be read now. A row that is spared has to be looked at again after [`READ_AGAIN`].
+    pub(super) fn must_read(&self, kind: ElementKind, changed: &ChangedKey, now: Instant) -> bool {
+        match self.seen.get(&(kind, changed.key.clone())) {
+            Some(seen) => seen.stamp != changed.stamp || now.duration_since(seen.read_at) >= READ_AGAIN,
+            None => true,
+        }
+    }
+
+    /// Whether a row of the overlap was never read with these timestamps.
+    pub(super) fn is_new(&self, kind: ElementKind, changed: &ChangedKey) -> bool {
+        self.seen.get(&(kind, changed.key.clone())).is_none_or(|seen| seen.stamp != changed.stamp)
+    }
+
+    /// Remembers that a row was read.
+    pub(super) fn note_read(&mut self, kind: ElementKind, changed: &ChangedKey, now: Instant) {
+        if self.seen.len() >= MAX_KEYS {
+            self.seen.clear();
+        }
+        self.seen.insert((kind, changed.key.clone()), Seen { stamp: changed.stamp.clone(), read_at: now });
+    }
+
+    /// Whether it is time to look through the overlap; if so, the time begins anew.
+    pub(super) fn late_check_due(&mut self, rhythm: Rhythm, now: Instant) -> bool {
+        let due = self.last_late_check.is_none_or(|last| now.duration_since(last) >= rhythm.late_check);
+        if due {
+            self.last_late_check = Some(now);
+        }
+        due
+    }
+
+    /// Takes a reading of the counts of a kind. Whether it asks for a sweep: when a difference that is not explained is there at
+    /// two readings in a row.
+    pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64) -> Verdict {
+        let difference = source.cast_signed() - cache.cast_signed();
+        if difference == self.explained.get(&kind).copied().unwrap_or(0) {
+            self.suspicious.remove(&kind);
+            return Verdict::Agrees;
+        }
+        if self.suspicious.insert(kind, difference) == Some(difference) {
+            self.suspicious.remove(&kind);
+            return Verdict::Sweep;
+        }
+        Verdict::LookAgain
+    }
+
+    /// Takes out the comparison under way.
+    pub(super) fn take_comparison(&mut self) -> Option<Comparison> {
+        self.comparison.take()
+    }
+
+    /// Keeps a comparison until its next slice.
+    pub(super) fn keep_comparison(&mut self, comparison: Comparison) {
+        self.comparison = Some(comparison);
+    }
+
+    /// Takes the duplicates out, to be read again.
+    pub(super) fn take_duplicates(&mut self) -> Keys {
+        std::mem::take(&mut self.duplicates)
+    }
+
+    /// Adds duplicates that a pass has met, up to a bound: a graph full of them is left to the comparisons.
+    pub(super) fn note_duplicates(&mut self, met: Keys) {
+        for (kind, keys) in met {
+            let known = self.duplicates.entry(kind).or_default();
+            let room = MAX_DUPLICATES.saturating_sub(known.len());
+            known.extend(keys.into_iter().take(room));
+        }
+    }
+
+    /// Remembers the difference that stands after a sweep.
+    pub(super) fn explain(&mut self, kind: ElementKind, source: u64, cache: u64) {
+        self.explained.insert(kind, source.cast_signed() - cache.cast_signed());
+    }
+}
+
+/// What a reading of counts says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing to do.
+    Agrees,
+    /// A difference seen for the first time.
+    LookAgain,
+    /// A difference that stays.
+    Sweep,
+}
+
+/// From when on rows count as written lately.
+pub(super) fn overlap_begin(now: DateTime<Utc>, rhythm: Rhythm) -> DateTime<Utc> {
+    chrono::TimeDelta::from_std(rhythm.overlap).map_or(DateTime::UNIX_EPOCH, |overlap| now - overlap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::profile::NodeKindId;
+
+    const KIND: ElementKind = ElementKind::Node(NodeKindId(0));
+
+    fn key(stamp: &str) -> ChangedKey {
+        ChangedKey { key: "k".to_owned(), stamp: stamp.to_owned() }
+    }
+
+    #[test]
+    fn a_row_is_spared_only_for_a_short_time_and_while_its_timestamps_stand() {
+        let mut memory = Memory::default();
+        let now = Instant::now();
+        assert!(memory.must_read(KIND, &key("1"), now) && memory.is_new(KIND, &key("1")));
+        memory.note_read(KIND, &key("1"), now);
+        assert!(!memory.must_read(KIND, &key("1"), now) && !memory.is_new(KIND, &key("1")));
+        assert!(memory.must_read(KIND, &key("2"), now), "its timestamps moved");
+        assert!(memory.must_read(KIND, &key("1"), now + READ_AGAIN), "time has passed");
+    }
+
+    #[test]
+    fn a_difference_asks_for_a_sweep_only_if_it_stays_and_is_not_explained() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.asks_for_sweep(KIND, 10, 10), Verdict::Agrees);
+        assert_eq!(memory.asks_for_sweep(KIND, 11, 10), Verdict::LookAgain);
+        assert_eq!(memory.asks_for_sweep(KIND, 12, 10), Verdict::LookAgain, "it moved");
+        assert_eq!(memory.asks_for_sweep(KIND, 13, 11), Verdict::Sweep);
+        memory.explain(KIND, 13, 11);
+        assert_eq!(memory.asks_for_sweep(KIND, 14, 12), Verdict::Agrees);
+    }
+}

@@ -1,0 +1,89 @@
+//! The key sweep: key sets of one kind compared on both sides, narrowed by the counts of groups of keys before keys travel.
+//!
+//! What is missing in the cache is read and written; what the source does not have any more is looked for once more by key,
+//! and deleted only if it is absent then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::follow::Keys;
+use super::reader::Reader;
+use crate::error::Result;
+use crate::model::element::{ElementIdentity, ElementKind};
+use crate::repeat;
+use crate::sink::CacheView;
+use crate::source::Source;
+
+/// Groups of at most so many keys are listed; larger ones are split first.
+const LISTED: u64 = 500;
+
+/// By how many characters a group's name grows when it is split: with hexadecimal keys into 256 groups.
+const SPLIT: usize = 2;
+
+/// Names grow to this length at most: keys that agree in so many characters are listed however many they are.
+const LONGEST_NAME: usize = 64;
+
+/// Identities that only one of the two sides has.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Gaps {
+    /// What the cache lacks.
+    pub(super) missing: BTreeSet<ElementIdentity>,
+    /// What the source does not have.
+    pub(super) orphaned: BTreeSet<ElementIdentity>,
+}
+
+/// Sweeps one kind. Nothing of this pass may be on its way when it begins.
+pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<()> {
+    let Gaps { missing, orphaned } = find(reader.source, view, kind).await?;
+    if missing.is_empty() && orphaned.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(kind = reader.profile.kind_name(kind), missing = missing.len(), orphaned = orphaned.len(), "swept");
+    reader.fetch(&keys_of(kind, missing)).await?;
+    reader.delete_absent(kind, orphaned).await
+}
+
+/// Finds what only one side has.
+pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
+    let mut gaps = Gaps::default();
+    let mut groups = vec![(String::new(), 0)];
+    while let Some((prefix, length)) = groups.pop() {
+        let length = length + SPLIT;
+        let (here, there) =
+            (repeat!(source.key_groups(kind, &prefix, length))?, repeat!(view.key_groups(kind, &prefix, length))?);
+        for name in differing(&here, &there) {
+            let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
+            // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
+            let splits = name.len() == length && name.is_ascii() && name.len() < LONGEST_NAME;
+            if size > LISTED && splits {
+                groups.push((name, length));
+                continue;
+            }
+            let listed = if name.is_ascii() { &name } else { &prefix };
+            let (here, there) = (repeat!(source.identities(kind, listed))?, repeat!(view.identities(kind, listed))?);
+            gaps.missing.extend(here.difference(&there).cloned());
+            gaps.orphaned.extend(there.difference(&here).cloned());
+        }
+    }
+    Ok(gaps)
+}
+
+fn differing(here: &BTreeMap<String, u64>, there: &BTreeMap<String, u64>) -> Vec<String> {
+    let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
+}
+
+fn keys_of(kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Keys {
+    Keys::from([(kind, identities.iter().map(|identity| identity.key().as_str().to_owned()).collect())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_differ_by_name_and_by_count() {
+        let groups = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let (here, there) = (groups(&[("a", 1), ("b", 2), ("c", 3)]), groups(&[("a", 1), ("b", 3), ("d", 1)]));
+        assert_eq!(differing(&here, &there), ["b", "c", "d"]);
+    }
+}

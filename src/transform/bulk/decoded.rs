@@ -1,0 +1,143 @@
+//! A reader of the binary form that shares nothing with its writer, and stricter than FalkorDB: whatever FalkorDB 4.16.3 takes
+//! silently or dies of is an error here.
+
+use std::collections::BTreeMap;
+
+/// FalkorDB ends its process at a header with this many properties.
+const TOO_MANY_PROPERTIES: u32 = 65_535;
+
+/// What FalkorDB makes of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Decoded {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    /// The float's bits: −0.0 is not 0.0, and NaN is equal to itself.
+    Float(u64),
+    String(String),
+    List(Vec<Decoded>),
+}
+
+/// What FalkorDB makes of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Record {
+    /// The labels, or the one type.
+    pub(super) names: Vec<String>,
+    /// The ids of start and end; none for a node.
+    pub(super) ends: Option<(u64, u64)>,
+    pub(super) properties: BTreeMap<String, Decoded>,
+}
+
+/// Reads a token of nodes.
+pub(super) fn decode_nodes(token: &[u8]) -> Result<Vec<Record>, String> {
+    decode(token, false)
+}
+
+/// Reads a token of relationships.
+pub(super) fn decode_relationships(token: &[u8]) -> Result<Vec<Record>, String> {
+    decode(token, true)
+}
+
+fn decode(token: &[u8], with_ends: bool) -> Result<Vec<Record>, String> {
+    let mut reader = Reader(token);
+    let joined = reader.c_string()?;
+    let names: Vec<String> = joined.split(':').map(str::to_owned).collect();
+    if names.iter().any(String::is_empty) || (with_ends && names.len() != 1) {
+        return Err(format!("names {joined:?}"));
+    }
+    let count = u32::from_le_bytes(reader.fixed()?);
+    if count == 0 || count >= TOO_MANY_PROPERTIES {
+        return Err(format!("{count} properties"));
+    }
+    let columns: Vec<String> = (0..count).map(|_| reader.c_string()).collect::<Result<_, _>>()?;
+    let mut records = Vec::new();
+    while !reader.0.is_empty() {
+        records.push(reader.record(&names, &columns, with_ends)?);
+    }
+    if records.is_empty() { Err("a token without a record".to_owned()) } else { Ok(records) }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or("the token ends within a value")?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn c_string(&mut self) -> Result<String, String> {
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or("a string does not end")?;
+        let text = std::str::from_utf8(&self.0[..end]).map_err(|error| error.to_string())?.to_owned();
+        self.0 = &self.0[end + 1..];
+        Ok(text)
+    }
+
+    fn record(&mut self, names: &[String], columns: &[String], with_ends: bool) -> Result<Record, String> {
+        let ends = if with_ends { Some((u64::from_le_bytes(self.fixed()?), u64::from_le_bytes(self.fixed()?))) } else { None };
+        let mut properties = BTreeMap::new();
+        for column in columns {
+            let value = self.value(true)?;
+            if value != Decoded::Null && properties.insert(column.clone(), value).is_some() {
+                return Err(format!("{column} twice"));
+            }
+        }
+        if properties.is_empty() {
+            return Err("a record without a property".to_owned());
+        }
+        Ok(Record { names: names.to_vec(), ends, properties })
+    }
+
+    fn value(&mut self, may_be_list: bool) -> Result<Decoded, String> {
+        let [tag] = self.fixed()?;
+        match tag {
+            0 => Ok(Decoded::Null),
+            1 => match self.fixed()? {
+                [0] => Ok(Decoded::Boolean(false)),
+                [1] => Ok(Decoded::Boolean(true)),
+                [other] => Err(format!("boolean {other}")),
+            },
+            2 => Ok(Decoded::Float(u64::from_le_bytes(self.fixed()?))),
+            3 => self.c_string().map(Decoded::String),
+            4 => Ok(Decoded::Integer(i64::from_le_bytes(self.fixed()?))),
+            5 if may_be_list => self.list(),
+            other => Err(format!("tag {other}")),
+        }
+    }
+
+    fn list(&mut self) -> Result<Decoded, String> {
+        let length = usize::try_from(i64::from_le_bytes(self.fixed()?)).map_err(|error| error.to_string())?;
+        // Every item takes a byte at least.
+        if length > self.0.len() {
+            return Err(format!("a list of {length}"));
+        }
+        (0..length).map(|_| self.value(false)).collect::<Result<_, _>>().map(Decoded::List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_falkordb_would_die_of_is_refused() {
+        let whole = b"A:B\0\x02\0\0\0k\0x\0\x03a\0\x05\x01\0\0\0\0\0\0\0\x01\x01";
+        assert_eq!(decode_nodes(whole).map(|records| records.len()), Ok(1));
+        for end in 0..whole.len() {
+            assert!(decode_nodes(&whole[..end]).is_err(), "cut at {end}");
+        }
+        for token in [
+            &b"A\0\0\0\0\0"[..],
+            b"A\0\xff\xff\0\0k\0",
+            b"A\0\x01\0\0\0k\0\0",
+            b"A\0\x01\0\0\0k\0\x06",
+            b"A\0\x01\0\0\0k\0\x01\x02",
+            b"A\0\x01\0\0\0k\0\x05\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"A::B\0\x01\0\0\0k\0\x01\x01",
+            b"A\0\x02\0\0\0k\0k\0\x01\x01\x01\x01",
+        ] {
+            assert!(decode_nodes(token).is_err(), "{token:?}");
+        }
+        assert!(decode_relationships(b"A:B\0\x01\0\0\0k\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01").is_err());
+    }
+}

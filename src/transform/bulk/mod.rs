@@ -1,0 +1,22 @@
+//! What the source holds as the payload of GRAPH.BULK, the fastest way into FalkorDB and the most dangerous one.
+//!
+//! FalkorDB 4.16.3 checks nothing: a header without its end or a wrong count of tokens ends the server's process, a count that
+//! is no number deletes the graph, and a relationship to a node that is not there ends the server at a later read. So a
+//! [`BulkPayload`] can only be made here, from rows: counts are counted, every record has exactly the values of its token's
+//! header, every string ends at its only NUL, and both ends of a relationship are ids that a lookup has given.
+//!
+//! Which rows can be written, and what becomes of their values, is decided by the same code as for parameter text. What the
+//! binary form cannot say (a label with a colon) is handed back as rows of parameter text.
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod agreement;
+mod binary;
+#[cfg(any(test, feature = "fuzzing"))]
+mod decoded;
+mod encoder;
+mod header;
+mod packer;
+mod payload;
+
+pub use encoder::BulkBatch;
+pub use payload::{BulkPayload, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_ROWS};

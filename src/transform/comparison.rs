@@ -1,0 +1,197 @@
+//! What an element looks like in the cache, in a form in which source and cache can be compared property by property.
+//!
+//! Both sides are brought to the text that the transformer writes. FalkorDB prints doubles with fifteen digits, so both sides
+//! are compared with fifteen: a difference in the last one or two digits of a double is not seen. Vectors are compared exactly:
+//! they hold 32-bit floats, and FalkorDB prints those whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::encode::Transformer;
+use super::layout::VectorProperty;
+use super::values::{fit, write_value};
+use super::vectors::{check_vector, write_vector};
+use super::writer::ParameterText;
+use crate::model::element::{
+    ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceNode, SourceRelationship, property,
+};
+use crate::model::key::Key;
+use crate::model::name::{Label, PropertyName};
+use crate::model::prepared::Conversions;
+use crate::model::profile::{NodeKindId, RelationshipKindId};
+use crate::model::value::Value;
+
+/// Significant digits that FalkorDB prints of a double.
+const DIGITS: usize = 15;
+
+/// Written before a vector's text: a vector and a list of the same numbers are different things.
+const VECTOR: u8 = b'v';
+
+/// An element's labels and the text of each property.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Content {
+    /// All labels of a node; none for a relationship.
+    pub labels: BTreeSet<String>,
+    /// The text of each property.
+    pub properties: BTreeMap<String, Vec<u8>>,
+}
+
+/// A property value as the cache holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CachedValue {
+    /// Any value but a vector.
+    Plain(Value),
+    /// A vector.
+    Vector(Vec<f64>),
+}
+
+impl Content {
+    /// The names of properties that differ, and `labels` if those do.
+    pub fn differences(&self, other: &Content) -> Vec<String> {
+        let names: BTreeSet<&String> = self.properties.keys().chain(other.properties.keys()).collect();
+        let differs = |name: &&&String| self.properties.get(**name) != other.properties.get(**name);
+        let mut found: Vec<String> = names.iter().filter(differs).map(|name| (*name).clone()).collect();
+        if self.labels != other.labels {
+            found.push("(labels)".to_owned());
+        }
+        found
+    }
+
+    /// What the cache holds.
+    pub fn of_cache(
+        labels: impl IntoIterator<Item = String>,
+        properties: impl IntoIterator<Item = (String, CachedValue)>,
+    ) -> Self {
+        let text = |value: CachedValue| match value {
+            CachedValue::Plain(value) => value_text(&value),
+            CachedValue::Vector(floats) => vector_text(&Value::Floats(floats)),
+        };
+        let properties = properties.into_iter().map(|(name, value)| (name, text(value))).collect();
+        Self { labels: labels.into_iter().collect(), properties }
+    }
+}
+
+impl Transformer {
+    /// What a node has to look like in the cache. Nothing for a node that is quarantined as a whole.
+    pub fn node_content(&self, id: NodeKindId, node: &SourceNode) -> Option<(ElementIdentity, Content)> {
+        let kind = self.profile().node(id);
+        let key = Key::from_value(property(&node.properties, kind.key.as_str())).ok()?;
+        let labels: Vec<Label> = node.labels.iter().map(|label| Label::parse(label)).collect::<Result<_, _>>().ok()?;
+        let own = self.node_vectors(kind);
+        let vectors = self.with_vectors_of(&labels, &own);
+        let content = Content { labels: node.labels.iter().cloned().collect(), properties: texts(&node.properties, &vectors) };
+        Some((ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key }), content))
+    }
+
+    /// What a relationship has to look like in the cache. Nothing for one that is quarantined as a whole.
+    pub fn relationship_content(
+        &self,
+        id: RelationshipKindId,
+        relationship: &SourceRelationship,
+    ) -> Option<(ElementIdentity, Content)> {
+        let kind = self.profile().relationship(id);
+        let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok()?;
+        let end = |endpoint| self.endpoint_identity(endpoint).ok();
+        let (start, end) = (end(&relationship.start)?, end(&relationship.end)?);
+        let properties = texts(&relationship.properties, &self.relationship_vectors(kind));
+        let identity = RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end };
+        Some((ElementIdentity::Relationship(identity), Content { labels: BTreeSet::new(), properties }))
+    }
+}
+
+/// Properties that are quarantined alone are left out: the cache does not have them.
+fn texts(properties: &Properties, vectors: &[VectorProperty]) -> BTreeMap<String, Vec<u8>> {
+    let text = |(name, value): &(String, Value)| {
+        PropertyName::parse(name).ok()?;
+        let text = match vectors.iter().find(|vector| vector.name.as_str() == name) {
+            Some(vector) => check_vector(value, vector.dimension).ok().map(|()| vector_text(value))?,
+            None => fit(value).ok().map(|_| value_text(value))?,
+        };
+        Some((name.clone(), text))
+    };
+    properties.iter().filter_map(text).collect()
+}
+
+fn value_text(value: &Value) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_value(&mut ParameterText(&mut text), &rounded(value), &mut Conversions::default());
+    text
+}
+
+fn vector_text(value: &Value) -> Vec<u8> {
+    let mut text = vec![VECTOR];
+    write_vector(&mut ParameterText(&mut text), value);
+    text
+}
+
+fn rounded(value: &Value) -> Value {
+    match value {
+        Value::Float(float) => Value::Float(round(*float)),
+        Value::Floats(floats) => Value::Floats(floats.iter().copied().map(round).collect()),
+        Value::List(items) => Value::List(items.iter().map(rounded).collect()),
+        other => other.clone(),
+    }
+}
+
+fn round(float: f64) -> f64 {
+    if float.is_finite() { format!("{float:.*e}", DIGITS - 1).parse().unwrap_or(float) } else { float }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::element::ElementNumber;
+    use crate::model::profile::Profile;
+    use crate::transform::Dimensions;
+
+    fn transformer() -> Transformer {
+        Transformer::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
+    }
+
+    fn node(properties: Vec<(&str, Value)>) -> SourceNode {
+        let mut all = vec![("uuid".to_owned(), Value::String("a".to_owned()))];
+        all.extend(properties.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        SourceNode { number: ElementNumber(1), labels: vec!["Entity".to_owned()], properties: all }
+    }
+
+    fn cached(properties: Vec<(&str, CachedValue)>) -> Content {
+        let uuid = ("uuid".to_owned(), CachedValue::Plain(Value::String("a".to_owned())));
+        let others = properties.into_iter().map(|(name, value)| (name.to_owned(), value));
+        Content::of_cache(["Entity".to_owned()], std::iter::once(uuid).chain(others))
+    }
+
+    fn differences(source: Vec<(&str, Value)>, cache: Vec<(&str, CachedValue)>) -> Vec<String> {
+        let (_, content) = transformer().node_content(NodeKindId(0), &node(source)).unwrap();
+        content.differences(&cached(cache))
+    }
+
+    #[test]
+    fn what_the_rules_make_of_a_value_is_equal_to_it() {
+        let source = vec![
+            ("at", Value::DateTime { epoch_seconds: 0, nanoseconds: 0 }),
+            ("third", Value::Float(0.1 + 0.2)),
+            ("name_embedding", Value::Floats(vec![1.5, 0.1])),
+            ("nan", Value::Float(f64::NAN)),
+        ];
+        let cache = vec![
+            ("at", CachedValue::Plain(Value::String("1970-01-01T00:00:00+00:00".to_owned()))),
+            ("third", CachedValue::Plain(Value::Float(0.3))),
+            ("name_embedding", CachedValue::Vector(vec![1.5, f64::from(0.1_f32)])),
+            ("nan", CachedValue::Plain(Value::Float(f64::NAN))),
+        ];
+        assert_eq!(differences(source, cache), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_difference_is_named() {
+        let source = vec![("a", Value::Integer(1)), ("b", Value::Integer(1)), ("name_embedding", Value::Floats(vec![1.5, 0.5]))];
+        let list = |floats: &[f64]| CachedValue::Plain(Value::Floats(floats.to_vec()));
+        let cache =
+            vec![("a", CachedValue::Plain(Value::Float(1.0))), ("c", list(&[1.0])), ("name_embedding", list(&[1.5, 0.5]))];
+        assert_eq!(differences(source, cache), ["a", "b", "c", "name_embedding"]);
+        let near = vec![("name_embedding", CachedValue::Vector(vec![1.5, f64::from(0.500_000_06_f32)]))];
+        assert_eq!(differences(vec![("name_embedding", Value::Floats(vec![1.5, 0.5]))], near), ["name_embedding"]);
+    }
+}

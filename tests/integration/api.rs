@@ -1,0 +1,200 @@
+//! The service's HTTP: whoever wrote waits for the cache, and whoever has the token commands.
+
+use std::time::Duration;
+
+use neo4rs::query;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use super::pipeline::{PROGRAM, Pair};
+use crate::support::graph::{GraphSpec, build};
+use crate::support::servers::{FalkorServer, ports};
+use crate::support::service::{Running, Service};
+
+const TOKEN: &str = "correct-horse-battery";
+
+/// How long the service may take to begin, or to notice something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn spec() -> GraphSpec {
+    GraphSpec { entities: 40, facts: 60, ..GraphSpec::default() }
+}
+
+struct Http {
+    port: u16,
+}
+
+impl Http {
+    async fn ask(&self, method: &str, path: &str, headers: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        Ok((status, answer.split_once("\r\n\r\n").unwrap().1.to_owned()))
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path, "").await.unwrap()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    async fn status(&self) -> Value {
+        self.json("/api/sync/status").await["pipelines"]["default"].clone()
+    }
+
+    async fn command(&self, name: &str) -> (u16, String) {
+        self.ask("POST", &format!("/api/sync/{name}"), &format!("Authorization: Bearer {TOKEN}\r\n")).await.unwrap()
+    }
+
+    /// Waits for `/ready` to say so, or the contrary; its last answer.
+    async fn until_ready(&self, wanted: bool) -> String {
+        let began = Instant::now();
+        loop {
+            let answer = self.ask("GET", "/ready", "").await;
+            match answer {
+                Ok((status, body)) if (status == 200) == wanted => return body,
+                other => assert!(began.elapsed() < PATIENCE, "{other:?}"),
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+async fn start(service: &Service) -> (Running, Http) {
+    let http = Http { port: ports::free().unwrap() };
+    let running = service.clone().with("HEALTH_PORT", http.port).with("HEALTH_BIND", "127.0.0.1").start(&["run"]);
+    (running, http)
+}
+
+/// Commits an entity, and returns the commit's bookmark as a part of an address.
+async fn commit(pair: &Pair, uuid: &str) -> String {
+    let mut transaction = pair.source.graph.start_txn().await.unwrap();
+    let text = "CREATE (:Entity {uuid: $uuid, name: 'new', group_id: 'g', created_at: datetime()})";
+    transaction.run(query(text).param("uuid", uuid)).await.unwrap();
+    transaction.commit().await.unwrap();
+    let bookmark = pair.bookmark().await;
+    bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
+}
+
+async fn is_in_cache(pair: &Pair, uuid: &str) -> bool {
+    let mut cache = pair.cache.connect().await.unwrap();
+    let text = format!("MATCH (n:Entity {{uuid: '{uuid}'}}) RETURN count(n)");
+    let answer: redis::Value = redis::cmd("GRAPH.QUERY").arg(&pair.graph).arg(text).query_async(&mut cache).await.unwrap();
+    let redis::Value::Array(parts) = answer else { panic!("{answer:?}") };
+    parts[1] == redis::Value::Array(vec![redis::Value::Array(vec![redis::Value::Int(1)])])
+}
+
+#[tokio::test]
+async fn whoever_wrote_reads_it_after_the_wait() {
+    let pair = Pair::new("api_wait").await;
+    build(&pair.source.graph, &spec()).await.unwrap();
+    // With and without the probe that sees a commit by itself.
+    for probe in [200, 0] {
+        let (running, http) = start(&pair.service.clone().with("SYNC_PROBE_INTERVAL_MS", probe)).await;
+        http.until_ready(true).await;
+        for round in 0..5 {
+            let uuid = format!("written-{probe}-{round}");
+            let bookmark = commit(&pair, &uuid).await;
+            let (status, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=20000")).await;
+            assert_eq!(status, 200, "{body}");
+            assert!(is_in_cache(&pair, &uuid).await, "{uuid}");
+        }
+        let status = http.status().await;
+        assert_eq!(status["seconds_behind"], 0.0, "{status}");
+        let (_, metrics) = http.get("/metrics").await;
+        assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+        for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with("neo4j_falkordb_sync_") && value.parse::<f64>().is_ok(), "{line}");
+        }
+        for name in ["rows_read_total", "rows_written_total", "passes_total", "pass_duration_seconds_bucket", "seconds_behind"] {
+            assert!(metrics.contains(&format!("neo4j_falkordb_sync_{name}{{pipeline=\"default\"")), "{name}:\n{metrics}");
+        }
+        let history = http.json("/api/sync/history").await;
+        assert!(history["pipelines"]["default"].as_array().unwrap().len() > 1, "{history}");
+        assert_eq!(running.terminate().await, 0);
+    }
+    pair.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_pause_survives_a_restart() {
+    let pair = Pair::new("api_pause").await;
+    build(&pair.source.graph, &spec()).await.unwrap();
+    let service = pair.service.clone().with("API_TOKEN", TOKEN);
+    let (running, http) = start(&service).await;
+    http.until_ready(true).await;
+    assert_eq!(http.ask("POST", "/api/sync/pause", "Authorization: Bearer wrong\r\n").await.unwrap().0, 401);
+    assert_eq!(http.command("pause").await.0, 200);
+    let bookmark = commit(&pair, "while-paused").await;
+    let wait = format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=1500");
+    let (status, body) = http.get(&wait).await;
+    assert_eq!(status, 504, "{body}");
+    assert!(body.contains("paused"), "{body}");
+    assert!(http.status().await["behind_since"].is_string());
+    assert_eq!(running.terminate().await, 0);
+
+    let (running, http) = start(&service).await;
+    http.until_ready(true).await;
+    assert_eq!(http.get(&wait).await.0, 504);
+    assert_eq!(http.status().await["state"]["state"], "paused");
+    assert!(!is_in_cache(&pair, "while-paused").await);
+    assert_eq!(http.command("resume").await.0, 200);
+    assert_eq!(http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=20000")).await.0, 200);
+    assert!(is_in_cache(&pair, "while-paused").await);
+    assert_eq!(http.command("full").await.0, 202);
+    let began = Instant::now();
+    while http.json("/api/sync/statistics").await["pipelines"]["default"]["statistics"]["passes"]["full"]["ended"] != 1 {
+        assert!(began.elapsed() < PATIENCE, "no full pass");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(running.terminate().await, 0);
+    pair.assert_equal().await;
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_can_be_changed() {
+    let pair = Pair::new("api_token").await;
+    build(&pair.source.graph, &spec()).await.unwrap();
+    let (running, http) = start(&pair.service.clone().with("METRICS_ENABLED", false)).await;
+    http.until_ready(true).await;
+    for name in ["full", "incremental", "pause", "resume"] {
+        let (status, body) = http.command(name).await;
+        assert_eq!(status, 403, "{name}");
+        assert!(body.contains("api_token"), "{body}");
+    }
+    let status = http.status().await;
+    assert_eq!((&status["paused"], &status["statistics"]["passes"]["full"]["ended"]), (&false.into(), &1.into()), "{status}");
+    assert_eq!(http.get("/metrics").await.0, 404);
+    assert_eq!(running.terminate().await, 0);
+}
+
+#[tokio::test]
+async fn a_silent_cache_is_not_ready_within_fifteen_seconds() {
+    let mut pair = Pair::new("api_silent").await;
+    let server = FalkorServer::start().await.unwrap();
+    pair.cache = server.address();
+    pair.service = Service::new(PROGRAM, &pair.source.address, &pair.cache, &pair.graph);
+    build(&pair.source.graph, &spec()).await.unwrap();
+    let (running, http) = start(&pair.service).await;
+    http.until_ready(true).await;
+    server.pause();
+    let began = Instant::now();
+    let verdict = http.until_ready(false).await;
+    let took = began.elapsed();
+    server.resume();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(verdict.contains("FalkorDB"), "{verdict}");
+    http.until_ready(true).await;
+    running.kill().await;
+}

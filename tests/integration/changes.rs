@@ -1,0 +1,144 @@
+//! Every change of the source arrives, whatever it leaves behind: a timestamp, an episode, a count, or nothing.
+
+use std::time::{Duration, Instant};
+
+use neo4rs::query;
+
+use super::pipeline::Pair;
+use crate::support::comparer::{compare, report};
+use crate::support::graph::{GraphSpec, World, build};
+use crate::support::service::Running;
+
+/// A pass that follows a commit ends in well under a second; what needs two readings or another look takes a few.
+const ARRIVAL: Duration = Duration::from_secs(20);
+
+/// The service at work on a small graph.
+struct Followed {
+    pair: Pair,
+    world: World,
+    running: Running,
+}
+
+impl Followed {
+    async fn new(test: &str) -> Self {
+        let pair = Pair::new(test).await;
+        let world = build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
+        let mut running = pair.service.clone().with("LOG_LEVEL", "debug").start(&["run"]);
+        running.line("pass ended").await;
+        let followed = Self { pair, world, running };
+        followed.arrives("the whole graph").await;
+        followed
+    }
+
+    async fn write(&self, text: &str) {
+        self.pair.source.graph.run(query(text)).await.unwrap();
+    }
+
+    /// Looks until the two graphs are equal.
+    async fn arrives(&self, what: &str) {
+        let begun = Instant::now();
+        loop {
+            let found = compare(&self.pair.source.graph, &self.pair.cache, &self.pair.graph).await.unwrap();
+            if found.is_empty() {
+                println!("{what}: equal after {:.2} s, the comparison included", begun.elapsed().as_secs_f64());
+                return;
+            }
+            assert!(begun.elapsed() < ARRIVAL, "{what} did not arrive:\n{}\n{}", report(&found), self.running.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn ends(self) {
+        assert_eq!(self.running.terminate().await, 0);
+    }
+}
+
+/// What graphiti does when an episode is added: it mentions entities and lists facts, which change silently beside it.
+fn episode(uuid: &str, changes: &str) -> String {
+    format!(
+        "CREATE (n:Episodic {{uuid: '{uuid}', name: 'e', group_id: '', content: 'c', source_description: '', source: 'text', \
+         created_at: datetime(), valid_at: datetime(), entity_edges: []}}) {changes}"
+    )
+}
+
+#[tokio::test]
+async fn every_kind_of_change_arrives_while_the_service_runs() {
+    let followed = Followed::new("changes").await;
+    let (entity, fact) = (followed.world.entities[0].clone(), followed.world.facts[0].clone());
+    let (other, other_fact) = (followed.world.entities[7].clone(), followed.world.facts[9].clone());
+
+    followed.write(&episode("new-1", "")).await;
+    followed.arrives("a new episode").await;
+
+    let silently = format!(
+        "WITH n MATCH (e:Entity {{uuid: '{entity}'}}) SET e.summary = 'rewritten', e:Person, e.attribute = 7 REMOVE e.name_embedding \
+         CREATE (n)-[:MENTIONS {{uuid: 'mention-1', group_id: '', created_at: datetime()}}]->(e)"
+    );
+    followed.write(&episode("new-2", &silently)).await;
+    followed.arrives("an entity rewritten beside a new episode").await;
+
+    let listed = format!(
+        "WITH n MATCH ()-[f:RELATES_TO {{uuid: '{fact}'}}]->() SET f.episodes = f.episodes + n.uuid, f.fact = 'other', \
+         n.entity_edges = [f.uuid]"
+    );
+    followed.write(&episode("new-3", &listed)).await;
+    followed.arrives("a fact rewritten beside a new episode").await;
+
+    followed.write(&format!("MATCH ()-[f:RELATES_TO {{uuid: '{other_fact}'}}]->() SET f.expired_at = datetime()")).await;
+    followed.arrives("an expired fact").await;
+
+    followed.write("CREATE (:Entity {uuid: 'naive', name: 'n', group_id: '', summary: '', created_at: localdatetime()})").await;
+    followed.arrives("a naive timestamp").await;
+
+    let late =
+        "CREATE (:Entity {uuid: 'late', name: 'n', group_id: '', summary: '', created_at: datetime() - duration('PT10M')})";
+    followed.write(late).await;
+    followed.arrives("a commit ten minutes late").await;
+
+    followed.write(&format!("MATCH (e:Entity {{uuid: '{other}'}}) DETACH DELETE e")).await;
+    followed.arrives("a deleted node").await;
+
+    followed.write("MATCH ()-[m:MENTIONS]->() WITH m LIMIT 1 DELETE m").await;
+    followed.arrives("a deleted relationship").await;
+
+    followed
+        .write("CREATE (:Saga {uuid: 'saga', name: 's', group_id: '', summary: '', created_at: datetime('2001-01-01')})")
+        .await;
+    followed.arrives("a saga of another time").await;
+
+    followed.write("MATCH (c:Community) DETACH DELETE c").await;
+    followed
+        .write("UNWIND range(1, 4) AS i CREATE (:Community {uuid: 'community-' + i, name: 'c', group_id: '', summary: ''})")
+        .await;
+    followed.arrives("communities replaced").await;
+
+    followed.write("MATCH (n) WHERE n.group_id = 'group-1' DETACH DELETE n").await;
+    followed.arrives("a whole group deleted").await;
+
+    followed.write("CREATE (:Entity {uuid: 'late', name: 'twin', group_id: '', summary: '', created_at: datetime()})").await;
+    followed.write("MATCH (e:Entity {uuid: 'naive'}) DETACH DELETE e").await;
+    followed
+        .write("CREATE (:Entity:Back {uuid: 'naive', name: 'again', group_id: '', summary: '', created_at: datetime()})")
+        .await;
+    followed.write("MATCH (e:Entity {uuid: 'late', name: 'twin'}) DELETE e").await;
+    followed.arrives("a duplicate that came and went, and a key that came back").await;
+    followed.ends().await;
+}
+
+#[tokio::test]
+async fn an_idle_source_is_left_alone() {
+    let mut followed = Followed::new("idle").await;
+    // The readings that follow a change are over once a pass sees nothing to look at again.
+    let passes = |log: &str| log.matches("pass ended").count();
+    let mut before = 0;
+    while before != passes(&followed.running.log()) {
+        before = passes(&followed.running.log());
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
+    followed.write("CREATE (:Entity {uuid: 'one', name: 'n', group_id: '', summary: '', created_at: datetime()})").await;
+    followed.arrives("one node").await;
+    followed.running.line("pass ended").await;
+    let after = passes(&followed.running.log());
+    assert!(after > before, "a commit starts a pass");
+    followed.ends().await;
+}
