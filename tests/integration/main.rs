@@ -9,6 +9,7 @@ mod support;
 mod comparer;
 mod crash;
 mod graph;
+mod graphiti;
 mod large;
 mod pipeline;
 mod plans;

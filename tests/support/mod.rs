@@ -9,6 +9,7 @@ pub mod copier;
 pub mod deadline;
 pub mod error;
 pub mod graph;
+pub mod graphiti;
 pub mod servers;
 pub mod service;
 
