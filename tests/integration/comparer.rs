@@ -197,5 +197,5 @@ async fn a_large_graph_is_compared_in_time() {
     let took = start.elapsed();
     println!("25,000 nodes and 70,000 relationships compared in {took:.1?}");
     assert!(found.is_empty(), "{}", report(&found));
-    assert!(took < Duration::from_secs(60), "took {took:?}");
+    assert!(took < Duration::from_secs(180), "took {took:?}");
 }

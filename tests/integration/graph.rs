@@ -44,7 +44,7 @@ async fn a_large_graph_is_written_in_time() {
     build(&source.graph, &spec).await.unwrap();
     let took = start.elapsed();
     println!("25,000 nodes and 70,000 relationships written in {took:.1?}");
-    assert!(took < Duration::from_secs(120), "took {took:?}");
+    assert!(took < Duration::from_secs(300), "took {took:?}");
     let graph = &source.graph;
     assert_eq!(count(graph, "MATCH (n) RETURN count(n) AS count").await, spec.nodes());
     assert_eq!(count(graph, "MATCH ()-[e]->() RETURN count(e) AS count").await, spec.relationships());
