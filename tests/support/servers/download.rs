@@ -20,21 +20,18 @@ const TOOL: Duration = Duration::from_secs(60);
 /// Where downloads are kept: outside the checkout, so that `cargo clean` and new clones cost nothing.
 pub fn cache_directory() -> PathBuf {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    from("NEO4J_FALKORDB_SYNC_CACHE").unwrap_or_else(|| {
-        from("XDG_CACHE_HOME")
-            .or_else(|| from("HOME").map(|home| home.join(".cache")))
-            .unwrap_or_else(std::env::temp_dir)
-            .join("neo4j-falkordb-sync")
-    })
+    let standard = || from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
+    let cache = from("NEO4J_FALKORDB_SYNC_CACHE")
+        .unwrap_or_else(|| standard().unwrap_or_else(std::env::temp_dir).join("neo4j-falkordb-sync"));
+    // Absolute: servers run in directories of their own.
+    std::path::absolute(&cache).unwrap_or(cache)
 }
 
 /// The directory `name` in the cache, filled by `fill` if it is not there. Blocking.
 ///
 /// It is filled under another name and renamed when complete, under a lock that other processes respect.
 pub fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    // Absolute: servers run in directories of their own.
     let cache = cache_directory();
-    let cache = std::path::absolute(&cache).unwrap_or(cache);
     let wanted = cache.join(name);
     if wanted.is_dir() {
         return Ok(wanted);
@@ -138,19 +135,23 @@ pub fn require_pip() -> Result<()> {
 }
 
 fn require_java() -> Result<()> {
-    let need = "install a JDK or JRE, version 17 or later, which Neo4j runs on";
-    let missing = Error::MissingTool { tool: "java", need };
-    let Ok(answer) = Command::new("java").arg("-version").output() else {
-        return Err(missing);
-    };
-    // The version is between the first quotes, on standard error: `openjdk version "17.0.15" 2025-04-15`.
-    let text = String::from_utf8_lossy(&answer.stderr).into_owned();
-    let version = text.split('"').nth(1).unwrap_or_default();
-    let major = version.split(['.', '-', '+']).next().unwrap_or_default();
-    match major.parse::<u32>() {
+    match java_version().split(['.', '-', '+']).next().unwrap_or_default().parse::<u32>() {
         Ok(major) if major >= 17 => Ok(()),
-        _ => Err(missing),
+        _ => Err(Error::MissingTool { tool: "java", need: "install a JDK or JRE, version 17 or later, which Neo4j runs on" }),
     }
+}
+
+/// Such as `17.0.15`; empty without Java.
+fn java_version() -> String {
+    // It is between the first quotes, on standard error: `openjdk version "17.0.15" 2025-04-15`.
+    let answer = Command::new("java").arg("-version").output().map(|answer| answer.stderr).unwrap_or_default();
+    let text = String::from_utf8_lossy(&answer);
+    text.split('"').nth(1).unwrap_or_default().to_owned()
+}
+
+/// The name of the file in the cache with the classes that Neo4j loads, which holds for one version of Java.
+pub fn neo4j_classes() -> String {
+    format!("neo4j-{NEO4J_VERSION}-java-{}.jsa", java_version())
 }
 
 fn require(tool: &'static str, probe: &[&str], need: &'static str) -> Result<()> {
