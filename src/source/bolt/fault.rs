@@ -13,6 +13,9 @@ use crate::source::codes::kind_of_code;
 /// The answer to the version handshake of a server that took us for a browser.
 const HTTP: [u8; 4] = *b"HTTP";
 
+/// The category of codes about who may do what.
+const SECURITY: &str = "Neo.ClientError.Security.";
+
 /// A fault of a connection.
 #[derive(Debug, Error)]
 pub enum Fault {
@@ -81,6 +84,11 @@ impl Fault {
         }
     }
 
+    /// Whether the connection can be used again, after a reset. A log on that expired needs a new one.
+    pub(super) fn leaves_connection(&self) -> bool {
+        matches!(self, Self::Server { code, .. } if !code.starts_with(SECURITY))
+    }
+
     /// The error of what was being done.
     pub fn during(self, doing: impl Into<String>) -> Error {
         Error::caused(self.kind(), doing, self)
@@ -97,6 +105,14 @@ mod tests {
         let error = fault.during("cannot read Entity from Neo4j");
         assert_eq!(error.kind(), ErrorKind::SourceTimeout);
         assert_eq!(error.chain(), "cannot read Entity from Neo4j: no answer within 3s");
+    }
+
+    #[test]
+    fn a_connection_goes_on_after_a_refused_query_alone() {
+        let server = |code: &str| Fault::Server { code: code.to_owned(), message: String::new() };
+        assert!(server("Neo.ClientError.Statement.SyntaxError").leaves_connection());
+        assert!(!server("Neo.ClientError.Security.AuthorizationExpired").leaves_connection());
+        assert!(!Fault::Closed.leaves_connection());
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Lease {
 
     /// Gives the connection back after an error, if the server has told it and can go on.
     pub(super) async fn give_back_after(mut self, fault: &Fault) {
-        if matches!(fault, Fault::Server { .. }) && self.connection.reset().await.is_ok() {
+        if fault.leaves_connection() && self.connection.reset().await.is_ok() {
             self.give_back();
         }
     }
