@@ -9,6 +9,7 @@ use chrono::Utc;
 
 use super::messages::PassOrder;
 use crate::error::Result;
+use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
@@ -58,20 +59,27 @@ pub struct Launched {
     pub reason: Option<Reason>,
 }
 
+/// What this process knows from its earlier generations.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The number of the last checkpoint.
+    pub last_sequence: u64,
+    /// The last bookmark of the source.
+    pub last_bookmark: Option<Bookmark>,
+}
+
 /// Does all of it. On an error the lease is not held.
-///
-/// `last_sequence` is the number of the last checkpoint that this process knows of.
 pub async fn launch(
     connector: &dyn Connector,
     profile: &ProfileFingerprint,
     wanted: Option<Mode>,
-    last_sequence: u64,
+    known: Known,
 ) -> Result<Launched> {
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
     let mut sink = connector.sink().await?;
-    sink.identify().await?;
+    let run_id = sink.identify().await?.run_id;
     let graph_exists = sink.state().await? == GraphState::Present;
     let mut store = connector.store().await?;
     let mut lease = connector.lease().await?;
@@ -90,12 +98,17 @@ pub async fn launch(
         profile,
         source: &identity,
         bookmark: Some(&bookmark),
-        last_sequence,
+        last_bookmark: known.last_bookmark.as_ref(),
+        cache_run_id: run_id.as_deref(),
+        last_sequence: known.last_sequence,
         graph_exists,
         now: Utc::now(),
     };
     let decision = first_pass(&facts, wanted);
-    let (checkpoint, order, reason) = starting_point(decision, checkpoint, profile, identity);
+    let (mut checkpoint, order, reason) = starting_point(decision, checkpoint, profile, identity);
+    checkpoint.cache_run_id = run_id;
+    // Never a number twice: a state from before a wipe would pass for a newer one.
+    checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
     let view = connector.view().await?;
     let watched = (connector.sink().await?, connector.store().await?);
     Ok(Launched { source, sink, store, lease, view, watched, checkpoint, quarantine, paused, order, reason })

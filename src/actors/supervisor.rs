@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use super::Reports;
 use super::group::{self, Ending, Group, Settings};
-use super::launch::{Connector, Launched, launch};
+use super::launch::{Connector, Known, Launched, launch};
 use super::loader;
 use super::messages::{
     Acknowledged, ActorStopped, Cover, Exit, Member, PassOrder, RequestPass, SetPaused, Shutdown, SideProbed, SourceMoved,
@@ -209,10 +209,10 @@ impl Supervisor {
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
         let (connector, fingerprint) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone());
-        let (wanted, last_sequence) = (self.requested, self.status.checkpoint_sequence);
+        let wanted = self.requested;
+        let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
         let span = group::span(&self.pipeline.name, self.generation);
-        let task =
-            tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted, last_sequence).await }.instrument(span));
+        let task = tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted, known).await }.instrument(span));
         let launching = self.generation;
         ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
             let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));

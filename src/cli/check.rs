@@ -59,6 +59,8 @@ async fn look(config: &PipelineConfig) -> Result<Findings> {
         profile: &fingerprint,
         source: &identity,
         bookmark: Some(&bookmark),
+        last_bookmark: None,
+        cache_run_id: server.run_id.as_deref(),
         last_sequence: 0,
         graph_exists,
         now: Utc::now(),

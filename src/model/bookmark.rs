@@ -43,6 +43,13 @@ impl Bookmark {
         u64::try_from(read_integer(&number)?).ok()
     }
 
+    /// Whether this one can have come after another one: of the same database, as far as the texts tell, and not of an earlier
+    /// commit.
+    pub fn can_follow(&self, earlier: &Bookmark) -> bool {
+        let backwards = self.transaction().zip(earlier.transaction()).is_some_and(|(now, before)| now < before);
+        !backwards && self.database_id() == earlier.database_id()
+    }
+
     /// The database's id, and the bytes from the transaction's number on.
     fn parts(&self) -> Option<([u8; DATABASE_ID_LENGTH], Vec<u8>)> {
         let bytes = STANDARD.decode(self.0.strip_prefix(PREFIX)?).ok()?;
@@ -92,6 +99,15 @@ mod tests {
         assert_eq!(bookmark(&[0xC9, 0x01, 0x00]).transaction(), Some(256));
         assert_eq!(bookmark(&[0xCB, 0, 0, 0, 1, 0, 0, 0, 0]).transaction(), Some(1 << 32));
         assert_eq!(bookmark(&[0xFF]).transaction(), None, "no transaction has a negative number");
+    }
+
+    #[test]
+    fn an_earlier_commit_or_another_database_cannot_follow() {
+        let (early, late) = (bookmark(&[1]), bookmark(&[2]));
+        assert!(late.can_follow(&early) && late.can_follow(&late) && !early.can_follow(&late));
+        let other = Bookmark::new(format!("FB:{}", STANDARD.encode([&[0x91, 0xCC, 0x10], &[7; 16][..], &[9, 0x90]].concat())));
+        assert!(!other.can_follow(&late));
+        assert!(Bookmark::new("x").can_follow(&Bookmark::new("y")), "texts of another make tell nothing");
     }
 
     #[test]

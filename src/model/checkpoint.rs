@@ -43,6 +43,9 @@ pub struct Checkpoint {
     /// The last pass that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
+    /// The life of the cache's server in which it was written; absent where the user may not ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_run_id: Option<String>,
     /// What the source held besides the profile's kinds at the last full pass.
     #[serde(default)]
     pub outside_profile: OutsideProfile,
@@ -76,6 +79,7 @@ impl Checkpoint {
             equal_as_of: None,
             pass: None,
             last_pass: None,
+            cache_run_id: None,
             outside_profile: OutsideProfile::default(),
         }
     }

@@ -25,7 +25,11 @@ pub struct Facts<'a> {
     pub source: &'a SourceIdentity,
     /// The source's bookmark now.
     pub bookmark: Option<&'a Bookmark>,
-    /// The number of the last checkpoint that this process knows of.
+    /// The last bookmark that this process has seen.
+    pub last_bookmark: Option<&'a Bookmark>,
+    /// The life of the cache's server, where the user may ask for it.
+    pub cache_run_id: Option<&'a str>,
+    /// The number of the last checkpoint that this process knows of; 0 where it knows of none.
     pub last_sequence: u64,
     /// Whether the cache has the graph.
     pub graph_exists: bool,
@@ -51,6 +55,10 @@ pub enum Reason {
     Scheduled,
     /// There is no checkpoint.
     FirstStart,
+    /// There is no checkpoint any more.
+    CheckpointGone,
+    /// No full pass stands: the last one was abandoned, or its graph was replaced.
+    NotFilled,
     /// The checkpoint is of a cache filled from another database.
     OtherSource,
     /// The checkpoint is of another profile.
@@ -59,6 +67,8 @@ pub enum Reason {
     SourceRestored,
     /// The checkpoint is older than one that this process has stored.
     CacheRestored,
+    /// The cache's server was started again while nobody watched, and the source has moved since the checkpoint.
+    CacheRestarted,
     /// There is a checkpoint but no graph.
     GraphGone,
     /// A pass under way is too old to go on with.
@@ -71,6 +81,9 @@ impl fmt::Display for Reason {
             Reason::Requested => "requested",
             Reason::Scheduled => "scheduled",
             Reason::FirstStart => "the cache has no checkpoint yet",
+            Reason::CheckpointGone => "the checkpoint is gone from the cache",
+            Reason::NotFilled => "no full pass has filled the cache, or its graph was replaced since",
+            Reason::CacheRestarted => "the cache was started again while nobody watched: it may be an older state",
             Reason::OtherSource => "the cache was filled from another database",
             Reason::ChangedProfile => "the profile has changed",
             Reason::SourceRestored => "the source was restored from a backup",
@@ -84,22 +97,27 @@ impl fmt::Display for Reason {
 /// Decides. `wanted` is the pass that was asked for, if any.
 pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     let begin = |reason| Decision::Begin(Mode::Full, reason);
-    let Some(checkpoint) = facts.checkpoint else { return begin(Reason::FirstStart) };
+    let Some(checkpoint) = facts.checkpoint else {
+        return begin(if facts.last_sequence == 0 { Reason::FirstStart } else { Reason::CheckpointGone });
+    };
     if checkpoint.source != *facts.source {
         return begin(Reason::OtherSource);
     }
     if checkpoint.profile != *facts.profile {
         return begin(Reason::ChangedProfile);
     }
-    if is_behind(facts.bookmark, checkpoint.bookmark.as_ref()) {
+    if source_went_back(facts, checkpoint) {
         return begin(Reason::SourceRestored);
     }
     if checkpoint.sequence < facts.last_sequence {
         return begin(Reason::CacheRestored);
     }
+    if may_be_older(facts, checkpoint) {
+        return begin(Reason::CacheRestarted);
+    }
     match &checkpoint.pass {
         Some(pass) if pass.mode == Mode::Full => return resume_full(facts, pass),
-        None if checkpoint.watermark.is_none() => return begin(Reason::FirstStart),
+        None if checkpoint.watermark.is_none() => return begin(Reason::NotFilled),
         _ => {}
     }
     if !facts.graph_exists {
@@ -115,10 +133,36 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     }
 }
 
-/// Whether a bookmark is of a commit before another one of the same database.
-fn is_behind(now: Option<&Bookmark>, before: Option<&Bookmark>) -> bool {
-    let transactions = now.and_then(Bookmark::transaction).zip(before.and_then(Bookmark::transaction));
-    transactions.is_some_and(|(now, before)| now < before)
+/// Whether the source is behind anything that is known to have been read from it. A pass under way has read on, and so may have
+/// this process after the last checkpoint.
+fn source_went_back(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
+    let Some(now) = facts.bookmark else { return false };
+    let of_pass = checkpoint.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
+    [checkpoint.bookmark.as_ref(), of_pass, facts.last_bookmark].into_iter().flatten().any(|before| !now.can_follow(before))
+}
+
+/// Whether the cache may have been put back to an older state without a sign.
+///
+/// A cache that is restored takes its checkpoint with it, and nothing outside the cache remembers a newer one: from the
+/// checkpoint alone, a cache restored while the service was down looks like one that was not. An incremental pass from there
+/// would find what timestamps and counts betray, but nothing that was changed silently in the meantime and had been followed
+/// before. Restoring takes a start of the server, so a checkpoint of another life of the server is in doubt, unless
+///
+/// - this process knows the last checkpoint, and it is not older than that; or
+/// - the source stands where the checkpoint says: then the state is the right one, however old.
+///
+/// The price is a full pass when the cache's server and the service were both restarted (a reboot of their machine) and the
+/// source was written meanwhile. A restart of either alone costs nothing: of the service, because the server's life is the same;
+/// of the cache, because the service knows where it was.
+fn may_be_older(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
+    let lives = facts.cache_run_id.zip(checkpoint.cache_run_id.as_deref());
+    let other_life = lives.is_some_and(|(now, before)| now != before);
+    // The part of a full pass that is read is of its beginning.
+    let read_at = match &checkpoint.pass {
+        Some(pass) if pass.mode == Mode::Full => pass.bookmark.as_ref(),
+        _ => checkpoint.bookmark.as_ref(),
+    };
+    other_life && facts.last_sequence == 0 && read_at != facts.bookmark
 }
 
 fn resume_full(facts: &Facts<'_>, pass: &PassUnderWay) -> Decision {
@@ -134,6 +178,9 @@ fn resume_full(facts: &Facts<'_>, pass: &PassUnderWay) -> Decision {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::model::profile::Profile;
 
@@ -143,6 +190,15 @@ mod tests {
         source: SourceIdentity,
         graph_exists: bool,
         last_sequence: u64,
+        bookmark: Bookmark,
+        last_bookmark: Option<Bookmark>,
+        cache_run_id: &'static str,
+    }
+
+    /// Of one database, at this commit.
+    fn bookmark(transaction: u8) -> Bookmark {
+        let bytes = [&[0x91, 0xCC, 0x10], &[0; 16][..], &[transaction, 0x90]].concat();
+        Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))
     }
 
     impl World {
@@ -151,7 +207,19 @@ mod tests {
             let source = SourceIdentity { id: "a".to_owned(), name: "neo4j".to_owned() };
             let mut checkpoint = Checkpoint::new(profile.clone(), source.clone());
             checkpoint.watermark = Some(Utc::now());
-            Self { checkpoint: Some(checkpoint), profile, source, graph_exists: true, last_sequence: 0 }
+            checkpoint.bookmark = Some(bookmark(50));
+            checkpoint.cache_run_id = Some("first".to_owned());
+            checkpoint.sequence = 7;
+            Self {
+                checkpoint: Some(checkpoint),
+                profile,
+                source,
+                graph_exists: true,
+                last_sequence: 0,
+                bookmark: bookmark(50),
+                last_bookmark: None,
+                cache_run_id: "first",
+            }
         }
 
         fn with_pass(mode: Mode, age: TimeDelta) -> Self {
@@ -167,7 +235,9 @@ mod tests {
                 checkpoint: self.checkpoint.as_ref(),
                 profile: &self.profile,
                 source: &self.source,
-                bookmark: None,
+                bookmark: Some(&self.bookmark),
+                last_bookmark: self.last_bookmark.as_ref(),
+                cache_run_id: Some(self.cache_run_id),
                 last_sequence: self.last_sequence,
                 graph_exists: self.graph_exists,
                 now: Utc::now(),
@@ -184,12 +254,52 @@ mod tests {
     fn what_cannot_be_trusted_is_filled_anew() {
         assert_eq!(World { checkpoint: None, ..World::in_step() }.decide(None), full(Reason::FirstStart));
         assert_eq!(World { graph_exists: false, ..World::in_step() }.decide(None), full(Reason::GraphGone));
-        assert_eq!(World { last_sequence: 1, ..World::in_step() }.decide(None), full(Reason::CacheRestored));
+        assert_eq!(World { last_sequence: 8, ..World::in_step() }.decide(None), full(Reason::CacheRestored));
+        let wiped = World { checkpoint: None, last_sequence: 8, ..World::in_step() };
+        assert_eq!(wiped.decide(None), full(Reason::CheckpointGone));
+        let mut abandoned = World::in_step();
+        abandoned.checkpoint.as_mut().unwrap().watermark = None;
+        assert_eq!(abandoned.decide(None), full(Reason::NotFilled));
         let other = SourceIdentity { id: "b".to_owned(), name: "neo4j".to_owned() };
         assert_eq!(World { source: other, ..World::in_step() }.decide(None), full(Reason::OtherSource));
         let mut changed = Profile::graphiti().unwrap();
         changed.nodes.truncate(1);
         assert_eq!(World { profile: changed.fingerprint(), ..World::in_step() }.decide(None), full(Reason::ChangedProfile));
+    }
+
+    #[test]
+    fn a_source_behind_anything_read_from_it_was_restored() {
+        assert_eq!(World { bookmark: bookmark(49), ..World::in_step() }.decide(None), full(Reason::SourceRestored));
+        let seen_by_this_process = World { bookmark: bookmark(55), last_bookmark: Some(bookmark(60)), ..World::in_step() };
+        assert_eq!(seen_by_this_process.decide(None), full(Reason::SourceRestored));
+        let mut under_way = World { bookmark: bookmark(55), ..World::with_pass(Mode::Incremental, TimeDelta::zero()) };
+        under_way.checkpoint.as_mut().unwrap().pass.as_mut().unwrap().bookmark = Some(bookmark(60));
+        assert_eq!(under_way.decide(None), full(Reason::SourceRestored));
+        let ahead = World { bookmark: bookmark(60), last_bookmark: Some(bookmark(55)), ..World::in_step() };
+        assert_eq!(ahead.decide(None), Decision::Begin(Mode::Incremental, Reason::Scheduled));
+    }
+
+    #[test]
+    fn a_cache_restarted_unwatched_is_in_doubt_only_if_the_source_moved() {
+        let goes_on = Decision::Begin(Mode::Incremental, Reason::Scheduled);
+        let restarted = || World { cache_run_id: "second", ..World::in_step() };
+        assert_eq!(restarted().decide(None), goes_on);
+        assert_eq!(World { bookmark: bookmark(60), ..restarted() }.decide(None), full(Reason::CacheRestarted));
+        assert_eq!(World { bookmark: bookmark(60), ..World::in_step() }.decide(None), goes_on, "the same life");
+        let watched = World { bookmark: bookmark(60), last_sequence: 7, ..restarted() };
+        assert_eq!(watched.decide(None), goes_on, "nothing is lost that this process stored");
+    }
+
+    #[test]
+    fn a_full_pass_under_way_in_a_cache_restarted_unwatched_goes_on_only_if_the_source_stands_where_it_began() {
+        let world = |at: u8| {
+            let mut world =
+                World { cache_run_id: "second", bookmark: bookmark(at), ..World::with_pass(Mode::Full, TimeDelta::zero()) };
+            world.checkpoint.as_mut().unwrap().pass.as_mut().unwrap().bookmark = Some(bookmark(55));
+            world
+        };
+        assert!(matches!(world(55).decide(None), Decision::Resume(_)));
+        assert_eq!(world(60).decide(None), full(Reason::CacheRestarted));
     }
 
     #[test]
