@@ -97,11 +97,11 @@ impl Connector for ServerConnector {
     }
 
     async fn sink(&self) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(FalkorSink::new(self.cache.clone(), self.graph.as_str(), Arc::clone(&self.profile))))
+        Ok(Box::new(FalkorSink::new(self.cache.clone(), self.graph.as_str(), Arc::clone(&self.profile)).of_one_life()))
     }
 
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
-        Ok(Box::new(RedisCheckpointStore::new(self.cache.clone(), &self.graph, self.ownership.clone())))
+        Ok(Box::new(RedisCheckpointStore::new(self.cache.clone(), &self.graph, self.ownership.clone()).of_one_life()))
     }
 
     async fn view(&self) -> Result<Box<dyn CacheView>> {

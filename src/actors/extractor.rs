@@ -9,11 +9,13 @@ use tokio::sync::mpsc;
 
 use super::credit::{Credit, CreditPool};
 use super::messages::{Acknowledged, Extracted, Member, PassOrder, Quit, StartPass};
+use super::prober::same_database;
 use super::transformer::Transformer;
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Content, Generation, SourceContent};
+use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
@@ -77,6 +79,7 @@ impl Extractor {
 
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
     let mut memory = Memory::default();
+    let mut last: Option<Bookmark> = None;
     while let Some(StartPass { order, watermark, thorough }) = orders.recv().await {
         let slice = order.slice();
         let pass = match order {
@@ -84,6 +87,11 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             PassOrder::Compare(_) => begin(parts.source.as_ref(), Mode::Differential).await?,
             PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
         };
+        // Where the source is not probed, this is the only look at which it shows.
+        if let Some((last, now)) = last.as_ref().zip(pass.bookmark.as_ref()) {
+            same_database(last, now)?;
+        }
+        last.clone_from(&pass.bookmark);
         let mut changes = Changes {
             view: parts.view.as_mut(),
             memory: &mut memory,

@@ -72,7 +72,9 @@ impl Group {
     ) -> Self {
         let credit = Arc::new(CreditPool::new(settings.credit));
         let (sink, store) = launched.watched;
-        let probed = ProberParts { source: Arc::clone(&launched.source), sink, store, interval: settings.probe_interval };
+        let run_id = launched.checkpoint.cache_run_id.clone();
+        let source = Arc::clone(&launched.source);
+        let probed = ProberParts { source, sink, store, interval: settings.probe_interval, run_id };
         let prober =
             Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit));
         let lease = launched.lease;

@@ -129,12 +129,25 @@ impl Writer {
             self.quarantine_changed |= !stale.is_empty();
             self.store.update_quarantine(&[], &stale).await?;
         }
-        self.sink.prepare().await?;
+        let report = self.sink.prepare().await?;
+        if report.from_nothing && !full {
+            return Err(self.graph_was_replaced().await?);
+        }
         self.pass_mut()?.prepared = true;
         if full {
             self.store_checkpoint().await?;
         }
         Ok(self.acknowledged(Vec::new(), None))
+    }
+
+    /// A write makes a graph that is not there, so one that was deleted is soon there again, nearly empty: what tells is that it
+    /// has no index. Nothing that was written to the graph before counts any more.
+    async fn graph_was_replaced(&mut self) -> Result<Error> {
+        self.checkpoint.watermark = None;
+        self.checkpoint.bookmark = None;
+        self.checkpoint.pass = None;
+        self.store_checkpoint().await?;
+        Ok(Error::new(ErrorKind::CacheChanged, "the graph is gone from the cache, or another one is in its place"))
     }
 
     async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
@@ -170,6 +183,9 @@ impl Writer {
         self.add_to_quarantine(&unresolved, &[]).await?;
         if let Some(outside) = end.outside_profile {
             self.checkpoint.outside_profile = outside;
+        }
+        if self.pass_mut()?.mode == Mode::Full && self.sink.prepare().await?.from_nothing {
+            return Err(self.graph_was_replaced().await?);
         }
         let mut pass = self.checkpoint.pass.take().ok_or_else(no_pass)?;
         pass.totals.quarantined += unresolved.len() as u64;

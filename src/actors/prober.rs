@@ -32,6 +32,8 @@ pub(super) struct ProberParts {
     pub(super) store: Box<dyn CheckpointStore>,
     /// How often the source is looked at; never where absent.
     pub(super) interval: Option<Duration>,
+    /// The life of the cache's server in which the generation began.
+    pub(super) run_id: Option<String>,
 }
 
 /// Who learns what a prober sees.
@@ -49,7 +51,7 @@ pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: 
     let Watchers { moved, probed } = watchers;
     let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
     let source = watch_source(parts.source, parts.interval, generation, moved, answers(Side::Source));
-    let cache = watch_cache(parts.sink, parts.store, answers(Side::Cache));
+    let cache = watch_cache(parts.sink, parts.store, parts.run_id, answers(Side::Cache));
     tokio::select! {
         () = quit.cancelled() => Ok(()),
         outcome = source => outcome,
@@ -81,9 +83,14 @@ async fn watch_source(
     }
 }
 
-async fn watch_cache(mut sink: Box<dyn Sink>, mut store: Box<dyn CheckpointStore>, mut answers: Answers) -> Result<()> {
+async fn watch_cache(
+    mut sink: Box<dyn Sink>,
+    mut store: Box<dyn CheckpointStore>,
+    run_id: Option<String>,
+    mut answers: Answers,
+) -> Result<()> {
     let mut ticks = ticks(CACHE_INTERVAL);
-    let mut cache = CacheWatch::default();
+    let mut cache = CacheWatch { run_id, ..CacheWatch::default() };
     loop {
         ticks.tick().await;
         if let Some(seen) = answers.take(look(sink.as_mut(), store.as_mut())).await? {
@@ -133,12 +140,12 @@ impl Answers {
     }
 }
 
-fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
-    let backwards = last.transaction().zip(now.transaction()).is_some_and(|(last, now)| now < last);
-    if backwards || last.database_id() != now.database_id() {
-        return Err(Error::new(ErrorKind::SourceChanged, "the database is another one, or was restored from a backup"));
+/// Fails where a bookmark cannot come after one that was seen before.
+pub(super) fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
+    if now.can_follow(last) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::new(ErrorKind::SourceChanged, "the database is another one, or was restored from a backup"))
 }
 
 struct Seen {
@@ -147,25 +154,32 @@ struct Seen {
     /// Whether a full pass is under way, which empties the graph.
     filling: bool,
     graph: GraphState,
+    /// Absent where the user may not ask for it.
+    run_id: Option<String>,
 }
 
 async fn look(sink: &mut dyn Sink, store: &mut dyn CheckpointStore) -> Result<Seen> {
+    let run_id = sink.identify().await?.run_id;
     let graph = sink.state().await?;
     // After the graph: a full pass says in the checkpoint that it begins before it empties the graph.
     let checkpoint = store.load().await?;
     let filling = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.watermark.is_none());
-    Ok(Seen { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph })
+    Ok(Seen { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph, run_id })
 }
 
 /// What the cache must not fall behind.
 #[derive(Default)]
 struct CacheWatch {
     sequence: Option<u64>,
+    run_id: Option<String>,
 }
 
 impl CacheWatch {
     fn compare(&mut self, seen: Seen) -> Result<()> {
         let changed = |what| Err(Error::new(ErrorKind::CacheChanged, what));
+        if self.run_id.as_ref().zip(seen.run_id.as_ref()).is_some_and(|(before, now)| before != now) {
+            return changed("the cache was started again");
+        }
         match (self.sequence, seen.sequence) {
             (Some(_), None) => return changed("the checkpoint is gone from the cache"),
             (Some(last), Some(now)) if now < last => return changed("the cache was restored from an older state"),
@@ -175,6 +189,7 @@ impl CacheWatch {
             _ => {}
         }
         self.sequence = seen.sequence.or(self.sequence);
+        self.run_id = seen.run_id.or(self.run_id.take());
         Ok(())
     }
 }
@@ -185,7 +200,17 @@ mod tests {
     use super::*;
 
     fn seen(sequence: Option<u64>, graph: GraphState) -> Seen {
-        Seen { sequence, filling: false, graph }
+        Seen { sequence, filling: false, graph, run_id: None }
+    }
+
+    #[test]
+    fn another_life_of_the_server_is_noticed() {
+        let present = |run_id: &str| Seen { run_id: Some(run_id.to_owned()), ..seen(Some(1), GraphState::Present) };
+        let mut watch = CacheWatch::default();
+        watch.compare(present("first")).unwrap();
+        watch.compare(seen(Some(1), GraphState::Present)).unwrap();
+        watch.compare(present("first")).unwrap();
+        assert_eq!(watch.compare(present("second")).unwrap_err().kind(), ErrorKind::CacheChanged);
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl RedisCheckpointStore {
         }
     }
 
+    /// Refuses to go on with a server that was started again after its first use.
+    pub fn of_one_life(self) -> Self {
+        Self { connection: self.connection.of_one_life(), ..self }
+    }
+
     async fn write(&mut self, doing: &str, commands: &[Cmd]) -> Result<()> {
         while_owned(&mut self.connection, doing, &self.ownership, commands, COMMAND_TIMEOUT).await.map(drop)
     }

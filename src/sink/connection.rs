@@ -10,12 +10,13 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    RedisConnectionInfo, RedisError, TlsCertificates, Value,
+    RedisConnectionInfo, RedisError, TlsCertificates, Value, cmd,
 };
 use tokio::time::timeout;
 
 use super::address::{CacheAddress, CacheTls};
 use super::classify::{self, DriverFailure};
+use super::{reply, server};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to be made, TLS and login included: ten round trips across a continent, and slack.
@@ -33,6 +34,15 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 pub struct Connection {
     address: CacheAddress,
     live: Option<MultiplexedConnection>,
+    life: Life,
+}
+
+/// Which lives of the server a connection may be made to.
+#[derive(Debug)]
+enum Life {
+    Any,
+    /// The one that it is first made to; its run id, once that is known.
+    First(Option<String>),
 }
 
 impl std::fmt::Debug for Connection {
@@ -44,7 +54,13 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
-        Self { address, live: None }
+        Self { address, live: None, life: Life::Any }
+    }
+
+    /// It is not made again to a server that was started in between: what that one holds may be less than what was written here
+    /// and acknowledged.
+    pub fn of_one_life(self) -> Self {
+        Self { life: Life::First(None), ..self }
     }
 
     /// Where it goes.
@@ -79,7 +95,35 @@ impl Connection {
     async fn take(&mut self, doing: &str) -> Result<MultiplexedConnection> {
         match self.live.take() {
             Some(live) => Ok(live),
-            None => connect(&self.address, doing).await,
+            None => {
+                let mut live = connect(&self.address, doing).await?;
+                self.same_life(doing, &mut live).await?;
+                Ok(live)
+            }
+        }
+    }
+
+    /// A user who may not ask for the run id goes without this check.
+    async fn same_life(&mut self, doing: &str, live: &mut MultiplexedConnection) -> Result<()> {
+        let Life::First(known) = &mut self.life else { return Ok(()) };
+        let message = || format!("{doing}: {} does not say which server it is", self.address);
+        let info = match timeout(COMMAND_TIMEOUT, live.req_packed_command(cmd("INFO").arg("server"))).await {
+            Ok(Ok(value)) => answer(doing, value),
+            Ok(Err(error)) => Err(classify::driver_error(message(), error)),
+            Err(_) => Err(Error::new(ErrorKind::CacheTimeout, message())),
+        };
+        let now = match info {
+            Err(error) if error.kind() == ErrorKind::CachePermission => None,
+            info => server::run_id(&reply::text(&info?)?),
+        };
+        match (&known, &now) {
+            (Some(before), Some(now)) if before != now => {
+                Err(Error::new(ErrorKind::CacheChanged, format!("{doing}: the cache at {} was started again", self.address)))
+            }
+            _ => {
+                *known = known.take().or(now);
+                Ok(())
+            }
         }
     }
 

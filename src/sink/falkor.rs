@@ -34,6 +34,11 @@ impl FalkorSink {
         Self { connection: Connection::new(address), graph: graph.into(), profile }
     }
 
+    /// Refuses to go on with a server that was started again after its first use.
+    pub fn of_one_life(self) -> Self {
+        Self { connection: self.connection.of_one_life(), ..self }
+    }
+
     /// The graph's name.
     pub fn graph(&self) -> &str {
         &self.graph

@@ -62,6 +62,8 @@ pub struct IndexReport {
     pub made: Vec<String>,
     /// Indices that the profile does not name; they are left alone.
     pub foreign: Vec<String>,
+    /// Whether there was not a single one: the graph is new, or is not the one that was prepared before.
+    pub from_nothing: bool,
 }
 
 /// The indices as they are.
@@ -113,7 +115,11 @@ pub(super) async fn ensure(
     within: Duration,
 ) -> Result<IndexReport> {
     let existing = existing(connection, graph).await?;
-    let mut report = IndexReport { foreign: foreign(&existing.properties, definitions), ..IndexReport::default() };
+    let mut report = IndexReport {
+        foreign: foreign(&existing.properties, definitions),
+        from_nothing: existing.properties.is_empty() && !definitions.is_empty(),
+        ..IndexReport::default()
+    };
     for definition in definitions {
         let Some(missing) = missing(definition, &existing.properties) else { continue };
         let statement = statement(&missing);

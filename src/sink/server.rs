@@ -54,7 +54,7 @@ fn graph_module(modules: Value) -> Result<u64> {
     Err(Error::new(ErrorKind::CacheUnsupported, "the server has no graph module: it is Redis, but not FalkorDB"))
 }
 
-fn run_id(info: &str) -> Option<String> {
+pub(super) fn run_id(info: &str) -> Option<String> {
     info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())
 }
 
