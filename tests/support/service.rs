@@ -124,6 +124,25 @@ impl Running {
         self.lines.borrow().iter().find(|line| line.contains(text)).cloned().unwrap_or_default()
     }
 
+    /// How many lines there are: where to look from for what follows.
+    pub fn length(&self) -> usize {
+        self.lines.borrow().len()
+    }
+
+    /// As [`Self::line`], looking only at lines from that place on.
+    pub async fn line_from(&mut self, from: usize, text: &str) -> String {
+        let find = |lines: &Vec<String>| lines.iter().skip(from).find(|line| line.contains(text)).cloned();
+        let waited = tokio::time::timeout(COMMAND, self.lines.wait_for(|lines| find(lines).is_some()));
+        let found = waited.await.is_ok_and(|waited| waited.is_ok());
+        assert!(found, "no line after the first {from} holds {text:?}; the log:\n{}", self.log());
+        find(&self.lines.borrow()).unwrap_or_default()
+    }
+
+    /// The lines from that place on.
+    pub fn log_from(&self, from: usize) -> String {
+        self.lines.borrow().iter().skip(from).cloned().collect::<Vec<_>>().join("\n")
+    }
+
     pub fn log(&self) -> String {
         self.lines.borrow().join("\n")
     }

@@ -162,6 +162,17 @@ impl Neo4jServer {
         Ok(())
     }
 
+    /// Where all databases are; to be touched only while the server is stopped.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// As [`Self::restart`], where [`Self::data`] is gone: a new database behind the same address.
+    pub async fn restart_anew(&self) -> Result<()> {
+        self.process.restart(STOP).await?;
+        self.set_password().await
+    }
+
     /// The first start demands a new password, and serves nothing else until it is set.
     async fn set_password(&self) -> Result<()> {
         let address = self.address();
