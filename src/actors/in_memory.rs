@@ -161,6 +161,11 @@ impl World {
         wanted_nodes.symmetric_difference(&nodes).chain(wanted_facts.symmetric_difference(&facts)).cloned().collect()
     }
 
+    /// Deletes the graph from the cache, as if somebody did by hand.
+    pub(super) fn delete_graph(&self) {
+        *self.cache.lock() = Cache::default();
+    }
+
     /// Removes a node from the cache, as if it had not been committed when its kind was read.
     pub(super) fn hide_from_first_page(&self, number: u64) -> SourceNode {
         let mut nodes = self.nodes.lock();
@@ -381,8 +386,8 @@ impl Sink for Side {
         Ok(if self.world.cache.lock().exists { GraphState::Present } else { GraphState::Missing })
     }
     async fn prepare(&mut self) -> Result<IndexReport> {
-        self.world.cache.lock().exists = true;
-        Ok(IndexReport::default())
+        let existed = std::mem::replace(&mut self.world.cache.lock().exists, true);
+        Ok(IndexReport { from_nothing: !existed, ..IndexReport::default() })
     }
     async fn clear(&mut self) -> Result<bool> {
         Ok(std::mem::take(&mut *self.world.cache.lock()).exists)

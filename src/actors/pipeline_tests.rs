@@ -304,6 +304,18 @@ async fn a_new_node_arrives_with_a_requested_pass() {
 }
 
 #[actix::test]
+async fn a_graph_deleted_just_before_a_change_is_filled_again() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("in step", in_step).await;
+    world.delete_graph();
+    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    let status = run.until("filled by another generation", |status| in_step(status) && status.generation == 2).await;
+    assert_eq!(status.last_pass.unwrap().mode, Mode::Full);
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
 async fn deleted_elements_go_with_an_incremental_pass() {
     let world = World::of(NODES);
     let mut run = run(InMemory::process(&world), Schedule::Continuous { full_first: false, interval: Some(PATIENCE) });

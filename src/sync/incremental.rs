@@ -44,7 +44,7 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     let duplicates = changes.memory.take_duplicates();
     reader.fetch(&duplicates).await?;
     // After a time without passes, what was committed late then is older than the overlap of now.
-    let read_up_to = watermark.map_or(pass.began_at, |watermark| watermark.min(pass.began_at));
+    let read_up_to = changes.watermark.map_or(pass.began_at, |watermark| watermark.min(pass.began_at));
     let late = changes.memory.late_check_due(changes.rhythm, now);
     if late {
         let changed = read_late(reader, changes, overlap_begin(read_up_to, changes.rhythm), now).await?;

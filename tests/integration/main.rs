@@ -22,6 +22,7 @@ mod comparison;
 mod crash;
 mod graph;
 mod graphiti;
+mod identity;
 mod large;
 mod pipeline;
 mod plans;
