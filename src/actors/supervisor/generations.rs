@@ -1,0 +1,253 @@
+//! How a generation begins, fails and ends, and what follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use chrono::Utc;
+use tracing::Instrument;
+
+use super::{Ending, Outcome, State, Supervisor, Then};
+use crate::actors::Reports;
+use crate::actors::group::{self, Group};
+use crate::actors::launch::{Known, Launched, launch};
+use crate::actors::loader;
+use crate::actors::messages::{Exit, Member};
+use crate::actors::prober::Watchers;
+use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::model::batch::Generation;
+use crate::sink::LEASE_TTL;
+use crate::telemetry::status::{FaultReport, PipelineState};
+
+/// How long a generation that is cut may take to finish what is half done: longer than any request's timeout.
+const CUT_DEADLINE: Duration = Duration::from_secs(150);
+
+/// Generations in a row of a one-shot command that end without one acknowledged batch before the command gives up.
+const FRUITLESS_GENERATIONS: u32 = 4;
+
+impl Supervisor {
+    pub(super) fn launch(&mut self, ctx: &mut Context<Self>) {
+        self.generation = self.generation.next();
+        self.state = State::Launching;
+        self.status.generation = self.generation.0;
+        self.show(PipelineState::Starting);
+        let (connector, fingerprint) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone());
+        let wanted = self.requested;
+        let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
+        let span = group::span(&self.pipeline.name, self.generation);
+        let task = tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted, known).await }.instrument(span));
+        let launching = self.generation;
+        ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
+            let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));
+            supervisor.launched(launching, outcome, ctx);
+        }));
+    }
+
+    pub(super) fn launched(&mut self, generation: Generation, outcome: Result<Launched>, ctx: &mut Context<Self>) {
+        if generation != self.generation || !matches!(self.state, State::Launching) {
+            return;
+        }
+        match outcome {
+            Ok(launched) if self.shutting_down => {
+                self.state = State::Waiting;
+                let mut lease = launched.lease;
+                ctx.spawn(async move { lease.release().await }.into_actor(self).map(|_, supervisor, ctx| {
+                    supervisor.finish(Ok(None), ctx);
+                }));
+            }
+            Ok(launched) => self.begin(launched, ctx),
+            Err(error) => self.launch_failed(error, ctx),
+        }
+    }
+
+    pub(super) fn begin(&mut self, launched: Launched, ctx: &mut Context<Self>) {
+        let reason = launched.reason.map(|reason| reason.to_string()).unwrap_or_else(|| "resumed".to_owned());
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %launched.order.mode(), reason, "pass begins"
+        );
+        self.status.checkpoint_sequence = launched.checkpoint.sequence;
+        self.status.watermark = launched.checkpoint.watermark;
+        self.status.last_pass = launched.checkpoint.last_pass.clone();
+        // A proof is of one generation: what happened in between is not known.
+        self.status.equal_as_of = None;
+        self.status.outside_profile = launched.checkpoint.outside_profile.clone();
+        self.status.quarantined = launched.quarantine.len() as u64;
+        self.status.quarantine = loader::shown(&launched.quarantine);
+        if self.status.history.is_empty() {
+            self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().collect());
+        }
+        // What an earlier generation wanted to look at again is not known.
+        self.status.settled = false;
+        // Both sides have just answered.
+        self.status.failing.clear();
+        // A one-shot pass is asked for by a person, who knows better than the flag.
+        self.status.paused = !self.is_one_shot() && self.pause_said.unwrap_or(launched.paused);
+        let order = launched.order.clone();
+        let address = ctx.address();
+        let reports = Reports {
+            exited: address.clone().recipient(),
+            stopped: address.clone().recipient(),
+            span: group::span(&self.pipeline.name, self.generation),
+        };
+        let group = Group::start(
+            self.generation,
+            launched,
+            &self.pipeline.profile,
+            self.pipeline.settings,
+            address.clone().recipient(),
+            Watchers { moved: address.clone().recipient(), probed: address.recipient() },
+            reports,
+        );
+        self.state = State::Running(group);
+        self.start_pass(order);
+    }
+
+    pub(super) fn launch_failed(&mut self, error: Error, ctx: &mut Context<Self>) {
+        self.note_fault(&error);
+        if self.shutting_down {
+            return self.finish(Ok(None), ctx);
+        }
+        if self.is_one_shot() && (self.status.faults == 1 || error.directive() == Directive::Halt) {
+            // Nothing is done yet: the person at the terminal learns it now.
+            return self.finish(Err(error), ctx);
+        }
+        let then = self.after(error);
+        self.state = State::Waiting;
+        self.then(then, ctx);
+    }
+
+    pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
+        self.note_fault(&error);
+        if let Some(mode) = self.running.take() {
+            self.status.statistics.add_failed(mode);
+        }
+        if let State::Running(group) = &self.state
+            && group.started.elapsed() >= self.pipeline.timing.quiet
+        {
+            self.failures = 0;
+        }
+        let then = if self.shutting_down { Then::Stop(Ok(None)) } else { self.after(error) };
+        self.end(Ending::Cut, then, ctx);
+    }
+
+    /// Logged once: what follows from a fault within its generation is not news.
+    pub(super) fn note_fault(&mut self, error: &Error) {
+        self.status.faults += 1;
+        let (chain, remedy) = (error.chain(), error.kind().remedy());
+        let generation = self.generation.0;
+        if error.directive() == Directive::Halt {
+            tracing::error!(pipeline = %self.pipeline.name, generation, error = %chain, remedy, "halted");
+        } else {
+            tracing::warn!(pipeline = %self.pipeline.name, generation, error = %chain, remedy, "generation failed");
+        }
+        self.status.last_fault = Some(FaultReport { at: Utc::now(), error: chain, remedy: remedy.to_owned() });
+    }
+
+    /// What follows a fault.
+    pub(super) fn after(&mut self, error: Error) -> Then {
+        self.failures += 1;
+        self.fruitless += 1;
+        let halt = error.directive() == Directive::Halt;
+        if self.is_one_shot() && (halt || self.fruitless >= FRUITLESS_GENERATIONS) {
+            return Then::Stop(Err(error));
+        }
+        let pause = match error.kind() {
+            ErrorKind::LeaseHeld => LEASE_TTL,
+            _ if halt => self.pipeline.timing.halted,
+            _ => self.pipeline.timing.backoff.pause(self.failures),
+        };
+        let until = Utc::now() + pause;
+        self.show(if halt { PipelineState::Halted } else { PipelineState::BackingOff { until } });
+        Then::Restart(pause)
+    }
+
+    pub(super) fn end(&mut self, ending: Ending, then: Then, ctx: &mut Context<Self>) {
+        let state = std::mem::replace(&mut self.state, State::Waiting);
+        let group = match state {
+            State::Running(group) => group,
+            State::Ending { group, .. } => group,
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        self.running = None;
+        self.held = None;
+        group.end(ending);
+        self.state = State::Ending { group, ending, then };
+        self.set_deadline(ending, ctx);
+    }
+
+    pub(super) fn set_deadline(&self, ending: Ending, ctx: &mut Context<Self>) {
+        let limit = match ending {
+            _ if self.shutting_down => self.pipeline.timing.shutdown,
+            Ending::Drained | Ending::Cut => CUT_DEADLINE,
+        };
+        let generation = self.generation;
+        ctx.run_later(limit, move |supervisor, ctx| {
+            let State::Ending { group, .. } = &supervisor.state else { return };
+            if supervisor.generation == generation {
+                tracing::error!(pipeline = %supervisor.pipeline.name, generation = generation.0, still_running = group.names_alive(),
+                    "deadline passed, ending without them");
+                group.abandon();
+                supervisor.all_ended(ctx);
+            }
+        });
+    }
+
+    pub(super) fn member_ended(&mut self, member: Member, exit: Exit, ctx: &mut Context<Self>) {
+        match (&mut self.state, exit) {
+            (State::Running(group), exit) => {
+                group.ended(member);
+                let error = match exit {
+                    Exit::Failed(error) => error,
+                    Exit::Finished => Error::new(ErrorKind::ActorStopped, format!("the {member} ended by itself")),
+                };
+                self.fault(error, ctx);
+            }
+            (State::Ending { group, ending, .. }, exit) => {
+                group.ended(member);
+                let ending = *ending;
+                if let (Ending::Drained, Exit::Failed(error)) = (ending, exit) {
+                    return self.fault(error, ctx);
+                }
+                group.end(ending);
+                if group.alive().is_empty() {
+                    self.all_ended(ctx);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn all_ended(&mut self, ctx: &mut Context<Self>) {
+        if let State::Ending { then, .. } = std::mem::replace(&mut self.state, State::Waiting) {
+            self.then(then, ctx);
+        }
+    }
+
+    pub(super) fn then(&mut self, then: Then, ctx: &mut Context<Self>) {
+        match then {
+            Then::Stop(outcome) => self.finish(outcome, ctx),
+            Then::Restart(_) if self.shutting_down => self.finish(Ok(None), ctx),
+            Then::Restart(pause) => {
+                let generation = self.generation;
+                ctx.run_later(pause, move |supervisor, ctx| {
+                    if supervisor.generation == generation && matches!(supervisor.state, State::Waiting) {
+                        supervisor.launch(ctx);
+                    }
+                });
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
+        self.state = State::Ended;
+        self.show(PipelineState::Stopped);
+        if let Some(sender) = self.outcome.take() {
+            // Nobody may be waiting any more; then nobody needs it.
+            let _ = sender.send(outcome);
+        }
+        ctx.stop();
+    }
+}

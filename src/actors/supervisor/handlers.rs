@@ -1,0 +1,196 @@
+//! What a supervisor does about each message.
+
+use std::sync::Arc;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, WrapFuture};
+use chrono::Utc;
+
+use super::{Ending, Schedule, State, Supervisor, Then};
+#[cfg(test)]
+use crate::actors::messages::Member;
+use crate::actors::messages::{
+    Acknowledged, ActorStopped, Cover, RequestPass, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::pass::Mode;
+use crate::telemetry::status::PipelineState;
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.launch(ctx);
+    }
+}
+
+impl Handler<Acknowledged> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: Acknowledged, ctx: &mut Self::Context) {
+        if message.generation != self.generation {
+            return;
+        }
+        self.fruitless = 0;
+        self.status.checkpoint_sequence = message.sequence;
+        self.status.quarantined = message.quarantined;
+        if let Some(quarantine) = &message.quarantine {
+            self.status.quarantine = Arc::clone(quarantine);
+        }
+        self.status.statistics.add_progress(&self.pass_counted, &message.totals);
+        self.pass_counted = message.totals;
+        if let State::Running(group) = &self.state {
+            group.acknowledge(message.clone());
+        }
+        if let Some(summary) = message.ended {
+            return self.pass_ended(summary, message.outcome, ctx);
+        }
+        if let PipelineState::Running { mode, since, .. } = self.status.state {
+            self.show(PipelineState::Running { mode, since, totals: message.totals, cursor: message.cursor });
+        }
+    }
+}
+
+impl Handler<WorkerExited> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: WorkerExited, ctx: &mut Self::Context) {
+        if message.generation == self.generation {
+            self.member_ended(message.member, message.exit, ctx);
+        }
+    }
+}
+
+impl Handler<ActorStopped> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: ActorStopped, ctx: &mut Self::Context) {
+        if message.generation == self.generation && matches!(self.state, State::Running(_)) {
+            let error = Error::new(ErrorKind::ActorStopped, format!("the {} stopped", message.member));
+            self.fault(error, ctx);
+        }
+    }
+}
+
+impl Handler<SourceMoved> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SourceMoved, _: &mut Self::Context) {
+        let current = message.generation == self.generation;
+        let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
+        let now = Utc::now();
+        // A commit before the first query of the last pass is in the cache.
+        let lacking = self.status.saw(message.bookmark, now);
+        if lacking {
+            self.moved_since.get_or_insert(now);
+        }
+        if current && follows && lacking {
+            self.request(Mode::Incremental);
+        }
+        self.show_again();
+    }
+}
+
+impl Handler<SideProbed> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SideProbed, _: &mut Self::Context) {
+        if message.generation != self.generation {
+            return;
+        }
+        let before = self.status.unreachable().map(|(side, _)| side);
+        self.status.probed(message.side, message.failure, Utc::now());
+        match (before, self.status.unreachable()) {
+            (None, Some((side, failing))) => {
+                tracing::warn!(pipeline = %self.pipeline.name, server = %side, error = failing.error, "server does not answer");
+            }
+            (Some(side), None) => tracing::info!(pipeline = %self.pipeline.name, server = %side, "server answers again"),
+            _ => {}
+        }
+        self.show_again();
+    }
+}
+
+impl Handler<Cover> for Supervisor {
+    type Result = u64;
+
+    fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
+        // The pass under way may have read its bookmark before the commit in question.
+        let covering = self.status.passes_begun + 1;
+        self.awaited = true;
+        self.promised = covering;
+        self.request(Mode::Incremental);
+        covering
+    }
+}
+
+impl Handler<SetPaused> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<()>>;
+
+    fn handle(&mut self, SetPaused(paused): SetPaused, _: &mut Self::Context) -> Self::Result {
+        if std::mem::replace(&mut self.pause_changing, true) {
+            let busy = Error::new(ErrorKind::CacheBusy, "another pause or resume is being stored");
+            return Box::pin(actix::fut::ready(Err(busy)));
+        }
+        let connector = Arc::clone(&self.pipeline.connector);
+        let store = async move { connector.store().await?.set_paused(paused).await };
+        Box::pin(store.into_actor(self).map(move |stored, supervisor, _| {
+            supervisor.pause_changing = false;
+            stored.map(|()| supervisor.pause(paused))
+        }))
+    }
+}
+
+impl Handler<RequestPass> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, RequestPass(mode): RequestPass, _: &mut Self::Context) {
+        self.request(mode);
+    }
+}
+
+impl Handler<Shutdown> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        if std::mem::replace(&mut self.shutting_down, true) {
+            return;
+        }
+        self.show(PipelineState::Stopping);
+        match &mut self.state {
+            State::Running(_) => self.end(Ending::Drained, Then::Stop(Ok(None)), ctx),
+            State::Ending { then, ending, .. } => {
+                *then = Then::Stop(Ok(None));
+                let ending = *ending;
+                self.set_deadline(ending, ctx);
+            }
+            State::Waiting => self.finish(Ok(None), ctx),
+            // Every step of launching has a timeout; its end is looked at when it comes.
+            State::Launching => {
+                let limit = self.pipeline.timing.shutdown;
+                ctx.run_later(limit, |supervisor, ctx| {
+                    if matches!(supervisor.state, State::Launching) {
+                        supervisor.finish(Ok(None), ctx);
+                    }
+                });
+            }
+            State::Ended => {}
+        }
+    }
+}
+
+/// Stops one actor's shell from outside, as a defect would.
+#[cfg(test)]
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct StopMember(pub(in crate::actors) Member);
+
+#[cfg(test)]
+impl Handler<StopMember> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, StopMember(member): StopMember, _: &mut Self::Context) {
+        if let State::Running(group) = &self.state {
+            group.stop_shell(member);
+        }
+    }
+}

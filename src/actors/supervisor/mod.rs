@@ -1,0 +1,204 @@
+//! The supervisor of one pipeline: starts generations, decides which pass runs, restarts what failed, and ends in order.
+
+mod comparison;
+mod generations;
+mod handlers;
+mod passes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::group::{Ending, Group, Settings};
+use super::launch::Connector;
+use super::messages::{PassOrder, StatusChanged};
+use crate::error::Result;
+use crate::model::batch::Generation;
+use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::profile::{Profile, ProfileFingerprint};
+use crate::retry::Backoff;
+use crate::telemetry::status::{PipelineState, PipelineStatus};
+
+#[cfg(test)]
+pub(super) use handlers::StopMember;
+
+/// When passes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// One pass of this mode, and what must come before it; then the end.
+    Once(Mode),
+    /// For ever.
+    Continuous {
+        /// Whether the first pass is a full one even if the cache is in step.
+        full_first: bool,
+        /// The longest time between two incremental passes; absent where they are turned off.
+        interval: Option<Duration>,
+    },
+}
+
+/// Times of supervision; tests shorten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Pauses between generations.
+    pub backoff: Backoff,
+    /// A generation that lived this long without a fault wipes the count of failures.
+    pub quiet: Duration,
+    /// The pause before something that needs a person is tried again.
+    pub halted: Duration,
+    /// How long an orderly shutdown may take.
+    pub shutdown: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::GENERATION,
+            quiet: Duration::from_secs(60),
+            halted: Duration::from_secs(30),
+            // Containers are killed ten seconds after they are asked to stop.
+            shutdown: Duration::from_secs(8),
+        }
+    }
+}
+
+/// All that a supervisor needs.
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// The graph that it keeps.
+    pub graph: String,
+    /// Makes connections.
+    pub connector: Arc<dyn Connector>,
+    /// What is kept in step.
+    pub profile: Arc<Profile>,
+    /// What its generations are told.
+    pub settings: Settings,
+    /// When passes run.
+    pub schedule: Schedule,
+    /// Times of supervision.
+    pub timing: Timing,
+    /// Who shows its state.
+    pub health: Recipient<StatusChanged>,
+}
+
+/// How a pipeline ended: the last pass, if one ended, or why it failed.
+pub type Outcome = Result<Option<PassSummary>>;
+
+/// The actor.
+pub struct Supervisor {
+    pipeline: Pipeline,
+    fingerprint: ProfileFingerprint,
+    generation: Generation,
+    state: State,
+    /// The pass that runs.
+    running: Option<Mode>,
+    /// Whether that pass was begun by an earlier generation.
+    resumed: bool,
+    /// When it was begun or went on.
+    pass_started: Instant,
+    /// How much of what it did is in the statistics.
+    pass_counted: Totals,
+    /// Whether somebody waits for the next pass that begins.
+    awaited: bool,
+    /// The number of the last pass that somebody was promised.
+    promised: u64,
+    /// When a probe first saw a commit after its beginning.
+    moved_since: Option<DateTime<Utc>>,
+    /// The order that waits for the end of a pause.
+    held: Option<PassOrder>,
+    /// What an operator of this process said last about a pause; before that, what the graph's flag says counts.
+    pause_said: Option<bool>,
+    /// Whether such a word is being stored.
+    pause_changing: bool,
+    /// The pass that somebody asked for and that has not begun.
+    requested: Option<Mode>,
+    /// When the comparison was last gone on with.
+    last_slice: Option<Instant>,
+    /// Counts the ends of passes: a timer set after one is void after the next.
+    pass_number: u64,
+    /// Failures in a row, for the backoff.
+    failures: u32,
+    /// Generations in a row without an acknowledgement.
+    fruitless: u32,
+    shutting_down: bool,
+    status: PipelineStatus,
+    outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+enum State {
+    /// Connecting, in a task of its own.
+    Launching,
+    /// At work.
+    Running(Group),
+    /// Members end one after the other; what comes then is decided.
+    Ending { group: Group, ending: Ending, then: Then },
+    /// Between two generations.
+    Waiting,
+    /// Over.
+    Ended,
+}
+
+/// What follows a generation.
+enum Then {
+    Restart(Duration),
+    Stop(Outcome),
+}
+
+impl Supervisor {
+    /// Makes it; the receiver gets the outcome once it has ended.
+    pub fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<Outcome>) {
+        let (outcome, ended) = oneshot::channel();
+        let supervisor = Self {
+            fingerprint: pipeline.profile.fingerprint(),
+            generation: Generation::default(),
+            state: State::Waiting,
+            running: None,
+            resumed: false,
+            pass_started: Instant::now(),
+            pass_counted: Totals::default(),
+            awaited: false,
+            promised: 0,
+            moved_since: None,
+            held: None,
+            pause_said: None,
+            pause_changing: false,
+            requested: match pipeline.schedule {
+                Schedule::Once(mode) => Some(mode),
+                Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
+            },
+            last_slice: None,
+            pass_number: 0,
+            failures: 0,
+            fruitless: 0,
+            shutting_down: false,
+            status: PipelineStatus::new(&pipeline.name, &pipeline.graph),
+            outcome: Some(outcome),
+            pipeline,
+        };
+        (supervisor, ended)
+    }
+
+    fn is_one_shot(&self) -> bool {
+        matches!(self.pipeline.schedule, Schedule::Once(_))
+    }
+
+    fn show(&mut self, state: PipelineState) {
+        self.status.state = match state {
+            PipelineState::Idle if self.status.paused => PipelineState::Paused,
+            state => state,
+        };
+        self.show_again();
+    }
+
+    fn show_again(&self) {
+        let credit = match &self.state {
+            State::Running(group) => Some(Arc::clone(&group.credit)),
+            _ => None,
+        };
+        self.pipeline.health.do_send(StatusChanged { status: self.status.clone(), credit });
+    }
+}

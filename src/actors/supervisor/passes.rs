@@ -1,0 +1,160 @@
+//! Which pass runs, and when.
+
+use std::time::Duration;
+
+use actix::{AsyncContext, Context};
+use chrono::Utc;
+use tokio::time::Instant;
+
+use super::{Ending, Schedule, State, Supervisor, Then};
+use crate::actors::messages::{PassOrder, StartPass};
+use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::sync::{PassOutcome, READ_AGAIN};
+use crate::telemetry::status::PipelineState;
+
+/// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
+const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
+
+impl Supervisor {
+    pub(super) fn start_pass(&mut self, order: PassOrder) {
+        let State::Running(group) = &self.state else { return };
+        if self.status.paused {
+            return self.hold(order);
+        }
+        let mode = order.mode();
+        self.running = Some(mode);
+        self.pass_started = Instant::now();
+        let mut thorough = false;
+        match &order {
+            PassOrder::Begin(_) => {
+                self.moved_since = None;
+                self.resumed = false;
+                self.pass_counted = Totals::default();
+                self.status.passes_begun += 1;
+                thorough = std::mem::take(&mut self.awaited);
+            }
+            PassOrder::Resume(pass) => {
+                self.moved_since = None;
+                self.resumed = true;
+                self.pass_counted = pass.totals;
+            }
+            // It covers no commit: whoever waits for one waits for the next pass.
+            PassOrder::Compare(_) => {
+                self.resumed = false;
+                self.pass_counted = Totals::default();
+            }
+        }
+        if self.requested == Some(mode) || mode == Mode::Full {
+            self.requested = None;
+        }
+        group.start_pass(StartPass { order, watermark: self.status.watermark, thorough });
+        if mode == Mode::Full {
+            // It empties the graph: until its end there is nothing to rely on.
+            self.status.watermark = None;
+        }
+        let since = Utc::now();
+        self.show(PipelineState::Running { mode, since, totals: Default::default(), cursor: None });
+    }
+
+    /// Keeps an order for the end of the pause. One that does more than an incremental pass is not replaced by one.
+    pub(super) fn hold(&mut self, order: PassOrder) {
+        if order == PassOrder::Begin(Mode::Full) {
+            // A new generation may begin before the pause ends.
+            self.requested = Some(Mode::Full);
+        }
+        let goes_first = matches!(self.held, Some(PassOrder::Resume(_) | PassOrder::Begin(Mode::Full)));
+        if !goes_first || order.mode() == Mode::Full {
+            self.held = Some(order);
+        }
+        self.show(PipelineState::Paused);
+    }
+
+    pub(super) fn pause(&mut self, paused: bool) {
+        self.pause_said = Some(paused);
+        self.status.paused = paused;
+        if !matches!(self.state, State::Running(_)) || self.running.is_some() {
+            // What is under way goes on to its end.
+            return self.show_again();
+        }
+        match self.held.take() {
+            Some(order) if !paused => self.start_pass(order),
+            held => {
+                self.held = held;
+                self.show(PipelineState::Idle);
+            }
+        }
+    }
+
+    /// Runs a pass now, or once the one under way has ended: one, however often it is asked for meanwhile.
+    pub(super) fn request(&mut self, mode: Mode) {
+        if matches!(self.state, State::Running(_)) && self.running.is_none() {
+            return self.start_pass(PassOrder::Begin(mode));
+        }
+        // A full pass covers an incremental one.
+        if self.requested != Some(Mode::Full) {
+            self.requested = Some(mode);
+        }
+    }
+
+    pub(super) fn pass_ended(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        if summary.mode == Mode::Differential {
+            return self.comparison_advanced(summary, outcome, ctx);
+        }
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
+            seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
+            nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
+            quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
+        );
+        self.running = None;
+        self.status.watermark = Some(summary.began_at);
+        self.status.last_fault = None;
+        self.status.applied(summary.clone(), self.moved_since);
+        self.status.settled = outcome == PassOutcome::default();
+        self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
+        if std::mem::take(&mut self.resumed) {
+            // It reads the source as of its beginning, which may be long ago: what changed since is next.
+            return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
+        }
+        // A difference that it saw for the first time is acted on by the next one.
+        self.status.passes_ended = self.status.passes_begun - u64::from(outcome.look_again_soon);
+        if self.status.passes_ended < self.promised {
+            self.awaited = true;
+            self.requested.get_or_insert(Mode::Incremental);
+        }
+        self.show(PipelineState::Idle);
+        match self.pipeline.schedule {
+            // An incremental pass comes only after whatever full pass was needed.
+            Schedule::Once(mode) if summary.mode == mode || summary.mode == Mode::Incremental => {
+                self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx);
+            }
+            Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
+            Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, ctx),
+        }
+    }
+
+    pub(super) fn schedule_next(&mut self, interval: Option<Duration>, outcome: PassOutcome, ctx: &mut Context<Self>) {
+        if self.is_comparison_starved() {
+            return self.start_slice();
+        }
+        if let Some(mode) = self.requested.take() {
+            return self.start_pass(PassOrder::Begin(mode));
+        }
+        self.schedule_slice(ctx);
+        let Some(interval) = interval else { return };
+        let interval = match outcome {
+            PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
+            PassOutcome { look_again: true, .. } => READ_AGAIN,
+            _ => interval,
+        };
+        self.pass_number += 1;
+        let number = self.pass_number;
+        let generation = self.generation;
+        ctx.run_later(interval, move |supervisor, _| {
+            let is_last = supervisor.generation == generation && supervisor.pass_number == number;
+            if is_last {
+                supervisor.request(Mode::Incremental);
+            }
+        });
+    }
+}
