@@ -4,25 +4,27 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::actors::launch::Connector;
-use crate::config::{FalkorConfig, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
+use crate::actors::launch::{Connector, Shadow};
+use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::sink::{
-    CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, Lease, Ownership, RedisCheckpointStore,
-    RedisLease, Sink,
+    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, GraphSwap, Lease, Ownership,
+    RedisCheckpointStore, RedisLease, Sink, StageKey, StageSink,
 };
-use crate::source::{Neo4jSource, Source, SourceAddress};
+use crate::source::bolt::BoltSource;
+use crate::source::{Source, SourceAddress};
 
 /// Connects to a real Neo4j and a real FalkorDB.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ServerConnector {
     source: SourceAddress,
     cache: CacheAddress,
     graph: GraphName,
     profile: Arc<Profile>,
     ownership: Ownership,
+    full_sync: FullSyncConfig,
 }
 
 impl ServerConnector {
@@ -37,6 +39,7 @@ impl ServerConnector {
             graph: graph.clone(),
             profile: Arc::new(read_profile(&config.profile)?),
             ownership: Ownership::claim(graph.owner_key())?,
+            full_sync: config.full_sync,
         })
     }
 
@@ -53,6 +56,10 @@ impl ServerConnector {
     /// The lease, to look at who holds it.
     pub fn redis_lease(&self) -> RedisLease {
         RedisLease::new(self.cache.clone(), self.ownership.clone())
+    }
+
+    async fn neo4j(&self) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(BoltSource::connect(&self.source, Arc::clone(&self.profile)).await?))
     }
 }
 
@@ -93,15 +100,17 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
 #[async_trait]
 impl Connector for ServerConnector {
     async fn source(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(Neo4jSource::connect(&self.source, Arc::clone(&self.profile)).await?))
+        self.neo4j().await
     }
 
     async fn sink(&self) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(FalkorSink::new(self.cache.clone(), self.graph.as_str(), Arc::clone(&self.profile)).of_one_life()))
+        let sink = FalkorSink::new(self.cache.clone(), self.graph.as_str(), Arc::clone(&self.profile));
+        Ok(Box::new(sink.of_one_life()))
     }
 
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
-        Ok(Box::new(RedisCheckpointStore::new(self.cache.clone(), &self.graph, self.ownership.clone()).of_one_life()))
+        let store = RedisCheckpointStore::new(self.cache.clone(), &self.graph, self.ownership.clone());
+        Ok(Box::new(store.of_one_life()))
     }
 
     async fn view(&self) -> Result<Box<dyn CacheView>> {
@@ -110,5 +119,78 @@ impl Connector for ServerConnector {
 
     async fn lease(&self) -> Result<Box<dyn Lease>> {
         Ok(Box::new(self.redis_lease()))
+    }
+
+    async fn shadow(&self) -> Result<Option<Shadow>> {
+        if self.full_sync.strategy == FullSyncStrategy::InPlace {
+            return Ok(None);
+        }
+        let stage = |by_payloads| Arc::new(StageConnector { live: self.clone(), by_payloads });
+        Ok(Some(Shadow {
+            filler: stage(true),
+            feeder: stage(false),
+            swap: Box::new(GraphSwap::new(self.cache.clone(), &self.graph, self.ownership.clone())),
+            keep_previous: self.full_sync.keep_previous,
+        }))
+    }
+}
+
+/// Connects to the stage of a graph that this process owns.
+#[derive(Debug)]
+struct StageConnector {
+    live: ServerConnector,
+    by_payloads: bool,
+}
+
+#[async_trait]
+impl Connector for StageConnector {
+    async fn source(&self) -> Result<Arc<dyn Source>> {
+        self.live.neo4j().await
+    }
+
+    async fn sink(&self) -> Result<Box<dyn Sink>> {
+        let sink = FalkorSink::new(self.live.cache.clone(), self.live.graph.stage_key(), Arc::clone(&self.live.profile));
+        Ok(Box::new(sink.of_one_life()))
+    }
+
+    async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
+        let store = RedisCheckpointStore::of_stage(self.live.cache.clone(), &self.live.graph, self.live.ownership.clone());
+        Ok(Box::new(store.of_one_life()))
+    }
+
+    async fn view(&self) -> Result<Box<dyn CacheView>> {
+        let (cache, profile) = (self.live.cache.clone(), Arc::clone(&self.live.profile));
+        Ok(Box::new(FalkorView::new(cache, self.live.graph.stage_key(), profile)))
+    }
+
+    async fn lease(&self) -> Result<Box<dyn Lease>> {
+        Ok(Box::new(LentLease))
+    }
+
+    async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
+        if !self.by_payloads {
+            return Ok(None);
+        }
+        let loader = BulkLoader::new(self.live.cache.clone(), StageKey::of(&self.live.graph), self.live.ownership.clone());
+        Ok(Some(Box::new(loader.of_one_life())))
+    }
+}
+
+/// The lease of the live graph, which its own generation renews and gives back: every checkpoint and every payload of a stage is
+/// written only while this process holds it.
+struct LentLease;
+
+#[async_trait]
+impl Lease for LentLease {
+    async fn acquire(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<()> {
+        Ok(())
     }
 }

@@ -52,6 +52,8 @@ pub enum ErrorKind {
     CacheChanged,
     /// The checkpoint is of a newer program, or is not readable.
     CheckpointUnreadable,
+    /// A stage is not what must replace the live graph.
+    SwapRefused,
     /// The configuration asks for what cannot be done.
     Configuration,
     /// A worker panicked.
@@ -75,7 +77,7 @@ pub enum Directive {
 
 impl ErrorKind {
     /// All kinds, for tests and documentation.
-    pub const ALL: [ErrorKind; 26] = [
+    pub const ALL: [ErrorKind; 27] = [
         ErrorKind::SourceConnection,
         ErrorKind::SourceTimeout,
         ErrorKind::SourceTransient,
@@ -99,6 +101,7 @@ impl ErrorKind {
         ErrorKind::SourceChanged,
         ErrorKind::CacheChanged,
         ErrorKind::CheckpointUnreadable,
+        ErrorKind::SwapRefused,
         ErrorKind::Configuration,
         ErrorKind::Panic,
         ErrorKind::ActorStopped,
@@ -132,6 +135,7 @@ impl ErrorKind {
             | Self::CacheUnsupported
             | Self::LeaseHeld
             | Self::CheckpointUnreadable
+            | Self::SwapRefused
             | Self::Configuration => Directive::Halt,
         }
     }
@@ -166,6 +170,7 @@ impl ErrorKind {
             Self::CheckpointUnreadable => {
                 "use a program at least as new as the one that wrote the checkpoint, or delete the checkpoint key for a full sync"
             }
+            Self::SwapRefused => "the graph stays as it was: look at the reason, then ask for another full sync",
             Self::Configuration => "correct the configuration",
             Self::Panic => "a defect of this program: please report it with the log; the work is resumed",
             Self::ActorStopped => "a defect of this program: please report it with the log; the work is resumed",

@@ -11,16 +11,17 @@ use tracing::Span;
 use super::Reports;
 use super::credit::{CreditLimits, CreditPool};
 use super::extractor::{Extractor, ExtractorParts};
-use super::launch::Launched;
+use super::launch::{Filling, Launched};
 use super::lease_keeper;
 use super::loader::{Loader, LoaderParts};
 use super::messages::{Acknowledged, Drain, Member, Quit, StartPass};
 use super::prober::{self, ProberParts, Watchers};
-use super::transformer::Transformer;
+use super::transformer::{Encoding, Transformer};
 use super::worker::Worker;
 use crate::model::batch::Generation;
 use crate::model::profile::Profile;
 use crate::sync::{BatchLimits, Rhythm};
+use crate::transform::bulk::StageEncoder;
 use crate::transform::{Dimensions, Transformer as Encoder};
 
 /// What a generation is told once.
@@ -44,7 +45,7 @@ pub(super) struct Group {
     transformer: Addr<Transformer>,
     loader: Addr<Loader>,
     lease_keeper: Worker,
-    prober: Worker,
+    prober: Option<Worker>,
     alive: BTreeSet<Member>,
     pub(super) credit: Arc<CreditPool>,
     pub(super) started: Instant,
@@ -71,23 +72,31 @@ impl Group {
         reports: Reports,
     ) -> Self {
         let credit = Arc::new(CreditPool::new(settings.credit));
-        let (sink, store) = launched.watched;
-        let run_id = launched.checkpoint.cache_run_id.clone();
-        let source = Arc::clone(&launched.source);
-        let probed = ProberParts { source, sink, store, interval: settings.probe_interval, run_id };
-        let prober =
-            Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit));
+        let prober = launched.watched.map(|(sink, store)| {
+            let run_id = launched.checkpoint.cache_run_id.clone();
+            let source = Arc::clone(&launched.source);
+            let probed = ProberParts { source, sink, store, interval: settings.probe_interval, run_id };
+            Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit))
+        });
         let lease = launched.lease;
         let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease_keeper::keep(lease, quit));
+        let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
+        let (stage, encoding) = match launched.filling {
+            Some(Filling { stage, ids }) => {
+                (Some(stage), Encoding::Payloads(Box::new(StageEncoder::new(Arc::clone(&encoder), ids))))
+            }
+            None => (None, Encoding::Rows(Arc::clone(&encoder))),
+        };
         let parts = LoaderParts {
             sink: launched.sink,
+            stage,
+            profile: Arc::clone(profile),
             store: launched.store,
             checkpoint: launched.checkpoint,
             quarantine: launched.quarantine,
         };
         let loader = Loader::start(generation, parts, acknowledge, reports.clone());
-        let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
-        let transformer = Transformer::start(generation, Arc::clone(&encoder), loader.clone(), reports.clone());
+        let transformer = Transformer::start(generation, encoding, loader.clone(), reports.clone());
         let parts = ExtractorParts {
             source: launched.source,
             profile: Arc::clone(profile),
@@ -98,7 +107,8 @@ impl Group {
             credit: Arc::clone(&credit),
         };
         let extractor = Extractor::start(generation, parts, transformer.clone(), reports);
-        let alive = [Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper, Member::Prober].into();
+        let mut alive = BTreeSet::from([Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper]);
+        alive.extend(prober.as_ref().map(|_| Member::Prober));
         Self { extractor, transformer, loader, lease_keeper, prober, alive, credit, started: Instant::now() }
     }
 
@@ -129,7 +139,7 @@ impl Group {
     pub(super) fn end(&self, ending: Ending) {
         let upstream_done = |members: &[Member]| members.iter().all(|member| !self.alive.contains(member));
         self.extractor.do_send(Quit);
-        self.prober.quit();
+        self.prober.iter().for_each(Worker::quit);
         match ending {
             Ending::Cut => {
                 self.transformer.do_send(Quit);
@@ -154,7 +164,7 @@ impl Group {
         self.transformer.do_send(Quit);
         self.loader.do_send(super::messages::Abandon);
         self.lease_keeper.abort();
-        self.prober.abort();
+        self.prober.iter().for_each(Worker::abort);
     }
 
     #[cfg(test)]
@@ -164,7 +174,7 @@ impl Group {
             Member::Transformer => self.transformer.do_send(super::StopShell),
             Member::Loader => self.loader.do_send(super::StopShell),
             Member::LeaseKeeper => self.lease_keeper.abort(),
-            Member::Prober => self.prober.abort(),
+            Member::Prober => self.prober.iter().for_each(Worker::abort),
         }
     }
 

@@ -11,10 +11,12 @@ use super::messages::PassOrder;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::id_map::IdMap;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
-use crate::model::profile::ProfileFingerprint;
-use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink};
+use crate::model::profile::{Profile, ProfileFingerprint};
+use crate::model::stage::Standing;
+use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
 use crate::source::{Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
 
@@ -31,6 +33,34 @@ pub trait Connector: Send + Sync + 'static {
     async fn view(&self) -> Result<Box<dyn CacheView>>;
     /// The right to write.
     async fn lease(&self) -> Result<Box<dyn Lease>>;
+    /// What a full sync beside the graph needs; absent where full syncs are done in the graph itself.
+    async fn shadow(&self) -> Result<Option<Shadow>> {
+        Ok(None)
+    }
+    /// The graph, filled by GRAPH.BULK; absent for a graph that others read, and where that command cannot be used.
+    async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
+        Ok(None)
+    }
+}
+
+/// What a full sync beside the live graph needs.
+pub struct Shadow {
+    /// The way to its stage while payloads fill it.
+    pub filler: Arc<dyn Connector>,
+    /// The way to its stage as to any graph.
+    pub feeder: Arc<dyn Connector>,
+    /// The moment in which the stage becomes the live graph.
+    pub swap: Box<dyn Swap>,
+    /// Whether the graph that it replaces is kept.
+    pub keep_previous: bool,
+}
+
+/// A stage under way.
+pub struct Filling {
+    /// The stage.
+    pub stage: Box<dyn StageSink>,
+    /// Which node has which id there.
+    pub ids: IdMap,
 }
 
 /// All that a generation starts with.
@@ -45,8 +75,10 @@ pub struct Launched {
     pub lease: Box<dyn Lease>,
     /// The graph, looked at.
     pub view: Box<dyn CacheView>,
-    /// The graph and what is kept beside it, for the prober.
-    pub watched: (Box<dyn Sink>, Box<dyn CheckpointStore>),
+    /// The graph and what is kept beside it, for the prober; absent for a graph that nobody else reads.
+    pub watched: Option<(Box<dyn Sink>, Box<dyn CheckpointStore>)>,
+    /// The stage that a full pass fills by payloads.
+    pub filling: Option<Filling>,
     /// Where it stands.
     pub checkpoint: Checkpoint,
     /// What it cannot hold.
@@ -57,6 +89,10 @@ pub struct Launched {
     pub order: PassOrder,
     /// Why that one; absent for a pass that goes on.
     pub reason: Option<Reason>,
+    /// Whether full syncs are done beside the graph.
+    pub beside: bool,
+    /// Whether such a full sync was broken off and can go on.
+    pub stage_under_way: bool,
 }
 
 /// What this process knows from its earlier generations.
@@ -68,11 +104,21 @@ pub struct Known {
     pub last_bookmark: Option<Bookmark>,
 }
 
+/// What a generation is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// The pass that was asked for, if any.
+    pub wanted: Option<Mode>,
+    /// Whether the graph is a stage, which nobody else looks at.
+    pub stage: bool,
+}
+
 /// Does all of it. On an error the lease is not held.
 pub async fn launch(
     connector: &dyn Connector,
-    profile: &ProfileFingerprint,
-    wanted: Option<Mode>,
+    profile: &Arc<Profile>,
+    fingerprint: &ProfileFingerprint,
+    intent: Intent,
     known: Known,
 ) -> Result<Launched> {
     let source = connector.source().await?;
@@ -95,7 +141,7 @@ pub async fn launch(
     let (checkpoint, quarantine, paused) = stored;
     let facts = Facts {
         checkpoint: checkpoint.as_ref(),
-        profile,
+        profile: fingerprint,
         source: &identity,
         bookmark: Some(&bookmark),
         last_bookmark: known.last_bookmark.as_ref(),
@@ -104,18 +150,113 @@ pub async fn launch(
         graph_exists,
         now: Utc::now(),
     };
-    let decision = first_pass(&facts, wanted);
-    let (mut checkpoint, order, reason) = starting_point(decision, checkpoint, profile, identity);
+    let mut beside = match connector.shadow().await? {
+        Some(shadow) => Some(Beside::look(shadow, fingerprint, &identity).await?),
+        None => None,
+    };
+    // A full sync beside the graph asks nothing of the graph.
+    let wanted = intent.wanted.filter(|mode| beside.is_none() || *mode != Mode::Full);
+    let mut decision = first_pass(&facts, wanted);
+    let mut checkpoint = checkpoint;
+    let filling = match connector.stage().await? {
+        Some(stage) => filling(stage, profile, &mut decision, &mut checkpoint).await?,
+        None => None,
+    };
+    let stored = checkpoint.is_some();
+    let (mut checkpoint, order, reason) = starting_point(decision, checkpoint, fingerprint, identity, beside.is_some());
     checkpoint.cache_run_id = run_id;
     // Never a number twice: a state from before a wipe would pass for a newer one.
     checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
+    if order.mode() == Mode::Full && beside.is_some() && stored {
+        // From here on nothing relies on the graph any more; it answers as it is until the stage replaces it.
+        checkpoint.sequence += 1;
+        store.store(&checkpoint).await?;
+    }
+    if let Some(beside) = &mut beside {
+        beside.drop_what_nobody_owns().await?;
+    }
     let view = connector.view().await?;
-    let watched = (connector.sink().await?, connector.store().await?);
-    Ok(Launched { source, sink, store, lease, view, watched, checkpoint, quarantine, paused, order, reason })
+    let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
+    Ok(Launched {
+        source,
+        sink,
+        store,
+        lease,
+        view,
+        watched,
+        filling,
+        checkpoint,
+        quarantine,
+        paused,
+        order,
+        reason,
+        stage_under_way: beside.as_ref().is_some_and(|beside| beside.under_way),
+        beside: beside.is_some(),
+    })
 }
 
 async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>, bool)> {
     Ok((store.load().await?, store.quarantine().await?, store.is_paused().await?))
+}
+
+/// A stage beside the graph.
+struct Beside {
+    shadow: Shadow,
+    /// Whether it is one that a full sync can go on with.
+    under_way: bool,
+}
+
+impl Beside {
+    async fn look(shadow: Shadow, profile: &ProfileFingerprint, source: &SourceIdentity) -> Result<Self> {
+        let stored = shadow.feeder.store().await?.load().await?;
+        let under_way = stored.is_some_and(|stored| stored.profile == *profile && stored.source == *source);
+        Ok(Self { shadow, under_way })
+    }
+
+    async fn drop_what_nobody_owns(&mut self) -> Result<()> {
+        if self.under_way || !self.shadow.swap.is_staged().await? {
+            return Ok(());
+        }
+        tracing::warn!("a stage graph that no full sync owns is dropped");
+        self.shadow.swap.drop_stage().await
+    }
+}
+
+/// Finds out what became of the last payload, and which node has which id. A stage that cannot be gone on with is begun anew.
+async fn filling(
+    mut stage: Box<dyn StageSink>,
+    profile: &Profile,
+    decision: &mut Decision,
+    checkpoint: &mut Option<Checkpoint>,
+) -> Result<Option<Filling>> {
+    let Decision::Resume(pass) = &mut *decision else {
+        return Ok(Some(Filling { stage, ids: IdMap::default() }));
+    };
+    if !pass.prepared {
+        return Ok(Some(Filling { stage, ids: IdMap::default() }));
+    }
+    let found = stage.totals().await?;
+    let fill = checkpoint.as_mut().and_then(|checkpoint| checkpoint.stage.as_mut());
+    let standing = found.zip(fill.as_deref()).map(|(found, fill)| fill.standing(found));
+    match (standing, fill) {
+        (Some(Standing::NotApplied), Some(fill)) => fill.loading = None,
+        (Some(Standing::Applied), Some(fill)) => {
+            if let Some(loaded) = fill.loading.take() {
+                fill.holds = loaded.after;
+                pass.cursor = loaded.cursor;
+                pass.totals = loaded.totals;
+            }
+        }
+        _ => {
+            *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);
+            return Ok(Some(Filling { stage, ids: IdMap::default() }));
+        }
+    }
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.pass = Some((**pass).clone());
+    }
+    let ids = stage.ids(profile).await?;
+    Ok(Some(Filling { stage, ids }))
 }
 
 fn starting_point(
@@ -123,7 +264,13 @@ fn starting_point(
     stored: Option<Checkpoint>,
     profile: &ProfileFingerprint,
     source: SourceIdentity,
+    beside: bool,
 ) -> (Checkpoint, PassOrder, Option<Reason>) {
+    let decision = match decision {
+        // A full pass that tore the graph is not gone on with where the graph can be replaced.
+        Decision::Resume(pass) if beside && pass.mode == Mode::Full => Decision::Begin(Mode::Full, Reason::NotFilled),
+        decision => decision,
+    };
     let sequence = stored.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
     let mut checkpoint = stored.unwrap_or_else(|| Checkpoint::new(profile.clone(), source.clone()));
     // A full pass makes the cache one of this source and this profile; the numbering goes on.

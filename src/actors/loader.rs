@@ -1,5 +1,7 @@
 //! The loader: the only writer of its graph. Data first, then the checkpoint, then the acknowledgement.
 
+mod stage;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -17,15 +19,21 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::prepared::{PreparedRows, Quarantined};
+use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::{Applied, CheckpointStore, Sink, Written};
+use crate::sink::{Applied, CheckpointStore, Sink, StageSink, Written};
 use crate::sync::PassOutcome;
 use crate::telemetry::status::QUARANTINE_SHOWN;
+use crate::transform::Encoded;
 
 /// What a loader writes to, and where it stands.
 pub struct LoaderParts {
     /// The graph.
     pub sink: Box<dyn Sink>,
+    /// The same graph as a stage that payloads fill.
+    pub stage: Option<Box<dyn StageSink>>,
+    /// What is kept in step.
+    pub profile: Arc<Profile>,
     /// What is kept beside it.
     pub store: Box<dyn CheckpointStore>,
     /// The checkpoint as stored.
@@ -81,6 +89,8 @@ async fn work(
 struct Writer {
     generation: Generation,
     sink: Box<dyn Sink>,
+    stage: Option<Box<dyn StageSink>>,
+    profile: Arc<Profile>,
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
     quarantine: HashSet<Quarantined>,
@@ -94,6 +104,8 @@ impl Writer {
         Self {
             generation,
             sink: parts.sink,
+            stage: parts.stage,
+            profile: parts.profile,
             store: parts.store,
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
@@ -104,14 +116,19 @@ impl Writer {
 
     async fn take(&mut self, content: PreparedContent) -> Result<Acknowledged> {
         match content {
+            Content::Begin(pass) if self.stage.is_some() => self.begin_stage(pass).await,
             Content::Begin(pass) => self.begin(pass).await,
-            Content::Rows { rows, read, cursor, repairs } => {
+            Content::Rows { rows: Encoded::Rows(rows), read, cursor, repairs } => {
                 if repairs {
                     self.written.clear();
                 }
                 self.apply(rows, read, cursor).await
             }
-            Content::End(end) => self.end(end).await,
+            Content::Rows { rows: Encoded::Payloads(batch), read, cursor, .. } => self.load(batch, read, cursor).await,
+            Content::End(end) => {
+                self.finish_stage().await?;
+                self.end(end).await
+            }
         }
     }
 

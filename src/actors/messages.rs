@@ -216,6 +216,17 @@ pub struct Cover;
 #[rtype(result = "crate::error::Result<()>")]
 pub struct SetPaused(pub bool);
 
+/// A full sync to the supervisor of the live graph: write nothing to it from now on. Answered, once that is so, with the number
+/// of its last checkpoint.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Quiesce(pub tokio::sync::oneshot::Sender<u64>);
+
+/// A supervisor to itself: begin a full sync beside the live graph, unless one is under way.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct BeginFullSync;
+
 /// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

@@ -10,6 +10,7 @@
 
 pub mod credit;
 pub mod extractor;
+mod full_sync;
 pub mod group;
 pub mod health;
 pub mod launch;

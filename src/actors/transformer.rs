@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Content, Generation, PreparedContent, SourceContent, SourceRows};
 use crate::model::element::ElementIdentity;
 use crate::model::prepared::PreparedRows;
-use crate::transform::Transformer as Encoder;
+use crate::transform::bulk::StageEncoder;
+use crate::transform::{Encoded, Transformer as Encoder};
 
 /// The shell around the encoding task.
 pub struct Transformer {
@@ -25,16 +26,24 @@ pub struct Transformer {
 
 impl Transformer {
     /// Starts the actor and its worker.
-    pub fn start(generation: Generation, encoder: Arc<Encoder>, loader: Addr<Loader>, reports: Reports) -> Addr<Self> {
+    pub fn start(generation: Generation, encoding: Encoding, loader: Addr<Loader>, reports: Reports) -> Addr<Self> {
         let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
-        let worker = Worker::spawn(generation, Member::Transformer, &reports, |_quit| work(encoder, batches, loader));
+        let worker = Worker::spawn(generation, Member::Transformer, &reports, |_quit| work(encoding, batches, loader));
         Self { generation, reports, inbound: Some(inbound), worker }.start()
     }
 }
 
-async fn work(encoder: Arc<Encoder>, mut batches: mpsc::Receiver<Extracted>, loader: Addr<Loader>) -> Result<()> {
+/// What a transformer makes of rows.
+pub enum Encoding {
+    /// Parameter text.
+    Rows(Arc<Encoder>),
+    /// Payloads for a stage.
+    Payloads(Box<StageEncoder>),
+}
+
+async fn work(mut encoding: Encoding, mut batches: mpsc::Receiver<Extracted>, loader: Addr<Loader>) -> Result<()> {
     while let Some(Extracted { generation, content, credit }) = batches.recv().await {
-        let content = encode(&encoder, content);
+        let content = encode(&mut encoding, content)?;
         loader
             .try_send(Prepared { generation, content, credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader takes no batch"))?;
@@ -44,18 +53,25 @@ async fn work(encoder: Arc<Encoder>, mut batches: mpsc::Receiver<Extracted>, loa
     Ok(())
 }
 
-fn encode(encoder: &Encoder, content: SourceContent) -> PreparedContent {
-    match content {
+fn encode(encoding: &mut Encoding, content: SourceContent) -> Result<PreparedContent> {
+    Ok(match content {
         Content::Begin(pass) => Content::Begin(pass),
         Content::End(end) => Content::End(end),
         Content::Rows { rows, read, cursor, repairs } => {
-            let rows = match rows {
-                SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
-                SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
-                SourceRows::Absent(identities) => deletes(identities),
+            let rows = match encoding {
+                Encoding::Rows(encoder) => Encoded::Rows(encode_rows(encoder, rows)),
+                Encoding::Payloads(stage) => Encoded::Payloads(stage.encode(rows)?),
             };
             Content::Rows { rows, read, cursor, repairs }
         }
+    })
+}
+
+fn encode_rows(encoder: &Encoder, rows: SourceRows) -> PreparedRows {
+    match rows {
+        SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
+        SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
+        SourceRows::Absent(identities) => deletes(identities),
     }
 }
 

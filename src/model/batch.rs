@@ -2,10 +2,10 @@
 
 use super::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
 use super::pass::{Cursor, PassUnderWay};
-use super::prepared::PreparedRows;
 use super::profile::{NodeKindId, RelationshipKindId};
 use crate::source::OutsideProfile;
 use crate::sync::PassOutcome;
+use crate::transform::Encoded;
 
 /// One life of a pipeline's actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -52,7 +52,7 @@ impl SourceRows {
 }
 
 /// What a batch of a pass carries: its begin, rows, or its end. `R` is [`SourceRows`] before the transformer and
-/// [`PreparedRows`] after it.
+/// [`Encoded`] after it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content<R> {
     /// The pass begins: a full one has the graph emptied and indexed.
@@ -87,4 +87,4 @@ pub struct PassEnd {
 pub type SourceContent = Content<SourceRows>;
 
 /// Content after the transformer.
-pub type PreparedContent = Content<PreparedRows>;
+pub type PreparedContent = Content<Encoded>;

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::bookmark::Bookmark;
 use super::pass::{PassSummary, PassUnderWay};
 use super::profile::ProfileFingerprint;
+use super::stage::StageFill;
 use crate::source::{OutsideProfile, SourceIdentity};
 
 /// The layout that this program writes. A program refuses a newer one.
@@ -40,6 +41,9 @@ pub struct Checkpoint {
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<PassUnderWay>,
+    /// How far the graph is filled by GRAPH.BULK, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageFill>,
     /// The last pass that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
@@ -78,10 +82,16 @@ impl Checkpoint {
             bookmark: None,
             equal_as_of: None,
             pass: None,
+            stage: None,
             last_pass: None,
             cache_run_id: None,
             outside_profile: OutsideProfile::default(),
         }
+    }
+
+    /// Whether the graph was filled whole once, and no full pass tears it since.
+    pub fn is_filled(&self) -> bool {
+        self.watermark.is_some()
     }
 
     /// Reads what [`Checkpoint::to_json`] wrote. The version is looked at first: a newer layout may have any shape.

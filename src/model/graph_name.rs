@@ -80,6 +80,21 @@ impl GraphName {
         self.key("stage:checkpoint")
     }
 
+    /// The quarantine that becomes the graph's with the swap of the stage.
+    pub fn stage_quarantine_key(&self) -> String {
+        self.key("stage:quarantine")
+    }
+
+    /// The quarantine of the graph that is kept for a rollback.
+    pub fn previous_quarantine_key(&self) -> String {
+        self.key("previous:quarantine")
+    }
+
+    /// Where a quarantine stands for the moment in which two graphs change places.
+    pub fn exchange_quarantine_key(&self) -> String {
+        self.key("exchange:quarantine")
+    }
+
     /// The checkpoint of the graph that is kept for a rollback.
     pub fn previous_checkpoint_key(&self) -> String {
         self.key("previous:checkpoint")
@@ -165,6 +180,7 @@ mod tests {
         assert_eq!(name.previous_key(), "{graphiti_cache}:previous");
         assert_eq!(name.stage_checkpoint_key(), "{graphiti_cache}:stage:checkpoint");
         assert_eq!(name.previous_checkpoint_key(), "{graphiti_cache}:previous:checkpoint");
+        assert_eq!(name.stage_quarantine_key(), "{graphiti_cache}:stage:quarantine");
         assert!(name.trial_key().starts_with("{graphiti_cache}:trial:"));
         assert_eq!(name.checkpoint_key(), "{graphiti_cache}:checkpoint");
         assert_eq!(name.owner_key(), "{graphiti_cache}:owner");

@@ -11,4 +11,5 @@ pub mod name;
 pub mod pass;
 pub mod prepared;
 pub mod profile;
+pub mod stage;
 pub mod value;

@@ -11,16 +11,19 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value, cmd};
-use serde::{Deserialize, Serialize};
 
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
-use super::graph::{read_failed, read_query, write_query};
+use super::graph::{self, GraphState, read_failed, read_query, write_query};
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction};
-use super::reply;
+use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
+use crate::model::id_map::IdMap;
+use crate::model::profile::Profile;
+use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 
 /// How long a payload may take: thousands of times what one of the largest takes, so that only a server that is stuck is given
@@ -32,12 +35,13 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct StageKey {
     graph: String,
     checkpoint: String,
+    quarantine: String,
 }
 
 impl StageKey {
     /// The stage of a graph.
     pub fn of(graph: &GraphName) -> Self {
-        Self { graph: graph.stage_key(), checkpoint: graph.stage_checkpoint_key() }
+        Self { graph: graph.stage_key(), checkpoint: graph.stage_checkpoint_key(), quarantine: graph.stage_quarantine_key() }
     }
 
     /// The key.
@@ -46,42 +50,9 @@ impl StageKey {
     }
 }
 
-/// What a stage holds. FalkorDB numbers the nodes of a graph without deletes from 0 on, so `nodes` is also the next id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Totals {
-    /// All nodes.
-    pub nodes: u64,
-    /// All relationships.
-    pub relationships: u64,
-}
-
-impl Totals {
-    /// What the stage holds once a payload is applied.
-    #[must_use]
-    pub fn after(self, payload: &BulkPayload) -> Self {
-        Self { nodes: self.nodes + payload.node_count(), relationships: self.relationships + payload.relationship_count() }
-    }
-}
-
-/// What became of a payload whose reply was never seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It must be sent.
-    NotApplied,
-    /// It must not be sent again.
-    Applied,
-    /// The stage is not the one that it was made for: it must be dropped.
-    Neither,
-}
-
-/// Tells by the totals what became of a payload. They differ before and after, because a payload is never empty.
-pub fn standing(found: Totals, before: Totals, after: Totals) -> Standing {
-    match found {
-        _ if before == after => Standing::Neither,
-        _ if found == before => Standing::NotApplied,
-        _ if found == after => Standing::Applied,
-        _ => Standing::Neither,
-    }
+/// What the stage holds once a payload is applied.
+pub fn after(before: StageTotals, payload: &BulkPayload) -> StageTotals {
+    before.with(payload.node_count(), payload.relationship_count())
 }
 
 /// A stage graph, and the one connection that loads it.
@@ -98,10 +69,15 @@ impl BulkLoader {
         Self { connection: Connection::new(address), stage, ownership }
     }
 
+    /// Refuses to go on with a server that was started again after its first use.
+    pub fn of_one_life(self) -> Self {
+        Self { connection: self.connection.of_one_life(), ..self }
+    }
+
     /// Drops a stage of before, with its checkpoint, and makes an empty one.
-    pub async fn begin(&mut self) -> Result<Totals> {
+    pub async fn begin(&mut self) -> Result<StageTotals> {
         let mut unlink = cmd("UNLINK");
-        unlink.arg(&self.stage.graph).arg(&self.stage.checkpoint);
+        unlink.arg(&self.stage.graph).arg(&self.stage.checkpoint).arg(&self.stage.quarantine);
         // The cheapest query there is; GRAPH.QUERY makes a graph that is not there.
         let make = write_query(&self.stage.graph, b"RETURN 1");
         self.guarded("make the stage graph", &[unlink, make], None).await?;
@@ -109,22 +85,22 @@ impl BulkLoader {
     }
 
     /// What the stage holds now; a stage that is not there is an error.
-    pub async fn totals(&mut self) -> Result<Totals> {
+    pub async fn totals(&mut self) -> Result<StageTotals> {
         totals(&mut self.connection, self.stage.as_str()).await
     }
 
     /// Applies a payload to a stage that holds `before`, and returns what it holds then. It is applied at most once for these
-    /// totals; after an error, [`standing`] tells whether it was.
-    pub async fn load(&mut self, payload: &BulkPayload, before: Totals) -> Result<Totals> {
+    /// totals; after an error, [`StageFill::standing`](crate::model::stage::StageFill::standing) tells whether it was.
+    pub async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals> {
         let replies = self.guarded("load in bulk", &[command(&self.stage, payload)], Some(before)).await?;
         let [reply] = &replies[..] else { return Err(reply::unexpected("one reply to GRAPH.BULK")) };
         check_reply(reply, payload)?;
         let found = self.totals().await?;
-        if found == before.after(payload) { Ok(found) } else { Err(elsewhere(&self.stage, found, before.after(payload))) }
+        if found == after(before, payload) { Ok(found) } else { Err(elsewhere(&self.stage, found, after(before, payload))) }
     }
 
     /// One transaction, if the graph is still owned and the stage still holds what it should.
-    async fn guarded(&mut self, doing: &str, commands: &[Cmd], expected: Option<Totals>) -> Result<Vec<Value>> {
+    async fn guarded(&mut self, doing: &str, commands: &[Cmd], expected: Option<StageTotals>) -> Result<Vec<Value>> {
         let watched = [self.stage.graph.clone()];
         for _ in 0..ATTEMPTS {
             require_owned(&mut self.connection, doing, &self.ownership, &watched, COMMAND_TIMEOUT).await?;
@@ -138,7 +114,7 @@ impl BulkLoader {
         Err(keeps_changing(doing, &self.stage.graph))
     }
 
-    async fn require(&mut self, expected: Totals) -> Result<()> {
+    async fn require(&mut self, expected: StageTotals) -> Result<()> {
         let found = self.totals().await?;
         if found == expected {
             return Ok(());
@@ -148,8 +124,34 @@ impl BulkLoader {
     }
 }
 
+#[async_trait]
+impl StageSink for BulkLoader {
+    async fn begin(&mut self) -> Result<()> {
+        BulkLoader::begin(self).await.map(drop)
+    }
+
+    async fn totals(&mut self) -> Result<Option<StageTotals>> {
+        match graph::state(&mut self.connection, self.stage.as_str()).await? {
+            GraphState::Missing => Ok(None),
+            GraphState::Present => BulkLoader::totals(self).await.map(Some),
+        }
+    }
+
+    async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals> {
+        BulkLoader::load(self, payload, before).await
+    }
+
+    async fn convert_vectors(&mut self, profile: &Profile) -> Result<u64> {
+        BulkLoader::convert_vectors(self, profile, |done, all| tracing::debug!(done, all, "vectors converted")).await
+    }
+
+    async fn ids(&mut self, profile: &Profile) -> Result<IdMap> {
+        self.rebuild_ids(profile).await
+    }
+}
+
 /// Counts of a graph, which FalkorDB keeps and need not count.
-async fn totals(connection: &mut Connection, graph: &str) -> Result<Totals> {
+async fn totals(connection: &mut Connection, graph: &str) -> Result<StageTotals> {
     let mut pipeline = Pipeline::new();
     for question in ["MATCH (n) RETURN count(n)", "MATCH ()-[e]->() RETURN count(e)"] {
         pipeline.add_command(read_query(graph, question.as_bytes()));
@@ -159,7 +161,7 @@ async fn totals(connection: &mut Connection, graph: &str) -> Result<Totals> {
         counts.push(reply::single_count(answer.map_err(read_failed)?)?);
     }
     let [nodes, relationships] = counts[..] else { return Err(reply::unexpected("two counts")) };
-    Ok(Totals { nodes, relationships })
+    Ok(StageTotals { nodes, relationships })
 }
 
 fn command(stage: &StageKey, payload: &BulkPayload) -> Cmd {
@@ -181,8 +183,8 @@ fn check_reply(reply: &Value, payload: &BulkPayload) -> Result<()> {
     if reply::text(reply)? == wanted { Ok(()) } else { Err(reply::unexpected("GRAPH.BULK's reply")) }
 }
 
-fn elsewhere(stage: &StageKey, found: Totals, expected: Totals) -> Error {
-    let text = |totals: Totals| format!("{} nodes and {} relationships", totals.nodes, totals.relationships);
+fn elsewhere(stage: &StageKey, found: StageTotals, expected: StageTotals) -> Error {
+    let text = |totals: StageTotals| format!("{} nodes and {} relationships", totals.nodes, totals.relationships);
     let message = format!("{} holds {} where {} were loaded", stage.graph, text(found), text(expected));
     Error::new(ErrorKind::CacheProtocol, message)
 }
@@ -191,18 +193,6 @@ fn elsewhere(stage: &StageKey, found: Totals, expected: Totals) -> Error {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn totals_tell_what_became_of_a_payload() {
-        let totals = |nodes, relationships| Totals { nodes, relationships };
-        let (before, after) = (totals(5, 2), totals(7, 2));
-        assert_eq!(standing(before, before, after), Standing::NotApplied);
-        assert_eq!(standing(after, before, after), Standing::Applied);
-        for found in [totals(6, 2), totals(7, 3), totals(0, 0)] {
-            assert_eq!(standing(found, before, after), Standing::Neither);
-        }
-        assert_eq!(standing(before, before, before), Standing::Neither);
-    }
 
     #[test]
     fn a_stage_key_ends_in_the_stages_suffix() {

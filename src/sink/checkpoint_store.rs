@@ -36,6 +36,12 @@ impl RedisCheckpointStore {
         }
     }
 
+    /// What is kept beside the stage of a graph; an operator's pause is of the graph.
+    pub fn of_stage(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
+        let (checkpoint, quarantine) = (graph.stage_checkpoint_key(), graph.stage_quarantine_key());
+        Self { checkpoint, quarantine, ..Self::new(address, graph, ownership) }
+    }
+
     /// Refuses to go on with a server that was started again after its first use.
     pub fn of_one_life(self) -> Self {
         Self { connection: self.connection.of_one_life(), ..self }

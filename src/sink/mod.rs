@@ -34,7 +34,7 @@ use async_trait::async_trait;
 
 pub use address::{CacheAddress, CacheTls};
 pub use applied::Applied;
-pub use bulk::{BulkLoader, StageKey, Standing, Totals, standing};
+pub use bulk::{BulkLoader, StageKey, after as stage_after};
 pub use checkpoint_store::RedisCheckpointStore;
 pub use connection::{COMMAND_TIMEOUT, Connection};
 pub use engine::{Engine, EngineSigns};
@@ -51,7 +51,11 @@ pub use written::Written;
 
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::id_map::IdMap;
 use crate::model::prepared::{PreparedRows, Quarantined};
+use crate::model::profile::Profile;
+use crate::model::stage::StageTotals;
+use crate::transform::bulk::BulkPayload;
 
 /// A graph that batches are applied to. It has one writer: whoever holds the graph's [`Lease`].
 #[async_trait]
@@ -74,6 +78,50 @@ pub trait Sink: Send {
 
     /// Counts what the graph holds; a graph that is not there holds nothing.
     async fn counts(&mut self) -> Result<Counts>;
+}
+
+/// A graph that nobody reads yet, filled by payloads.
+#[async_trait]
+pub trait StageSink: Send {
+    /// Drops a stage of before, with all that belongs to it, and makes an empty one.
+    async fn begin(&mut self) -> Result<()>;
+
+    /// What it holds now; nothing where there is none.
+    async fn totals(&mut self) -> Result<Option<StageTotals>>;
+
+    /// Applies a payload to a stage that holds `before`, at most once for these totals.
+    async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals>;
+
+    /// Makes vectors of the lists in the places of the profile's vectors, and returns how many there were. Can be repeated.
+    async fn convert_vectors(&mut self, profile: &Profile) -> Result<u64>;
+
+    /// Which node has which id.
+    async fn ids(&mut self, profile: &Profile) -> Result<IdMap>;
+}
+
+/// How a filled stage becomes the live graph, and the way back.
+#[async_trait]
+pub trait Swap: Send {
+    /// Whether a stage graph is there.
+    async fn is_staged(&mut self) -> Result<bool>;
+
+    /// Puts the stage with what belongs to it in the place of the live graph, which is kept or dropped.
+    async fn swap(&mut self, keep_previous: bool) -> Result<Swapped>;
+
+    /// Drops the stage with what belongs to it.
+    async fn drop_stage(&mut self) -> Result<()>;
+
+    /// Fails where a full sync beside the live graph must not or may not be done; says whether GRAPH.BULK may be used.
+    async fn check(&mut self) -> Result<BulkUse>;
+}
+
+/// Whether a stage is filled by GRAPH.BULK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BulkUse {
+    /// It is.
+    Allowed,
+    /// The server lacks it, or the user may not run it: by parameters then.
+    Refused,
 }
 
 /// Where the checkpoint and the quarantine of a graph are kept.

@@ -12,13 +12,13 @@ use crate::model::graph_name::GraphName;
 /// What a full sync beside the graph needs besides what every pass needs.
 pub const BULK_COMMANDS: [&str; 4] = ["GRAPH.BULK", "RENAME", "UNLINK", "TYPE"];
 
-/// Those of [`BULK_COMMANDS`] that the user may not run on the keys beside this graph.
+/// Those of [`BULK_COMMANDS`] that the user may not run on the keys beside this graph, or that the server does not have.
 pub async fn missing_permissions(connection: &mut Connection, graph: &GraphName) -> Result<Vec<&'static str>> {
     let (trial, other) = (graph.trial_key(), graph.trial_key());
     let mut missing = Vec::new();
     for name in BULK_COMMANDS {
         match connection.command("try a permission", &harmless(name, &trial, &other), COMMAND_TIMEOUT).await {
-            Err(error) if error.kind() == ErrorKind::CachePermission => missing.push(name),
+            Err(error) if matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheUnsupported) => missing.push(name),
             // "no such key" and "empty key": it may be run.
             Err(error) if matches!(error.kind(), ErrorKind::CacheRefused | ErrorKind::CacheProtocol) => {}
             outcome => drop(outcome?),

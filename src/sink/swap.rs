@@ -1,25 +1,30 @@
 //! The moment in which the stage becomes the live graph, and the way back.
 //!
-//! Graph and checkpoint move together, in one transaction that happens only while this process owns the graph and none of the
+//! Graph, checkpoint and quarantine move together, in one transaction that happens only while this process owns the graph and none of the
 //! keys has changed since it was looked at. `RENAME` takes indices along, and readers of the old graph finish on it.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use redis::{Cmd, Pipeline, cmd};
 
 use super::address::CacheAddress;
 use super::connection::Connection;
-use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction};
-use super::reply;
+use super::engine::EngineSigns;
+use super::graph::{self, GraphState};
+use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, while_owned};
+use super::permissions::missing_permissions;
+use super::{BulkUse, Swap, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
 /// How long a swap may take: milliseconds, but it may wait for a query that is committing.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How Redis names the types of a graph's and of a checkpoint's key.
+/// How Redis names the types of a graph's, of a checkpoint's and of a quarantine's key.
 const GRAPH: &str = "graphdata";
 const TEXT: &str = "string";
+const SET: &str = "set";
 
 /// What a swap found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,23 +35,37 @@ pub enum Swapped {
     NothingStaged,
 }
 
-/// A graph with the checkpoint that belongs to it.
+/// A graph with what belongs to it.
 #[derive(Debug, Clone)]
-struct Pair {
+struct Keys {
     graph: String,
     checkpoint: String,
+    quarantine: String,
 }
 
-/// Which of a pair's keys are there.
+impl Keys {
+    fn all(&self) -> [&str; 3] {
+        [&self.graph, &self.checkpoint, &self.quarantine]
+    }
+}
+
+/// Which of a graph's keys are there. An empty quarantine has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Presence {
     graph: bool,
     checkpoint: bool,
+    quarantine: bool,
 }
 
 impl Presence {
-    const NONE: Self = Self { graph: false, checkpoint: false };
-    const BOTH: Self = Self { graph: true, checkpoint: true };
+    #[cfg(test)]
+    const NONE: Self = Self { graph: false, checkpoint: false, quarantine: false };
+    #[cfg(test)]
+    const WHOLE: Self = Self { graph: true, checkpoint: true, quarantine: true };
+
+    fn is_whole(self) -> bool {
+        self.graph && self.checkpoint
+    }
 }
 
 /// The graphs of one name, and a connection to let them change places.
@@ -54,10 +73,11 @@ impl Presence {
 pub struct GraphSwap {
     connection: Connection,
     ownership: Ownership,
-    live: Pair,
-    stage: Pair,
-    previous: Pair,
-    exchange: Pair,
+    name: GraphName,
+    live: Keys,
+    stage: Keys,
+    previous: Keys,
+    exchange: Keys,
     pause: String,
 }
 
@@ -67,28 +87,42 @@ impl GraphSwap {
         Self {
             connection: Connection::new(address),
             ownership,
-            live: Pair { graph: graph.as_str().to_owned(), checkpoint: graph.checkpoint_key() },
-            stage: Pair { graph: graph.stage_key(), checkpoint: graph.stage_checkpoint_key() },
-            previous: Pair { graph: graph.previous_key(), checkpoint: graph.previous_checkpoint_key() },
-            exchange: Pair { graph: graph.exchange_key(), checkpoint: graph.exchange_checkpoint_key() },
+            name: graph.clone(),
+            live: Keys {
+                graph: graph.as_str().to_owned(),
+                checkpoint: graph.checkpoint_key(),
+                quarantine: graph.quarantine_key(),
+            },
+            stage: Keys {
+                graph: graph.stage_key(),
+                checkpoint: graph.stage_checkpoint_key(),
+                quarantine: graph.stage_quarantine_key(),
+            },
+            previous: Keys {
+                graph: graph.previous_key(),
+                checkpoint: graph.previous_checkpoint_key(),
+                quarantine: graph.previous_quarantine_key(),
+            },
+            exchange: Keys {
+                graph: graph.exchange_key(),
+                checkpoint: graph.exchange_checkpoint_key(),
+                quarantine: graph.exchange_quarantine_key(),
+            },
             pause: graph.pause_key(),
         }
     }
 
-    /// Puts the stage with its checkpoint in the place of the live graph, which is kept as the previous one or dropped.
+    /// Puts the stage with what belongs to it in the place of the live graph, which is kept as the previous one or dropped.
     pub async fn swap(&mut self, keep_previous: bool) -> Result<Swapped> {
         let doing = "swap the stage in";
         for _ in 0..ATTEMPTS {
             let [live, stage, _] = self.look(doing).await?;
-            if stage == Presence::NONE {
+            if !stage.is_whole() {
                 self.unwatch(doing).await?;
-                return Ok(Swapped::NothingStaged);
+                let half = stage.graph || stage.checkpoint;
+                return if half { Err(not_whole(&self.stage)) } else { Ok(Swapped::NothingStaged) };
             }
-            if stage != Presence::BOTH {
-                self.unwatch(doing).await?;
-                return Err(half(&self.stage));
-            }
-            let commands = swap_commands(&self.live, live, &self.stage, &self.previous, keep_previous);
+            let commands = swap_commands((&self.live, live), (&self.stage, stage), &self.previous, keep_previous);
             if self.carry_out(doing, &commands).await? {
                 return Ok(Swapped::Done);
             }
@@ -102,12 +136,12 @@ impl GraphSwap {
         let doing = "roll back to the previous graph";
         for _ in 0..ATTEMPTS {
             let [live, _, previous] = self.look(doing).await?;
-            if previous != Presence::BOTH {
+            if !previous.is_whole() {
                 self.unwatch(doing).await?;
                 let message = format!("there is no {} with its checkpoint to roll back to", self.previous.graph);
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
-            let mut commands = rollback_commands(&self.live, live, &self.previous, &self.exchange);
+            let mut commands = rollback_commands((&self.live, live), (&self.previous, previous), &self.exchange);
             commands.push(cmd("SET").arg(&self.pause).arg(pause).to_owned());
             if self.carry_out(doing, &commands).await? {
                 return Ok(());
@@ -131,8 +165,8 @@ impl GraphSwap {
     /// Watches lease and keys, and says which are there: live, stage, previous. One of another type is an error, because it would
     /// be replaced.
     async fn look(&mut self, doing: &str) -> Result<[Presence; 3]> {
-        let pairs = [self.live.clone(), self.stage.clone(), self.previous.clone()];
-        let keys: Vec<String> = pairs.into_iter().flat_map(|pair| [pair.graph, pair.checkpoint]).collect();
+        let keys: Vec<String> =
+            [&self.live, &self.stage, &self.previous].iter().flat_map(|keys| keys.all()).map(str::to_owned).collect();
         require_owned(&mut self.connection, doing, &self.ownership, &keys, SWAP_TIMEOUT).await?;
         let mut pipeline = Pipeline::new();
         for key in &keys {
@@ -140,11 +174,14 @@ impl GraphSwap {
         }
         let answers = self.connection.pipeline(doing, &pipeline, SWAP_TIMEOUT).await?;
         let mut there = Vec::with_capacity(keys.len());
-        for ((place, key), answer) in keys.iter().enumerate().zip(answers) {
-            there.push(is_there(key, if place % 2 == 0 { GRAPH } else { TEXT }, &reply::text(&answer?)?)?);
+        for ((key, kind), answer) in keys.iter().zip([GRAPH, TEXT, SET].into_iter().cycle()).zip(answers) {
+            there.push(is_there(key, kind, &reply::text(&answer?)?)?);
         }
-        let [a, b, c, d, e, f] = there[..] else { return Err(reply::unexpected("the type of each key")) };
-        Ok([(a, b), (c, d), (e, f)].map(|(graph, checkpoint)| Presence { graph, checkpoint }))
+        let presence = |there: &[bool]| match *there {
+            [graph, checkpoint, quarantine] => Ok(Presence { graph, checkpoint, quarantine }),
+            _ => Err(reply::unexpected("the type of each key")),
+        };
+        Ok([presence(&there[..3])?, presence(&there[3..6])?, presence(&there[6..])?])
     }
 
     async fn carry_out(&mut self, doing: &str, commands: &[Cmd]) -> Result<bool> {
@@ -156,6 +193,32 @@ impl GraphSwap {
     }
 }
 
+#[async_trait]
+impl Swap for GraphSwap {
+    async fn is_staged(&mut self) -> Result<bool> {
+        Ok(graph::state(&mut self.connection, &self.stage.graph).await? == GraphState::Present)
+    }
+
+    async fn swap(&mut self, keep_previous: bool) -> Result<Swapped> {
+        GraphSwap::swap(self, keep_previous).await
+    }
+
+    async fn drop_stage(&mut self) -> Result<()> {
+        while_owned(&mut self.connection, "drop the stage", &self.ownership, &[unlink(&self.stage)], SWAP_TIMEOUT).await.map(drop)
+    }
+
+    async fn check(&mut self) -> Result<BulkUse> {
+        EngineSigns::of(&mut self.connection).await?.engine().require_safe_rename()?;
+        let missing = missing_permissions(&mut self.connection, &self.name).await?;
+        let (bulk, others): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| *name == "GRAPH.BULK");
+        if !others.is_empty() {
+            let message = format!("the user may not run {}; a full sync in place needs less", others.join(", "));
+            return Err(Error::new(ErrorKind::CachePermission, message));
+        }
+        Ok(if bulk.is_empty() { BulkUse::Allowed } else { BulkUse::Refused })
+    }
+}
+
 fn is_there(key: &str, wanted: &str, found: &str) -> Result<bool> {
     match found {
         "none" => Ok(false),
@@ -164,46 +227,47 @@ fn is_there(key: &str, wanted: &str, found: &str) -> Result<bool> {
     }
 }
 
-fn half(pair: &Pair) -> Error {
-    Error::new(ErrorKind::CacheProtocol, format!("only one of {} and {} is there", pair.graph, pair.checkpoint))
+fn not_whole(keys: &Keys) -> Error {
+    Error::new(ErrorKind::CacheProtocol, format!("only one of {} and {} is there", keys.graph, keys.checkpoint))
 }
 
 /// `RENAME` of a key that is not there is an error, which would not stop the commands after it: so only what is there moves, and
 /// what it would have replaced is dropped.
-fn swap_commands(live: &Pair, found: Presence, stage: &Pair, previous: &Pair, keep_previous: bool) -> Vec<Cmd> {
+fn swap_commands(live: (&Keys, Presence), stage: (&Keys, Presence), previous: &Keys, keep_previous: bool) -> Vec<Cmd> {
     let mut commands = vec![unlink(previous)];
-    if keep_previous && found == Presence::BOTH {
-        commands.extend(move_pair(live, Presence::BOTH, previous));
+    if keep_previous && live.1.is_whole() {
+        commands.extend(move_keys(live, previous));
     } else {
         // By UNLINK and not by RENAME over it: memory is then given back by another thread, whatever the server's settings say.
-        commands.push(unlink(live));
+        commands.push(unlink(live.0));
     }
-    commands.extend(move_pair(stage, Presence::BOTH, live));
+    commands.extend(move_keys(stage, live.0));
     commands
 }
 
-fn rollback_commands(live: &Pair, found: Presence, previous: &Pair, exchange: &Pair) -> Vec<Cmd> {
-    let mut commands = move_pair(live, found, exchange);
-    commands.extend(move_pair(previous, Presence::BOTH, live));
-    commands.extend(move_pair(exchange, found, previous));
+fn rollback_commands(live: (&Keys, Presence), previous: (&Keys, Presence), exchange: &Keys) -> Vec<Cmd> {
+    let mut commands = move_keys(live, exchange);
+    commands.extend(move_keys(previous, live.0));
+    commands.extend(move_keys((exchange, live.1), previous.0));
     commands
 }
 
-fn move_pair(from: &Pair, found: Presence, to: &Pair) -> Vec<Cmd> {
-    let keys = [(found.graph, &from.graph, &to.graph), (found.checkpoint, &from.checkpoint, &to.checkpoint)];
-    keys.into_iter().filter(|(there, ..)| *there).map(|(_, from, to)| cmd("RENAME").arg(from).arg(to).to_owned()).collect()
+fn move_keys((from, found): (&Keys, Presence), to: &Keys) -> Vec<Cmd> {
+    let there = [found.graph, found.checkpoint, found.quarantine];
+    let moves = from.all().into_iter().zip(to.all()).zip(there).filter(|(_, there)| *there);
+    moves.map(|((from, to), _)| cmd("RENAME").arg(from).arg(to).to_owned()).collect()
 }
 
-fn unlink(pair: &Pair) -> Cmd {
-    cmd("UNLINK").arg(&pair.graph).arg(&pair.checkpoint).to_owned()
+fn unlink(keys: &Keys) -> Cmd {
+    cmd("UNLINK").arg(&keys.all()).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pair(name: &str) -> Pair {
-        Pair { graph: name.to_owned(), checkpoint: format!("{name}.c") }
+    fn keys(name: &str) -> Keys {
+        Keys { graph: name.to_owned(), checkpoint: format!("{name}.c"), quarantine: format!("{name}.q") }
     }
 
     fn texts(commands: Vec<Cmd>) -> Vec<String> {
@@ -214,28 +278,31 @@ mod tests {
         commands.iter().map(|command| command.args_iter().map(word).collect::<Vec<_>>().join(" ")).collect()
     }
 
+    const WITHOUT_QUARANTINE: Presence = Presence { quarantine: false, ..Presence::WHOLE };
+
     fn swapped(found: Presence, keep: bool) -> Vec<String> {
-        texts(swap_commands(&pair("l"), found, &pair("s"), &pair("p"), keep))
+        let stage = (&keys("s"), WITHOUT_QUARANTINE);
+        texts(swap_commands((&keys("l"), found), stage, &keys("p"), keep))
     }
 
     #[test]
-    fn the_live_pair_is_kept_only_whole() {
-        let kept = ["UNLINK p p.c", "RENAME l p", "RENAME l.c p.c", "RENAME s l", "RENAME s.c l.c"];
-        assert_eq!(swapped(Presence::BOTH, true), kept);
-        let dropped = ["UNLINK p p.c", "UNLINK l l.c", "RENAME s l", "RENAME s.c l.c"];
-        assert_eq!(swapped(Presence::BOTH, false), dropped);
+    fn the_live_graph_is_kept_only_whole() {
+        let kept = ["UNLINK p p.c p.q", "RENAME l p", "RENAME l.c p.c", "RENAME l.q p.q", "RENAME s l", "RENAME s.c l.c"];
+        assert_eq!(swapped(Presence::WHOLE, true), kept);
+        let dropped = ["UNLINK p p.c p.q", "UNLINK l l.c l.q", "RENAME s l", "RENAME s.c l.c"];
+        assert_eq!(swapped(Presence::WHOLE, false), dropped);
         assert_eq!(swapped(Presence::NONE, true), dropped);
-        assert_eq!(swapped(Presence { graph: true, checkpoint: false }, true), dropped);
+        assert_eq!(swapped(Presence { graph: true, ..Presence::NONE }, true), dropped);
     }
 
     #[test]
     fn a_rollback_is_its_own_inverse() {
-        let commands = |found| texts(rollback_commands(&pair("l"), found, &pair("p"), &pair("x")));
+        let commands = |found| texts(rollback_commands((&keys("l"), found), (&keys("p"), Presence::WHOLE), &keys("x")));
         assert_eq!(
-            commands(Presence::BOTH),
-            ["RENAME l x", "RENAME l.c x.c", "RENAME p l", "RENAME p.c l.c", "RENAME x p", "RENAME x.c p.c"]
+            commands(WITHOUT_QUARANTINE),
+            ["RENAME l x", "RENAME l.c x.c", "RENAME p l", "RENAME p.c l.c", "RENAME p.q l.q", "RENAME x p", "RENAME x.c p.c"]
         );
-        assert_eq!(commands(Presence::NONE), ["RENAME p l", "RENAME p.c l.c"]);
+        assert_eq!(commands(Presence::NONE), ["RENAME p l", "RENAME p.c l.c", "RENAME p.q l.q"]);
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub enum Reason {
     GraphGone,
     /// A pass under way is too old to go on with.
     TooOldToResume,
+    /// The stage under way holds neither what it held before the last payload nor what it held after it.
+    StageUnclear,
 }
 
 impl fmt::Display for Reason {
@@ -89,6 +91,7 @@ impl fmt::Display for Reason {
             Reason::SourceRestored => "the source was restored from a backup",
             Reason::CacheRestored => "the cache was restored from an older state",
             Reason::GraphGone => "the graph is gone from the cache",
+            Reason::StageUnclear => "the stage is not as the checkpoint says",
             Reason::TooOldToResume => "the full pass under way is too old to go on with",
         })
     }

@@ -42,6 +42,21 @@ pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kin
     reader.delete_absent(kind, orphaned).await
 }
 
+/// How many identities only one of the two sides has.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct GapCount {
+    /// What the cache lacks.
+    pub missing: usize,
+    /// What the source does not have.
+    pub orphaned: usize,
+}
+
+/// Counts what only one side has of a kind.
+pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<GapCount> {
+    let gaps = find(source, view, kind).await?;
+    Ok(GapCount { missing: gaps.missing.len(), orphaned: gaps.orphaned.len() })
+}
+
 /// Finds what only one side has.
 pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
     let mut gaps = Gaps::default();

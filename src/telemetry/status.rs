@@ -59,6 +59,12 @@ pub struct PipelineStatus {
     /// The last pass that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
+    /// The full sync beside the graph, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_sync: Option<FullSyncStatus>,
+    /// Why the last full sync did not replace the graph; absent once one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_sync_refused: Option<String>,
     /// Whether an operator holds passes back.
     #[serde(default)]
     pub paused: bool,
@@ -134,6 +140,20 @@ pub enum PipelineState {
     Stopping,
     /// Ended.
     Stopped,
+}
+
+/// How far a full sync beside the graph is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FullSyncStatus {
+    /// Since when, by this machine's clock.
+    pub since: DateTime<Utc>,
+    /// What its stage's present pass does: a full one fills it, incremental ones let it catch up.
+    pub pass: Mode,
+    /// What that pass did so far.
+    pub totals: Totals,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 /// A fault as an operator reads it.
@@ -254,6 +274,8 @@ impl PipelineStatus {
             source_bookmark: None,
             equal_as_of: None,
             last_pass: None,
+            full_sync: None,
+            full_sync_refused: None,
             paused: false,
             passes_begun: 0,
             passes_ended: 0,

@@ -19,3 +19,14 @@ pub mod writer;
 
 pub use dimensions::Dimensions;
 pub use encode::Transformer;
+
+use crate::model::prepared::PreparedRows;
+
+/// A batch as the loader takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Encoded {
+    /// Rows of parameter text, for a graph that may hold anything.
+    Rows(PreparedRows),
+    /// Payloads of GRAPH.BULK, for a stage that holds exactly what was loaded before.
+    Payloads(bulk::BulkBatch),
+}

@@ -12,10 +12,11 @@ use neo4j_falkordb_sync::model::id_map::IdMap;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::Label;
 use neo4j_falkordb_sync::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::sink::{
     BulkLoader, CacheAddress, Connection, Engine, EngineSigns, FalkorSink, GraphSwap, Lease, Ownership, RedisLease, Sink,
-    StageKey, Standing, Swapped, Totals, missing_permissions, standing, vectors,
+    StageKey, Swapped, missing_permissions, vectors,
 };
 use neo4j_falkordb_sync::transform::bulk::BulkBatch;
 use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
@@ -37,7 +38,7 @@ struct Stage {
     raw: MultiplexedConnection,
     profile: Arc<Profile>,
     ids: IdMap,
-    totals: Totals,
+    totals: StageTotals,
 }
 
 impl Stage {
@@ -51,7 +52,7 @@ impl Stage {
         lease.acquire().await.unwrap();
         let mut loader = BulkLoader::new(address.clone(), StageKey::of(&name), ownership.clone());
         let totals = loader.begin().await.unwrap();
-        assert_eq!(totals, Totals::default());
+        assert_eq!(totals, StageTotals::default());
         let profile = Arc::new(Profile::graphiti().unwrap());
         Self { address, name, ownership, lease, loader, raw, profile, ids: IdMap::default(), totals }
     }
@@ -261,9 +262,9 @@ async fn a_payload_is_applied_once_and_only_to_its_own_stage() {
     let mut stage = Stage::new("once").await;
     let batch = stage.transformer().bulk_nodes(NodeKindId(0), entities(5, 1), |_| None);
     let payload = &batch.payloads[0];
-    let before = Totals::default();
+    let before = StageTotals::default();
     let after = stage.loader.load(payload, before).await.unwrap();
-    assert_eq!(standing(stage.loader.totals().await.unwrap(), before, after), Standing::Applied);
+    assert_eq!(stage.loader.totals().await.unwrap(), after);
     let error = stage.loader.load(payload, before).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheProtocol, "{error}");
     assert_eq!(stage.loader.totals().await.unwrap(), after);

@@ -20,6 +20,7 @@ impl Supervisor {
     /// A slice of the comparison, or all of it, is done.
     pub(super) fn comparison_advanced(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
         self.running = None;
+        self.tell_quiet();
         self.last_slice = Some(Instant::now());
         if let Some(verdict) = &outcome.verdict {
             let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
@@ -31,7 +32,7 @@ impl Supervisor {
         }
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
-            Schedule::Once(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
+            Schedule::Once(_) | Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
             Schedule::Continuous { .. } => {
                 if let Some(mode) = self.requested.take() {
                     return self.start_pass(PassOrder::Begin(mode));

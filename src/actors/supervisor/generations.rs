@@ -7,15 +7,16 @@ use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use chrono::Utc;
 use tracing::Instrument;
 
-use super::{Ending, Outcome, State, Supervisor, Then};
+use super::{Ending, Outcome, Schedule, State, Supervisor, Then};
 use crate::actors::Reports;
 use crate::actors::group::{self, Group};
-use crate::actors::launch::{Known, Launched, launch};
+use crate::actors::launch::{Intent, Known, Launched, launch};
 use crate::actors::loader;
 use crate::actors::messages::{Exit, Member};
 use crate::actors::prober::Watchers;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
+use crate::model::pass::Mode;
 use crate::sink::LEASE_TTL;
 use crate::telemetry::status::{FaultReport, PipelineState};
 
@@ -32,10 +33,12 @@ impl Supervisor {
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
         let (connector, fingerprint) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone());
-        let wanted = self.requested;
+        let intent = Intent { wanted: self.requested, stage: self.is_stage() };
+        let profile = Arc::clone(&self.pipeline.profile);
         let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
         let span = group::span(&self.pipeline.name, self.generation);
-        let task = tokio::spawn(async move { launch(connector.as_ref(), &fingerprint, wanted, known).await }.instrument(span));
+        let task =
+            tokio::spawn(async move { launch(connector.as_ref(), &profile, &fingerprint, intent, known).await }.instrument(span));
         let launching = self.generation;
         ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
             let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));
@@ -82,6 +85,8 @@ impl Supervisor {
         self.status.failing.clear();
         // A one-shot pass is asked for by a person, who knows better than the flag.
         self.status.paused = !self.is_one_shot() && self.pause_said.unwrap_or(launched.paused);
+        self.beside = launched.beside;
+        self.full_wanted |= self.wants_full_sync(&launched);
         let order = launched.order.clone();
         let address = ctx.address();
         let reports = Reports {
@@ -99,7 +104,23 @@ impl Supervisor {
             reports,
         );
         self.state = State::Running(group);
-        self.start_pass(order);
+        if !self.full_wanted || self.pipeline.schedule != Schedule::Once(Mode::Full) {
+            self.start_pass(order);
+        }
+        if self.full_wanted {
+            self.want_full_sync();
+        }
+    }
+
+    /// Whether a full sync beside the graph is to be done: because it was asked for, because the graph needs it, or because one
+    /// was broken off.
+    fn wants_full_sync(&mut self, launched: &Launched) -> bool {
+        let asked = self.requested == Some(Mode::Full);
+        if launched.beside && asked {
+            self.requested = None;
+        }
+        let goes_on = launched.stage_under_way && self.pipeline.schedule != Schedule::Once(Mode::Incremental);
+        launched.beside && (asked || goes_on || launched.order.mode() == Mode::Full)
     }
 
     pub(super) fn launch_failed(&mut self, error: Error, ctx: &mut Context<Self>) {
@@ -173,6 +194,7 @@ impl Supervisor {
         };
         self.running = None;
         self.held = None;
+        self.interrupt_full_sync();
         group.end(ending);
         self.state = State::Ending { group, ending, then };
         self.set_deadline(ending, ctx);
@@ -212,7 +234,7 @@ impl Supervisor {
                     return self.fault(error, ctx);
                 }
                 group.end(ending);
-                if group.alive().is_empty() {
+                if group.alive().is_empty() && self.full_sync.is_none() {
                     self.all_ended(ctx);
                 }
             }

@@ -1,6 +1,7 @@
 //! The supervisor of one pipeline: starts generations, decides which pass runs, restarts what failed, and ends in order.
 
 mod comparison;
+mod full_sync;
 mod generations;
 mod handlers;
 mod passes;
@@ -8,7 +9,7 @@ mod passes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Recipient;
+use actix::{Addr, Recipient};
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::retry::Backoff;
 use crate::telemetry::status::{PipelineState, PipelineStatus};
+use full_sync::FullSyncUnderWay;
 
 #[cfg(test)]
 pub(super) use handlers::StopMember;
@@ -31,6 +33,8 @@ pub(super) use handlers::StopMember;
 pub enum Schedule {
     /// One pass of this mode, and what must come before it; then the end.
     Once(Mode),
+    /// Passes of this mode over a stage until it is settled; whoever swaps it in decides what follows.
+    Stage(Mode),
     /// For ever.
     Continuous {
         /// Whether the first pass is a full one even if the cache is in step.
@@ -125,6 +129,14 @@ pub struct Supervisor {
     /// Generations in a row without an acknowledgement.
     fruitless: u32,
     shutting_down: bool,
+    /// Whether full syncs are done beside the graph.
+    beside: bool,
+    /// Whether a full sync beside the graph is to be done, or under way.
+    full_wanted: bool,
+    /// The one under way.
+    full_sync: Option<FullSyncUnderWay>,
+    /// Where messages to itself go.
+    address: Option<Addr<Supervisor>>,
     status: PipelineStatus,
     outcome: Option<oneshot::Sender<Outcome>>,
 }
@@ -167,7 +179,7 @@ impl Supervisor {
             pause_said: None,
             pause_changing: false,
             requested: match pipeline.schedule {
-                Schedule::Once(mode) => Some(mode),
+                Schedule::Once(mode) | Schedule::Stage(mode) => Some(mode),
                 Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
             },
             last_slice: None,
@@ -175,6 +187,10 @@ impl Supervisor {
             failures: 0,
             fruitless: 0,
             shutting_down: false,
+            beside: false,
+            full_wanted: false,
+            full_sync: None,
+            address: None,
             status: PipelineStatus::new(&pipeline.name, &pipeline.graph),
             outcome: Some(outcome),
             pipeline,
@@ -183,7 +199,11 @@ impl Supervisor {
     }
 
     fn is_one_shot(&self) -> bool {
-        matches!(self.pipeline.schedule, Schedule::Once(_))
+        matches!(self.pipeline.schedule, Schedule::Once(_) | Schedule::Stage(_))
+    }
+
+    fn is_stage(&self) -> bool {
+        matches!(self.pipeline.schedule, Schedule::Stage(_))
     }
 
     fn show(&mut self, state: PipelineState) {

@@ -12,12 +12,21 @@ use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::sync::{PassOutcome, READ_AGAIN};
 use crate::telemetry::status::PipelineState;
 
+/// Passes over a stage whose counts differ from the source's, at most: then whoever swaps it in decides.
+const MAX_STAGE_PASSES: u64 = 5;
+
 /// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     pub(super) fn start_pass(&mut self, order: PassOrder) {
         let State::Running(group) = &self.state else { return };
+        if self.beside && order.mode() == Mode::Full {
+            return self.want_full_sync();
+        }
+        if self.leaves_graph_alone() {
+            return;
+        }
         if self.status.paused {
             return self.hold(order);
         }
@@ -76,6 +85,9 @@ impl Supervisor {
             // What is under way goes on to its end.
             return self.show_again();
         }
+        if !paused && self.full_wanted {
+            self.want_full_sync();
+        }
         match self.held.take() {
             Some(order) if !paused => self.start_pass(order),
             held => {
@@ -87,6 +99,9 @@ impl Supervisor {
 
     /// Runs a pass now, or once the one under way has ended: one, however often it is asked for meanwhile.
     pub(super) fn request(&mut self, mode: Mode) {
+        if self.beside && mode == Mode::Full {
+            return self.want_full_sync();
+        }
         if matches!(self.state, State::Running(_)) && self.running.is_none() {
             return self.start_pass(PassOrder::Begin(mode));
         }
@@ -112,7 +127,8 @@ impl Supervisor {
         self.status.applied(summary.clone(), self.moved_since);
         self.status.settled = outcome == PassOutcome::default();
         self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
-        if std::mem::take(&mut self.resumed) {
+        self.tell_quiet();
+        if std::mem::take(&mut self.resumed) && !self.is_stage() {
             // It reads the source as of its beginning, which may be long ago: what changed since is next.
             return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
         }
@@ -129,6 +145,10 @@ impl Supervisor {
                 self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx);
             }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
+            Schedule::Stage(_) if outcome.look_again_soon && self.status.passes_begun < MAX_STAGE_PASSES => {
+                self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, ctx);
+            }
+            Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
             Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, ctx),
         }
     }

@@ -17,6 +17,8 @@ mod encoder;
 mod header;
 mod packer;
 mod payload;
+mod stage;
 
 pub use encoder::BulkBatch;
 pub use payload::{BulkPayload, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_ROWS};
+pub use stage::StageEncoder;

@@ -1,0 +1,263 @@
+//! A full sync beside the live graph: a stage is filled, catches up with what changed meanwhile, is checked, and takes the live
+//! graph's place.
+//!
+//! The stage has supervised actors of its own, one group after the other: the first fills it, those after it apply what changed.
+//! All of them go on from the stage's own checkpoint, so this task keeps nothing that a crash could lose: begun again, it finds
+//! the stage filled, or half filled, and goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Recipient};
+use chrono::Utc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::credit::CreditLimits;
+use super::group::Settings;
+use super::launch::{Connector, Shadow};
+use super::messages::{Quiesce, Shutdown, StatusChanged};
+use super::supervisor::{Pipeline, Schedule, Supervisor, Timing};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::profile::Profile;
+use crate::repeat;
+use crate::sink::{BulkUse, CacheView, Swapped};
+use crate::source::Source;
+use crate::sync::{BatchLimits, Rhythm, gaps};
+use crate::transform::bulk::MAX_PAYLOAD_BYTES;
+
+/// Rows of a page: large enough that the question costs nothing beside the answer, small enough for memory. With vectors of
+/// 1,024 numbers a page takes some 20 MB.
+const PAGE: usize = 2_000;
+
+/// A batch becomes one payload. In binary form a number takes 9 bytes where it weighs 8, and everything else less than it weighs.
+const BATCH_BYTES: usize = MAX_PAYLOAD_BYTES / 4 * 3;
+
+/// Batches between reading and loading: enough that no step waits for another's hiccup.
+const BATCHES: usize = 6;
+
+/// A stage that catches up in less than this is as near to the source as it will get.
+const NEAR: Duration = Duration::from_secs(1);
+
+/// Passes over a stage until it is near, at most: a source that changes faster than a stage can follow is followed after the swap.
+const ROUNDS: usize = 10;
+
+/// Readings of counts before the swap. Counts of a source that is being written differ now and then, but not every time.
+const READINGS: usize = 5;
+
+/// What a full sync needs.
+pub(super) struct FullSync {
+    /// The pipeline's name.
+    pub(super) name: String,
+    /// The live graph.
+    pub(super) live: Arc<dyn Connector>,
+    /// What is kept in step.
+    pub(super) profile: Arc<Profile>,
+    /// What the pipeline's generations are told.
+    pub(super) settings: Settings,
+    /// Times of supervision.
+    pub(super) timing: Timing,
+    /// Who shows how far the stage is.
+    pub(super) progress: Recipient<StatusChanged>,
+    /// Who feeds the live graph, and stops for the swap.
+    pub(super) feeder: Recipient<Quiesce>,
+    /// Cancelled when the full sync is to end where it is.
+    pub(super) quit: CancellationToken,
+}
+
+/// How a full sync ended.
+pub(super) enum Ended {
+    /// The stage is the live graph.
+    Swapped(PassSummary),
+    /// The live graph stays.
+    Refused(String),
+}
+
+/// What fills and feeds a stage.
+struct Stage {
+    shadow: Shadow,
+    filler: Arc<dyn Connector>,
+    source: Arc<dyn Source>,
+    view: Box<dyn CacheView>,
+}
+
+impl FullSync {
+    /// Does all of it, or what is left of it.
+    pub(super) async fn run(self) -> Result<Ended> {
+        let mut stage = self.stage().await?;
+        let filled = match self.checkpoint_of(&stage).await? {
+            Some(checkpoint) if checkpoint.is_filled() => filling_of(&checkpoint),
+            _ => self.over_stage(&stage.filler, Mode::Full).await?,
+        };
+        let mut read = filled.bookmark.clone();
+        for _ in 0..ROUNDS {
+            if read.as_ref() == Some(&stage.source.bookmark().await?) {
+                break;
+            }
+            let began = Instant::now();
+            read = self.catch_up(&stage).await?.bookmark;
+            if began.elapsed() < NEAR {
+                break;
+            }
+        }
+        let sequence = self.quiesce().await?;
+        if read.as_ref() != Some(&stage.source.bookmark().await?) {
+            self.catch_up(&stage).await?;
+        }
+        if let Some(reason) = self.refusal(&mut stage).await? {
+            stage.shadow.swap.drop_stage().await?;
+            return Ok(Ended::Refused(reason));
+        }
+        self.swap(&mut stage, filled, sequence).await.map(Ended::Swapped)
+    }
+
+    async fn stage(&self) -> Result<Stage> {
+        let shadow = self.live.shadow().await?;
+        let mut shadow = shadow.ok_or_else(|| Error::new(ErrorKind::Configuration, "full syncs are done in the graph itself"))?;
+        let filler = match shadow.swap.check().await? {
+            BulkUse::Allowed => Arc::clone(&shadow.filler),
+            BulkUse::Refused => {
+                tracing::warn!("GRAPH.BULK may not be used here: the stage is filled by parameters, several times slower");
+                Arc::clone(&shadow.feeder)
+            }
+        };
+        let source = shadow.feeder.source().await?;
+        let view = shadow.feeder.view().await?;
+        Ok(Stage { shadow, filler, source, view })
+    }
+
+    async fn checkpoint_of(&self, stage: &Stage) -> Result<Option<Checkpoint>> {
+        stage.shadow.feeder.store().await?.load().await
+    }
+
+    async fn catch_up(&self, stage: &Stage) -> Result<PassSummary> {
+        self.over_stage(&stage.shadow.feeder, Mode::Incremental).await
+    }
+
+    /// Runs a pass over the stage, by supervised actors of its own.
+    async fn over_stage(&self, connector: &Arc<dyn Connector>, mode: Mode) -> Result<PassSummary> {
+        let (supervisor, mut outcome) = Supervisor::new(Pipeline {
+            name: self.name.clone(),
+            graph: "stage".to_owned(),
+            connector: Arc::clone(connector),
+            profile: Arc::clone(&self.profile),
+            settings: stage_settings(self.settings, mode),
+            schedule: Schedule::Stage(mode),
+            timing: self.timing,
+            health: self.progress.clone(),
+        });
+        let supervisor = Running(supervisor.start());
+        let outcome = tokio::select! {
+            outcome = &mut outcome => outcome,
+            () = self.quit.cancelled() => {
+                supervisor.0.do_send(Shutdown);
+                outcome.await
+            }
+        };
+        let summary =
+            outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor ended without a word"))??;
+        summary.ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync goes on from here"))
+    }
+
+    /// Waits until nothing is written to the live graph any more, and returns the number of its last checkpoint.
+    async fn quiesce(&self) -> Result<u64> {
+        let stopped = || Error::new(ErrorKind::ActorStopped, "the pipeline's supervisor stopped");
+        let (quiet, reached) = oneshot::channel();
+        self.feeder.send(Quiesce(quiet)).await.map_err(|_| stopped())?;
+        tokio::select! {
+            sequence = reached => sequence.map_err(|_| stopped()),
+            () = self.quit.cancelled() => Err(stopped()),
+        }
+    }
+
+    /// Why the stage must not replace the live graph.
+    async fn refusal(&self, stage: &mut Stage) -> Result<Option<String>> {
+        let mut differing = None;
+        for _ in 0..READINGS {
+            differing = self.difference(stage).await?;
+            if differing.is_none() {
+                return Ok(None);
+            }
+            self.catch_up(stage).await?;
+        }
+        Ok(differing)
+    }
+
+    /// A kind of which the stage does not hold what the source holds. Where only counts differ, it is for elements that no cache
+    /// can hold or that share an identity.
+    async fn difference(&self, stage: &mut Stage) -> Result<Option<String>> {
+        let (source, view) = (stage.source.as_ref(), stage.view.as_mut());
+        let (here, there) = (repeat!(source.counts())?, repeat!(view.counts())?);
+        for ((kind, here), there) in self.profile.kinds().into_iter().zip(here).zip(there) {
+            if here == there {
+                continue;
+            }
+            let gaps = gaps(source, view, kind).await?;
+            if gaps.missing + gaps.orphaned > 0 {
+                let name = self.profile.kind_name(kind);
+                let (missing, orphaned) = (gaps.missing, gaps.orphaned);
+                return Ok(Some(format!(
+                    "of {name} the stage lacks {missing} and holds {orphaned} that the source does not have"
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn swap(&self, stage: &mut Stage, filled: PassSummary, live_sequence: u64) -> Result<PassSummary> {
+        let gone = || Error::new(ErrorKind::CacheChanged, "the stage is gone");
+        let mut store = stage.shadow.feeder.store().await?;
+        let mut checkpoint = store.load().await?.ok_or_else(gone)?;
+        let summary = PassSummary { ended_at: Utc::now(), ..filled };
+        // Never a number twice: whoever watches the live graph's checkpoint takes a lower one for an older state.
+        checkpoint.sequence = checkpoint.sequence.max(live_sequence) + 1;
+        checkpoint.written_at = Utc::now();
+        checkpoint.last_pass = Some(summary.clone());
+        store.store(&checkpoint).await?;
+        match stage.shadow.swap.swap(stage.shadow.keep_previous).await {
+            Ok(Swapped::Done) => Ok(summary),
+            Ok(Swapped::NothingStaged) => Err(gone()),
+            // Its answer may be lost where it happened.
+            Err(error) => match self.live.store().await?.load().await? {
+                Some(live) if live == checkpoint => Ok(summary),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// The pass that filled a stage, of which the catching up may have moved the checkpoint on.
+fn filling_of(checkpoint: &Checkpoint) -> PassSummary {
+    checkpoint.last_pass.clone().unwrap_or_else(|| PassSummary {
+        mode: Mode::Full,
+        began_at: checkpoint.written_at,
+        bookmark: checkpoint.bookmark.clone(),
+        ended_at: checkpoint.written_at,
+        totals: Totals::default(),
+    })
+}
+
+fn stage_settings(settings: Settings, mode: Mode) -> Settings {
+    let stage = Settings { probe_interval: None, scrub_rows_per_second: None, ..settings };
+    match mode {
+        Mode::Full => Settings {
+            limits: BatchLimits { nodes: PAGE, relationships: PAGE, bytes: BATCH_BYTES },
+            credit: CreditLimits { rows: 2 * PAGE + BATCHES * PAGE, bytes: BATCHES * BATCH_BYTES },
+            ..stage
+        },
+        // Everything was read after whatever was committed late before.
+        _ => Settings { rhythm: Rhythm { overlap: Duration::ZERO, ..settings.rhythm }, ..stage },
+    }
+}
+
+/// The stage's supervisor, which ends when nobody waits for it any more.
+struct Running(Addr<Supervisor>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.do_send(Shutdown);
+    }
+}

@@ -1,0 +1,194 @@
+//! The full sync beside the live graph, as its supervisor sees it: begun, shown, made room for, and over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ending, Schedule, State, Supervisor, Then};
+use crate::actors::full_sync::{Ended, FullSync};
+use crate::actors::messages::{BeginFullSync, PassOrder, Quiesce, StatusChanged};
+use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::telemetry::status::{FullSyncStatus, PipelineState};
+
+/// A full sync that runs.
+pub(super) struct FullSyncUnderWay {
+    quit: CancellationToken,
+    started: Instant,
+    since: DateTime<Utc>,
+    /// Whether the live graph is to be left alone.
+    wants_quiet: bool,
+    /// Who waits for that.
+    quiet: Option<oneshot::Sender<u64>>,
+}
+
+impl Supervisor {
+    /// Has a full sync begin beside the live graph, now or when the pause ends.
+    pub(super) fn want_full_sync(&mut self) {
+        self.full_wanted = true;
+        if let Some(address) = &self.address {
+            address.do_send(BeginFullSync);
+        }
+    }
+
+    /// Whether the live graph is left alone for a swap, or cannot be fed at all.
+    pub(super) fn leaves_graph_alone(&self) -> bool {
+        let unfed = self.beside && self.full_wanted && self.status.watermark.is_none();
+        unfed || self.full_sync.as_ref().is_some_and(|full_sync| full_sync.wants_quiet)
+    }
+
+    /// Tells a full sync that waits for it that no pass runs any more.
+    pub(super) fn tell_quiet(&mut self) {
+        let sequence = self.status.checkpoint_sequence;
+        if self.running.is_none()
+            && let Some(quiet) = self.full_sync.as_mut().and_then(|full_sync| full_sync.quiet.take())
+        {
+            // Nobody waits any more if it has just failed.
+            let _ = quiet.send(sequence);
+        }
+    }
+
+    /// Ends the full sync where it is; it goes on with the next generation.
+    pub(super) fn interrupt_full_sync(&self) {
+        if let Some(full_sync) = &self.full_sync {
+            full_sync.quit.cancel();
+        }
+    }
+
+    fn begin_full_sync(&mut self, ctx: &mut Context<Self>) {
+        let is_free = matches!(self.state, State::Running(_)) && self.full_sync.is_none() && !self.status.paused;
+        if !self.full_wanted || !is_free {
+            return;
+        }
+        let quit = CancellationToken::new();
+        let since = Utc::now();
+        self.full_sync =
+            Some(FullSyncUnderWay { quit: quit.clone(), started: Instant::now(), since, wants_quiet: false, quiet: None });
+        let address = ctx.address();
+        let full_sync = FullSync {
+            name: self.pipeline.name.clone(),
+            live: Arc::clone(&self.pipeline.connector),
+            profile: Arc::clone(&self.pipeline.profile),
+            settings: self.pipeline.settings,
+            timing: self.pipeline.timing,
+            progress: address.clone().recipient(),
+            feeder: address.recipient(),
+            quit,
+        };
+        tracing::info!(pipeline = %self.pipeline.name, generation = self.generation.0, fed = !self.leaves_graph_alone(), "full sync begins");
+        self.show_full_sync(Mode::Full, Totals::default(), None);
+        let task = actix::spawn(full_sync.run());
+        ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
+            let panicked = |error| Err(Error::caused(ErrorKind::Panic, "the full sync failed", error));
+            supervisor.full_sync_ended(outcome.unwrap_or_else(panicked), ctx);
+        }));
+    }
+
+    fn show_full_sync(&mut self, pass: Mode, totals: Totals, cursor: Option<crate::model::pass::Cursor>) {
+        let Some(full_sync) = &self.full_sync else { return };
+        let since = full_sync.since;
+        self.status.full_sync = Some(FullSyncStatus { since, pass, totals, cursor: cursor.clone() });
+        if self.running.is_none() && self.status.watermark.is_none() {
+            return self.show(PipelineState::Running { mode: Mode::Full, since, totals, cursor });
+        }
+        self.show_again();
+    }
+
+    fn full_sync_ended(&mut self, outcome: Result<Ended>, ctx: &mut Context<Self>) {
+        let Some(full_sync) = self.full_sync.take() else { return };
+        self.status.full_sync = None;
+        if let State::Ending { group, .. } = &self.state {
+            if group.alive().is_empty() {
+                self.all_ended(ctx);
+            }
+            return;
+        }
+        match outcome {
+            Ok(Ended::Swapped(summary)) => self.swapped(summary, full_sync.started.elapsed(), ctx),
+            Ok(Ended::Refused(reason)) => self.swap_refused(reason, ctx),
+            Err(error) => self.full_sync_failed(error, ctx),
+        }
+    }
+
+    fn swapped(&mut self, summary: PassSummary, took: Duration, ctx: &mut Context<Self>) {
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, seconds = took.as_secs_f64(),
+            nodes = summary.totals.nodes, relationships = summary.totals.relationships, quarantined = summary.totals.quarantined,
+            collapsed = summary.totals.collapsed, "full sync ended"
+        );
+        self.full_wanted = false;
+        self.status.full_sync_refused = None;
+        self.status.statistics.add_progress(&Totals::default(), &summary.totals);
+        self.status.statistics.add_ended(Mode::Full, took);
+        self.status.applied(summary.clone(), self.moved_since);
+        let then = match self.pipeline.schedule {
+            Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(summary))),
+            // The new graph has a checkpoint of its own, and nothing that is remembered of the old one counts.
+            _ => Then::Restart(Duration::ZERO),
+        };
+        self.end(Ending::Drained, then, ctx);
+    }
+
+    fn swap_refused(&mut self, reason: String, ctx: &mut Context<Self>) {
+        let error = Error::new(ErrorKind::SwapRefused, reason.clone());
+        self.status.full_sync_refused = Some(reason);
+        self.full_wanted = false;
+        self.full_sync_failed(error, ctx);
+    }
+
+    /// The live graph goes on as it was; the full sync is tried again where nothing else can help.
+    fn full_sync_failed(&mut self, error: Error, ctx: &mut Context<Self>) {
+        self.note_fault(&error);
+        self.status.statistics.add_failed(Mode::Full);
+        if self.is_one_shot() {
+            return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
+        }
+        let halt = error.directive() == Directive::Halt;
+        self.failures += 1;
+        let pause = if halt { self.pipeline.timing.halted } else { self.pipeline.timing.backoff.pause(self.failures) };
+        if self.status.watermark.is_none() {
+            self.full_wanted = true;
+            let until = Utc::now() + pause;
+            self.show(if halt { PipelineState::Halted } else { PipelineState::BackingOff { until } });
+        } else if self.running.is_none() {
+            self.start_pass(PassOrder::Begin(Mode::Incremental));
+        }
+        ctx.run_later(pause, |supervisor, ctx| supervisor.begin_full_sync(ctx));
+    }
+}
+
+impl Handler<BeginFullSync> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: BeginFullSync, ctx: &mut Self::Context) {
+        self.begin_full_sync(ctx);
+    }
+}
+
+impl Handler<Quiesce> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Quiesce(quiet): Quiesce, _: &mut Self::Context) {
+        if let Some(full_sync) = &mut self.full_sync {
+            full_sync.wants_quiet = true;
+            full_sync.quiet = Some(quiet);
+            self.tell_quiet();
+        }
+    }
+}
+
+/// What the supervisor of the stage shows.
+impl Handler<StatusChanged> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, StatusChanged { status, .. }: StatusChanged, _: &mut Self::Context) {
+        if let PipelineState::Running { mode, totals, cursor, .. } = status.state {
+            self.show_full_sync(mode, totals, cursor);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where the filling of a stage graph stands: what it holds, and the payload that may or may not be in it.
+//!
+//! GRAPH.BULK cannot be repeated, so before each call the checkpoint says what the stage holds before and after it. A process
+//! that goes on from there counts, and knows.
+
+use serde::{Deserialize, Serialize};
+
+use super::pass::{Cursor, Totals};
+
+/// What a stage holds. FalkorDB numbers the nodes of a graph without deletes from 0 on, so `nodes` is also the next id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StageTotals {
+    /// All nodes.
+    pub nodes: u64,
+    /// All relationships.
+    pub relationships: u64,
+}
+
+impl StageTotals {
+    /// What the stage holds with so many more.
+    #[must_use]
+    pub fn with(self, nodes: u64, relationships: u64) -> Self {
+        Self { nodes: self.nodes + nodes, relationships: self.relationships + relationships }
+    }
+}
+
+/// The filling of a stage, as its checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StageFill {
+    /// What the stage holds without the payload under way.
+    pub holds: StageTotals,
+    /// The payload that is being loaded, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<Loading>,
+}
+
+/// A payload that is being loaded, and where the pass stands once it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loading {
+    /// What the stage holds then.
+    pub after: StageTotals,
+    /// Up to where the pass is applied then. Absent for a payload in the middle of a batch: the batch can then neither be
+    /// repeated nor gone on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
+    /// What the pass did then.
+    pub totals: Totals,
+}
+
+/// What became of a payload whose reply was never seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It must be sent.
+    NotApplied,
+    /// It must not be sent again.
+    Applied,
+    /// The stage is not the one that it was made for: it must be dropped.
+    Neither,
+}
+
+impl StageFill {
+    /// Tells by what the stage is found to hold what became of the payload under way. The totals differ before and after it,
+    /// because a payload is never empty.
+    pub fn standing(&self, found: StageTotals) -> Standing {
+        match &self.loading {
+            _ if found == self.holds => Standing::NotApplied,
+            Some(loading) if found == loading.after && loading.cursor.is_some() => Standing::Applied,
+            _ => Standing::Neither,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::name::Label;
+    use crate::model::pass::Step;
+
+    fn totals(nodes: u64, relationships: u64) -> StageTotals {
+        StageTotals { nodes, relationships }
+    }
+
+    fn fill(whole: bool) -> StageFill {
+        let cursor = Cursor { step: Step::Nodes(Label::parse("A").unwrap()), after: "k".to_owned() };
+        let loading = Loading { after: totals(7, 2), cursor: whole.then_some(cursor), totals: Totals::default() };
+        StageFill { holds: totals(5, 2), loading: Some(loading) }
+    }
+
+    #[test]
+    fn totals_tell_what_became_of_a_payload() {
+        assert_eq!(fill(true).standing(totals(5, 2)), Standing::NotApplied);
+        assert_eq!(fill(true).standing(totals(7, 2)), Standing::Applied);
+        for found in [totals(6, 2), totals(7, 3), totals(0, 0)] {
+            assert_eq!(fill(true).standing(found), Standing::Neither);
+        }
+        assert_eq!(fill(false).standing(totals(7, 2)), Standing::Neither, "half a batch");
+        assert_eq!(StageFill::default().standing(totals(1, 0)), Standing::Neither);
+    }
+}

@@ -1,0 +1,94 @@
+//! Encodes a whole full pass for a stage, and knows which node gets which id there.
+
+use std::sync::Arc;
+
+use super::BulkBatch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::SourceRows;
+use crate::model::id_map::IdMap;
+use crate::transform::Transformer;
+
+/// The encoder of one stage. FalkorDB numbers the nodes of a stage in the order of loading, and everything that is encoded here
+/// is loaded, in this order, so the ids are known before anything is sent.
+#[derive(Debug)]
+pub struct StageEncoder {
+    encoder: Arc<Transformer>,
+    ids: IdMap,
+}
+
+impl StageEncoder {
+    /// Goes on with a stage that holds these nodes, numbered without gaps.
+    pub fn new(encoder: Arc<Transformer>, ids: IdMap) -> Self {
+        Self { encoder, ids }
+    }
+
+    /// Encodes a batch. A full pass deletes nothing, so identities of absent elements make an empty one.
+    pub fn encode(&mut self, rows: SourceRows) -> Result<BulkBatch> {
+        match rows {
+            SourceRows::Nodes(kind, rows) => {
+                let batch = self.encoder.bulk_nodes(kind, rows, |node| self.ids.get(node));
+                self.number(&batch)?;
+                Ok(batch)
+            }
+            SourceRows::Relationships(kind, rows) => Ok(self.encoder.bulk_relationships(kind, rows, |node| self.ids.get(node))),
+            SourceRows::Absent(_) => Ok(BulkBatch::default()),
+        }
+    }
+
+    fn number(&mut self, batch: &BulkBatch) -> Result<()> {
+        for node in batch.payloads.iter().flat_map(|payload| payload.nodes()) {
+            let next = self.ids.len() as u64;
+            self.ids
+                .insert(node, next)
+                .map_err(|error| Error::caused(ErrorKind::CacheUnsupported, "cannot number the stage's nodes", error))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::element::{ElementNumber, NodeIdentity, SourceEndpoint, SourceNode, SourceRelationship};
+    use crate::model::key::Key;
+    use crate::model::name::Label;
+    use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+    use crate::model::value::Value;
+    use crate::transform::Dimensions;
+
+    fn text(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+
+    fn entity(key: &str) -> SourceNode {
+        let properties = vec![("uuid".to_owned(), text(key))];
+        SourceNode { number: ElementNumber(0), labels: vec!["Entity".to_owned()], properties }
+    }
+
+    fn fact(key: &str, start: &str, end: &str) -> SourceRelationship {
+        let end_of = |key: &str| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(text(key)) };
+        let properties = vec![("uuid".to_owned(), text(key))];
+        SourceRelationship { number: ElementNumber(0), start: end_of(start), end: end_of(end), properties }
+    }
+
+    #[test]
+    fn nodes_are_numbered_in_the_order_of_loading_and_only_once() {
+        let encoder = Arc::new(Transformer::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default()));
+        let mut stage = StageEncoder::new(encoder, IdMap::default());
+        let nodes = |keys: &[&str]| SourceRows::Nodes(NodeKindId(0), keys.iter().map(|key| entity(key)).collect());
+        let first = stage.encode(nodes(&["a", "b", "a"])).unwrap();
+        let again = stage.encode(nodes(&["b", "c"])).unwrap();
+        assert_eq!((again.already_there.len(), again.payloads[0].node_count()), (1, 1));
+        let id = |key: &str| {
+            let identity = NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() };
+            stage.ids.get(&identity)
+        };
+        let loaded = first.payloads[0].nodes().iter().chain(again.payloads[0].nodes()).map(|node| node.key.as_str());
+        assert_eq!(loaded.map(id).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
+        assert_eq!((id("c"), id("d")), (Some(2), None));
+        let facts = vec![fact("f", "a", "c"), fact("g", "a", "d")];
+        let batch = stage.encode(SourceRows::Relationships(RelationshipKindId(0), facts)).unwrap();
+        assert_eq!((batch.payloads[0].relationship_count(), batch.absent_endpoints.len()), (1, 1));
+    }
+}
