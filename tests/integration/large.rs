@@ -16,8 +16,9 @@ async fn ninety_five_thousand_elements_from_empty_in_little_memory() {
     build(&pair.source.graph, &spec).await.unwrap();
     let started = Instant::now();
     let mut running = pair.service.start(&["run"]);
-    running.line("pass ended").await;
+    running.line("full sync ended").await;
     let seconds = started.elapsed().as_secs_f64();
+    running.line("pass ended").await;
     let peak = peak_memory(running.pid());
     let log = running.log();
     assert_eq!(running.terminate().await, 0);

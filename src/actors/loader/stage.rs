@@ -69,7 +69,7 @@ impl Writer {
         let profile = Arc::clone(&self.profile);
         let vectors = self.stage()?.convert_vectors(&profile).await?;
         let indices = self.sink.prepare().await?;
-        tracing::info!(vectors, indices = indices.made.len(), "stage filled");
+        tracing::debug!(vectors, indices = indices.made.len(), "vectors and indices made");
         self.checkpoint.stage = None;
         Ok(())
     }

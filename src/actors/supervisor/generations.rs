@@ -65,9 +65,14 @@ impl Supervisor {
 
     pub(super) fn begin(&mut self, launched: Launched, ctx: &mut Context<Self>) {
         let reason = launched.reason.map(|reason| reason.to_string()).unwrap_or_else(|| "resumed".to_owned());
-        tracing::info!(
-            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %launched.order.mode(), reason, "pass begins"
-        );
+        let (mode, generation) = (launched.order.mode(), self.generation.0);
+        if self.is_stage() {
+            tracing::debug!(pipeline = %self.pipeline.name, %mode, reason, "stage goes on");
+        } else if mode == Mode::Full && launched.beside {
+            tracing::info!(pipeline = %self.pipeline.name, generation, reason, "full sync needed");
+        } else {
+            tracing::info!(pipeline = %self.pipeline.name, generation, %mode, reason, "pass begins");
+        }
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();

@@ -115,12 +115,7 @@ impl Supervisor {
         if summary.mode == Mode::Differential {
             return self.comparison_advanced(summary, outcome, ctx);
         }
-        tracing::info!(
-            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
-            seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
-            nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
-            quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
-        );
+        self.log_ended(&summary);
         self.running = None;
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
@@ -151,6 +146,22 @@ impl Supervisor {
             Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
             Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, ctx),
         }
+    }
+
+    fn log_ended(&self, summary: &PassSummary) {
+        if self.is_stage() {
+            let (seconds, totals) = ((summary.ended_at - summary.began_at).as_seconds_f64(), summary.totals);
+            return tracing::info!(
+                pipeline = %self.pipeline.name, mode = %summary.mode, seconds, nodes = totals.nodes,
+                relationships = totals.relationships, deleted = totals.deleted, "stage advanced"
+            );
+        }
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
+            seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
+            nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
+            quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
+        );
     }
 
     pub(super) fn schedule_next(&mut self, interval: Option<Duration>, outcome: PassOutcome, ctx: &mut Context<Self>) {
