@@ -90,6 +90,8 @@ struct Writer {
     generation: Generation,
     sink: Box<dyn Sink>,
     stage: Option<Box<dyn StageSink>>,
+    /// Whether all of the stage was loaded, and so converted, in this life.
+    converts_as_it_loads: bool,
     profile: Arc<Profile>,
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
@@ -105,6 +107,7 @@ impl Writer {
             generation,
             sink: parts.sink,
             stage: parts.stage,
+            converts_as_it_loads: false,
             profile: parts.profile,
             store: parts.store,
             checkpoint: parts.checkpoint,
