@@ -146,6 +146,7 @@ impl FullSync {
             profile: Arc::clone(&self.profile),
             settings: stage_settings(self.settings, mode),
             schedule: Schedule::Stage(mode),
+            allow_deletes: false,
             timing: self.timing,
             health: self.progress.clone(),
         });
@@ -157,9 +158,9 @@ impl FullSync {
                 outcome.await
             }
         };
-        let summary =
+        let done =
             outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor ended without a word"))??;
-        summary.ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync goes on from here"))
+        done.map(|done| done.pass).ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync goes on from here"))
     }
 
     /// Waits until nothing is written to the live graph any more, and returns the number of its last checkpoint.

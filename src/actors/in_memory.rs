@@ -22,7 +22,7 @@ use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
-use crate::sink::{Applied, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
+use crate::sink::{Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
 use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity};
 use crate::transform::comparison::Content;
 
@@ -374,6 +374,16 @@ impl CacheView for Side {
     async fn contents(&mut self, _: ElementKind, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
         // Only rows as text are kept here: comparisons are tested against real servers.
         Ok(BTreeMap::new())
+    }
+    async fn attached(&mut self, _: NodeKindId, keys: &[String]) -> Result<Attached> {
+        let cache = self.world.cache.lock();
+        let mut attached = Attached::new();
+        for key in keys {
+            let hangs = |fact: &&RelationshipIdentity| fact.start.key.as_str() == key || fact.end.key.as_str() == key;
+            let number = cache.relationships.keys().filter(hangs).count() as u64;
+            attached.entry(key.clone()).or_default().insert(RELATES_TO, number);
+        }
+        Ok(attached)
     }
 }
 

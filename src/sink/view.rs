@@ -19,7 +19,8 @@ use super::{content, reply};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
-use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind};
+use crate::model::name::RelationshipType;
+use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::transform::comparison::Content;
 
 /// How long a look may take: a scan of ten million keys, behind the writes of others.
@@ -39,7 +40,13 @@ pub trait CacheView: Send {
 
     /// What the elements of a kind with these keys hold.
     async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>>;
+
+    /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
+    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
 }
+
+/// Relationships by kind that hang on nodes, by the nodes' keys.
+pub type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
 
 /// A FalkorDB graph, looked at.
 #[derive(Debug)]
@@ -107,6 +114,21 @@ impl CacheView for FalkorView {
         }
         Ok(found)
     }
+
+    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
+        let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
+        let rows = self.rows("look for what hangs on nodes", with_keys(&keys, &attached(&self.profile, kind))).await?;
+        let mut found = Attached::new();
+        for row in rows {
+            let (key, rel_type) = (reply::text(reply::cell(&row, 0)?)?, reply::text(reply::cell(&row, 1)?)?);
+            let number = u64::try_from(reply::integer(reply::cell(&row, 2)?)?).map_err(|_| reply::unexpected("a count"))?;
+            let kind = RelationshipType::parse(&rel_type).ok().and_then(|rel_type| self.profile.relationship_kind(&rel_type));
+            if let Some(kind) = kind {
+                found.entry(key).or_default().insert(kind, number);
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn count(profile: &Profile, kind: ElementKind) -> String {
@@ -154,6 +176,12 @@ fn contents(profile: &Profile, kind: ElementKind) -> String {
             )
         }
     }
+}
+
+/// By key, through its index, and from there along the relationships: the node's label is meant to be the starting point.
+fn attached(profile: &Profile, id: NodeKindId) -> String {
+    let NodeKind { label, key, .. } = profile.node(id);
+    format!("UNWIND $keys AS k MATCH (n:{} {{{}: k}})-[e]-() RETURN k, type(e), count(e)", label.quoted(), key.quoted())
 }
 
 /// The key that a node's kind has.

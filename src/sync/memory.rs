@@ -7,7 +7,11 @@ use chrono::{DateTime, Utc};
 
 use super::comparison::Comparison;
 use super::follow::Keys;
+use crate::model::comparison::ComparisonUnderWay;
 use crate::model::element::ElementKind;
+use crate::model::guard::Guard;
+use crate::model::pass::Step;
+use crate::model::profile::Profile;
 use crate::source::ChangedKey;
 
 /// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
@@ -44,6 +48,8 @@ pub struct Memory {
     comparison: Option<Comparison>,
     /// Kinds whose counts differed at the last reading.
     suspicious: HashMap<ElementKind, i64>,
+    /// What the delete guard remembers.
+    pub(super) guard: Guard,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,18 @@ struct Seen {
 }
 
 impl Memory {
+    /// What a generation begins with, from the checkpoint.
+    pub fn new(guard: Guard, comparison: Option<ComparisonUnderWay>) -> Self {
+        Self { guard, comparison: comparison.map(Comparison::resume), ..Self::default() }
+    }
+
+    /// A full pass puts another graph in the place of the one that all this is about.
+    pub(super) fn begin_anew(&mut self) {
+        self.comparison = None;
+        self.explained.clear();
+        self.suspicious.clear();
+        self.guard = Guard::default();
+    }
     /// Whether a changed row has to be read now. A row that is spared has to be looked at again after [`READ_AGAIN`].
     pub(super) fn must_read(&self, kind: ElementKind, changed: &ChangedKey, now: Instant) -> bool {
         match self.seen.get(&(kind, changed.key.clone())) {
@@ -98,6 +116,11 @@ impl Memory {
         Verdict::LookAgain
     }
 
+    /// Where the comparison under way stands, for the checkpoint.
+    pub(super) fn comparison(&self) -> Option<&ComparisonUnderWay> {
+        self.comparison.as_ref().map(Comparison::standing)
+    }
+
     /// Takes out the comparison under way.
     pub(super) fn take_comparison(&mut self) -> Option<Comparison> {
         self.comparison.take()
@@ -119,6 +142,25 @@ impl Memory {
             let known = self.duplicates.entry(kind).or_default();
             let room = MAX_DUPLICATES.saturating_sub(known.len());
             known.extend(keys.into_iter().take(room));
+        }
+    }
+
+    /// How many elements of a kind the cache is to have where the source has so many, as far as is known.
+    pub(super) fn expected(&self, kind: ElementKind, source: u64) -> u64 {
+        let explained = self.explained.get(&kind).copied().unwrap_or(0);
+        u64::try_from(source.cast_signed() - explained).unwrap_or(0)
+    }
+
+    /// Tells the guard how many elements there are of each kind. What a pass has written and not yet deleted, or the other way
+    /// round, is no count that a kind has for good: the smaller of both sides is.
+    pub(super) fn observe(&mut self, profile: &Profile, source: &[u64], cache: &[u64], now: DateTime<Utc>) {
+        for (place, kind) in profile.kinds().into_iter().enumerate() {
+            let step = Step::of(profile, kind);
+            let count = match self.guard.high(&step, now) {
+                None => cache[place],
+                Some(_) => self.expected(kind, source[place]).min(cache[place]),
+            };
+            self.guard.observe(&step, count, now);
         }
     }
 

@@ -1,12 +1,10 @@
 //! The key sweep: key sets of one kind compared on both sides, narrowed by the counts of groups of keys before keys travel.
 //!
-//! What is missing in the cache is read and written; what the source does not have any more is looked for once more by key,
-//! and deleted only if it is absent then.
+//! What it finds is for others to act on: what is missing in the cache is read and written; what the source does not have any
+//! more is weighed by the delete guard, looked for once more by key, and deleted only if it is absent then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::follow::Keys;
-use super::reader::Reader;
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind};
 use crate::repeat;
@@ -29,17 +27,6 @@ pub(super) struct Gaps {
     pub(super) missing: BTreeSet<ElementIdentity>,
     /// What the source does not have.
     pub(super) orphaned: BTreeSet<ElementIdentity>,
-}
-
-/// Sweeps one kind. Nothing of this pass may be on its way when it begins.
-pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<()> {
-    let Gaps { missing, orphaned } = find(reader.source, view, kind).await?;
-    if missing.is_empty() && orphaned.is_empty() {
-        return Ok(());
-    }
-    tracing::info!(kind = reader.profile.kind_name(kind), missing = missing.len(), orphaned = orphaned.len(), "swept");
-    reader.fetch(&keys_of(kind, missing)).await?;
-    reader.delete_absent(kind, orphaned).await
 }
 
 /// How many identities only one of the two sides has.
@@ -85,10 +72,6 @@ pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: El
 fn differing(here: &BTreeMap<String, u64>, there: &BTreeMap<String, u64>) -> Vec<String> {
     let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
-}
-
-fn keys_of(kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Keys {
-    Keys::from([(kind, identities.iter().map(|identity| identity.key().as_str().to_owned()).collect())])
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ending, Schedule, State, Supervisor, Then};
+use super::{Done, Ending, Schedule, State, Supervisor, Then};
 use crate::actors::full_sync::{Ended, FullSync};
 use crate::actors::messages::{BeginFullSync, PassOrder, Quiesce, StatusChanged};
 use crate::error::{Directive, Error, ErrorKind, Result};
@@ -127,7 +127,7 @@ impl Supervisor {
         self.status.statistics.add_ended(Mode::Full, took);
         self.status.applied(summary.clone(), self.moved_since);
         let then = match self.pipeline.schedule {
-            Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(summary))),
+            Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(Done::of(summary)))),
             // The new graph has a checkpoint of its own, and nothing that is remembered of the old one counts.
             _ => Then::Restart(Duration::ZERO),
         };
