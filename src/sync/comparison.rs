@@ -54,6 +54,8 @@ pub struct Comparison {
     standing: ComparisonUnderWay,
     begun_with: Option<u64>,
     listed: Vec<Finding>,
+    /// Whether it was begun by an earlier generation and nobody was told yet.
+    resumed: bool,
 }
 
 impl Comparison {
@@ -62,13 +64,21 @@ impl Comparison {
     pub async fn begin(source: &dyn Source, ordered: bool, order: u64) -> Result<Self> {
         let bookmark = repeat!(source.bookmark())?;
         let standing = ComparisonUnderWay { began_at: Utc::now(), bookmark, ordered, cursor: None, findings: 0, rows: 0 };
-        Ok(Self { standing, begun_with: Some(order), listed: Vec::new() })
+        Ok(Self { standing, begun_with: Some(order), listed: Vec::new(), resumed: false })
     }
 
     /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
     /// the part that was compared before is not known.
     pub fn resume(standing: ComparisonUnderWay) -> Self {
-        Self { standing, begun_with: None, listed: Vec::new() }
+        Self { standing, begun_with: None, listed: Vec::new(), resumed: true }
+    }
+
+    /// Says once in the log that it goes on.
+    pub(super) fn tell_if_resumed(&mut self) {
+        if std::mem::take(&mut self.resumed) {
+            let step = self.standing.cursor.as_ref().map(|cursor| cursor.step.name());
+            tracing::info!(rows = self.standing.rows, step, "comparison goes on");
+        }
     }
 
     /// Where it stands.

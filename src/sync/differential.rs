@@ -44,7 +44,10 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
 async fn under_way(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<Comparison> {
     let Slice { ordered, number, .. } = changes.slice;
     match changes.memory.take_comparison() {
-        Some(comparison) if comparison.standing().ordered || !ordered => Ok(comparison),
+        Some(mut comparison) if comparison.standing().ordered || !ordered => {
+            comparison.tell_if_resumed();
+            Ok(comparison)
+        }
         _ => {
             observe(reader, changes).await?;
             Comparison::begin(reader.source, ordered, number).await

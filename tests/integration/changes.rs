@@ -23,7 +23,9 @@ impl Followed {
     async fn new(test: &str) -> Self {
         let pair = Pair::new(test).await;
         let world = build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
-        let mut running = pair.service.clone().with("LOG_LEVEL", "debug").start(&["run"]);
+        // It deletes a half of the graph.
+        let service = pair.service.clone().with("LOG_LEVEL", "debug").with("SYNC_MAX_DELETE_FRACTION", 1);
+        let mut running = service.start(&["run"]);
         running.line("pass ended").await;
         let followed = Self { pair, world, running };
         followed.arrives("the whole graph").await;
