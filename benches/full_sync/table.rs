@@ -34,7 +34,8 @@ pub fn print(title: &str, rows: &[(&str, Spread)]) {
 
 pub fn print_machine() {
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model.lines().find_map(|line| line.strip_prefix("model name").map(|rest| rest.trim_start_matches(['\t', ' ', ':'])));
+    let model =
+        model.lines().find_map(|line| line.strip_prefix("model name").map(|rest| rest.trim_start_matches(['\t', ' ', ':'])));
     let processors = std::thread::available_parallelism().map(usize::from).unwrap_or(0);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("machine: {processors} processors, {}; load {}", model.unwrap_or("unknown"), load.trim());

@@ -126,6 +126,11 @@ impl Guard {
         before != number
     }
 
+    /// Takes back that deletes wait: there is nothing any more that they would be of.
+    pub fn release(&mut self) {
+        self.kinds.iter_mut().for_each(|kept| kept.held = None);
+    }
+
     /// How many deletes of a kind wait.
     pub fn held(&self, kind: &Step) -> u64 {
         self.of(kind).and_then(|kept| kept.held.as_ref()).map_or(0, |held| held.number)

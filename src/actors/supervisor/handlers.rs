@@ -34,7 +34,7 @@ impl Handler<Acknowledged> for Supervisor {
         self.fruitless = 0;
         self.status.checkpoint_sequence = message.sequence;
         self.status.quarantined = message.quarantined;
-        self.status.held.clone_from(&message.held);
+        self.show_held(message.held.clone());
         if let Some(quarantine) = &message.quarantine {
             self.status.quarantine = Arc::clone(quarantine);
         }
@@ -141,7 +141,8 @@ impl Handler<Approve> for Supervisor {
 
     fn handle(&mut self, _: Approve, _: &mut Self::Context) {
         self.approved = true;
-        self.request(Mode::Incremental);
+        let mode = if self.swap_held.is_empty() { Mode::Incremental } else { Mode::Full };
+        self.request(mode);
     }
 }
 

@@ -150,6 +150,8 @@ pub struct Supervisor {
     approved: bool,
     /// Whether the pass that runs has it.
     approving: bool,
+    /// What a full sync would lose that waits for a person.
+    swap_held: Vec<HeldDeletes>,
     /// Counts the ends of passes: a timer set after one is void after the next.
     pass_number: u64,
     /// Failures in a row, for the backoff.
@@ -213,6 +215,7 @@ impl Supervisor {
             comparing: Comparing::default(),
             approved: pipeline.allow_deletes,
             approving: false,
+            swap_held: Vec::new(),
             pass_number: 0,
             failures: 0,
             fruitless: 0,
