@@ -299,10 +299,20 @@ impl Source for Side {
         counts[self.world.profile.nodes.len()] = self.world.facts.lock().len() as u64;
         Ok(counts)
     }
-    async fn key_groups(&self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(Source::identities(self, kind, prefix).await?, length))
+    async fn key_groups(
+        &self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>> {
+        Ok(groups(Source::identities(self, kind, with, prefix).await?, length))
     }
-    async fn identities(&self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+    async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
+        // There is but one label here.
+        Ok(BTreeMap::new())
+    }
+    async fn identities(&self, kind: ElementKind, _with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
         let node = |key: &str| NodeIdentity { label: label(), key: Key::parse(key).expect("a sound key") };
         let all: BTreeSet<ElementIdentity> = match kind {
             ElementKind::Node(ENTITY) => {
@@ -357,10 +367,19 @@ impl CacheView for Side {
         counts[self.world.profile.nodes.len()] = cache.relationships.len() as u64;
         Ok(counts)
     }
-    async fn key_groups(&mut self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(CacheView::identities(self, kind, prefix).await?, length))
+    async fn key_groups(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>> {
+        Ok(groups(CacheView::identities(self, kind, with, prefix).await?, length))
     }
-    async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+    async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
+    async fn identities(&mut self, kind: ElementKind, _with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
         let cache = self.world.cache.lock();
         let all: BTreeSet<ElementIdentity> = match kind {
             ElementKind::Node(ENTITY) => cache.nodes.keys().cloned().map(ElementIdentity::Node).collect(),

@@ -19,7 +19,7 @@ use super::{content, reply};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
-use crate::model::name::RelationshipType;
+use crate::model::name::{Label, RelationshipType};
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::transform::comparison::Content;
 
@@ -32,11 +32,21 @@ pub trait CacheView: Send {
     /// How many elements of each kind there are, in the order of [`Profile::kinds`].
     async fn counts(&mut self) -> Result<Vec<u64>>;
 
-    /// How many keys of a kind begin with a prefix, grouped by their first `length` characters.
-    async fn key_groups(&mut self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>>;
+    /// How many nodes carry each label.
+    async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>>;
 
-    /// What identifies the elements of a kind whose keys begin with a prefix.
-    async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
+    /// How many keys of a kind, or of its nodes with one more label, begin with a prefix, grouped by their first `length`
+    /// characters.
+    async fn key_groups(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>>;
+
+    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin with a prefix.
+    async fn identities(&mut self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
 
     /// What the elements of a kind with these keys hold.
     async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>>;
@@ -86,14 +96,32 @@ impl CacheView for FalkorView {
         self.ask("count the graph", &texts).await?.into_iter().map(reply::single_count).collect()
     }
 
-    async fn key_groups(&mut self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
-        let text = prefixed(prefix, Some(length), &groups(&self.profile, kind));
+    async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>> {
+        let rows = self.rows("list labels", b"CALL db.labels() YIELD label RETURN label".to_vec()).await?;
+        let mut labels = Vec::new();
+        for row in rows {
+            // One that our own type refuses cannot be asked for, and we did not write it.
+            labels.extend(Label::parse(&reply::text(reply::cell(&row, 0)?)?).ok());
+        }
+        let count = |label: &Label| format!("MATCH (n:{}) RETURN count(n)", label.quoted()).into_bytes();
+        let answers = self.ask("count labels", &labels.iter().map(count).collect::<Vec<_>>()).await?;
+        labels.iter().zip(answers).map(|(label, answer)| Ok((label.to_string(), reply::single_count(answer)?))).collect()
+    }
+
+    async fn key_groups(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>> {
+        let text = prefixed(prefix, Some(length), &groups(&self.profile, kind, with));
         let rows = self.rows("group keys", text).await?;
         rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, count_cell(row)?))).collect()
     }
 
-    async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
-        let text = prefixed(prefix, None, &identities(&self.profile, kind));
+    async fn identities(&mut self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+        let text = prefixed(prefix, None, &identities(&self.profile, kind, with));
         let rows = self.rows("list keys", text).await?;
         let mut found = BTreeSet::new();
         for row in rows {
@@ -141,13 +169,13 @@ fn count(profile: &Profile, kind: ElementKind) -> String {
 }
 
 /// `left` of a property is no condition that an index could serve, so none serves it wrongly.
-fn groups(profile: &Profile, kind: ElementKind) -> String {
-    let (pattern, key) = keyed(profile, kind);
+fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
+    let (pattern, key) = keyed(profile, kind, with);
     format!("MATCH {pattern} WHERE left({key}, size($prefix)) = $prefix RETURN left({key}, $length), count(*)")
 }
 
-fn identities(profile: &Profile, kind: ElementKind) -> String {
-    let (pattern, key) = keyed(profile, kind);
+fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
+    let (pattern, key) = keyed(profile, kind, with);
     let condition = format!("left({key}, size($prefix)) = $prefix");
     let nodes: &[&str] = match kind {
         ElementKind::Node(_) => &["n"],
@@ -232,11 +260,12 @@ fn node_identity(profile: &Profile, node: &str) -> String {
     format!("{}, {}", by_kind(profile, node, |id| id.0.to_string()), key_by_kind(profile, node))
 }
 
-fn keyed(profile: &Profile, kind: ElementKind) -> (String, String) {
+fn keyed(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> (String, String) {
+    let with = with.map(|label| format!(":{}", label.quoted())).unwrap_or_default();
     match kind {
         ElementKind::Node(id) => {
             let NodeKind { label, key, .. } = profile.node(id);
-            (format!("(n:{})", label.quoted()), format!("n.{}", key.quoted()))
+            (format!("(n:{}{with})", label.quoted()), format!("n.{}", key.quoted()))
         }
         ElementKind::Relationship(id) => {
             let RelationshipKind { rel_type, key, .. } = profile.relationship(id);

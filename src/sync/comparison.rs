@@ -266,7 +266,7 @@ async fn suspects(
 
 /// What the source does not have: by the key sets of both sides, and then by key, on both.
 async fn orphans(sides: &mut Sides<'_>, kind: ElementKind) -> Result<Vec<Finding>> {
-    let gaps = sweep::find(sides.source, sides.view, kind).await?;
+    let gaps = sweep::find(sides.source, sides.view, kind, None).await?;
     let suspects: Vec<ElementIdentity> = gaps.orphaned.into_iter().collect();
     let mut orphans = Vec::new();
     for suspects in suspects.chunks(PAGE) {

@@ -95,7 +95,7 @@ async fn shrinking(
             continue;
         }
         // Others may be about to take their place: only the key sets tell.
-        let found = sweep::find(scales.source, scales.view, kind).await?;
+        let found = sweep::find(scales.source, scales.view, kind, None).await?;
         if holds(scales.guard, kind, left(kind, &found)) {
             shrinking.insert(kind);
         }

@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
+use super::labels;
 use super::memory::{Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
 use super::sweep::find;
@@ -129,11 +130,14 @@ async fn read_counts(reader: &mut Reader<'_>, changes: &mut Changes<'_>, late: b
     let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
     changes.memory.observe(reader.profile, &here, &there, Utc::now());
     let mut sweeps = Vec::new();
+    let mut nodes_agree = true;
     for (place, kind) in kinds.iter().enumerate() {
         let (here, there) = (here[place], there[place]);
         let small = late && reader.profile.timestamps(*kind).is_empty() && here.max(there) <= SMALL_KIND;
         let approved = changes.allow_deletes && changes.memory.guard.held(&Step::of(reader.profile, *kind)) > 0;
-        match changes.memory.asks_for_sweep(*kind, here, there) {
+        let verdict = changes.memory.asks_for_sweep(*kind, here, there);
+        nodes_agree &= verdict == Verdict::Agrees || matches!(kind, ElementKind::Relationship(_));
+        match verdict {
             Verdict::Sweep => sweeps.push(*kind),
             _ if approved => sweeps.push(*kind),
             Verdict::LookAgain => outcome.look_again_soon = true,
@@ -155,7 +159,8 @@ async fn read_counts(reader: &mut Reader<'_>, changes: &mut Changes<'_>, late: b
             }
         }
     }
-    Ok(())
+    // Where nodes are too many or too few, so are their labels.
+    if nodes_agree { labels::read(reader, changes, late, outcome).await } else { Ok(()) }
 }
 
 /// Waits until everything is applied, relationships included whose endpoints came after them.
@@ -169,7 +174,7 @@ async fn settle(reader: &mut Reader<'_>) -> Result<()> {
 async fn sweep(reader: &mut Reader<'_>, changes: &mut Changes<'_>, kinds: &[ElementKind]) -> Result<()> {
     let mut gaps = BTreeMap::new();
     for kind in kinds {
-        let found = find(reader.source, changes.view, *kind).await?;
+        let found = find(reader.source, changes.view, *kind, None).await?;
         let (missing, orphaned) = (found.missing.len(), found.orphaned.len());
         if missing + orphaned > 0 {
             tracing::info!(kind = reader.profile.kind_name(*kind), missing, orphaned, "swept");

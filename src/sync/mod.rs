@@ -9,6 +9,7 @@ mod follow;
 mod full;
 pub mod guard;
 mod incremental;
+mod labels;
 mod memory;
 mod reader;
 mod sweep;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind};
+use crate::model::name::Label;
 use crate::repeat;
 use crate::sink::CacheView;
 use crate::source::Source;
@@ -40,18 +41,18 @@ pub struct GapCount {
 
 /// Counts what only one side has of a kind.
 pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<GapCount> {
-    let gaps = find(source, view, kind).await?;
+    let gaps = find(source, view, kind, None).await?;
     Ok(GapCount { missing: gaps.missing.len(), orphaned: gaps.orphaned.len() })
 }
 
-/// Finds what only one side has.
-pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
+/// Finds what only one side has: elements of a kind, or its nodes with one more label.
+pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, with: Option<&Label>) -> Result<Gaps> {
     let mut gaps = Gaps::default();
     let mut groups = vec![(String::new(), 0)];
     while let Some((prefix, length)) = groups.pop() {
         let length = length + SPLIT;
         let (here, there) =
-            (repeat!(source.key_groups(kind, &prefix, length))?, repeat!(view.key_groups(kind, &prefix, length))?);
+            (repeat!(source.key_groups(kind, with, &prefix, length))?, repeat!(view.key_groups(kind, with, &prefix, length))?);
         for name in differing(&here, &there) {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
             // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
@@ -61,7 +62,7 @@ pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: El
                 continue;
             }
             let listed = if name.is_ascii() { &name } else { &prefix };
-            let (here, there) = (repeat!(source.identities(kind, listed))?, repeat!(view.identities(kind, listed))?);
+            let (here, there) = (repeat!(source.identities(kind, with, listed))?, repeat!(view.identities(kind, with, listed))?);
             gaps.missing.extend(here.difference(&there).cloned());
             gaps.orphaned.extend(there.difference(&here).cloned());
         }

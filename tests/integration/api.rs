@@ -129,6 +129,38 @@ async fn whoever_wrote_reads_it_after_the_wait() {
     pair.assert_equal().await;
 }
 
+/// A lone rewrite that leaves no trace, and no comparison in the background: whoever asks for a proof has one made.
+#[tokio::test]
+async fn whoever_rewrote_silently_reads_it_after_the_proof() {
+    let pair = Pair::new("api_proof").await;
+    build(&pair.source.graph, &spec()).await.unwrap();
+    let service = pair.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 0).with("SYNC_DIFFERENTIAL_INTERVAL_SECONDS", 0);
+    let (running, http) = start(&service.with("API_TOKEN", TOKEN)).await;
+    http.until_ready(true).await;
+    for round in 0..3 {
+        let text = format!("MATCH (e:Entity) WITH e ORDER BY e.uuid LIMIT 3 SET e.summary = 'silently {round}'");
+        pair.source.graph.run(query(&text)).await.unwrap();
+        let bookmark = pair.bookmark().await;
+        let escaped = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let (status, body) = http.get(&format!("/api/sync/wait?bookmark={escaped}&level=verified&timeout_ms=30000")).await;
+        assert_eq!(status, 200, "{body}\n{}", running.log());
+        pair.assert_equal().await;
+        let status = http.status().await;
+        assert_eq!(status["equal_as_of"], bookmark.as_str(), "{status}");
+        let (_, metrics) = http.get("/metrics").await;
+        assert!(metrics.lines().any(|line| line == "neo4j_falkordb_sync_proven_equal{pipeline=\"default\"} 1.0"), "{metrics}");
+    }
+    // On demand.
+    let compared = http.status().await["compared_at"].clone();
+    assert_eq!(http.command("differential").await.0, 202);
+    let began = Instant::now();
+    while http.status().await["compared_at"] == compared {
+        assert!(began.elapsed() < PATIENCE, "no comparison: {}", running.log());
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(running.terminate().await, 0);
+}
+
 #[tokio::test]
 async fn a_pause_survives_a_restart() {
     let pair = Pair::new("api_pause").await;

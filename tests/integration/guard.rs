@@ -284,3 +284,29 @@ async fn comparisons_hold_deletes_as_well() {
     guarded.holds(&[]).await;
     guarded.stop().await;
 }
+
+#[tokio::test]
+async fn a_full_sync_does_not_swap_losses_in_without_a_word() {
+    let pair = pair("guard_swap").await;
+    pair.sync("full").await;
+    pair.sync("incremental").await;
+    write(&pair, "MATCH (e:Alone) DETACH DELETE e").await;
+    let lost = ALONE + HUB_FACTS;
+    let refused = pair.service.finish(&["sync", "--mode", "full"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("{ALONE} of Entity")), "{}", refused.stderr);
+    assert_eq!(differences(&pair).await, lost, "the live graph is as it was");
+
+    let service = pair.service.clone().with("API_TOKEN", TOKEN).with("SYNC_FULL_ON_STARTUP", true);
+    let (running, http) = start(&service).await;
+    let mut guarded = Guarded { pair, service, running, http };
+    guarded.running.line("full sync held").await;
+    let reason = guarded.http.until_ready(false).await;
+    assert!(reason.contains("of Entity"), "{reason}");
+    assert_eq!(differences(&guarded.pair).await, lost);
+    assert_eq!(guarded.http.command("approve").await.0, 202);
+    guarded.arrives("what was held").await;
+    guarded.http.until_ready(true).await;
+    assert!(guarded.running.log().contains("full sync ended"), "{}", guarded.running.log());
+    guarded.stop().await;
+}
