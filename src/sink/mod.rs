@@ -48,7 +48,7 @@ pub use permissions::{BULK_COMMANDS, missing_permissions};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
-pub use view::{CacheView, FalkorView};
+pub use view::{Attached, CacheView, FalkorView};
 pub use written::Written;
 
 use crate::error::Result;

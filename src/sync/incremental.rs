@@ -5,17 +5,20 @@
 //! 3. *Late commits*: rows of the overlap, by key, that no pass has read: their timestamp is older than their commit.
 //! 4. *Counts*, and a *sweep* of the kinds that differ: deletes, and what has no timestamp.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::follow::{Keys, follow};
+use super::guard::{Scales, weigh};
+use super::labels;
 use super::memory::{Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
-use super::sweep::sweep;
+use super::sweep::find;
 use super::{Changes, PassOutcome};
 use crate::error::Result;
-use crate::model::element::ElementKind;
+use crate::model::element::{ElementIdentity, ElementKind};
 use crate::model::pass::{PassUnderWay, Step};
 use crate::repeat;
 use crate::source::{ChangedKey, KeyPage, Source};
@@ -121,36 +124,76 @@ async fn fetch_changed(
 
 /// Compares counts by kind, and sweeps what differs at two readings in a row.
 async fn read_counts(reader: &mut Reader<'_>, changes: &mut Changes<'_>, late: bool, outcome: &mut PassOutcome) -> Result<()> {
-    let deferred = reader.emit.settle().await?;
-    super::deferred::read_again(reader, &deferred).await?;
-    reader.emit.settle().await?;
+    settle(reader).await?;
     let kinds = reader.profile.kinds();
     let source = reader.source;
     let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
+    changes.memory.observe(reader.profile, &here, &there, Utc::now());
     let mut sweeps = Vec::new();
+    let mut nodes_agree = true;
     for (place, kind) in kinds.iter().enumerate() {
         let (here, there) = (here[place], there[place]);
         let small = late && reader.profile.timestamps(*kind).is_empty() && here.max(there) <= SMALL_KIND;
-        match changes.memory.asks_for_sweep(*kind, here, there) {
+        let approved = changes.allow_deletes && changes.memory.guard.held(&Step::of(reader.profile, *kind)) > 0;
+        let verdict = changes.memory.asks_for_sweep(*kind, here, there);
+        nodes_agree &= verdict == Verdict::Agrees || matches!(kind, ElementKind::Relationship(_));
+        match verdict {
             Verdict::Sweep => sweeps.push(*kind),
+            _ if approved => sweeps.push(*kind),
             Verdict::LookAgain => outcome.look_again_soon = true,
             Verdict::Agrees if small => sweeps.push(*kind),
             Verdict::Agrees => {}
         }
     }
-    if sweeps.is_empty() {
-        return Ok(());
+    if !sweeps.is_empty() {
+        sweep(reader, changes, &sweeps).await?;
+        // What differs after the sweep differs for a reason that stands.
+        settle(reader).await?;
+        let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
+        for (place, kind) in kinds.iter().enumerate().filter(|(_, kind)| sweeps.contains(kind)) {
+            changes.memory.explain(*kind, here[place], there[place]);
+        }
+        if changes.allow_deletes {
+            for (place, kind) in kinds.iter().enumerate() {
+                changes.memory.guard.approve(&Step::of(reader.profile, *kind), there[place], Utc::now());
+            }
+        }
     }
-    for kind in &sweeps {
-        sweep(reader, changes.view, *kind).await?;
+    // Where nodes are too many or too few, so are their labels.
+    if nodes_agree { labels::read(reader, changes, late, outcome).await } else { Ok(()) }
+}
+
+/// Waits until everything is applied, relationships included whose endpoints came after them.
+async fn settle(reader: &mut Reader<'_>) -> Result<()> {
+    let deferred = reader.emit.settle().await?;
+    super::deferred::read_again(reader, &deferred).await?;
+    reader.emit.settle().await.map(drop)
+}
+
+/// Finds what only one side has of these kinds, reads what is missing, and deletes what the guard lets go.
+async fn sweep(reader: &mut Reader<'_>, changes: &mut Changes<'_>, kinds: &[ElementKind]) -> Result<()> {
+    let mut gaps = BTreeMap::new();
+    for kind in kinds {
+        let found = find(reader.source, changes.view, *kind, None).await?;
+        let (missing, orphaned) = (found.missing.len(), found.orphaned.len());
+        if missing + orphaned > 0 {
+            tracing::info!(kind = reader.profile.kind_name(*kind), missing, orphaned, "swept");
+        }
+        gaps.insert(*kind, found);
     }
-    // What differs after the sweep differs for a reason that stands.
-    reader.emit.settle().await?;
-    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
-    for (place, kind) in kinds.iter().enumerate().filter(|(_, kind)| sweeps.contains(kind)) {
-        changes.memory.explain(*kind, here[place], there[place]);
+    let (limit, allow) = (changes.limit, changes.allow_deletes);
+    let guard = &mut changes.memory.guard;
+    let mut scales = Scales { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
+    weigh(&mut scales, &mut gaps).await?;
+    reader.fetch(&gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect()).await?;
+    for (kind, gaps) in gaps {
+        reader.delete_absent(kind, gaps.orphaned).await?;
     }
     Ok(())
+}
+
+fn keys(identities: &BTreeSet<ElementIdentity>) -> BTreeSet<String> {
+    identities.iter().map(|identity| identity.key().as_str().to_owned()).collect()
 }
 
 impl StepKind {

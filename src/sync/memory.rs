@@ -1,13 +1,18 @@
 //! What the incremental passes of one generation remember: bounded, and never trusted beyond sparing work.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use super::comparison::Comparison;
 use super::follow::Keys;
+use crate::model::comparison::ComparisonUnderWay;
 use crate::model::element::ElementKind;
+use crate::model::guard::Guard;
+use crate::model::pass::Step;
+use crate::model::profile::Profile;
 use crate::source::ChangedKey;
 
 /// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
@@ -34,16 +39,19 @@ pub struct Rhythm {
 pub struct Memory {
     seen: HashMap<(ElementKind, String), Seen>,
     last_late_check: Option<Instant>,
-    /// By kind, how many more elements the source has than the cache, for reasons that a sweep has found to stand:
-    /// quarantined and collapsed elements, and such.
-    explained: HashMap<ElementKind, i64>,
+    /// Counts of kinds.
+    kinds: Readings<ElementKind>,
+    /// Counts of labels that are of no kind.
+    labels: Readings<String>,
+    /// Labels of which a comparison found nothing that differs: nodes outside the profile carry them.
+    shared_labels: HashSet<String>,
     /// Keys that more than one element had when they were last read. Which of them stands for the key may change by a delete
     /// that leaves no other trace, so they are read again in every pass.
     duplicates: Keys,
     /// The comparison under way, between two slices.
     comparison: Option<Comparison>,
-    /// Kinds whose counts differed at the last reading.
-    suspicious: HashMap<ElementKind, i64>,
+    /// What the delete guard remembers.
+    pub(super) guard: Guard,
 }
 
 #[derive(Debug)]
@@ -53,6 +61,19 @@ struct Seen {
 }
 
 impl Memory {
+    /// What a generation begins with, from the checkpoint.
+    pub fn new(guard: Guard, comparison: Option<ComparisonUnderWay>) -> Self {
+        Self { guard, comparison: comparison.map(Comparison::resume), ..Self::default() }
+    }
+
+    /// A full pass puts another graph in the place of the one that all this is about.
+    pub(super) fn begin_anew(&mut self) {
+        self.comparison = None;
+        self.kinds = Readings::default();
+        self.labels = Readings::default();
+        self.shared_labels.clear();
+        self.guard = Guard::default();
+    }
     /// Whether a changed row has to be read now. A row that is spared has to be looked at again after [`READ_AGAIN`].
     pub(super) fn must_read(&self, kind: ElementKind, changed: &ChangedKey, now: Instant) -> bool {
         match self.seen.get(&(kind, changed.key.clone())) {
@@ -83,19 +104,34 @@ impl Memory {
         due
     }
 
-    /// Takes a reading of the counts of a kind. Whether it asks for a sweep: when a difference that is not explained is there at
-    /// two readings in a row.
+    /// Takes a reading of the counts of a kind.
     pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64) -> Verdict {
-        let difference = source.cast_signed() - cache.cast_signed();
-        if difference == self.explained.get(&kind).copied().unwrap_or(0) {
-            self.suspicious.remove(&kind);
-            return Verdict::Agrees;
+        self.kinds.take(kind, source, cache)
+    }
+
+    /// Takes a reading of the counts of a label. One that nodes outside the profile carry is compared at late checks only: its
+    /// count says little of the nodes that are kept in step.
+    pub(super) fn asks_for_labels(&mut self, label: &str, source: u64, cache: u64, late: bool) -> Verdict {
+        match self.labels.take(label.to_owned(), source, cache) {
+            Verdict::Agrees => Verdict::Agrees,
+            _ if self.shared_labels.contains(label) && !late => Verdict::Agrees,
+            verdict => verdict,
         }
-        if self.suspicious.insert(kind, difference) == Some(difference) {
-            self.suspicious.remove(&kind);
-            return Verdict::Sweep;
+    }
+
+    /// Remembers the difference that stands after the label sets were compared.
+    pub(super) fn explain_label(&mut self, label: &str, source: u64, cache: u64, found: bool) {
+        self.labels.explain(label.to_owned(), source, cache);
+        if found {
+            self.shared_labels.remove(label);
+        } else {
+            self.shared_labels.insert(label.to_owned());
         }
-        Verdict::LookAgain
+    }
+
+    /// Where the comparison under way stands, for the checkpoint.
+    pub(super) fn comparison(&self) -> Option<&ComparisonUnderWay> {
+        self.comparison.as_ref().map(Comparison::standing)
     }
 
     /// Takes out the comparison under way.
@@ -122,9 +158,66 @@ impl Memory {
         }
     }
 
+    /// How many elements of a kind the cache is to have where the source has so many, as far as is known.
+    pub(super) fn expected(&self, kind: ElementKind, source: u64) -> u64 {
+        let explained = self.kinds.explained.get(&kind).copied().unwrap_or(0);
+        u64::try_from(source.cast_signed() - explained).unwrap_or(0)
+    }
+
+    /// Tells the guard how many elements there are of each kind. What a pass has written and not yet deleted, or the other way
+    /// round, is no count that a kind has for good: the smaller of both sides is.
+    pub(super) fn observe(&mut self, profile: &Profile, source: &[u64], cache: &[u64], now: DateTime<Utc>) {
+        for (place, kind) in profile.kinds().into_iter().enumerate() {
+            let step = Step::of(profile, kind);
+            let count = match self.guard.high(&step, now) {
+                None => cache[place],
+                Some(_) => self.expected(kind, source[place]).min(cache[place]),
+            };
+            self.guard.observe(&step, count, now);
+        }
+    }
+
     /// Remembers the difference that stands after a sweep.
     pub(super) fn explain(&mut self, kind: ElementKind, source: u64, cache: u64) {
-        self.explained.insert(kind, source.cast_signed() - cache.cast_signed());
+        self.kinds.explain(kind, source, cache);
+    }
+}
+
+/// Counts on both sides, reading by reading.
+#[derive(Debug)]
+struct Readings<K> {
+    /// How many more the source has than the cache, for reasons that a comparison of the keys has found to stand: quarantined and
+    /// collapsed elements, deletes that are held, and such.
+    explained: HashMap<K, i64>,
+    /// What differed at the last reading.
+    suspicious: HashMap<K, i64>,
+}
+
+impl<K> Default for Readings<K> {
+    fn default() -> Self {
+        Self { explained: HashMap::new(), suspicious: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash> Readings<K> {
+    /// Takes a reading. Whether it asks for a look at the keys: when a difference that is not explained is there at two readings
+    /// in a row.
+    fn take(&mut self, of: K, source: u64, cache: u64) -> Verdict {
+        let difference = source.cast_signed() - cache.cast_signed();
+        if difference == self.explained.get(&of).copied().unwrap_or(0) {
+            self.suspicious.remove(&of);
+            return Verdict::Agrees;
+        }
+        if self.suspicious.get(&of) == Some(&difference) {
+            self.suspicious.remove(&of);
+            return Verdict::Sweep;
+        }
+        self.suspicious.insert(of, difference);
+        Verdict::LookAgain
+    }
+
+    fn explain(&mut self, of: K, source: u64, cache: u64) {
+        self.explained.insert(of, source.cast_signed() - cache.cast_signed());
     }
 }
 
@@ -175,5 +268,18 @@ mod tests {
         assert_eq!(memory.asks_for_sweep(KIND, 13, 11), Verdict::Sweep);
         memory.explain(KIND, 13, 11);
         assert_eq!(memory.asks_for_sweep(KIND, 14, 12), Verdict::Agrees);
+        assert_eq!(memory.expected(KIND, 14), 12);
+    }
+
+    #[test]
+    fn a_label_that_others_carry_as_well_is_looked_at_now_and_then_only() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.asks_for_labels("Document", 5, 0, false), Verdict::LookAgain);
+        assert_eq!(memory.asks_for_labels("Document", 5, 0, false), Verdict::Sweep);
+        memory.explain_label("Document", 5, 0, false);
+        assert_eq!(memory.asks_for_labels("Document", 6, 0, false), Verdict::Agrees);
+        assert_eq!(memory.asks_for_labels("Document", 6, 0, true), Verdict::Sweep);
+        memory.explain_label("Document", 6, 0, true);
+        assert_eq!(memory.asks_for_labels("Document", 7, 0, false), Verdict::LookAgain);
     }
 }

@@ -7,7 +7,9 @@ mod deferred;
 mod differential;
 mod follow;
 mod full;
+pub mod guard;
 mod incremental;
+mod labels;
 mod memory;
 mod reader;
 mod sweep;
@@ -19,7 +21,9 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::batch::SourceContent;
+use crate::model::comparison::Verdict;
 use crate::model::element::RelationshipIdentity;
+use crate::model::guard::DeleteLimit;
 
 use crate::sink::CacheView;
 use crate::transform::Transformer;
@@ -38,12 +42,27 @@ pub struct Changes<'a> {
     pub rhythm: Rhythm,
     /// Up to where changes were read before the pass.
     pub watermark: Option<DateTime<Utc>>,
-    /// How many elements a differential pass goes through at most.
-    pub slice: Option<usize>,
+    /// What a differential pass does.
+    pub slice: Slice,
+    /// The largest share of a kind that may be deleted without a person's word.
+    pub limit: DeleteLimit,
+    /// Whether a person has let all deletes through.
+    pub allow_deletes: bool,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Transformer,
     /// Whether no changed row is spared that was read a moment ago: somebody waits for what a commit may have rewritten in it.
     pub thorough: bool,
+}
+
+/// The part of a comparison that one pass does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Slice {
+    /// How many elements it goes through at most.
+    pub rows: usize,
+    /// Whether somebody ordered the comparison: then one that runs in the background is no part of it.
+    pub ordered: bool,
+    /// The number of this order.
+    pub number: u64,
 }
 
 /// What a pass asks of whoever schedules the next one.
@@ -54,7 +73,7 @@ pub struct PassOutcome {
     /// Counts differed for the first time: the next pass should follow at once.
     pub look_again_soon: bool,
     /// What a comparison says that has gone through everything.
-    pub verdict: Option<comparison::Verdict>,
+    pub verdict: Option<Verdict>,
 }
 
 /// Where a strategy's rows go: towards the loader, in the order in which they are emitted.

@@ -1,14 +1,13 @@
 //! The key sweep: key sets of one kind compared on both sides, narrowed by the counts of groups of keys before keys travel.
 //!
-//! What is missing in the cache is read and written; what the source does not have any more is looked for once more by key,
-//! and deleted only if it is absent then.
+//! What it finds is for others to act on: what is missing in the cache is read and written; what the source does not have any
+//! more is weighed by the delete guard, looked for once more by key, and deleted only if it is absent then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::follow::Keys;
-use super::reader::Reader;
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind};
+use crate::model::name::Label;
 use crate::repeat;
 use crate::sink::CacheView;
 use crate::source::Source;
@@ -31,17 +30,6 @@ pub(super) struct Gaps {
     pub(super) orphaned: BTreeSet<ElementIdentity>,
 }
 
-/// Sweeps one kind. Nothing of this pass may be on its way when it begins.
-pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<()> {
-    let Gaps { missing, orphaned } = find(reader.source, view, kind).await?;
-    if missing.is_empty() && orphaned.is_empty() {
-        return Ok(());
-    }
-    tracing::info!(kind = reader.profile.kind_name(kind), missing = missing.len(), orphaned = orphaned.len(), "swept");
-    reader.fetch(&keys_of(kind, missing)).await?;
-    reader.delete_absent(kind, orphaned).await
-}
-
 /// How many identities only one of the two sides has.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct GapCount {
@@ -53,18 +41,18 @@ pub struct GapCount {
 
 /// Counts what only one side has of a kind.
 pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<GapCount> {
-    let gaps = find(source, view, kind).await?;
+    let gaps = find(source, view, kind, None).await?;
     Ok(GapCount { missing: gaps.missing.len(), orphaned: gaps.orphaned.len() })
 }
 
-/// Finds what only one side has.
-pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
+/// Finds what only one side has: elements of a kind, or its nodes with one more label.
+pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, with: Option<&Label>) -> Result<Gaps> {
     let mut gaps = Gaps::default();
     let mut groups = vec![(String::new(), 0)];
     while let Some((prefix, length)) = groups.pop() {
         let length = length + SPLIT;
         let (here, there) =
-            (repeat!(source.key_groups(kind, &prefix, length))?, repeat!(view.key_groups(kind, &prefix, length))?);
+            (repeat!(source.key_groups(kind, with, &prefix, length))?, repeat!(view.key_groups(kind, with, &prefix, length))?);
         for name in differing(&here, &there) {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
             // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
@@ -74,7 +62,7 @@ pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: El
                 continue;
             }
             let listed = if name.is_ascii() { &name } else { &prefix };
-            let (here, there) = (repeat!(source.identities(kind, listed))?, repeat!(view.identities(kind, listed))?);
+            let (here, there) = (repeat!(source.identities(kind, with, listed))?, repeat!(view.identities(kind, with, listed))?);
             gaps.missing.extend(here.difference(&there).cloned());
             gaps.orphaned.extend(there.difference(&here).cloned());
         }
@@ -85,10 +73,6 @@ pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: El
 fn differing(here: &BTreeMap<String, u64>, there: &BTreeMap<String, u64>) -> Vec<String> {
     let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
-}
-
-fn keys_of(kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Keys {
-    Keys::from([(kind, identities.iter().map(|identity| identity.key().as_str().to_owned()).collect())])
 }
 
 #[cfg(test)]
