@@ -53,6 +53,13 @@ pub struct Finding {
     pub difference: Difference,
 }
 
+impl Difference {
+    /// Whether this property, or whatever it is, differs.
+    pub fn is_of(&self, name: &str) -> bool {
+        matches!(self, Difference::Changed(names) if names.iter().any(|found| found == name))
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.identity, self.difference)

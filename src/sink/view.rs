@@ -4,6 +4,7 @@
 //! bounds given as well (of sixty random UUIDs, most ranges brought keys beyond their upper bound). So keys are grouped by
 //! their first characters, which no index serves: one scan of the kind, some 200,000 keys in a tenth of a second.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,9 +137,13 @@ impl CacheView for FalkorView {
         let mut command = read_query(&self.graph, &text);
         command.arg("--compact");
         let answer = self.connection.command("read elements", &command, LOOK_TIMEOUT).await.map_err(read_failed)?;
-        let mut found = BTreeMap::new();
+        let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
         for row in reply::rows(answer)? {
-            found.extend(element(&self.profile, kind, &row)?);
+            let Some((identity, content)) = element(&self.profile, kind, &row)? else { continue };
+            match found.entry(identity) {
+                Entry::Vacant(place) => drop(place.insert(content)),
+                Entry::Occupied(mut first) => first.get_mut().copies += 1,
+            }
         }
         Ok(found)
     }

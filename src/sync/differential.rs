@@ -15,6 +15,7 @@ use crate::model::comparison::{Difference, Finding, Verdict};
 use crate::model::element::ElementKind;
 use crate::model::pass::{PassUnderWay, Step};
 use crate::repeat;
+use crate::transform::comparison::COPIES;
 
 /// Findings named in the log of one slice; the rest is counted.
 const NAMED: usize = 20;
@@ -76,16 +77,21 @@ async fn repair(
         tracing::info!(more = found.len() - NAMED, "differences");
     }
     let mut keys = Keys::new();
+    let mut copies = Vec::new();
     let mut gaps: BTreeMap<ElementKind, Gaps> = completed.iter().map(|kind| (*kind, Gaps::default())).collect();
     for Finding { kind, identity, difference } in found {
-        match difference {
+        match &difference {
             Difference::Orphaned => drop(gaps.entry(kind).or_default().orphaned.insert(identity)),
             Difference::Missing | Difference::Changed(_) => {
+                if difference.is_of(COPIES) {
+                    copies.push(identity.clone());
+                }
                 keys.entry(kind).or_default().insert(identity.key().as_str().to_owned());
             }
         }
     }
     reader.repairs = true;
+    reader.delete_copies(&copies).await?;
     reader.fetch(&keys).await?;
     // What was missing is there when deletes are weighed.
     let deferred = reader.emit.settle().await?;

@@ -170,12 +170,26 @@ impl Reader<'_> {
                 }
             };
             let absent: Vec<ElementIdentity> = chunk.iter().filter(|identity| !present.contains(*identity)).cloned().collect();
-            if !absent.is_empty() {
-                let bytes = absent.len() * size_of::<ElementIdentity>();
-                self.emit.emit(rows_content(SourceRows::Absent(absent), None, None, self.repairs), bytes).await?;
-            }
+            self.emit_absent(absent).await?;
         }
         Ok(())
+    }
+
+    /// Deletes elements of which the cache has several, with all their copies: they are to be written again at once.
+    pub(super) async fn delete_copies(&mut self, identities: &[ElementIdentity]) -> Result<()> {
+        for chunk in identities.chunks(self.limits.nodes.min(self.limits.relationships)) {
+            self.emit.reserve(chunk.len()).await?;
+            self.emit_absent(chunk.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn emit_absent(&mut self, absent: Vec<ElementIdentity>) -> Result<()> {
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let bytes = absent.len() * size_of::<ElementIdentity>();
+        self.emit.emit(rows_content(SourceRows::Absent(absent), None, None, self.repairs), bytes).await
     }
 
     fn node_identity(&self, id: NodeKindId, row: &SourceNode) -> Option<ElementIdentity> {

@@ -26,13 +26,18 @@ const DIGITS: usize = 15;
 /// Written before a vector's text: a vector and a list of the same numbers are different things.
 const VECTOR: u8 = b'v';
 
+/// How a difference is named that is none of labels or properties: more than one element has the identity.
+pub const COPIES: &str = "(copies)";
+
 /// An element's labels and the text of each property.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// All labels of a node; none for a relationship.
     pub labels: BTreeSet<String>,
     /// The text of each property.
     pub properties: BTreeMap<String, Vec<u8>>,
+    /// How many elements have the identity; the source's collapse to one.
+    pub copies: usize,
 }
 
 /// A property value as the cache holds it.
@@ -50,6 +55,9 @@ impl Content {
         let names: BTreeSet<&String> = self.properties.keys().chain(other.properties.keys()).collect();
         let differs = |name: &&&String| self.properties.get(**name) != other.properties.get(**name);
         let mut found: Vec<String> = names.iter().filter(differs).map(|name| (*name).clone()).collect();
+        if self.copies != other.copies {
+            found.push(COPIES.to_owned());
+        }
         found.extend(self.labels.symmetric_difference(&other.labels).map(|label| format!(":{label}")));
         found
     }
@@ -64,7 +72,7 @@ impl Content {
             CachedValue::Vector(floats) => vector_text(&Value::Floats(floats)),
         };
         let properties = properties.into_iter().map(|(name, value)| (name, text(value))).collect();
-        Self { labels: labels.into_iter().collect(), properties }
+        Self { labels: labels.into_iter().collect(), properties, copies: 1 }
     }
 }
 
@@ -76,7 +84,8 @@ impl Transformer {
         let labels: Vec<Label> = node.labels.iter().map(|label| Label::parse(label)).collect::<Result<_, _>>().ok()?;
         let own = self.node_vectors(kind);
         let vectors = self.with_vectors_of(&labels, &own);
-        let content = Content { labels: node.labels.iter().cloned().collect(), properties: texts(&node.properties, &vectors) };
+        let (labels, properties) = (node.labels.iter().cloned().collect(), texts(&node.properties, &vectors));
+        let content = Content { labels, properties, copies: 1 };
         Some((ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key }), content))
     }
 
@@ -92,7 +101,7 @@ impl Transformer {
         let (start, end) = (end(&relationship.start)?, end(&relationship.end)?);
         let properties = texts(&relationship.properties, &self.relationship_vectors(kind));
         let identity = RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end };
-        Some((ElementIdentity::Relationship(identity), Content { labels: BTreeSet::new(), properties }))
+        Some((ElementIdentity::Relationship(identity), Content { labels: BTreeSet::new(), properties, copies: 1 }))
     }
 }
 
@@ -191,6 +200,7 @@ mod tests {
         assert_eq!(differences(source, cache), ["a", "b", "c", "name_embedding"]);
         let labels = |names: &[&str]| Content::of_cache(names.iter().map(|name| (*name).to_owned()), []);
         assert_eq!(labels(&["A", "B"]).differences(&labels(&["B", "C"])), [":A", ":C"]);
+        assert_eq!(labels(&[]).differences(&Content { copies: 2, ..labels(&[]) }), [COPIES]);
         let near = vec![("name_embedding", CachedValue::Vector(vec![1.5, f64::from(0.500_000_06_f32)]))];
         assert_eq!(differences(vec![("name_embedding", Value::Floats(vec![1.5, 0.5]))], near), ["name_embedding"]);
     }

@@ -170,6 +170,12 @@ async fn a_pause_survives_a_restart() {
     http.until_ready(true).await;
     assert_eq!(http.ask("POST", "/api/sync/pause", "Authorization: Bearer wrong\r\n").await.unwrap().0, 401);
     assert_eq!(http.command("pause").await.0, 200);
+    // What is under way goes on to its end, and may still see what is committed meanwhile.
+    let began = Instant::now();
+    while http.status().await["state"]["state"] != "paused" {
+        assert!(began.elapsed() < PATIENCE, "not paused: {}", running.log());
+        sleep(Duration::from_millis(20)).await;
+    }
     let bookmark = commit(&pair, "while-paused").await;
     let wait = format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=1500");
     let (status, body) = http.get(&wait).await;

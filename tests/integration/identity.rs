@@ -37,7 +37,8 @@ struct Watched {
 impl Watched {
     async fn new(address: Neo4jAddress, source: Graph) -> Self {
         let cache = FalkorServer::start().await.unwrap();
-        let service = Service::new(PROGRAM, &address, &cache.address(), GRAPH);
+        // Whole graphs come and go here, and nobody is asked.
+        let service = Service::new(PROGRAM, &address, &cache.address(), GRAPH).with("SYNC_MAX_DELETE_FRACTION", 1);
         let mut watched = Self { source, cache, service, running: None, writes: 0, mark: 0, began: Instant::now() };
         watched.start();
         // Equal graphs are not the end of the pass: one that is cut goes on as a full pass.

@@ -196,6 +196,28 @@ async fn fifty_corruptions_are_named_and_mended() {
 }
 
 #[tokio::test]
+async fn what_stands_in_the_cache_twice_is_named_and_mended() {
+    let pair = Pair::new("verify_copies").await;
+    build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
+    write_alone(&pair).await;
+    pair.sync("full").await;
+    let mut corruptor = Corruptor::new(&pair).await;
+    let node = "MATCH (x:Alone) WITH x ORDER BY x.uuid LIMIT 1 CREATE (y:Entity:Alone) SET y = properties(x) RETURN y.uuid";
+    let keys = corruptor.keys(node).await;
+    corruptor.note("Entity", keys, "changed", &["(copies)"]);
+    let edge = "MATCH (a)-[x:MENTIONS]->(b) WITH a, x, b ORDER BY x.uuid LIMIT 1 CREATE (a)-[y:MENTIONS]->(b) SET y = properties(x) \
+                RETURN y.uuid";
+    let keys = corruptor.keys(edge).await;
+    corruptor.note("MENTIONS", keys, "changed", &["(copies)"]);
+    let differs = pair.service.finish(&["verify", "--output", "json"]).await;
+    assert_eq!((differs.code, named(&report(&differs))), (1, corruptor.done.clone()), "{differs:?}");
+    let mended = pair.service.finish(&["verify", "--repair", "--output", "json"]).await;
+    assert_eq!((mended.code, named(&report(&mended))), (0, corruptor.done), "{mended:?}");
+    pair.assert_equal().await;
+    assert_eq!(pair.service.finish(&["verify"]).await.code, 0);
+}
+
+#[tokio::test]
 async fn a_service_at_work_does_not_look_different_and_keeps_the_repair_to_itself() {
     let pair = Pair::new("verify_beside").await;
     let mut world = build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
