@@ -142,7 +142,7 @@ impl Emit for Outlet {
     async fn emit(&mut self, content: SourceContent, bytes: usize) -> Result<()> {
         let rows = match &content {
             Content::Rows { rows, .. } => rows.len(),
-            Content::Begin(_) | Content::End(_) => 0,
+            Content::Begin(_) | Content::Indexes(_) | Content::End(_) => 0,
         };
         let credit = self.credit.batch(&mut self.reserved, rows, bytes).await;
         while let Ok(acknowledged) = self.acknowledged.try_recv() {

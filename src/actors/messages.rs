@@ -13,7 +13,7 @@ use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::prepared::Quarantined;
 use crate::sync::PassOutcome;
-use crate::telemetry::status::{PipelineStatus, Side};
+use crate::telemetry::status::{IndexStatus, PipelineStatus, Side};
 
 /// Extractor to transformer.
 #[derive(Debug, Message)]
@@ -61,6 +61,8 @@ pub struct Acknowledged {
     pub quarantined: u64,
     /// What is quarantined, where that changed: as many entries as are shown.
     pub quarantine: Option<Arc<Vec<Quarantined>>>,
+    /// The state of the indices, where that changed.
+    pub indexes: Option<IndexStatus>,
 }
 
 /// The pass that the extractor is to run.

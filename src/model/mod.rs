@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod element;
 pub mod graph_name;
 pub mod id_map;
+pub mod index;
 pub mod key;
 pub mod name;
 pub mod pass;

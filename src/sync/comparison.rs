@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::sweep;
+use super::sweep::{self, Groups};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber};
@@ -77,6 +77,9 @@ pub struct Comparison {
     begun_at: Bookmark,
     kinds: Vec<ElementKind>,
     after: String,
+    /// How many elements of the kind under way the source has by their keys' beginnings, those that share an identity
+    /// counted once.
+    groups: Groups,
     findings: u64,
     rows: u64,
 }
@@ -97,7 +100,14 @@ impl Comparison {
     pub async fn begin(source: &dyn Source, profile: &Profile) -> Result<Self> {
         let mut kinds = profile.kinds();
         kinds.reverse();
-        Ok(Self { begun_at: repeat!(source.bookmark())?, kinds, after: String::new(), findings: 0, rows: 0 })
+        Ok(Self {
+            begun_at: repeat!(source.bookmark())?,
+            kinds,
+            after: String::new(),
+            groups: Groups::new(),
+            findings: 0,
+            rows: 0,
+        })
     }
 
     /// Compares about `rows` elements more, and hands over what differs. The verdict comes when everything was gone through.
@@ -108,13 +118,16 @@ impl Comparison {
             let Some(kind) = self.kinds.last().copied() else { break };
             let page = expected(sides, kind, &self.after, left.min(PAGE)).await?;
             let compared = page.contents.len();
+            for identity in page.contents.keys() {
+                *self.groups.entry(sweep::group_of(identity.key().as_str())).or_default() += 1;
+            }
             found.extend(differing(sides, kind, page.contents).await?);
             left -= compared.clamp(1, left);
             self.rows += compared as u64;
             match page.next {
                 Some(next) => self.after = next,
                 None => {
-                    found.extend(orphans(sides, kind).await?);
+                    found.extend(orphans(sides, kind, &std::mem::take(&mut self.groups)).await?);
                     self.kinds.pop();
                     self.after = String::new();
                 }
@@ -231,13 +244,13 @@ async fn against_cache(
     Ok(contents.iter().filter_map(difference).collect())
 }
 
-async fn orphans(sides: &mut Sides<'_>, kind: ElementKind) -> Result<Vec<Finding>> {
-    let gaps = sweep::find(sides.source, sides.view, kind).await?;
-    if gaps.orphaned.is_empty() {
+async fn orphans(sides: &mut Sides<'_>, kind: ElementKind, expected: &Groups) -> Result<Vec<Finding>> {
+    let surplus = sweep::surplus(sides.source, sides.view, kind, expected).await?;
+    if surplus.is_empty() {
         return Ok(Vec::new());
     }
-    let keys: Vec<String> = gaps.orphaned.iter().map(|identity| identity.key().as_str().to_owned()).collect();
+    let keys: Vec<String> = surplus.iter().map(|identity| identity.key().as_str().to_owned()).collect();
     let present = expected_by_key(sides, kind, &keys).await?;
-    let absent = gaps.orphaned.into_iter().filter(|identity| !present.contains_key(identity));
+    let absent = surplus.into_iter().filter(|identity| !present.contains_key(identity));
     Ok(absent.map(|identity| Finding { kind, identity, difference: Difference::Orphaned }).collect())
 }

@@ -39,7 +39,8 @@ pub(super) async fn finish(
         }
         Mode::Incremental | Mode::Differential => None,
     };
-    let end = PassEnd { unresolved: deferred.into_iter().collect(), outside_profile, outcome };
+    let keys_listed = reader.keys_listed;
+    let end = PassEnd { unresolved: deferred.into_iter().collect(), outside_profile, keys_listed, outcome };
     reader.emit.emit(Content::End(end), 0).await?;
     reader.emit.settle().await.map(drop)
 }

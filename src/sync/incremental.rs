@@ -4,10 +4,15 @@
 //! 2. *Follow*: what is written beside them without a trace.
 //! 3. *Late commits*: rows of the overlap, by key, that no pass has read: their timestamp is older than their commit.
 //! 4. *Counts*, and a *sweep* of the kinds that differ: deletes, and what has no timestamp.
+//!
+//! Counts of a source that is being written say little: what was committed since the rows were read is counted and not yet in the
+//! cache. So a difference counts at once where the bookmark says that nothing was committed meanwhile, and where the cache holds
+//! more than the source, which no later commit explains. Otherwise the next pass looks again.
 
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::try_join;
 
 use super::follow::{Keys, follow};
 use super::memory::{Verdict, overlap_begin};
@@ -15,6 +20,7 @@ use super::reader::{Reader, StepKind};
 use super::sweep::sweep;
 use super::{Changes, PassOutcome};
 use crate::error::Result;
+use crate::model::bookmark::Bookmark;
 use crate::model::element::ElementKind;
 use crate::model::pass::{PassUnderWay, Step};
 use crate::repeat;
@@ -32,68 +38,143 @@ const SMALL_KIND: u64 = 1000;
 
 pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
-    let now = Instant::now();
-    let since = changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
-    let mut outcome = PassOutcome::default();
-    let mut changed = Keys::new();
-    for (step, after) in reader.steps_left(pass.cursor.as_ref()) {
-        let (kind, step) = step.into_parts();
-        read_watermark(reader, changes, kind, &step, since, after, now, &mut changed, &mut outcome).await?;
-    }
-    follow(reader, &changed).await?;
-    let duplicates = changes.memory.take_duplicates();
-    reader.fetch(&duplicates).await?;
-    // After a time without passes, what was committed late then is older than the overlap of now.
-    let read_up_to = changes.watermark.map_or(pass.began_at, |watermark| watermark.min(pass.began_at));
-    let late = changes.memory.late_check_due(changes.rhythm, now);
-    if late {
-        let changed = read_late(reader, changes, overlap_begin(read_up_to, changes.rhythm), now).await?;
-        follow(reader, &changed).await?;
-    }
-    read_counts(reader, changes, late, &mut outcome).await?;
-    Ok(outcome)
+    let mut incremental =
+        Incremental { reader, changes, now: Instant::now(), changed: Keys::new(), outcome: PassOutcome::default() };
+    incremental.read_changed(pass).await?;
+    let late = incremental.read_late(pass).await?;
+    incremental.compare_counts(pass, late).await?;
+    Ok(incremental.outcome)
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn read_watermark(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
-    kind: ElementKind,
-    step: &Step,
-    since: DateTime<Utc>,
-    after: String,
+/// An incremental pass under way.
+struct Incremental<'p, 'r, 'c> {
+    reader: &'p mut Reader<'r>,
+    changes: &'p mut Changes<'c>,
+    /// One moment for all that it remembers.
     now: Instant,
-    changed: &mut Keys,
-    outcome: &mut PassOutcome,
-) -> Result<()> {
-    if reader.profile.timestamps(kind).is_empty() {
-        return Ok(());
-    }
-    let mut next = Some(after);
-    while let Some(after) = next {
-        let page = changed_keys(reader.source, kind, since, &after).await?;
-        let (read, spared): (Vec<_>, Vec<_>) =
-            page.keys.into_iter().partition(|key| changes.thorough || changes.memory.must_read(kind, key, now));
-        outcome.look_again |= !spared.is_empty();
-        fetch_changed(reader, changes, kind, &read, Some(step), now, changed).await?;
-        next = page.next;
-    }
-    Ok(())
+    /// What its timestamps say was written, since that was last followed.
+    changed: Keys,
+    outcome: PassOutcome,
 }
 
-/// Keys of the overlap that no pass of this generation has read.
-async fn read_late(reader: &mut Reader<'_>, changes: &mut Changes<'_>, since: DateTime<Utc>, now: Instant) -> Result<Keys> {
-    let mut changed = Keys::new();
-    for kind in reader.profile.kinds() {
-        let mut next = (!reader.profile.timestamps(kind).is_empty()).then(String::new);
+impl Incremental<'_, '_, '_> {
+    /// What was written since the last pass, what hangs on it, and keys that several elements share.
+    async fn read_changed(&mut self, pass: &PassUnderWay) -> Result<()> {
+        let since = self.changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
+        for (step, after) in self.reader.steps_left(pass.cursor.as_ref()) {
+            let (kind, step) = step.into_parts();
+            self.read_watermark(kind, &step, since, after).await?;
+        }
+        self.follow().await?;
+        let duplicates = self.changes.memory.take_duplicates();
+        self.reader.fetch(&duplicates).await
+    }
+
+    async fn read_watermark(&mut self, kind: ElementKind, step: &Step, since: DateTime<Utc>, after: String) -> Result<()> {
+        let mut next = self.has_timestamps(kind).then_some(after);
         while let Some(after) = next {
-            let page = changed_keys(reader.source, kind, since, &after).await?;
-            let new: Vec<_> = page.keys.into_iter().filter(|key| changes.memory.is_new(kind, key)).collect();
-            fetch_changed(reader, changes, kind, &new, None, now, &mut changed).await?;
+            let page = changed_keys(self.reader.source, kind, since, &after).await?;
+            let must_read = |key: &ChangedKey| self.changes.thorough || self.changes.memory.must_read(kind, key, self.now);
+            let (read, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(must_read);
+            self.outcome.look_again |= !spared.is_empty();
+            self.fetch_changed(kind, &read, Some(step)).await?;
             next = page.next;
         }
+        Ok(())
     }
-    Ok(changed)
+
+    /// Keys of the overlap that no pass of this generation has read, if it is time. Says whether it was.
+    async fn read_late(&mut self, pass: &PassUnderWay) -> Result<bool> {
+        if !self.changes.memory.late_check_due(self.changes.rhythm, self.now) {
+            return Ok(false);
+        }
+        // After a time without passes, what was committed late then is older than the overlap of now.
+        let read_up_to = self.changes.watermark.map_or(pass.began_at, |watermark| watermark.min(pass.began_at));
+        let since = overlap_begin(read_up_to, self.changes.rhythm);
+        for kind in self.reader.profile.kinds() {
+            let mut next = self.has_timestamps(kind).then(String::new);
+            while let Some(after) = next {
+                let page = changed_keys(self.reader.source, kind, since, &after).await?;
+                let new: Vec<_> = page.keys.into_iter().filter(|key| self.changes.memory.is_new(kind, key)).collect();
+                self.fetch_changed(kind, &new, None).await?;
+                next = page.next;
+            }
+        }
+        self.follow().await?;
+        Ok(true)
+    }
+
+    fn has_timestamps(&self, kind: ElementKind) -> bool {
+        !self.reader.profile.timestamps(kind).is_empty()
+    }
+
+    async fn fetch_changed(&mut self, kind: ElementKind, keys: &[ChangedKey], step: Option<&Step>) -> Result<()> {
+        let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
+        self.reader.fetch_kind(kind, &texts, step).await?;
+        keys.iter().for_each(|key| self.changes.memory.note_read(kind, key, self.now));
+        self.changed.entry(kind).or_default().extend(texts);
+        Ok(())
+    }
+
+    async fn follow(&mut self) -> Result<()> {
+        follow(self.reader, &std::mem::take(&mut self.changed)).await
+    }
+
+    /// Compares counts by kind, and sweeps what differs.
+    async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool) -> Result<()> {
+        let deferred = self.reader.emit.settle().await?;
+        super::deferred::read_again(self.reader, &deferred).await?;
+        self.reader.emit.settle().await?;
+        let (here, mut there) = self.counts().await?;
+        let counted_at = self.bookmark().await?;
+        let quiet = pass.bookmark.as_ref() == Some(&counted_at);
+        self.outcome.source_moved = !quiet;
+        if here.iter().all(|count| *count == 0) && there.iter().any(|count| *count > 0) {
+            tracing::warn!("the source is empty");
+        }
+        for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
+            let difference = here[place].cast_signed() - there[place].cast_signed();
+            let small = late && !self.has_timestamps(kind) && here[place].max(there[place]) <= SMALL_KIND;
+            match self.changes.memory.asks_for_sweep(kind, difference, quiet) {
+                Verdict::LookAgain => self.outcome.look_again_soon = true,
+                Verdict::Agrees if !small => {}
+                Verdict::Sweep | Verdict::Agrees => {
+                    let Some(left) = self.sweep(kind).await? else {
+                        self.changes.memory.explain(kind, difference);
+                        continue;
+                    };
+                    // A deleted node took its relationships with it.
+                    there = left;
+                    // Of a source that has moved on, what was counted before says nothing about what is left.
+                    if self.bookmark().await? == counted_at {
+                        self.changes.memory.explain(kind, here[place].cast_signed() - there[place].cast_signed());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sweeps a kind; what the cache counts then, if anything was found.
+    async fn sweep(&mut self, kind: ElementKind) -> Result<Option<Vec<u64>>> {
+        if !sweep(self.reader, self.changes.view, kind).await? {
+            return Ok(None);
+        }
+        self.reader.emit.settle().await?;
+        let view = &mut *self.changes.view;
+        repeat!(view.counts()).map(Some)
+    }
+
+    /// Of the source and of the cache, in the order of the kinds.
+    async fn counts(&mut self) -> Result<(Vec<u64>, Vec<u64>)> {
+        let (source, view) = (self.reader.source, &mut *self.changes.view);
+        try_join(async { repeat!(source.counts()) }, async { repeat!(view.counts()) }).await
+    }
+
+    async fn bookmark(&mut self) -> Result<Bookmark> {
+        let source = self.reader.source;
+        repeat!(source.bookmark())
+    }
 }
 
 async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Utc>, after: &str) -> Result<KeyPage> {
@@ -101,56 +182,6 @@ async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Ut
         ElementKind::Node(id) => repeat!(source.changed_node_keys(id, since, after, KEY_PAGE)),
         ElementKind::Relationship(id) => repeat!(source.changed_relationship_keys(id, since, after, KEY_PAGE)),
     }
-}
-
-async fn fetch_changed(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
-    kind: ElementKind,
-    keys: &[ChangedKey],
-    step: Option<&Step>,
-    now: Instant,
-    changed: &mut Keys,
-) -> Result<()> {
-    let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
-    reader.fetch_kind(kind, &texts, step).await?;
-    keys.iter().for_each(|key| changes.memory.note_read(kind, key, now));
-    changed.entry(kind).or_default().extend(texts);
-    Ok(())
-}
-
-/// Compares counts by kind, and sweeps what differs at two readings in a row.
-async fn read_counts(reader: &mut Reader<'_>, changes: &mut Changes<'_>, late: bool, outcome: &mut PassOutcome) -> Result<()> {
-    let deferred = reader.emit.settle().await?;
-    super::deferred::read_again(reader, &deferred).await?;
-    reader.emit.settle().await?;
-    let kinds = reader.profile.kinds();
-    let source = reader.source;
-    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
-    let mut sweeps = Vec::new();
-    for (place, kind) in kinds.iter().enumerate() {
-        let (here, there) = (here[place], there[place]);
-        let small = late && reader.profile.timestamps(*kind).is_empty() && here.max(there) <= SMALL_KIND;
-        match changes.memory.asks_for_sweep(*kind, here, there) {
-            Verdict::Sweep => sweeps.push(*kind),
-            Verdict::LookAgain => outcome.look_again_soon = true,
-            Verdict::Agrees if small => sweeps.push(*kind),
-            Verdict::Agrees => {}
-        }
-    }
-    if sweeps.is_empty() {
-        return Ok(());
-    }
-    for kind in &sweeps {
-        sweep(reader, changes.view, *kind).await?;
-    }
-    // What differs after the sweep differs for a reason that stands.
-    reader.emit.settle().await?;
-    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
-    for (place, kind) in kinds.iter().enumerate().filter(|(_, kind)| sweeps.contains(kind)) {
-        changes.memory.explain(*kind, here[place], there[place]);
-    }
-    Ok(())
 }
 
 impl StepKind {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::comparison::Comparison;
 use super::follow::Keys;
 use crate::model::element::ElementKind;
+use crate::model::pass::Mode;
 use crate::source::ChangedKey;
 
 /// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
@@ -19,6 +20,10 @@ const MAX_DUPLICATES: usize = 1000;
 /// A row whose timestamps did not move is read again after this time at the earliest: graphiti writes some rows twice in a
 /// row, and the second time without a trace. Shorter costs readings, longer costs freshness of the second writing.
 pub const READ_AGAIN: Duration = Duration::from_millis(2500);
+
+/// A source that is written without a pause never lets its counts be compared exactly; after so many readings in a row that
+/// differ, the keys are.
+const MAX_READINGS: u32 = 10;
 
 /// When an incremental pass does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +47,10 @@ pub struct Memory {
     duplicates: Keys,
     /// The comparison under way, between two slices.
     comparison: Option<Comparison>,
-    /// Kinds whose counts differed at the last reading.
-    suspicious: HashMap<ElementKind, i64>,
+    /// Whether the source's indices were looked at since the last full pass.
+    mirrored: bool,
+    /// Kinds whose counts differed at the last readings, and at how many.
+    suspicious: HashMap<ElementKind, u32>,
 }
 
 #[derive(Debug)]
@@ -83,23 +90,34 @@ impl Memory {
         due
     }
 
-    /// Takes a reading of the counts of a kind. Whether it asks for a sweep: when a difference that is not explained is there at
-    /// two readings in a row.
-    pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64) -> Verdict {
-        let difference = source.cast_signed() - cache.cast_signed();
-        if difference == self.explained.get(&kind).copied().unwrap_or(0) {
+    /// Takes a reading of the counts of a kind: how many more elements the source has than the cache. `quiet` says that nothing
+    /// was committed since the rows of this pass were read.
+    pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, difference: i64, quiet: bool) -> Verdict {
+        let explained = self.explained.get(&kind).copied().unwrap_or(0);
+        if difference == explained {
             self.suspicious.remove(&kind);
             return Verdict::Agrees;
         }
-        if self.suspicious.insert(kind, difference) == Some(difference) {
+        let readings = self.suspicious.entry(kind).or_default();
+        *readings += 1;
+        // What was committed meanwhile makes the source's count the larger one.
+        if quiet || difference < explained || *readings >= MAX_READINGS {
             self.suspicious.remove(&kind);
             return Verdict::Sweep;
         }
         Verdict::LookAgain
     }
 
-    /// Takes out the comparison under way.
+    /// Whether the source's indices have to be looked at in a pass of this mode; if so, they are looked at now. A full pass leaves
+    /// that to the one after it, because filling a graph with indices costs more.
+    pub(super) fn take_mirroring_due(&mut self, mode: Mode) -> bool {
+        let full = mode == Mode::Full;
+        !std::mem::replace(&mut self.mirrored, !full) && !full
+    }
+
+    /// Takes out the comparison under way. A new one looks at the source's indices as well.
     pub(super) fn take_comparison(&mut self) -> Option<Comparison> {
+        self.mirrored &= self.comparison.is_some();
         self.comparison.take()
     }
 
@@ -123,8 +141,8 @@ impl Memory {
     }
 
     /// Remembers the difference that stands after a sweep.
-    pub(super) fn explain(&mut self, kind: ElementKind, source: u64, cache: u64) {
-        self.explained.insert(kind, source.cast_signed() - cache.cast_signed());
+    pub(super) fn explain(&mut self, kind: ElementKind, difference: i64) {
+        self.explained.insert(kind, difference);
     }
 }
 
@@ -133,9 +151,9 @@ impl Memory {
 pub(super) enum Verdict {
     /// Nothing to do.
     Agrees,
-    /// A difference seen for the first time.
+    /// A difference that commits in the meantime may explain.
     LookAgain,
-    /// A difference that stays.
+    /// A difference that they do not.
     Sweep,
 }
 
@@ -167,13 +185,16 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_asks_for_a_sweep_only_if_it_stays_and_is_not_explained() {
+    fn a_difference_asks_for_a_sweep_unless_it_is_explained_or_may_be_commits_in_the_meantime() {
         let mut memory = Memory::default();
-        assert_eq!(memory.asks_for_sweep(KIND, 10, 10), Verdict::Agrees);
-        assert_eq!(memory.asks_for_sweep(KIND, 11, 10), Verdict::LookAgain);
-        assert_eq!(memory.asks_for_sweep(KIND, 12, 10), Verdict::LookAgain, "it moved");
-        assert_eq!(memory.asks_for_sweep(KIND, 13, 11), Verdict::Sweep);
-        memory.explain(KIND, 13, 11);
-        assert_eq!(memory.asks_for_sweep(KIND, 14, 12), Verdict::Agrees);
+        assert_eq!(memory.asks_for_sweep(KIND, 0, false), Verdict::Agrees);
+        assert_eq!(memory.asks_for_sweep(KIND, 1, false), Verdict::LookAgain);
+        assert_eq!(memory.asks_for_sweep(KIND, 1, true), Verdict::Sweep, "nothing was committed");
+        assert_eq!(memory.asks_for_sweep(KIND, -1, false), Verdict::Sweep, "no commit explains what only the cache has");
+        memory.explain(KIND, 2);
+        assert_eq!(memory.asks_for_sweep(KIND, 2, true), Verdict::Agrees);
+        assert_eq!(memory.asks_for_sweep(KIND, 1, false), Verdict::Sweep);
+        let busy: Vec<Verdict> = (1..=MAX_READINGS).map(|_| memory.asks_for_sweep(KIND, 5, false)).collect();
+        assert_eq!(busy.iter().filter(|verdict| **verdict == Verdict::Sweep).count(), 1, "{busy:?}");
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join;
+
 use super::follow::Keys;
 use super::reader::Reader;
 use crate::error::Result;
@@ -29,17 +31,21 @@ pub(super) struct Gaps {
     pub(super) missing: BTreeSet<ElementIdentity>,
     /// What the source does not have.
     pub(super) orphaned: BTreeSet<ElementIdentity>,
+    /// How many keys travelled for it, and beginnings of keys, of both sides.
+    pub(super) listed: u64,
 }
 
-/// Sweeps one kind. Nothing of this pass may be on its way when it begins.
-pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<()> {
-    let Gaps { missing, orphaned } = find(reader.source, view, kind).await?;
+/// Sweeps one kind, and says whether anything was found. Nothing of this pass may be on its way when it begins.
+pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<bool> {
+    let Gaps { missing, orphaned, listed } = find(reader.source, view, kind).await?;
+    reader.keys_listed += listed;
     if missing.is_empty() && orphaned.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     tracing::info!(kind = reader.profile.kind_name(kind), missing = missing.len(), orphaned = orphaned.len(), "swept");
     reader.fetch(&keys_of(kind, missing)).await?;
-    reader.delete_absent(kind, orphaned).await
+    reader.delete_absent(kind, orphaned).await?;
+    Ok(true)
 }
 
 /// How many identities only one of the two sides has.
@@ -57,24 +63,71 @@ pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKi
     Ok(GapCount { missing: gaps.missing.len(), orphaned: gaps.orphaned.len() })
 }
 
-/// Finds what only one side has.
+/// Finds what only one side has, as far as the counts of groups betray it.
 pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
+    let everything = (String::new(), SPLIT);
+    look(source, view, kind, everything, Look::WhereCountsDiffer).await
+}
+
+/// Finds what only the cache has, given how many elements it should have of each group of keys.
+///
+/// The counts of the source are no measure: where several elements share an identity, the cache holds one of them, and one that
+/// it should not hold makes the counts agree again.
+pub(super) async fn surplus(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    kind: ElementKind,
+    expected: &Groups,
+) -> Result<BTreeSet<ElementIdentity>> {
+    let held = repeat!(view.key_groups(kind, "", SPLIT))?;
+    let mut surplus = BTreeSet::new();
+    for name in differing(expected, &held) {
+        let group = (name.clone(), SPLIT + SPLIT);
+        let mut found = look(source, view, kind, group.clone(), Look::WhereCountsDiffer).await?.orphaned;
+        if found.is_empty() && held.get(&name) > expected.get(&name) {
+            found = look(source, view, kind, group, Look::Everywhere).await?.orphaned;
+        }
+        surplus.extend(found);
+    }
+    Ok(surplus)
+}
+
+/// How many keys there are by the characters that they begin with.
+pub(super) type Groups = BTreeMap<String, u64>;
+
+/// The group that [`surplus`] expects a key in.
+pub(super) fn group_of(key: &str) -> String {
+    key.chars().take(SPLIT).collect()
+}
+
+/// Which groups are listed.
+#[derive(Clone, Copy, PartialEq)]
+enum Look {
+    WhereCountsDiffer,
+    Everywhere,
+}
+
+/// Looks at the keys that begin with a name, in groups of names of at least this length.
+async fn look(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, at: (String, usize), look: Look) -> Result<Gaps> {
     let mut gaps = Gaps::default();
-    let mut groups = vec![(String::new(), 0)];
+    let mut groups = vec![at];
     while let Some((prefix, length)) = groups.pop() {
-        let length = length + SPLIT;
-        let (here, there) =
-            (repeat!(source.key_groups(kind, &prefix, length))?, repeat!(view.key_groups(kind, &prefix, length))?);
-        for name in differing(&here, &there) {
+        let here = async { repeat!(source.key_groups(kind, &prefix, length)) };
+        let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, &prefix, length)) }).await?;
+        gaps.listed += (here.len() + there.len()) as u64;
+        let names = if look == Look::Everywhere { all(&here, &there) } else { differing(&here, &there) };
+        for name in names {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
             // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
             let splits = name.len() == length && name.is_ascii() && name.len() < LONGEST_NAME;
             if size > LISTED && splits {
-                groups.push((name, length));
+                groups.push((name, length + SPLIT));
                 continue;
             }
             let listed = if name.is_ascii() { &name } else { &prefix };
-            let (here, there) = (repeat!(source.identities(kind, listed))?, repeat!(view.identities(kind, listed))?);
+            let here = async { repeat!(source.identities(kind, listed)) };
+            let (here, there) = try_join(here, async { repeat!(view.identities(kind, listed)) }).await?;
+            gaps.listed += (here.len() + there.len()) as u64;
             gaps.missing.extend(here.difference(&there).cloned());
             gaps.orphaned.extend(there.difference(&here).cloned());
         }
@@ -82,9 +135,13 @@ pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: El
     Ok(gaps)
 }
 
-fn differing(here: &BTreeMap<String, u64>, there: &BTreeMap<String, u64>) -> Vec<String> {
+fn all(here: &Groups, there: &Groups) -> Vec<String> {
     let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-    names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
+    names.into_iter().cloned().collect()
+}
+
+fn differing(here: &Groups, there: &Groups) -> Vec<String> {
+    all(here, there).into_iter().filter(|name| here.get(name) != there.get(name)).collect()
 }
 
 fn keys_of(kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Keys {

@@ -37,7 +37,8 @@ struct Watched {
 impl Watched {
     async fn new(address: Neo4jAddress, source: Graph) -> Self {
         let cache = FalkorServer::start().await.unwrap();
-        let service = Service::new(PROGRAM, &address, &cache.address(), GRAPH);
+        // A source that is emptied is followed without asking anyone.
+        let service = Service::new(PROGRAM, &address, &cache.address(), GRAPH).with("SYNC_MAX_DELETE_FRACTION", 1);
         let mut watched = Self { source, cache, service, running: None, writes: 0, mark: 0, began: Instant::now() };
         watched.start();
         // Equal graphs are not the end of the pass: one that is cut goes on as a full pass.
@@ -176,6 +177,7 @@ async fn a_cache_that_is_not_what_it_was_is_brought_in_step() {
     watched.again().await;
     watched.begin();
     watched.write("MATCH (n) DETACH DELETE n").await;
+    watched.line("the source is empty").await;
     watched.converges("the source emptied").await;
     watched.stop().await;
 }

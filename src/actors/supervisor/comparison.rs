@@ -21,7 +21,6 @@ impl Supervisor {
     pub(super) fn comparison_advanced(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
         self.running = None;
         self.tell_quiet();
-        self.last_slice = Some(Instant::now());
         if let Some(verdict) = &outcome.verdict {
             let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
             tracing::info!(
@@ -48,14 +47,18 @@ impl Supervisor {
         self.status.watermark.is_some() && self.status.equal_as_of.as_ref() != now
     }
 
-    /// Has the comparison go on after a pause that keeps its rate. It yields to passes, but never to below a tenth of its rate.
+    /// Has the comparison go on after a pause that keeps its rate: from one beginning to the next, whatever a slice takes. It
+    /// yields to passes, but never to below a tenth of its rate.
     pub(super) fn schedule_slice(&mut self, ctx: &mut Context<Self>) {
         if self.slice_rows().is_none() || !self.needs_comparison() {
             return;
         }
         let generation = self.generation;
-        ctx.run_later(SLICE, move |supervisor, _| {
-            if supervisor.generation == generation && supervisor.running.is_none() {
+        let pause = self.last_slice.map_or(SLICE, |at| SLICE.saturating_sub(at.elapsed()));
+        ctx.run_later(pause, move |supervisor, _| {
+            // A pass that ended meanwhile has scheduled one as well.
+            let due = supervisor.last_slice.is_none_or(|at| at.elapsed() >= SLICE);
+            if supervisor.generation == generation && supervisor.running.is_none() && due {
                 supervisor.start_slice();
             }
         });
@@ -66,6 +69,7 @@ impl Supervisor {
             return;
         }
         if let Some(rows) = self.slice_rows().filter(|_| self.needs_comparison()) {
+            self.last_slice = Some(Instant::now());
             self.start_pass(PassOrder::Compare(rows));
         }
     }

@@ -120,7 +120,7 @@ pub struct Supervisor {
     pause_changing: bool,
     /// The pass that somebody asked for and that has not begun.
     requested: Option<Mode>,
-    /// When the comparison was last gone on with.
+    /// When the last slice of the comparison began.
     last_slice: Option<Instant>,
     /// Counts the ends of passes: a timer set after one is void after the next.
     pass_number: u64,

@@ -125,7 +125,7 @@ impl Supervisor {
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
-        self.status.settled = outcome == PassOutcome::default();
+        self.status.settled = outcome.is_settled();
         self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
         self.tell_quiet();
         if std::mem::take(&mut self.resumed) && !self.is_stage() {
@@ -159,6 +159,9 @@ impl Supervisor {
         }
         if let Some(mode) = self.requested.take() {
             return self.start_pass(PassOrder::Begin(mode));
+        }
+        if outcome.source_moved && interval.is_some() {
+            return self.start_pass(PassOrder::Begin(Mode::Incremental));
         }
         self.schedule_slice(ctx);
         let Some(interval) = interval else { return };
