@@ -9,10 +9,11 @@
 //! cache. So a difference counts at once where the bookmark says that nothing was committed meanwhile, and where the cache holds
 //! more than the source, which no later commit explains. Otherwise the next pass looks again.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::try_join;
+use futures::future::{try_join, try_join_all};
 
 use super::follow::{Keys, follow};
 use super::memory::{Verdict, overlap_begin};
@@ -38,22 +39,44 @@ const SMALL_KIND: u64 = 1000;
 
 pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
-    let mut incremental =
-        Incremental { reader, changes, now: Instant::now(), changed: Keys::new(), outcome: PassOutcome::default() };
+    let mut incremental = Incremental {
+        reader,
+        changes,
+        now: Instant::now(),
+        noted: BTreeMap::new(),
+        read: Keys::new(),
+        outcome: PassOutcome::default(),
+    };
     incremental.read_changed(pass).await?;
+    let rows = incremental.now.elapsed();
     let late = incremental.read_late(pass).await?;
+    incremental.settle().await?;
+    let applied = incremental.now.elapsed();
     incremental.compare_counts(pass, late).await?;
+    let all = incremental.now.elapsed();
+    let seconds = |from: Duration, to: Duration| (to - from).as_secs_f64();
+    tracing::debug!(
+        rows = rows.as_secs_f64(),
+        late_and_applied = seconds(rows, applied),
+        counts = seconds(applied, all),
+        "pass read"
+    );
     Ok(incremental.outcome)
 }
 
 /// An incremental pass under way.
+///
+/// Keys of all kinds come first, then what hangs on them, then the rows of both together: so each row is read once, and after
+/// whatever says that it changed.
 struct Incremental<'p, 'r, 'c> {
     reader: &'p mut Reader<'r>,
     changes: &'p mut Changes<'c>,
     /// One moment for all that it remembers.
     now: Instant,
-    /// What its timestamps say was written, since that was last followed.
-    changed: Keys,
+    /// Keys whose rows are still to be read.
+    noted: BTreeMap<ElementKind, Vec<ChangedKey>>,
+    /// Keys whose rows were read before it was known what hangs on them.
+    read: Keys,
     outcome: PassOutcome,
 }
 
@@ -61,25 +84,43 @@ impl Incremental<'_, '_, '_> {
     /// What was written since the last pass, what hangs on it, and keys that several elements share.
     async fn read_changed(&mut self, pass: &PassUnderWay) -> Result<()> {
         let since = self.changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
-        for (step, after) in self.reader.steps_left(pass.cursor.as_ref()) {
-            let (kind, step) = step.into_parts();
-            self.read_watermark(kind, &step, since, after).await?;
+        let steps: Vec<_> =
+            self.reader.steps_left(pass.cursor.as_ref()).into_iter().map(|(step, after)| (step.into_parts(), after)).collect();
+        let steps: Vec<_> = steps.into_iter().filter(|((kind, _), _)| self.has_timestamps(*kind)).collect();
+        let source = self.reader.source;
+        let pages = steps.iter().map(|((kind, _), after)| changed_keys(source, *kind, since, after));
+        let pages = try_join_all(pages).await?;
+        for (((kind, step), _), page) in steps.into_iter().zip(pages) {
+            self.take_pages(kind, &step, page, since).await?;
         }
-        self.follow().await?;
         let duplicates = self.changes.memory.take_duplicates();
-        self.reader.fetch(&duplicates).await
+        self.fetch_noted(duplicates).await
     }
 
-    async fn read_watermark(&mut self, kind: ElementKind, step: &Step, since: DateTime<Utc>, after: String) -> Result<()> {
-        let mut next = self.has_timestamps(kind).then_some(after);
-        while let Some(after) = next {
-            let page = changed_keys(self.reader.source, kind, since, &after).await?;
+    /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.
+    async fn take_pages(&mut self, kind: ElementKind, step: &Step, mut page: KeyPage, since: DateTime<Utc>) -> Result<()> {
+        loop {
             let must_read = |key: &ChangedKey| self.changes.thorough || self.changes.memory.must_read(kind, key, self.now);
-            let (read, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(must_read);
+            let (changed, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(must_read);
             self.outcome.look_again |= !spared.is_empty();
-            self.fetch_changed(kind, &read, Some(step)).await?;
-            next = page.next;
+            let Some(after) = page.next else {
+                self.noted.entry(kind).or_default().extend(changed);
+                return Ok(());
+            };
+            // What the cursor passes by has to be read before it moves.
+            for (kind, keys) in std::mem::take(&mut self.noted) {
+                self.fetch_page(kind, keys, None).await?;
+            }
+            self.fetch_page(kind, changed, Some(step)).await?;
+            page = changed_keys(self.reader.source, kind, since, &after).await?;
         }
+    }
+
+    async fn fetch_page(&mut self, kind: ElementKind, keys: Vec<ChangedKey>, step: Option<&Step>) -> Result<()> {
+        let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
+        self.reader.fetch_kind(kind, &texts, step).await?;
+        keys.iter().for_each(|key| self.changes.memory.note_read(kind, key, self.now));
+        self.read.entry(kind).or_default().extend(texts);
         Ok(())
     }
 
@@ -96,35 +137,44 @@ impl Incremental<'_, '_, '_> {
             while let Some(after) = next {
                 let page = changed_keys(self.reader.source, kind, since, &after).await?;
                 let new: Vec<_> = page.keys.into_iter().filter(|key| self.changes.memory.is_new(kind, key)).collect();
-                self.fetch_changed(kind, &new, None).await?;
+                if page.next.is_some() {
+                    self.fetch_page(kind, new, None).await?;
+                } else {
+                    self.noted.entry(kind).or_default().extend(new);
+                }
                 next = page.next;
             }
         }
-        self.follow().await?;
+        self.fetch_noted(Keys::new()).await?;
         Ok(true)
+    }
+
+    /// Reads what was noted, what hangs on it and on what was read before, and `others`.
+    async fn fetch_noted(&mut self, others: Keys) -> Result<()> {
+        let noted = std::mem::take(&mut self.noted);
+        let mut changed = std::mem::take(&mut self.read);
+        let mut wanted = others;
+        for (kind, keys) in &noted {
+            let texts = || keys.iter().map(|changed| changed.key.clone());
+            changed.entry(*kind).or_default().extend(texts());
+            wanted.entry(*kind).or_default().extend(texts());
+        }
+        for (kind, keys) in follow(self.reader, &changed).await? {
+            wanted.entry(kind).or_default().extend(keys);
+        }
+        self.reader.fetch(&wanted).await?;
+        for (kind, keys) in &noted {
+            keys.iter().for_each(|key| self.changes.memory.note_read(*kind, key, self.now));
+        }
+        Ok(())
     }
 
     fn has_timestamps(&self, kind: ElementKind) -> bool {
         !self.reader.profile.timestamps(kind).is_empty()
     }
 
-    async fn fetch_changed(&mut self, kind: ElementKind, keys: &[ChangedKey], step: Option<&Step>) -> Result<()> {
-        let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
-        self.reader.fetch_kind(kind, &texts, step).await?;
-        keys.iter().for_each(|key| self.changes.memory.note_read(kind, key, self.now));
-        self.changed.entry(kind).or_default().extend(texts);
-        Ok(())
-    }
-
-    async fn follow(&mut self) -> Result<()> {
-        follow(self.reader, &std::mem::take(&mut self.changed)).await
-    }
-
     /// Compares counts by kind, and sweeps what differs.
     async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool) -> Result<()> {
-        let deferred = self.reader.emit.settle().await?;
-        super::deferred::read_again(self.reader, &deferred).await?;
-        self.reader.emit.settle().await?;
         let (here, mut there) = self.counts().await?;
         let counted_at = self.bookmark().await?;
         let quiet = pass.bookmark.as_ref() == Some(&counted_at);
@@ -153,6 +203,13 @@ impl Incremental<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Waits until everything is applied, relationships included whose endpoints came after them.
+    async fn settle(&mut self) -> Result<()> {
+        let deferred = self.reader.emit.settle().await?;
+        super::deferred::read_again(self.reader, &deferred).await?;
+        self.reader.emit.settle().await.map(drop)
     }
 
     /// Sweeps a kind; what the cache counts then, if anything was found.

@@ -18,6 +18,10 @@ const MAX_STAGE_PASSES: u64 = 5;
 /// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
 
+/// A source that is written without a pause has passes begin this long after one another: sooner would cost the source more and
+/// bring a change to the cache hardly earlier.
+const PASSES_APART: Duration = Duration::from_millis(100);
+
 impl Supervisor {
     pub(super) fn start_pass(&mut self, order: PassOrder) {
         let State::Running(group) = &self.state else { return };
@@ -160,12 +164,10 @@ impl Supervisor {
         if let Some(mode) = self.requested.take() {
             return self.start_pass(PassOrder::Begin(mode));
         }
-        if outcome.source_moved && interval.is_some() {
-            return self.start_pass(PassOrder::Begin(Mode::Incremental));
-        }
         self.schedule_slice(ctx);
         let Some(interval) = interval else { return };
         let interval = match outcome {
+            PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(self.pass_started.elapsed()),
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
             _ => interval,
