@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Content, Generation, SourceContent};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
+use crate::model::guard::DeleteLimit;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
 use crate::repeat;
@@ -42,6 +43,10 @@ pub struct ExtractorParts {
     pub limits: BatchLimits,
     /// The permits that its batches take.
     pub credit: Arc<CreditPool>,
+    /// The largest share of a kind that may be deleted without a person's word.
+    pub limit: DeleteLimit,
+    /// What it remembers of the generation before.
+    pub memory: Memory,
 }
 
 /// The shell around the reading task.
@@ -79,9 +84,9 @@ impl Extractor {
 }
 
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
-    let mut memory = Memory::default();
+    let mut memory = std::mem::take(&mut parts.memory);
     let mut last: Option<Bookmark> = None;
-    while let Some(StartPass { order, watermark, thorough }) = orders.recv().await {
+    while let Some(StartPass { order, watermark, thorough, allow_deletes }) = orders.recv().await {
         let slice = order.slice();
         let pass = match order {
             PassOrder::Resume(pass) => *pass,
@@ -99,6 +104,8 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             rhythm: parts.rhythm,
             watermark,
             slice,
+            limit: parts.limit,
+            allow_deletes,
             thorough,
             encoder: &parts.encoder,
         };

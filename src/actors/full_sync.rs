@@ -21,11 +21,13 @@ use super::messages::{Quiesce, Shutdown, StatusChanged};
 use super::supervisor::{Pipeline, Schedule, Supervisor, Timing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::guard::{DeleteLimit, Guard, Held, HeldDeletes};
+use crate::model::pass::{Mode, PassSummary, Step, Totals};
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::{BulkUse, CacheView, Swapped};
+use crate::sink::{BulkUse, CacheView, GraphState, Swapped};
 use crate::source::Source;
+use crate::sync::guard::losses;
 use crate::sync::{BatchLimits, Rhythm, gaps};
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
 
@@ -64,6 +66,8 @@ pub(super) struct FullSync {
     pub(super) progress: Recipient<StatusChanged>,
     /// Who feeds the live graph, and stops for the swap.
     pub(super) feeder: Recipient<Quiesce>,
+    /// Whether a person lets all losses through.
+    pub(super) allow_deletes: bool,
     /// Cancelled when the full sync is to end where it is.
     pub(super) quit: CancellationToken,
 }
@@ -74,6 +78,8 @@ pub(super) enum Ended {
     Swapped(PassSummary),
     /// The live graph stays.
     Refused(String),
+    /// The live graph stays until a person lets these losses through; the stage waits for it.
+    Held(Vec<HeldDeletes>),
 }
 
 /// What fills and feeds a stage.
@@ -111,7 +117,15 @@ impl FullSync {
             stage.shadow.swap.drop_stage().await?;
             return Ok(Ended::Refused(reason));
         }
-        self.swap(&mut stage, filled, sequence).await.map(Ended::Swapped)
+        let guard = match self.live.store().await?.load().await? {
+            Some(checkpoint) if !self.allow_deletes => checkpoint.guard,
+            _ => Guard::default(),
+        };
+        let held = self.losses(&mut stage, &guard).await?;
+        if !held.is_empty() {
+            return Ok(Ended::Held(held));
+        }
+        self.swap(&mut stage, filled, guard, sequence).await.map(Ended::Swapped)
     }
 
     async fn stage(&self) -> Result<Stage> {
@@ -146,6 +160,7 @@ impl FullSync {
             profile: Arc::clone(&self.profile),
             settings: stage_settings(self.settings, mode),
             schedule: Schedule::Stage(mode),
+            allow_deletes: false,
             timing: self.timing,
             health: self.progress.clone(),
         });
@@ -157,9 +172,9 @@ impl FullSync {
                 outcome.await
             }
         };
-        let summary =
-            outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor ended without a word"))??;
-        summary.ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync goes on from here"))
+        let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor ended without a word"))??;
+        done.map(|done| done.pass)
+            .ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync goes on from here"))
     }
 
     /// Waits until nothing is written to the live graph any more, and returns the number of its last checkpoint.
@@ -207,7 +222,23 @@ impl FullSync {
         Ok(None)
     }
 
-    async fn swap(&self, stage: &mut Stage, filled: PassSummary, live_sequence: u64) -> Result<PassSummary> {
+    /// What kinds would lose beyond what may go without a person's word. What this service did not write is nobody's loss.
+    async fn losses(&self, stage: &mut Stage, guard: &Guard) -> Result<Vec<HeldDeletes>> {
+        let written = self.live.store().await?.load().await?.is_some();
+        if self.allow_deletes || !written || self.live.sink().await?.state().await? == GraphState::Missing {
+            return Ok(Vec::new());
+        }
+        let mut live = self.live.view().await?;
+        let (there, staged) = (repeat!(live.counts())?, repeat!(stage.view.counts())?);
+        let losses = losses(guard, self.settings.delete_limit, &self.profile, &there, &staged);
+        let held = |(step, number): (Step, u64)| HeldDeletes {
+            kind: step.name().to_owned(),
+            held: Held { number, sample: Vec::new(), since: Utc::now() },
+        };
+        Ok(losses.into_iter().map(held).collect())
+    }
+
+    async fn swap(&self, stage: &mut Stage, filled: PassSummary, guard: Guard, live_sequence: u64) -> Result<PassSummary> {
         let gone = || Error::new(ErrorKind::CacheChanged, "the stage is gone");
         let mut store = stage.shadow.feeder.store().await?;
         let mut checkpoint = store.load().await?.ok_or_else(gone)?;
@@ -216,6 +247,8 @@ impl FullSync {
         checkpoint.sequence = checkpoint.sequence.max(live_sequence) + 1;
         checkpoint.written_at = Utc::now();
         checkpoint.last_pass = Some(summary.clone());
+        checkpoint.guard = guard;
+        checkpoint.guard.release();
         store.store(&checkpoint).await?;
         match stage.shadow.swap.swap(stage.shadow.keep_previous).await {
             Ok(Swapped::Done) => Ok(summary),
@@ -241,7 +274,10 @@ fn filling_of(checkpoint: &Checkpoint) -> PassSummary {
 }
 
 fn stage_settings(settings: Settings, mode: Mode) -> Settings {
-    let stage = Settings { probe_interval: None, scrub_rows_per_second: None, ..settings };
+    // What replaces the live graph is weighed as a whole, before it does.
+    let delete_limit = DeleteLimit::new(1.0);
+    let stage =
+        Settings { probe_interval: None, scrub_rows_per_second: None, differential_interval: None, delete_limit, ..settings };
     match mode {
         Mode::Full => Settings {
             limits: BatchLimits { nodes: PAGE, relationships: PAGE, bytes: BATCH_BYTES },

@@ -19,13 +19,14 @@ use super::prober::{self, ProberParts, Watchers};
 use super::transformer::{Encoding, Transformer};
 use super::worker::Worker;
 use crate::model::batch::Generation;
+use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
-use crate::sync::{BatchLimits, Rhythm};
+use crate::sync::{BatchLimits, Memory, Rhythm};
 use crate::transform::bulk::StageEncoder;
 use crate::transform::{Dimensions, Transformer as Encoder};
 
 /// What a generation is told once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// When a batch closes.
     pub limits: BatchLimits,
@@ -37,6 +38,10 @@ pub struct Settings {
     pub probe_interval: Option<Duration>,
     /// How many elements a second the comparison in the background goes through; none where absent.
     pub scrub_rows_per_second: Option<u64>,
+    /// How often everything is compared even if nothing was committed; never where absent.
+    pub differential_interval: Option<Duration>,
+    /// The largest share of a kind that may be deleted without a person's word.
+    pub delete_limit: DeleteLimit,
 }
 
 /// A running generation.
@@ -87,6 +92,7 @@ impl Group {
             }
             None => (None, Encoding::Rows(Arc::clone(&encoder))),
         };
+        let memory = Memory::new(launched.checkpoint.guard.clone(), launched.checkpoint.comparison.clone());
         let parts = LoaderParts {
             sink: launched.sink,
             stage,
@@ -105,6 +111,8 @@ impl Group {
             encoder: Arc::clone(&encoder),
             limits: settings.limits,
             credit: Arc::clone(&credit),
+            limit: settings.delete_limit,
+            memory,
         };
         let extractor = Extractor::start(generation, parts, transformer.clone(), reports);
         let mut alive = BTreeSet::from([Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper]);

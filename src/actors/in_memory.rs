@@ -23,7 +23,7 @@ use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
-use crate::sink::{Applied, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
+use crate::sink::{Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
 use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
 use crate::transform::comparison::Content;
 
@@ -300,10 +300,20 @@ impl Source for Side {
         counts[self.world.profile.nodes.len()] = self.world.facts.lock().len() as u64;
         Ok(counts)
     }
-    async fn key_groups(&self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(Source::identities(self, kind, prefix).await?, length))
+    async fn key_groups(
+        &self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>> {
+        Ok(groups(Source::identities(self, kind, with, prefix).await?, length))
     }
-    async fn identities(&self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+    async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
+        // There is but one label here.
+        Ok(BTreeMap::new())
+    }
+    async fn identities(&self, kind: ElementKind, _with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
         let node = |key: &str| NodeIdentity { label: label(), key: Key::parse(key).expect("a sound key") };
         let all: BTreeSet<ElementIdentity> = match kind {
             ElementKind::Node(ENTITY) => {
@@ -361,10 +371,19 @@ impl CacheView for Side {
         counts[self.world.profile.nodes.len()] = cache.relationships.len() as u64;
         Ok(counts)
     }
-    async fn key_groups(&mut self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(CacheView::identities(self, kind, prefix).await?, length))
+    async fn key_groups(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>> {
+        Ok(groups(CacheView::identities(self, kind, with, prefix).await?, length))
     }
-    async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+    async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
+    async fn identities(&mut self, kind: ElementKind, _with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
         let cache = self.world.cache.lock();
         let all: BTreeSet<ElementIdentity> = match kind {
             ElementKind::Node(ENTITY) => cache.nodes.keys().cloned().map(ElementIdentity::Node).collect(),
@@ -378,6 +397,16 @@ impl CacheView for Side {
     async fn contents(&mut self, _: ElementKind, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
         // Only rows as text are kept here: comparisons are tested against real servers.
         Ok(BTreeMap::new())
+    }
+    async fn attached(&mut self, _: NodeKindId, keys: &[String]) -> Result<Attached> {
+        let cache = self.world.cache.lock();
+        let mut attached = Attached::new();
+        for key in keys {
+            let hangs = |fact: &&RelationshipIdentity| fact.start.key.as_str() == key || fact.end.key.as_str() == key;
+            let number = cache.relationships.keys().filter(hangs).count() as u64;
+            attached.entry(key.clone()).or_default().insert(RELATES_TO, number);
+        }
+        Ok(attached)
     }
 }
 

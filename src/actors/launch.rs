@@ -275,8 +275,8 @@ fn starting_point(
     let mut checkpoint = stored.unwrap_or_else(|| Checkpoint::new(profile.clone(), source.clone()));
     // A full pass makes the cache one of this source and this profile; the numbering goes on.
     if matches!(decision, Decision::Begin(Mode::Full, _)) {
-        let last_pass = checkpoint.last_pass.take();
-        checkpoint = Checkpoint { sequence, last_pass, ..Checkpoint::new(profile.clone(), source) };
+        let (last_pass, guard) = (checkpoint.last_pass.take(), checkpoint.guard);
+        checkpoint = Checkpoint { sequence, last_pass, guard, ..Checkpoint::new(profile.clone(), source) };
     }
     match decision {
         Decision::Resume(pass) => (checkpoint, PassOrder::Resume(pass), None),

@@ -4,6 +4,7 @@ mod stage;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Recipient};
 use chrono::Utc;
@@ -26,6 +27,9 @@ use crate::sink::{Applied, CheckpointStore, Sink, StageSink, Written};
 use crate::sync::{Mirrored, PassOutcome};
 use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
+
+/// How often the place of a comparison is stored: so much of it is gone through again after a crash.
+const COMPARISON_STORED: Duration = Duration::from_secs(5);
 
 /// What a loader writes to, and where it stands.
 pub struct LoaderParts {
@@ -91,6 +95,8 @@ struct Writer {
     generation: Generation,
     sink: Box<dyn Sink>,
     stage: Option<Box<dyn StageSink>>,
+    /// Whether all of the stage was loaded, and so converted, in this life.
+    converts_as_it_loads: bool,
     profile: Arc<Profile>,
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
@@ -99,6 +105,7 @@ struct Writer {
     quarantine_changed: bool,
     indexes: IndexUpkeep,
     written: Written,
+    stored_at: Option<Instant>,
 }
 
 impl Writer {
@@ -107,6 +114,7 @@ impl Writer {
             generation,
             sink: parts.sink,
             stage: parts.stage,
+            converts_as_it_loads: false,
             profile: parts.profile,
             store: parts.store,
             checkpoint: parts.checkpoint,
@@ -114,6 +122,7 @@ impl Writer {
             quarantine_changed: false,
             indexes: IndexUpkeep::default(),
             written: Written::default(),
+            stored_at: None,
         }
     }
 
@@ -123,7 +132,7 @@ impl Writer {
             Content::Begin(pass) => self.begin(pass).await,
             Content::Rows { rows: Encoded::Rows(rows), read, cursor, repairs } => {
                 if repairs {
-                    self.written.clear();
+                    self.written.forget(&rows);
                 }
                 self.apply(rows, read, cursor).await
             }
@@ -221,17 +230,23 @@ impl Writer {
         pass.totals.keys_listed += end.keys_listed;
         let (mode, began_at, bookmark) = (pass.mode, pass.began_at, pass.bookmark);
         let summary = PassSummary { mode, began_at, bookmark, ended_at: Utc::now(), totals: pass.totals };
+        let ended = end.outcome.verdict.is_some();
         if let Some(verdict) = &end.outcome.verdict {
             self.checkpoint.equal_as_of = verdict.equal_as_of.clone();
+            self.checkpoint.compared_at = Some(summary.ended_at);
         }
+        let news = ended || self.checkpoint.guard != end.guard;
+        self.checkpoint.guard = end.guard;
+        self.checkpoint.comparison = end.comparison;
         // A comparison reads what changed no more than any look does: only the other passes move the watermark.
         if mode != Mode::Differential {
             self.checkpoint.watermark = Some(began_at);
             self.checkpoint.bookmark = summary.bookmark.clone();
             self.checkpoint.last_pass = Some(summary.clone());
         }
-        let is_bare_slice = mode == Mode::Differential && end.outcome.verdict.is_none() && summary.totals.read == 0;
-        if !is_bare_slice {
+        let is_bare_slice = mode == Mode::Differential && !news && summary.totals.read == 0;
+        let is_late = self.stored_at.is_none_or(|at| at.elapsed() >= COMPARISON_STORED);
+        if !is_bare_slice || is_late {
             self.store_checkpoint().await?;
         }
         Ok(Acknowledged { outcome: end.outcome, ..self.acknowledged(Vec::new(), Some(summary)) })
@@ -276,6 +291,7 @@ impl Writer {
     async fn store_checkpoint(&mut self) -> Result<()> {
         self.checkpoint.sequence += 1;
         self.checkpoint.written_at = Utc::now();
+        self.stored_at = Some(Instant::now());
         self.store.store(&self.checkpoint).await
     }
 
@@ -298,6 +314,7 @@ impl Writer {
             quarantined: self.quarantine.len() as u64,
             quarantine,
             indexes: self.indexes.take_changed(),
+            held: self.checkpoint.guard.shown(),
         }
     }
 }

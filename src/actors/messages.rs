@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::model::batch::{Generation, PreparedContent, SourceContent};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
+use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::prepared::Quarantined;
-use crate::sync::PassOutcome;
+use crate::sync::{PassOutcome, Slice};
 use crate::telemetry::status::{IndexStatus, PipelineStatus, Side};
 
 /// Extractor to transformer.
@@ -63,6 +64,8 @@ pub struct Acknowledged {
     pub quarantine: Option<Arc<Vec<Quarantined>>>,
     /// The state of the indices, where that changed.
     pub indexes: Option<IndexStatus>,
+    /// Deletes that wait for a person.
+    pub held: Vec<HeldDeletes>,
 }
 
 /// The pass that the extractor is to run.
@@ -72,16 +75,16 @@ pub enum PassOrder {
     Begin(Mode),
     /// One that a checkpoint left.
     Resume(Box<PassUnderWay>),
-    /// A slice of the comparison: so many elements more.
-    Compare(usize),
+    /// A slice of the comparison.
+    Compare(Slice),
 }
 
 impl PassOrder {
-    /// How many elements a comparison goes through at most.
-    pub fn slice(&self) -> Option<usize> {
+    /// The part of a comparison that it is.
+    pub fn slice(&self) -> Slice {
         match self {
-            PassOrder::Compare(rows) => Some(*rows),
-            PassOrder::Begin(_) | PassOrder::Resume(_) => None,
+            PassOrder::Compare(slice) => *slice,
+            PassOrder::Begin(_) | PassOrder::Resume(_) => Slice::default(),
         }
     }
 
@@ -105,6 +108,8 @@ pub struct StartPass {
     pub watermark: Option<DateTime<Utc>>,
     /// Whether somebody waits for it, so that it spares no changed row.
     pub thorough: bool,
+    /// Whether a person has let all deletes through.
+    pub allow_deletes: bool,
 }
 
 /// Supervisor to an actor: take nothing more, finish what is here, end.
@@ -212,6 +217,17 @@ pub struct SideProbed {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "u64")]
 pub struct Cover;
+
+/// Anyone to a supervisor: the equality of both sides is to be proven soon. Answered with the number of the first order of a
+/// comparison that can prove it: any comparison that begins with it or a later one begins after this message.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "u64")]
+pub struct Prove;
+
+/// An operator to a supervisor: deletes that are held may go.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Approve;
 
 /// An operator to a supervisor: hold passes back from now on, or no longer. Answered once that survives a restart.
 #[derive(Debug, Clone, Copy, Message)]

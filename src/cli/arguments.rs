@@ -77,6 +77,10 @@ pub enum Command {
     ///
     /// Does not run beside a service on the same graph: it says who holds the graph and exits.
     Sync(SyncArguments),
+    /// Compare both sides, element for element: exit 0 if they are equal, 1 if not, 2 if it could not be told
+    ///
+    /// Writes nothing and can be run beside a service, unless it is to repair: then it says who holds the graph and exits.
+    Verify(VerifyArguments),
     /// Check the configuration and both servers, and tell what would be done; writes nothing
     Check,
     /// Show what a running service is doing
@@ -95,6 +99,18 @@ pub struct SyncArguments {
     /// Which pass to run
     #[arg(long, value_enum, default_value_t = SyncMode::Incremental)]
     pub mode: SyncMode,
+
+    /// Let deletes through that are held because they are too large a share of a label or type
+    #[arg(long)]
+    pub allow_deletes: bool,
+}
+
+/// What to do about differences.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VerifyArguments {
+    /// Mend what differs
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// The passes that can be run by hand.
@@ -104,6 +120,8 @@ pub enum SyncMode {
     Full,
     /// Copy what has changed since the last pass
     Incremental,
+    /// Compare everything, and mend what differs
+    Differential,
 }
 
 impl Arguments {
@@ -165,8 +183,14 @@ mod tests {
             ("check", Command::Check),
             ("status", Command::Status),
             ("health", Command::Health),
-            ("sync", Command::Sync(SyncArguments { mode: SyncMode::Incremental })),
-            ("sync --mode full", Command::Sync(SyncArguments { mode: SyncMode::Full })),
+            ("sync", Command::Sync(SyncArguments { mode: SyncMode::Incremental, allow_deletes: false })),
+            ("sync --mode full", Command::Sync(SyncArguments { mode: SyncMode::Full, allow_deletes: false })),
+            (
+                "sync --mode differential --allow-deletes",
+                Command::Sync(SyncArguments { mode: SyncMode::Differential, allow_deletes: true }),
+            ),
+            ("verify", Command::Verify(VerifyArguments { repair: false })),
+            ("verify --repair", Command::Verify(VerifyArguments { repair: true })),
         ] {
             assert_eq!(parse(line).unwrap().command, command, "{line}");
         }
@@ -212,7 +236,7 @@ mod tests {
     #[test]
     fn test_arguments_help_lists_every_command_and_the_first_steps() {
         let help = Arguments::command().render_help().to_string();
-        for expected in ["run", "sync", "check", "status", "health", "--config", "First steps", "64 bad usage"] {
+        for expected in ["run", "sync", "verify", "check", "status", "health", "--config", "First steps", "64 bad usage"] {
             assert!(help.contains(expected), "{expected}:\n{help}");
         }
     }

@@ -9,6 +9,7 @@ mod print;
 mod run;
 mod status;
 mod sync;
+mod verify;
 
 use actix::System;
 
@@ -75,7 +76,8 @@ fn work(arguments: &Arguments, config: &Config) -> Exit {
     in_system(|| async move {
         match &arguments.command {
             Command::Run => run::run(config).await,
-            Command::Sync(sync) => sync::sync(config, sync.mode, output).await,
+            Command::Sync(sync) => sync::sync(config, sync, output).await,
+            Command::Verify(verify) => verify::verify(config, verify.repair, output).await,
             Command::Check => check::check(config, output).await,
             Command::Status | Command::Health => Exit::Usage,
         }

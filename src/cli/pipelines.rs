@@ -11,6 +11,7 @@ use crate::actors::supervisor::{Pipeline, Schedule, Timing};
 use crate::config::{PipelineConfig, SyncConfig};
 use crate::connector::ServerConnector;
 use crate::error::Result;
+use crate::model::guard::DeleteLimit;
 use crate::sync::{BatchLimits, Rhythm};
 
 /// How many full batches may be between reading and acknowledgement: one being read, one encoded, one written, and one
@@ -31,12 +32,15 @@ pub(super) fn assemble(config: &PipelineConfig, schedule: Schedule, health: Reci
             rhythm: Rhythm { overlap: config.sync.overlap, late_check: config.sync.late_check },
             probe_interval: config.sync.probe_interval,
             scrub_rows_per_second: config.sync.scrub_rows_per_second,
+            differential_interval: config.sync.differential_interval,
+            delete_limit: DeleteLimit::new(config.sync.max_delete_fraction),
             credit: CreditLimits {
                 rows: FULL_BATCHES_IN_FLIGHT * limits.nodes.max(limits.relationships),
                 bytes: FULL_BATCHES_IN_FLIGHT * limits.bytes,
             },
         },
         schedule,
+        allow_deletes: false,
         timing: Timing::default(),
         health,
     })

@@ -51,6 +51,11 @@ fn text(pipeline: &PipelineStatus) -> String {
     }
     row("checkpoint", format!("number {}", pipeline.checkpoint_sequence));
     row("generation", format!("{} ({} faults)", pipeline.generation, pipeline.faults));
+    if let Some(held) = pipeline.held_deletes() {
+        row("held deletes", format!("{held}: POST /api/sync/approve lets them through"));
+    }
+    let equal = pipeline.equal_as_of.as_ref().map(|bookmark| bookmark.as_str().to_owned());
+    row("proven equal", equal.map_or_else(|| "not yet".to_owned(), |bookmark| format!("as of {bookmark}")));
     row("quarantined", pipeline.quarantined.to_string());
     let outside = &pipeline.outside_profile;
     for (what, elements) in [("nodes", &outside.nodes), ("relationships", &outside.relationships)] {

@@ -3,14 +3,16 @@
 use actix::Actor;
 use serde::Serialize;
 
-use super::arguments::{Output, SyncMode};
+use super::arguments::{Output, SyncArguments, SyncMode};
 use super::exit::Exit;
 use super::{pipelines, print};
 use crate::actors::health::Health;
 use crate::actors::messages::Shutdown;
-use crate::actors::supervisor::{Schedule, Supervisor};
-use crate::config::{Config, PipelineConfig};
+use crate::actors::supervisor::{Done, Schedule, Supervisor};
+use crate::config::{Config, GraphTarget, PipelineConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::bookmark::Bookmark;
+use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Mode, PassSummary};
 
 #[derive(Serialize)]
@@ -19,19 +21,36 @@ struct Report {
     graph: String,
     #[serde(flatten)]
     pass: PassSummary,
+    /// Elements that a comparison found different.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differences: Option<u64>,
+    /// The two were found equal as of this bookmark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    equal_as_of: Option<Bookmark>,
+    /// Deletes that wait for a person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<HeldDeletes>,
 }
 
-/// Runs the pass for every pipeline, one after the other; goes on after a failure, and fails at the end.
-pub(super) async fn sync(config: &Config, mode: SyncMode, output: Output) -> Exit {
-    let mode = match mode {
+/// Runs the pass for every pipeline, one after the other; goes on after a failure, and fails at the end. Deletes that wait for a
+/// person are a failure as well: the work is not done.
+pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Output) -> Exit {
+    let mode = match arguments.mode {
         SyncMode::Full => Mode::Full,
         SyncMode::Incremental => Mode::Incremental,
+        SyncMode::Differential => Mode::Differential,
     };
     let mut exit = Exit::Done;
     let mut reports = Vec::new();
     for pipeline in config.pipelines() {
-        match one_pass(pipeline, mode).await {
-            Ok(report) => reports.push(report),
+        match one_pass(pipeline, mode, arguments.allow_deletes).await {
+            Ok(done) => {
+                if let Some(reason) = held(&done.held) {
+                    print::line_to_stderr(&format!("{}: {reason}", pipeline.name));
+                    exit = Exit::Failed;
+                }
+                reports.push(Report::of(pipeline, done));
+            }
             Err(error) => exit = print::failed(&error),
         }
     }
@@ -39,13 +58,24 @@ pub(super) async fn sync(config: &Config, mode: SyncMode, output: Output) -> Exi
     exit
 }
 
-async fn one_pass(config: &PipelineConfig, mode: Mode) -> Result<Report> {
+fn held(held: &[HeldDeletes]) -> Option<String> {
+    let kinds: Vec<String> = held.iter().map(|held| format!("{} of {}", held.held.number, held.kind)).collect();
+    let way = "sync --mode differential --allow-deletes lets them through";
+    (!kinds.is_empty()).then(|| format!("deletes are held: {}; {way}", kinds.join(", ")))
+}
+
+/// The pass did not come to its end.
+pub(super) fn interrupted() -> Error {
+    Error::new(ErrorKind::ActorStopped, "interrupted; the next pass goes on from here")
+}
+
+/// Runs one pass of a pipeline.
+pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes: bool) -> Result<Done> {
     let (health, _status) = Health::new();
-    let pipeline = pipelines::assemble(config, Schedule::Once(mode), health.start().recipient())?;
-    let graph = pipeline.graph.clone();
+    let mut pipeline = pipelines::assemble(config, Schedule::Once(mode), health.start().recipient())?;
+    pipeline.allow_deletes = allow_deletes;
     let (supervisor, mut outcome) = Supervisor::new(pipeline);
     let supervisor = supervisor.start();
-    let interrupted = || Error::new(ErrorKind::ActorStopped, "interrupted; the next pass goes on from here");
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
         _ = terminated() => {
@@ -53,8 +83,8 @@ async fn one_pass(config: &PipelineConfig, mode: Mode) -> Result<Report> {
             outcome.await
         }
     };
-    let pass = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the pass ended without a word"))??;
-    Ok(Report { pipeline: config.name.to_string(), graph, pass: pass.ok_or_else(interrupted)? })
+    let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the pass ended without a word"))??;
+    done.map(|done| *done).ok_or_else(interrupted)
 }
 
 /// Waits for SIGTERM or Ctrl-C; for ever where signals cannot be listened for.
@@ -68,6 +98,16 @@ async fn terminated() {
 }
 
 impl Report {
+    fn of(config: &PipelineConfig, done: Done) -> Self {
+        let Done { pass, verdict, held } = done;
+        let graph = match &config.falkordb.database {
+            GraphTarget::Single(graph) => graph.to_string(),
+            GraphTarget::PerGroup => String::new(),
+        };
+        let (differences, equal_as_of) = verdict.map(|verdict| (verdict.findings, verdict.equal_as_of)).unzip();
+        Self { pipeline: config.name.to_string(), graph, pass, differences, equal_as_of: equal_as_of.flatten(), held }
+    }
+
     fn text(&self) -> String {
         let totals = &self.pass.totals;
         format!(

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::answer::refusal;
 use super::authority::authorize;
 use super::server::{Api, Control};
-use crate::actors::messages::{RequestPass, SetPaused};
+use crate::actors::messages::{Approve, RequestPass, SetPaused};
 use crate::model::pass::Mode;
 use crate::telemetry::logging::AUDIT_TARGET;
 
@@ -25,6 +25,23 @@ pub(super) async fn full(request: HttpRequest, api: Data<Api>, _body: Bytes) -> 
 
 pub(super) async fn incremental(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
     order(&request, &api, Mode::Incremental)
+}
+
+pub(super) async fn differential(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+    order(&request, &api, Mode::Differential)
+}
+
+/// Deletes that are held go with the next pass.
+pub(super) async fn approve(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+    let chosen = match chosen(&request, &api) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusal,
+    };
+    for (name, control) in &chosen {
+        tracing::info!(target: AUDIT_TARGET, pipeline = name, "deletes approved over HTTP");
+        control.approve.do_send(Approve);
+    }
+    HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": names(&chosen) }))
 }
 
 pub(super) async fn pause(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {

@@ -55,6 +55,10 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
     if let Some((side, failing)) = pipeline.unreachable() {
         return not_ready(Some(behind), &format!("{side} does not answer: {}", failing.error));
     }
+    if let Some(held) = pipeline.held_deletes() {
+        let way = "let them through with POST /api/sync/approve or sync --mode differential --allow-deletes";
+        return not_ready(Some(behind), &format!("deletes are held: {held}; {way}"));
+    }
     if behind > limit.as_secs_f64() {
         let held = if pipeline.paused { "; an operator holds passes back" } else { "" };
         return not_ready(Some(behind), &format!("a commit that was seen {behind:.0} s ago is not applied yet{held}"));
@@ -82,6 +86,7 @@ fn not_ready(seconds_behind: Option<f64>, reason: &str) -> PipelineReadiness {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::guard::{Held, HeldDeletes};
     use crate::telemetry::status::{FaultReport, Side};
     use chrono::TimeDelta;
 
@@ -119,6 +124,14 @@ mod tests {
         assert!(readiness(behind(30)).ready);
         let late = readiness(behind(90));
         assert!(!late.ready && late.reason.unwrap().contains("90 s ago"));
+    }
+
+    #[test]
+    fn held_deletes_are_the_reason() {
+        let held = Held { number: 990, sample: vec!["a".to_owned()], since: Utc::now() };
+        let held = vec![HeldDeletes { kind: "Entity".to_owned(), held }];
+        let reason = readiness(PipelineStatus { held, ..pipeline(PipelineState::Idle) }).reason.unwrap();
+        assert!(reason.contains("990 of Entity") && reason.contains("approve"), "{reason}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
 use tokio::sync::{Semaphore, watch};
 
 use super::{commands, views, wait};
-use crate::actors::messages::{Cover, RequestPass, SetPaused};
+use crate::actors::messages::{Approve, Cover, Prove, RequestPass, SetPaused};
 use crate::actors::supervisor::Supervisor;
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,13 +52,23 @@ pub struct Control {
     pub pass: Recipient<RequestPass>,
     /// Passes that cover a commit.
     pub cover: Recipient<Cover>,
+    /// Comparisons that prove equality.
+    pub prove: Recipient<Prove>,
+    /// Deletes that are held.
+    pub approve: Recipient<Approve>,
     /// Pauses.
     pub pause: Recipient<SetPaused>,
 }
 
 impl From<Addr<Supervisor>> for Control {
     fn from(supervisor: Addr<Supervisor>) -> Self {
-        Self { pass: supervisor.clone().recipient(), cover: supervisor.clone().recipient(), pause: supervisor.recipient() }
+        Self {
+            pass: supervisor.clone().recipient(),
+            cover: supervisor.clone().recipient(),
+            prove: supervisor.clone().recipient(),
+            approve: supervisor.clone().recipient(),
+            pause: supervisor.recipient(),
+        }
     }
 }
 
@@ -109,6 +119,8 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
                 .route("/wait", get().to(wait::wait))
                 .route("/full", post().to(commands::full))
                 .route("/incremental", post().to(commands::incremental))
+                .route("/differential", post().to(commands::differential))
+                .route("/approve", post().to(commands::approve))
                 .route("/pause", post().to(commands::pause))
                 .route("/resume", post().to(commands::resume)),
         );

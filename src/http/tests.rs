@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::server::{Api, Control, routes};
 use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
-use crate::actors::messages::{Cover, RequestPass, SetPaused};
+use crate::actors::messages::{Approve, Cover, Prove, RequestPass, SetPaused};
 use crate::config::Secret;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -36,6 +36,8 @@ const NEXT_PASS: u64 = 7;
 enum Order {
     Pass(Mode),
     Cover,
+    Prove,
+    Approve,
     Paused(bool),
 }
 
@@ -58,6 +60,21 @@ impl Handler<Cover> for Recorder {
     fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
         self.0.lock().push(Order::Cover);
         NEXT_PASS
+    }
+}
+
+impl Handler<Prove> for Recorder {
+    type Result = u64;
+    fn handle(&mut self, _: Prove, _: &mut Self::Context) -> u64 {
+        self.0.lock().push(Order::Prove);
+        NEXT_PASS
+    }
+}
+
+impl Handler<Approve> for Recorder {
+    type Result = ();
+    fn handle(&mut self, _: Approve, _: &mut Self::Context) {
+        self.0.lock().push(Order::Approve);
     }
 }
 
@@ -97,8 +114,13 @@ impl Service {
     fn of(pipelines: &[&str], token: Option<&str>, metrics: bool) -> Self {
         let orders = Recorder::default();
         let address = orders.clone().start();
-        let control =
-            Control { pass: address.clone().recipient(), cover: address.clone().recipient(), pause: address.recipient() };
+        let control = Control {
+            pass: address.clone().recipient(),
+            cover: address.clone().recipient(),
+            prove: address.clone().recipient(),
+            approve: address.clone().recipient(),
+            pause: address.recipient(),
+        };
         let shown = pipelines.iter().map(|name| ((*name).to_owned(), PipelineStatus { name: (*name).to_owned(), ..in_step() }));
         let (shown, status) = watch::channel(ServiceStatus { pipelines: shown.collect() });
         let api = Api {
@@ -153,7 +175,8 @@ impl Service {
 #[actix::test]
 async fn commands_need_the_token() {
     let service = Service::new();
-    for path in ["/api/sync/full", "/api/sync/incremental", "/api/sync/pause", "/api/sync/resume"] {
+    for name in ["full", "incremental", "differential", "approve", "pause", "resume"] {
+        let path = &format!("/api/sync/{name}");
         let wrong = ["", "Bearer", "Bearer ", "Bearer 0123456789abcdeX", "Basic 0123456789abcdef", "0123456789abcdef"];
         for authorization in std::iter::once(None).chain(wrong.map(Some)) {
             assert_eq!(service.post(path, authorization).await.0, StatusCode::UNAUTHORIZED, "{path} {authorization:?}");
@@ -171,10 +194,13 @@ async fn commands_reach_the_supervisor() {
     let token = Some("bearer 0123456789abcdef");
     assert_eq!(service.post("/api/sync/full", token).await.0, StatusCode::ACCEPTED);
     assert_eq!(service.post("/api/sync/incremental?pipeline=p", token).await.0, StatusCode::ACCEPTED);
+    assert_eq!(service.post("/api/sync/differential", token).await.0, StatusCode::ACCEPTED);
+    assert_eq!(service.post("/api/sync/approve", token).await.0, StatusCode::ACCEPTED);
     assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK);
     let (status, body) = service.post("/api/sync/resume", token).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"paused":false,"pipelines":["p"]}"#));
-    let expected = [Order::Pass(Mode::Full), Order::Pass(Mode::Incremental), Order::Paused(true), Order::Paused(false)];
+    let passes = [Mode::Full, Mode::Incremental, Mode::Differential].map(Order::Pass).to_vec();
+    let expected = [passes, vec![Order::Approve, Order::Paused(true), Order::Paused(false)]].concat();
     assert_eq!(service.orders(), expected);
     assert_eq!(service.post("/api/sync/full?pipeline=q", token).await.0, StatusCode::NOT_FOUND);
     assert_eq!(service.post("/api/sync/full?pipelin=p", token).await.0, StatusCode::BAD_REQUEST);
@@ -224,6 +250,36 @@ async fn waiting_ends_with_the_first_pass_that_begins_later() {
 }
 
 #[actix::test]
+async fn what_is_proven_is_answered_at_once_and_else_with_the_first_proof_that_began_later() {
+    let service = Service::new();
+    service.change(|status| status.equal_as_of = Some(Bookmark::new("FB:proven")));
+    let answer = service.json("/api/sync/wait?bookmark=FB:proven&level=verified&timeout_ms=50").await;
+    assert_eq!((&answer["level"], service.orders().len()), (&"verified".into(), 0));
+    let waiting = service.get("/api/sync/wait?bookmark=FB:other&level=verified&timeout_ms=5000");
+    let comparisons = async {
+        while service.orders().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // One that had begun before.
+        service.change(|status| {
+            status.proven_by = NEXT_PASS - 1;
+            status.equal_as_of = Some(Bookmark::new("FB:a"));
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(service.waiters.available_permits(), MAX_WAITERS - 1, "it still waits");
+        service.change(|status| status.proven_by = NEXT_PASS);
+    };
+    let ((status, body), ()) = tokio::join!(waiting, comparisons);
+    assert_eq!((status, service.orders()), (StatusCode::OK, vec![Order::Prove]), "{body}");
+    let (status, body) = service.get("/api/sync/wait?bookmark=FB:third&level=verified&timeout_ms=30").await;
+    assert_eq!(status, StatusCode::OK, "the recorder promises what has come already: {body}");
+    service.change(|status| status.proven_by = 0);
+    let (status, body) = service.get("/api/sync/wait?bookmark=FB:third&level=verified&timeout_ms=30").await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(body.contains("not proven"), "{body}");
+}
+
+#[actix::test]
 async fn waiting_has_an_end() {
     let service = Service::new();
     let (status, body) = service.get("/api/sync/wait?bookmark=FB:later&timeout_ms=30").await;
@@ -241,9 +297,6 @@ async fn waiting_says_what_is_wrong_with_the_question() {
         assert_eq!(service.get(&format!("/api/sync/wait?{query}")).await.0, StatusCode::BAD_REQUEST, "{query}");
     }
     assert_eq!(service.get("/api/sync/wait?bookmark=x&pipeline=q").await.0, StatusCode::NOT_FOUND);
-    let (status, body) = service.get("/api/sync/wait?bookmark=x&level=verified").await;
-    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
-    assert!(body.contains("comparison"), "{body}");
     let two = Service::of(&["p", "q"], None, false);
     assert_eq!(two.get("/api/sync/wait?bookmark=x").await.0, StatusCode::BAD_REQUEST);
     assert_eq!(two.get("/api/sync/wait?bookmark=FB:a%2Bb&pipeline=q").await.0, StatusCode::OK);

@@ -10,14 +10,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::refusal;
 use super::server::{Api, Control};
-use crate::actors::messages::Cover;
+use crate::actors::messages::{Cover, Prove};
 use crate::model::bookmark::Bookmark;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
 
@@ -42,8 +42,20 @@ struct Parameters {
     pipeline: Option<String>,
 }
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// The commit is in the cache, as far as a pass finds what it changed: a lone rewrite that leaves no timestamp, no episode and
+    /// no count is found by comparisons only. Deletes that are held are not in it either.
+    Applied,
+    /// Both sides are proven equal.
+    Verified,
+}
+
 struct Order<'a> {
     bookmark: Bookmark,
+    level: Level,
     within: Duration,
     name: &'a String,
     control: &'a Control,
@@ -59,14 +71,11 @@ pub(super) async fn wait(request: HttpRequest, api: Data<Api>, waiters: Data<Sem
 fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, HttpResponse> {
     let bad = |reason: String| refusal(StatusCode::BAD_REQUEST, reason);
     let parameters = Query::<Parameters>::from_query(query).map_err(|error| bad(error.to_string()))?.into_inner();
-    match parameters.level.as_deref() {
-        None | Some("applied") => {}
-        Some("verified") => {
-            let reason = "level=verified needs a comparison of both sides, which this version does not make: use level=applied";
-            return Err(refusal(StatusCode::NOT_IMPLEMENTED, reason));
-        }
+    let level = match parameters.level.as_deref() {
+        None | Some("applied") => Level::Applied,
+        Some("verified") => Level::Verified,
         Some(_) => return Err(bad("level must be applied or verified".to_owned())),
-    }
+    };
     // A bookmark has no spaces, but a plus sign that was not escaped arrives as one.
     let bookmark = parameters.bookmark.replace(' ', "+");
     if bookmark.is_empty() || bookmark.len() > MAX_BOOKMARK_LENGTH {
@@ -83,34 +92,37 @@ fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, HttpResponse> {
     };
     let missing = || refusal(StatusCode::NOT_FOUND, "there is no such pipeline");
     let (name, control) = found.ok_or_else(missing)?;
-    Ok(Order { bookmark: Bookmark::new(bookmark), within, name, control })
+    Ok(Order { bookmark: Bookmark::new(bookmark), level, within, name, control })
 }
 
 async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResponse {
     let began = Instant::now();
     let mut status = api.status.clone();
-    let held = status.borrow_and_update().pipelines.get(order.name).is_some_and(|pipeline| pipeline.holds(&order.bookmark));
+    let held = status.borrow_and_update().pipelines.get(order.name).is_some_and(|pipeline| order.is_met(pipeline, None));
     let outcome = if held {
-        Outcome::Applied
+        Outcome::Met
     } else {
         let Ok(_waiting) = waiters.try_acquire() else {
             let body = json!({ "error": "too many requests wait already" });
             return HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).json(body);
         };
-        match timeout_at(began + order.within, until_applied(&order, &mut status)).await {
+        match timeout_at(began + order.within, until_met(&order, &mut status)).await {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Late,
         }
     };
     let waited_ms = began.elapsed().as_millis() as u64;
     match outcome {
-        Outcome::Applied => HttpResponse::Ok().json(json!({
-            "pipeline": order.name, "bookmark": order.bookmark, "level": "applied", "waited_ms": waited_ms,
+        Outcome::Met => HttpResponse::Ok().json(json!({
+            "pipeline": order.name, "bookmark": order.bookmark, "level": order.level, "waited_ms": waited_ms,
         })),
         Outcome::Ended => refusal(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has ended"),
         Outcome::Late => {
             let state = status.borrow().pipelines.get(order.name).map(|pipeline| pipeline.state.clone());
-            let error = "the commit is not applied yet";
+            let error = match order.level {
+                Level::Applied => "the commit is not applied yet",
+                Level::Verified => "the two sides are not proven equal yet",
+            };
             HttpResponse::GatewayTimeout().json(json!({
                 "error": error, "pipeline": order.name, "waited_ms": waited_ms, "state": state,
             }))
@@ -119,14 +131,31 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResp
 }
 
 enum Outcome {
-    Applied,
+    Met,
     Ended,
     Late,
 }
 
-async fn until_applied(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> Outcome {
-    let Ok(pass) = order.control.cover.send(Cover).await else { return Outcome::Ended };
-    let applied = |pipeline: &PipelineStatus| pipeline.has_ended(pass) || pipeline.holds(&order.bookmark);
-    let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(applied)).await;
-    if waited.is_ok() { Outcome::Applied } else { Outcome::Ended }
+impl Order<'_> {
+    /// Whether it is met. `number` is of the first pass, or order of a comparison, that began after the question.
+    fn is_met(&self, pipeline: &PipelineStatus, number: Option<u64>) -> bool {
+        match self.level {
+            Level::Applied => number.is_some_and(|pass| pipeline.has_ended(pass)) || pipeline.holds(&self.bookmark),
+            Level::Verified => pipeline.is_proven(&self.bookmark, number),
+        }
+    }
+
+    async fn ask(&self) -> Option<u64> {
+        match self.level {
+            Level::Applied => self.control.cover.send(Cover).await.ok(),
+            Level::Verified => self.control.prove.send(Prove).await.ok(),
+        }
+    }
+}
+
+async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> Outcome {
+    let Some(number) = order.ask().await else { return Outcome::Ended };
+    let met = |pipeline: &PipelineStatus| order.is_met(pipeline, Some(number));
+    let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(met)).await;
+    if waited.is_ok() { Outcome::Met } else { Outcome::Ended }
 }

@@ -1,6 +1,8 @@
 //! The unit that travels through the actors.
 
+use super::comparison::ComparisonUnderWay;
 use super::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
+use super::guard::Guard;
 use super::pass::{Cursor, PassUnderWay};
 use super::profile::{NodeKindId, RelationshipKindId};
 use crate::source::OutsideProfile;
@@ -85,6 +87,10 @@ pub struct PassEnd {
     pub keys_listed: u64,
     /// What the pass asks of whoever schedules the next one.
     pub outcome: PassOutcome,
+    /// What the delete guard remembers.
+    pub guard: Guard,
+    /// Where the comparison stands that is under way.
+    pub comparison: Option<ComparisonUnderWay>,
 }
 
 /// Content before the transformer.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::bookmark::Bookmark;
+use super::comparison::ComparisonUnderWay;
+use super::guard::Guard;
 use super::pass::{PassSummary, PassUnderWay};
 use super::profile::ProfileFingerprint;
 use super::stage::StageFill;
@@ -38,6 +40,15 @@ pub struct Checkpoint {
     /// Source and cache were found equal as of this bookmark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
+    /// The comparison under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonUnderWay>,
+    /// This machine's clock when a comparison last came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_at: Option<DateTime<Utc>>,
+    /// How many elements each kind had lately, and which deletes wait for a person.
+    #[serde(default)]
+    pub guard: Guard,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<PassUnderWay>,
@@ -81,6 +92,9 @@ impl Checkpoint {
             watermark: None,
             bookmark: None,
             equal_as_of: None,
+            comparison: None,
+            compared_at: None,
+            guard: Guard::default(),
             pass: None,
             stage: None,
             last_pass: None,
@@ -127,6 +141,9 @@ mod tests {
         checkpoint.pass = Some(PassUnderWay::begin(Mode::Full, Utc::now(), None));
         let text = checkpoint.to_json().unwrap();
         assert_eq!(Checkpoint::from_json(&text).unwrap(), checkpoint);
+        let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();
+        older.as_object_mut().unwrap().remove("guard");
+        assert_eq!(Checkpoint::from_json(&older.to_string()).unwrap(), checkpoint, "one of before the guard");
         let newer = r#"{"version": 2, "shape": "unknown"}"#;
         assert!(matches!(Checkpoint::from_json(newer), Err(CheckpointError::Newer { found: 2 })));
     }

@@ -124,6 +124,15 @@ pub struct RelationshipIdentity {
     pub end: NodeIdentity,
 }
 
+impl fmt::Display for ElementIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ElementIdentity::Node(node) => node.fmt(f),
+            ElementIdentity::Relationship(relationship) => relationship.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for NodeIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "(:{} {})", self.label, self.key)

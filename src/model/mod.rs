@@ -3,8 +3,10 @@
 pub mod batch;
 pub mod bookmark;
 pub mod checkpoint;
+pub mod comparison;
 pub mod element;
 pub mod graph_name;
+pub mod guard;
 pub mod id_map;
 pub mod index;
 pub mod key;

@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::bookmark::Bookmark;
-use super::element::RelationshipIdentity;
+use super::element::{ElementKind, RelationshipIdentity};
 use super::name::{Label, RelationshipType};
 use super::prepared::Conversions;
+use super::profile::Profile;
 
 /// The strategies that a pass can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +42,24 @@ pub enum Step {
     Nodes(Label),
     /// Relationships of this type.
     Relationships(RelationshipType),
+}
+
+impl Step {
+    /// The step of a kind.
+    pub fn of(profile: &Profile, kind: ElementKind) -> Self {
+        match kind {
+            ElementKind::Node(id) => Step::Nodes(profile.node(id).label.clone()),
+            ElementKind::Relationship(id) => Step::Relationships(profile.relationship(id).rel_type.clone()),
+        }
+    }
+
+    /// The label or type.
+    pub fn name(&self) -> &str {
+        match self {
+            Step::Nodes(label) => label.as_str(),
+            Step::Relationships(rel_type) => rel_type.as_str(),
+        }
+    }
 }
 
 impl fmt::Display for Step {

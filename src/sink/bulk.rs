@@ -9,6 +9,7 @@
 //!
 //! `BEGIN` is never sent: the stage is made once, by [`BulkLoader::begin`], and a payload for a stage that is gone is refused.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,12 +18,12 @@ use redis::{Cmd, Pipeline, Value, cmd};
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{self, GraphState, read_failed, read_query, write_query};
-use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction};
+use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, while_owned};
 use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::id_map::IdMap;
-use crate::model::profile::Profile;
+use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 
@@ -80,7 +81,7 @@ impl BulkLoader {
         unlink.arg(&self.stage.graph).arg(&self.stage.checkpoint).arg(&self.stage.quarantine);
         // The cheapest query there is; GRAPH.QUERY makes a graph that is not there.
         let make = write_query(&self.stage.graph, b"RETURN 1");
-        self.guarded("make the stage graph", &[unlink, make], None).await?;
+        self.make(&[unlink, make]).await?;
         self.totals().await
     }
 
@@ -92,35 +93,47 @@ impl BulkLoader {
     /// Applies a payload to a stage that holds `before`, and returns what it holds then. It is applied at most once for these
     /// totals; after an error, [`StageFill::standing`](crate::model::stage::StageFill::standing) tells whether it was.
     pub async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals> {
-        let replies = self.guarded("load in bulk", &[command(&self.stage, payload)], Some(before)).await?;
-        let [reply] = &replies[..] else { return Err(reply::unexpected("one reply to GRAPH.BULK")) };
-        check_reply(reply, payload)?;
-        let found = self.totals().await?;
-        if found == after(before, payload) { Ok(found) } else { Err(elsewhere(&self.stage, found, after(before, payload))) }
-    }
-
-    /// One transaction, if the graph is still owned and the stage still holds what it should.
-    async fn guarded(&mut self, doing: &str, commands: &[Cmd], expected: Option<StageTotals>) -> Result<Vec<Value>> {
-        let watched = [self.stage.graph.clone()];
+        const DOING: &str = "load in bulk";
         for _ in 0..ATTEMPTS {
-            require_owned(&mut self.connection, doing, &self.ownership, &watched, COMMAND_TIMEOUT).await?;
-            if let Some(expected) = expected {
-                self.require(expected).await?;
-            }
-            if let Some(replies) = transaction(&mut self.connection, doing, commands, LOAD_TIMEOUT).await? {
-                return Ok(replies);
+            self.watch(DOING, before).await?;
+            let commands = [command(&self.stage, payload)];
+            if let Some(replies) = transaction(&mut self.connection, DOING, commands, LOAD_TIMEOUT).await? {
+                let [reply] = &replies[..] else { return Err(reply::unexpected("one reply to GRAPH.BULK")) };
+                check_reply(reply, payload)?;
+                // What it holds is not counted here: the next payload looks at it before it is sent, and the end of the filling does.
+                return Ok(after(before, payload));
             }
         }
-        Err(keeps_changing(doing, &self.stage.graph))
+        Err(keeps_changing(DOING, &self.stage.graph))
     }
 
-    async fn require(&mut self, expected: StageTotals) -> Result<()> {
-        let found = self.totals().await?;
-        if found == expected {
+    /// Watches lease and stage, if the graph is still owned and the stage still holds what it should: one question.
+    async fn watch(&mut self, doing: &str, expected: StageTotals) -> Result<()> {
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(cmd("WATCH").arg(&self.ownership.key).arg(&self.stage.graph).to_owned());
+        pipeline.add_command(cmd("GET").arg(&self.ownership.key).to_owned());
+        add_totals(&mut pipeline, self.stage.as_str());
+        let mut answers = self.connection.pipeline(doing, &pipeline, COMMAND_TIMEOUT).await?.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("an answer to each question")));
+        next()?;
+        let owner = reply::optional_text(&next()?)?;
+        let found = if owner.as_ref() == Some(&self.ownership.value) { Some(read_totals(&mut next)?) } else { None };
+        if found == Some(expected) {
             return Ok(());
         }
         self.connection.command("stop watching the stage", &cmd("UNWATCH"), COMMAND_TIMEOUT).await?;
-        Err(elsewhere(&self.stage, found, expected))
+        match found {
+            Some(found) => Err(elsewhere(&self.stage, found, expected)),
+            None => Err(Error::new(
+                ErrorKind::LeaseLost,
+                format!("{doing}: this process does not hold {} any more", self.ownership.key),
+            )),
+        }
+    }
+
+    /// Drops a stage of before and makes an empty one, if the graph is still owned.
+    async fn make(&mut self, commands: &[Cmd]) -> Result<()> {
+        while_owned(&mut self.connection, "make the stage graph", &self.ownership, commands, LOAD_TIMEOUT).await.map(drop)
     }
 }
 
@@ -141,8 +154,12 @@ impl StageSink for BulkLoader {
         BulkLoader::load(self, payload, before).await
     }
 
-    async fn convert_vectors(&mut self, profile: &Profile) -> Result<u64> {
-        BulkLoader::convert_vectors(self, profile, |done, all| tracing::debug!(done, all, "vectors converted")).await
+    async fn convert_nodes(&mut self, profile: &Profile, ids: Range<u64>) -> Result<u64> {
+        BulkLoader::convert_nodes(self, profile, ids).await
+    }
+
+    async fn convert_relationships(&mut self, kind: &RelationshipKind) -> Result<u64> {
+        BulkLoader::convert_relationships(self, kind).await
     }
 
     async fn ids(&mut self, profile: &Profile) -> Result<IdMap> {
@@ -153,15 +170,20 @@ impl StageSink for BulkLoader {
 /// Counts of a graph, which FalkorDB keeps and need not count.
 async fn totals(connection: &mut Connection, graph: &str) -> Result<StageTotals> {
     let mut pipeline = Pipeline::new();
+    add_totals(&mut pipeline, graph);
+    let mut answers = connection.pipeline("count what the stage holds", &pipeline, COMMAND_TIMEOUT).await?.into_iter();
+    read_totals(&mut || answers.next().unwrap_or_else(|| Err(reply::unexpected("two counts"))))
+}
+
+fn add_totals(pipeline: &mut Pipeline, graph: &str) {
     for question in ["MATCH (n) RETURN count(n)", "MATCH ()-[e]->() RETURN count(e)"] {
         pipeline.add_command(read_query(graph, question.as_bytes()));
     }
-    let mut counts = Vec::new();
-    for answer in connection.pipeline("count what the stage holds", &pipeline, COMMAND_TIMEOUT).await? {
-        counts.push(reply::single_count(answer.map_err(read_failed)?)?);
-    }
-    let [nodes, relationships] = counts[..] else { return Err(reply::unexpected("two counts")) };
-    Ok(StageTotals { nodes, relationships })
+}
+
+fn read_totals(next: &mut impl FnMut() -> Result<Value>) -> Result<StageTotals> {
+    let mut count = || reply::single_count(next().map_err(read_failed)?);
+    Ok(StageTotals { nodes: count()?, relationships: count()? })
 }
 
 fn command(stage: &StageKey, payload: &BulkPayload) -> Cmd {

@@ -30,6 +30,8 @@ pub mod vectors;
 mod view;
 mod written;
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 
 pub use address::{CacheAddress, CacheTls};
@@ -46,7 +48,7 @@ pub use permissions::{BULK_COMMANDS, missing_permissions};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
-pub use view::{CacheView, FalkorView};
+pub use view::{Attached, CacheView, FalkorView};
 pub use written::Written;
 
 use crate::error::Result;
@@ -54,7 +56,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
 use crate::model::index::IndexDefinition;
 use crate::model::prepared::{PreparedRows, Quarantined};
-use crate::model::profile::Profile;
+use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 
@@ -96,8 +98,12 @@ pub trait StageSink: Send {
     /// Applies a payload to a stage that holds `before`, at most once for these totals.
     async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals>;
 
-    /// Makes vectors of the lists in the places of the profile's vectors, and returns how many there were. Can be repeated.
-    async fn convert_vectors(&mut self, profile: &Profile) -> Result<u64>;
+    /// Makes vectors of the lists in the places of the profile's vectors, on the nodes of these ids, and returns how many there
+    /// were. Can be repeated.
+    async fn convert_nodes(&mut self, profile: &Profile, ids: Range<u64>) -> Result<u64>;
+
+    /// As [`Self::convert_nodes`], on all relationships of a kind.
+    async fn convert_relationships(&mut self, kind: &RelationshipKind) -> Result<u64>;
 
     /// Which node has which id.
     async fn ids(&mut self, profile: &Profile) -> Result<IdMap>;

@@ -30,7 +30,7 @@ pub(super) async fn while_owned(
 ) -> Result<Vec<Value>> {
     for _ in 0..ATTEMPTS {
         require_owned(connection, doing, ownership, &[], within).await?;
-        if let Some(replies) = transaction(connection, doing, commands, within).await? {
+        if let Some(replies) = transaction(connection, doing, commands.iter().cloned(), within).await? {
             return Ok(replies);
         }
     }
@@ -74,13 +74,13 @@ pub(super) async fn require_owned(
 pub(super) async fn transaction(
     connection: &mut Connection,
     doing: &str,
-    commands: &[Cmd],
+    commands: impl IntoIterator<Item = Cmd>,
     within: Duration,
 ) -> Result<Option<Vec<Value>>> {
     let mut pipeline = Pipeline::new();
     pipeline.add_command(cmd("MULTI"));
     for command in commands {
-        pipeline.add_command(command.clone());
+        pipeline.add_command(command);
     }
     pipeline.add_command(cmd("EXEC"));
     let mut last = Value::Nil;

@@ -185,7 +185,7 @@ impl GraphSwap {
     }
 
     async fn carry_out(&mut self, doing: &str, commands: &[Cmd]) -> Result<bool> {
-        Ok(transaction(&mut self.connection, doing, commands, SWAP_TIMEOUT).await?.is_some())
+        Ok(transaction(&mut self.connection, doing, commands.iter().cloned(), SWAP_TIMEOUT).await?.is_some())
     }
 
     async fn unwatch(&mut self, doing: &str) -> Result<()> {

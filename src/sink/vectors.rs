@@ -12,7 +12,7 @@ use super::graph::write_query;
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::name::{Label, PropertyName, RelationshipType};
-use crate::model::profile::Profile;
+use crate::model::profile::{Profile, RelationshipKind};
 
 /// Ids of one statement, and the most relationships of one: about 30 ms of lock with vectors of 1,024 numbers.
 pub const CONVERTED_AT_ONCE: u64 = 2_000;
@@ -43,29 +43,41 @@ pub fn with_range(ids: &Range<u64>, statement: &str) -> String {
     format!("CYPHER a={} b={} {statement}", ids.start, ids.end)
 }
 
-/// All statements that a profile needs. A label's statement converts the nodes of other kinds that carry it too, as they are
-/// encoded.
-pub fn statements(profile: &Profile) -> Vec<String> {
-    let nodes = profile.nodes.iter().flat_map(|kind| kind.vectors.iter().map(|name| convert_nodes(&kind.label, name)));
-    let relationships =
-        profile.relationships.iter().flat_map(|kind| kind.vectors.iter().map(|name| convert_relationships(&kind.rel_type, name)));
-    nodes.chain(relationships).collect()
+/// The statements for the nodes of a profile. A label's statement converts the nodes of other kinds that carry it too, as they
+/// are encoded.
+pub fn node_statements(profile: &Profile) -> Vec<String> {
+    profile.nodes.iter().flat_map(|kind| kind.vectors.iter().map(|name| convert_nodes(&kind.label, name))).collect()
+}
+
+/// The statements for the relationships of a kind.
+pub fn relationship_statements(kind: &RelationshipKind) -> Vec<String> {
+    kind.vectors.iter().map(|name| convert_relationships(&kind.rel_type, name)).collect()
 }
 
 impl BulkLoader {
-    /// Converts all lists of the profile's vector properties, and returns how many there were. `progress` is told the ids that
-    /// are done with, of all.
-    pub async fn convert_vectors(&mut self, profile: &Profile, mut progress: impl FnMut(u64, u64) + Send) -> Result<u64> {
-        let statements = statements(profile);
+    /// Converts all lists in the places of vectors on the nodes of these ids, and returns how many there were.
+    pub async fn convert_nodes(&mut self, profile: &Profile, ids: Range<u64>) -> Result<u64> {
+        self.convert_ranges(&node_statements(profile), ids).await
+    }
+
+    /// As [`Self::convert_nodes`], for all relationships of a kind.
+    pub async fn convert_relationships(&mut self, kind: &RelationshipKind) -> Result<u64> {
+        let statements = relationship_statements(kind);
+        if statements.is_empty() {
+            return Ok(0);
+        }
         let nodes = self.totals().await?.nodes;
-        let (mut converted, mut start) = (0, 0);
-        while start < nodes {
-            let ids = start..nodes.min(start + CONVERTED_AT_ONCE);
+        self.convert_ranges(&statements, 0..nodes).await
+    }
+
+    async fn convert_ranges(&mut self, statements: &[String], all: Range<u64>) -> Result<u64> {
+        let (mut converted, mut start) = (0, all.start);
+        while start < all.end && !statements.is_empty() {
+            let ids = start..all.end.min(start + CONVERTED_AT_ONCE);
             start = ids.end;
-            for statement in &statements {
+            for statement in statements {
                 converted += self.convert(&with_range(&ids, statement)).await?;
             }
-            progress(start, nodes);
         }
         Ok(converted)
     }
@@ -100,7 +112,9 @@ mod tests {
 
     #[test]
     fn every_vector_of_the_profile_has_its_statement() {
-        let statements = statements(&Profile::graphiti().unwrap());
+        let profile = Profile::graphiti().unwrap();
+        let mut statements = node_statements(&profile);
+        statements.extend(profile.relationships.iter().flat_map(relationship_statements));
         assert_eq!(
             with_range(&(0..5), &statements[0]),
             "CYPHER a=0 b=5 MATCH (n:`Entity`) WHERE id(n) >= $a AND id(n) < $b AND typeOf(n.`name_embedding`) = 'List' \

@@ -19,7 +19,8 @@ use super::{content, reply};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
-use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind};
+use crate::model::name::{Label, RelationshipType};
+use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::transform::comparison::Content;
 
 /// How long a look may take: a scan of ten million keys, behind the writes of others.
@@ -31,15 +32,31 @@ pub trait CacheView: Send {
     /// How many elements of each kind there are, in the order of [`Profile::kinds`].
     async fn counts(&mut self) -> Result<Vec<u64>>;
 
-    /// How many keys of a kind begin with a prefix, grouped by their first `length` characters.
-    async fn key_groups(&mut self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>>;
+    /// How many nodes carry each label.
+    async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>>;
 
-    /// What identifies the elements of a kind whose keys begin with a prefix.
-    async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
+    /// How many keys of a kind, or of its nodes with one more label, begin with a prefix, grouped by their first `length`
+    /// characters.
+    async fn key_groups(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>>;
+
+    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin with a prefix.
+    async fn identities(&mut self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
 
     /// What the elements of a kind with these keys hold.
     async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>>;
+
+    /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
+    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
 }
+
+/// Relationships by kind that hang on nodes, by the nodes' keys.
+pub type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
 
 /// A FalkorDB graph, looked at.
 #[derive(Debug)]
@@ -79,14 +96,32 @@ impl CacheView for FalkorView {
         self.ask("count the graph", &texts).await?.into_iter().map(reply::single_count).collect()
     }
 
-    async fn key_groups(&mut self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
-        let text = prefixed(prefix, Some(length), &groups(&self.profile, kind));
+    async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>> {
+        let rows = self.rows("list labels", b"CALL db.labels() YIELD label RETURN label".to_vec()).await?;
+        let mut labels = Vec::new();
+        for row in rows {
+            // One that our own type refuses cannot be asked for, and we did not write it.
+            labels.extend(Label::parse(&reply::text(reply::cell(&row, 0)?)?).ok());
+        }
+        let count = |label: &Label| format!("MATCH (n:{}) RETURN count(n)", label.quoted()).into_bytes();
+        let answers = self.ask("count labels", &labels.iter().map(count).collect::<Vec<_>>()).await?;
+        labels.iter().zip(answers).map(|(label, answer)| Ok((label.to_string(), reply::single_count(answer)?))).collect()
+    }
+
+    async fn key_groups(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>> {
+        let text = prefixed(prefix, Some(length), &groups(&self.profile, kind, with));
         let rows = self.rows("group keys", text).await?;
         rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, count_cell(row)?))).collect()
     }
 
-    async fn identities(&mut self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
-        let text = prefixed(prefix, None, &identities(&self.profile, kind));
+    async fn identities(&mut self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+        let text = prefixed(prefix, None, &identities(&self.profile, kind, with));
         let rows = self.rows("list keys", text).await?;
         let mut found = BTreeSet::new();
         for row in rows {
@@ -107,6 +142,21 @@ impl CacheView for FalkorView {
         }
         Ok(found)
     }
+
+    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
+        let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
+        let rows = self.rows("look for what hangs on nodes", with_keys(&keys, &attached(&self.profile, kind))).await?;
+        let mut found = Attached::new();
+        for row in rows {
+            let (key, rel_type) = (reply::text(reply::cell(&row, 0)?)?, reply::text(reply::cell(&row, 1)?)?);
+            let number = u64::try_from(reply::integer(reply::cell(&row, 2)?)?).map_err(|_| reply::unexpected("a count"))?;
+            let kind = RelationshipType::parse(&rel_type).ok().and_then(|rel_type| self.profile.relationship_kind(&rel_type));
+            if let Some(kind) = kind {
+                found.entry(key).or_default().insert(kind, number);
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn count(profile: &Profile, kind: ElementKind) -> String {
@@ -119,13 +169,13 @@ fn count(profile: &Profile, kind: ElementKind) -> String {
 }
 
 /// `left` of a property is no condition that an index could serve, so none serves it wrongly.
-fn groups(profile: &Profile, kind: ElementKind) -> String {
-    let (pattern, key) = keyed(profile, kind);
+fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
+    let (pattern, key) = keyed(profile, kind, with);
     format!("MATCH {pattern} WHERE left({key}, size($prefix)) = $prefix RETURN left({key}, $length), count(*)")
 }
 
-fn identities(profile: &Profile, kind: ElementKind) -> String {
-    let (pattern, key) = keyed(profile, kind);
+fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
+    let (pattern, key) = keyed(profile, kind, with);
     let condition = format!("left({key}, size($prefix)) = $prefix");
     let nodes: &[&str] = match kind {
         ElementKind::Node(_) => &["n"],
@@ -154,6 +204,12 @@ fn contents(profile: &Profile, kind: ElementKind) -> String {
             )
         }
     }
+}
+
+/// By key, through its index, and from there along the relationships: the node's label is meant to be the starting point.
+fn attached(profile: &Profile, id: NodeKindId) -> String {
+    let NodeKind { label, key, .. } = profile.node(id);
+    format!("UNWIND $keys AS k MATCH (n:{} {{{}: k}})-[e]-() RETURN k, type(e), count(e)", label.quoted(), key.quoted())
 }
 
 /// The key that a node's kind has.
@@ -204,11 +260,12 @@ fn node_identity(profile: &Profile, node: &str) -> String {
     format!("{}, {}", by_kind(profile, node, |id| id.0.to_string()), key_by_kind(profile, node))
 }
 
-fn keyed(profile: &Profile, kind: ElementKind) -> (String, String) {
+fn keyed(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> (String, String) {
+    let with = with.map(|label| format!(":{}", label.quoted())).unwrap_or_default();
     match kind {
         ElementKind::Node(id) => {
             let NodeKind { label, key, .. } = profile.node(id);
-            (format!("(n:{})", label.quoted()), format!("n.{}", key.quoted()))
+            (format!("(n:{}{with})", label.quoted()), format!("n.{}", key.quoted()))
         }
         ElementKind::Relationship(id) => {
             let RelationshipKind { rel_type, key, .. } = profile.relationship(id);

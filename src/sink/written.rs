@@ -40,11 +40,13 @@ impl Written {
     pub fn note(&mut self, rows: &PreparedRows) {
         // A deleted node takes its relationships with it, whichever those are.
         if !rows.deleted_nodes.is_empty() {
-            self.nodes.clear();
             self.relationships.clear();
         }
-        if !rows.deleted_relationships.is_empty() {
-            self.relationships.clear();
+        for node in &rows.deleted_nodes {
+            self.nodes.remove(&self.state.hash_one(&node.key));
+        }
+        for relationship in &rows.deleted_relationships {
+            self.relationships.remove(&self.state.hash_one(relationship));
         }
         for group in &rows.nodes {
             let shape = self.node_shape(group);
@@ -55,6 +57,16 @@ impl Written {
             let shape = self.relationship_shape(group);
             let entries = self.entries(shape, &group.rows);
             remember(&mut self.relationships, entries);
+        }
+    }
+
+    /// Forgets the elements that a batch writes: the cache does not hold what it is thought to hold.
+    pub fn forget(&mut self, rows: &PreparedRows) {
+        for key in rows.nodes.iter().flat_map(|group| group.rows.identities()) {
+            self.nodes.remove(&self.state.hash_one(key));
+        }
+        for identity in rows.relationships.iter().flat_map(|group| group.rows.identities()) {
+            self.relationships.remove(&self.state.hash_one(identity));
         }
     }
 
@@ -137,9 +149,19 @@ mod tests {
     #[test]
     fn a_delete_is_remembered_as_well() {
         let mut written = Written::default();
-        written.note(&batch(&[("a", "1")], &[]));
+        written.note(&batch(&[("a", "1"), ("b", "2")], &[]));
         let node = NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse("b").unwrap() };
         written.note(&PreparedRows { deleted_nodes: vec![node], ..PreparedRows::default() });
-        assert_eq!(written.spare(&mut batch(&[("a", "1")], &[])), 0);
+        assert_eq!(written.spare(&mut batch(&[("a", "1"), ("b", "2")], &[])), 1, "only the one that is still there");
+    }
+
+    #[test]
+    fn a_repair_forgets_what_it_repairs_and_nothing_else() {
+        let mut written = Written::default();
+        written.note(&batch(&[("a", "1"), ("b", "2")], &[]));
+        written.forget(&batch(&[("a", "1")], &[]));
+        let mut again = batch(&[("a", "1"), ("b", "2")], &[]);
+        assert_eq!(written.spare(&mut again), 1);
+        assert_eq!(again.nodes[0].rows.identities().iter().map(Key::as_str).collect::<Vec<_>>(), ["a"]);
     }
 }

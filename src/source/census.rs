@@ -10,6 +10,7 @@ use super::{Followed, SourceIndex, SourceIndexKind};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, Properties, RelationshipIdentity};
 use crate::model::key::Key;
+use crate::model::name::Label;
 use crate::model::profile::{FollowRule, Profile};
 use crate::model::value::Value;
 
@@ -24,15 +25,29 @@ pub(super) async fn counts(reader: &impl Reader, profile: &Profile) -> Result<Ve
     Ok(counts)
 }
 
+pub(super) async fn label_counts(reader: &impl Reader) -> Result<BTreeMap<String, u64>> {
+    const DOING: &str = "labels";
+    let names = reader.rows(DOING, Request::new(queries::LABELS)).await?;
+    let names = names.into_iter().map(|mut row| take_text(&mut row, "name", DOING)).collect::<Result<Vec<_>>>()?;
+    // One that our own type refuses cannot stand in the cache.
+    let labels: Vec<Label> = names.iter().filter_map(|name| Label::parse(name).ok()).collect();
+    if labels.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = reader.rows(DOING, Request::new(queries::label_counts(&labels))).await?;
+    rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", DOING)?, count_of(row, DOING)?))).collect()
+}
+
 pub(super) async fn key_groups(
     reader: &impl Reader,
     profile: &Profile,
     kind: ElementKind,
+    with: Option<&Label>,
     prefix: &str,
     length: usize,
 ) -> Result<BTreeMap<String, u64>> {
     let doing = format!("groups of keys of {}", profile.kind_name(kind));
-    let request = Request::new(Queries::new(profile).key_groups(kind)).with("prefix", prefix).with("length", length);
+    let request = Request::new(Queries::new(profile).key_groups(kind, with)).with("prefix", prefix).with("length", length);
     let rows = reader.rows(&doing, request).await?;
     rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", &doing)?, count_of(row, &doing)?))).collect()
 }
@@ -41,10 +56,11 @@ pub(super) async fn identities(
     reader: &impl Reader,
     profile: &Profile,
     kind: ElementKind,
+    with: Option<&Label>,
     prefix: &str,
 ) -> Result<BTreeSet<ElementIdentity>> {
     let doing = format!("keys of {}", profile.kind_name(kind));
-    let request = Request::new(Queries::new(profile).identities(kind)).with("prefix", prefix);
+    let request = Request::new(Queries::new(profile).identities(kind, with)).with("prefix", prefix);
     let rows = reader.rows(&doing, request).await?;
     Ok(rows.into_iter().filter_map(|row| identity(profile, kind, row)).collect())
 }

@@ -17,6 +17,7 @@ use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceI
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
+use crate::model::name::Label;
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 
@@ -236,12 +237,22 @@ impl<R: Reader> Source for GraphSource<R> {
         census::counts(&self.reader, &self.profile).await
     }
 
-    async fn key_groups(&self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>> {
-        census::key_groups(&self.reader, &self.profile, kind, prefix, length).await
+    async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
+        census::label_counts(&self.reader).await
     }
 
-    async fn identities(&self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
-        census::identities(&self.reader, &self.profile, kind, prefix).await
+    async fn key_groups(
+        &self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>> {
+        census::key_groups(&self.reader, &self.profile, kind, with, prefix, length).await
+    }
+
+    async fn identities(&self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+        census::identities(&self.reader, &self.profile, kind, with, prefix).await
     }
 
     async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed> {

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementKind, SourceNode, SourceRelationship};
+use crate::model::name::Label;
 use crate::model::profile::{FollowRule, NodeKindId, RelationshipKindId};
 
 pub use address::SourceAddress;
@@ -166,11 +167,21 @@ pub trait Source: Send + Sync + 'static {
     /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
     async fn counts(&self) -> Result<Vec<u64>>;
 
-    /// How many keys of a kind begin with a prefix, grouped by their first `length` characters.
-    async fn key_groups(&self, kind: ElementKind, prefix: &str, length: usize) -> Result<BTreeMap<String, u64>>;
+    /// How many nodes carry each label.
+    async fn label_counts(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// What identifies the elements of a kind whose keys begin with a prefix; those that cannot stand in the cache left out.
-    async fn identities(&self, kind: ElementKind, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
+    /// How many keys of a kind, or of its nodes with one more label, begin with a prefix, grouped by their first `length`
+    /// characters.
+    async fn key_groups(
+        &self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        prefix: &str,
+        length: usize,
+    ) -> Result<BTreeMap<String, u64>>;
+
+    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin with a prefix; those that cannot stand in the cache left out.
+    async fn identities(&self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
 
     /// What a rule leads to from the elements with these keys.
     async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed>;

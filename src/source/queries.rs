@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::element::ElementKind;
-use crate::model::name::PropertyName;
+use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Direction, FollowRule, NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 
 /// The source's own clock, in milliseconds since the epoch.
@@ -21,6 +21,18 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
     options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
+
+/// All labels.
+pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
+
+/// How many nodes carry each of these labels; each count is kept by Neo4j and read without a scan.
+pub fn label_counts(labels: &[Label]) -> String {
+    let count = |label: &Label| {
+        let name = label.as_str().replace('\\', "\\\\").replace('\'', "\\'");
+        format!("MATCH (n:{}) RETURN '{name}' AS name, count(n) AS count", label.quoted())
+    };
+    labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
+}
 
 /// Writes the queries of one profile.
 #[derive(Debug, Clone, Copy)]
@@ -111,17 +123,18 @@ impl<'a> Queries<'a> {
         self.profile.kinds().into_iter().enumerate().map(count).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
-    /// How many keys of a kind begin with `$prefix`, grouped by their first `$length` characters.
-    pub fn key_groups(&self, kind: ElementKind) -> String {
-        let (pattern, key) = self.keyed(kind);
+    /// How many keys of a kind, or of its nodes with one more label, begin with `$prefix`, grouped by their first `$length`
+    /// characters.
+    pub fn key_groups(&self, kind: ElementKind, with: Option<&Label>) -> String {
+        let (pattern, key) = self.keyed(kind, with);
         format!("MATCH {pattern} WHERE {key} STARTS WITH $prefix RETURN left({key}, $length) AS name, count(*) AS count")
     }
 
-    /// What identifies the elements of a kind whose keys begin with `$prefix`.
-    pub fn identities(&self, kind: ElementKind) -> String {
+    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin with `$prefix`.
+    pub fn identities(&self, kind: ElementKind, with: Option<&Label>) -> String {
         match kind {
             ElementKind::Node(_) => {
-                let (pattern, key) = self.keyed(kind);
+                let (pattern, key) = self.keyed(kind, with);
                 format!("MATCH {pattern} WHERE {key} STARTS WITH $prefix RETURN {key} AS key, labels(n) AS labels")
             }
             ElementKind::Relationship(id) => {
@@ -137,11 +150,12 @@ impl<'a> Queries<'a> {
         }
     }
 
-    fn keyed(&self, kind: ElementKind) -> (String, String) {
+    fn keyed(&self, kind: ElementKind, with: Option<&Label>) -> (String, String) {
+        let with = with.map(|label| format!(":{}", label.quoted())).unwrap_or_default();
         match kind {
             ElementKind::Node(id) => {
                 let NodeKind { label, key, .. } = self.profile.node(id);
-                (format!("(n:{})", label.quoted()), format!("n.{}", key.quoted()))
+                (format!("(n:{}{with})", label.quoted()), format!("n.{}", key.quoted()))
             }
             ElementKind::Relationship(id) => {
                 let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);

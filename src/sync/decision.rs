@@ -128,11 +128,10 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     }
     match (wanted, &checkpoint.pass) {
         (Some(Mode::Full), _) => begin(Reason::Requested),
-        // A comparison lives in its generation's memory only.
-        (_, Some(pass)) if pass.mode == Mode::Differential => Decision::Begin(Mode::Incremental, Reason::Scheduled),
-        (_, Some(pass)) => Decision::Resume(Box::new(pass.clone())),
-        (Some(mode), None) => Decision::Begin(mode, Reason::Requested),
-        (None, None) => Decision::Begin(Mode::Incremental, Reason::Scheduled),
+        // Where a comparison stands is kept by itself: a slice of it is not worth going on with.
+        (_, Some(pass)) if pass.mode != Mode::Differential => Decision::Resume(Box::new(pass.clone())),
+        (Some(mode), _) => Decision::Begin(mode, Reason::Requested),
+        (None, _) => Decision::Begin(Mode::Incremental, Reason::Scheduled),
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::PassOutcome;
 use super::reader::Reader;
+use super::{Memory, PassOutcome};
 use crate::error::Result;
 use crate::model::batch::{Content, PassEnd};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
@@ -23,6 +23,7 @@ pub(super) async fn finish(
     pass: &PassUnderWay,
     mut deferred: BTreeSet<RelationshipIdentity>,
     outcome: PassOutcome,
+    memory: &Memory,
 ) -> Result<()> {
     deferred.extend(reader.emit.settle().await?);
     for _ in 0..ROUNDS {
@@ -39,8 +40,9 @@ pub(super) async fn finish(
         }
         Mode::Incremental | Mode::Differential => None,
     };
-    let keys_listed = reader.keys_listed;
-    let end = PassEnd { unresolved: deferred.into_iter().collect(), outside_profile, keys_listed, outcome };
+    let unresolved = deferred.into_iter().collect();
+    let (guard, comparison) = (memory.guard.clone(), memory.comparison().cloned());
+    let end = PassEnd { unresolved, outside_profile, keys_listed: reader.keys_listed, outcome, guard, comparison };
     reader.emit.emit(Content::End(end), 0).await?;
     reader.emit.settle().await.map(drop)
 }

@@ -1,36 +1,74 @@
 //! The differential pass: a slice of the comparison, and the repair of what it finds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::comparison::{Comparison, Difference, Finding, Sides};
+use chrono::Utc;
+
+use super::comparison::{Advance, Comparison, Sides};
 use super::follow::Keys;
+use super::guard::{Scales, weigh};
 use super::reader::Reader;
-use super::{Changes, PassOutcome};
+use super::sweep::Gaps;
+use super::{Changes, PassOutcome, Slice};
 use crate::error::Result;
-use crate::model::element::{ElementIdentity, ElementKind};
-use crate::model::pass::PassUnderWay;
+use crate::model::comparison::{Difference, Finding, Verdict};
+use crate::model::element::ElementKind;
+use crate::model::pass::{PassUnderWay, Step};
+use crate::repeat;
 
 /// Findings named in the log of one slice; the rest is counted.
 const NAMED: usize = 20;
 
-/// Goes on with the comparison of this generation, or begins one.
+/// Goes on with the comparison under way, or begins one.
 pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     reader.emit.settle().await?;
-    let mut comparison = match changes.memory.take_comparison() {
-        Some(comparison) => comparison,
-        None => Comparison::begin(reader.source, reader.profile).await?,
-    };
+    let mut comparison = under_way(reader, changes).await?;
     let mut sides = Sides { source: reader.source, view: changes.view, encoder: changes.encoder, profile: reader.profile };
-    let (found, verdict) = comparison.advance(&mut sides, changes.slice.unwrap_or(usize::MAX)).await?;
+    let Advance { found, completed, verdict } = comparison.advance(&mut sides, changes.slice.rows).await?;
     if verdict.is_none() {
         changes.memory.keep_comparison(comparison);
     }
-    repair(reader, found).await?;
+    repair(reader, changes, found, &completed).await?;
+    if verdict.is_some() && changes.allow_deletes {
+        approve(reader, changes).await?;
+    }
+    // What waits for a person differs, even if it was not met this time.
+    let holds = changes.memory.guard.holds_any();
+    let verdict = verdict.map(|verdict| Verdict { equal_as_of: verdict.equal_as_of.filter(|_| !holds), ..verdict });
     Ok(PassOutcome { verdict, ..PassOutcome::default() })
 }
 
-async fn repair(reader: &mut Reader<'_>, found: Vec<Finding>) -> Result<()> {
+/// One that runs in the background is no part of one that somebody ordered, which is about everything; the other way round it
+/// is done with it.
+async fn under_way(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<Comparison> {
+    let Slice { ordered, number, .. } = changes.slice;
+    match changes.memory.take_comparison() {
+        Some(mut comparison) if comparison.standing().ordered || !ordered => {
+            comparison.tell_if_resumed();
+            Ok(comparison)
+        }
+        _ => {
+            observe(reader, changes).await?;
+            Comparison::begin(reader.source, ordered, number).await
+        }
+    }
+}
+
+/// Where no incremental passes run, nobody else tells the guard how many there are.
+async fn observe(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<()> {
+    let source = reader.source;
+    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
+    changes.memory.observe(reader.profile, &here, &there, Utc::now());
+    Ok(())
+}
+
+async fn repair(
+    reader: &mut Reader<'_>,
+    changes: &mut Changes<'_>,
+    found: Vec<Finding>,
+    completed: &[ElementKind],
+) -> Result<()> {
     for finding in found.iter().take(NAMED) {
         tracing::info!(%finding, "difference");
     }
@@ -38,10 +76,10 @@ async fn repair(reader: &mut Reader<'_>, found: Vec<Finding>) -> Result<()> {
         tracing::info!(more = found.len() - NAMED, "differences");
     }
     let mut keys = Keys::new();
-    let mut orphaned: BTreeMap<ElementKind, BTreeSet<ElementIdentity>> = BTreeMap::new();
+    let mut gaps: BTreeMap<ElementKind, Gaps> = completed.iter().map(|kind| (*kind, Gaps::default())).collect();
     for Finding { kind, identity, difference } in found {
         match difference {
-            Difference::Orphaned => drop(orphaned.entry(kind).or_default().insert(identity)),
+            Difference::Orphaned => drop(gaps.entry(kind).or_default().orphaned.insert(identity)),
             Difference::Missing | Difference::Changed(_) => {
                 keys.entry(kind).or_default().insert(identity.key().as_str().to_owned());
             }
@@ -49,9 +87,27 @@ async fn repair(reader: &mut Reader<'_>, found: Vec<Finding>) -> Result<()> {
     }
     reader.repairs = true;
     reader.fetch(&keys).await?;
-    for (kind, identities) in orphaned {
-        reader.delete_absent(kind, identities).await?;
+    // What was missing is there when deletes are weighed.
+    let deferred = reader.emit.settle().await?;
+    super::deferred::read_again(reader, &deferred).await?;
+    reader.emit.settle().await?;
+    let (limit, allow) = (changes.limit, changes.allow_deletes);
+    let guard = &mut changes.memory.guard;
+    let mut scales = Scales { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
+    weigh(&mut scales, &mut gaps).await?;
+    for (kind, gaps) in gaps {
+        reader.delete_absent(kind, gaps.orphaned).await?;
     }
     reader.repairs = false;
+    Ok(())
+}
+
+/// A person's word holds for what there is once everything was gone through.
+async fn approve(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<()> {
+    reader.emit.settle().await?;
+    let counts = repeat!(changes.view.counts())?;
+    for (kind, count) in reader.profile.kinds().into_iter().zip(counts) {
+        changes.memory.guard.approve(&Step::of(reader.profile, kind), count, Utc::now());
+    }
     Ok(())
 }

@@ -20,30 +20,32 @@ pub(super) async fn read(reader: &mut Reader<'_>, pass: &PassUnderWay) -> Result
     read_unreachable(reader).await
 }
 
+/// The next page is read while the last one goes out, so that the source is never idle: both have to have room.
 async fn read_nodes(reader: &mut Reader<'_>, kind: NodeKindId, step: &Step, after: String) -> Result<()> {
-    let limit = reader.limits.nodes;
-    let mut next = Some(after);
-    while let Some(after) = next {
-        reader.emit.reserve(limit).await?;
-        let source = reader.source;
-        let page = repeat!(source.node_page(kind, &after, limit))?;
-        reader.emit_nodes(kind, page.rows, Some(step)).await?;
-        next = page.next;
+    let (source, limit) = (reader.source, reader.limits.nodes);
+    reader.emit.reserve(limit).await?;
+    let mut page = repeat!(source.node_page(kind, &after, limit))?;
+    while let Some(after) = page.next.take() {
+        reader.emit.reserve(2 * limit).await?;
+        let next = async { repeat!(source.node_page(kind, &after, limit)) };
+        let emitted = reader.emit_nodes(kind, std::mem::take(&mut page.rows), Some(step));
+        (page, ()) = tokio::try_join!(next, emitted)?;
     }
-    Ok(())
+    reader.emit_nodes(kind, page.rows, Some(step)).await
 }
 
+/// As [`read_nodes`].
 async fn read_relationships(reader: &mut Reader<'_>, kind: RelationshipKindId, step: &Step, after: String) -> Result<()> {
-    let limit = reader.limits.relationships;
-    let mut next = Some(after);
-    while let Some(after) = next {
-        reader.emit.reserve(limit).await?;
-        let source = reader.source;
-        let page = repeat!(source.relationship_page(kind, &after, limit))?;
-        reader.emit_relationships(kind, page.rows, Some(step)).await?;
-        next = page.next;
+    let (source, limit) = (reader.source, reader.limits.relationships);
+    reader.emit.reserve(limit).await?;
+    let mut page = repeat!(source.relationship_page(kind, &after, limit))?;
+    while let Some(after) = page.next.take() {
+        reader.emit.reserve(2 * limit).await?;
+        let next = async { repeat!(source.relationship_page(kind, &after, limit)) };
+        let emitted = reader.emit_relationships(kind, std::mem::take(&mut page.rows), Some(step));
+        (page, ()) = tokio::try_join!(next, emitted)?;
     }
-    Ok(())
+    reader.emit_relationships(kind, page.rows, Some(step)).await
 }
 
 /// Rows that no page reaches go out as they are: the transformer says why each of them cannot be kept.

@@ -9,20 +9,22 @@
 //! cache. So a difference counts at once where the bookmark says that nothing was committed meanwhile, and where the cache holds
 //! more than the source, which no later commit explains. Otherwise the next pass looks again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{try_join, try_join_all};
 
 use super::follow::{Keys, follow};
+use super::guard::{Scales, weigh};
+use super::labels;
 use super::memory::{Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
-use super::sweep::sweep;
+use super::sweep::{Gaps, find};
 use super::{Changes, PassOutcome};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::element::ElementKind;
+use crate::model::element::{ElementIdentity, ElementKind};
 use crate::model::pass::{PassUnderWay, Step};
 use crate::repeat;
 use crate::source::{ChangedKey, KeyPage, Source};
@@ -175,32 +177,56 @@ impl Incremental<'_, '_, '_> {
 
     /// Compares counts by kind, and sweeps what differs.
     async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool) -> Result<()> {
-        let (here, mut there) = self.counts().await?;
+        let (here, there) = self.counts().await?;
         let counted_at = self.bookmark().await?;
         let quiet = pass.bookmark.as_ref() == Some(&counted_at);
         self.outcome.source_moved = !quiet;
         if here.iter().all(|count| *count == 0) && there.iter().any(|count| *count > 0) {
             tracing::warn!("the source is empty");
         }
-        for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
-            let difference = here[place].cast_signed() - there[place].cast_signed();
+        let profile = self.reader.profile;
+        self.changes.memory.observe(profile, &here, &there, Utc::now());
+        let (mut nodes, mut relationships) = (Vec::new(), Vec::new());
+        let mut nodes_agree = true;
+        for (place, kind) in profile.kinds().into_iter().enumerate() {
             let small = late && !self.has_timestamps(kind) && here[place].max(there[place]) <= SMALL_KIND;
-            match self.changes.memory.asks_for_sweep(kind, difference, quiet) {
-                Verdict::LookAgain => self.outcome.look_again_soon = true,
-                Verdict::Agrees if !small => {}
-                Verdict::Sweep | Verdict::Agrees => {
-                    let Some(left) = self.sweep(kind).await? else {
-                        self.changes.memory.explain(kind, difference);
-                        continue;
-                    };
-                    // A deleted node took its relationships with it.
-                    there = left;
-                    // Of a source that has moved on, what was counted before says nothing about what is left.
-                    if self.bookmark().await? == counted_at {
-                        self.changes.memory.explain(kind, here[place].cast_signed() - there[place].cast_signed());
-                    }
-                }
+            let approved = self.changes.allow_deletes && self.held(kind) > 0;
+            let verdict = self.changes.memory.asks_for_sweep(kind, here[place], there[place], quiet);
+            let is_node = matches!(kind, ElementKind::Node(_));
+            nodes_agree &= verdict == Verdict::Agrees || !is_node;
+            self.outcome.look_again_soon |= verdict == Verdict::LookAgain && !approved;
+            if verdict == Verdict::Sweep || approved || (small && verdict == Verdict::Agrees) {
+                let difference = here[place].cast_signed() - there[place].cast_signed();
+                if is_node { &mut nodes } else { &mut relationships }.push((kind, difference));
             }
+        }
+        let deleted = self.sweep(&nodes, &counted_at).await?;
+        // A deleted node takes its relationships with it: whether any are left over is for the next pass to see.
+        if deleted == 0 || self.changes.allow_deletes {
+            self.sweep(&relationships, &counted_at).await?;
+        } else {
+            self.outcome.look_again_soon |= !relationships.is_empty();
+        }
+        if self.changes.allow_deletes && !(nodes.is_empty() && relationships.is_empty()) {
+            self.approve().await?;
+        }
+        // Where nodes are too many or too few, so are their labels; and where there were commits meanwhile, counts say little.
+        if nodes_agree && (quiet || late) {
+            labels::read(self.reader, self.changes, late, &mut self.outcome).await?;
+        }
+        Ok(())
+    }
+
+    fn held(&self, kind: ElementKind) -> u64 {
+        self.changes.memory.guard.held(&Step::of(self.reader.profile, kind))
+    }
+
+    /// What is left after a person's word is what later deletes are measured by.
+    async fn approve(&mut self) -> Result<()> {
+        let view = &mut *self.changes.view;
+        let there = repeat!(view.counts())?;
+        for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
+            self.changes.memory.guard.approve(&Step::of(self.reader.profile, kind), there[place], Utc::now());
         }
         Ok(())
     }
@@ -212,14 +238,57 @@ impl Incremental<'_, '_, '_> {
         self.reader.emit.settle().await.map(drop)
     }
 
-    /// Sweeps a kind; what the cache counts then, if anything was found.
-    async fn sweep(&mut self, kind: ElementKind) -> Result<Option<Vec<u64>>> {
-        if !sweep(self.reader, self.changes.view, kind).await? {
-            return Ok(None);
+    /// Finds what only one side has of these kinds, reads what is missing, deletes what the guard lets go, and remembers what
+    /// differs for a reason that stands. How many it deleted.
+    async fn sweep(&mut self, kinds: &[(ElementKind, i64)], counted_at: &Bookmark) -> Result<usize> {
+        if kinds.is_empty() {
+            return Ok(0);
         }
-        self.reader.emit.settle().await?;
-        let view = &mut *self.changes.view;
-        repeat!(view.counts()).map(Some)
+        let mut gaps = BTreeMap::new();
+        for (kind, _) in kinds {
+            let found = find(self.reader.source, self.changes.view, *kind, None).await?;
+            self.reader.keys_listed += found.listed;
+            let (missing, orphaned) = (found.missing.len(), found.orphaned.len());
+            if missing + orphaned > 0 {
+                tracing::info!(kind = self.reader.profile.kind_name(*kind), missing, orphaned, "swept");
+            }
+            gaps.insert(*kind, found);
+        }
+        let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
+        let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
+        weigh(&mut Scales { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        self.reader.fetch(&gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect()).await?;
+        for (kind, gaps) in &gaps {
+            self.reader.delete_absent(*kind, gaps.orphaned.clone()).await?;
+        }
+        self.settle().await?;
+        self.explain(kinds, &gaps, counted_at).await?;
+        Ok(gaps.values().map(|gaps| gaps.orphaned.len()).sum())
+    }
+
+    /// Of a source that has not moved on, what its counts and the cache's differ by now stands. Of one that has, they say nothing
+    /// about what is left: then a kind without gaps differs for a reason that stands, and one whose deletes are held differs by
+    /// what was not mended.
+    async fn explain(
+        &mut self,
+        kinds: &[(ElementKind, i64)],
+        gaps: &BTreeMap<ElementKind, Gaps>,
+        counted_at: &Bookmark,
+    ) -> Result<()> {
+        let (here, there) = self.counts().await?;
+        let unmoved = self.bookmark().await? == *counted_at;
+        let all = self.reader.profile.kinds();
+        for (kind, before) in kinds {
+            let Some((place, gaps)) = all.iter().position(|other| other == kind).zip(gaps.get(kind)) else { continue };
+            let mended = gaps.orphaned.len() as i64 - gaps.missing.len() as i64;
+            let is_untouched = gaps.orphaned.is_empty() && gaps.missing.is_empty();
+            if unmoved {
+                self.changes.memory.explain(*kind, here[place].cast_signed() - there[place].cast_signed());
+            } else if is_untouched || self.held(*kind) > 0 {
+                self.changes.memory.explain(*kind, before + mended);
+            }
+        }
+        Ok(())
     }
 
     /// Of the source and of the cache, in the order of the kinds.
@@ -232,6 +301,10 @@ impl Incremental<'_, '_, '_> {
         let source = self.reader.source;
         repeat!(source.bookmark())
     }
+}
+
+fn keys(identities: &BTreeSet<ElementIdentity>) -> BTreeSet<String> {
+    identities.iter().map(|identity| identity.key().as_str().to_owned()).collect()
 }
 
 async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Utc>, after: &str) -> Result<KeyPage> {

@@ -1,14 +1,18 @@
 //! What the incremental passes of one generation remember: bounded, and never trusted beyond sparing work.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use super::comparison::Comparison;
 use super::follow::Keys;
+use crate::model::comparison::ComparisonUnderWay;
 use crate::model::element::ElementKind;
-use crate::model::pass::Mode;
+use crate::model::guard::Guard;
+use crate::model::pass::{Mode, Step};
+use crate::model::profile::Profile;
 use crate::source::ChangedKey;
 
 /// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
@@ -39,18 +43,23 @@ pub struct Rhythm {
 pub struct Memory {
     seen: HashMap<(ElementKind, String), Seen>,
     last_late_check: Option<Instant>,
-    /// By kind, how many more elements the source has than the cache, for reasons that a sweep has found to stand:
-    /// quarantined and collapsed elements, and such.
-    explained: HashMap<ElementKind, i64>,
+    /// Counts of kinds.
+    kinds: Readings<ElementKind>,
+    /// How often in a row the counts of a kind differed, and commits in the meantime may explain it.
+    unclear: HashMap<ElementKind, u32>,
+    /// Whether the source's indices were looked at since the last full pass.
+    mirrored: bool,
+    /// Counts of labels that are of no kind.
+    labels: Readings<String>,
+    /// Labels of which a comparison found nothing that differs: nodes outside the profile carry them.
+    shared_labels: HashSet<String>,
     /// Keys that more than one element had when they were last read. Which of them stands for the key may change by a delete
     /// that leaves no other trace, so they are read again in every pass.
     duplicates: Keys,
     /// The comparison under way, between two slices.
     comparison: Option<Comparison>,
-    /// Whether the source's indices were looked at since the last full pass.
-    mirrored: bool,
-    /// Kinds whose counts differed at the last readings, and at how many.
-    suspicious: HashMap<ElementKind, u32>,
+    /// What the delete guard remembers.
+    pub(super) guard: Guard,
 }
 
 #[derive(Debug)]
@@ -60,6 +69,21 @@ struct Seen {
 }
 
 impl Memory {
+    /// What a generation begins with, from the checkpoint.
+    pub fn new(guard: Guard, comparison: Option<ComparisonUnderWay>) -> Self {
+        Self { guard, comparison: comparison.map(Comparison::resume), ..Self::default() }
+    }
+
+    /// A full pass puts another graph in the place of the one that all this is about.
+    pub(super) fn begin_anew(&mut self) {
+        self.comparison = None;
+        self.kinds = Readings::default();
+        self.unclear.clear();
+        self.labels = Readings::default();
+        self.shared_labels.clear();
+        self.guard = Guard::default();
+    }
+
     /// Whether a changed row has to be read now. A row that is spared has to be looked at again after [`READ_AGAIN`].
     pub(super) fn must_read(&self, kind: ElementKind, changed: &ChangedKey, now: Instant) -> bool {
         match self.seen.get(&(kind, changed.key.clone())) {
@@ -90,22 +114,48 @@ impl Memory {
         due
     }
 
-    /// Takes a reading of the counts of a kind: how many more elements the source has than the cache. `quiet` says that nothing
-    /// was committed since the rows of this pass were read.
-    pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, difference: i64, quiet: bool) -> Verdict {
-        let explained = self.explained.get(&kind).copied().unwrap_or(0);
+    /// Takes a reading of the counts of a kind. `quiet` says that nothing was committed since the rows of this pass were read.
+    pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64, quiet: bool) -> Verdict {
+        let difference = source.cast_signed() - cache.cast_signed();
+        let explained = self.kinds.explained.get(&kind).copied().unwrap_or(0);
+        let readings = self.unclear.entry(kind).or_default();
         if difference == explained {
-            self.suspicious.remove(&kind);
+            *readings = 0;
             return Verdict::Agrees;
         }
-        let readings = self.suspicious.entry(kind).or_default();
         *readings += 1;
         // What was committed meanwhile makes the source's count the larger one.
         if quiet || difference < explained || *readings >= MAX_READINGS {
-            self.suspicious.remove(&kind);
+            *readings = 0;
             return Verdict::Sweep;
         }
         Verdict::LookAgain
+    }
+
+    /// Takes a reading of the counts of a label. One that nodes outside the profile carry is compared at late checks only: its
+    /// count says little of the nodes that are kept in step.
+    pub(super) fn asks_for_labels(&mut self, label: &str, source: u64, cache: u64, late: bool) -> Verdict {
+        if !self.shared_labels.contains(label) {
+            return self.labels.take(label.to_owned(), source, cache);
+        }
+        let difference = source.cast_signed() - cache.cast_signed();
+        let is_explained = self.labels.explained.get(label) == Some(&difference);
+        if late && !is_explained { Verdict::Sweep } else { Verdict::Agrees }
+    }
+
+    /// Remembers the difference that stands after the label sets were compared.
+    pub(super) fn explain_label(&mut self, label: &str, source: u64, cache: u64, found: bool) {
+        self.labels.explain(label.to_owned(), source, cache);
+        if found {
+            self.shared_labels.remove(label);
+        } else {
+            self.shared_labels.insert(label.to_owned());
+        }
+    }
+
+    /// Where the comparison under way stands, for the checkpoint.
+    pub(super) fn comparison(&self) -> Option<&ComparisonUnderWay> {
+        self.comparison.as_ref().map(Comparison::standing)
     }
 
     /// Whether the source's indices have to be looked at in a pass of this mode; if so, they are looked at now. A full pass leaves
@@ -140,9 +190,66 @@ impl Memory {
         }
     }
 
+    /// How many elements of a kind the cache is to have where the source has so many, as far as is known.
+    pub(super) fn expected(&self, kind: ElementKind, source: u64) -> u64 {
+        let explained = self.kinds.explained.get(&kind).copied().unwrap_or(0);
+        u64::try_from(source.cast_signed() - explained).unwrap_or(0)
+    }
+
+    /// Tells the guard how many elements there are of each kind. What a pass has written and not yet deleted, or the other way
+    /// round, is no count that a kind has for good: the smaller of both sides is.
+    pub(super) fn observe(&mut self, profile: &Profile, source: &[u64], cache: &[u64], now: DateTime<Utc>) {
+        for (place, kind) in profile.kinds().into_iter().enumerate() {
+            let step = Step::of(profile, kind);
+            let count = match self.guard.high(&step, now) {
+                None => cache[place],
+                Some(_) => self.expected(kind, source[place]).min(cache[place]),
+            };
+            self.guard.observe(&step, count, now);
+        }
+    }
+
     /// Remembers the difference that stands after a sweep.
     pub(super) fn explain(&mut self, kind: ElementKind, difference: i64) {
-        self.explained.insert(kind, difference);
+        self.kinds.explained.insert(kind, difference);
+    }
+}
+
+/// Counts on both sides, reading by reading.
+#[derive(Debug)]
+struct Readings<K> {
+    /// How many more the source has than the cache, for reasons that a comparison of the keys has found to stand: quarantined and
+    /// collapsed elements, deletes that are held, and such.
+    explained: HashMap<K, i64>,
+    /// What differed at the last reading.
+    suspicious: HashMap<K, i64>,
+}
+
+impl<K> Default for Readings<K> {
+    fn default() -> Self {
+        Self { explained: HashMap::new(), suspicious: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash> Readings<K> {
+    /// Takes a reading. Whether it asks for a look at the keys: when a difference that is not explained is there at two readings
+    /// in a row.
+    fn take(&mut self, of: K, source: u64, cache: u64) -> Verdict {
+        let difference = source.cast_signed() - cache.cast_signed();
+        if difference == self.explained.get(&of).copied().unwrap_or(0) {
+            self.suspicious.remove(&of);
+            return Verdict::Agrees;
+        }
+        if self.suspicious.get(&of) == Some(&difference) {
+            self.suspicious.remove(&of);
+            return Verdict::Sweep;
+        }
+        self.suspicious.insert(of, difference);
+        Verdict::LookAgain
+    }
+
+    fn explain(&mut self, of: K, source: u64, cache: u64) {
+        self.explained.insert(of, source.cast_signed() - cache.cast_signed());
     }
 }
 
@@ -187,14 +294,27 @@ mod tests {
     #[test]
     fn a_difference_asks_for_a_sweep_unless_it_is_explained_or_may_be_commits_in_the_meantime() {
         let mut memory = Memory::default();
-        assert_eq!(memory.asks_for_sweep(KIND, 0, false), Verdict::Agrees);
-        assert_eq!(memory.asks_for_sweep(KIND, 1, false), Verdict::LookAgain);
-        assert_eq!(memory.asks_for_sweep(KIND, 1, true), Verdict::Sweep, "nothing was committed");
-        assert_eq!(memory.asks_for_sweep(KIND, -1, false), Verdict::Sweep, "no commit explains what only the cache has");
+        assert_eq!(memory.asks_for_sweep(KIND, 10, 10, false), Verdict::Agrees);
+        assert_eq!(memory.asks_for_sweep(KIND, 11, 10, false), Verdict::LookAgain);
+        assert_eq!(memory.asks_for_sweep(KIND, 11, 10, true), Verdict::Sweep, "nothing was committed");
+        assert_eq!(memory.asks_for_sweep(KIND, 10, 11, false), Verdict::Sweep, "no commit explains what only the cache has");
         memory.explain(KIND, 2);
-        assert_eq!(memory.asks_for_sweep(KIND, 2, true), Verdict::Agrees);
-        assert_eq!(memory.asks_for_sweep(KIND, 1, false), Verdict::Sweep);
-        let busy: Vec<Verdict> = (1..=MAX_READINGS).map(|_| memory.asks_for_sweep(KIND, 5, false)).collect();
+        assert_eq!(memory.asks_for_sweep(KIND, 14, 12, true), Verdict::Agrees);
+        assert_eq!(memory.expected(KIND, 14), 12);
+        assert_eq!(memory.asks_for_sweep(KIND, 13, 12, false), Verdict::Sweep);
+        let busy: Vec<Verdict> = (1..=MAX_READINGS).map(|_| memory.asks_for_sweep(KIND, 15, 10, false)).collect();
         assert_eq!(busy.iter().filter(|verdict| **verdict == Verdict::Sweep).count(), 1, "{busy:?}");
+    }
+
+    #[test]
+    fn a_label_that_others_carry_as_well_is_looked_at_now_and_then_only() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.asks_for_labels("Document", 5, 0, false), Verdict::LookAgain);
+        assert_eq!(memory.asks_for_labels("Document", 5, 0, false), Verdict::Sweep);
+        memory.explain_label("Document", 5, 0, false);
+        assert_eq!(memory.asks_for_labels("Document", 6, 0, false), Verdict::Agrees);
+        assert_eq!(memory.asks_for_labels("Document", 6, 0, true), Verdict::Sweep);
+        memory.explain_label("Document", 6, 0, true);
+        assert_eq!(memory.asks_for_labels("Document", 7, 0, false), Verdict::LookAgain);
     }
 }

@@ -7,7 +7,9 @@ mod deferred;
 mod differential;
 mod follow;
 mod full;
+pub mod guard;
 mod incremental;
+mod labels;
 mod memory;
 mod mirror;
 mod reader;
@@ -20,7 +22,9 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::batch::SourceContent;
+use crate::model::comparison::Verdict;
 use crate::model::element::RelationshipIdentity;
+use crate::model::guard::DeleteLimit;
 
 use crate::sink::CacheView;
 use crate::transform::Transformer;
@@ -40,12 +44,27 @@ pub struct Changes<'a> {
     pub rhythm: Rhythm,
     /// Up to where changes were read before the pass.
     pub watermark: Option<DateTime<Utc>>,
-    /// How many elements a differential pass goes through at most.
-    pub slice: Option<usize>,
+    /// What a differential pass does.
+    pub slice: Slice,
+    /// The largest share of a kind that may be deleted without a person's word.
+    pub limit: DeleteLimit,
+    /// Whether a person has let all deletes through.
+    pub allow_deletes: bool,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Transformer,
     /// Whether no changed row is spared that was read a moment ago: somebody waits for what a commit may have rewritten in it.
     pub thorough: bool,
+}
+
+/// The part of a comparison that one pass does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Slice {
+    /// How many elements it goes through at most.
+    pub rows: usize,
+    /// Whether somebody ordered the comparison: then one that runs in the background is no part of it.
+    pub ordered: bool,
+    /// The number of this order.
+    pub number: u64,
 }
 
 /// What a pass asks of whoever schedules the next one.
@@ -58,7 +77,7 @@ pub struct PassOutcome {
     /// Something was committed since the pass began: the next one need not wait for a probe to see it.
     pub source_moved: bool,
     /// What a comparison says that has gone through everything.
-    pub verdict: Option<comparison::Verdict>,
+    pub verdict: Option<Verdict>,
 }
 
 impl PassOutcome {

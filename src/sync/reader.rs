@@ -42,13 +42,14 @@ pub async fn run(
     let outcome = match pass.mode {
         Mode::Full => {
             full::read(&mut reader, &pass).await?;
+            changes.memory.begin_anew();
             PassOutcome::default()
         }
         Mode::Incremental => incremental::read(&mut reader, changes, &pass).await?,
         Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
     };
     mirror::send(&mut reader, changes.memory, pass.mode).await?;
-    deferred::finish(&mut reader, &pass, deferred, outcome).await?;
+    deferred::finish(&mut reader, &pass, deferred, outcome, changes.memory).await?;
     changes.memory.note_duplicates(reader.duplicates);
     Ok(())
 }

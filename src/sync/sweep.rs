@@ -1,16 +1,15 @@
 //! The key sweep: key sets of one kind compared on both sides, narrowed by the counts of groups of keys before keys travel.
 //!
-//! What is missing in the cache is read and written; what the source does not have any more is looked for once more by key,
-//! and deleted only if it is absent then.
+//! What it finds is for others to act on: what is missing in the cache is read and written; what the source does not have any
+//! more is weighed by the delete guard, looked for once more by key, and deleted only if it is absent then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join;
 
-use super::follow::Keys;
-use super::reader::Reader;
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind};
+use crate::model::name::Label;
 use crate::repeat;
 use crate::sink::CacheView;
 use crate::source::Source;
@@ -35,19 +34,6 @@ pub(super) struct Gaps {
     pub(super) listed: u64,
 }
 
-/// Sweeps one kind, and says whether anything was found. Nothing of this pass may be on its way when it begins.
-pub(super) async fn sweep(reader: &mut Reader<'_>, view: &mut dyn CacheView, kind: ElementKind) -> Result<bool> {
-    let Gaps { missing, orphaned, listed } = find(reader.source, view, kind).await?;
-    reader.keys_listed += listed;
-    if missing.is_empty() && orphaned.is_empty() {
-        return Ok(false);
-    }
-    tracing::info!(kind = reader.profile.kind_name(kind), missing = missing.len(), orphaned = orphaned.len(), "swept");
-    reader.fetch(&keys_of(kind, missing)).await?;
-    reader.delete_absent(kind, orphaned).await?;
-    Ok(true)
-}
-
 /// How many identities only one of the two sides has.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct GapCount {
@@ -59,14 +45,14 @@ pub struct GapCount {
 
 /// Counts what only one side has of a kind.
 pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<GapCount> {
-    let gaps = find(source, view, kind).await?;
+    let gaps = find(source, view, kind, None).await?;
     Ok(GapCount { missing: gaps.missing.len(), orphaned: gaps.orphaned.len() })
 }
 
-/// Finds what only one side has, as far as the counts of groups betray it.
-pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
+/// Finds what only one side has, as far as the counts of groups betray it: elements of a kind, or its nodes with one more label.
+pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, with: Option<&Label>) -> Result<Gaps> {
     let everything = (String::new(), SPLIT);
-    look(source, view, kind, everything, Look::WhereCountsDiffer).await
+    look(source, view, (kind, with), everything, Look::WhereCountsDiffer).await
 }
 
 /// Finds what only the cache has, given how many elements it should have of each group of keys.
@@ -79,13 +65,13 @@ pub(super) async fn surplus(
     kind: ElementKind,
     expected: &Groups,
 ) -> Result<BTreeSet<ElementIdentity>> {
-    let held = repeat!(view.key_groups(kind, "", SPLIT))?;
+    let held = repeat!(view.key_groups(kind, None, "", SPLIT))?;
     let mut surplus = BTreeSet::new();
     for name in differing(expected, &held) {
         let group = (name.clone(), SPLIT + SPLIT);
-        let mut found = look(source, view, kind, group.clone(), Look::WhereCountsDiffer).await?.orphaned;
+        let mut found = look(source, view, (kind, None), group.clone(), Look::WhereCountsDiffer).await?.orphaned;
         if found.is_empty() && held.get(&name) > expected.get(&name) {
-            found = look(source, view, kind, group, Look::Everywhere).await?.orphaned;
+            found = look(source, view, (kind, None), group, Look::Everywhere).await?.orphaned;
         }
         surplus.extend(found);
     }
@@ -108,12 +94,18 @@ enum Look {
 }
 
 /// Looks at the keys that begin with a name, in groups of names of at least this length.
-async fn look(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, at: (String, usize), look: Look) -> Result<Gaps> {
+async fn look(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    (kind, with): (ElementKind, Option<&Label>),
+    at: (String, usize),
+    look: Look,
+) -> Result<Gaps> {
     let mut gaps = Gaps::default();
     let mut groups = vec![at];
     while let Some((prefix, length)) = groups.pop() {
-        let here = async { repeat!(source.key_groups(kind, &prefix, length)) };
-        let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, &prefix, length)) }).await?;
+        let here = async { repeat!(source.key_groups(kind, with, &prefix, length)) };
+        let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, with, &prefix, length)) }).await?;
         gaps.listed += (here.len() + there.len()) as u64;
         let names = if look == Look::Everywhere { all(&here, &there) } else { differing(&here, &there) };
         for name in names {
@@ -125,8 +117,8 @@ async fn look(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, 
                 continue;
             }
             let listed = if name.is_ascii() { &name } else { &prefix };
-            let here = async { repeat!(source.identities(kind, listed)) };
-            let (here, there) = try_join(here, async { repeat!(view.identities(kind, listed)) }).await?;
+            let here = async { repeat!(source.identities(kind, with, listed)) };
+            let (here, there) = try_join(here, async { repeat!(view.identities(kind, with, listed)) }).await?;
             gaps.listed += (here.len() + there.len()) as u64;
             gaps.missing.extend(here.difference(&there).cloned());
             gaps.orphaned.extend(there.difference(&here).cloned());
@@ -142,10 +134,6 @@ fn all(here: &Groups, there: &Groups) -> Vec<String> {
 
 fn differing(here: &Groups, there: &Groups) -> Vec<String> {
     all(here, there).into_iter().filter(|name| here.get(name) != there.get(name)).collect()
-}
-
-fn keys_of(kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Keys {
-    Keys::from([(kind, identities.iter().map(|identity| identity.key().as_str().to_owned()).collect())])
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::status::{PassCount, PipelineStatus, ServiceStatus, Statistics};
+use crate::model::bookmark::Bookmark;
 use crate::model::pass::Mode;
 
 /// The media type of the text.
@@ -49,6 +50,15 @@ pub const IN_STEP: &str = "in_step";
 /// Gauge: 1 while an operator holds passes back, else 0.
 pub const PAUSED: &str = "paused";
 
+/// Gauge: deletes that wait for a person.
+pub const HELD_DELETES: &str = "held_deletes";
+/// Gauge: 1 if both sides are proven equal as of the source's last commit that was seen, else 0.
+pub const PROVEN_EQUAL: &str = "proven_equal";
+/// Gauge: the number of the commit as of which both sides were last proven equal; -1 where there is none.
+pub const EQUAL_AS_OF_COMMIT: &str = "equal_as_of_commit";
+/// Gauge: when a comparison last came to its end, in seconds since 1970; 0 if none did.
+pub const COMPARED_AT: &str = "compared_at_seconds";
+
 /// The pipeline's name.
 pub const LABEL_PIPELINE: &str = "pipeline";
 /// `full` or `incremental`.
@@ -85,6 +95,10 @@ pub struct Metrics {
     rows_in_flight: Gauges,
     in_step: Gauges,
     paused: Gauges,
+    held_deletes: Gauges,
+    proven_equal: Gauges,
+    equal_as_of_commit: Gauges,
+    compared_at: Gauges,
 }
 
 impl Metrics {
@@ -114,6 +128,10 @@ impl Metrics {
         let rows_in_flight = gauge(ROWS_IN_FLIGHT, "Rows between reading and acknowledgement");
         let in_step = gauge(IN_STEP, "Whether the cache is whole and nothing is broken");
         let paused = gauge(PAUSED, "Whether an operator holds passes back");
+        let held_deletes = gauge(HELD_DELETES, "Deletes that wait for an approval");
+        let proven_equal = gauge(PROVEN_EQUAL, "Whether both sides are proven equal as of the last commit that was seen");
+        let equal_as_of_commit = gauge(EQUAL_AS_OF_COMMIT, "The commit as of which both sides were last proven equal");
+        let compared_at = gauge(COMPARED_AT, "When a comparison last came to its end, in seconds since 1970");
         let pass_duration = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
         registry.register(PASS_DURATION, "How long passes that ended took", pass_duration.clone());
         Self {
@@ -132,6 +150,10 @@ impl Metrics {
             rows_in_flight,
             in_step,
             paused,
+            held_deletes,
+            proven_equal,
+            equal_as_of_commit,
+            compared_at,
         }
     }
 
@@ -182,6 +204,13 @@ impl Metrics {
             set(&self.rows_in_flight, pipeline_status.in_flight.rows as f64);
             set(&self.in_step, f64::from(u8::from(pipeline_status.is_in_step())));
             set(&self.paused, f64::from(u8::from(pipeline_status.paused)));
+            let held: u64 = pipeline_status.held.iter().map(|held| held.held.number).sum();
+            set(&self.held_deletes, held as f64);
+            let equal = pipeline_status.equal_as_of.as_ref();
+            let proven = equal.is_some() && equal == pipeline_status.source_bookmark.as_ref();
+            set(&self.proven_equal, f64::from(u8::from(proven)));
+            set(&self.equal_as_of_commit, equal.and_then(Bookmark::transaction).map_or(-1.0, |number| number as f64));
+            set(&self.compared_at, pipeline_status.compared_at.map_or(0.0, |at| at.timestamp() as f64));
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -241,6 +270,9 @@ mod tests {
             "neo4j_falkordb_sync_pass_duration_seconds_sum{pipeline=\"p\",mode=\"full\"} 2.0",
             "neo4j_falkordb_sync_quarantined{pipeline=\"p\"} 2.0",
             "neo4j_falkordb_sync_seconds_behind{pipeline=\"p\"} 0.0",
+            "neo4j_falkordb_sync_held_deletes{pipeline=\"p\"} 0.0",
+            "neo4j_falkordb_sync_proven_equal{pipeline=\"p\"} 0.0",
+            "neo4j_falkordb_sync_equal_as_of_commit{pipeline=\"p\"} -1.0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::bookmark::Bookmark;
+use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
 use crate::source::OutsideProfile;
@@ -56,6 +57,15 @@ pub struct PipelineStatus {
     /// Source and cache were found equal as of this bookmark, in this generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
+    /// When a comparison last came to its end, by this machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_at: Option<DateTime<Utc>>,
+    /// The number of the order that began the last comparison which proved equality.
+    #[serde(default)]
+    pub proven_by: u64,
+    /// Deletes that wait for a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldDeletes>,
     /// The last pass that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
@@ -290,6 +300,9 @@ impl PipelineStatus {
             watermark: None,
             source_bookmark: None,
             equal_as_of: None,
+            compared_at: None,
+            proven_by: 0,
+            held: Vec::new(),
             last_pass: None,
             full_sync: None,
             full_sync_refused: None,
@@ -329,6 +342,19 @@ impl PipelineStatus {
     /// Whether the pass of this number, or a later one, has ended, and nothing tears the cache since.
     pub fn has_ended(&self, pass: u64) -> bool {
         self.is_in_step() && self.passes_ended >= pass
+    }
+
+    /// Whether the two are proven equal as of this bookmark, or by a comparison that began with the order of this number or a
+    /// later one.
+    pub fn is_proven(&self, bookmark: &Bookmark, order: Option<u64>) -> bool {
+        let since = order.is_some_and(|order| self.proven_by >= order);
+        self.is_in_step() && (since || self.equal_as_of.as_ref() == Some(bookmark))
+    }
+
+    /// How many deletes wait for a person, and of what.
+    pub fn held_deletes(&self) -> Option<String> {
+        let kinds: Vec<String> = self.held.iter().map(|held| format!("{} of {}", held.held.number, held.kind)).collect();
+        (!kinds.is_empty()).then(|| kinds.join(", "))
     }
 
     /// Notes a bookmark that a probe saw at this moment; says whether the cache lacks its commit.

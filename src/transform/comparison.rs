@@ -45,14 +45,12 @@ pub enum CachedValue {
 }
 
 impl Content {
-    /// The names of properties that differ, and `labels` if those do.
+    /// The names of properties that differ, and with a colon before them the labels that only one of the two has.
     pub fn differences(&self, other: &Content) -> Vec<String> {
         let names: BTreeSet<&String> = self.properties.keys().chain(other.properties.keys()).collect();
         let differs = |name: &&&String| self.properties.get(**name) != other.properties.get(**name);
         let mut found: Vec<String> = names.iter().filter(differs).map(|name| (*name).clone()).collect();
-        if self.labels != other.labels {
-            found.push("(labels)".to_owned());
-        }
+        found.extend(self.labels.symmetric_difference(&other.labels).map(|label| format!(":{label}")));
         found
     }
 
@@ -191,6 +189,8 @@ mod tests {
         let cache =
             vec![("a", CachedValue::Plain(Value::Float(1.0))), ("c", list(&[1.0])), ("name_embedding", list(&[1.5, 0.5]))];
         assert_eq!(differences(source, cache), ["a", "b", "c", "name_embedding"]);
+        let labels = |names: &[&str]| Content::of_cache(names.iter().map(|name| (*name).to_owned()), []);
+        assert_eq!(labels(&["A", "B"]).differences(&labels(&["B", "C"])), [":A", ":C"]);
         let near = vec![("name_embedding", CachedValue::Vector(vec![1.5, f64::from(0.500_000_06_f32)]))];
         assert_eq!(differences(vec![("name_embedding", Value::Floats(vec![1.5, 0.5]))], near), ["name_embedding"]);
     }

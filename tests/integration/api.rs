@@ -13,7 +13,7 @@ use crate::support::graph::{GraphSpec, build};
 use crate::support::servers::{FalkorServer, ports};
 use crate::support::service::{Running, Service};
 
-const TOKEN: &str = "correct-horse-battery";
+pub(crate) const TOKEN: &str = "correct-horse-battery";
 
 /// How long the service may take to begin, or to notice something.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,12 +22,12 @@ fn spec() -> GraphSpec {
     GraphSpec { entities: 40, facts: 60, ..GraphSpec::default() }
 }
 
-struct Http {
-    port: u16,
+pub(crate) struct Http {
+    pub(crate) port: u16,
 }
 
 impl Http {
-    async fn ask(&self, method: &str, path: &str, headers: &str) -> std::io::Result<(u16, String)> {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> std::io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let request =
             format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n");
@@ -38,26 +38,26 @@ impl Http {
         Ok((status, answer.split_once("\r\n\r\n").unwrap().1.to_owned()))
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         self.ask("GET", path, "").await.unwrap()
     }
 
-    async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
     }
 
-    async fn status(&self) -> Value {
+    pub(crate) async fn status(&self) -> Value {
         self.json("/api/sync/status").await["pipelines"]["default"].clone()
     }
 
-    async fn command(&self, name: &str) -> (u16, String) {
+    pub(crate) async fn command(&self, name: &str) -> (u16, String) {
         self.ask("POST", &format!("/api/sync/{name}"), &format!("Authorization: Bearer {TOKEN}\r\n")).await.unwrap()
     }
 
     /// Waits for `/ready` to say so, or the contrary; its last answer.
-    async fn until_ready(&self, wanted: bool) -> String {
+    pub(crate) async fn until_ready(&self, wanted: bool) -> String {
         let began = Instant::now();
         loop {
             let answer = self.ask("GET", "/ready", "").await;
@@ -70,7 +70,7 @@ impl Http {
     }
 }
 
-async fn start(service: &Service) -> (Running, Http) {
+pub(crate) async fn start(service: &Service) -> (Running, Http) {
     let http = Http { port: ports::free().unwrap() };
     let running = service.clone().with("HEALTH_PORT", http.port).with("HEALTH_BIND", "127.0.0.1").start(&["run"]);
     (running, http)
@@ -127,6 +127,38 @@ async fn whoever_wrote_reads_it_after_the_wait() {
         assert_eq!(running.terminate().await, 0);
     }
     pair.assert_equal().await;
+}
+
+/// A lone rewrite that leaves no trace, and no comparison in the background: whoever asks for a proof has one made.
+#[tokio::test]
+async fn whoever_rewrote_silently_reads_it_after_the_proof() {
+    let pair = Pair::new("api_proof").await;
+    build(&pair.source.graph, &spec()).await.unwrap();
+    let service = pair.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 0).with("SYNC_DIFFERENTIAL_INTERVAL_SECONDS", 0);
+    let (running, http) = start(&service.with("API_TOKEN", TOKEN)).await;
+    http.until_ready(true).await;
+    for round in 0..3 {
+        let text = format!("MATCH (e:Entity) WITH e ORDER BY e.uuid LIMIT 3 SET e.summary = 'silently {round}'");
+        pair.source.graph.run(query(&text)).await.unwrap();
+        let bookmark = pair.bookmark().await;
+        let escaped = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let (status, body) = http.get(&format!("/api/sync/wait?bookmark={escaped}&level=verified&timeout_ms=30000")).await;
+        assert_eq!(status, 200, "{body}\n{}", running.log());
+        pair.assert_equal().await;
+        let status = http.status().await;
+        assert_eq!(status["equal_as_of"], bookmark.as_str(), "{status}");
+        let (_, metrics) = http.get("/metrics").await;
+        assert!(metrics.lines().any(|line| line == "neo4j_falkordb_sync_proven_equal{pipeline=\"default\"} 1.0"), "{metrics}");
+    }
+    // On demand.
+    let compared = http.status().await["compared_at"].clone();
+    assert_eq!(http.command("differential").await.0, 202);
+    let began = Instant::now();
+    while http.status().await["compared_at"] == compared {
+        assert!(began.elapsed() < PATIENCE, "no comparison: {}", running.log());
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(running.terminate().await, 0);
 }
 
 #[tokio::test]

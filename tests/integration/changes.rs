@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use neo4rs::query;
 
 use super::pipeline::Pair;
-use crate::support::comparer::{compare, report};
+use crate::support::comparer::{Filter, compare_part, report};
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::http::Http;
 use crate::support::recorder::Recorder;
@@ -25,7 +25,9 @@ impl Followed {
     async fn new(test: &str) -> Self {
         let pair = Pair::new(test).await;
         let world = build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
-        let mut running = pair.service.clone().with("LOG_LEVEL", "debug").start(&["run"]);
+        // It deletes a half of the graph.
+        let service = pair.service.clone().with("LOG_LEVEL", "debug").with("SYNC_MAX_DELETE_FRACTION", 1);
+        let mut running = service.start(&["run"]);
         running.line("pass ended").await;
         let followed = Self { pair, world, running };
         followed.arrives("the whole graph").await;
@@ -38,9 +40,19 @@ impl Followed {
 
     /// Looks until the two graphs are equal.
     async fn arrives(&self, what: &str) {
+        self.part_arrives(&Filter::default(), what).await;
+    }
+
+    /// As [`Self::arrives`], where the source holds nodes outside the profile.
+    async fn arrives_within_the_profile(&self, what: &str) {
+        let nodes = Some("(n:Entity OR n:Episodic OR n:Community OR n:Saga)".to_owned());
+        self.part_arrives(&Filter { nodes, ..Filter::default() }, what).await;
+    }
+
+    async fn part_arrives(&self, part: &Filter, what: &str) {
         let begun = Instant::now();
         loop {
-            let found = compare(&self.pair.source.graph, &self.pair.cache, &self.pair.graph).await.unwrap();
+            let found = compare_part(&self.pair.source.graph, part, &self.pair.cache, &self.pair.graph).await.unwrap();
             if found.is_empty() {
                 println!("{what}: equal after {:.2} s, the comparison included", begun.elapsed().as_secs_f64());
                 return;
@@ -127,6 +139,28 @@ async fn every_kind_of_change_arrives_while_the_service_runs() {
     followed.ends().await;
 }
 
+/// With no comparison in the background, the counts of labels are the only trace.
+#[tokio::test]
+async fn labels_that_come_and_go_by_themselves_arrive() {
+    let pair = Pair::new("labels").await;
+    let world = build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
+    // Nodes outside the profile carry labels as well: that is no difference.
+    pair.source.graph.run(query("CREATE (:Shared {name: 'outside'}), (:Elsewhere {name: 'outside'})")).await.unwrap();
+    let service = pair.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 0).with("SYNC_DIFFERENTIAL_INTERVAL_SECONDS", 0);
+    let mut running = service.with("SYNC_LATE_CHECK_SECONDS", 3).with("SYNC_INTERVAL_SECONDS", 4).start(&["run"]);
+    running.line("pass ended").await;
+    let mut followed = Followed { pair, world, running };
+    followed.write("MATCH (e:Entity) WITH e ORDER BY e.uuid LIMIT 3 SET e:Promoted").await;
+    followed.running.line("\"label\":\"Promoted\"").await;
+    followed.arrives_within_the_profile("a new label").await;
+    followed.write("MATCH (e:Person) WITH e ORDER BY e.uuid LIMIT 2 REMOVE e:Person").await;
+    followed.arrives_within_the_profile("a label that is gone").await;
+    followed.write("MATCH (e:Entity) WITH e ORDER BY e.uuid LIMIT 2 SET e:Shared").await;
+    followed.arrives_within_the_profile("a label that others carry as well").await;
+    assert!(!followed.running.log().contains("\"label\":\"Elsewhere\""), "{}", followed.running.log());
+    followed.ends().await;
+}
+
 /// Probes that are looked at: they take four seconds.
 const PROBES: usize = 20;
 
@@ -145,7 +179,8 @@ async fn an_idle_source_is_left_alone() {
             let passes = status["statistics"]["passes"].clone();
             let ended = passes["incremental"]["ended"].as_u64().unwrap_or_default();
             // The readings that follow a change are over, and so is the comparison.
-            if status["settled"] == true && status["equal_as_of"].is_string() && ended > beyond {
+            let proven = status["equal_as_of"].is_string() && status["equal_as_of"] == status["source_bookmark"];
+            if status["settled"] == true && proven && ended > beyond {
                 return (passes, ended);
             }
             assert!(begun.elapsed() < ARRIVAL, "not settled: {status}");

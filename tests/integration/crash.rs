@@ -34,11 +34,11 @@ fn random() -> (u64, StdRng) {
     (seed, StdRng::seed_from_u64(seed))
 }
 
-/// Starts the service, and kills it a random time after its pass has begun. The random moment is the point of the test, so
+/// Starts the service, and kills it a random time after its work has begun. The random moment is the point of the test, so
 /// here a sleep is not the wait for an event.
-async fn run_and_kill(service: &Service, moment: Duration) {
+async fn run_and_kill(service: &Service, begins: &str, moment: Duration) {
     let mut running = service.start(&["run"]);
-    running.line("pass begins").await;
+    running.line(begins).await;
     tokio::time::sleep(moment).await;
     running.kill().await;
 }
@@ -50,7 +50,7 @@ async fn a_full_pass_killed_ten_times_ends_exact() {
     build(&pair.source.graph, &spec()).await.unwrap();
     let service = pair.service.clone().with("SYNC_BATCH_SIZE", BATCH).with("SYNC_FULL_ON_STARTUP", true);
     for _ in 0..KILLS {
-        run_and_kill(&service, Duration::from_millis(random.random_range(0..1500))).await;
+        run_and_kill(&service, "full sync begins", Duration::from_millis(random.random_range(0..1500))).await;
     }
     let mut last = pair.service.clone().with("SYNC_BATCH_SIZE", BATCH).start(&["run"]);
     last.line("pass ended").await;
@@ -67,7 +67,7 @@ async fn an_incremental_pass_killed_ten_times_ends_exact() {
     let service = pair.service.clone().with("SYNC_BATCH_SIZE", BATCH);
     for round in 0..KILLS {
         touch_everything(&pair, round).await;
-        run_and_kill(&service, Duration::from_millis(random.random_range(0..1500))).await;
+        run_and_kill(&service, "pass begins", Duration::from_millis(random.random_range(0..1500))).await;
     }
     pair.sync_once_free("incremental").await;
     pair.assert_equal().await;

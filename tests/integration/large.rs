@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::pipeline::Pair;
+use super::verify::{goes_on_after_a_crash, names_and_mends, write_alone};
 use crate::support::graph::{GraphSpec, build};
 use crate::support::service::peak_memory;
 
@@ -14,10 +15,12 @@ async fn ninety_five_thousand_elements_from_empty_in_little_memory() {
     let spec = GraphSpec::large();
     assert!(spec.nodes() >= 25_000 && spec.relationships() >= 70_000 && spec.dimension == 256);
     build(&pair.source.graph, &spec).await.unwrap();
+    write_alone(&pair).await;
     let started = Instant::now();
     let mut running = pair.service.start(&["run"]);
-    running.line("pass ended").await;
+    running.line("full sync ended").await;
     let seconds = started.elapsed().as_secs_f64();
+    running.line("pass ended").await;
     let peak = peak_memory(running.pid());
     let log = running.log();
     assert_eq!(running.terminate().await, 0);
@@ -26,4 +29,6 @@ async fn ninety_five_thousand_elements_from_empty_in_little_memory() {
     println!("{elements} elements from empty in {seconds:.1} s, peak memory {} MB", peak / 1024 / 1024);
     assert!(peak > 0 && peak < MEMORY_LIMIT, "peak memory {peak}");
     pair.assert_equal().await;
+    goes_on_after_a_crash(&pair, elements + 3).await;
+    names_and_mends(&pair).await;
 }

@@ -1,5 +1,6 @@
 //! A stage is filled by payloads that cannot be repeated: the checkpoint names each of them before it is sent.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Writer;
@@ -19,6 +20,7 @@ impl Writer {
         self.checkpoint.watermark = None;
         self.checkpoint.bookmark = None;
         self.checkpoint.stage = Some(StageFill::default());
+        self.converts_as_it_loads = true;
         self.checkpoint.pass = Some(PassUnderWay { prepared: true, ..pass });
         self.store_checkpoint().await?;
         Ok(self.acknowledged(Vec::new(), None))
@@ -51,6 +53,7 @@ impl Writer {
             self.store_checkpoint().await?;
             let holds = self.stage()?.load(payload, before).await?;
             *self.fill()? = StageFill { holds, loading: None };
+            self.convert_nodes(before.nodes..holds.nodes).await?;
         }
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
@@ -66,12 +69,28 @@ impl Writer {
             return Ok(());
         }
         self.store_checkpoint().await?;
+        let holds = self.fill()?.holds;
+        if self.stage()?.totals().await? != Some(holds) {
+            return Err(Error::new(ErrorKind::CacheChanged, "the stage does not hold what was loaded"));
+        }
+        if !self.converts_as_it_loads {
+            // What an earlier life loaded may not be converted.
+            self.convert_nodes(0..holds.nodes).await?;
+        }
         let profile = Arc::clone(&self.profile);
-        let vectors = self.stage()?.convert_vectors(&profile).await?;
+        for kind in &profile.relationships {
+            self.stage()?.convert_relationships(kind).await?;
+        }
         let indices = self.sink.prepare().await?;
-        tracing::info!(vectors, indices = indices.made.len(), "stage filled");
+        tracing::debug!(indices = indices.made.len(), "vectors and indices made");
         self.checkpoint.stage = None;
         Ok(())
+    }
+
+    /// Right after they were loaded, while the source is still being read: then it costs no time.
+    async fn convert_nodes(&mut self, ids: Range<u64>) -> Result<()> {
+        let profile = Arc::clone(&self.profile);
+        self.stage()?.convert_nodes(&profile, ids).await.map(drop)
     }
 
     fn stage(&mut self) -> Result<&mut Box<dyn StageSink>> {

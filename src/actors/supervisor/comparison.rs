@@ -1,37 +1,99 @@
-//! The comparison in the background: slices between the passes, at its rate.
+//! The comparison: slices between the passes, in the background at its rate, or as fast as they go where somebody waits.
 
 use std::time::Duration;
 
 use actix::{AsyncContext, Context};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{Ending, Schedule, Supervisor, Then};
+use super::{Done, Ending, Schedule, State, Supervisor, Then};
 use crate::actors::messages::PassOrder;
 use crate::model::bookmark::Bookmark;
-use crate::model::pass::PassSummary;
-use crate::sync::PassOutcome;
+use crate::model::comparison::Verdict;
+use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::sync::{PassOutcome, Slice};
 use crate::telemetry::status::PipelineState;
 
 /// It goes on so often: short slices, because a pass waits for the one under way.
 const SLICE: Duration = Duration::from_millis(250);
 const SLICES_PER_SECOND: usize = 4;
 
+/// Elements of a slice where somebody waits for the end: some tenths of a second, for which a pass may wait.
+const HURRIED_SLICE: usize = 5000;
+
+/// The rate of a comparison that is due where none runs in the background.
+const DUE_RATE: u64 = 2000;
+
+/// So long somebody waits for a proof at most who asked for one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a supervisor knows of comparisons.
+#[derive(Debug, Default)]
+pub(super) struct Comparing {
+    /// Slices ordered so far.
+    orders: u64,
+    /// Whether somebody ordered a comparison that has not ended.
+    ordered: bool,
+    /// The first order that can lead to a proof somebody waits for, and until when they wait.
+    awaited: Option<(u64, Instant)>,
+    /// When its last slice began.
+    last_slice: Option<Instant>,
+    /// Counts the timers of slices: an older one is void.
+    timer: u64,
+    /// When the one under way was begun by this process or went on.
+    started: Option<Instant>,
+    /// What it did so far.
+    totals: Totals,
+    /// Where the last one began, and how much it found.
+    last: Option<(Bookmark, u64)>,
+    /// The last two began here and found the same: a third one would not find more.
+    futile_at: Option<Bookmark>,
+    /// When the last one ended.
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl Comparing {
+    /// What a generation begins with.
+    pub(super) fn begin(&mut self, ordered: bool, ended_at: Option<DateTime<Utc>>) {
+        self.ordered |= ordered;
+        self.ended_at = ended_at.or(self.ended_at);
+        self.started = None;
+        self.forget();
+    }
+
+    /// What the last comparisons found does not tell any more what the next one would find.
+    pub(super) fn forget(&mut self) {
+        (self.last, self.futile_at) = (None, None);
+    }
+
+    fn ended(&mut self, verdict: &Verdict, at: DateTime<Utc>) {
+        let now = (verdict.began_at.clone(), verdict.findings);
+        let same = verdict.findings > 0 && self.last.as_ref() == Some(&now);
+        self.futile_at = same.then(|| verdict.began_at.clone());
+        self.last = Some(now);
+        self.ordered = false;
+        self.started = None;
+        self.ended_at = Some(at);
+    }
+}
+
 impl Supervisor {
     /// A slice of the comparison, or all of it, is done.
-    pub(super) fn comparison_advanced(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
+    pub(super) fn comparison_advanced(&mut self, mut summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
         self.running = None;
         self.tell_quiet();
+        self.comparing.totals.add(&summary.totals);
         if let Some(verdict) = &outcome.verdict {
-            let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
-            tracing::info!(
-                pipeline = %self.pipeline.name, generation = self.generation.0, rows = verdict.rows, differences = verdict.findings,
-                equal_as_of, "comparison ended"
-            );
-            self.status.equal_as_of.clone_from(&verdict.equal_as_of);
+            summary.totals = std::mem::take(&mut self.comparing.totals);
+            self.comparison_ended(verdict, &summary);
         }
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
-            Schedule::Once(_) | Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
+            Schedule::Once(_) | Schedule::Stage(_) if outcome.verdict.is_some() => {
+                let done = Done { pass: summary, verdict: outcome.verdict, held: self.status.held.clone() };
+                self.end(Ending::Drained, Then::Stop(Ok(Some(Box::new(done)))), ctx);
+            }
+            Schedule::Once(_) | Schedule::Stage(_) => self.start_pass(PassOrder::Begin(Mode::Differential)),
             Schedule::Continuous { .. } => {
                 if let Some(mode) = self.requested.take() {
                     return self.start_pass(PassOrder::Begin(mode));
@@ -41,46 +103,106 @@ impl Supervisor {
         }
     }
 
-    /// Whether something was committed since the two were last found equal.
-    pub(super) fn needs_comparison(&self) -> bool {
+    fn comparison_ended(&mut self, verdict: &Verdict, summary: &PassSummary) {
+        let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, rows = verdict.rows, differences = verdict.findings,
+            equal_as_of, "comparison ended"
+        );
+        if let Some(started) = self.comparing.started {
+            self.status.statistics.add_ended(Mode::Differential, started.elapsed());
+        }
+        self.comparing.ended(verdict, summary.ended_at);
+        self.status.compared_at = Some(summary.ended_at);
+        self.status.equal_as_of.clone_from(&verdict.equal_as_of);
+        if verdict.equal_as_of.is_some() {
+            self.status.proven_by = verdict.begun_with.unwrap_or(0).max(self.status.proven_by);
+        }
+    }
+
+    /// Has everything compared, as soon as the passes let it.
+    pub(super) fn order_comparison(&mut self) {
+        self.comparing.ordered = true;
+        if matches!(self.state, State::Running(_)) && self.running.is_none() {
+            self.start_slice();
+        }
+    }
+
+    /// Has a comparison begin that can prove equality; the number of the first order that can lead to it.
+    pub(super) fn prove(&mut self) -> u64 {
+        let number = self.comparing.orders + 1;
+        self.comparing.awaited = Some((number, Instant::now() + PATIENCE));
+        number
+    }
+
+    /// The order of the next slice.
+    pub(super) fn next_slice(&mut self) -> PassOrder {
+        let ordered = self.comparing.ordered || self.is_one_shot();
+        self.comparing.orders += 1;
+        self.comparing.last_slice = Some(Instant::now());
+        self.comparing.started.get_or_insert_with(Instant::now);
+        let rows = self.slice_rows();
+        PassOrder::Compare(Slice { rows, ordered, number: self.comparing.orders })
+    }
+
+    /// Whether something was committed since the two were last found equal, or somebody wants it, or it is time.
+    fn needs_comparison(&self) -> bool {
+        if self.status.watermark.is_none() {
+            return false;
+        }
         let now = self.status.source_bookmark.as_ref().or(self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()));
-        self.status.watermark.is_some() && self.status.equal_as_of.as_ref() != now
+        let in_doubt =
+            self.status.equal_as_of.as_ref() != now && self.comparing.futile_at.as_ref().is_none_or(|at| Some(at) != now);
+        let in_background = self.pipeline.settings.scrub_rows_per_second.is_some() && in_doubt;
+        in_background || self.is_hurried() || self.is_comparison_due()
+    }
+
+    fn is_hurried(&self) -> bool {
+        let awaited = |(number, until): (u64, Instant)| self.status.proven_by < number && Instant::now() < until;
+        self.comparing.ordered || self.is_one_shot() || self.comparing.awaited.is_some_and(awaited)
+    }
+
+    fn is_comparison_due(&self) -> bool {
+        let Some(interval) = self.pipeline.settings.differential_interval else { return false };
+        let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::MAX);
+        self.comparing.ended_at.is_none_or(|ended| Utc::now() - ended >= interval)
     }
 
     /// Has the comparison go on after a pause that keeps its rate: from one beginning to the next, whatever a slice takes. It
     /// yields to passes, but never to below a tenth of its rate.
     pub(super) fn schedule_slice(&mut self, ctx: &mut Context<Self>) {
-        if self.slice_rows().is_none() || !self.needs_comparison() {
+        if !self.needs_comparison() {
             return;
         }
-        let generation = self.generation;
-        let pause = self.last_slice.map_or(SLICE, |at| SLICE.saturating_sub(at.elapsed()));
+        self.comparing.timer += 1;
+        let (generation, timer) = (self.generation, self.comparing.timer);
+        let since_last = self.comparing.last_slice.map_or(Duration::ZERO, |at| at.elapsed());
+        let pause = if self.is_hurried() { Duration::ZERO } else { SLICE.saturating_sub(since_last) };
         ctx.run_later(pause, move |supervisor, _| {
-            // A pass that ended meanwhile has scheduled one as well.
-            let due = supervisor.last_slice.is_none_or(|at| at.elapsed() >= SLICE);
-            if supervisor.generation == generation && supervisor.running.is_none() && due {
+            let is_last = supervisor.generation == generation && supervisor.comparing.timer == timer;
+            if is_last && supervisor.running.is_none() {
                 supervisor.start_slice();
             }
         });
     }
 
     pub(super) fn start_slice(&mut self) {
-        if self.status.paused {
-            return;
-        }
-        if let Some(rows) = self.slice_rows().filter(|_| self.needs_comparison()) {
-            self.last_slice = Some(Instant::now());
-            self.start_pass(PassOrder::Compare(rows));
+        if !self.status.paused && self.needs_comparison() {
+            let order = self.next_slice();
+            self.start_pass(order);
         }
     }
 
     pub(super) fn is_comparison_starved(&self) -> bool {
-        let waits = self.last_slice.is_none_or(|at| at.elapsed() >= SLICE * 10);
-        waits && !self.status.paused && self.slice_rows().is_some() && self.needs_comparison()
+        let waits = self.comparing.last_slice.is_none_or(|at| at.elapsed() >= SLICE * 10);
+        waits && !self.status.paused && self.needs_comparison()
     }
 
-    pub(super) fn slice_rows(&self) -> Option<usize> {
-        let rate = usize::try_from(self.pipeline.settings.scrub_rows_per_second?).unwrap_or(usize::MAX);
-        Some((rate / SLICES_PER_SECOND).max(1))
+    fn slice_rows(&self) -> usize {
+        if self.is_hurried() {
+            return HURRIED_SLICE;
+        }
+        let rate = self.pipeline.settings.scrub_rows_per_second.unwrap_or(DUE_RATE);
+        (usize::try_from(rate).unwrap_or(usize::MAX) / SLICES_PER_SECOND).max(1)
     }
 }

@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ending, Schedule, State, Supervisor, Then};
+use super::{Done, Ending, Schedule, State, Supervisor, Then};
 use crate::actors::full_sync::{Ended, FullSync};
 use crate::actors::messages::{BeginFullSync, PassOrder, Quiesce, StatusChanged};
 use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::telemetry::status::{FullSyncStatus, PipelineState};
 
@@ -78,6 +79,7 @@ impl Supervisor {
             timing: self.pipeline.timing,
             progress: address.clone().recipient(),
             feeder: address.recipient(),
+            allow_deletes: self.approved,
             quit,
         };
         tracing::info!(pipeline = %self.pipeline.name, generation = self.generation.0, fed = !self.leaves_graph_alone(), "full sync begins");
@@ -111,6 +113,7 @@ impl Supervisor {
         match outcome {
             Ok(Ended::Swapped(summary)) => self.swapped(summary, full_sync.started.elapsed(), ctx),
             Ok(Ended::Refused(reason)) => self.swap_refused(reason, ctx),
+            Ok(Ended::Held(held)) => self.swap_held(held, ctx),
             Err(error) => self.full_sync_failed(error, ctx),
         }
     }
@@ -123,15 +126,43 @@ impl Supervisor {
         );
         self.full_wanted = false;
         self.status.full_sync_refused = None;
+        self.swap_held.clear();
+        self.approved = self.is_one_shot() && self.approved;
         self.status.statistics.add_progress(&Totals::default(), &summary.totals);
         self.status.statistics.add_ended(Mode::Full, took);
         self.status.applied(summary.clone(), self.moved_since);
         let then = match self.pipeline.schedule {
-            Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(summary))),
+            Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(Done::of(summary)))),
             // The new graph has a checkpoint of its own, and nothing that is remembered of the old one counts.
             _ => Then::Restart(Duration::ZERO),
         };
         self.end(Ending::Drained, then, ctx);
+    }
+
+    /// The new graph waits for a person, and the live one goes on as it was.
+    fn swap_held(&mut self, held: Vec<HeldDeletes>, ctx: &mut Context<Self>) {
+        for HeldDeletes { kind, held } in &held {
+            tracing::warn!(pipeline = %self.pipeline.name, kind, number = held.number, "full sync held: it waits for an approval");
+        }
+        self.swap_held = held;
+        self.full_wanted = false;
+        self.show_held(self.status.held.clone());
+        if self.is_one_shot() {
+            let reason = self.status.held_deletes().unwrap_or_default();
+            let error = Error::new(ErrorKind::SwapRefused, format!("the new graph would lose {reason}"));
+            return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
+        }
+        match self.running {
+            None if self.status.watermark.is_some() => self.start_pass(PassOrder::Begin(Mode::Incremental)),
+            _ => self.show(PipelineState::Idle),
+        }
+    }
+
+    /// Shows what is held: by the passes, and by the gate of a full sync.
+    pub(super) fn show_held(&mut self, mut held: Vec<HeldDeletes>) {
+        let known: Vec<String> = held.iter().map(|held| held.kind.clone()).collect();
+        held.extend(self.swap_held.iter().filter(|held| !known.contains(&held.kind)).cloned());
+        self.status.held = held;
     }
 
     fn swap_refused(&mut self, reason: String, ctx: &mut Context<Self>) {

@@ -65,14 +65,23 @@ impl Supervisor {
 
     pub(super) fn begin(&mut self, launched: Launched, ctx: &mut Context<Self>) {
         let reason = launched.reason.map(|reason| reason.to_string()).unwrap_or_else(|| "resumed".to_owned());
-        tracing::info!(
-            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %launched.order.mode(), reason, "pass begins"
-        );
+        let (mode, generation) = (launched.order.mode(), self.generation.0);
+        if self.is_stage() {
+            tracing::debug!(pipeline = %self.pipeline.name, %mode, reason, "stage goes on");
+        } else if mode == Mode::Full && launched.beside {
+            tracing::info!(pipeline = %self.pipeline.name, generation, reason, "full sync needed");
+        } else {
+            tracing::info!(pipeline = %self.pipeline.name, generation, %mode, reason, "pass begins");
+        }
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();
         // A proof is of one generation: what happened in between is not known.
         self.status.equal_as_of = None;
+        self.status.compared_at = launched.checkpoint.compared_at;
+        let ordered = launched.checkpoint.comparison.as_ref().is_some_and(|comparison| comparison.ordered);
+        self.comparing.begin(ordered && !self.is_one_shot(), launched.checkpoint.compared_at);
+        self.show_held(launched.checkpoint.guard.shown());
         self.status.outside_profile = launched.checkpoint.outside_profile.clone();
         self.status.quarantined = launched.quarantine.len() as u64;
         self.status.quarantine = loader::shown(&launched.quarantine);

@@ -9,7 +9,7 @@ use super::{Ending, Schedule, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::messages::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Cover, RequestPass, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, Cover, Prove, RequestPass, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::pass::Mode;
@@ -34,6 +34,7 @@ impl Handler<Acknowledged> for Supervisor {
         self.fruitless = 0;
         self.status.checkpoint_sequence = message.sequence;
         self.status.quarantined = message.quarantined;
+        self.show_held(message.held.clone());
         if let Some(quarantine) = &message.quarantine {
             self.status.quarantine = Arc::clone(quarantine);
         }
@@ -124,6 +125,27 @@ impl Handler<Cover> for Supervisor {
         self.promised = covering;
         self.request(Mode::Incremental);
         covering
+    }
+}
+
+impl Handler<Prove> for Supervisor {
+    type Result = u64;
+
+    fn handle(&mut self, _: Prove, _: &mut Self::Context) -> u64 {
+        let number = self.prove();
+        // What it would find and mend comes with a pass sooner, and a comparison that mends proves nothing.
+        self.request(Mode::Incremental);
+        number
+    }
+}
+
+impl Handler<Approve> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Approve, _: &mut Self::Context) {
+        self.approved = true;
+        let mode = if self.swap_held.is_empty() { Mode::Incremental } else { Mode::Full };
+        self.request(mode);
     }
 }
 

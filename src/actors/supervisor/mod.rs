@@ -14,11 +14,15 @@ use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use comparison::Comparing;
+
 use super::group::{Ending, Group, Settings};
 use super::launch::Connector;
 use super::messages::{PassOrder, StatusChanged};
 use crate::error::Result;
 use crate::model::batch::Generation;
+use crate::model::comparison::Verdict;
+use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::retry::Backoff;
@@ -83,6 +87,8 @@ pub struct Pipeline {
     pub settings: Settings,
     /// When passes run.
     pub schedule: Schedule,
+    /// Whether a person lets all deletes through.
+    pub allow_deletes: bool,
     /// Times of supervision.
     pub timing: Timing,
     /// Who shows its state.
@@ -90,7 +96,25 @@ pub struct Pipeline {
 }
 
 /// How a pipeline ended: the last pass, if one ended, or why it failed.
-pub type Outcome = Result<Option<PassSummary>>;
+pub type Outcome = Result<Option<Box<Done>>>;
+
+/// What a one-shot pipeline did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// Its last pass.
+    pub pass: PassSummary,
+    /// What a comparison says.
+    pub verdict: Option<Verdict>,
+    /// Deletes that wait for a person.
+    pub held: Vec<HeldDeletes>,
+}
+
+impl Done {
+    /// A pass that was no comparison.
+    pub(super) fn of(pass: PassSummary) -> Box<Self> {
+        Box::new(Self { pass, verdict: None, held: Vec::new() })
+    }
+}
 
 /// The actor.
 pub struct Supervisor {
@@ -120,8 +144,14 @@ pub struct Supervisor {
     pause_changing: bool,
     /// The pass that somebody asked for and that has not begun.
     requested: Option<Mode>,
-    /// When the last slice of the comparison began.
-    last_slice: Option<Instant>,
+    /// What is known of comparisons.
+    comparing: Comparing,
+    /// Whether a person's word that deletes may go waits for the end of a pass that had it.
+    approved: bool,
+    /// Whether the pass that runs has it.
+    approving: bool,
+    /// What a full sync would lose that waits for a person.
+    swap_held: Vec<HeldDeletes>,
     /// Counts the ends of passes: a timer set after one is void after the next.
     pass_number: u64,
     /// Failures in a row, for the backoff.
@@ -182,7 +212,10 @@ impl Supervisor {
                 Schedule::Once(mode) | Schedule::Stage(mode) => Some(mode),
                 Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
             },
-            last_slice: None,
+            comparing: Comparing::default(),
+            approved: pipeline.allow_deletes,
+            approving: false,
+            swap_held: Vec::new(),
             pass_number: 0,
             failures: 0,
             fruitless: 0,

@@ -6,7 +6,7 @@ use actix::{AsyncContext, Context};
 use chrono::Utc;
 use tokio::time::Instant;
 
-use super::{Ending, Schedule, State, Supervisor, Then};
+use super::{Done, Ending, Schedule, State, Supervisor, Then};
 use crate::actors::messages::{PassOrder, StartPass};
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::sync::{PassOutcome, READ_AGAIN};
@@ -24,7 +24,9 @@ const PASSES_APART: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     pub(super) fn start_pass(&mut self, order: PassOrder) {
-        let State::Running(group) = &self.state else { return };
+        if !matches!(self.state, State::Running(_)) {
+            return;
+        }
         if self.beside && order.mode() == Mode::Full {
             return self.want_full_sync();
         }
@@ -34,6 +36,7 @@ impl Supervisor {
         if self.status.paused {
             return self.hold(order);
         }
+        let order = if order == PassOrder::Begin(Mode::Differential) { self.next_slice() } else { order };
         let mode = order.mode();
         self.running = Some(mode);
         self.pass_started = Instant::now();
@@ -60,10 +63,16 @@ impl Supervisor {
         if self.requested == Some(mode) || mode == Mode::Full {
             self.requested = None;
         }
-        group.start_pass(StartPass { order, watermark: self.status.watermark, thorough });
+        self.approving = self.approved;
+        let start = StartPass { order, watermark: self.status.watermark, thorough, allow_deletes: self.approved };
+        if let State::Running(group) = &self.state {
+            group.start_pass(start);
+        }
         if mode == Mode::Full {
             // It empties the graph: until its end there is nothing to rely on.
             self.status.watermark = None;
+            self.status.equal_as_of = None;
+            self.comparing.forget();
         }
         let since = Utc::now();
         self.show(PipelineState::Running { mode, since, totals: Default::default(), cursor: None });
@@ -106,6 +115,9 @@ impl Supervisor {
         if self.beside && mode == Mode::Full {
             return self.want_full_sync();
         }
+        if mode == Mode::Differential {
+            return self.order_comparison();
+        }
         if matches!(self.state, State::Running(_)) && self.running.is_none() {
             return self.start_pass(PassOrder::Begin(mode));
         }
@@ -119,13 +131,12 @@ impl Supervisor {
         if summary.mode == Mode::Differential {
             return self.comparison_advanced(summary, outcome, ctx);
         }
-        tracing::info!(
-            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
-            seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
-            nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
-            quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
-        );
+        self.log_ended(&summary);
         self.running = None;
+        if std::mem::take(&mut self.approving) {
+            self.approved = self.is_one_shot();
+            self.comparing.forget();
+        }
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
@@ -145,16 +156,33 @@ impl Supervisor {
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             // An incremental pass comes only after whatever full pass was needed.
-            Schedule::Once(mode) if summary.mode == mode || summary.mode == Mode::Incremental => {
-                self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx);
+            Schedule::Once(mode) if summary.mode == mode || (mode == Mode::Full && summary.mode == Mode::Incremental) => {
+                let done = Box::new(Done { held: self.status.held.clone(), ..*Done::of(summary) });
+                self.end(Ending::Drained, Then::Stop(Ok(Some(done))), ctx);
             }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
             Schedule::Stage(_) if outcome.look_again_soon && self.status.passes_begun < MAX_STAGE_PASSES => {
                 self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, ctx);
             }
-            Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(summary))), ctx),
+            Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(Done::of(summary)))), ctx),
             Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, ctx),
         }
+    }
+
+    fn log_ended(&self, summary: &PassSummary) {
+        if self.is_stage() {
+            let (seconds, totals) = ((summary.ended_at - summary.began_at).as_seconds_f64(), summary.totals);
+            return tracing::info!(
+                pipeline = %self.pipeline.name, mode = %summary.mode, seconds, nodes = totals.nodes,
+                relationships = totals.relationships, deleted = totals.deleted, "stage advanced"
+            );
+        }
+        tracing::info!(
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
+            seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
+            nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
+            quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
+        );
     }
 
     pub(super) fn schedule_next(&mut self, interval: Option<Duration>, outcome: PassOutcome, ctx: &mut Context<Self>) {

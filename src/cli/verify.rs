@@ -1,0 +1,239 @@
+//! `verify`: whether source and cache are equal, element for element. Without the repair it writes nothing and holds nothing, so
+//! it can be run beside a service.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::arguments::Output;
+use super::exit::Exit;
+use super::{print, sync};
+use crate::actors::launch::Connector;
+use crate::config::{Config, PipelineConfig};
+use crate::connector::ServerConnector;
+use crate::error::Result;
+use crate::model::bookmark::Bookmark;
+use crate::model::comparison::{Difference, Finding, Verdict};
+use crate::model::element::ElementIdentity;
+use crate::model::guard::HeldDeletes;
+use crate::model::pass::Mode;
+use crate::sink::{CacheView, GraphState};
+use crate::source::Source;
+use crate::sync::comparison::{Comparison, Sides, look_again};
+use crate::transform::{Dimensions, Transformer};
+
+/// Elements compared in one go, so that what was found is in memory only as far as it is listed.
+const SLICE: usize = 20_000;
+
+/// Beside a running service what differs may be on its way: it is looked at again after these pauses, and only what differs at
+/// every look is a difference. Deletes take a service two passes.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
+/// Differences printed for people; programs get all that are listed.
+const PRINTED: usize = 50;
+
+#[derive(Serialize)]
+struct Report {
+    pipeline: String,
+    graph: String,
+    /// Whether nothing differs now.
+    equal: bool,
+    /// Elements of the source that were compared.
+    rows: u64,
+    /// Elements that differed.
+    differences: u64,
+    /// How many of them are mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mended: Option<u64>,
+    /// The two were equal as of this bookmark; absent if something differed, or was committed meanwhile.
+    equal_as_of: Option<Bookmark>,
+    /// The differences, the first ones by name.
+    found: Vec<Listed>,
+    /// Deletes that wait for a person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<HeldDeletes>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    /// Label or type.
+    kind: String,
+    key: String,
+    /// With its ends, if it is a relationship.
+    element: String,
+    difference: &'static str,
+    /// Properties that differ, and labels with a colon before them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+}
+
+/// Compares every pipeline; goes on after a failure.
+pub(super) async fn verify(config: &Config, repair: bool, output: Output) -> Exit {
+    let mut exit = Exit::Done;
+    let mut reports = Vec::new();
+    for pipeline in config.pipelines() {
+        let report = if repair { compare_and_repair(pipeline).await } else { compare(pipeline).await };
+        match report {
+            Ok(report) => {
+                if !report.equal && exit == Exit::Done {
+                    exit = Exit::Failed;
+                }
+                reports.push(report);
+            }
+            Err(error) => {
+                print::failed(&error);
+                exit = Exit::Unknown;
+            }
+        }
+    }
+    print::result(output, &reports, || reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"));
+    exit
+}
+
+/// Both sides of a pipeline, to be looked at.
+struct Looks {
+    source: std::sync::Arc<dyn Source>,
+    view: Box<dyn CacheView>,
+    encoder: Transformer,
+    connector: ServerConnector,
+}
+
+impl Looks {
+    async fn new(config: &PipelineConfig) -> Result<Self> {
+        let connector = ServerConnector::new(config)?;
+        let encoder = Transformer::new(std::sync::Arc::clone(connector.profile()), Dimensions::default());
+        Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, connector })
+    }
+
+    fn sides(&mut self) -> Sides<'_> {
+        Sides {
+            source: self.source.as_ref(),
+            view: self.view.as_mut(),
+            encoder: &self.encoder,
+            profile: self.connector.profile(),
+        }
+    }
+
+    /// What still differs at the last of several looks.
+    async fn settle(&mut self, mut found: Vec<Finding>) -> Result<Vec<Finding>> {
+        let served = self.connector.redis_lease().holder().await?.is_some();
+        for pause in PAUSES.into_iter().take_while(|_| served) {
+            if found.is_empty() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            found = look_again(&mut self.sides(), &found).await?;
+        }
+        Ok(found)
+    }
+}
+
+async fn compare(config: &PipelineConfig) -> Result<Report> {
+    let mut looks = Looks::new(config).await?;
+    let mut sink = looks.connector.sink().await?;
+    sink.identify().await?;
+    if sink.state().await? == GraphState::Missing {
+        return looks.missing(config).await;
+    }
+    let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0).await?;
+    let verdict = loop {
+        let advance = comparison.advance(&mut looks.sides(), SLICE).await?;
+        if let Some(verdict) = advance.verdict {
+            break verdict;
+        }
+    };
+    let unlisted = verdict.findings - verdict.listed.len() as u64;
+    let found = looks.settle(verdict.listed.clone()).await?;
+    let differences = found.len() as u64 + unlisted;
+    let held = looks.held().await?;
+    Ok(Report { mended: None, held, ..Report::of(config, &looks, verdict, &found, differences) })
+}
+
+/// Needs the right to write, as any pass does: a running service has it, and is asked for a comparison over HTTP.
+async fn compare_and_repair(config: &PipelineConfig) -> Result<Report> {
+    let done = sync::one_pass(config, Mode::Differential, false).await?;
+    let mut looks = Looks::new(config).await?;
+    let verdict = done.verdict.ok_or_else(sync::interrupted)?;
+    let left = look_again(&mut looks.sides(), &verdict.listed).await?.len() as u64;
+    let unlisted = verdict.findings - verdict.listed.len() as u64;
+    let (found, differences) = (verdict.listed.clone(), verdict.findings);
+    let mut report = Report::of(config, &looks, verdict, &found, differences);
+    // What is not listed cannot be looked at again: another comparison tells.
+    report.equal = left == 0 && unlisted == 0;
+    report.mended = Some(differences - unlisted - left);
+    report.held = done.held;
+    Ok(report)
+}
+
+impl Looks {
+    async fn held(&self) -> Result<Vec<HeldDeletes>> {
+        let checkpoint = self.connector.store().await?.load().await?;
+        Ok(checkpoint.map(|checkpoint| checkpoint.guard.shown()).unwrap_or_default())
+    }
+
+    /// Without a graph everything is missing.
+    async fn missing(&self, config: &PipelineConfig) -> Result<Report> {
+        let rows = self.source.counts().await?.into_iter().sum();
+        let began_at = self.source.bookmark().await?;
+        let verdict = Verdict { equal_as_of: None, began_at, findings: rows, rows, begun_with: None, listed: Vec::new() };
+        Ok(Report::of(config, self, verdict, &[], rows))
+    }
+}
+
+impl Report {
+    fn of(config: &PipelineConfig, looks: &Looks, verdict: Verdict, found: &[Finding], differences: u64) -> Self {
+        Self {
+            pipeline: config.name.to_string(),
+            graph: looks.connector.graph().to_string(),
+            equal: differences == 0,
+            rows: verdict.rows,
+            differences,
+            mended: None,
+            equal_as_of: verdict.equal_as_of,
+            found: found.iter().map(Listed::of).collect(),
+            held: Vec::new(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![self.summary()];
+        lines.extend(self.found.iter().take(PRINTED).map(|listed| format!("  {}", listed.text())));
+        let more = self.differences.saturating_sub(self.found.len().min(PRINTED) as u64);
+        if more > 0 {
+            lines.push(format!("  and {more} more"));
+        }
+        lines.extend(self.held.iter().map(|held| format!("  held: {} deletes of {}", held.held.number, held.kind)));
+        lines.join("\n")
+    }
+
+    fn summary(&self) -> String {
+        let Self { pipeline, graph, rows, differences, .. } = self;
+        let as_of = self.equal_as_of.as_ref().map(|bookmark| format!(" as of {}", bookmark.as_str())).unwrap_or_default();
+        let mended = self.mended.filter(|_| *differences > 0).map(|mended| format!(", {mended} mended")).unwrap_or_default();
+        match differences {
+            0 => format!("{pipeline}: graph {graph} is equal to the source{as_of}: {rows} elements compared"),
+            _ => format!("{pipeline}: graph {graph} differs: {rows} elements compared, {differences} different{mended}"),
+        }
+    }
+}
+
+impl Listed {
+    fn of(finding: &Finding) -> Self {
+        let kind = match &finding.identity {
+            ElementIdentity::Node(node) => node.label.to_string(),
+            ElementIdentity::Relationship(relationship) => relationship.rel_type.to_string(),
+        };
+        let (difference, names) = match &finding.difference {
+            Difference::Missing => ("missing", Vec::new()),
+            Difference::Orphaned => ("orphaned", Vec::new()),
+            Difference::Changed(names) => ("changed", names.clone()),
+        };
+        let (key, element) = (finding.identity.key().to_string(), finding.identity.to_string());
+        Self { kind, key, element, difference, names }
+    }
+
+    fn text(&self) -> String {
+        let names = if self.names.is_empty() { String::new() } else { format!(": {}", self.names.join(", ")) };
+        format!("{} {}{names}", self.difference, self.element)
+    }
+}

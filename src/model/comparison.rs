@@ -1,0 +1,87 @@
+//! A comparison of source and cache: where it stands, what it found, and what it says at its end.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::bookmark::Bookmark;
+use super::element::{ElementIdentity, ElementKind};
+use super::pass::Cursor;
+
+/// A comparison that has begun and not ended, as the checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComparisonUnderWay {
+    /// This machine's clock when it began.
+    pub began_at: DateTime<Utc>,
+    /// The source's bookmark then.
+    pub bookmark: Bookmark,
+    /// Whether somebody ordered it; else it runs in the background.
+    #[serde(default)]
+    pub ordered: bool,
+    /// Up to where it has come; absent before its first row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
+    /// Elements that differed so far.
+    #[serde(default)]
+    pub findings: u64,
+    /// Elements that were compared so far.
+    #[serde(default)]
+    pub rows: u64,
+}
+
+/// How an element differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Difference {
+    /// The cache lacks it.
+    Missing,
+    /// The source does not have it.
+    Orphaned,
+    /// These properties differ; a label that only one side has stands with a colon before it.
+    Changed(Vec<String>),
+}
+
+/// An element that differs, confirmed by a second look at both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Its kind.
+    pub kind: ElementKind,
+    /// What identifies it.
+    pub identity: ElementIdentity,
+    /// How it differs.
+    pub difference: Difference,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.identity, self.difference)
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Missing => f.write_str("is missing in the cache"),
+            Difference::Orphaned => f.write_str("is not in the source"),
+            Difference::Changed(names) => write!(f, "differs in {}", names.join(", ")),
+        }
+    }
+}
+
+/// What a comparison that has gone through everything says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The two were equal as of this bookmark: nothing differed, and nothing was committed meanwhile.
+    pub equal_as_of: Option<Bookmark>,
+    /// The source's bookmark when it began.
+    pub began_at: Bookmark,
+    /// Elements that differed.
+    pub findings: u64,
+    /// Elements that were compared.
+    pub rows: u64,
+    /// The order that it began with, by its number; absent where an earlier generation began it.
+    pub begun_with: Option<u64>,
+    /// What differed, the first ones by name.
+    pub listed: Vec<Finding>,
+}

@@ -1,0 +1,312 @@
+//! The delete guard: what a kind would lose beyond its share waits for a person, everything else goes on.
+
+use std::time::{Duration, Instant};
+
+use neo4rs::query;
+use serde_json::Value;
+
+use super::api::{Http, TOKEN, start};
+use super::pipeline::Pair;
+use crate::support::comparer::{compare, report};
+use crate::support::graph::{GraphSpec, build};
+use crate::support::service::{Running, Service};
+
+/// A delete takes a service two passes; with two cores and a busy machine some seconds.
+const ARRIVAL: Duration = Duration::from_secs(40);
+
+/// Entities of the built graph.
+const BUILT: usize = 40;
+
+/// Entities beside them that nothing hangs on: with the built ones 440, of which 220 may go.
+const ALONE: usize = 400;
+
+/// Facts between a few hubs, with the built ones 360, of which 180 may go.
+const HUB_FACTS: usize = 300;
+
+struct Guarded {
+    pair: Pair,
+    service: Service,
+    running: Running,
+    http: Http,
+}
+
+fn spec() -> GraphSpec {
+    GraphSpec { entities: BUILT, facts: 60, communities: 6, members: 30, dimension: 16, ..GraphSpec::default() }
+}
+
+async fn pair(test: &str) -> Pair {
+    let pair = Pair::new(test).await;
+    build(&pair.source.graph, &spec()).await.unwrap();
+    write(&pair, &format!("UNWIND range(1, {ALONE}) AS i CREATE (:Entity:Alone {{uuid: 'alone-' + i, name: 'a', group_id: '', summary: '', created_at: datetime()}})")).await;
+    write(
+        &pair,
+        &format!(
+            "CREATE (h:Entity {{uuid: 'hub', name: 'h', group_id: '', summary: '', created_at: datetime()}}) WITH h \
+             MATCH (e:Entity:Alone) WITH h, e ORDER BY e.uuid DESC LIMIT {HUB_FACTS} \
+             CREATE (h)-[:RELATES_TO {{uuid: 'hub-' + e.uuid, name: 'n', fact: 'f', group_id: '', episodes: [], created_at: datetime()}}]->(e)"
+        ),
+    )
+    .await;
+    pair
+}
+
+async fn write(pair: &Pair, text: &str) {
+    pair.source.graph.run(query(text)).await.unwrap();
+}
+
+/// Deletes so many entities that nothing hangs on.
+async fn delete_alone(pair: &Pair, number: usize) {
+    write(pair, &format!("MATCH (e:Alone) WHERE NOT (e)--() WITH e ORDER BY e.uuid LIMIT {number} DELETE e")).await;
+}
+
+async fn differences(pair: &Pair) -> usize {
+    compare(&pair.source.graph, &pair.cache, &pair.graph).await.unwrap().len()
+}
+
+/// What `status` or a report of `sync` says of held deletes, by kind.
+fn held(of: &Value) -> Vec<(String, u64)> {
+    let held = of["held"].as_array().cloned().unwrap_or_default();
+    let mut held: Vec<_> =
+        held.iter().map(|held| (held["kind"].as_str().unwrap().to_owned(), held["number"].as_u64().unwrap())).collect();
+    held.sort();
+    held
+}
+
+fn of(held: &[(&str, u64)]) -> Vec<(String, u64)> {
+    held.iter().map(|(kind, number)| ((*kind).to_owned(), *number)).collect()
+}
+
+impl Guarded {
+    async fn new(test: &str) -> Self {
+        let pair = pair(test).await;
+        let service = pair.service.clone().with("API_TOKEN", TOKEN).with("SYNC_SCRUB_ROWS_PER_SECOND", 0);
+        Self::start(pair, service).await
+    }
+
+    async fn start(pair: Pair, service: Service) -> Self {
+        let (running, http) = start(&service).await;
+        http.until_ready(true).await;
+        Self { pair, service, running, http }
+    }
+
+    async fn arrives(&self, what: &str) {
+        let begun = Instant::now();
+        loop {
+            let found = compare(&self.pair.source.graph, &self.pair.cache, &self.pair.graph).await.unwrap();
+            if found.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < ARRIVAL, "{what} did not arrive:\n{}\n{}", report(&found), self.running.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn holds(&self, expected: &[(&str, u64)]) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.http.status().await;
+            if held(&status) == of(expected) {
+                return status;
+            }
+            assert!(begun.elapsed() < ARRIVAL, "{expected:?} are not held: {status}\n{}", self.running.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits for a proof of equality as of now; whether it came.
+    async fn is_proven(&self, within_ms: u64) -> bool {
+        let bookmark = self.pair.bookmark().await;
+        let bookmark = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let path = format!("/api/sync/wait?bookmark={bookmark}&level=verified&timeout_ms={within_ms}");
+        let (status, body) = self.http.get(&path).await;
+        assert!(status == 200 || status == 504, "{status} {body}");
+        status == 200
+    }
+
+    async fn stop(self) -> (Pair, Service) {
+        assert_eq!(self.running.terminate().await, 0);
+        (self.pair, self.service)
+    }
+}
+
+#[tokio::test]
+async fn what_trickles_away_is_held_once_it_is_too_much_and_goes_when_it_is_approved() {
+    let mut guarded = Guarded::new("guard_trickle").await;
+    for commit in 0..2 {
+        delete_alone(&guarded.pair, 30).await;
+        guarded.arrives(&format!("commit {commit}")).await;
+    }
+    // The rest of what nothing hangs on, and more, over a restart: 60 of 441 are gone.
+    let (pair, service) = guarded.stop().await;
+    guarded = Guarded::start(pair, service).await;
+    write(&guarded.pair, "MATCH (:Entity {uuid: 'hub'})-[f]->(:Alone) WITH f ORDER BY f.uuid LIMIT 170 DELETE f").await;
+    guarded.arrives("fewer than half of the facts").await;
+    delete_alone(&guarded.pair, 150).await;
+    guarded.arrives("not yet half of the entities").await;
+    let bookmark_before = guarded.pair.bookmark().await;
+
+    delete_alone(&guarded.pair, 25).await;
+    let status = guarded.holds(&[("Entity", 25)]).await;
+    let sample = status["held"][0]["sample"].as_array().unwrap();
+    assert!(sample.len() == 10 && sample.iter().all(|key| key.as_str().unwrap().starts_with("alone-")), "{status}");
+    let reason = guarded.http.until_ready(false).await;
+    assert!(reason.contains("25 of Entity") && reason.contains("approve"), "{reason}");
+    guarded.running.line("deletes held").await;
+    let metric = "neo4j_falkordb_sync_held_deletes{pipeline=\"default\"} 25.0";
+    let (_, metrics) = guarded.http.get("/metrics").await;
+    assert!(metrics.lines().any(|line| line == metric), "{metrics}");
+    assert_eq!(differences(&guarded.pair).await, 25);
+
+    // Everything else goes on, and no pass sweeps again for what is held.
+    let swept = |log: &str| log.matches("swept").count();
+    let before = swept(&guarded.running.log());
+    for number in 0..4 {
+        write(
+            &guarded.pair,
+            &format!("CREATE (:Entity {{uuid: 'new-{number}', name: 'n', group_id: '', summary: '', created_at: datetime()}})"),
+        )
+        .await;
+        let begun = Instant::now();
+        while differences(&guarded.pair).await != 25 {
+            assert!(begun.elapsed() < ARRIVAL, "a new entity does not arrive: {}", guarded.running.log());
+        }
+    }
+    assert_eq!(swept(&guarded.running.log()), before, "{}", guarded.running.log());
+    assert_eq!(held(&guarded.http.status().await), of(&[("Entity", 25)]));
+    assert!(!guarded.is_proven(3000).await, "nothing is proven while deletes are held");
+    assert_ne!(guarded.http.status().await["equal_as_of"], bookmark_before.as_str());
+    assert_eq!(differences(&guarded.pair).await, 25, "no comparison lets them through");
+
+    // Held over a restart, and shown before anything was looked at.
+    let (pair, service) = guarded.stop().await;
+    let (running, http) = start(&service).await;
+    guarded = Guarded { pair, service, running, http };
+    guarded.running.line("HTTP server started").await;
+    guarded.holds(&[("Entity", 25)]).await;
+    assert_eq!(guarded.http.ask("POST", "/api/sync/approve", "").await.unwrap().0, 401);
+    assert_eq!(guarded.http.command("approve").await.0, 202);
+    guarded.http.until_ready(true).await;
+    guarded.arrives("what was held").await;
+    assert!(guarded.is_proven(30_000).await, "{}", guarded.running.log());
+
+    // From there on it counts anew.
+    delete_alone(&guarded.pair, 5).await;
+    guarded.arrives("after the approval").await;
+    assert_eq!(held(&guarded.http.status().await), of(&[]));
+    guarded.stop().await;
+}
+
+#[tokio::test]
+async fn relationships_that_go_with_a_node_count() {
+    let guarded = Guarded::new("guard_cascade").await;
+    write(&guarded.pair, "MATCH (h:Entity {uuid: 'hub'}) DETACH DELETE h").await;
+    guarded.holds(&[("Entity", 1), ("RELATES_TO", HUB_FACTS as u64)]).await;
+    // Others of their kind go.
+    delete_alone(&guarded.pair, 3).await;
+    let held = HUB_FACTS + 1;
+    let begun = Instant::now();
+    while differences(&guarded.pair).await != held {
+        assert!(begun.elapsed() < ARRIVAL, "{} of {held} differ: {}", differences(&guarded.pair).await, guarded.running.log());
+    }
+    let (pair, service) = guarded.stop().await;
+    let report = service.finish(&["sync", "--mode", "incremental", "--output", "json"]).await;
+    assert_eq!(report.code, 1, "{report:?}");
+    assert!(report.stderr.contains("deletes are held") && report.stderr.contains("--allow-deletes"), "{}", report.stderr);
+    let allowed = service.json(&["sync", "--mode", "differential", "--allow-deletes"]).await[0].clone();
+    assert_eq!(self::held(&allowed), of(&[]), "{allowed}");
+    pair.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_kind_that_is_replaced_by_as_many_others_loses_nothing() {
+    let guarded = {
+        let pair = pair("guard_replaced").await;
+        write(&pair, "UNWIND range(1, 150) AS i CREATE (:Community {uuid: 'old-' + i, name: 'c', group_id: '', summary: '', created_at: datetime()})").await;
+        write(
+            &pair,
+            "MATCH (c:Community) WHERE c.uuid STARTS WITH 'old' MATCH (e:Alone) WITH c, e WHERE c.uuid ENDS WITH right(e.uuid, 2) \
+             CREATE (c)-[:HAS_MEMBER {uuid: c.uuid + e.uuid, group_id: '', created_at: datetime()}]->(e)",
+        )
+        .await;
+        let service = pair.service.clone().with("API_TOKEN", TOKEN).with("SYNC_MAX_DELETE_FRACTION", 0.2);
+        Guarded::start(pair, service).await
+    };
+    // As build_communities does: all of them go, and as many come.
+    for round in 0..2 {
+        write(&guarded.pair, "MATCH (c:Community) DETACH DELETE c").await;
+        write(&guarded.pair, &format!("UNWIND range(1, 156) AS i CREATE (:Community {{uuid: 'new-{round}-' + i, name: 'c', group_id: '', summary: '', created_at: datetime()}})")).await;
+        write(
+            &guarded.pair,
+            "MATCH (c:Community) MATCH (e:Alone) WITH c, e WHERE right(c.uuid, 2) = right(e.uuid, 2) \
+             CREATE (c)-[:HAS_MEMBER {uuid: c.uuid + e.uuid, group_id: '', created_at: datetime()}]->(e)",
+        )
+        .await;
+        guarded.arrives("communities replaced").await;
+        // So that the next round begins from a count that was seen.
+        assert!(guarded.is_proven(30_000).await, "{}", guarded.running.log());
+    }
+    assert_eq!(held(&guarded.http.status().await), of(&[]));
+    let log = guarded.running.log();
+    assert!(!log.contains("deletes held"), "{log}");
+    guarded.stop().await;
+}
+
+#[tokio::test]
+async fn comparisons_hold_deletes_as_well() {
+    let pair = pair("guard_comparison").await;
+    let service = pair.service.clone().with("SYNC_ENABLE_INCREMENTAL", false);
+    pair.sync("full").await;
+    pair.sync("differential").await;
+    write(&pair, "MATCH (e:Alone) DETACH DELETE e").await;
+    let expected = [("Entity", ALONE as u64), ("RELATES_TO", HUB_FACTS as u64)];
+    let finished = service.finish(&["sync", "--mode", "differential", "--output", "json"]).await;
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let report: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(held(&report[0]), of(&expected), "{report}");
+    assert!(report[0]["equal_as_of"].is_null() && differences(&pair).await == ALONE + HUB_FACTS, "{report}");
+    let verified = service.finish(&["verify"]).await;
+    assert_eq!(verified.code, 1);
+    assert!(verified.stdout.contains(&format!("held: {ALONE} deletes of Entity")), "{}", verified.stdout);
+
+    // In the background, with no other passes.
+    write(&pair, "CREATE (:Entity {uuid: 'beside', name: 'n', group_id: '', summary: '', created_at: datetime()})").await;
+    let guarded = {
+        let service = service.with("API_TOKEN", TOKEN).with("SYNC_SCRUB_ROWS_PER_SECOND", 100_000);
+        let (running, http) = start(&service).await;
+        Guarded { pair, service, running, http }
+    };
+    let mut guarded = guarded;
+    guarded.running.line("comparison ended").await;
+    guarded.holds(&expected).await;
+    assert_eq!(differences(&guarded.pair).await, ALONE + HUB_FACTS, "what was missing is there");
+    assert_eq!(guarded.http.command("approve").await.0, 202);
+    guarded.arrives("what was held").await;
+    guarded.holds(&[]).await;
+    guarded.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_sync_does_not_swap_losses_in_without_a_word() {
+    let pair = pair("guard_swap").await;
+    pair.sync("full").await;
+    pair.sync("incremental").await;
+    write(&pair, "MATCH (e:Alone) DETACH DELETE e").await;
+    let lost = ALONE + HUB_FACTS;
+    let refused = pair.service.finish(&["sync", "--mode", "full"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("{ALONE} of Entity")), "{}", refused.stderr);
+    assert_eq!(differences(&pair).await, lost, "the live graph is as it was");
+
+    let service = pair.service.clone().with("API_TOKEN", TOKEN).with("SYNC_FULL_ON_STARTUP", true);
+    let (running, http) = start(&service).await;
+    let mut guarded = Guarded { pair, service, running, http };
+    guarded.running.line("full sync held").await;
+    let reason = guarded.http.until_ready(false).await;
+    assert!(reason.contains("of Entity"), "{reason}");
+    assert_eq!(differences(&guarded.pair).await, lost);
+    assert_eq!(guarded.http.command("approve").await.0, 202);
+    guarded.arrives("what was held").await;
+    guarded.http.until_ready(true).await;
+    assert!(guarded.running.log().contains("full sync ended"), "{}", guarded.running.log());
+    guarded.stop().await;
+}
