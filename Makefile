@@ -52,6 +52,10 @@ integration: tools
 test-long: tools ## What takes longer than a cup of tea
 	$(CARGO) test --test integration -- --ignored --nocapture
 
+.PHONY: test-faults
+test-faults: tools ## The program killed at named places of its work
+	$(CARGO) test --features failpoints --test failpoints -- --nocapture
+
 .PHONY: bench
 bench: tools ## Measure, as ratios of things measured side by side
 	$(CARGO) bench

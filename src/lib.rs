@@ -39,6 +39,7 @@ pub mod cli;
 pub mod config;
 pub mod connector;
 pub mod error;
+pub mod failpoint;
 pub mod http;
 pub mod model;
 pub mod retry;

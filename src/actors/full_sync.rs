@@ -20,6 +20,7 @@ use super::launch::{Connector, Shadow};
 use super::messages::{Quiesce, Shutdown, StatusChanged};
 use super::supervisor::{Pipeline, Schedule, Supervisor, Timing};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::guard::{DeleteLimit, Guard, Held, HeldDeletes};
 use crate::model::pass::{Mode, PassSummary, Step, Totals};
@@ -148,7 +149,10 @@ impl FullSync {
     }
 
     async fn catch_up(&self, stage: &Stage) -> Result<PassSummary> {
-        self.over_stage(&stage.shadow.feeder, Mode::Incremental).await
+        failpoint!("catch-up-begin");
+        let summary = self.over_stage(&stage.shadow.feeder, Mode::Incremental).await?;
+        failpoint!("catch-up-end");
+        Ok(summary)
     }
 
     /// Runs a pass over the stage, by supervised actors of its own.
@@ -250,7 +254,10 @@ impl FullSync {
         checkpoint.guard = guard;
         checkpoint.guard.release();
         store.store(&checkpoint).await?;
-        match stage.shadow.swap.swap(stage.shadow.keep_previous).await {
+        failpoint!("swap-begin");
+        let swapped = stage.shadow.swap.swap(stage.shadow.keep_previous).await;
+        failpoint!("swap-end");
+        match swapped {
             Ok(Swapped::Done) => Ok(summary),
             Ok(Swapped::NothingStaged) => Err(gone()),
             // Its answer may be lost where it happened.

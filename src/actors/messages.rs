@@ -245,6 +245,11 @@ pub struct Quiesce(pub tokio::sync::oneshot::Sender<u64>);
 #[rtype(result = "()")]
 pub struct BeginFullSync;
 
+/// An operator to a supervisor: let the kept previous graph take the live one's place, and pause. Answered once that is done.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "crate::error::Result<()>")]
+pub struct RollBack;
+
 /// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

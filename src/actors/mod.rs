@@ -19,6 +19,7 @@ mod lease_keeper;
 pub mod loader;
 pub mod messages;
 mod prober;
+pub mod rollback;
 pub mod supervisor;
 pub mod transformer;
 pub mod worker;

@@ -81,6 +81,11 @@ pub enum Command {
     ///
     /// Writes nothing and can be run beside a service, unless it is to repair: then it says who holds the graph and exits.
     Verify(VerifyArguments),
+    /// Let the graph that the last full sync replaced take the live one's place again, where it was kept
+    ///
+    /// Needs full_sync.keep_previous at that full sync. Passes are held back until they are resumed. A second rollback undoes the
+    /// first. A running service is asked by POST /api/sync/rollback instead: it holds the graph.
+    Rollback,
     /// Check the configuration and both servers, and tell what would be done; writes nothing
     Check,
     /// Show what a running service is doing
@@ -181,6 +186,7 @@ mod tests {
         for (line, command) in [
             ("run", Command::Run),
             ("check", Command::Check),
+            ("rollback", Command::Rollback),
             ("status", Command::Status),
             ("health", Command::Health),
             ("sync", Command::Sync(SyncArguments { mode: SyncMode::Incremental, allow_deletes: false })),

@@ -6,6 +6,7 @@ pub mod exit;
 mod health;
 mod pipelines;
 mod print;
+mod rollback;
 mod run;
 mod status;
 mod sync;
@@ -78,6 +79,7 @@ fn work(arguments: &Arguments, config: &Config) -> Exit {
             Command::Run => run::run(config).await,
             Command::Sync(sync) => sync::sync(config, sync, output).await,
             Command::Verify(verify) => verify::verify(config, verify.repair, output).await,
+            Command::Rollback => rollback::rollback(config, output).await,
             Command::Check => check::check(config, output).await,
             Command::Status | Command::Health => Exit::Usage,
         }

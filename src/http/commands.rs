@@ -9,7 +9,8 @@ use serde_json::json;
 use super::answer::refusal;
 use super::authority::authorize;
 use super::server::{Api, Control};
-use crate::actors::messages::{Approve, RequestPass, SetPaused};
+use crate::actors::messages::{Approve, RequestPass, RollBack, SetPaused};
+use crate::error::ErrorKind;
 use crate::model::pass::Mode;
 use crate::telemetry::logging::AUDIT_TARGET;
 
@@ -50,6 +51,25 @@ pub(super) async fn pause(request: HttpRequest, api: Data<Api>, _body: Bytes) ->
 
 pub(super) async fn resume(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
     set_paused(&request, &api, false).await
+}
+
+/// The kept previous graph takes the live one's place; passes are held back until they are resumed.
+pub(super) async fn rollback(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+    let chosen = match chosen(&request, &api) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusal,
+    };
+    for (name, control) in &chosen {
+        tracing::info!(target: AUDIT_TARGET, pipeline = name, "rollback over HTTP");
+        let (status, reason) = match control.rollback.send(RollBack).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) if error.kind() == ErrorKind::Configuration => (StatusCode::CONFLICT, error.chain()),
+            Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, error.chain()),
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "it has ended".to_owned()),
+        };
+        return refusal(status, format!("pipeline {name}: {reason}"));
+    }
+    HttpResponse::Ok().json(json!({ "rolled_back": true, "paused": true, "pipelines": names(&chosen) }))
 }
 
 fn order(request: &HttpRequest, api: &Api, mode: Mode) -> HttpResponse {

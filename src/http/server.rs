@@ -12,7 +12,7 @@ use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
 use tokio::sync::{Semaphore, watch};
 
 use super::{commands, views, wait};
-use crate::actors::messages::{Approve, Cover, Prove, RequestPass, SetPaused};
+use crate::actors::messages::{Approve, Cover, Prove, RequestPass, RollBack, SetPaused};
 use crate::actors::supervisor::Supervisor;
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
@@ -56,6 +56,8 @@ pub struct Control {
     pub prove: Recipient<Prove>,
     /// Deletes that are held.
     pub approve: Recipient<Approve>,
+    /// The way back to the previous graph.
+    pub rollback: Recipient<RollBack>,
     /// Pauses.
     pub pause: Recipient<SetPaused>,
 }
@@ -67,6 +69,7 @@ impl From<Addr<Supervisor>> for Control {
             cover: supervisor.clone().recipient(),
             prove: supervisor.clone().recipient(),
             approve: supervisor.clone().recipient(),
+            rollback: supervisor.clone().recipient(),
             pause: supervisor.recipient(),
         }
     }
@@ -121,6 +124,7 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
                 .route("/incremental", post().to(commands::incremental))
                 .route("/differential", post().to(commands::differential))
                 .route("/approve", post().to(commands::approve))
+                .route("/rollback", post().to(commands::rollback))
                 .route("/pause", post().to(commands::pause))
                 .route("/resume", post().to(commands::resume)),
         );

@@ -18,9 +18,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::server::{Api, Control, routes};
 use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
-use crate::actors::messages::{Approve, Cover, Prove, RequestPass, SetPaused};
+use crate::actors::messages::{Approve, Cover, Prove, RequestPass, RollBack, SetPaused};
 use crate::config::Secret;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
@@ -38,6 +38,7 @@ enum Order {
     Cover,
     Prove,
     Approve,
+    RollBack,
     Paused(bool),
 }
 
@@ -75,6 +76,14 @@ impl Handler<Approve> for Recorder {
     type Result = ();
     fn handle(&mut self, _: Approve, _: &mut Self::Context) {
         self.0.lock().push(Order::Approve);
+    }
+}
+
+impl Handler<RollBack> for Recorder {
+    type Result = Result<()>;
+    fn handle(&mut self, _: RollBack, _: &mut Self::Context) -> Result<()> {
+        self.0.lock().push(Order::RollBack);
+        Err(Error::new(ErrorKind::Configuration, "there is no previous graph"))
     }
 }
 
@@ -119,6 +128,7 @@ impl Service {
             cover: address.clone().recipient(),
             prove: address.clone().recipient(),
             approve: address.clone().recipient(),
+            rollback: address.clone().recipient(),
             pause: address.recipient(),
         };
         let shown = pipelines.iter().map(|name| ((*name).to_owned(), PipelineStatus { name: (*name).to_owned(), ..in_step() }));
@@ -196,11 +206,13 @@ async fn commands_reach_the_supervisor() {
     assert_eq!(service.post("/api/sync/incremental?pipeline=p", token).await.0, StatusCode::ACCEPTED);
     assert_eq!(service.post("/api/sync/differential", token).await.0, StatusCode::ACCEPTED);
     assert_eq!(service.post("/api/sync/approve", token).await.0, StatusCode::ACCEPTED);
+    let (status, body) = service.post("/api/sync/rollback", token).await;
+    assert!(status == StatusCode::CONFLICT && body.contains("there is no previous graph"), "{status} {body}");
     assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK);
     let (status, body) = service.post("/api/sync/resume", token).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"paused":false,"pipelines":["p"]}"#));
     let passes = [Mode::Full, Mode::Incremental, Mode::Differential].map(Order::Pass).to_vec();
-    let expected = [passes, vec![Order::Approve, Order::Paused(true), Order::Paused(false)]].concat();
+    let expected = [passes, vec![Order::Approve, Order::RollBack, Order::Paused(true), Order::Paused(false)]].concat();
     assert_eq!(service.orders(), expected);
     assert_eq!(service.post("/api/sync/full?pipeline=q", token).await.0, StatusCode::NOT_FOUND);
     assert_eq!(service.post("/api/sync/full?pipelin=p", token).await.0, StatusCode::BAD_REQUEST);

@@ -118,6 +118,9 @@ pub trait Swap: Send {
     /// Puts the stage with what belongs to it in the place of the live graph, which is kept or dropped.
     async fn swap(&mut self, keep_previous: bool) -> Result<Swapped>;
 
+    /// Lets the live and the kept graph change places, and sets the pause flag to `pause`. It is its own inverse.
+    async fn rollback(&mut self, pause: &str) -> Result<()>;
+
     /// Drops the stage with what belongs to it.
     async fn drop_stage(&mut self) -> Result<()>;
 

@@ -203,6 +203,10 @@ impl Swap for GraphSwap {
         GraphSwap::swap(self, keep_previous).await
     }
 
+    async fn rollback(&mut self, pause: &str) -> Result<()> {
+        GraphSwap::rollback(self, pause).await
+    }
+
     async fn drop_stage(&mut self) -> Result<()> {
         while_owned(&mut self.connection, "drop the stage", &self.ownership, &[unlink(&self.stage)], SWAP_TIMEOUT).await.map(drop)
     }

@@ -20,6 +20,7 @@ mod changes;
 mod comparer;
 mod comparison;
 mod crash;
+mod full_sync;
 mod graph;
 mod graphiti;
 mod guard;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Writer;
 use crate::actors::messages::Acknowledged;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 use crate::model::pass::{Cursor, PassUnderWay, Totals};
 use crate::model::stage::{Loading, StageFill};
 use crate::sink::{StageSink, stage_after};
@@ -51,7 +52,9 @@ impl Writer {
             let loading = Loading { after: stage_after(before, payload), cursor: whole, totals: then };
             self.fill()?.loading = Some(loading);
             self.store_checkpoint().await?;
+            failpoint!(if payload.relationship_count() == 0 { "load-nodes" } else { "load-relationships" });
             let holds = self.stage()?.load(payload, before).await?;
+            failpoint!(if payload.relationship_count() == 0 { "loaded-nodes" } else { "loaded-relationships" });
             *self.fill()? = StageFill { holds, loading: None };
             self.convert_nodes(before.nodes..holds.nodes).await?;
         }
@@ -77,11 +80,15 @@ impl Writer {
             // What an earlier life loaded may not be converted.
             self.convert_nodes(0..holds.nodes).await?;
         }
+        failpoint!("vectors-begin");
         let profile = Arc::clone(&self.profile);
         for kind in &profile.relationships {
             self.stage()?.convert_relationships(kind).await?;
         }
+        failpoint!("vectors-end");
+        failpoint!("indices-begin");
         let indices = self.sink.prepare().await?;
+        failpoint!("indices-end");
         tracing::debug!(indices = indices.made.len(), "vectors and indices made");
         self.checkpoint.stage = None;
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use chrono::Utc;
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::{Ending, Outcome, Schedule, State, Supervisor, Then};
@@ -14,6 +15,7 @@ use crate::actors::launch::{Intent, Known, Launched, launch};
 use crate::actors::loader;
 use crate::actors::messages::{Exit, Member};
 use crate::actors::prober::Watchers;
+use crate::actors::rollback::roll_back;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::pass::Mode;
@@ -260,7 +262,8 @@ impl Supervisor {
     pub(super) fn then(&mut self, then: Then, ctx: &mut Context<Self>) {
         match then {
             Then::Stop(outcome) => self.finish(outcome, ctx),
-            Then::Restart(_) if self.shutting_down => self.finish(Ok(None), ctx),
+            Then::Restart(_) | Then::RollBack(_) if self.shutting_down => self.finish(Ok(None), ctx),
+            Then::RollBack(answer) => self.roll_back(answer, ctx),
             Then::Restart(pause) => {
                 let generation = self.generation;
                 ctx.run_later(pause, move |supervisor, ctx| {
@@ -270,6 +273,23 @@ impl Supervisor {
                 });
             }
         }
+    }
+
+    /// Nobody writes now, and nobody holds the lease.
+    fn roll_back(&mut self, answer: oneshot::Sender<Result<()>>, ctx: &mut Context<Self>) {
+        let connector = Arc::clone(&self.pipeline.connector);
+        let task = async move { roll_back(connector.as_ref()).await };
+        ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
+            if outcome.is_ok() {
+                tracing::warn!(pipeline = %supervisor.pipeline.name, "rolled back to the previous graph, and paused");
+                // What was known is of the other graph.
+                supervisor.status.checkpoint_sequence = 0;
+                supervisor.pause_said = Some(true);
+            }
+            // Whoever asked may have gone.
+            let _ = answer.send(outcome);
+            supervisor.launch(ctx);
+        }));
     }
 
     pub(super) fn finish(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {

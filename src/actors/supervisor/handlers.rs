@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use chrono::Utc;
+use tokio::sync::oneshot;
 
 use super::{Ending, Schedule, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::messages::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, Cover, Prove, RequestPass, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, Cover, Prove, RequestPass, RollBack, SetPaused, Shutdown, SideProbed, SourceMoved,
+    WorkerExited,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::pass::Mode;
@@ -163,6 +165,22 @@ impl Handler<SetPaused> for Supervisor {
             supervisor.pause_changing = false;
             stored.map(|()| supervisor.pause(paused))
         }))
+    }
+}
+
+impl Handler<RollBack> for Supervisor {
+    type Result = ResponseFuture<Result<()>>;
+
+    fn handle(&mut self, _: RollBack, ctx: &mut Self::Context) -> Self::Result {
+        if !matches!(self.state, State::Running(_)) || self.full_sync.is_some() {
+            let busy = Error::new(ErrorKind::CacheBusy, "the pipeline is starting, ending, or in the middle of a full sync");
+            return Box::pin(async { Err(busy) });
+        }
+        let (answer, answered) = oneshot::channel();
+        self.end(Ending::Drained, Then::RollBack(answer), ctx);
+        Box::pin(async {
+            answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the rollback was broken off")))
+        })
     }
 }
 

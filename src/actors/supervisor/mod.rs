@@ -187,6 +187,8 @@ enum State {
 /// What follows a generation.
 enum Then {
     Restart(Duration),
+    /// The kept previous graph takes the live one's place, and a generation of that begins.
+    RollBack(oneshot::Sender<Result<()>>),
     Stop(Outcome),
 }
 
