@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler};
 use async_trait::async_trait;
+use futures::future::try_join;
 use tokio::sync::mpsc;
 
 use super::credit::{Credit, CreditPool};
@@ -113,10 +114,10 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
     Ok(())
 }
 
-/// What is known before a pass's first query: the bookmark, and then the source's own clock, which is the next watermark.
+/// What is known before a pass's first query: the bookmark, and the source's own clock, which is the next watermark.
 async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
-    let bookmark = repeat!(source.bookmark())?;
-    Ok(PassUnderWay::begin(mode, repeat!(source.now())?, Some(bookmark)))
+    let (bookmark, now) = try_join(async { repeat!(source.bookmark()) }, async { repeat!(source.now()) }).await?;
+    Ok(PassUnderWay::begin(mode, now, Some(bookmark)))
 }
 
 /// The way out: takes credit for a batch and sends it to the transformer.
@@ -149,7 +150,7 @@ impl Emit for Outlet {
     async fn emit(&mut self, content: SourceContent, bytes: usize) -> Result<()> {
         let rows = match &content {
             Content::Rows { rows, .. } => rows.len(),
-            Content::Begin(_) | Content::End(_) => 0,
+            Content::Begin(_) | Content::Indexes(_) | Content::End(_) => 0,
         };
         let credit = self.credit.batch(&mut self.reserved, rows, bytes).await;
         while let Ok(acknowledged) = self.acknowledged.try_recv() {

@@ -17,13 +17,14 @@ use crate::model::element::{
     ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode,
     SourceRelationship,
 };
+use crate::model::index::IndexDefinition;
 use crate::model::key::Key;
 use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::sink::{Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
-use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity};
+use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
 use crate::transform::comparison::Content;
 
 /// Where a fault strikes.
@@ -341,6 +342,9 @@ impl Source for Side {
     async fn relationships_without_key(&self, _: RelationshipKindId, _: usize) -> Result<Vec<SourceRelationship>> {
         Ok(vec![])
     }
+    async fn indexes(&self) -> Result<Vec<SourceIndex>> {
+        Ok(vec![])
+    }
     async fn outside_profile(&self) -> Result<OutsideProfile> {
         Ok(OutsideProfile::default())
     }
@@ -417,6 +421,9 @@ impl Sink for Side {
     async fn prepare(&mut self) -> Result<IndexReport> {
         let existed = std::mem::replace(&mut self.world.cache.lock().exists, true);
         Ok(IndexReport { from_nothing: !existed, ..IndexReport::default() })
+    }
+    async fn mirror(&mut self, _: &[IndexDefinition]) -> Result<IndexReport> {
+        Ok(IndexReport::default())
     }
     async fn clear(&mut self) -> Result<bool> {
         Ok(std::mem::take(&mut *self.world.cache.lock()).exists)

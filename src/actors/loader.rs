@@ -11,6 +11,7 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::index_upkeep::IndexUpkeep;
 use super::messages::{Abandon, Acknowledged, Drain, Member, Prepared, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
@@ -23,7 +24,7 @@ use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::sink::{Applied, CheckpointStore, Sink, StageSink, Written};
-use crate::sync::PassOutcome;
+use crate::sync::{Mirrored, PassOutcome};
 use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
 
@@ -102,6 +103,7 @@ struct Writer {
     quarantine: HashSet<Quarantined>,
     /// Whether the quarantine is another than at the last acknowledgement.
     quarantine_changed: bool,
+    indexes: IndexUpkeep,
     written: Written,
     stored_at: Option<Instant>,
 }
@@ -118,6 +120,7 @@ impl Writer {
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
             quarantine_changed: false,
+            indexes: IndexUpkeep::default(),
             written: Written::default(),
             stored_at: None,
         }
@@ -134,6 +137,7 @@ impl Writer {
                 self.apply(rows, read, cursor).await
             }
             Content::Rows { rows: Encoded::Payloads(batch), read, cursor, .. } => self.load(batch, read, cursor).await,
+            Content::Indexes(mirrored) => self.mirror(mirrored).await,
             Content::End(end) => {
                 self.finish_stage().await?;
                 self.end(end).await
@@ -159,6 +163,7 @@ impl Writer {
         if report.from_nothing && !full {
             return Err(self.graph_was_replaced().await?);
         }
+        self.indexes.note(report);
         self.pass_mut()?.prepared = true;
         if full {
             self.store_checkpoint().await?;
@@ -174,6 +179,13 @@ impl Writer {
         self.checkpoint.pass = None;
         self.store_checkpoint().await?;
         Ok(Error::new(ErrorKind::CacheChanged, "the graph is gone from the cache, or another one is in its place"))
+    }
+
+    async fn mirror(&mut self, Mirrored { wanted, inexpressible }: Mirrored) -> Result<Acknowledged> {
+        let report = self.sink.mirror(&wanted).await?;
+        self.indexes.note_inexpressible(inexpressible, &report);
+        self.indexes.note(report);
+        Ok(self.acknowledged(Vec::new(), None))
     }
 
     async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
@@ -215,6 +227,7 @@ impl Writer {
         }
         let mut pass = self.checkpoint.pass.take().ok_or_else(no_pass)?;
         pass.totals.quarantined += unresolved.len() as u64;
+        pass.totals.keys_listed += end.keys_listed;
         let (mode, began_at, bookmark) = (pass.mode, pass.began_at, pass.bookmark);
         let summary = PassSummary { mode, began_at, bookmark, ended_at: Utc::now(), totals: pass.totals };
         let ended = end.outcome.verdict.is_some();
@@ -300,6 +313,7 @@ impl Writer {
             outcome: PassOutcome::default(),
             quarantined: self.quarantine.len() as u64,
             quarantine,
+            indexes: self.indexes.take_changed(),
             held: self.checkpoint.guard.shown(),
         }
     }
@@ -321,6 +335,7 @@ fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
         deleted: applied.nodes_deleted + applied.relationships_deleted,
         quarantined: (rows.quarantined.len() + applied.refused.len()) as u64,
         collapsed: rows.collapsed,
+        keys_listed: 0,
         conversions: rows.conversions,
     }
 }

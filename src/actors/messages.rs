@@ -14,7 +14,7 @@ use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::prepared::Quarantined;
 use crate::sync::{PassOutcome, Slice};
-use crate::telemetry::status::{PipelineStatus, Side};
+use crate::telemetry::status::{IndexStatus, PipelineStatus, Side};
 
 /// Extractor to transformer.
 #[derive(Debug, Message)]
@@ -62,6 +62,8 @@ pub struct Acknowledged {
     pub quarantined: u64,
     /// What is quarantined, where that changed: as many entries as are shown.
     pub quarantine: Option<Arc<Vec<Quarantined>>>,
+    /// The state of the indices, where that changed.
+    pub indexes: Option<IndexStatus>,
     /// Deletes that wait for a person.
     pub held: Vec<HeldDeletes>,
 }

@@ -13,6 +13,7 @@ pub mod extractor;
 mod full_sync;
 pub mod group;
 pub mod health;
+mod index_upkeep;
 pub mod launch;
 mod lease_keeper;
 pub mod loader;

@@ -56,6 +56,7 @@ async fn work(mut encoding: Encoding, mut batches: mpsc::Receiver<Extracted>, lo
 fn encode(encoding: &mut Encoding, content: SourceContent) -> Result<PreparedContent> {
     Ok(match content {
         Content::Begin(pass) => Content::Begin(pass),
+        Content::Indexes(indexes) => Content::Indexes(indexes),
         Content::End(end) => Content::End(end),
         Content::Rows { rows, read, cursor, repairs } => {
             let rows = match encoding {

@@ -64,6 +64,11 @@ fn text(pipeline: &PipelineStatus) -> String {
             row("left out", format!("{what} outside the profile: {}", list.join(", ")));
         }
     }
+    for (what, list) in [("foreign", &pipeline.indexes.foreign), ("not mirrored", &pipeline.indexes.inexpressible)] {
+        if !list.is_empty() {
+            row("indices", format!("{what}: {}", list.join(", ")));
+        }
+    }
     if let Some(fault) = &pipeline.last_fault {
         row("last fault", format!("{} at {}", fault.error, fault.at.format("%Y-%m-%d %H:%M:%S UTC")));
         row("remedy", fault.remedy.clone());

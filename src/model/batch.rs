@@ -6,7 +6,7 @@ use super::guard::Guard;
 use super::pass::{Cursor, PassUnderWay};
 use super::profile::{NodeKindId, RelationshipKindId};
 use crate::source::OutsideProfile;
-use crate::sync::PassOutcome;
+use crate::sync::{Mirrored, PassOutcome};
 use crate::transform::Encoded;
 
 /// One life of a pipeline's actors.
@@ -70,6 +70,8 @@ pub enum Content<R> {
         /// Whether they mend the cache: then they are written even if they seem to stand there.
         repairs: bool,
     },
+    /// Indices of the source that the cache is to have as well.
+    Indexes(Mirrored),
     /// Everything was read: once this is applied, the pass is over.
     End(PassEnd),
 }
@@ -81,6 +83,8 @@ pub struct PassEnd {
     pub unresolved: Vec<RelationshipIdentity>,
     /// What the source holds besides the profile's kinds; only a full pass looks.
     pub outside_profile: Option<OutsideProfile>,
+    /// How many keys travelled, of both sides, to find what only one of them has.
+    pub keys_listed: u64,
     /// What the pass asks of whoever schedules the next one.
     pub outcome: PassOutcome,
     /// What the delete guard remembers.

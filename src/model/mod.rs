@@ -8,6 +8,7 @@ pub mod element;
 pub mod graph_name;
 pub mod guard;
 pub mod id_map;
+pub mod index;
 pub mod key;
 pub mod name;
 pub mod pass;

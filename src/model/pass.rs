@@ -98,6 +98,8 @@ pub struct Totals {
     pub quarantined: u64,
     /// Elements that share an identity with another one and gave way to it.
     pub collapsed: u64,
+    /// Keys that travelled, of both sides, to find what only one of them has.
+    pub keys_listed: u64,
     /// Values that a rule converted with a loss.
     pub conversions: Conversions,
 }
@@ -112,6 +114,7 @@ impl Totals {
         self.deleted += other.deleted;
         self.quarantined += other.quarantined;
         self.collapsed += other.collapsed;
+        self.keys_listed += other.keys_listed;
         self.conversions.add(other.conversions);
     }
 }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::element::ElementKind;
+use super::index::{IndexDefinition, IndexKind, IndexTarget};
 use super::name::{Label, PropertyName, RelationshipType};
 
 /// The built-in profile's text.
@@ -30,6 +31,10 @@ pub struct Profile {
     /// Index definitions of the cache, in the order in which they are made.
     #[serde(default)]
     pub indexes: Vec<IndexDefinition>,
+    /// Whether the source's range, full-text and vector indices are made in the cache as well. It does not decide what stands in
+    /// the cache, so it is no part of the fingerprint.
+    #[serde(default, skip_serializing)]
+    pub mirror_indexes: bool,
 }
 
 /// A node kind: nodes that carry its identity label and no label of an earlier kind.
@@ -112,42 +117,6 @@ pub enum Direction {
     In,
 }
 
-/// An index of the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IndexDefinition {
-    /// Range or full text.
-    pub kind: IndexKind,
-    /// What it is on.
-    #[serde(flatten)]
-    pub on: IndexTarget,
-    /// The indexed properties, in order.
-    pub properties: Vec<PropertyName>,
-    /// Stop words of a full-text index; absent means that the statement does not name any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopwords: Option<Vec<String>>,
-}
-
-/// The kinds of index that a profile can ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IndexKind {
-    /// Equality and ranges.
-    Range,
-    /// Full text.
-    Fulltext,
-}
-
-/// What an index is on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IndexTarget {
-    /// Nodes of a label.
-    Label(Label),
-    /// Relationships of a type.
-    Type(RelationshipType),
-}
-
 /// The place of a node kind in its profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeKindId(pub usize);
@@ -179,6 +148,9 @@ pub enum ProfileError {
     /// Upserts by an unindexed key would scan the whole label for each row.
     #[error("the profile has no range index on {0}, the key of one of its kinds")]
     KeyNotIndexed(String),
+    /// It cannot be made.
+    #[error("the profile's index on {0} lacks what its kind needs, or has what only another kind has")]
+    UnsoundIndex(String),
 }
 
 impl Profile {
@@ -208,6 +180,9 @@ impl Profile {
             if !self.has_range_index(&target, key) {
                 return Err(ProfileError::KeyNotIndexed(format!("{target}.{key}")));
             }
+        }
+        if let Some(unsound) = self.indexes.iter().find(|index| !index.is_sound()) {
+            return Err(ProfileError::UnsoundIndex(unsound.on.to_string()));
         }
         self.follow.iter().try_for_each(|rule| self.check_follow(rule))
     }
@@ -296,15 +271,6 @@ impl Profile {
         let canonical = serde_json::to_vec(self).unwrap_or_default();
         let digest = Sha256::digest(&canonical);
         ProfileFingerprint(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
-    }
-}
-
-impl std::fmt::Display for IndexTarget {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            IndexTarget::Label(label) => write!(f, "(:{label})"),
-            IndexTarget::Type(rel_type) => write!(f, "[:{rel_type}]"),
-        }
     }
 }
 

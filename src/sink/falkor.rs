@@ -9,10 +9,11 @@ use super::address::CacheAddress;
 use super::applied::Applied;
 use super::connection::Connection;
 use super::graph::{self, Counts, GraphState};
-use super::schema::{self, IndexReport};
+use super::schema::{self, IndexReport, Wanted};
 use super::server::{self, CacheServer};
 use super::{Sink, upsert};
 use crate::error::Result;
+use crate::model::index::IndexDefinition;
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 
@@ -26,12 +27,14 @@ pub struct FalkorSink {
     connection: Connection,
     graph: String,
     profile: Arc<Profile>,
+    /// Indices of the source that the graph has as well.
+    mirrored: Vec<IndexDefinition>,
 }
 
 impl FalkorSink {
     /// The graph under this name, on a connection of its own that is made at the first use.
     pub fn new(address: CacheAddress, graph: impl Into<String>, profile: Arc<Profile>) -> Self {
-        Self { connection: Connection::new(address), graph: graph.into(), profile }
+        Self { connection: Connection::new(address), graph: graph.into(), profile, mirrored: Vec::new() }
     }
 
     /// Refuses to go on with a server that was started again after its first use.
@@ -57,7 +60,16 @@ impl Sink for FalkorSink {
 
     async fn prepare(&mut self) -> Result<IndexReport> {
         graph::state(&mut self.connection, &self.graph).await?;
-        schema::ensure(&mut self.connection, &self.graph, &self.profile.indexes, INDEX_DEADLINE).await
+        let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored };
+        schema::ensure(&mut self.connection, &self.graph, wanted, INDEX_DEADLINE).await
+    }
+
+    async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport> {
+        self.mirrored = indexes.to_vec();
+        let report = self.prepare().await?;
+        // What was refused once is not tried again with every pass.
+        self.mirrored.retain(|definition| !report.refused.contains(&schema::statement(definition)));
+        Ok(report)
     }
 
     async fn clear(&mut self) -> Result<bool> {

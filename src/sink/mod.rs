@@ -54,6 +54,7 @@ pub use written::Written;
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
+use crate::model::index::IndexDefinition;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
@@ -70,6 +71,9 @@ pub trait Sink: Send {
 
     /// Makes what is missing of the profile's indices, and the graph with them, and waits until all serve queries.
     async fn prepare(&mut self) -> Result<IndexReport>;
+
+    /// From here on these indices are made and waited for as well, beside the profile's: those that FalkorDB takes.
+    async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport>;
 
     /// Deletes the graph with its indices; says whether there was one.
     async fn clear(&mut self) -> Result<bool>;

@@ -10,8 +10,8 @@ use super::graph::{read_failed, read_query, write_query};
 use super::parameters::push_string;
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
 use crate::model::name::{Label, RelationshipType};
-use crate::model::profile::{IndexDefinition, IndexKind, IndexTarget};
 
 /// One row for each indexed property: FalkorDB prints a list of properties as one text, in which a comma may be a name's.
 const LIST: &[u8] = b"CALL db.indexes() YIELD label, entitytype, types, status UNWIND keys(types) AS property \
@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct IndexedProperty {
     on: Target,
     property: String,
-    kind: Kind,
+    kind: IndexKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,19 +34,12 @@ enum Target {
     Type(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Range,
-    Fulltext,
-    Vector,
-}
-
 impl std::fmt::Display for IndexedProperty {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match self.kind {
-            Kind::Range => "range",
-            Kind::Fulltext => "full text",
-            Kind::Vector => "vector",
+            IndexKind::Range => "range",
+            IndexKind::Fulltext => "full text",
+            IndexKind::Vector => "vector",
         };
         match &self.on {
             Target::Label(label) => write!(f, "{kind} (:{label}).{}", self.property),
@@ -62,6 +55,8 @@ pub struct IndexReport {
     pub made: Vec<String>,
     /// Indices that the profile does not name; they are left alone.
     pub foreign: Vec<String>,
+    /// Statements for indices of the source that FalkorDB refuses.
+    pub refused: Vec<String>,
     /// Whether there was not a single one: the graph is new, or is not the one that was prepared before.
     pub from_nothing: bool,
 }
@@ -78,6 +73,7 @@ pub fn statement(definition: &IndexDefinition) -> String {
     let word = match definition.kind {
         IndexKind::Range => "INDEX",
         IndexKind::Fulltext => "FULLTEXT INDEX",
+        IndexKind::Vector => "VECTOR INDEX",
     };
     let (on, variable) = match &definition.on {
         IndexTarget::Label(label) => (format!("(n:{})", plain_or_quoted(label.as_str())), 'n'),
@@ -85,20 +81,30 @@ pub fn statement(definition: &IndexDefinition) -> String {
     };
     let properties: Vec<String> =
         definition.properties.iter().map(|name| format!("{variable}.{}", plain_or_quoted(name.as_str()))).collect();
-    let options = definition.stopwords.as_deref().map(options).unwrap_or_default();
-    format!("CREATE {word} FOR {on} ON ({}){options}", properties.join(", "))
+    format!("CREATE {word} FOR {on} ON ({}){}", properties.join(", "), options(definition))
 }
 
-fn options(stopwords: &[String]) -> String {
-    let words: Vec<String> = stopwords
-        .iter()
-        .map(|word| {
-            let mut text = Vec::new();
-            push_string(&mut text, word);
-            String::from_utf8_lossy(&text).into_owned()
-        })
-        .collect();
-    format!(" OPTIONS {{stopwords: [{}]}}", words.join(", "))
+fn options(definition: &IndexDefinition) -> String {
+    let language = definition.language.as_deref().map(|language| format!("language: {}", quoted(language)));
+    let stopwords = definition.stopwords.as_deref().map(|words| {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        format!("stopwords: [{}]", words.join(", "))
+    });
+    let options: Vec<String> = language.into_iter().chain(stopwords).chain(definition.vector.map(vector_options)).collect();
+    if options.is_empty() { String::new() } else { format!(" OPTIONS {{{}}}", options.join(", ")) }
+}
+
+fn vector_options(vector: VectorOptions) -> String {
+    let VectorOptions { dimension, similarity, m, ef_construction } = vector;
+    let m = m.map(|m| format!(", M: {m}")).unwrap_or_default();
+    let ef_construction = ef_construction.map(|ef| format!(", efConstruction: {ef}")).unwrap_or_default();
+    format!("dimension: {dimension}, similarityFunction: '{}'{m}{ef_construction}", similarity.as_str())
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = Vec::new();
+    push_string(&mut quoted, text);
+    String::from_utf8_lossy(&quoted).into_owned()
 }
 
 fn plain_or_quoted(name: &str) -> String {
@@ -107,26 +113,48 @@ fn plain_or_quoted(name: &str) -> String {
     if plain { name.to_owned() } else { format!("`{name}`") }
 }
 
+/// The indices that a graph is to have.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// The profile's: without one of them the cache is of no use.
+    pub(super) own: &'a [IndexDefinition],
+    /// The source's: as far as FalkorDB takes them.
+    pub(super) mirrored: &'a [IndexDefinition],
+}
+
 /// Makes what is missing and waits until all indices serve queries.
 pub(super) async fn ensure(
     connection: &mut Connection,
     graph: &str,
-    definitions: &[IndexDefinition],
+    wanted: Wanted<'_>,
     within: Duration,
 ) -> Result<IndexReport> {
-    let existing = existing(connection, graph).await?;
+    let Existing { mut properties, mut operational } = existing(connection, graph).await?;
     let mut report = IndexReport {
-        foreign: foreign(&existing.properties, definitions),
-        from_nothing: existing.properties.is_empty() && !definitions.is_empty(),
+        foreign: foreign(&properties, wanted.own.iter().chain(wanted.mirrored)),
+        from_nothing: properties.is_empty() && !wanted.own.is_empty(),
         ..IndexReport::default()
     };
-    for definition in definitions {
-        let Some(missing) = missing(definition, &existing.properties) else { continue };
+    let mirrored = wanted.mirrored.iter().map(|definition| (definition, true));
+    for (definition, is_mirrored) in wanted.own.iter().map(|definition| (definition, false)).chain(mirrored) {
+        let Some(missing) = missing(definition, &properties) else { continue };
         let statement = statement(&missing);
-        create(connection, graph, &statement).await?;
+        match create(connection, graph, &statement).await {
+            Err(error) if is_mirrored && error.kind() == ErrorKind::CacheUnsupported => {
+                tracing::warn!(statement, error = %error.chain(), "an index of the source is refused");
+                report.refused.push(self::statement(definition));
+                continue;
+            }
+            made => made?,
+        }
+        // Definitions may overlap.
+        properties.extend(missing.properties.iter().map(|name| self::wanted(&missing, name.as_str())));
+        operational = false;
         report.made.push(statement);
     }
-    wait_operational(connection, graph, within).await?;
+    if !operational {
+        wait_operational(connection, graph, within).await?;
+    }
     Ok(report)
 }
 
@@ -136,19 +164,16 @@ fn missing(definition: &IndexDefinition, existing: &BTreeSet<IndexedProperty>) -
     let mut rest = definition.clone();
     rest.properties.retain(|name| !existing.contains(&wanted(definition, name.as_str())));
     let on = target(&definition.on);
-    // Stop words are a label's, not an index', and cannot be set twice.
-    if existing.iter().any(|index| index.on == on && index.kind == Kind::Fulltext) {
+    // Stop words and language are a label's, not an index', and cannot be set twice.
+    if existing.iter().any(|index| index.on == on && index.kind == IndexKind::Fulltext) {
         rest.stopwords = None;
+        rest.language = None;
     }
     (!rest.properties.is_empty()).then_some(rest)
 }
 
 fn wanted(definition: &IndexDefinition, property: &str) -> IndexedProperty {
-    let kind = match definition.kind {
-        IndexKind::Range => Kind::Range,
-        IndexKind::Fulltext => Kind::Fulltext,
-    };
-    IndexedProperty { on: target(&definition.on), property: property.to_owned(), kind }
+    IndexedProperty { on: target(&definition.on), property: property.to_owned(), kind: definition.kind }
 }
 
 fn target(on: &IndexTarget) -> Target {
@@ -158,11 +183,9 @@ fn target(on: &IndexTarget) -> Target {
     }
 }
 
-fn foreign(existing: &BTreeSet<IndexedProperty>, definitions: &[IndexDefinition]) -> Vec<String> {
-    let ours: BTreeSet<IndexedProperty> = definitions
-        .iter()
-        .flat_map(|definition| definition.properties.iter().map(|name| wanted(definition, name.as_str())))
-        .collect();
+fn foreign<'a>(existing: &BTreeSet<IndexedProperty>, definitions: impl Iterator<Item = &'a IndexDefinition>) -> Vec<String> {
+    let ours: BTreeSet<IndexedProperty> =
+        definitions.flat_map(|definition| definition.properties.iter().map(|name| wanted(definition, name.as_str()))).collect();
     existing.difference(&ours).map(ToString::to_string).collect()
 }
 
@@ -208,11 +231,11 @@ fn parse(answer: redis::Value) -> Result<Existing> {
     Ok(existing)
 }
 
-fn parse_kind(word: &str) -> Option<Kind> {
+fn parse_kind(word: &str) -> Option<IndexKind> {
     match word {
-        "RANGE" => Some(Kind::Range),
-        "FULLTEXT" => Some(Kind::Fulltext),
-        "VECTOR" => Some(Kind::Vector),
+        "RANGE" => Some(IndexKind::Range),
+        "FULLTEXT" => Some(IndexKind::Fulltext),
+        "VECTOR" => Some(IndexKind::Vector),
         _ => None,
     }
 }
@@ -264,25 +287,26 @@ mod tests {
         assert_eq!(statements, wanted);
     }
 
-    fn has(label: &str, property: &str, kind: Kind) -> IndexedProperty {
+    fn has(label: &str, property: &str, kind: IndexKind) -> IndexedProperty {
         IndexedProperty { on: Target::Label(label.to_owned()), property: property.to_owned(), kind }
     }
 
     #[test]
     fn only_what_is_missing_is_made() {
         let profile = Profile::graphiti().unwrap();
-        let existing = BTreeSet::from([has("Entity", "uuid", Kind::Range), has("Entity", "name", Kind::Fulltext)]);
+        let existing = BTreeSet::from([has("Entity", "uuid", IndexKind::Range), has("Entity", "name", IndexKind::Fulltext)]);
         let range = missing(&profile.indexes[0], &existing).unwrap();
         assert_eq!(statement(&range), "CREATE INDEX FOR (n:Entity) ON (n.group_id, n.name, n.created_at)");
         let fulltext = missing(&profile.indexes[10], &existing).unwrap();
         assert_eq!(statement(&fulltext), "CREATE FULLTEXT INDEX FOR (n:Entity) ON (n.summary, n.group_id)");
-        assert_eq!(missing(&profile.indexes[2], &BTreeSet::from([has("Community", "uuid", Kind::Range)])), None);
+        assert_eq!(missing(&profile.indexes[2], &BTreeSet::from([has("Community", "uuid", IndexKind::Range)])), None);
     }
 
     #[test]
     fn an_index_of_somebody_else_is_named() {
         let profile = Profile::graphiti().unwrap();
-        let existing = BTreeSet::from([has("Entity", "uuid", Kind::Range), has("Entity", "name_embedding", Kind::Vector)]);
-        assert_eq!(foreign(&existing, &profile.indexes), vec!["vector (:Entity).name_embedding"]);
+        let existing =
+            BTreeSet::from([has("Entity", "uuid", IndexKind::Range), has("Entity", "name_embedding", IndexKind::Vector)]);
+        assert_eq!(foreign(&existing, profile.indexes.iter()), vec!["vector (:Entity).name_embedding"]);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Followed;
 use super::graph_source::{column, count_of, lacking, take_text};
 use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;
+use super::{Followed, SourceIndex, SourceIndexKind};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, Properties, RelationshipIdentity};
 use crate::model::key::Key;
@@ -109,4 +109,39 @@ pub(super) async fn followed(reader: &impl Reader, profile: &Profile, rule: &Fol
         }
     }
     Ok(followed)
+}
+
+pub(super) async fn indexes(reader: &impl Reader) -> Result<Vec<SourceIndex>> {
+    const DOING: &str = "indices";
+    let rows = reader.rows(DOING, Request::new(queries::INDEXES)).await?;
+    rows.into_iter().map(|mut row| index(&mut row).ok_or_else(|| lacking(DOING))).collect()
+}
+
+fn index(row: &mut Properties) -> Option<SourceIndex> {
+    let text = |row: &mut Properties, name: &str| match column(row, name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let number = |row: &mut Properties, name: &str| match column(row, name) {
+        Some(Value::Integer(number)) => u64::try_from(number).ok(),
+        _ => None,
+    };
+    let kind = match text(row, "kind")?.as_str() {
+        "RANGE" => SourceIndexKind::Range,
+        "FULLTEXT" => SourceIndexKind::Fulltext { analyzer: text(row, "analyzer")? },
+        "VECTOR" => SourceIndexKind::Vector {
+            dimension: number(row, "dimension"),
+            similarity: text(row, "similarity")?,
+            m: number(row, "m"),
+            ef_construction: number(row, "ef"),
+        },
+        other => SourceIndexKind::Other(other.to_owned()),
+    };
+    Some(SourceIndex {
+        name: text(row, "name")?,
+        kind,
+        of_nodes: text(row, "entity")? == "NODE",
+        on: texts(column(row, "names")?)?,
+        properties: texts(column(row, "properties")?)?,
+    })
 }

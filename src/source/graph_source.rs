@@ -13,7 +13,7 @@ use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
 use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;
-use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, census};
+use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, census};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
@@ -267,6 +267,10 @@ impl<R: Reader> Source for GraphSource<R> {
     async fn relationships_without_key(&self, id: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>> {
         let request = Request::new(self.queries().relationships_without_key(id)).with("limit", limit);
         self.reader.relationships(self.profile.relationship(id).rel_type.as_str(), request).await
+    }
+
+    async fn indexes(&self) -> Result<Vec<SourceIndex>> {
+        census::indexes(&self.reader).await
     }
 
     async fn outside_profile(&self) -> Result<OutsideProfile> {

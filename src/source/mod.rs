@@ -78,6 +78,46 @@ pub struct KeyPage {
     pub next: Option<String>,
 }
 
+/// An index of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceIndex {
+    /// Its name.
+    pub name: String,
+    /// Its kind, with what that kind has.
+    pub kind: SourceIndexKind,
+    /// Whether it is on nodes; else it is on relationships.
+    pub of_nodes: bool,
+    /// Labels or types.
+    pub on: Vec<String>,
+    /// Properties, in order.
+    pub properties: Vec<String>,
+}
+
+/// Kinds of indices of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceIndexKind {
+    /// Equality and ranges.
+    Range,
+    /// Full text.
+    Fulltext {
+        /// What makes words of a text.
+        analyzer: String,
+    },
+    /// Nearest neighbours.
+    Vector {
+        /// Absent where vectors of any dimension are indexed.
+        dimension: Option<u64>,
+        /// Its name for what is near.
+        similarity: String,
+        /// Neighbours of a vector in the index.
+        m: Option<u64>,
+        /// Candidates at its making.
+        ef_construction: Option<u64>,
+    },
+    /// Any other, by its name.
+    Other(String),
+}
+
 /// What the source holds besides the profile's kinds, counted by label set and by type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutsideProfile {
@@ -151,6 +191,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// As [`Source::nodes_without_key`], for relationships.
     async fn relationships_without_key(&self, kind: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>>;
+
+    /// Its indices, but for those that every database has.
+    async fn indexes(&self) -> Result<Vec<SourceIndex>>;
 
     /// What there is besides the profile's kinds.
     async fn outside_profile(&self) -> Result<OutsideProfile>;

@@ -15,6 +15,13 @@ pub const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
 /// Relationship types with their counts; each count is kept by Neo4j and read without a scan.
 pub const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
 
+/// All indices but those that every database has, with what FalkorDB needs to make the same ones.
+pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, options WHERE type <> 'LOOKUP' \
+    RETURN name, type AS kind, entityType AS entity, labelsOrTypes AS names, properties, \
+    options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
+    options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
+    options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
+
 /// All labels.
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 

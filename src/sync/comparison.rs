@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
-use super::sweep;
+use super::sweep::{self, Groups};
 use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Finding, Verdict};
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber};
@@ -54,6 +54,9 @@ pub struct Comparison {
     standing: ComparisonUnderWay,
     begun_with: Option<u64>,
     listed: Vec<Finding>,
+    /// How many elements of the kind under way the source has by their keys' beginnings, those that share an identity counted
+    /// once; absent where an earlier generation compared a part of the kind.
+    groups: Option<Groups>,
     /// Whether it was begun by an earlier generation and nobody was told yet.
     resumed: bool,
 }
@@ -64,13 +67,13 @@ impl Comparison {
     pub async fn begin(source: &dyn Source, ordered: bool, order: u64) -> Result<Self> {
         let bookmark = repeat!(source.bookmark())?;
         let standing = ComparisonUnderWay { began_at: Utc::now(), bookmark, ordered, cursor: None, findings: 0, rows: 0 };
-        Ok(Self { standing, begun_with: Some(order), listed: Vec::new(), resumed: false })
+        Ok(Self { standing, begun_with: Some(order), listed: Vec::new(), groups: Some(Groups::new()), resumed: false })
     }
 
     /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
     /// the part that was compared before is not known.
     pub fn resume(standing: ComparisonUnderWay) -> Self {
-        Self { standing, begun_with: None, listed: Vec::new(), resumed: true }
+        Self { standing, begun_with: None, listed: Vec::new(), groups: None, resumed: true }
     }
 
     /// Says once in the log that it goes on.
@@ -97,13 +100,19 @@ impl Comparison {
             let Some(kind) = kinds.get(place).copied() else { break };
             let page = expected(sides, kind, &after, left.min(PAGE)).await?;
             let compared = page.contents.len();
+            if let Some(groups) = &mut self.groups {
+                for identity in page.contents.keys() {
+                    *groups.entry(sweep::group_of(identity.key().as_str())).or_default() += 1;
+                }
+            }
             found.extend(differing(sides, kind, page.contents).await?);
             left -= compared.clamp(1, left);
             self.standing.rows += compared as u64;
             match page.next {
                 Some(next) => after = next,
                 None => {
-                    found.extend(orphans(sides, kind).await?);
+                    let groups = self.groups.replace(Groups::new());
+                    found.extend(orphans(sides, kind, groups.as_ref()).await?);
                     (place, after) = (place + 1, String::new());
                 }
             }
@@ -265,9 +274,12 @@ async fn suspects(
 }
 
 /// What the source does not have: by the key sets of both sides, and then by key, on both.
-async fn orphans(sides: &mut Sides<'_>, kind: ElementKind) -> Result<Vec<Finding>> {
-    let gaps = sweep::find(sides.source, sides.view, kind, None).await?;
-    let suspects: Vec<ElementIdentity> = gaps.orphaned.into_iter().collect();
+async fn orphans(sides: &mut Sides<'_>, kind: ElementKind, expected: Option<&Groups>) -> Result<Vec<Finding>> {
+    let surplus = match expected {
+        Some(expected) => sweep::surplus(sides.source, sides.view, kind, expected).await?,
+        None => sweep::find(sides.source, sides.view, kind, None).await?.orphaned,
+    };
+    let suspects: Vec<ElementIdentity> = surplus.into_iter().collect();
     let mut orphans = Vec::new();
     for suspects in suspects.chunks(PAGE) {
         orphans.extend(differing_of(sides, kind, suspects).await?);

@@ -42,7 +42,7 @@ pub(super) async fn finish(
     };
     let unresolved = deferred.into_iter().collect();
     let (guard, comparison) = (memory.guard.clone(), memory.comparison().cloned());
-    let end = PassEnd { unresolved, outside_profile, outcome, guard, comparison };
+    let end = PassEnd { unresolved, outside_profile, keys_listed: reader.keys_listed, outcome, guard, comparison };
     reader.emit.emit(Content::End(end), 0).await?;
     reader.emit.settle().await.map(drop)
 }

@@ -14,9 +14,9 @@ const KEYS: usize = 1000;
 /// Keys by kind.
 pub(super) type Keys = BTreeMap<ElementKind, BTreeSet<String>>;
 
-/// Reads what the rules lead to from the changed elements. Rules are applied in the profile's order, so that a rule finds
+/// The keys that the rules lead to from the changed elements. Rules are applied in the profile's order, so that a rule finds
 /// what an earlier one led to.
-pub(super) async fn follow(reader: &mut Reader<'_>, changed: &Keys) -> Result<()> {
+pub(super) async fn follow(reader: &mut Reader<'_>, changed: &Keys) -> Result<Keys> {
     let mut begin = changed.clone();
     let mut found = Keys::new();
     for rule in &reader.profile.follow.clone() {
@@ -32,7 +32,7 @@ pub(super) async fn follow(reader: &mut Reader<'_>, changed: &Keys) -> Result<()
             }
         }
     }
-    reader.fetch(&found).await
+    Ok(found)
 }
 
 /// The kind that a rule begins at, and the kind of the relationships that it leads to.

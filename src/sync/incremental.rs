@@ -4,20 +4,26 @@
 //! 2. *Follow*: what is written beside them without a trace.
 //! 3. *Late commits*: rows of the overlap, by key, that no pass has read: their timestamp is older than their commit.
 //! 4. *Counts*, and a *sweep* of the kinds that differ: deletes, and what has no timestamp.
+//!
+//! Counts of a source that is being written say little: what was committed since the rows were read is counted and not yet in the
+//! cache. So a difference counts at once where the bookmark says that nothing was committed meanwhile, and where the cache holds
+//! more than the source, which no later commit explains. Otherwise the next pass looks again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::{try_join, try_join_all};
 
 use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
 use super::labels;
 use super::memory::{Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
-use super::sweep::find;
+use super::sweep::{Gaps, find};
 use super::{Changes, PassOutcome};
 use crate::error::Result;
+use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementKind};
 use crate::model::pass::{PassUnderWay, Step};
 use crate::repeat;
@@ -35,68 +41,270 @@ const SMALL_KIND: u64 = 1000;
 
 pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
-    let now = Instant::now();
-    let since = changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
-    let mut outcome = PassOutcome::default();
-    let mut changed = Keys::new();
-    for (step, after) in reader.steps_left(pass.cursor.as_ref()) {
-        let (kind, step) = step.into_parts();
-        read_watermark(reader, changes, kind, &step, since, after, now, &mut changed, &mut outcome).await?;
-    }
-    follow(reader, &changed).await?;
-    let duplicates = changes.memory.take_duplicates();
-    reader.fetch(&duplicates).await?;
-    // After a time without passes, what was committed late then is older than the overlap of now.
-    let read_up_to = changes.watermark.map_or(pass.began_at, |watermark| watermark.min(pass.began_at));
-    let late = changes.memory.late_check_due(changes.rhythm, now);
-    if late {
-        let changed = read_late(reader, changes, overlap_begin(read_up_to, changes.rhythm), now).await?;
-        follow(reader, &changed).await?;
-    }
-    read_counts(reader, changes, late, &mut outcome).await?;
-    Ok(outcome)
+    let mut incremental = Incremental {
+        reader,
+        changes,
+        now: Instant::now(),
+        noted: BTreeMap::new(),
+        read: Keys::new(),
+        outcome: PassOutcome::default(),
+    };
+    incremental.read_changed(pass).await?;
+    let rows = incremental.now.elapsed();
+    let late = incremental.read_late(pass).await?;
+    incremental.settle().await?;
+    let applied = incremental.now.elapsed();
+    incremental.compare_counts(pass, late).await?;
+    let all = incremental.now.elapsed();
+    let seconds = |from: Duration, to: Duration| (to - from).as_secs_f64();
+    tracing::debug!(
+        rows = rows.as_secs_f64(),
+        late_and_applied = seconds(rows, applied),
+        counts = seconds(applied, all),
+        "pass read"
+    );
+    Ok(incremental.outcome)
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn read_watermark(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
-    kind: ElementKind,
-    step: &Step,
-    since: DateTime<Utc>,
-    after: String,
+/// An incremental pass under way.
+///
+/// Keys of all kinds come first, then what hangs on them, then the rows of both together: so each row is read once, and after
+/// whatever says that it changed.
+struct Incremental<'p, 'r, 'c> {
+    reader: &'p mut Reader<'r>,
+    changes: &'p mut Changes<'c>,
+    /// One moment for all that it remembers.
     now: Instant,
-    changed: &mut Keys,
-    outcome: &mut PassOutcome,
-) -> Result<()> {
-    if reader.profile.timestamps(kind).is_empty() {
-        return Ok(());
-    }
-    let mut next = Some(after);
-    while let Some(after) = next {
-        let page = changed_keys(reader.source, kind, since, &after).await?;
-        let (read, spared): (Vec<_>, Vec<_>) =
-            page.keys.into_iter().partition(|key| changes.thorough || changes.memory.must_read(kind, key, now));
-        outcome.look_again |= !spared.is_empty();
-        fetch_changed(reader, changes, kind, &read, Some(step), now, changed).await?;
-        next = page.next;
-    }
-    Ok(())
+    /// Keys whose rows are still to be read.
+    noted: BTreeMap<ElementKind, Vec<ChangedKey>>,
+    /// Keys whose rows were read before it was known what hangs on them.
+    read: Keys,
+    outcome: PassOutcome,
 }
 
-/// Keys of the overlap that no pass of this generation has read.
-async fn read_late(reader: &mut Reader<'_>, changes: &mut Changes<'_>, since: DateTime<Utc>, now: Instant) -> Result<Keys> {
-    let mut changed = Keys::new();
-    for kind in reader.profile.kinds() {
-        let mut next = (!reader.profile.timestamps(kind).is_empty()).then(String::new);
-        while let Some(after) = next {
-            let page = changed_keys(reader.source, kind, since, &after).await?;
-            let new: Vec<_> = page.keys.into_iter().filter(|key| changes.memory.is_new(kind, key)).collect();
-            fetch_changed(reader, changes, kind, &new, None, now, &mut changed).await?;
-            next = page.next;
+impl Incremental<'_, '_, '_> {
+    /// What was written since the last pass, what hangs on it, and keys that several elements share.
+    async fn read_changed(&mut self, pass: &PassUnderWay) -> Result<()> {
+        let since = self.changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
+        let steps: Vec<_> =
+            self.reader.steps_left(pass.cursor.as_ref()).into_iter().map(|(step, after)| (step.into_parts(), after)).collect();
+        let steps: Vec<_> = steps.into_iter().filter(|((kind, _), _)| self.has_timestamps(*kind)).collect();
+        let source = self.reader.source;
+        let pages = steps.iter().map(|((kind, _), after)| changed_keys(source, *kind, since, after));
+        let pages = try_join_all(pages).await?;
+        for (((kind, step), _), page) in steps.into_iter().zip(pages) {
+            self.take_pages(kind, &step, page, since).await?;
+        }
+        let duplicates = self.changes.memory.take_duplicates();
+        self.fetch_noted(duplicates).await
+    }
+
+    /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.
+    async fn take_pages(&mut self, kind: ElementKind, step: &Step, mut page: KeyPage, since: DateTime<Utc>) -> Result<()> {
+        loop {
+            let must_read = |key: &ChangedKey| self.changes.thorough || self.changes.memory.must_read(kind, key, self.now);
+            let (changed, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(must_read);
+            self.outcome.look_again |= !spared.is_empty();
+            let Some(after) = page.next else {
+                self.noted.entry(kind).or_default().extend(changed);
+                return Ok(());
+            };
+            // What the cursor passes by has to be read before it moves.
+            for (kind, keys) in std::mem::take(&mut self.noted) {
+                self.fetch_page(kind, keys, None).await?;
+            }
+            self.fetch_page(kind, changed, Some(step)).await?;
+            page = changed_keys(self.reader.source, kind, since, &after).await?;
         }
     }
-    Ok(changed)
+
+    async fn fetch_page(&mut self, kind: ElementKind, keys: Vec<ChangedKey>, step: Option<&Step>) -> Result<()> {
+        let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
+        self.reader.fetch_kind(kind, &texts, step).await?;
+        keys.iter().for_each(|key| self.changes.memory.note_read(kind, key, self.now));
+        self.read.entry(kind).or_default().extend(texts);
+        Ok(())
+    }
+
+    /// Keys of the overlap that no pass of this generation has read, if it is time. Says whether it was.
+    async fn read_late(&mut self, pass: &PassUnderWay) -> Result<bool> {
+        if !self.changes.memory.late_check_due(self.changes.rhythm, self.now) {
+            return Ok(false);
+        }
+        // After a time without passes, what was committed late then is older than the overlap of now.
+        let read_up_to = self.changes.watermark.map_or(pass.began_at, |watermark| watermark.min(pass.began_at));
+        let since = overlap_begin(read_up_to, self.changes.rhythm);
+        for kind in self.reader.profile.kinds() {
+            let mut next = self.has_timestamps(kind).then(String::new);
+            while let Some(after) = next {
+                let page = changed_keys(self.reader.source, kind, since, &after).await?;
+                let new: Vec<_> = page.keys.into_iter().filter(|key| self.changes.memory.is_new(kind, key)).collect();
+                if page.next.is_some() {
+                    self.fetch_page(kind, new, None).await?;
+                } else {
+                    self.noted.entry(kind).or_default().extend(new);
+                }
+                next = page.next;
+            }
+        }
+        self.fetch_noted(Keys::new()).await?;
+        Ok(true)
+    }
+
+    /// Reads what was noted, what hangs on it and on what was read before, and `others`.
+    async fn fetch_noted(&mut self, others: Keys) -> Result<()> {
+        let noted = std::mem::take(&mut self.noted);
+        let mut changed = std::mem::take(&mut self.read);
+        let mut wanted = others;
+        for (kind, keys) in &noted {
+            let texts = || keys.iter().map(|changed| changed.key.clone());
+            changed.entry(*kind).or_default().extend(texts());
+            wanted.entry(*kind).or_default().extend(texts());
+        }
+        for (kind, keys) in follow(self.reader, &changed).await? {
+            wanted.entry(kind).or_default().extend(keys);
+        }
+        self.reader.fetch(&wanted).await?;
+        for (kind, keys) in &noted {
+            keys.iter().for_each(|key| self.changes.memory.note_read(*kind, key, self.now));
+        }
+        Ok(())
+    }
+
+    fn has_timestamps(&self, kind: ElementKind) -> bool {
+        !self.reader.profile.timestamps(kind).is_empty()
+    }
+
+    /// Compares counts by kind, and sweeps what differs.
+    async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool) -> Result<()> {
+        let (here, there) = self.counts().await?;
+        let counted_at = self.bookmark().await?;
+        let quiet = pass.bookmark.as_ref() == Some(&counted_at);
+        self.outcome.source_moved = !quiet;
+        if here.iter().all(|count| *count == 0) && there.iter().any(|count| *count > 0) {
+            tracing::warn!("the source is empty");
+        }
+        let profile = self.reader.profile;
+        self.changes.memory.observe(profile, &here, &there, Utc::now());
+        let (mut nodes, mut relationships) = (Vec::new(), Vec::new());
+        let mut nodes_agree = true;
+        for (place, kind) in profile.kinds().into_iter().enumerate() {
+            let small = late && !self.has_timestamps(kind) && here[place].max(there[place]) <= SMALL_KIND;
+            let approved = self.changes.allow_deletes && self.held(kind) > 0;
+            let verdict = self.changes.memory.asks_for_sweep(kind, here[place], there[place], quiet);
+            let is_node = matches!(kind, ElementKind::Node(_));
+            nodes_agree &= verdict == Verdict::Agrees || !is_node;
+            self.outcome.look_again_soon |= verdict == Verdict::LookAgain && !approved;
+            if verdict == Verdict::Sweep || approved || (small && verdict == Verdict::Agrees) {
+                let difference = here[place].cast_signed() - there[place].cast_signed();
+                if is_node { &mut nodes } else { &mut relationships }.push((kind, difference));
+            }
+        }
+        let deleted = self.sweep(&nodes, &counted_at).await?;
+        // A deleted node takes its relationships with it: whether any are left over is for the next pass to see.
+        if deleted == 0 || self.changes.allow_deletes {
+            self.sweep(&relationships, &counted_at).await?;
+        } else {
+            self.outcome.look_again_soon |= !relationships.is_empty();
+        }
+        if self.changes.allow_deletes && !(nodes.is_empty() && relationships.is_empty()) {
+            self.approve().await?;
+        }
+        // Where nodes are too many or too few, so are their labels; and where there were commits meanwhile, counts say little.
+        if nodes_agree && (quiet || late) {
+            labels::read(self.reader, self.changes, late, &mut self.outcome).await?;
+        }
+        Ok(())
+    }
+
+    fn held(&self, kind: ElementKind) -> u64 {
+        self.changes.memory.guard.held(&Step::of(self.reader.profile, kind))
+    }
+
+    /// What is left after a person's word is what later deletes are measured by.
+    async fn approve(&mut self) -> Result<()> {
+        let view = &mut *self.changes.view;
+        let there = repeat!(view.counts())?;
+        for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
+            self.changes.memory.guard.approve(&Step::of(self.reader.profile, kind), there[place], Utc::now());
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is applied, relationships included whose endpoints came after them.
+    async fn settle(&mut self) -> Result<()> {
+        let deferred = self.reader.emit.settle().await?;
+        super::deferred::read_again(self.reader, &deferred).await?;
+        self.reader.emit.settle().await.map(drop)
+    }
+
+    /// Finds what only one side has of these kinds, reads what is missing, deletes what the guard lets go, and remembers what
+    /// differs for a reason that stands. How many it deleted.
+    async fn sweep(&mut self, kinds: &[(ElementKind, i64)], counted_at: &Bookmark) -> Result<usize> {
+        if kinds.is_empty() {
+            return Ok(0);
+        }
+        let mut gaps = BTreeMap::new();
+        for (kind, _) in kinds {
+            let found = find(self.reader.source, self.changes.view, *kind, None).await?;
+            self.reader.keys_listed += found.listed;
+            let (missing, orphaned) = (found.missing.len(), found.orphaned.len());
+            if missing + orphaned > 0 {
+                tracing::info!(kind = self.reader.profile.kind_name(*kind), missing, orphaned, "swept");
+            }
+            gaps.insert(*kind, found);
+        }
+        let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
+        let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
+        weigh(&mut Scales { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        self.reader.fetch(&gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect()).await?;
+        for (kind, gaps) in &gaps {
+            self.reader.delete_absent(*kind, gaps.orphaned.clone()).await?;
+        }
+        self.settle().await?;
+        self.explain(kinds, &gaps, counted_at).await?;
+        Ok(gaps.values().map(|gaps| gaps.orphaned.len()).sum())
+    }
+
+    /// Of a source that has not moved on, what its counts and the cache's differ by now stands. Of one that has, they say nothing
+    /// about what is left: then a kind without gaps differs for a reason that stands, and one whose deletes are held differs by
+    /// what was not mended.
+    async fn explain(
+        &mut self,
+        kinds: &[(ElementKind, i64)],
+        gaps: &BTreeMap<ElementKind, Gaps>,
+        counted_at: &Bookmark,
+    ) -> Result<()> {
+        let (here, there) = self.counts().await?;
+        let unmoved = self.bookmark().await? == *counted_at;
+        let all = self.reader.profile.kinds();
+        for (kind, before) in kinds {
+            let Some((place, gaps)) = all.iter().position(|other| other == kind).zip(gaps.get(kind)) else { continue };
+            let mended = gaps.orphaned.len() as i64 - gaps.missing.len() as i64;
+            let is_untouched = gaps.orphaned.is_empty() && gaps.missing.is_empty();
+            if unmoved {
+                self.changes.memory.explain(*kind, here[place].cast_signed() - there[place].cast_signed());
+            } else if is_untouched || self.held(*kind) > 0 {
+                self.changes.memory.explain(*kind, before + mended);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the source and of the cache, in the order of the kinds.
+    async fn counts(&mut self) -> Result<(Vec<u64>, Vec<u64>)> {
+        let (source, view) = (self.reader.source, &mut *self.changes.view);
+        try_join(async { repeat!(source.counts()) }, async { repeat!(view.counts()) }).await
+    }
+
+    async fn bookmark(&mut self) -> Result<Bookmark> {
+        let source = self.reader.source;
+        repeat!(source.bookmark())
+    }
+}
+
+fn keys(identities: &BTreeSet<ElementIdentity>) -> BTreeSet<String> {
+    identities.iter().map(|identity| identity.key().as_str().to_owned()).collect()
 }
 
 async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Utc>, after: &str) -> Result<KeyPage> {
@@ -104,96 +312,6 @@ async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Ut
         ElementKind::Node(id) => repeat!(source.changed_node_keys(id, since, after, KEY_PAGE)),
         ElementKind::Relationship(id) => repeat!(source.changed_relationship_keys(id, since, after, KEY_PAGE)),
     }
-}
-
-async fn fetch_changed(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
-    kind: ElementKind,
-    keys: &[ChangedKey],
-    step: Option<&Step>,
-    now: Instant,
-    changed: &mut Keys,
-) -> Result<()> {
-    let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
-    reader.fetch_kind(kind, &texts, step).await?;
-    keys.iter().for_each(|key| changes.memory.note_read(kind, key, now));
-    changed.entry(kind).or_default().extend(texts);
-    Ok(())
-}
-
-/// Compares counts by kind, and sweeps what differs at two readings in a row.
-async fn read_counts(reader: &mut Reader<'_>, changes: &mut Changes<'_>, late: bool, outcome: &mut PassOutcome) -> Result<()> {
-    settle(reader).await?;
-    let kinds = reader.profile.kinds();
-    let source = reader.source;
-    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
-    changes.memory.observe(reader.profile, &here, &there, Utc::now());
-    let mut sweeps = Vec::new();
-    let mut nodes_agree = true;
-    for (place, kind) in kinds.iter().enumerate() {
-        let (here, there) = (here[place], there[place]);
-        let small = late && reader.profile.timestamps(*kind).is_empty() && here.max(there) <= SMALL_KIND;
-        let approved = changes.allow_deletes && changes.memory.guard.held(&Step::of(reader.profile, *kind)) > 0;
-        let verdict = changes.memory.asks_for_sweep(*kind, here, there);
-        nodes_agree &= verdict == Verdict::Agrees || matches!(kind, ElementKind::Relationship(_));
-        match verdict {
-            Verdict::Sweep => sweeps.push(*kind),
-            _ if approved => sweeps.push(*kind),
-            Verdict::LookAgain => outcome.look_again_soon = true,
-            Verdict::Agrees if small => sweeps.push(*kind),
-            Verdict::Agrees => {}
-        }
-    }
-    if !sweeps.is_empty() {
-        sweep(reader, changes, &sweeps).await?;
-        // What differs after the sweep differs for a reason that stands.
-        settle(reader).await?;
-        let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
-        for (place, kind) in kinds.iter().enumerate().filter(|(_, kind)| sweeps.contains(kind)) {
-            changes.memory.explain(*kind, here[place], there[place]);
-        }
-        if changes.allow_deletes {
-            for (place, kind) in kinds.iter().enumerate() {
-                changes.memory.guard.approve(&Step::of(reader.profile, *kind), there[place], Utc::now());
-            }
-        }
-    }
-    // Where nodes are too many or too few, so are their labels.
-    if nodes_agree { labels::read(reader, changes, late, outcome).await } else { Ok(()) }
-}
-
-/// Waits until everything is applied, relationships included whose endpoints came after them.
-async fn settle(reader: &mut Reader<'_>) -> Result<()> {
-    let deferred = reader.emit.settle().await?;
-    super::deferred::read_again(reader, &deferred).await?;
-    reader.emit.settle().await.map(drop)
-}
-
-/// Finds what only one side has of these kinds, reads what is missing, and deletes what the guard lets go.
-async fn sweep(reader: &mut Reader<'_>, changes: &mut Changes<'_>, kinds: &[ElementKind]) -> Result<()> {
-    let mut gaps = BTreeMap::new();
-    for kind in kinds {
-        let found = find(reader.source, changes.view, *kind, None).await?;
-        let (missing, orphaned) = (found.missing.len(), found.orphaned.len());
-        if missing + orphaned > 0 {
-            tracing::info!(kind = reader.profile.kind_name(*kind), missing, orphaned, "swept");
-        }
-        gaps.insert(*kind, found);
-    }
-    let (limit, allow) = (changes.limit, changes.allow_deletes);
-    let guard = &mut changes.memory.guard;
-    let mut scales = Scales { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
-    weigh(&mut scales, &mut gaps).await?;
-    reader.fetch(&gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect()).await?;
-    for (kind, gaps) in gaps {
-        reader.delete_absent(kind, gaps.orphaned).await?;
-    }
-    Ok(())
-}
-
-fn keys(identities: &BTreeSet<ElementIdentity>) -> BTreeSet<String> {
-    identities.iter().map(|identity| identity.key().as_str().to_owned()).collect()
 }
 
 impl StepKind {

@@ -49,7 +49,8 @@ pub(super) async fn read(
 async fn compare(reader: &mut Reader<'_>, changes: &mut Changes<'_>, label: &Label) -> Result<bool> {
     let mut keys = Keys::new();
     for kind in reader.profile.node_ids().map(ElementKind::Node) {
-        let Gaps { missing, orphaned } = find(reader.source, changes.view, kind, Some(label)).await?;
+        let Gaps { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;
+        reader.keys_listed += listed;
         let found = missing.iter().chain(&orphaned).map(|identity| identity.key().as_str().to_owned());
         keys.entry(kind).or_default().extend(found);
     }

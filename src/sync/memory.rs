@@ -12,7 +12,7 @@ use super::follow::Keys;
 use crate::model::comparison::ComparisonUnderWay;
 use crate::model::element::ElementKind;
 use crate::model::guard::Guard;
-use crate::model::pass::Step;
+use crate::model::pass::{Mode, Step};
 use crate::model::profile::Profile;
 use crate::source::ChangedKey;
 
@@ -25,6 +25,10 @@ const MAX_DUPLICATES: usize = 1000;
 /// A row whose timestamps did not move is read again after this time at the earliest: graphiti writes some rows twice in a
 /// row, and the second time without a trace. Shorter costs readings, longer costs freshness of the second writing.
 pub const READ_AGAIN: Duration = Duration::from_millis(2500);
+
+/// A source that is written without a pause never lets its counts be compared exactly; after so many readings in a row that
+/// differ, the keys are.
+const MAX_READINGS: u32 = 10;
 
 /// When an incremental pass does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,10 @@ pub struct Memory {
     last_late_check: Option<Instant>,
     /// Counts of kinds.
     kinds: Readings<ElementKind>,
+    /// How often in a row the counts of a kind differed, and commits in the meantime may explain it.
+    unclear: HashMap<ElementKind, u32>,
+    /// Whether the source's indices were looked at since the last full pass.
+    mirrored: bool,
     /// Counts of labels that are of no kind.
     labels: Readings<String>,
     /// Labels of which a comparison found nothing that differs: nodes outside the profile carry them.
@@ -71,10 +79,12 @@ impl Memory {
     pub(super) fn begin_anew(&mut self) {
         self.comparison = None;
         self.kinds = Readings::default();
+        self.unclear.clear();
         self.labels = Readings::default();
         self.shared_labels.clear();
         self.guard = Guard::default();
     }
+
     /// Whether a changed row has to be read now. A row that is spared has to be looked at again after [`READ_AGAIN`].
     pub(super) fn must_read(&self, kind: ElementKind, changed: &ChangedKey, now: Instant) -> bool {
         match self.seen.get(&(kind, changed.key.clone())) {
@@ -105,9 +115,22 @@ impl Memory {
         due
     }
 
-    /// Takes a reading of the counts of a kind.
-    pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64) -> Verdict {
-        self.kinds.take(kind, source, cache)
+    /// Takes a reading of the counts of a kind. `quiet` says that nothing was committed since the rows of this pass were read.
+    pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64, quiet: bool) -> Verdict {
+        let difference = source.cast_signed() - cache.cast_signed();
+        let explained = self.kinds.explained.get(&kind).copied().unwrap_or(0);
+        let readings = self.unclear.entry(kind).or_default();
+        if difference == explained {
+            *readings = 0;
+            return Verdict::Agrees;
+        }
+        *readings += 1;
+        // What was committed meanwhile makes the source's count the larger one.
+        if quiet || difference < explained || *readings >= MAX_READINGS {
+            *readings = 0;
+            return Verdict::Sweep;
+        }
+        Verdict::LookAgain
     }
 
     /// Takes a reading of the counts of a label. One that nodes outside the profile carry is compared at late checks only: its
@@ -136,8 +159,16 @@ impl Memory {
         self.comparison.as_ref().map(Comparison::standing)
     }
 
-    /// Takes out the comparison under way.
+    /// Whether the source's indices have to be looked at in a pass of this mode; if so, they are looked at now. A full pass leaves
+    /// that to the one after it, because filling a graph with indices costs more.
+    pub(super) fn take_mirroring_due(&mut self, mode: Mode) -> bool {
+        let full = mode == Mode::Full;
+        !std::mem::replace(&mut self.mirrored, !full) && !full
+    }
+
+    /// Takes out the comparison under way. A new one looks at the source's indices as well.
     pub(super) fn take_comparison(&mut self) -> Option<Comparison> {
+        self.mirrored &= self.comparison.is_some();
         self.comparison.take()
     }
 
@@ -180,8 +211,8 @@ impl Memory {
     }
 
     /// Remembers the difference that stands after a sweep.
-    pub(super) fn explain(&mut self, kind: ElementKind, source: u64, cache: u64) {
-        self.kinds.explain(kind, source, cache);
+    pub(super) fn explain(&mut self, kind: ElementKind, difference: i64) {
+        self.kinds.explained.insert(kind, difference);
     }
 }
 
@@ -235,9 +266,9 @@ impl<K: Eq + Hash> Readings<K> {
 pub(super) enum Verdict {
     /// Nothing to do.
     Agrees,
-    /// A difference seen for the first time.
+    /// A difference that commits in the meantime may explain.
     LookAgain,
-    /// A difference that stays.
+    /// A difference that they do not.
     Sweep,
 }
 
@@ -269,15 +300,18 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_asks_for_a_sweep_only_if_it_stays_and_is_not_explained() {
+    fn a_difference_asks_for_a_sweep_unless_it_is_explained_or_may_be_commits_in_the_meantime() {
         let mut memory = Memory::default();
-        assert_eq!(memory.asks_for_sweep(KIND, 10, 10), Verdict::Agrees);
-        assert_eq!(memory.asks_for_sweep(KIND, 11, 10), Verdict::LookAgain);
-        assert_eq!(memory.asks_for_sweep(KIND, 12, 10), Verdict::LookAgain, "it moved");
-        assert_eq!(memory.asks_for_sweep(KIND, 13, 11), Verdict::Sweep);
-        memory.explain(KIND, 13, 11);
-        assert_eq!(memory.asks_for_sweep(KIND, 14, 12), Verdict::Agrees);
+        assert_eq!(memory.asks_for_sweep(KIND, 10, 10, false), Verdict::Agrees);
+        assert_eq!(memory.asks_for_sweep(KIND, 11, 10, false), Verdict::LookAgain);
+        assert_eq!(memory.asks_for_sweep(KIND, 11, 10, true), Verdict::Sweep, "nothing was committed");
+        assert_eq!(memory.asks_for_sweep(KIND, 10, 11, false), Verdict::Sweep, "no commit explains what only the cache has");
+        memory.explain(KIND, 2);
+        assert_eq!(memory.asks_for_sweep(KIND, 14, 12, true), Verdict::Agrees);
         assert_eq!(memory.expected(KIND, 14), 12);
+        assert_eq!(memory.asks_for_sweep(KIND, 13, 12, false), Verdict::Sweep);
+        let busy: Vec<Verdict> = (1..=MAX_READINGS).map(|_| memory.asks_for_sweep(KIND, 15, 10, false)).collect();
+        assert_eq!(busy.iter().filter(|verdict| **verdict == Verdict::Sweep).count(), 1, "{busy:?}");
     }
 
     #[test]

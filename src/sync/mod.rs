@@ -11,6 +11,7 @@ pub mod guard;
 mod incremental;
 mod labels;
 mod memory;
+mod mirror;
 mod reader;
 mod sweep;
 
@@ -29,6 +30,7 @@ use crate::sink::CacheView;
 use crate::transform::Transformer;
 
 pub use memory::{Memory, READ_AGAIN, Rhythm};
+pub use mirror::Mirrored;
 pub use reader::{BatchLimits, run};
 pub use sweep::{GapCount, gaps};
 
@@ -70,10 +72,19 @@ pub struct Slice {
 pub struct PassOutcome {
     /// Rows were spared that have to be looked at again a little later.
     pub look_again: bool,
-    /// Counts differed for the first time: the next pass should follow at once.
+    /// Counts differed, and commits in the meantime may explain it: the next pass should follow at once.
     pub look_again_soon: bool,
+    /// Something was committed since the pass began: the next one need not wait for a probe to see it.
+    pub source_moved: bool,
     /// What a comparison says that has gone through everything.
     pub verdict: Option<Verdict>,
+}
+
+impl PassOutcome {
+    /// Whether what was committed before the pass began is in the cache, as far as the pass can tell.
+    pub fn is_settled(&self) -> bool {
+        !self.look_again && !self.look_again_soon
+    }
 }
 
 /// Where a strategy's rows go: towards the loader, in the order in which they are emitted.

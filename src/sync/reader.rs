@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::follow::Keys;
-use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental};
+use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental, mirror};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceContent, SourceRows};
 use crate::model::element::{
@@ -37,7 +37,7 @@ pub async fn run(
     changes: &mut Changes<'_>,
     emit: &mut dyn Emit,
 ) -> Result<()> {
-    let mut reader = Reader { source, profile, limits, emit, duplicates: Keys::new(), repairs: false };
+    let mut reader = Reader { source, profile, limits, emit, duplicates: Keys::new(), repairs: false, keys_listed: 0 };
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
         Mode::Full => {
@@ -48,6 +48,7 @@ pub async fn run(
         Mode::Incremental => incremental::read(&mut reader, changes, &pass).await?,
         Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
     };
+    mirror::send(&mut reader, changes.memory, pass.mode).await?;
     deferred::finish(&mut reader, &pass, deferred, outcome, changes.memory).await?;
     changes.memory.note_duplicates(reader.duplicates);
     Ok(())
@@ -63,6 +64,8 @@ pub(super) struct Reader<'a> {
     pub(super) duplicates: Keys,
     /// Whether what is sent mends the cache: it is written even if it seems to stand there.
     pub(super) repairs: bool,
+    /// How many keys travelled, of both sides, to find what only one of them has.
+    pub(super) keys_listed: u64,
 }
 
 impl Reader<'_> {

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join;
+
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind};
 use crate::model::name::Label;
@@ -28,6 +30,8 @@ pub(super) struct Gaps {
     pub(super) missing: BTreeSet<ElementIdentity>,
     /// What the source does not have.
     pub(super) orphaned: BTreeSet<ElementIdentity>,
+    /// How many keys travelled for it, and beginnings of keys, of both sides.
+    pub(super) listed: u64,
 }
 
 /// How many identities only one of the two sides has.
@@ -45,24 +49,77 @@ pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKi
     Ok(GapCount { missing: gaps.missing.len(), orphaned: gaps.orphaned.len() })
 }
 
-/// Finds what only one side has: elements of a kind, or its nodes with one more label.
+/// Finds what only one side has, as far as the counts of groups betray it: elements of a kind, or its nodes with one more label.
 pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, with: Option<&Label>) -> Result<Gaps> {
+    let everything = (String::new(), SPLIT);
+    look(source, view, (kind, with), everything, Look::WhereCountsDiffer).await
+}
+
+/// Finds what only the cache has, given how many elements it should have of each group of keys.
+///
+/// The counts of the source are no measure: where several elements share an identity, the cache holds one of them, and one that
+/// it should not hold makes the counts agree again.
+pub(super) async fn surplus(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    kind: ElementKind,
+    expected: &Groups,
+) -> Result<BTreeSet<ElementIdentity>> {
+    let held = repeat!(view.key_groups(kind, None, "", SPLIT))?;
+    let mut surplus = BTreeSet::new();
+    for name in differing(expected, &held) {
+        let group = (name.clone(), SPLIT + SPLIT);
+        let mut found = look(source, view, (kind, None), group.clone(), Look::WhereCountsDiffer).await?.orphaned;
+        if found.is_empty() && held.get(&name) > expected.get(&name) {
+            found = look(source, view, (kind, None), group, Look::Everywhere).await?.orphaned;
+        }
+        surplus.extend(found);
+    }
+    Ok(surplus)
+}
+
+/// How many keys there are by the characters that they begin with.
+pub(super) type Groups = BTreeMap<String, u64>;
+
+/// The group that [`surplus`] expects a key in.
+pub(super) fn group_of(key: &str) -> String {
+    key.chars().take(SPLIT).collect()
+}
+
+/// Which groups are listed.
+#[derive(Clone, Copy, PartialEq)]
+enum Look {
+    WhereCountsDiffer,
+    Everywhere,
+}
+
+/// Looks at the keys that begin with a name, in groups of names of at least this length.
+async fn look(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    (kind, with): (ElementKind, Option<&Label>),
+    at: (String, usize),
+    look: Look,
+) -> Result<Gaps> {
     let mut gaps = Gaps::default();
-    let mut groups = vec![(String::new(), 0)];
+    let mut groups = vec![at];
     while let Some((prefix, length)) = groups.pop() {
-        let length = length + SPLIT;
-        let (here, there) =
-            (repeat!(source.key_groups(kind, with, &prefix, length))?, repeat!(view.key_groups(kind, with, &prefix, length))?);
-        for name in differing(&here, &there) {
+        let here = async { repeat!(source.key_groups(kind, with, &prefix, length)) };
+        let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, with, &prefix, length)) }).await?;
+        gaps.listed += (here.len() + there.len()) as u64;
+        let names = if look == Look::Everywhere { all(&here, &there) } else { differing(&here, &there) };
+        for name in names {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
             // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
             let splits = name.len() == length && name.is_ascii() && name.len() < LONGEST_NAME;
             if size > LISTED && splits {
-                groups.push((name, length));
+                groups.push((name, length + SPLIT));
                 continue;
             }
             let listed = if name.is_ascii() { &name } else { &prefix };
-            let (here, there) = (repeat!(source.identities(kind, with, listed))?, repeat!(view.identities(kind, with, listed))?);
+            let here = async { repeat!(source.identities(kind, with, listed)) };
+            let (here, there) = try_join(here, async { repeat!(view.identities(kind, with, listed)) }).await?;
+            gaps.listed += (here.len() + there.len()) as u64;
             gaps.missing.extend(here.difference(&there).cloned());
             gaps.orphaned.extend(there.difference(&here).cloned());
         }
@@ -70,9 +127,13 @@ pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: El
     Ok(gaps)
 }
 
-fn differing(here: &BTreeMap<String, u64>, there: &BTreeMap<String, u64>) -> Vec<String> {
+fn all(here: &Groups, there: &Groups) -> Vec<String> {
     let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-    names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
+    names.into_iter().cloned().collect()
+}
+
+fn differing(here: &Groups, there: &Groups) -> Vec<String> {
+    all(here, there).into_iter().filter(|name| here.get(name) != there.get(name)).collect()
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub const ROWS_READ: &str = "rows_read";
 pub const ROWS_WRITTEN: &str = "rows_written";
 /// Counter: nodes and relationships deleted.
 pub const ROWS_DELETED: &str = "rows_deleted";
+/// Counter: keys that travelled, of both sides, to find what only one of them has.
+pub const KEYS_LISTED: &str = "keys_listed";
 /// Counter: passes, by strategy and result.
 pub const PASSES: &str = "passes";
 /// Histogram: how long passes that ended took, by strategy.
@@ -82,6 +84,7 @@ pub struct Metrics {
     rows_read: Counters,
     rows_written: Counters,
     rows_deleted: Counters,
+    keys_listed: Counters,
     passes: Counters,
     pass_duration: Family<Labels, Histogram>,
     generations: Counters,
@@ -110,6 +113,7 @@ impl Metrics {
         let rows_read = counter(ROWS_READ, "Rows read from the source");
         let rows_written = counter(ROWS_WRITTEN, "Nodes and relationships written");
         let rows_deleted = counter(ROWS_DELETED, "Nodes and relationships deleted");
+        let keys_listed = counter(KEYS_LISTED, "Keys that travelled to find what only one side has");
         let passes = counter(PASSES, "Passes, by strategy and result");
         let generations = counter(GENERATIONS, "Generations of the actors of a pipeline");
         let faults = counter(FAULTS, "Generations that ended by a fault");
@@ -135,6 +139,7 @@ impl Metrics {
             rows_read,
             rows_written,
             rows_deleted,
+            keys_listed,
             passes,
             pass_duration,
             generations,
@@ -164,6 +169,7 @@ impl Metrics {
         add(&self.rows_read, was.rows_read, is.rows_read);
         add(&self.rows_written, written(was), written(is));
         add(&self.rows_deleted, was.elements_deleted, is.elements_deleted);
+        add(&self.keys_listed, was.keys_listed, is.keys_listed);
         add(&self.generations, before.generation, now.generation);
         add(&self.faults, before.faults, now.faults);
         for (mode, count) in &is.passes {

@@ -113,6 +113,9 @@ pub struct PipelineStatus {
     pub quarantined: u64,
     /// What the source holds besides the profile's kinds.
     pub outside_profile: OutsideProfile,
+    /// Indices of the cache that are not as the profile has them.
+    #[serde(default)]
+    pub indexes: IndexStatus,
     /// What is between reading and acknowledgement.
     pub in_flight: InFlight,
 }
@@ -164,6 +167,16 @@ pub struct FullSyncStatus {
     /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+}
+
+/// Indices of the cache that are not as the profile has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IndexStatus {
+    /// Those that are neither the profile's nor the source's: left alone.
+    pub foreign: Vec<String>,
+    /// Indices of the source that FalkorDB cannot express, with the reason.
+    pub inexpressible: Vec<String>,
 }
 
 /// A fault as an operator reads it.
@@ -220,6 +233,9 @@ pub struct Statistics {
     pub relationships_written: u64,
     /// Nodes and relationships deleted.
     pub elements_deleted: u64,
+    /// Keys that travelled, of both sides, to find what only one of them has.
+    #[serde(default)]
+    pub keys_listed: u64,
     /// Passes by strategy.
     pub passes: BTreeMap<Mode, PassCount>,
 }
@@ -243,6 +259,7 @@ impl Statistics {
         self.nodes_written += now.nodes.saturating_sub(before.nodes);
         self.relationships_written += now.relationships.saturating_sub(before.relationships);
         self.elements_deleted += now.deleted.saturating_sub(before.deleted);
+        self.keys_listed += now.keys_listed.saturating_sub(before.keys_listed);
     }
 
     /// Counts a pass that ended.
@@ -302,6 +319,7 @@ impl PipelineStatus {
             quarantine: Arc::default(),
             quarantined: 0,
             outside_profile: OutsideProfile::default(),
+            indexes: IndexStatus::default(),
             in_flight: InFlight::default(),
         }
     }

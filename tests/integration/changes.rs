@@ -7,6 +7,8 @@ use neo4rs::query;
 use super::pipeline::Pair;
 use crate::support::comparer::{Filter, compare_part, report};
 use crate::support::graph::{GraphSpec, World, build};
+use crate::support::http::Http;
+use crate::support::recorder::Recorder;
 use crate::support::service::Running;
 
 /// A pass that follows a commit ends in well under a second; what needs two readings or another look takes a few.
@@ -159,23 +161,52 @@ async fn labels_that_come_and_go_by_themselves_arrive() {
     followed.ends().await;
 }
 
+/// Probes that are looked at: they take four seconds.
+const PROBES: usize = 20;
+
 #[tokio::test]
 async fn an_idle_source_is_left_alone() {
-    let followed = Followed::new("idle").await;
-    // The readings that follow a change are over once a pass sees nothing to look at again.
-    let passes = |log: &str| log.matches("pass ended").count();
-    let mut before = 0;
-    while before != passes(&followed.running.log()) {
-        before = passes(&followed.running.log());
-        tokio::time::sleep(Duration::from_secs(4)).await;
-    }
-    followed.write("CREATE (:Entity {uuid: 'one', name: 'n', group_id: '', summary: '', created_at: datetime()})").await;
-    followed.arrives("one node").await;
-    // Its rows are in the cache before its end is in the log.
-    let begun = Instant::now();
-    while passes(&followed.running.log()) == before {
-        assert!(begun.elapsed() < ARRIVAL, "a commit starts a pass");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    followed.ends().await;
+    let pair = Pair::new("idle").await;
+    build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
+    let port = pair.source.address.uri.rsplit(':').next().unwrap().parse().unwrap();
+    let (source, cache) = (Recorder::before(port).await.unwrap(), Recorder::before(pair.cache.port).await.unwrap());
+    let service = pair.service.clone().with("NEO4J_URI", format!("bolt://127.0.0.1:{}", source.port));
+    let (running, http) = Http::start(&service.with("FALKORDB_PORT", cache.port)).unwrap();
+    let settled = async |beyond: u64| {
+        let begun = Instant::now();
+        loop {
+            let status = http.status().await.unwrap_or_default();
+            let passes = status["statistics"]["passes"].clone();
+            let ended = passes["incremental"]["ended"].as_u64().unwrap_or_default();
+            // The readings that follow a change are over, and so is the comparison.
+            let proven = status["equal_as_of"].is_string() && status["equal_as_of"] == status["source_bookmark"];
+            if status["settled"] == true && proven && ended > beyond {
+                return (passes, ended);
+            }
+            assert!(begun.elapsed() < ARRIVAL, "not settled: {status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let idles = async |beyond: u64| {
+        let (passes, ended) = settled(beyond).await;
+        source.take();
+        cache.take();
+        let begun = Instant::now();
+        while source.count("RETURN 1") < PROBES {
+            assert!(begun.elapsed() < ARRIVAL, "the source is probed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (asked, of_cache) = (source.take(), cache.take());
+        let other = ["MATCH", "UNWIND", "CALL", "SHOW", "datetime"].into_iter().find(|word| asked.contains(word));
+        assert_eq!(other, None, "more than a trivial query: {asked}");
+        assert!(!of_cache.contains("GRAPH.") && of_cache.contains("GET"), "the graph is not asked: {of_cache}");
+        assert_eq!(settled(0).await.0, passes, "idling costs no pass");
+        ended
+    };
+    let before = idles(0).await;
+    let write = "CREATE (:Entity {uuid: 'one', name: 'n', group_id: '', summary: '', created_at: datetime()})";
+    pair.source.graph.run(query(write)).await.unwrap();
+    idles(before).await;
+    assert_eq!(running.terminate().await, 0);
+    pair.assert_equal().await;
 }

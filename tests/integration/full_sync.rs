@@ -40,7 +40,7 @@ async fn a_reader_never_sees_a_graph_half_done() {
             let (mut nodes, mut facts, mut questions) = (Vec::new(), Vec::new(), 0);
             while !done.load(Ordering::Relaxed) {
                 // By the index too: it must be whole with the graph.
-                nodes.push(ask(&mut cache, &graph, "MATCH (n:Entity) WHERE n.group_id = '' RETURN count(n)").await);
+                nodes.push(ask(&mut cache, &graph, "MATCH (n:Entity) WHERE n.group_id = 'group-1' RETURN count(n)").await);
                 facts.push(ask(&mut cache, &graph, "MATCH ()-[e:RELATES_TO]->() RETURN count(e)").await);
                 questions += 1;
                 nodes.dedup();

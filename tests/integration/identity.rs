@@ -177,6 +177,7 @@ async fn a_cache_that_is_not_what_it_was_is_brought_in_step() {
     watched.again().await;
     watched.begin();
     watched.write("MATCH (n) DETACH DELETE n").await;
+    watched.line("the source is empty").await;
     watched.converges("the source emptied").await;
     watched.stop().await;
 }

@@ -10,6 +10,9 @@ pub mod deadline;
 pub mod error;
 pub mod graph;
 pub mod graphiti;
+pub mod http;
+pub mod recorder;
+pub mod sequence;
 pub mod servers;
 pub mod service;
 

@@ -36,7 +36,7 @@ pub(super) struct Comparing {
     ordered: bool,
     /// The first order that can lead to a proof somebody waits for, and until when they wait.
     awaited: Option<(u64, Instant)>,
-    /// When it was last gone on with.
+    /// When its last slice began.
     last_slice: Option<Instant>,
     /// Counts the timers of slices: an older one is void.
     timer: u64,
@@ -82,7 +82,6 @@ impl Supervisor {
     pub(super) fn comparison_advanced(&mut self, mut summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
         self.running = None;
         self.tell_quiet();
-        self.comparing.last_slice = Some(Instant::now());
         self.comparing.totals.add(&summary.totals);
         if let Some(verdict) = &outcome.verdict {
             summary.totals = std::mem::take(&mut self.comparing.totals);
@@ -140,6 +139,7 @@ impl Supervisor {
     pub(super) fn next_slice(&mut self) -> PassOrder {
         let ordered = self.comparing.ordered || self.is_one_shot();
         self.comparing.orders += 1;
+        self.comparing.last_slice = Some(Instant::now());
         self.comparing.started.get_or_insert_with(Instant::now);
         let rows = self.slice_rows();
         PassOrder::Compare(Slice { rows, ordered, number: self.comparing.orders })
@@ -168,14 +168,16 @@ impl Supervisor {
         self.comparing.ended_at.is_none_or(|ended| Utc::now() - ended >= interval)
     }
 
-    /// Has the comparison go on after a pause that keeps its rate. It yields to passes, but never to below a tenth of its rate.
+    /// Has the comparison go on after a pause that keeps its rate: from one beginning to the next, whatever a slice takes. It
+    /// yields to passes, but never to below a tenth of its rate.
     pub(super) fn schedule_slice(&mut self, ctx: &mut Context<Self>) {
         if !self.needs_comparison() {
             return;
         }
         self.comparing.timer += 1;
         let (generation, timer) = (self.generation, self.comparing.timer);
-        let pause = if self.is_hurried() { Duration::ZERO } else { SLICE };
+        let since_last = self.comparing.last_slice.map_or(Duration::ZERO, |at| at.elapsed());
+        let pause = if self.is_hurried() { Duration::ZERO } else { SLICE.saturating_sub(since_last) };
         ctx.run_later(pause, move |supervisor, _| {
             let is_last = supervisor.generation == generation && supervisor.comparing.timer == timer;
             if is_last && supervisor.running.is_none() {

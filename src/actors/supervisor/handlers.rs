@@ -40,6 +40,9 @@ impl Handler<Acknowledged> for Supervisor {
         if let Some(quarantine) = &message.quarantine {
             self.status.quarantine = Arc::clone(quarantine);
         }
+        if let Some(indexes) = &message.indexes {
+            self.status.indexes.clone_from(indexes);
+        }
         self.status.statistics.add_progress(&self.pass_counted, &message.totals);
         self.pass_counted = message.totals;
         if let State::Running(group) = &self.state {

@@ -18,6 +18,10 @@ const MAX_STAGE_PASSES: u64 = 5;
 /// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
 
+/// A source that is written without a pause has passes begin this long after one another: sooner would cost the source more and
+/// bring a change to the cache hardly earlier.
+const PASSES_APART: Duration = Duration::from_millis(100);
+
 impl Supervisor {
     pub(super) fn start_pass(&mut self, order: PassOrder) {
         if !matches!(self.state, State::Running(_)) {
@@ -136,7 +140,7 @@ impl Supervisor {
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
-        self.status.settled = outcome == PassOutcome::default();
+        self.status.settled = outcome.is_settled();
         self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
         self.tell_quiet();
         if std::mem::take(&mut self.resumed) && !self.is_stage() {
@@ -191,6 +195,7 @@ impl Supervisor {
         self.schedule_slice(ctx);
         let Some(interval) = interval else { return };
         let interval = match outcome {
+            PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(self.pass_started.elapsed()),
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
             _ => interval,

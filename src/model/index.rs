@@ -1,0 +1,113 @@
+//! Indices of the cache.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{Label, PropertyName, RelationshipType};
+
+/// An index of the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexDefinition {
+    /// Range, full text or vector.
+    pub kind: IndexKind,
+    /// What it is on.
+    #[serde(flatten)]
+    pub on: IndexTarget,
+    /// The indexed properties, in order.
+    pub properties: Vec<PropertyName>,
+    /// Stop words of a full-text index; absent means that the statement does not name any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopwords: Option<Vec<String>>,
+    /// The language of a full-text index, which decides on its stemming; FalkorDB's default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// What a vector index needs, and no other kind has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector: Option<VectorOptions>,
+}
+
+/// The kinds of index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexKind {
+    /// Equality and ranges.
+    Range,
+    /// Full text.
+    Fulltext,
+    /// Nearest neighbours.
+    Vector,
+}
+
+/// What an index is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexTarget {
+    /// Nodes of a label.
+    Label(Label),
+    /// Relationships of a type.
+    Type(RelationshipType),
+}
+
+/// What a vector index needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorOptions {
+    /// Of each vector; others are not indexed.
+    pub dimension: u64,
+    /// What is near.
+    pub similarity: Similarity,
+    /// Neighbours of a vector in the index; FalkorDB's default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub m: Option<u64>,
+    /// Candidates at its making; FalkorDB's default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ef_construction: Option<u64>,
+}
+
+/// What is near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Similarity {
+    /// A small angle.
+    Cosine,
+    /// A small distance.
+    Euclidean,
+}
+
+impl Similarity {
+    /// Reads its name, in whatever case.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "cosine" => Some(Self::Cosine),
+            "euclidean" => Some(Self::Euclidean),
+            _ => None,
+        }
+    }
+
+    /// FalkorDB's name of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Euclidean => "euclidean",
+        }
+    }
+}
+
+impl IndexDefinition {
+    /// Whether it has what its kind needs: a vector index its options and a single property, no other kind either.
+    pub fn is_sound(&self) -> bool {
+        match self.kind {
+            IndexKind::Vector => self.vector.is_some() && self.properties.len() == 1,
+            IndexKind::Range | IndexKind::Fulltext => self.vector.is_none() && !self.properties.is_empty(),
+        }
+    }
+}
+
+impl std::fmt::Display for IndexTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IndexTarget::Label(label) => write!(f, "(:{label})"),
+            IndexTarget::Type(rel_type) => write!(f, "[:{rel_type}]"),
+        }
+    }
+}

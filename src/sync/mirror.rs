@@ -1,0 +1,182 @@
+//! The source's indices, as far as FalkorDB can express them, for a profile that asks for them.
+
+use super::Memory;
+use super::reader::Reader;
+use crate::error::Result;
+use crate::model::batch::Content;
+use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, Similarity, VectorOptions};
+use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::pass::Mode;
+use crate::model::profile::Profile;
+use crate::repeat;
+use crate::source::{SourceIndex, SourceIndexKind};
+
+/// What becomes of the source's indices.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mirrored {
+    /// Indices to make in the cache.
+    pub wanted: Vec<IndexDefinition>,
+    /// What FalkorDB cannot express, and why.
+    pub inexpressible: Vec<String>,
+}
+
+/// Sends the source's indices to the loader: once in a generation, after each full pass and before each comparison.
+pub(super) async fn send(reader: &mut Reader<'_>, memory: &mut Memory, mode: Mode) -> Result<()> {
+    if !reader.profile.mirror_indexes || !memory.take_mirroring_due(mode) {
+        return Ok(());
+    }
+    let source = reader.source;
+    let indexes = repeat!(source.indexes())?;
+    reader.emit.emit(Content::Indexes(mirrored(&indexes, reader.profile)), 0).await
+}
+
+/// Languages whose stemming both sides know by the same name.
+const LANGUAGES: [&str; 19] = [
+    "arabic",
+    "armenian",
+    "basque",
+    "catalan",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hindi",
+    "hungarian",
+    "indonesian",
+    "irish",
+    "italian",
+    "norwegian",
+    "portuguese",
+    "romanian",
+];
+const MORE_LANGUAGES: [&str; 4] = ["russian", "spanish", "swedish", "turkish"];
+
+/// Analyzers that FalkorDB's default comes closest to.
+const PLAIN_ANALYZERS: [&str; 2] = ["standard-no-stop-words", "standard"];
+
+/// Says which indices to make for those of the source.
+fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> Mirrored {
+    let mut mirrored = Mirrored::default();
+    for index in indexes {
+        for name in &index.on {
+            match definition(index, name, profile) {
+                Ok((definition, remark)) => {
+                    mirrored.wanted.push(definition);
+                    mirrored.inexpressible.extend(remark.map(|remark| format!("{}: {remark}", index.name)));
+                }
+                Err(reason) => mirrored.inexpressible.push(format!("{}: {reason}", index.name)),
+            }
+        }
+    }
+    mirrored
+}
+
+/// An index on one label or type, and what of it is lost.
+fn definition(index: &SourceIndex, name: &str, profile: &Profile) -> Result<(IndexDefinition, Option<String>), String> {
+    let unusable = |error| format!("{name} cannot be named in FalkorDB: {error}");
+    let on = if index.of_nodes {
+        IndexTarget::Label(Label::parse(name).map_err(unusable)?)
+    } else {
+        let rel_type = RelationshipType::parse(name).map_err(unusable)?;
+        profile.relationship_kind(&rel_type).ok_or_else(|| format!("{name} is outside the profile"))?;
+        IndexTarget::Type(rel_type)
+    };
+    let names = index.properties.iter().map(|name| PropertyName::parse(name).map_err(unusable));
+    let properties = names.collect::<Result<Vec<_>, _>>()?;
+    let plain = |kind| IndexDefinition {
+        kind,
+        on: on.clone(),
+        properties: properties.clone(),
+        stopwords: None,
+        language: None,
+        vector: None,
+    };
+    match &index.kind {
+        SourceIndexKind::Range => Ok((plain(IndexKind::Range), None)),
+        SourceIndexKind::Fulltext { analyzer } => {
+            let own = profile.indexes.iter().any(|index| index.kind == IndexKind::Fulltext && index.on == on);
+            let (language, remark) = language(analyzer, own);
+            Ok((IndexDefinition { language, ..plain(IndexKind::Fulltext) }, remark))
+        }
+        SourceIndexKind::Vector { dimension, similarity, m, ef_construction } => {
+            let held_as_vector = |property: &PropertyName| is_vector(profile, &on, property);
+            if !properties.iter().all(held_as_vector) {
+                return Err(format!("{name} has no such property that the profile holds as a vector"));
+            }
+            let dimension = dimension.ok_or("it has no dimension, which FalkorDB demands")?;
+            let similarity =
+                Similarity::parse(similarity).ok_or_else(|| format!("similarity {similarity} has no counterpart"))?;
+            let vector = VectorOptions { dimension, similarity, m: *m, ef_construction: *ef_construction };
+            Ok((IndexDefinition { vector: Some(vector), ..plain(IndexKind::Vector) }, None))
+        }
+        SourceIndexKind::Other(kind) => Err(format!("an index of the kind {kind} has no counterpart")),
+    }
+}
+
+/// A label has one language for all its full-text indices, and the profile's own index has decided on it.
+fn language(analyzer: &str, decided: bool) -> (Option<String>, Option<String>) {
+    let known = LANGUAGES.contains(&analyzer) || MORE_LANGUAGES.contains(&analyzer);
+    match (known, decided) {
+        _ if PLAIN_ANALYZERS.contains(&analyzer) => (None, None),
+        (true, false) => (Some(analyzer.to_owned()), None),
+        (true, true) => (None, Some(format!("the profile's own index has decided on a language, {analyzer} gives way"))),
+        (false, _) => (None, Some(format!("analyzer {analyzer} has no counterpart, the default one is used"))),
+    }
+}
+
+fn is_vector(profile: &Profile, on: &IndexTarget, property: &PropertyName) -> bool {
+    match on {
+        IndexTarget::Label(label) => profile.node_kind(label).is_some_and(|id| profile.node(id).vectors.contains(property)),
+        IndexTarget::Type(name) => {
+            profile.relationship_kind(name).is_some_and(|id| profile.relationship(id).vectors.contains(property))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn index(kind: SourceIndexKind, of_nodes: bool, on: &str, property: &str) -> SourceIndex {
+        SourceIndex { name: "i".to_owned(), kind, of_nodes, on: vec![on.to_owned()], properties: vec![property.to_owned()] }
+    }
+
+    fn vector(dimension: Option<u64>, similarity: &str) -> SourceIndexKind {
+        SourceIndexKind::Vector { dimension, similarity: similarity.to_owned(), m: Some(16), ef_construction: None }
+    }
+
+    #[test]
+    fn what_falkordb_can_express_is_wanted_and_the_rest_is_named() {
+        let profile = Profile::graphiti().unwrap();
+        let fulltext = |analyzer: &str| SourceIndexKind::Fulltext { analyzer: analyzer.to_owned() };
+        let expressible = [
+            index(SourceIndexKind::Range, true, "Person", "age"),
+            index(fulltext("german"), true, "Person", "note"),
+            index(vector(Some(256), "COSINE"), true, "Entity", "name_embedding"),
+            index(vector(Some(256), "EUCLIDEAN"), false, "RELATES_TO", "fact_embedding"),
+        ];
+        let mirrored_ones = mirrored(&expressible, &profile);
+        assert_eq!(mirrored_ones.inexpressible, Vec::<String>::new());
+        assert_eq!(mirrored_ones.wanted[1].language.as_deref(), Some("german"));
+        assert_eq!(mirrored_ones.wanted[2].vector.unwrap().dimension, 256);
+
+        let others = [
+            index(SourceIndexKind::Other("POINT".to_owned()), true, "Person", "place"),
+            index(SourceIndexKind::Range, false, "OTHER", "x"),
+            index(SourceIndexKind::Range, true, "a`b", "x"),
+            index(vector(None, "COSINE"), true, "Entity", "name_embedding"),
+            index(vector(Some(3), "COSINE"), true, "Entity", "age"),
+        ];
+        let none = mirrored(&others, &profile);
+        assert_eq!((none.wanted.len(), none.inexpressible.len()), (0, others.len()), "{none:?}");
+
+        let partly = [index(fulltext("german"), true, "Entity", "name"), index(fulltext("whitespace"), true, "Person", "note")];
+        let partly = mirrored(&partly, &profile);
+        assert_eq!((partly.wanted.len(), partly.inexpressible.len()), (2, 2), "{partly:?}");
+        assert!(partly.wanted.iter().all(|definition| definition.language.is_none()));
+    }
+}
