@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::Utc;
-use redis::{Cmd, cmd};
+use redis::{Cmd, Value, cmd};
 
 use super::CheckpointStore;
 use super::address::CacheAddress;
@@ -22,6 +22,8 @@ pub struct RedisCheckpointStore {
     quarantine: String,
     pause: String,
     ownership: Ownership,
+    /// Whether there was a checkpoint when it was last read or written here.
+    known: bool,
 }
 
 impl RedisCheckpointStore {
@@ -33,6 +35,7 @@ impl RedisCheckpointStore {
             quarantine: graph.quarantine_key(),
             pause: graph.pause_key(),
             ownership,
+            known: false,
         }
     }
 
@@ -62,14 +65,30 @@ impl CheckpointStore for RedisCheckpointStore {
     async fn load(&mut self) -> Result<Option<Checkpoint>> {
         let answer = self.connection.command("load the checkpoint", cmd("GET").arg(&self.checkpoint), COMMAND_TIMEOUT).await?;
         let text = reply::optional_text(&answer)?;
+        self.known = text.is_some();
         text.map(|text| Checkpoint::from_json(&text)).transpose().map_err(|error| self.unreadable(error))
     }
 
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        const DOING: &str = "store the checkpoint";
         let text = checkpoint.to_json().map_err(|error| self.unreadable(error))?;
         let mut set = cmd("SET");
         set.arg(&self.checkpoint).arg(text);
-        self.write("store the checkpoint", &[set]).await
+        if self.known {
+            // One that is gone was taken by somebody, and more with it perhaps: to put it back would hide that.
+            set.arg("XX");
+        }
+        let replies = while_owned(&mut self.connection, DOING, &self.ownership, &[set], COMMAND_TIMEOUT).await?;
+        if matches!(replies[..], [Value::Nil]) {
+            return Err(Error::new(ErrorKind::CacheChanged, "the checkpoint is gone from the cache"));
+        }
+        self.known = true;
+        Ok(())
+    }
+
+    async fn store_first(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.known = false;
+        self.store(checkpoint).await
     }
 
     async fn quarantine(&mut self) -> Result<Vec<Quarantined>> {

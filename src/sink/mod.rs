@@ -143,8 +143,14 @@ pub trait CheckpointStore: Send {
     /// The stored checkpoint, if there is one.
     async fn load(&mut self) -> Result<Option<Checkpoint>>;
 
-    /// Replaces it. [`LeaseLost`](crate::error::ErrorKind::LeaseLost) when this process owns the graph no longer.
+    /// Replaces it. [`LeaseLost`](crate::error::ErrorKind::LeaseLost) when this process owns the graph no longer,
+    /// [`CacheChanged`](crate::error::ErrorKind::CacheChanged) when the one that was there is gone.
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+
+    /// Stores the first one of a graph that was just made, whether there was one before or not.
+    async fn store_first(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.store(checkpoint).await
+    }
 
     /// All that is quarantined.
     async fn quarantine(&mut self) -> Result<Vec<Quarantined>>;

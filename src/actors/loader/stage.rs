@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use chrono::Utc;
+
 use super::Writer;
 use crate::actors::messages::Acknowledged;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +25,9 @@ impl Writer {
         self.checkpoint.stage = Some(StageFill::default());
         self.converts_as_it_loads = true;
         self.checkpoint.pass = Some(PassUnderWay { prepared: true, ..pass });
-        self.store_checkpoint().await?;
+        self.checkpoint.sequence += 1;
+        self.checkpoint.written_at = Utc::now();
+        self.store.store_first(&self.checkpoint).await?;
         Ok(self.acknowledged(Vec::new(), None))
     }
 
