@@ -75,8 +75,8 @@ pub(super) struct FullSync {
 
 /// How a full sync ended.
 pub(super) enum Ended {
-    /// The stage is the live graph.
-    Swapped(PassSummary),
+    /// The stage is the live graph, and its checkpoint has this number.
+    Swapped(PassSummary, u64),
     /// The live graph stays.
     Refused(String),
     /// The live graph stays until a person lets these losses through; the stage waits for it.
@@ -126,7 +126,7 @@ impl FullSync {
         if !held.is_empty() {
             return Ok(Ended::Held(held));
         }
-        self.swap(&mut stage, filled, guard, sequence).await.map(Ended::Swapped)
+        self.swap(&mut stage, filled, guard, sequence).await
     }
 
     async fn stage(&self) -> Result<Stage> {
@@ -242,7 +242,7 @@ impl FullSync {
         Ok(losses.into_iter().map(held).collect())
     }
 
-    async fn swap(&self, stage: &mut Stage, filled: PassSummary, guard: Guard, live_sequence: u64) -> Result<PassSummary> {
+    async fn swap(&self, stage: &mut Stage, filled: PassSummary, guard: Guard, live_sequence: u64) -> Result<Ended> {
         let gone = || Error::new(ErrorKind::CacheChanged, "the stage is gone");
         let mut store = stage.shadow.feeder.store().await?;
         let mut checkpoint = store.load().await?.ok_or_else(gone)?;
@@ -258,11 +258,11 @@ impl FullSync {
         let swapped = stage.shadow.swap.swap(stage.shadow.keep_previous).await;
         failpoint!("swap-end");
         match swapped {
-            Ok(Swapped::Done) => Ok(summary),
+            Ok(Swapped::Done) => Ok(Ended::Swapped(summary, checkpoint.sequence)),
             Ok(Swapped::NothingStaged) => Err(gone()),
             // Its answer may be lost where it happened.
             Err(error) => match self.live.store().await?.load().await? {
-                Some(live) if live == checkpoint => Ok(summary),
+                Some(live) if live == checkpoint => Ok(Ended::Swapped(summary, checkpoint.sequence)),
                 _ => Err(error),
             },
         }

@@ -42,7 +42,7 @@ impl Watched {
         let mut watched = Self { source, cache, service, running: None, writes: 0, mark: 0, began: Instant::now() };
         watched.start();
         // Equal graphs are not the end of the pass: one that is cut goes on as a full pass.
-        watched.line("mode=full seconds=").await;
+        watched.line("pass ended").await;
         watched.converges("the first start").await;
         watched
     }

@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_millis(20);
 const FAILED_ONCE: [u64; 1] = [24];
 
 /// Sequences of `make test`, and of `make test-long`.
-const SHORT: u64 = 12;
+const SHORT: u64 = 8;
 const LONG: u64 = 200;
 
 struct Followed {

@@ -111,20 +111,22 @@ impl Supervisor {
             return;
         }
         match outcome {
-            Ok(Ended::Swapped(summary)) => self.swapped(summary, full_sync.started.elapsed(), ctx),
+            Ok(Ended::Swapped(summary, sequence)) => self.swapped(summary, sequence, full_sync.started.elapsed(), ctx),
             Ok(Ended::Refused(reason)) => self.swap_refused(reason, ctx),
             Ok(Ended::Held(held)) => self.swap_held(held, ctx),
             Err(error) => self.full_sync_failed(error, ctx),
         }
     }
 
-    fn swapped(&mut self, summary: PassSummary, took: Duration, ctx: &mut Context<Self>) {
+    fn swapped(&mut self, summary: PassSummary, sequence: u64, took: Duration, ctx: &mut Context<Self>) {
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, seconds = took.as_secs_f64(),
             nodes = summary.totals.nodes, relationships = summary.totals.relationships, quarantined = summary.totals.quarantined,
             collapsed = summary.totals.collapsed, "full sync ended"
         );
         self.full_wanted = false;
+        // The next generation has to find this one or a later one.
+        self.status.checkpoint_sequence = sequence;
         self.status.full_sync_refused = None;
         self.swap_held.clear();
         self.approved = self.is_one_shot() && self.approved;
