@@ -31,7 +31,7 @@ pub(super) async fn send(reader: &mut Reader<'_>, memory: &mut Memory, mode: Mod
 }
 
 /// Languages whose stemming both sides know by the same name.
-const LANGUAGES: [&str; 19] = [
+const LANGUAGES: [&str; 23] = [
     "arabic",
     "armenian",
     "basque",
@@ -51,8 +51,11 @@ const LANGUAGES: [&str; 19] = [
     "norwegian",
     "portuguese",
     "romanian",
+    "russian",
+    "spanish",
+    "swedish",
+    "turkish",
 ];
-const MORE_LANGUAGES: [&str; 4] = ["russian", "spanish", "swedish", "turkish"];
 
 /// Analyzers that FalkorDB's default comes closest to.
 const PLAIN_ANALYZERS: [&str; 2] = ["standard-no-stop-words", "standard"];
@@ -118,7 +121,7 @@ fn definition(index: &SourceIndex, name: &str, profile: &Profile) -> Result<(Ind
 
 /// A label has one language for all its full-text indices, and the profile's own index has decided on it.
 fn language(analyzer: &str, decided: bool) -> (Option<String>, Option<String>) {
-    let known = LANGUAGES.contains(&analyzer) || MORE_LANGUAGES.contains(&analyzer);
+    let known = LANGUAGES.contains(&analyzer);
     match (known, decided) {
         _ if PLAIN_ANALYZERS.contains(&analyzer) => (None, None),
         (true, false) => (Some(analyzer.to_owned()), None),

@@ -104,6 +104,12 @@ impl Supervisor {
     fn full_sync_ended(&mut self, outcome: Result<Ended>, ctx: &mut Context<Self>) {
         let Some(full_sync) = self.full_sync.take() else { return };
         self.status.full_sync = None;
+        if let Ok(Ended::Swapped(_, sequence)) = &outcome {
+            // Also where the generation is just ending: the next one must not do it again, and has to find this checkpoint or a
+            // later one.
+            self.full_wanted = false;
+            self.status.checkpoint_sequence = *sequence;
+        }
         if let State::Ending { group, .. } = &self.state {
             if group.alive().is_empty() {
                 self.all_ended(ctx);
@@ -111,22 +117,19 @@ impl Supervisor {
             return;
         }
         match outcome {
-            Ok(Ended::Swapped(summary, sequence)) => self.swapped(summary, sequence, full_sync.started.elapsed(), ctx),
+            Ok(Ended::Swapped(summary, _)) => self.swapped(summary, full_sync.started.elapsed(), ctx),
             Ok(Ended::Refused(reason)) => self.swap_refused(reason, ctx),
             Ok(Ended::Held(held)) => self.swap_held(held, ctx),
             Err(error) => self.full_sync_failed(error, ctx),
         }
     }
 
-    fn swapped(&mut self, summary: PassSummary, sequence: u64, took: Duration, ctx: &mut Context<Self>) {
+    fn swapped(&mut self, summary: PassSummary, took: Duration, ctx: &mut Context<Self>) {
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, seconds = took.as_secs_f64(),
             nodes = summary.totals.nodes, relationships = summary.totals.relationships, quarantined = summary.totals.quarantined,
             collapsed = summary.totals.collapsed, "full sync ended"
         );
-        self.full_wanted = false;
-        // The next generation has to find this one or a later one.
-        self.status.checkpoint_sequence = sequence;
         self.status.full_sync_refused = None;
         self.swap_held.clear();
         self.approved = self.is_one_shot() && self.approved;
