@@ -18,7 +18,7 @@ use crate::model::element::{
     SourceRelationship,
 };
 use crate::model::index::IndexDefinition;
-use crate::model::key::Key;
+use crate::model::key::{Beginnings, Key};
 use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
@@ -307,13 +307,18 @@ impl Source for Side {
         prefix: &str,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(Source::identities(self, kind, with, prefix).await?, length))
+        Ok(groups(Source::identities(self, kind, with, &Beginnings::with(prefix)).await?, length))
     }
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
         // There is but one label here.
         Ok(BTreeMap::new())
     }
-    async fn identities(&self, kind: ElementKind, _with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+    async fn identities(
+        &self,
+        kind: ElementKind,
+        _with: Option<&Label>,
+        beginnings: &Beginnings,
+    ) -> Result<BTreeSet<ElementIdentity>> {
         let node = |key: &str| NodeIdentity { label: label(), key: Key::parse(key).expect("a sound key") };
         let all: BTreeSet<ElementIdentity> = match kind {
             ElementKind::Node(ENTITY) => {
@@ -331,7 +336,7 @@ impl Source for Side {
             }
             _ => BTreeSet::new(),
         };
-        Ok(all.into_iter().filter(|identity| identity.key().as_str().starts_with(prefix)).collect())
+        Ok(all.into_iter().filter(|identity| beginnings.meet(identity.key().as_str())).collect())
     }
     async fn followed(&self, _: &FollowRule, _: &[String]) -> Result<Followed> {
         Ok(Followed::default())
@@ -378,12 +383,17 @@ impl CacheView for Side {
         prefix: &str,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(CacheView::identities(self, kind, with, prefix).await?, length))
+        Ok(groups(CacheView::identities(self, kind, with, &Beginnings::with(prefix)).await?, length))
     }
     async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
-    async fn identities(&mut self, kind: ElementKind, _with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
+    async fn identities(
+        &mut self,
+        kind: ElementKind,
+        _with: Option<&Label>,
+        beginnings: &Beginnings,
+    ) -> Result<BTreeSet<ElementIdentity>> {
         let cache = self.world.cache.lock();
         let all: BTreeSet<ElementIdentity> = match kind {
             ElementKind::Node(ENTITY) => cache.nodes.keys().cloned().map(ElementIdentity::Node).collect(),
@@ -392,7 +402,7 @@ impl CacheView for Side {
             }
             _ => BTreeSet::new(),
         };
-        Ok(all.into_iter().filter(|identity| identity.key().as_str().starts_with(prefix)).collect())
+        Ok(all.into_iter().filter(|identity| beginnings.meet(identity.key().as_str())).collect())
     }
     async fn contents(&mut self, _: ElementKind, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
         // Only rows as text are kept here: comparisons are tested against real servers.

@@ -93,6 +93,28 @@ impl From<Key> for String {
     }
 }
 
+/// Which keys are meant, by their beginnings: those whose first `length` characters are one of the names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginnings {
+    /// Characters that count.
+    pub length: usize,
+    /// What they may be; a key that is shorter than `length` is its own beginning.
+    pub names: Vec<String>,
+}
+
+impl Beginnings {
+    /// All keys that begin with a text.
+    pub fn with(text: &str) -> Self {
+        Self { length: text.chars().count(), names: vec![text.to_owned()] }
+    }
+
+    /// Whether a key is meant.
+    pub fn meet(&self, key: &str) -> bool {
+        let beginning: String = key.chars().take(self.length).collect();
+        self.names.contains(&beginning)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

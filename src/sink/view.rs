@@ -19,7 +19,7 @@ use super::parameters::{push_string, with_keys};
 use super::{content, reply};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
-use crate::model::key::Key;
+use crate::model::key::{Beginnings, Key};
 use crate::model::name::{Label, RelationshipType};
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::transform::comparison::Content;
@@ -46,8 +46,13 @@ pub trait CacheView: Send {
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 
-    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin with a prefix.
-    async fn identities(&mut self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
+    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin in one of these ways.
+    async fn identities(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        beginnings: &Beginnings,
+    ) -> Result<BTreeSet<ElementIdentity>>;
 
     /// What the elements of a kind with these keys hold.
     async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>>;
@@ -116,13 +121,18 @@ impl CacheView for FalkorView {
         prefix: &str,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        let text = prefixed(prefix, Some(length), &groups(&self.profile, kind, with));
+        let text = prefixed(prefix, length, &groups(&self.profile, kind, with));
         let rows = self.rows("group keys", text).await?;
         rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, count_cell(row)?))).collect()
     }
 
-    async fn identities(&mut self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
-        let text = prefixed(prefix, None, &identities(&self.profile, kind, with));
+    async fn identities(
+        &mut self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        beginnings: &Beginnings,
+    ) -> Result<BTreeSet<ElementIdentity>> {
+        let text = beginning(beginnings, &identities(&self.profile, kind, with));
         let rows = self.rows("list keys", text).await?;
         let mut found = BTreeSet::new();
         for row in rows {
@@ -181,7 +191,7 @@ fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String 
 
 fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
     let (pattern, key) = keyed(profile, kind, with);
-    let condition = format!("left({key}, size($prefix)) = $prefix");
+    let condition = format!("left({key}, $length) IN $prefixes");
     let nodes: &[&str] = match kind {
         ElementKind::Node(_) => &["n"],
         ElementKind::Relationship(_) => &["startNode(e)", "endNode(e)"],
@@ -279,13 +289,23 @@ fn keyed(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> (String,
     }
 }
 
-fn prefixed(prefix: &str, length: Option<usize>, statement: &str) -> Vec<u8> {
+fn prefixed(prefix: &str, length: usize, statement: &str) -> Vec<u8> {
     let mut text = b"CYPHER prefix=".to_vec();
     push_string(&mut text, prefix);
-    if let Some(length) = length {
-        text.extend_from_slice(format!(" length={length}").as_bytes());
+    text.extend_from_slice(format!(" length={length} ").as_bytes());
+    text.extend_from_slice(statement.as_bytes());
+    text
+}
+
+fn beginning(beginnings: &Beginnings, statement: &str) -> Vec<u8> {
+    let mut text = format!("CYPHER length={} prefixes=[", beginnings.length).into_bytes();
+    for (place, name) in beginnings.names.iter().enumerate() {
+        if place > 0 {
+            text.push(b',');
+        }
+        push_string(&mut text, name);
     }
-    text.push(b' ');
+    text.extend_from_slice(b"] ");
     text.extend_from_slice(statement.as_bytes());
     text
 }

@@ -9,7 +9,7 @@ use super::request::Request;
 use super::{Followed, SourceIndex, SourceIndexKind};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, Properties, RelationshipIdentity};
-use crate::model::key::Key;
+use crate::model::key::{Beginnings, Key};
 use crate::model::name::Label;
 use crate::model::profile::{FollowRule, Profile};
 use crate::model::value::Value;
@@ -57,10 +57,12 @@ pub(super) async fn identities(
     profile: &Profile,
     kind: ElementKind,
     with: Option<&Label>,
-    prefix: &str,
+    beginnings: &Beginnings,
 ) -> Result<BTreeSet<ElementIdentity>> {
     let doing = format!("keys of {}", profile.kind_name(kind));
-    let request = Request::new(Queries::new(profile).identities(kind, with)).with("prefix", prefix);
+    let request = Request::new(Queries::new(profile).identities(kind, with))
+        .with("prefixes", beginnings.names.clone())
+        .with("length", beginnings.length);
     let rows = reader.rows(&doing, request).await?;
     Ok(rows.into_iter().filter_map(|row| identity(profile, kind, row)).collect())
 }

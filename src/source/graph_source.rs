@@ -17,6 +17,7 @@ use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceI
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
+use crate::model::key::Beginnings;
 use crate::model::name::Label;
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
@@ -251,8 +252,13 @@ impl<R: Reader> Source for GraphSource<R> {
         census::key_groups(&self.reader, &self.profile, kind, with, prefix, length).await
     }
 
-    async fn identities(&self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>> {
-        census::identities(&self.reader, &self.profile, kind, with, prefix).await
+    async fn identities(
+        &self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        beginnings: &Beginnings,
+    ) -> Result<BTreeSet<ElementIdentity>> {
+        census::identities(&self.reader, &self.profile, kind, with, beginnings).await
     }
 
     async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed> {

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementKind, SourceNode, SourceRelationship};
+use crate::model::key::Beginnings;
 use crate::model::name::Label;
 use crate::model::profile::{FollowRule, NodeKindId, RelationshipKindId};
 
@@ -180,8 +181,14 @@ pub trait Source: Send + Sync + 'static {
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 
-    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin with a prefix; those that cannot stand in the cache left out.
-    async fn identities(&self, kind: ElementKind, with: Option<&Label>, prefix: &str) -> Result<BTreeSet<ElementIdentity>>;
+    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin in one of these ways; those that
+    /// cannot stand in the cache left out.
+    async fn identities(
+        &self,
+        kind: ElementKind,
+        with: Option<&Label>,
+        beginnings: &Beginnings,
+    ) -> Result<BTreeSet<ElementIdentity>>;
 
     /// What a rule leads to from the elements with these keys.
     async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed>;

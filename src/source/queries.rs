@@ -130,19 +130,23 @@ impl<'a> Queries<'a> {
         format!("MATCH {pattern} WHERE {key} STARTS WITH $prefix RETURN left({key}, $length) AS name, count(*) AS count")
     }
 
-    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin with `$prefix`.
+    /// What identifies the elements of a kind, or its nodes with one more label, whose first `$length` characters of the key
+    /// are one of `$prefixes`.
     pub fn identities(&self, kind: ElementKind, with: Option<&Label>) -> String {
         match kind {
             ElementKind::Node(_) => {
                 let (pattern, key) = self.keyed(kind, with);
-                format!("MATCH {pattern} WHERE {key} STARTS WITH $prefix RETURN {key} AS key, labels(n) AS labels")
+                format!(
+                    "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix \
+                     RETURN {key} AS key, labels(n) AS labels"
+                )
             }
             ElementKind::Relationship(id) => {
                 let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
                 let (rel_type, key) = (rel_type.quoted(), key.quoted());
                 format!(
-                    "MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} STARTS WITH $prefix RETURN e.{key} AS key, labels(a) AS \
-                     start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
+                    "UNWIND $prefixes AS prefix MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} STARTS WITH prefix AND \
+                     left(e.{key}, $length) = prefix RETURN e.{key} AS key, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
                     self.endpoint_key("a"),
                     self.endpoint_key("b")
                 )

@@ -263,6 +263,7 @@ impl Incremental<'_, '_, '_> {
         }
         self.settle().await?;
         self.explain(kinds, &gaps, counted_at).await?;
+        self.changes.memory.note_sweep();
         Ok(gaps.values().map(|gaps| gaps.orphaned.len()).sum())
     }
 

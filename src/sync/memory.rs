@@ -30,6 +30,10 @@ pub const READ_AGAIN: Duration = Duration::from_millis(2500);
 /// differ, the keys are.
 const MAX_READINGS: u32 = 10;
 
+/// Of a source that is written without a pause, kinds are swept this long after the last sweep at the earliest: a sweep scans the
+/// kind, and whatever else has changed waits for it. Deletes may take longer than other changes.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1200);
+
 /// When an incremental pass does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rhythm {
@@ -44,6 +48,8 @@ pub struct Rhythm {
 pub struct Memory {
     seen: HashMap<(ElementKind, String), Seen>,
     last_late_check: Option<Instant>,
+    /// When a kind was swept last.
+    last_sweep: Option<Instant>,
     /// Counts of kinds.
     kinds: Readings<ElementKind>,
     /// How often in a row the counts of a kind differed, and commits in the meantime may explain it.
@@ -117,6 +123,7 @@ impl Memory {
 
     /// Takes a reading of the counts of a kind. `quiet` says that nothing was committed since the rows of this pass were read.
     pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64, quiet: bool) -> Verdict {
+        let rested = self.last_sweep.is_none_or(|last| last.elapsed() >= SWEEP_PAUSE);
         let difference = source.cast_signed() - cache.cast_signed();
         let explained = self.kinds.explained.get(&kind).copied().unwrap_or(0);
         let readings = self.unclear.entry(kind).or_default();
@@ -126,7 +133,7 @@ impl Memory {
         }
         *readings += 1;
         // What was committed meanwhile makes the source's count the larger one.
-        if quiet || difference < explained || *readings >= MAX_READINGS {
+        if quiet || (rested && (difference < explained || *readings >= MAX_READINGS)) {
             *readings = 0;
             return Verdict::Sweep;
         }
@@ -208,6 +215,11 @@ impl Memory {
             };
             self.guard.observe(&step, count, now);
         }
+    }
+
+    /// Remembers that kinds were swept now.
+    pub(super) fn note_sweep(&mut self) {
+        self.last_sweep = Some(Instant::now());
     }
 
     /// Remembers the difference that stands after a sweep.

@@ -9,6 +9,7 @@ use futures::future::try_join;
 
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind};
+use crate::model::key::Beginnings;
 use crate::model::name::Label;
 use crate::repeat;
 use crate::sink::CacheView;
@@ -16,6 +17,9 @@ use crate::source::Source;
 
 /// Groups of at most so many keys are listed; larger ones are split first.
 const LISTED: u64 = 500;
+
+/// Keys of one listing, about: a few megabytes on each side.
+const LISTED_AT_ONCE: u64 = 20_000;
 
 /// By how many characters a group's name grows when it is split: with hexadecimal keys into 256 groups.
 const SPLIT: usize = 2;
@@ -108,6 +112,7 @@ async fn look(
         let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, with, &prefix, length)) }).await?;
         gaps.listed += (here.len() + there.len()) as u64;
         let names = if look == Look::Everywhere { all(&here, &there) } else { differing(&here, &there) };
+        let mut listed = Listed::new(length);
         for name in names {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
             // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
@@ -116,15 +121,56 @@ async fn look(
                 groups.push((name, length + SPLIT));
                 continue;
             }
-            let listed = if name.is_ascii() { &name } else { &prefix };
-            let here = async { repeat!(source.identities(kind, with, listed)) };
-            let (here, there) = try_join(here, async { repeat!(view.identities(kind, with, listed)) }).await?;
+            if name.is_ascii() {
+                listed.add(name, size);
+            } else {
+                listed.add_all_of(&prefix);
+            }
+        }
+        // No index serves a listing of the cache, so each is a scan of the kind: as many groups as there is room for go in one.
+        for beginnings in listed.parts() {
+            let here = async { repeat!(source.identities(kind, with, &beginnings)) };
+            let (here, there) = try_join(here, async { repeat!(view.identities(kind, with, &beginnings)) }).await?;
             gaps.listed += (here.len() + there.len()) as u64;
             gaps.missing.extend(here.difference(&there).cloned());
             gaps.orphaned.extend(there.difference(&here).cloned());
         }
     }
     Ok(gaps)
+}
+
+/// The groups of one level that are listed, in parts of a bounded number of keys.
+struct Listed {
+    length: usize,
+    parts: Vec<Beginnings>,
+    keys: u64,
+    /// For groups that cannot be told apart on both sides: the one above them.
+    whole: Option<Beginnings>,
+}
+
+impl Listed {
+    fn new(length: usize) -> Self {
+        Self { length, parts: Vec::new(), keys: 0, whole: None }
+    }
+
+    fn add(&mut self, name: String, size: u64) {
+        if self.parts.is_empty() || self.keys + size > LISTED_AT_ONCE {
+            self.parts.push(Beginnings { length: self.length, names: Vec::new() });
+            self.keys = 0;
+        }
+        self.keys += size;
+        if let Some(part) = self.parts.last_mut() {
+            part.names.push(name);
+        }
+    }
+
+    fn add_all_of(&mut self, prefix: &str) {
+        self.whole = Some(Beginnings::with(prefix));
+    }
+
+    fn parts(self) -> impl Iterator<Item = Beginnings> {
+        self.parts.into_iter().chain(self.whole)
+    }
 }
 
 fn all(here: &Groups, there: &Groups) -> Vec<String> {
@@ -139,6 +185,17 @@ fn differing(here: &Groups, there: &Groups) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_listed_together_up_to_a_number_of_keys() {
+        let mut listed = Listed::new(2);
+        for (name, size) in [("aa", 1), ("ab", LISTED_AT_ONCE - 1), ("ac", 1)] {
+            listed.add(name.to_owned(), size);
+        }
+        listed.add_all_of("b");
+        let parts: Vec<_> = listed.parts().map(|part| (part.length, part.names.join(" "))).collect();
+        assert_eq!(parts, [(2, "aa ab".to_owned()), (2, "ac".to_owned()), (1, "b".to_owned())]);
+    }
 
     #[test]
     fn groups_differ_by_name_and_by_count() {
