@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::config::Secret;
+use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::element::{SourceNode, SourceRelationship};
 use neo4j_falkordb_sync::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use neo4j_falkordb_sync::source::bolt::{BoltReader, BoltSource, Limits, Probe};
@@ -81,13 +82,13 @@ async fn pages(source: &dyn Source, limit: usize) -> [usize; 2] {
     let (mut nodes, mut relationships) = (0, 0);
     let mut after = Some(String::new());
     while let Some(key) = after {
-        let page = source.node_page(ENTITY, &key, limit).await.unwrap();
+        let page = source.node_page(ENTITY, Detail::Whole, &key, limit).await.unwrap();
         nodes += page.rows.len();
         after = page.next;
     }
     after = Some(String::new());
     while let Some(key) = after {
-        let page = source.relationship_page(RELATES_TO, &key, limit).await.unwrap();
+        let page = source.relationship_page(RELATES_TO, Detail::Whole, &key, limit).await.unwrap();
         relationships += page.rows.len();
         after = page.next;
     }
@@ -149,13 +150,13 @@ impl Bench {
         let mut nodes = Vec::new();
         let mut after = Some(String::new());
         while let Some(key) = after {
-            after = self.ours.node_page(ENTITY, &key, limit).await.unwrap().next;
+            after = self.ours.node_page(ENTITY, Detail::Whole, &key, limit).await.unwrap().next;
             nodes.push(key);
         }
         let mut relationships = Vec::new();
         after = Some(String::new());
         while let Some(key) = after {
-            after = self.ours.relationship_page(RELATES_TO, &key, limit).await.unwrap().next;
+            after = self.ours.relationship_page(RELATES_TO, Detail::Whole, &key, limit).await.unwrap().next;
             relationships.push(key);
         }
         self.starts.insert((limit, 0), nodes);
@@ -193,8 +194,8 @@ impl Bench {
         let mut rows = 0;
         for key in &self.starts[&(limit, kind)] {
             rows += match kind {
-                0 => source.node_page(ENTITY, key, limit).await.unwrap().rows.len(),
-                _ => source.relationship_page(RELATES_TO, key, limit).await.unwrap().rows.len(),
+                0 => source.node_page(ENTITY, Detail::Whole, key, limit).await.unwrap().rows.len(),
+                _ => source.relationship_page(RELATES_TO, Detail::Whole, key, limit).await.unwrap().rows.len(),
             };
         }
         rows as u64
@@ -202,7 +203,11 @@ impl Bench {
 
     async fn discard(&self, limit: usize, kind: usize) -> u64 {
         let queries = Queries::new(&self.profile);
-        let text = if kind == 0 { queries.node_page(ENTITY) } else { queries.relationship_page(RELATES_TO) };
+        let text = if kind == 0 {
+            queries.node_page(ENTITY, Detail::Whole)
+        } else {
+            queries.relationship_page(RELATES_TO, Detail::Whole)
+        };
         let mut rows = 0;
         for key in &self.starts[&(limit, kind)] {
             let request = Request::new(text.clone()).with("after", key.as_str()).with("limit", limit);

@@ -13,6 +13,7 @@ use super::launch::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::detail::Detail;
 use crate::model::element::{
     ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode,
     SourceRelationship,
@@ -250,7 +251,7 @@ impl Source for Side {
     async fn now(&self) -> Result<DateTime<Utc>> {
         Ok(Utc::now())
     }
-    async fn node_page(&self, kind: NodeKindId, after: &str, limit: usize) -> Result<Page<SourceNode>> {
+    async fn node_page(&self, kind: NodeKindId, _: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>> {
         self.world.visit(Place::ReadPage)?;
         if kind != ENTITY {
             return Ok(Page { rows: vec![], next: None });
@@ -259,7 +260,13 @@ impl Source for Side {
         self.note_read(&page, |n| key_of(&n.properties));
         Ok(page)
     }
-    async fn relationship_page(&self, kind: RelationshipKindId, after: &str, limit: usize) -> Result<Page<SourceRelationship>> {
+    async fn relationship_page(
+        &self,
+        kind: RelationshipKindId,
+        _: Detail,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<SourceRelationship>> {
         self.world.visit(Place::ReadPage)?;
         if kind != RELATES_TO {
             return Ok(Page { rows: vec![], next: None });
@@ -304,10 +311,10 @@ impl Source for Side {
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        prefix: &str,
+        beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(Source::identities(self, kind, with, &Beginnings::with(prefix)).await?, length))
+        Ok(groups(Source::identities(self, kind, with, beginnings).await?, length))
     }
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
         // There is but one label here.
@@ -380,10 +387,10 @@ impl CacheView for Side {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        prefix: &str,
+        beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        Ok(groups(CacheView::identities(self, kind, with, &Beginnings::with(prefix)).await?, length))
+        Ok(groups(CacheView::identities(self, kind, with, beginnings).await?, length))
     }
     async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
@@ -404,7 +411,7 @@ impl CacheView for Side {
         };
         Ok(all.into_iter().filter(|identity| beginnings.meet(identity.key().as_str())).collect())
     }
-    async fn contents(&mut self, _: ElementKind, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
+    async fn contents(&mut self, _: ElementKind, _: Detail, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
         // Only rows as text are kept here: comparisons are tested against real servers.
         Ok(BTreeMap::new())
     }

@@ -19,7 +19,10 @@ pub struct ComparisonUnderWay {
     /// Whether somebody ordered it; else it runs in the background.
     #[serde(default)]
     pub ordered: bool,
-    /// Up to where it has come; absent before its first row.
+    /// Whether it has come to its second round, which is about vectors alone.
+    #[serde(default)]
+    pub at_vectors: bool,
+    /// Up to where it has come in this round; absent before its first row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
     /// Elements that differed so far.

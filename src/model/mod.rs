@@ -4,6 +4,7 @@ pub mod batch;
 pub mod bookmark;
 pub mod checkpoint;
 pub mod comparison;
+pub mod detail;
 pub mod element;
 pub mod graph_name;
 pub mod guard;

@@ -255,6 +255,14 @@ impl Profile {
         }
     }
 
+    /// The properties of a kind that the cache holds as vectors.
+    pub fn vectors(&self, kind: ElementKind) -> &[PropertyName] {
+        match kind {
+            ElementKind::Node(id) => &self.node(id).vectors,
+            ElementKind::Relationship(id) => &self.relationship(id).vectors,
+        }
+    }
+
     /// The kind of a node with these labels: the first of the profile whose label is among them.
     pub fn kind_of(&self, labels: &[String]) -> Option<NodeKindId> {
         self.node_ids().find(|id| labels.iter().any(|label| label == self.node(*id).label.as_str()))

@@ -18,6 +18,7 @@ use super::graph::{read_failed, read_query};
 use super::parameters::{push_string, with_keys};
 use super::{content, reply};
 use crate::error::Result;
+use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
 use crate::model::key::{Beginnings, Key};
 use crate::model::name::{Label, RelationshipType};
@@ -36,13 +37,13 @@ pub trait CacheView: Send {
     /// How many nodes carry each label.
     async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>>;
 
-    /// How many keys of a kind, or of its nodes with one more label, begin with a prefix, grouped by their first `length`
+    /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
     /// characters.
     async fn key_groups(
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        prefix: &str,
+        beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 
@@ -55,7 +56,12 @@ pub trait CacheView: Send {
     ) -> Result<BTreeSet<ElementIdentity>>;
 
     /// What the elements of a kind with these keys hold.
-    async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>>;
+    async fn contents(
+        &mut self,
+        kind: ElementKind,
+        detail: Detail,
+        keys: &[String],
+    ) -> Result<BTreeMap<ElementIdentity, Content>>;
 
     /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
@@ -118,10 +124,10 @@ impl CacheView for FalkorView {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        prefix: &str,
+        beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        let text = prefixed(prefix, length, &groups(&self.profile, kind, with));
+        let text = beginning(beginnings, &groups(&self.profile, kind, with, length));
         let rows = self.rows("group keys", text).await?;
         rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, count_cell(row)?))).collect()
     }
@@ -141,9 +147,14 @@ impl CacheView for FalkorView {
         Ok(found)
     }
 
-    async fn contents(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
+    async fn contents(
+        &mut self,
+        kind: ElementKind,
+        detail: Detail,
+        keys: &[String],
+    ) -> Result<BTreeMap<ElementIdentity, Content>> {
         let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
-        let text = with_keys(&keys, &contents(&self.profile, kind));
+        let text = with_keys(&keys, &contents(&self.profile, kind, detail));
         let mut command = read_query(&self.graph, &text);
         command.arg("--compact");
         let answer = self.connection.command("read elements", &command, LOOK_TIMEOUT).await.map_err(read_failed)?;
@@ -184,9 +195,9 @@ fn count(profile: &Profile, kind: ElementKind) -> String {
 }
 
 /// `left` of a property is no condition that an index could serve, so none serves it wrongly.
-fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
+fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>, length: usize) -> String {
     let (pattern, key) = keyed(profile, kind, with);
-    format!("MATCH {pattern} WHERE left({key}, size($prefix)) = $prefix RETURN left({key}, $length), count(*)")
+    format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN left({key}, {length}), count(*)")
 }
 
 fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
@@ -201,19 +212,21 @@ fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> Str
 }
 
 /// By key, through its index. Labels and key of each node that identifies the element, then its properties.
-fn contents(profile: &Profile, kind: ElementKind) -> String {
+fn contents(profile: &Profile, kind: ElementKind, detail: Detail) -> String {
     match kind {
         ElementKind::Node(id) => {
-            let NodeKind { label, key, .. } = profile.node(id);
+            let NodeKind { label, key, vectors, .. } = profile.node(id);
+            let properties = detail.projection("n", key, vectors);
             let (label, key) = (label.quoted(), key.quoted());
-            format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) RETURN labels(n), n.{key}, properties(n)")
+            format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) RETURN labels(n), n.{key}, {properties}")
         }
         ElementKind::Relationship(id) => {
-            let RelationshipKind { rel_type, key, .. } = profile.relationship(id);
+            let RelationshipKind { rel_type, key, vectors, .. } = profile.relationship(id);
+            let properties = detail.projection("e", key, vectors);
             let (rel_type, key) = (rel_type.quoted(), key.quoted());
             let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
             format!(
-                "UNWIND $keys AS k MATCH ()-[e:{rel_type} {{{key}: k}}]->() RETURN e.{key}, {}, {}, properties(e)",
+                "UNWIND $keys AS k MATCH ()-[e:{rel_type} {{{key}: k}}]->() RETURN e.{key}, {}, {}, {properties}",
                 end("startNode(e)"),
                 end("endNode(e)")
             )
@@ -287,14 +300,6 @@ fn keyed(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> (String,
             (format!("()-[e:{}]->()", rel_type.quoted()), format!("e.{}", key.quoted()))
         }
     }
-}
-
-fn prefixed(prefix: &str, length: usize, statement: &str) -> Vec<u8> {
-    let mut text = b"CYPHER prefix=".to_vec();
-    push_string(&mut text, prefix);
-    text.extend_from_slice(format!(" length={length} ").as_bytes());
-    text.extend_from_slice(statement.as_bytes());
-    text
 }
 
 fn beginning(beginnings: &Beginnings, statement: &str) -> Vec<u8> {

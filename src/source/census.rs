@@ -43,11 +43,11 @@ pub(super) async fn key_groups(
     profile: &Profile,
     kind: ElementKind,
     with: Option<&Label>,
-    prefix: &str,
+    beginnings: &Beginnings,
     length: usize,
 ) -> Result<BTreeMap<String, u64>> {
     let doing = format!("groups of keys of {}", profile.kind_name(kind));
-    let request = Request::new(Queries::new(profile).key_groups(kind, with)).with("prefix", prefix).with("length", length);
+    let request = beginning(Queries::new(profile).key_groups(kind, with), beginnings).with("grown", length);
     let rows = reader.rows(&doing, request).await?;
     rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", &doing)?, count_of(row, &doing)?))).collect()
 }
@@ -60,11 +60,13 @@ pub(super) async fn identities(
     beginnings: &Beginnings,
 ) -> Result<BTreeSet<ElementIdentity>> {
     let doing = format!("keys of {}", profile.kind_name(kind));
-    let request = Request::new(Queries::new(profile).identities(kind, with))
-        .with("prefixes", beginnings.names.clone())
-        .with("length", beginnings.length);
+    let request = beginning(Queries::new(profile).identities(kind, with), beginnings);
     let rows = reader.rows(&doing, request).await?;
     Ok(rows.into_iter().filter_map(|row| identity(profile, kind, row)).collect())
+}
+
+fn beginning(text: String, beginnings: &Beginnings) -> Request {
+    Request::new(text).with("prefixes", beginnings.names.clone()).with("length", beginnings.length)
 }
 
 /// Nothing for what has no usable identity, and for a node of an earlier kind: neither stands in the cache as this kind.

@@ -16,6 +16,7 @@ use super::request::Request;
 use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, census};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
+use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::name::Label;
@@ -174,11 +175,11 @@ impl<R: Reader> Source for GraphSource<R> {
         }
     }
 
-    async fn node_page(&self, id: NodeKindId, after: &str, limit: usize) -> Result<Page<SourceNode>> {
+    async fn node_page(&self, id: NodeKindId, detail: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>> {
         let kind = self.profile.node(id);
         let mut limit = limit;
         while limit <= MAX_ROWS_OF_ONE_KEY {
-            let request = Request::new(self.queries().node_page(id)).with("after", after).with("limit", limit);
+            let request = Request::new(self.queries().node_page(id, detail)).with("after", after).with("limit", limit);
             let rows = self.reader.nodes(kind.label.as_str(), request).await?;
             if let Some(page) = cut_page(rows, &kind.key, limit) {
                 return Ok(Page { rows: self.with_node_instants(id, page.rows).await?, next: page.next });
@@ -188,11 +189,17 @@ impl<R: Reader> Source for GraphSource<R> {
         Err(too_many(kind.label.as_str()))
     }
 
-    async fn relationship_page(&self, id: RelationshipKindId, after: &str, limit: usize) -> Result<Page<SourceRelationship>> {
+    async fn relationship_page(
+        &self,
+        id: RelationshipKindId,
+        detail: Detail,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<SourceRelationship>> {
         let kind = self.profile.relationship(id);
         let mut limit = limit;
         while limit <= MAX_ROWS_OF_ONE_KEY {
-            let request = Request::new(self.queries().relationship_page(id)).with("after", after).with("limit", limit);
+            let request = Request::new(self.queries().relationship_page(id, detail)).with("after", after).with("limit", limit);
             let rows = self.reader.relationships(kind.rel_type.as_str(), request).await?;
             if let Some(page) = cut_page(rows, &kind.key, limit) {
                 return Ok(Page { rows: self.with_relationship_instants(id, page.rows).await?, next: page.next });
@@ -246,10 +253,10 @@ impl<R: Reader> Source for GraphSource<R> {
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        prefix: &str,
+        beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        census::key_groups(&self.reader, &self.profile, kind, with, prefix, length).await
+        census::key_groups(&self.reader, &self.profile, kind, with, beginnings, length).await
     }
 
     async fn identities(

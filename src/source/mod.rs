@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
+use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::name::Label;
@@ -139,10 +140,16 @@ pub trait Source: Send + Sync + 'static {
     async fn now(&self) -> Result<DateTime<Utc>>;
 
     /// A page of about `limit` nodes after a key.
-    async fn node_page(&self, kind: NodeKindId, after: &str, limit: usize) -> Result<Page<SourceNode>>;
+    async fn node_page(&self, kind: NodeKindId, detail: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>>;
 
     /// A page of about `limit` relationships after a key.
-    async fn relationship_page(&self, kind: RelationshipKindId, after: &str, limit: usize) -> Result<Page<SourceRelationship>>;
+    async fn relationship_page(
+        &self,
+        kind: RelationshipKindId,
+        detail: Detail,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<SourceRelationship>>;
 
     /// The nodes that have these keys now.
     async fn nodes_by_key(&self, kind: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>>;
@@ -171,13 +178,13 @@ pub trait Source: Send + Sync + 'static {
     /// How many nodes carry each label.
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// How many keys of a kind, or of its nodes with one more label, begin with a prefix, grouped by their first `length`
+    /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
     /// characters.
     async fn key_groups(
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        prefix: &str,
+        beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 

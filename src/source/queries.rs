@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::detail::Detail;
 use crate::model::element::ElementKind;
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Direction, FollowRule, NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
@@ -47,10 +48,11 @@ impl<'a> Queries<'a> {
     }
 
     /// A page of a node kind in the order of its key: `$after`, `$limit`.
-    pub fn node_page(&self, id: NodeKindId) -> String {
-        let NodeKind { label, key, .. } = self.profile.node(id);
+    pub fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
+        let NodeKind { label, key, vectors, .. } = self.profile.node(id);
         format!(
-            "MATCH (n:{label}) WHERE n.{key} > $after{others} {NODE_COLUMNS} ORDER BY n.{key} LIMIT $limit",
+            "MATCH (n:{label}) WHERE n.{key} > $after{others} {columns} ORDER BY n.{key} LIMIT $limit",
+            columns = node_columns(&detail.projection("n", key, vectors)),
             label = label.quoted(),
             key = key.quoted(),
             others = self.not_of_an_earlier_kind(id),
@@ -59,12 +61,12 @@ impl<'a> Queries<'a> {
 
     /// Nodes of a kind by key: `$keys`.
     pub fn nodes_by_key(&self, id: NodeKindId) -> String {
-        self.nodes_with_keys(id, NODE_COLUMNS)
+        self.nodes_with_keys(id, &node_columns(ALL_OF_NODE))
     }
 
     /// Nodes of a kind by key, with the instants of their zoned datetimes: `$keys`.
     pub fn nodes_with_instants(&self, id: NodeKindId) -> String {
-        self.nodes_with_keys(id, &format!("{NODE_COLUMNS}, {}", instants("n")))
+        self.nodes_with_keys(id, &format!("{}, {}", node_columns(ALL_OF_NODE), instants("n")))
     }
 
     fn nodes_with_keys(&self, id: NodeKindId, columns: &str) -> String {
@@ -78,24 +80,24 @@ impl<'a> Queries<'a> {
     }
 
     /// A page of a relationship kind in the order of its key: `$after`, `$limit`.
-    pub fn relationship_page(&self, id: RelationshipKindId) -> String {
-        let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
+    pub fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
+        let RelationshipKind { rel_type, key, vectors, .. } = self.profile.relationship(id);
         format!(
             "MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after {columns} ORDER BY e.{key} LIMIT $limit",
             rel_type = rel_type.quoted(),
             key = key.quoted(),
-            columns = self.relationship_columns(),
+            columns = self.relationship_columns(&detail.projection("e", key, vectors)),
         )
     }
 
     /// Relationships of a kind by key: `$keys`.
     pub fn relationships_by_key(&self, id: RelationshipKindId) -> String {
-        self.relationships_with_keys(id, &self.relationship_columns())
+        self.relationships_with_keys(id, &self.relationship_columns(ALL_OF_RELATIONSHIP))
     }
 
     /// Relationships of a kind by key, with the instants of their zoned datetimes: `$keys`.
     pub fn relationships_with_instants(&self, id: RelationshipKindId) -> String {
-        self.relationships_with_keys(id, &format!("{}, {}", self.relationship_columns(), instants("e")))
+        self.relationships_with_keys(id, &format!("{}, {}", self.relationship_columns(ALL_OF_RELATIONSHIP), instants("e")))
     }
 
     fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
@@ -123,11 +125,14 @@ impl<'a> Queries<'a> {
         self.profile.kinds().into_iter().enumerate().map(count).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
-    /// How many keys of a kind, or of its nodes with one more label, begin with `$prefix`, grouped by their first `$length`
-    /// characters.
+    /// How many keys of a kind, or of its nodes with one more label, begin with one of `$prefixes`, which all have `$length`
+    /// characters, grouped by their first `$grown` characters.
     pub fn key_groups(&self, kind: ElementKind, with: Option<&Label>) -> String {
         let (pattern, key) = self.keyed(kind, with);
-        format!("MATCH {pattern} WHERE {key} STARTS WITH $prefix RETURN left({key}, $length) AS name, count(*) AS count")
+        let condition = begins(&key);
+        format!(
+            "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {condition} RETURN left({key}, $grown) AS name, count(*) AS count"
+        )
     }
 
     /// What identifies the elements of a kind, or its nodes with one more label, whose first `$length` characters of the key
@@ -136,17 +141,16 @@ impl<'a> Queries<'a> {
         match kind {
             ElementKind::Node(_) => {
                 let (pattern, key) = self.keyed(kind, with);
-                format!(
-                    "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix \
-                     RETURN {key} AS key, labels(n) AS labels"
-                )
+                let condition = begins(&key);
+                format!("UNWIND $prefixes AS prefix MATCH {pattern} WHERE {condition} RETURN {key} AS key, labels(n) AS labels")
             }
             ElementKind::Relationship(id) => {
                 let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
                 let (rel_type, key) = (rel_type.quoted(), key.quoted());
                 format!(
-                    "UNWIND $prefixes AS prefix MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} STARTS WITH prefix AND \
-                     left(e.{key}, $length) = prefix RETURN e.{key} AS key, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
+                    "UNWIND $prefixes AS prefix MATCH (a)-[e:{rel_type}]->(b) WHERE {} RETURN e.{key} AS key, \
+                     labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
+                    begins(&format!("e.{key}")),
                     self.endpoint_key("a"),
                     self.endpoint_key("b")
                 )
@@ -223,7 +227,8 @@ impl<'a> Queries<'a> {
     pub fn nodes_without_key(&self, id: NodeKindId) -> String {
         let NodeKind { label, key, .. } = self.profile.node(id);
         format!(
-            "MATCH (n:{label}) WHERE {unreachable}{others} {NODE_COLUMNS} LIMIT $limit",
+            "MATCH (n:{label}) WHERE {unreachable}{others} {columns} LIMIT $limit",
+            columns = node_columns(ALL_OF_NODE),
             label = label.quoted(),
             unreachable = unreachable("n", key),
             others = self.not_of_an_earlier_kind(id),
@@ -237,7 +242,7 @@ impl<'a> Queries<'a> {
             "MATCH (a)-[e:{rel_type}]->(b) WHERE {unreachable} {columns} LIMIT $limit",
             rel_type = rel_type.quoted(),
             unreachable = unreachable("e", key),
-            columns = self.relationship_columns(),
+            columns = self.relationship_columns(ALL_OF_RELATIONSHIP),
         )
     }
 
@@ -256,10 +261,10 @@ impl<'a> Queries<'a> {
         self.profile.earlier_labels(id).map(|label| format!(" AND NOT n:{}", label.quoted())).collect()
     }
 
-    fn relationship_columns(&self) -> String {
+    fn relationship_columns(&self, properties: &str) -> String {
         format!(
             "RETURN elementId(e) AS id, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key, \
-             properties(e) AS properties",
+             {properties} AS properties",
             self.endpoint_key("a"),
             self.endpoint_key("b")
         )
@@ -281,7 +286,18 @@ impl<'a> Queries<'a> {
     }
 }
 
-const NODE_COLUMNS: &str = "RETURN elementId(n) AS id, labels(n) AS labels, properties(n) AS properties";
+/// Whether a key begins in one of the ways that are asked for. The index finds the prefix; a key that is shorter than the
+/// beginnings and equal to none is no match.
+fn begins(key: &str) -> String {
+    format!("{key} STARTS WITH prefix AND left({key}, $length) = prefix")
+}
+
+const ALL_OF_NODE: &str = "properties(n)";
+const ALL_OF_RELATIONSHIP: &str = "properties(e)";
+
+fn node_columns(properties: &str) -> String {
+    format!("RETURN elementId(n) AS id, labels(n) AS labels, {properties} AS properties")
+}
 
 /// For each property that holds zoned datetimes, their epoch seconds: Bolt 4.4 sends only the wall clock of a named zone.
 fn instants(variable: &str) -> String {
@@ -332,8 +348,8 @@ mod tests {
     fn a_kind_leaves_out_nodes_of_the_kinds_before_it() {
         let profile = Profile::graphiti().unwrap();
         let queries = Queries::new(&profile);
-        assert!(!queries.node_page(NodeKindId(0)).contains("NOT n:"));
-        assert!(queries.node_page(NodeKindId(1)).contains("AND NOT n:`Entity`"));
+        assert!(!queries.node_page(NodeKindId(0), Detail::Whole).contains("NOT n:"));
+        assert!(queries.node_page(NodeKindId(1), Detail::Whole).contains("AND NOT n:`Entity`"));
     }
 
     #[test]
@@ -354,7 +370,7 @@ mod tests {
              properties: [id]}]",
         )
         .unwrap();
-        let text = Queries::new(&profile).relationship_page(RelationshipKindId(0));
+        let text = Queries::new(&profile).relationship_page(RelationshipKindId(0), Detail::Whole);
         assert!(text.contains("CASE WHEN a:`A` THEN a.`id` WHEN a:`B` THEN a.`code` END AS start_key"), "{text}");
     }
 }

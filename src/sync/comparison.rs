@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
+use futures::future::try_join;
 
-use super::sweep::{self, Groups};
+use super::reader::key_text;
+use super::sweep::{self, Seen};
 use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Finding, Verdict};
+use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber};
 use crate::model::pass::{Cursor, Step};
 use crate::model::profile::Profile;
@@ -54,9 +57,8 @@ pub struct Comparison {
     standing: ComparisonUnderWay,
     begun_with: Option<u64>,
     listed: Vec<Finding>,
-    /// How many elements of the kind under way the source has by their keys' beginnings, those that share an identity counted
-    /// once; absent where an earlier generation compared a part of the kind.
-    groups: Option<Groups>,
+    /// What was seen of the source's keys of the kind under way; absent where an earlier generation compared a part of the kind.
+    seen: Option<Seen>,
     /// Whether it was begun by an earlier generation and nobody was told yet.
     resumed: bool,
 }
@@ -66,14 +68,15 @@ impl Comparison {
     /// begins with.
     pub async fn begin(source: &dyn Source, ordered: bool, order: u64) -> Result<Self> {
         let bookmark = repeat!(source.bookmark())?;
-        let standing = ComparisonUnderWay { began_at: Utc::now(), bookmark, ordered, cursor: None, findings: 0, rows: 0 };
-        Ok(Self { standing, begun_with: Some(order), listed: Vec::new(), groups: Some(Groups::new()), resumed: false })
+        let began_at = Utc::now();
+        let standing = ComparisonUnderWay { began_at, bookmark, ordered, at_vectors: false, cursor: None, findings: 0, rows: 0 };
+        Ok(Self { standing, begun_with: Some(order), listed: Vec::new(), seen: Some(Seen::default()), resumed: false })
     }
 
     /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
     /// the part that was compared before is not known.
     pub fn resume(standing: ComparisonUnderWay) -> Self {
-        Self { standing, begun_with: None, listed: Vec::new(), groups: None, resumed: true }
+        Self { standing, begun_with: None, listed: Vec::new(), seen: None, resumed: true }
     }
 
     /// Says once in the log that it goes on.
@@ -91,44 +94,63 @@ impl Comparison {
 
     /// Compares about `rows` elements more.
     pub async fn advance(&mut self, sides: &mut Sides<'_>, rows: usize) -> Result<Advance> {
-        let kinds = sides.profile.kinds();
-        let (first, mut after) = self.place(sides.profile, &kinds);
+        let steps = steps(sides.profile);
+        let (first, mut after) = self.place(sides.profile, &steps);
         let mut place = first;
         let mut found = Vec::new();
         let mut left = rows;
+        let mut ahead = None;
         while left > 0 {
-            let Some(kind) = kinds.get(place).copied() else { break };
-            let page = expected(sides, kind, &after, left.min(PAGE)).await?;
+            let Some(step) = steps.get(place).copied() else { break };
+            let page = match ahead.take() {
+                Some(page) => page,
+                None => expected(sides.source, sides.encoder, step, &after, left.min(PAGE)).await?,
+            };
             let compared = page.contents.len();
-            if let Some(groups) = &mut self.groups {
-                for identity in page.contents.keys() {
-                    *groups.entry(sweep::group_of(identity.key().as_str())).or_default() += 1;
-                }
-            }
-            found.extend(differing(sides, kind, page.contents).await?);
             left -= compared.clamp(1, left);
-            self.standing.rows += compared as u64;
+            self.count(step, &page);
+            let suspects;
+            (suspects, ahead) = compare_and_read_on(sides, step, &page, left.min(PAGE)).await?;
+            found.extend(differing(sides, step.kind, &suspects).await?);
             match page.next {
                 Some(next) => after = next,
                 None => {
-                    let groups = self.groups.replace(Groups::new());
-                    found.extend(orphans(sides, kind, groups.as_ref()).await?);
+                    if step.is_first_round() {
+                        let seen = self.seen.replace(Seen::default());
+                        found.extend(orphans(sides, step.kind, seen.as_ref()).await?);
+                    }
                     (place, after) = (place + 1, String::new());
                 }
             }
         }
         self.standing.findings += found.len() as u64;
         self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
-        self.standing.cursor = kinds.get(place).map(|kind| Cursor { step: Step::of(sides.profile, *kind), after });
-        let verdict = if place == kinds.len() { Some(self.verdict(sides.source).await?) } else { None };
-        Ok(Advance { found, completed: kinds[first..place].to_vec(), verdict })
+        let next = steps.get(place);
+        self.standing.at_vectors = next.is_some_and(|step| !step.is_first_round());
+        self.standing.cursor = next.map(|step| Cursor { step: step.kind_step(sides.profile), after });
+        let verdict = if next.is_none() { Some(self.verdict(sides.source).await?) } else { None };
+        let completed = steps[first..place].iter().filter(|step| step.is_first_round()).map(|step| step.kind).collect();
+        Ok(Advance { found, completed, verdict })
     }
 
-    fn place(&self, profile: &Profile, kinds: &[ElementKind]) -> (usize, String) {
+    fn place(&self, profile: &Profile, steps: &[Part]) -> (usize, String) {
         let Some(cursor) = &self.standing.cursor else { return (0, String::new()) };
-        match kinds.iter().position(|kind| Step::of(profile, *kind) == cursor.step) {
+        let is_here = |part: &Part| part.is_first_round() != self.standing.at_vectors && part.kind_step(profile) == cursor.step;
+        match steps.iter().position(is_here) {
             Some(place) => (place, cursor.after.clone()),
             None => (0, String::new()),
+        }
+    }
+
+    /// In the first round, each element is counted once.
+    fn count(&mut self, part: Part, page: &Expected) {
+        if !part.is_first_round() {
+            return;
+        }
+        self.standing.rows += page.contents.len() as u64;
+        if let Some(seen) = &mut self.seen {
+            let identities = page.contents.keys().map(|identity| identity.key().as_str());
+            seen.add(page.keys.iter().map(String::as_str), identities);
         }
     }
 
@@ -145,6 +167,32 @@ impl Comparison {
             listed: std::mem::take(&mut self.listed),
         })
     }
+}
+
+/// A part of what a comparison goes through.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    kind: ElementKind,
+    detail: Detail,
+}
+
+impl Part {
+    fn is_first_round(self) -> bool {
+        self.detail != Detail::Vectors
+    }
+
+    fn kind_step(self, profile: &Profile) -> Step {
+        Step::of(profile, self.kind)
+    }
+}
+
+/// Everything but vectors goes first: it is read several times as fast, and what is changed by hand is a text far more often than
+/// a vector without its text. Vectors follow in a second round of the same comparison, so equality is proven by both.
+fn steps(profile: &Profile) -> Vec<Part> {
+    let kinds = profile.kinds();
+    let with_vectors = kinds.iter().copied().filter(|kind| !profile.vectors(*kind).is_empty());
+    let second = with_vectors.map(|kind| Part { kind, detail: Detail::Vectors });
+    kinds.iter().map(|kind| Part { kind: *kind, detail: Detail::WithoutVectors }).chain(second).collect()
 }
 
 /// Looks once more at what was found, on both sides and by key: what still differs, and how.
@@ -168,7 +216,7 @@ async fn differing_of(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[Elem
     let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
     let here = expected_by_key(sides, kind, &keys).await?;
     let view = &mut *sides.view;
-    let there = repeat!(view.contents(kind, &keys))?;
+    let there = repeat!(view.contents(kind, Detail::Whole, &keys))?;
     let finding = |identity: &ElementIdentity| {
         let difference = match (here.get(identity), there.get(identity)) {
             (None, None) => return None,
@@ -187,24 +235,30 @@ fn changed(content: &Content, cached: &Content) -> Option<Difference> {
 }
 
 struct Expected {
+    /// Of all elements, those without an identity included.
+    keys: Vec<String>,
     contents: BTreeMap<ElementIdentity, Content>,
     next: Option<String>,
 }
 
 /// A page of the source, as it has to stand in the cache. Of several elements with one identity the one with the lowest
 /// number counts.
-async fn expected(sides: &mut Sides<'_>, kind: ElementKind, after: &str, limit: usize) -> Result<Expected> {
-    let (source, encoder) = (sides.source, sides.encoder);
+async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after: &str, limit: usize) -> Result<Expected> {
+    let Part { kind, detail } = part;
     match kind {
         ElementKind::Node(id) => {
-            let page = repeat!(source.node_page(id, after, limit))?;
+            let page = repeat!(source.node_page(id, detail, after, limit))?;
+            let key = encoder.profile().node(id).key.as_str();
+            let keys = page.rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned).collect();
             let of_kind = page.rows.iter().map(|row| (row.number, encoder.node_content(id, row)));
-            Ok(Expected { contents: lowest(of_kind), next: page.next })
+            Ok(Expected { keys, contents: lowest(of_kind), next: page.next })
         }
         ElementKind::Relationship(id) => {
-            let page = repeat!(source.relationship_page(id, after, limit))?;
+            let page = repeat!(source.relationship_page(id, detail, after, limit))?;
+            let key = encoder.profile().relationship(id).key.as_str();
+            let keys = page.rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned).collect();
             let of_kind = page.rows.iter().map(|row| (row.number, encoder.relationship_content(id, row)));
-            Ok(Expected { contents: lowest(of_kind), next: page.next })
+            Ok(Expected { keys, contents: lowest(of_kind), next: page.next })
         }
     }
 }
@@ -239,25 +293,26 @@ fn lowest(rows: impl Iterator<Item = (ElementNumber, Option<(ElementIdentity, Co
     kept.into_iter().map(|(identity, (_, content))| (identity, content)).collect()
 }
 
-/// What differs at two looks: at the first one, the source may have been read just before a change and the cache just after.
-async fn differing(
+/// What of a page differs at a first look; meanwhile the source sends up to `limit` elements more, if the page has a next one.
+async fn compare_and_read_on(
     sides: &mut Sides<'_>,
-    kind: ElementKind,
-    contents: BTreeMap<ElementIdentity, Content>,
-) -> Result<Vec<Finding>> {
-    let suspects = suspects(sides, kind, &contents).await?;
-    if suspects.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut found = differing_of(sides, kind, &suspects).await?;
-    // What was deleted between the two looks is found with the other orphans.
-    found.retain(|finding| finding.difference != Difference::Orphaned);
-    Ok(found)
+    part: Part,
+    page: &Expected,
+    limit: usize,
+) -> Result<(Vec<ElementIdentity>, Option<Expected>)> {
+    let (source, encoder) = (sides.source, sides.encoder);
+    let ahead = async {
+        match &page.next {
+            Some(after) if limit > 0 => expected(source, encoder, part, after, limit).await.map(Some),
+            _ => Ok(None),
+        }
+    };
+    try_join(suspects(sides.view, part, &page.contents), ahead).await
 }
 
 async fn suspects(
-    sides: &mut Sides<'_>,
-    kind: ElementKind,
+    view: &mut dyn CacheView,
+    part: Part,
     contents: &BTreeMap<ElementIdentity, Content>,
 ) -> Result<Vec<ElementIdentity>> {
     if contents.is_empty() {
@@ -265,18 +320,29 @@ async fn suspects(
     }
     let keys: BTreeSet<&str> = contents.keys().map(|identity| identity.key().as_str()).collect();
     let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-    let view = &mut *sides.view;
-    let cached = repeat!(view.contents(kind, &keys))?;
+    let cached = repeat!(view.contents(part.kind, part.detail, &keys))?;
     let differs = |(identity, content): &(&ElementIdentity, &Content)| {
         cached.get(*identity).is_none_or(|cached| changed(content, cached).is_some())
     };
     Ok(contents.iter().filter(differs).map(|(identity, _)| identity.clone()).collect())
 }
 
+/// What differs at a second look as well, of all that it holds: at the first one, the source may have been read just before a
+/// change and the cache just after.
+async fn differing(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[ElementIdentity]) -> Result<Vec<Finding>> {
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = differing_of(sides, kind, suspects).await?;
+    // What was deleted between the two looks is found with the other orphans.
+    found.retain(|finding| finding.difference != Difference::Orphaned);
+    Ok(found)
+}
+
 /// What the source does not have: by the key sets of both sides, and then by key, on both.
-async fn orphans(sides: &mut Sides<'_>, kind: ElementKind, expected: Option<&Groups>) -> Result<Vec<Finding>> {
-    let surplus = match expected {
-        Some(expected) => sweep::surplus(sides.source, sides.view, kind, expected).await?,
+async fn orphans(sides: &mut Sides<'_>, kind: ElementKind, seen: Option<&Seen>) -> Result<Vec<Finding>> {
+    let surplus = match seen {
+        Some(seen) => sweep::surplus(sides.source, sides.view, kind, seen).await?,
         None => sweep::find(sides.source, sides.view, kind, None).await?.orphaned,
     };
     let suspects: Vec<ElementIdentity> = surplus.into_iter().collect();

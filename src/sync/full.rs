@@ -2,6 +2,7 @@
 
 use super::reader::{Reader, StepKind};
 use crate::error::Result;
+use crate::model::detail::Detail;
 use crate::model::pass::{PassUnderWay, Step};
 use crate::model::profile::{NodeKindId, RelationshipKindId};
 use crate::repeat;
@@ -24,10 +25,10 @@ pub(super) async fn read(reader: &mut Reader<'_>, pass: &PassUnderWay) -> Result
 async fn read_nodes(reader: &mut Reader<'_>, kind: NodeKindId, step: &Step, after: String) -> Result<()> {
     let (source, limit) = (reader.source, reader.limits.nodes);
     reader.emit.reserve(limit).await?;
-    let mut page = repeat!(source.node_page(kind, &after, limit))?;
+    let mut page = repeat!(source.node_page(kind, Detail::Whole, &after, limit))?;
     while let Some(after) = page.next.take() {
         reader.emit.reserve(2 * limit).await?;
-        let next = async { repeat!(source.node_page(kind, &after, limit)) };
+        let next = async { repeat!(source.node_page(kind, Detail::Whole, &after, limit)) };
         let emitted = reader.emit_nodes(kind, std::mem::take(&mut page.rows), Some(step));
         (page, ()) = tokio::try_join!(next, emitted)?;
     }
@@ -38,10 +39,10 @@ async fn read_nodes(reader: &mut Reader<'_>, kind: NodeKindId, step: &Step, afte
 async fn read_relationships(reader: &mut Reader<'_>, kind: RelationshipKindId, step: &Step, after: String) -> Result<()> {
     let (source, limit) = (reader.source, reader.limits.relationships);
     reader.emit.reserve(limit).await?;
-    let mut page = repeat!(source.relationship_page(kind, &after, limit))?;
+    let mut page = repeat!(source.relationship_page(kind, Detail::Whole, &after, limit))?;
     while let Some(after) = page.next.take() {
         reader.emit.reserve(2 * limit).await?;
-        let next = async { repeat!(source.relationship_page(kind, &after, limit)) };
+        let next = async { repeat!(source.relationship_page(kind, Detail::Whole, &after, limit)) };
         let emitted = reader.emit_relationships(kind, std::mem::take(&mut page.rows), Some(step));
         (page, ()) = tokio::try_join!(next, emitted)?;
     }

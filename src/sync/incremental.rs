@@ -200,13 +200,10 @@ impl Incremental<'_, '_, '_> {
                 if is_node { &mut nodes } else { &mut relationships }.push((kind, difference));
             }
         }
-        let deleted = self.sweep(&nodes, &counted_at).await?;
-        // A deleted node takes its relationships with it: whether any are left over is for the next pass to see.
-        if deleted == 0 || self.changes.allow_deletes {
-            self.sweep(&relationships, &counted_at).await?;
-        } else {
-            self.outcome.look_again_soon |= !relationships.is_empty();
+        if let Some(left) = self.sweep(&nodes, &counted_at).await? {
+            self.keep_left_over(&mut relationships, &left);
         }
+        self.sweep(&relationships, &counted_at).await?;
         if self.changes.allow_deletes && !(nodes.is_empty() && relationships.is_empty()) {
             self.approve().await?;
         }
@@ -215,6 +212,20 @@ impl Incremental<'_, '_, '_> {
             labels::read(self.reader, self.changes, late, &mut self.outcome).await?;
         }
         Ok(())
+    }
+
+    /// A deleted node takes its relationships with it. Of kinds that differed before, those are swept of which the cache still has
+    /// more than the source; of the others the next pass sees whether they still differ.
+    fn keep_left_over(&mut self, relationships: &mut Vec<(ElementKind, i64)>, (here, there): &(Vec<u64>, Vec<u64>)) {
+        let kinds = self.reader.profile.kinds();
+        let (allow, memory, outcome) = (self.changes.allow_deletes, &self.changes.memory, &mut self.outcome);
+        relationships.retain_mut(|(kind, difference)| {
+            let Some(place) = kinds.iter().position(|other| other == kind) else { return false };
+            *difference = here[place].cast_signed() - there[place].cast_signed();
+            let kept = allow || memory.is_surplus(*kind, here[place], there[place]);
+            outcome.look_again_soon |= !kept;
+            kept
+        });
     }
 
     fn held(&self, kind: ElementKind) -> u64 {
@@ -239,10 +250,10 @@ impl Incremental<'_, '_, '_> {
     }
 
     /// Finds what only one side has of these kinds, reads what is missing, deletes what the guard lets go, and remembers what
-    /// differs for a reason that stands. How many it deleted.
-    async fn sweep(&mut self, kinds: &[(ElementKind, i64)], counted_at: &Bookmark) -> Result<usize> {
+    /// differs for a reason that stands. The counts after it, if it deleted anything.
+    async fn sweep(&mut self, kinds: &[(ElementKind, i64)], counted_at: &Bookmark) -> Result<Option<(Vec<u64>, Vec<u64>)>> {
         if kinds.is_empty() {
-            return Ok(0);
+            return Ok(None);
         }
         let mut gaps = BTreeMap::new();
         for (kind, _) in kinds {
@@ -262,20 +273,20 @@ impl Incremental<'_, '_, '_> {
             self.reader.delete_absent(*kind, gaps.orphaned.clone()).await?;
         }
         self.settle().await?;
-        self.explain(kinds, &gaps, counted_at).await?;
+        let counts = self.explain(kinds, &gaps, counted_at).await?;
         self.changes.memory.note_sweep();
-        Ok(gaps.values().map(|gaps| gaps.orphaned.len()).sum())
+        Ok(gaps.values().any(|gaps| !gaps.orphaned.is_empty()).then_some(counts))
     }
 
     /// Of a source that has not moved on, what its counts and the cache's differ by now stands. Of one that has, they say nothing
     /// about what is left: then a kind without gaps differs for a reason that stands, and one whose deletes are held differs by
-    /// what was not mended.
+    /// what was not mended. The counts by now.
     async fn explain(
         &mut self,
         kinds: &[(ElementKind, i64)],
         gaps: &BTreeMap<ElementKind, Gaps>,
         counted_at: &Bookmark,
-    ) -> Result<()> {
+    ) -> Result<(Vec<u64>, Vec<u64>)> {
         let (here, there) = self.counts().await?;
         let unmoved = self.bookmark().await? == *counted_at;
         let all = self.reader.profile.kinds();
@@ -289,7 +300,7 @@ impl Incremental<'_, '_, '_> {
                 self.changes.memory.explain(*kind, before + mended);
             }
         }
-        Ok(())
+        Ok((here, there))
     }
 
     /// Of the source and of the cache, in the order of the kinds.

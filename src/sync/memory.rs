@@ -140,6 +140,11 @@ impl Memory {
         Verdict::LookAgain
     }
 
+    /// Whether the cache has more of a kind than what is known explains.
+    pub(super) fn is_surplus(&self, kind: ElementKind, source: u64, cache: u64) -> bool {
+        cache > self.expected(kind, source)
+    }
+
     /// Takes a reading of the counts of a label. One that nodes outside the profile carry is compared at late checks only: its
     /// count says little of the nodes that are kept in step.
     pub(super) fn asks_for_labels(&mut self, label: &str, source: u64, cache: u64, late: bool) -> Verdict {

@@ -55,88 +55,112 @@ pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKi
 
 /// Finds what only one side has, as far as the counts of groups betray it: elements of a kind, or its nodes with one more label.
 pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, with: Option<&Label>) -> Result<Gaps> {
-    let everything = (String::new(), SPLIT);
-    look(source, view, (kind, with), everything, Look::WhereCountsDiffer).await
+    look(source, view, (kind, with), Beginnings::with("")).await
 }
 
-/// Finds what only the cache has, given how many elements it should have of each group of keys.
+/// Finds what only the cache has, given what was seen of the source's keys.
 ///
-/// The counts of the source are no measure: where several elements share an identity, the cache holds one of them, and one that
-/// it should not hold makes the counts agree again.
+/// The counts of the source alone are no measure: where several elements share an identity, the cache holds one of them, and one
+/// that it should not hold makes the counts agree again. Groups with such elements are listed whole.
 pub(super) async fn surplus(
     source: &dyn Source,
     view: &mut dyn CacheView,
     kind: ElementKind,
-    expected: &Groups,
+    seen: &Seen,
 ) -> Result<BTreeSet<ElementIdentity>> {
-    let held = repeat!(view.key_groups(kind, None, "", SPLIT))?;
-    let mut surplus = BTreeSet::new();
-    for name in differing(expected, &held) {
-        let group = (name.clone(), SPLIT + SPLIT);
-        let mut found = look(source, view, (kind, None), group.clone(), Look::WhereCountsDiffer).await?.orphaned;
-        if found.is_empty() && held.get(&name) > expected.get(&name) {
-            found = look(source, view, (kind, None), group, Look::Everywhere).await?.orphaned;
-        }
-        surplus.extend(found);
+    let held = repeat!(view.key_groups(kind, None, &Beginnings::with(""), SPLIT))?;
+    let names = differing(&seen.identities, &held);
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
     }
-    Ok(surplus)
+    let hides = |name: &&String| seen.collapsed.contains(*name) && held.get(*name) > seen.identities.get(*name);
+    let mut whole = Listed::new(SPLIT);
+    for name in names.iter().filter(hides) {
+        whole.add(name.clone(), held.get(name).copied().unwrap_or(0));
+    }
+    let mut gaps = look(source, view, (kind, None), Beginnings { length: SPLIT, names }).await?;
+    list(source, view, (kind, None), whole, &mut gaps).await?;
+    Ok(gaps.orphaned)
+}
+
+/// What was seen of the source's keys of a kind, by the groups that [`surplus`] looks at.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    identities: Groups,
+    /// Groups of which some elements share an identity, or have none.
+    collapsed: BTreeSet<String>,
+}
+
+impl Seen {
+    /// Notes elements of a page. All elements of one key stand in one page.
+    pub(super) fn add<'k>(&mut self, keys: impl Iterator<Item = &'k str>, identities: impl Iterator<Item = &'k str>) {
+        let (rows, distinct) = (grouped(keys), grouped(identities));
+        self.collapsed.extend(differing(&rows, &distinct));
+        for (name, number) in distinct {
+            *self.identities.entry(name).or_default() += number;
+        }
+    }
+}
+
+fn grouped<'k>(keys: impl Iterator<Item = &'k str>) -> Groups {
+    let mut groups = Groups::new();
+    for key in keys {
+        *groups.entry(key.chars().take(SPLIT).collect()).or_default() += 1;
+    }
+    groups
 }
 
 /// How many keys there are by the characters that they begin with.
 pub(super) type Groups = BTreeMap<String, u64>;
 
-/// The group that [`surplus`] expects a key in.
-pub(super) fn group_of(key: &str) -> String {
-    key.chars().take(SPLIT).collect()
-}
-
-/// Which groups are listed.
-#[derive(Clone, Copy, PartialEq)]
-enum Look {
-    WhereCountsDiffer,
-    Everywhere,
-}
-
-/// Looks at the keys that begin with a name, in groups of names of at least this length.
+/// Looks at keys that begin in one of these ways, in groups whose names grow from level to level. No index serves a look at the
+/// cache's keys, so each is a scan of the kind: all groups of a level are looked at together.
 async fn look(
     source: &dyn Source,
     view: &mut dyn CacheView,
     (kind, with): (ElementKind, Option<&Label>),
-    at: (String, usize),
-    look: Look,
+    mut above: Beginnings,
 ) -> Result<Gaps> {
     let mut gaps = Gaps::default();
-    let mut groups = vec![at];
-    while let Some((prefix, length)) = groups.pop() {
-        let here = async { repeat!(source.key_groups(kind, with, &prefix, length)) };
-        let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, with, &prefix, length)) }).await?;
+    while !above.names.is_empty() {
+        let length = above.length + SPLIT;
+        let here = async { repeat!(source.key_groups(kind, with, &above, length)) };
+        let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, with, &above, length)) }).await?;
         gaps.listed += (here.len() + there.len()) as u64;
-        let names = if look == Look::Everywhere { all(&here, &there) } else { differing(&here, &there) };
         let mut listed = Listed::new(length);
-        for name in names {
+        let mut split = Vec::new();
+        for name in differing(&here, &there) {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
-            // A name that did not grow is a whole key; one that is not ASCII may be cut differently on the two sides.
-            let splits = name.len() == length && name.is_ascii() && name.len() < LONGEST_NAME;
-            if size > LISTED && splits {
-                groups.push((name, length + SPLIT));
-                continue;
-            }
-            if name.is_ascii() {
-                listed.add(name, size);
-            } else {
-                listed.add_all_of(&prefix);
+            // A name that did not grow is a whole key.
+            let grows = name.len() == length && length < LONGEST_NAME;
+            match (name.is_ascii(), size > LISTED && grows) {
+                (true, true) => split.push(name),
+                (true, false) => listed.add(name, size),
+                // The two sides may cut it differently.
+                (false, _) => listed.add_all_above(&name, &above),
             }
         }
-        // No index serves a listing of the cache, so each is a scan of the kind: as many groups as there is room for go in one.
-        for beginnings in listed.parts() {
-            let here = async { repeat!(source.identities(kind, with, &beginnings)) };
-            let (here, there) = try_join(here, async { repeat!(view.identities(kind, with, &beginnings)) }).await?;
-            gaps.listed += (here.len() + there.len()) as u64;
-            gaps.missing.extend(here.difference(&there).cloned());
-            gaps.orphaned.extend(there.difference(&here).cloned());
-        }
+        list(source, view, (kind, with), listed, &mut gaps).await?;
+        above = Beginnings { length, names: split };
     }
     Ok(gaps)
+}
+
+async fn list(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    (kind, with): (ElementKind, Option<&Label>),
+    listed: Listed,
+    gaps: &mut Gaps,
+) -> Result<()> {
+    for beginnings in listed.parts() {
+        let here = async { repeat!(source.identities(kind, with, &beginnings)) };
+        let (here, there) = try_join(here, async { repeat!(view.identities(kind, with, &beginnings)) }).await?;
+        gaps.listed += (here.len() + there.len()) as u64;
+        gaps.missing.extend(here.difference(&there).cloned());
+        gaps.orphaned.extend(there.difference(&here).cloned());
+    }
+    Ok(())
 }
 
 /// The groups of one level that are listed, in parts of a bounded number of keys.
@@ -144,7 +168,7 @@ struct Listed {
     length: usize,
     parts: Vec<Beginnings>,
     keys: u64,
-    /// For groups that cannot be told apart on both sides: the one above them.
+    /// For groups that cannot be told apart on both sides: those above them.
     whole: Option<Beginnings>,
 }
 
@@ -164,8 +188,10 @@ impl Listed {
         }
     }
 
-    fn add_all_of(&mut self, prefix: &str) {
-        self.whole = Some(Beginnings::with(prefix));
+    fn add_all_above(&mut self, name: &str, above: &Beginnings) {
+        let parent = above.names.iter().find(|parent| name.starts_with(parent.as_str()));
+        let whole = self.whole.get_or_insert_with(|| Beginnings { length: above.length, names: Vec::new() });
+        whole.names.extend(parent.filter(|parent| !whole.names.contains(parent)).cloned());
     }
 
     fn parts(self) -> impl Iterator<Item = Beginnings> {
@@ -173,13 +199,9 @@ impl Listed {
     }
 }
 
-fn all(here: &Groups, there: &Groups) -> Vec<String> {
-    let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-    names.into_iter().cloned().collect()
-}
-
 fn differing(here: &Groups, there: &Groups) -> Vec<String> {
-    all(here, there).into_iter().filter(|name| here.get(name) != there.get(name)).collect()
+    let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -192,7 +214,7 @@ mod tests {
         for (name, size) in [("aa", 1), ("ab", LISTED_AT_ONCE - 1), ("ac", 1)] {
             listed.add(name.to_owned(), size);
         }
-        listed.add_all_of("b");
+        listed.add_all_above("bé", &Beginnings { length: 1, names: vec!["a".to_owned(), "b".to_owned()] });
         let parts: Vec<_> = listed.parts().map(|part| (part.length, part.names.join(" "))).collect();
         assert_eq!(parts, [(2, "aa ab".to_owned()), (2, "ac".to_owned()), (1, "b".to_owned())]);
     }

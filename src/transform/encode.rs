@@ -41,7 +41,7 @@ impl Transformer {
     }
 
     /// The profile that it works for.
-    pub(super) fn profile(&self) -> &Profile {
+    pub(crate) fn profile(&self) -> &Profile {
         &self.profile
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
+use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::element::{Properties, SourceNode, SourceRelationship, property};
 use neo4j_falkordb_sync::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use neo4j_falkordb_sync::model::value::Value;
@@ -173,8 +174,8 @@ async fn pages_and_questions_are_equal() {
 async fn compare_node_pages(both: &Both, kind: NodeKindId, limit: usize) {
     let mut after = Some(String::new());
     while let Some(key) = after {
-        let driver = both.driver.node_page(kind, &key, limit).await.unwrap();
-        let ours = both.ours.node_page(kind, &key, limit).await.unwrap();
+        let driver = both.driver.node_page(kind, Detail::Whole, &key, limit).await.unwrap();
+        let ours = both.ours.node_page(kind, Detail::Whole, &key, limit).await.unwrap();
         assert_eq!(driver.next, ours.next);
         let texts = |rows: Vec<_>| rows.into_iter().map(node_text).collect::<Vec<_>>();
         assert_eq!(texts(driver.rows), texts(ours.rows));
@@ -185,8 +186,8 @@ async fn compare_node_pages(both: &Both, kind: NodeKindId, limit: usize) {
 async fn compare_relationship_pages(both: &Both, kind: RelationshipKindId, limit: usize) {
     let mut after = Some(String::new());
     while let Some(key) = after {
-        let driver = both.driver.relationship_page(kind, &key, limit).await.unwrap();
-        let ours = both.ours.relationship_page(kind, &key, limit).await.unwrap();
+        let driver = both.driver.relationship_page(kind, Detail::Whole, &key, limit).await.unwrap();
+        let ours = both.ours.relationship_page(kind, Detail::Whole, &key, limit).await.unwrap();
         assert_eq!(driver.next, ours.next);
         let texts = |rows: Vec<_>| rows.into_iter().map(relationship_text).collect::<Vec<_>>();
         assert_eq!(texts(driver.rows), texts(ours.rows));

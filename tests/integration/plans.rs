@@ -1,5 +1,6 @@
 //! Every query that reads the source is served by an index: a scan that hides in a plan costs the user's server, not ours.
 
+use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::source::queries::Queries;
 use serde_json::{Value, json};
@@ -58,7 +59,9 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     let mut explained = 0;
     for id in profile.node_ids() {
         for text in [
-            Some(queries.node_page(id)),
+            Some(queries.node_page(id, Detail::Whole)),
+            Some(queries.node_page(id, Detail::WithoutVectors)),
+            Some(queries.node_page(id, Detail::Vectors)),
             Some(queries.nodes_by_key(id)),
             Some(queries.nodes_with_instants(id)),
             queries.changed_node_keys(id),
@@ -72,7 +75,9 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     }
     for id in profile.relationship_ids() {
         let texts = [
-            Some(queries.relationship_page(id)),
+            Some(queries.relationship_page(id, Detail::Whole)),
+            Some(queries.relationship_page(id, Detail::WithoutVectors)),
+            Some(queries.relationship_page(id, Detail::Vectors)),
             Some(queries.relationships_by_key(id)),
             Some(queries.relationships_with_instants(id)),
             queries.changed_relationship_keys(id),
@@ -82,11 +87,11 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
             explained += 1;
         }
     }
-    assert_eq!(explained, 4 * 3 + 2 + 5 * 3 + 1, "each query of each kind");
+    assert_eq!(explained, 4 * 5 + 2 + 5 * 5 + 1, "each query of each kind");
     // The order of a page comes from the index too: a sort would read the whole kind for each page.
-    let page = queries.node_page(profile.node_ids().next().unwrap());
+    let page = queries.node_page(profile.node_ids().next().unwrap(), Detail::Whole);
     assert!(!plan(&page).await.contains("Sort"), "{}", plan(&page).await);
-    let facts = queries.relationship_page(profile.relationship_ids().next().unwrap());
+    let facts = queries.relationship_page(profile.relationship_ids().next().unwrap(), Detail::Whole);
     assert!(!plan(&facts).await.contains("Sort"), "{}", plan(&facts).await);
     // And the watermark is found by the timestamp's index, not by walking the keys.
     let changed = queries.changed_node_keys(profile.node_ids().next().unwrap()).unwrap();

@@ -1,0 +1,54 @@
+//! How much of an element is read.
+
+use std::fmt::Write;
+
+use super::name::PropertyName;
+
+/// Which properties of an element are read. The key is always among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// All of them.
+    Whole,
+    /// All but the vectors of the element's kind: those are most of its bytes, and most of the time that its reading takes.
+    WithoutVectors,
+    /// The vectors of the element's kind alone.
+    Vectors,
+}
+
+impl Detail {
+    /// The Cypher for these properties as a map. Neo4j and FalkorDB understand it alike; a property that it leaves out, or that the
+    /// element does not have, may stand in the map as null.
+    pub fn projection(self, variable: &str, key: &PropertyName, vectors: &[PropertyName]) -> String {
+        let mut entries = match self {
+            Detail::WithoutVectors if !vectors.is_empty() => ".*".to_owned(),
+            Detail::Vectors => format!(".{}", key.quoted()),
+            Detail::Whole | Detail::WithoutVectors => return format!("properties({variable})"),
+        };
+        for vector in vectors {
+            // Writing to a text does not fail.
+            let _ = match self {
+                Detail::Vectors => write!(entries, ", .{}", vector.quoted()),
+                Detail::Whole | Detail::WithoutVectors => write!(entries, ", {}: null", vector.quoted()),
+            };
+        }
+        format!("{variable}{{{entries}}}")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_left_out_or_taken_alone() {
+        let name = |text| PropertyName::parse(text).unwrap();
+        let (key, vectors) = (name("uuid"), [name("v"), name("w")]);
+        let all = [Detail::Whole, Detail::WithoutVectors, Detail::Vectors];
+        assert_eq!(
+            all.map(|detail| detail.projection("n", &key, &vectors)),
+            ["properties(n)", "n{.*, `v`: null, `w`: null}", "n{.`uuid`, .`v`, .`w`}"]
+        );
+        assert_eq!(all.map(|detail| detail.projection("n", &key, &[])), ["properties(n)", "properties(n)", "n{.`uuid`}"]);
+    }
+}
