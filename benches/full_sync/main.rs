@@ -4,7 +4,8 @@
 //! turn within one run, because the machine is shared: what counts is the ratio, not the seconds.
 //!
 //! - `limit`: a Bolt client that streams every row and throws it away, against the program from its start until the graph is
-//!   swapped in and indexed;
+//!   swapped in and indexed; and how far any copy could go on this machine, by the processor time that both servers need;
+//! - `loader`: the same rows into FalkorDB by GRAPH.BULK and by parameters, with nothing else going on;
 //! - `readers`: a query of the live graph in a loop, idle and during full syncs of the same server;
 //! - `serve`: nothing but the servers with the graph, and their addresses, until it is interrupted: for a profiler;
 //! - `memory`: the program's peak, at 100,000 and at 1,000,000 elements (`FULL_SYNC_MEMORY=1`: the larger one takes minutes).
@@ -14,7 +15,9 @@
 #![allow(clippy::panic, clippy::large_futures, unused_imports)]
 
 mod limit;
+mod loader;
 mod memory;
+mod processor;
 mod readers;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -56,6 +59,9 @@ async fn main() {
     }
     if wanted("limit") {
         limit::run().await;
+    }
+    if wanted("loader") {
+        loader::run().await;
     }
     if wanted("readers") {
         readers::run().await;

@@ -18,7 +18,7 @@ use crate::model::element::{
     ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode,
     SourceRelationship,
 };
-use crate::model::index::IndexDefinition;
+use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::key::{Beginnings, Key};
 use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
@@ -438,6 +438,9 @@ impl Sink for Side {
     async fn prepare(&mut self) -> Result<IndexReport> {
         let existed = std::mem::replace(&mut self.world.cache.lock().exists, true);
         Ok(IndexReport { from_nothing: !existed, ..IndexReport::default() })
+    }
+    async fn begin_indices(&mut self, _: &IndexTarget) -> Result<()> {
+        Ok(())
     }
     async fn mirror(&mut self, _: &[IndexDefinition]) -> Result<IndexReport> {
         Ok(IndexReport::default())

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::{Content, Generation, PassEnd, PreparedContent};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
-use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Step, Totals};
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::Profile;
 use crate::repeat;
@@ -97,6 +97,8 @@ struct Writer {
     stage: Option<Box<dyn StageSink>>,
     /// Whether all of the stage was loaded, and so converted, in this life.
     converts_as_it_loads: bool,
+    /// The kind that a stage is being loaded with.
+    loading_kind: Option<Step>,
     profile: Arc<Profile>,
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
@@ -115,6 +117,7 @@ impl Writer {
             sink: parts.sink,
             stage: parts.stage,
             converts_as_it_loads: false,
+            loading_kind: None,
             profile: parts.profile,
             store: parts.store,
             checkpoint: parts.checkpoint,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::name::{Label, PropertyName, RelationshipType};
+use super::pass::Step;
 
 /// An index of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,16 @@ pub enum IndexTarget {
     Label(Label),
     /// Relationships of a type.
     Type(RelationshipType),
+}
+
+impl IndexTarget {
+    /// What a step of a pass is about.
+    pub fn of(step: &Step) -> Self {
+        match step {
+            Step::Nodes(label) => IndexTarget::Label(label.clone()),
+            Step::Relationships(rel_type) => IndexTarget::Type(rel_type.clone()),
+        }
+    }
 }
 
 /// What a vector index needs.

@@ -13,7 +13,7 @@ use super::schema::{self, IndexReport, Wanted};
 use super::server::{self, CacheServer};
 use super::{Sink, upsert};
 use crate::error::Result;
-use crate::model::index::IndexDefinition;
+use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 
@@ -62,6 +62,13 @@ impl Sink for FalkorSink {
         graph::state(&mut self.connection, &self.graph).await?;
         let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored };
         schema::ensure(&mut self.connection, &self.graph, wanted, INDEX_DEADLINE).await
+    }
+
+    async fn begin_indices(&mut self, on: &IndexTarget) -> Result<()> {
+        for definition in self.profile.indexes.iter().filter(|definition| definition.on == *on) {
+            schema::create(&mut self.connection, &self.graph, &schema::statement(definition)).await?;
+        }
+        Ok(())
     }
 
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport> {

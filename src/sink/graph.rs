@@ -147,7 +147,7 @@ async fn names(connection: &mut Connection, graph: &str, profile: &Profile) -> R
 }
 
 /// Whether a read found no graph.
-pub(super) fn is_missing(error: &Error) -> bool {
+pub(crate) fn is_missing(error: &Error) -> bool {
     error.kind() == ErrorKind::CacheProtocol && error.to_string().split(": ").any(classify::says_missing_graph)
 }
 

@@ -41,6 +41,7 @@ pub use checkpoint_store::RedisCheckpointStore;
 pub use connection::{COMMAND_TIMEOUT, Connection};
 pub use engine::{Engine, EngineSigns};
 pub use falkor::FalkorSink;
+pub(crate) use graph::is_missing;
 pub use graph::{Counts, GraphState};
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
@@ -54,7 +55,7 @@ pub use written::Written;
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
-use crate::model::index::IndexDefinition;
+use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
@@ -71,6 +72,9 @@ pub trait Sink: Send {
 
     /// Makes what is missing of the profile's indices, and the graph with them, and waits until all serve queries.
     async fn prepare(&mut self) -> Result<IndexReport>;
+
+    /// Has the profile's indices on a label or type made in the background, on a graph that has none of them.
+    async fn begin_indices(&mut self, on: &IndexTarget) -> Result<()>;
 
     /// From here on these indices are made and waited for as well, beside the profile's: those that FalkorDB takes.
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport>;

@@ -17,8 +17,8 @@ use crate::model::name::{Label, RelationshipType};
 const LIST: &[u8] = b"CALL db.indexes() YIELD label, entitytype, types, status UNWIND keys(types) AS property \
 RETURN label, entitytype, property, types[property], status";
 
-/// How often an index that is being built is looked at.
-const POLL: Duration = Duration::from_millis(100);
+/// How often an index that is being built is looked at: a look takes less than a millisecond, and a full sync waits for it.
+const POLL: Duration = Duration::from_millis(20);
 
 /// One property's index, as the cache has it or the profile wants it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,7 +189,7 @@ fn foreign<'a>(existing: &BTreeSet<IndexedProperty>, definitions: impl Iterator<
     existing.difference(&ours).map(ToString::to_string).collect()
 }
 
-async fn create(connection: &mut Connection, graph: &str, statement: &str) -> Result<()> {
+pub(super) async fn create(connection: &mut Connection, graph: &str, statement: &str) -> Result<()> {
     let command = write_query(graph, statement.as_bytes());
     match connection.command("make an index", &command, COMMAND_TIMEOUT).await {
         Ok(_) => Ok(()),

@@ -57,6 +57,8 @@ pub struct Comparison {
     standing: ComparisonUnderWay,
     begun_with: Option<u64>,
     listed: Vec<Finding>,
+    /// What was found, up to as much as is listed: the second round does not find it again.
+    named: BTreeSet<ElementIdentity>,
     /// What was seen of the source's keys of the kind under way; absent where an earlier generation compared a part of the kind.
     seen: Option<Seen>,
     /// Whether it was begun by an earlier generation and nobody was told yet.
@@ -70,13 +72,20 @@ impl Comparison {
         let bookmark = repeat!(source.bookmark())?;
         let began_at = Utc::now();
         let standing = ComparisonUnderWay { began_at, bookmark, ordered, at_vectors: false, cursor: None, findings: 0, rows: 0 };
-        Ok(Self { standing, begun_with: Some(order), listed: Vec::new(), seen: Some(Seen::default()), resumed: false })
+        Ok(Self {
+            standing,
+            begun_with: Some(order),
+            listed: Vec::new(),
+            named: BTreeSet::new(),
+            seen: Some(Seen::default()),
+            resumed: false,
+        })
     }
 
     /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
     /// the part that was compared before is not known.
     pub fn resume(standing: ComparisonUnderWay) -> Self {
-        Self { standing, begun_with: None, listed: Vec::new(), seen: None, resumed: true }
+        Self { standing, begun_with: None, listed: Vec::new(), named: BTreeSet::new(), seen: None, resumed: true }
     }
 
     /// Says once in the log that it goes on.
@@ -111,7 +120,11 @@ impl Comparison {
             self.count(step, &page);
             let suspects;
             (suspects, ahead) = compare_and_read_on(sides, step, &page, left.min(PAGE)).await?;
-            found.extend(differing(sides, step.kind, &suspects).await?);
+            let mut differing = differing(sides, step.kind, &suspects).await?;
+            differing.retain(|finding| step.is_first_round() || !self.named.contains(&finding.identity));
+            let room = LISTED.saturating_sub(self.named.len());
+            self.named.extend(differing.iter().take(room).map(|finding| finding.identity.clone()));
+            found.extend(differing);
             match page.next {
                 Some(next) => after = next,
                 None => {
@@ -241,10 +254,12 @@ struct Expected {
     next: Option<String>,
 }
 
-/// A page of the source, as it has to stand in the cache. Of several elements with one identity the one with the lowest
+/// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one with the lowest
 /// number counts.
-async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after: &str, limit: usize) -> Result<Expected> {
+async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after: &str, rows: usize) -> Result<Expected> {
     let Part { kind, detail } = part;
+    // A full page keeps its last key for the next one.
+    let limit = rows + 1;
     match kind {
         ElementKind::Node(id) => {
             let page = repeat!(source.node_page(id, detail, after, limit))?;

@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use super::Changes;
 use super::sweep::{self, Gaps};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{ElementIdentity, ElementKind};
 use crate::model::guard::{DeleteLimit, Guard, SAMPLE};
 use crate::model::pass::Step;
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::repeat;
-use crate::sink::{Attached, CacheView};
+use crate::sink::{Attached, CacheView, is_missing};
 use crate::source::Source;
 
 /// Nodes that are asked about at once.
@@ -41,6 +42,26 @@ pub fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live: &[u64]
         guard.holds(limit, &step, live, new, now).then(|| (step, live.saturating_sub(new)))
     };
     profile.kinds().into_iter().enumerate().filter_map(loss).collect()
+}
+
+/// A full pass in the graph itself empties it before it reads. It does not begin where that would cost more than may go without a
+/// person's word; a stage is weighed by the same before it takes a graph's place.
+pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, changes: &mut Changes<'_>) -> Result<()> {
+    if changes.allow_deletes {
+        return Ok(());
+    }
+    let view = &mut *changes.view;
+    let there = match repeat!(view.counts()) {
+        Ok(counts) => counts,
+        Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let here = repeat!(source.counts())?;
+    let losses = losses(&changes.memory.guard, changes.limit, profile, &there, &here);
+    let Some((step, number)) = losses.first().filter(|(_, number)| *number > 0) else { return Ok(()) };
+    let message =
+        format!("the graph would lose {number} of {}; let it with --allow-deletes or POST /api/sync/approve", step.name());
+    Err(Error::new(ErrorKind::SwapRefused, message))
 }
 
 /// Takes out of what is to be deleted what has to wait for a person, and notes it. The gaps are those of all kinds that were

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::follow::Keys;
+use super::guard::refuse_losses;
 use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental, mirror};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceContent, SourceRows};
@@ -41,6 +42,9 @@ pub async fn run(
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
         Mode::Full => {
+            if !pass.prepared {
+                refuse_losses(source, profile, changes).await?;
+            }
             full::read(&mut reader, &pass).await?;
             changes.memory.begin_anew();
             PassOutcome::default()

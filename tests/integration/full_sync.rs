@@ -133,6 +133,23 @@ async fn in_place_needs_no_second_graph() {
 }
 
 #[tokio::test]
+async fn in_place_empties_no_graph_that_would_lose_most_of_it() {
+    let pair = Pair::new("in_place_guard").await;
+    build(&pair.source.graph, &GraphSpec::default()).await.unwrap();
+    let service = pair.service.clone().with("FULL_SYNC_STRATEGY", "in_place");
+    service.json(&["sync", "--mode", "full"]).await;
+    let mut cache = pair.cache.connect().await.unwrap();
+    let count = "MATCH (n:Entity) RETURN count(n)";
+    let before = ask(&mut cache, &pair.graph, count).await;
+    pair.source.graph.run(neo4rs::query("MATCH (n) DETACH DELETE n")).await.unwrap();
+    let refused = service.finish(&["sync", "--mode", "full"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("--allow-deletes"), "{refused:?}");
+    assert_eq!(ask(&mut cache, &pair.graph, count).await, before);
+    service.json(&["sync", "--mode", "full", "--allow-deletes"]).await;
+    pair.assert_equal().await;
+}
+
+#[tokio::test]
 async fn a_stage_that_nobody_owns_is_dropped() {
     let pair = Pair::new("left_over").await;
     build(&pair.source.graph, &GraphSpec::default()).await.unwrap();

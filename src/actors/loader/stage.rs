@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::Utc;
 
@@ -9,7 +10,9 @@ use super::Writer;
 use crate::actors::messages::Acknowledged;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::model::pass::{Cursor, PassUnderWay, Totals};
+use crate::model::index::IndexTarget;
+use crate::model::pass::{Cursor, PassUnderWay, Step, Totals};
+use crate::model::profile::RelationshipKind;
 use crate::model::stage::{Loading, StageFill};
 use crate::sink::{StageSink, stage_after};
 use crate::transform::bulk::BulkBatch;
@@ -37,6 +40,9 @@ impl Writer {
         let mut added = batch.quarantined;
         added.extend(batch.by_parameters.quarantined.iter().cloned());
         self.add_to_quarantine(&added, &[]).await?;
+        if let Some(cursor) = &cursor {
+            self.enter(&cursor.step).await?;
+        }
         let mut totals = Totals {
             read,
             quarantined: added.len() as u64,
@@ -70,6 +76,24 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
+    /// Before the first batch of a kind, the kind before it is whole: its vectors and indices are made while the source is still
+    /// being read. No later batch adds to its indices, because a node counts for the first of the kinds whose labels it carries. In
+    /// a later life it is left to the end: what was loaded and not converted is not known then.
+    async fn enter(&mut self, step: &Step) -> Result<()> {
+        if self.loading_kind.as_ref() == Some(step) {
+            return Ok(());
+        }
+        let whole = self.loading_kind.replace(step.clone());
+        let Some(whole) = whole.filter(|_| self.converts_as_it_loads) else { return Ok(()) };
+        let profile = Arc::clone(&self.profile);
+        if let Step::Relationships(rel_type) = &whole {
+            for kind in profile.relationships.iter().filter(|kind| kind.rel_type == *rel_type) {
+                self.stage()?.convert_relationships(kind).await?;
+            }
+        }
+        self.sink.begin_indices(&IndexTarget::of(&whole)).await
+    }
+
     /// Does what is left once everything is loaded: vectors, then indices. Where it is broken off it is done again.
     pub(super) async fn finish_stage(&mut self) -> Result<()> {
         if self.stage.is_none() {
@@ -85,15 +109,23 @@ impl Writer {
             self.convert_nodes(0..holds.nodes).await?;
         }
         failpoint!("vectors-begin");
+        let begun = Instant::now();
         let profile = Arc::clone(&self.profile);
-        for kind in &profile.relationships {
+        let last = self.loading_kind.take().filter(|_| self.converts_as_it_loads);
+        let is_left = |kind: &&RelationshipKind| match &last {
+            Some(step) => *step == Step::Relationships(kind.rel_type.clone()),
+            None => true,
+        };
+        for kind in profile.relationships.iter().filter(is_left) {
             self.stage()?.convert_relationships(kind).await?;
         }
+        let vectors = begun.elapsed().as_secs_f64();
         failpoint!("vectors-end");
         failpoint!("indices-begin");
         let indices = self.sink.prepare().await?;
         failpoint!("indices-end");
-        tracing::debug!(indices = indices.made.len(), "vectors and indices made");
+        let seconds = begun.elapsed().as_secs_f64();
+        tracing::debug!(vectors, indices = seconds - vectors, made = indices.made.len(), "the end of the filling");
         self.checkpoint.stage = None;
         Ok(())
     }

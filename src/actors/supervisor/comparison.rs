@@ -16,7 +16,9 @@ use crate::telemetry::status::PipelineState;
 
 /// It goes on so often: short slices, because a pass waits for the one under way.
 const SLICE: Duration = Duration::from_millis(250);
-const SLICES_PER_SECOND: usize = 4;
+
+/// A slice has the rows of so much time at most.
+const MADE_UP_FOR: Duration = Duration::from_millis(500);
 
 /// Elements of a slice where somebody waits for the end: some tenths of a second, for which a pass may wait.
 const HURRIED_SLICE: usize = 5000;
@@ -139,9 +141,9 @@ impl Supervisor {
     pub(super) fn next_slice(&mut self) -> PassOrder {
         let ordered = self.comparing.ordered || self.is_one_shot();
         self.comparing.orders += 1;
-        self.comparing.last_slice = Some(Instant::now());
+        let since_last = self.comparing.last_slice.replace(Instant::now()).map_or(SLICE, |at| at.elapsed());
         self.comparing.started.get_or_insert_with(Instant::now);
-        let rows = self.slice_rows();
+        let rows = self.slice_rows(since_last);
         PassOrder::Compare(Slice { rows, ordered, number: self.comparing.orders })
     }
 
@@ -198,11 +200,14 @@ impl Supervisor {
         waits && !self.status.paused && self.needs_comparison()
     }
 
-    fn slice_rows(&self) -> usize {
+    /// As many as the rate allows for the time since the last slice: a timer that is late, or a pass that went first, costs nothing
+    /// of it. A longer rest is not made up for.
+    fn slice_rows(&self, since_last: Duration) -> usize {
         if self.is_hurried() {
             return HURRIED_SLICE;
         }
         let rate = self.pipeline.settings.scrub_rows_per_second.unwrap_or(DUE_RATE);
-        (usize::try_from(rate).unwrap_or(usize::MAX) / SLICES_PER_SECOND).max(1)
+        let milliseconds = since_last.clamp(SLICE, MADE_UP_FOR).as_millis();
+        usize::try_from(u128::from(rate) * milliseconds / 1000).unwrap_or(usize::MAX).max(1)
     }
 }
