@@ -30,6 +30,9 @@ const TOKEN: &str = "token-of-the-soak";
 
 const DEFAULT_LENGTH: Duration = Duration::from_secs(1800);
 
+/// In less time a full sync falls into one third and not into another, which says nothing of memory.
+const LONG_ENOUGH: Duration = Duration::from_secs(1200);
+
 /// From the beginning of one fault to that of the next, on average.
 const APART: f64 = 10.0;
 
@@ -130,5 +133,7 @@ async fn nothing_is_lost_in_a_soak() {
     println!("seed {seed}, {} s, {written}\n{}", length.as_secs(), soak.measures);
     println!("all in {:.0} s, of which the end {:.0} s", began.elapsed().as_secs_f64(), ended.elapsed().as_secs_f64());
     assert_eq!(soak.running.terminate().await, 0);
-    soak.measures.assert_flat();
+    if length >= LONG_ENOUGH {
+        soak.measures.assert_flat();
+    }
 }

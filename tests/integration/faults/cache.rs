@@ -39,12 +39,17 @@ impl Suffering {
         self.redis(&["GRAPH.CONFIG", "SET", name, value]).await;
     }
 
-    /// Writes to the source and waits until the service says what the cache told it, and that it is not in step.
-    async fn refuses(&mut self, words: &str) {
+    /// Writes to the source and waits until the service says what the cache told it.
+    async fn told(&mut self, words: &str) {
         let from = self.proxied.running.length();
         self.proxied.write().await;
         let line = self.proxied.running.line_from(from, words).await;
         println!("{line}");
+    }
+
+    /// As [`Self::told`], and that it is not in step.
+    async fn refuses(&mut self, words: &str) {
+        self.told(words).await;
         let verdict = self.proxied.http.until_ready(false).await;
         println!("{verdict}");
     }
@@ -158,7 +163,7 @@ async fn a_cache_with_a_full_queue_is_waited_for() {
             }
         });
     }
-    suffering.refuses("Max pending queries exceeded").await;
+    suffering.told("Max pending queries exceeded").await;
     others.shutdown().await;
     suffering.recovers("FalkorDB with a full queue").await;
     suffering.proxied.ends().await;

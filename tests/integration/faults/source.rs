@@ -1,4 +1,4 @@
-//! What a Neo4j does that stops, ends transactions, or knows another password.
+//! What a Neo4j does that stops, loses its indices, or knows another password.
 
 use std::time::Duration;
 
@@ -12,22 +12,6 @@ const PAUSE: Duration = Duration::from_secs(12);
 
 async fn system(graph: &Graph, text: &str) {
     graph.run_on("system", query(text)).await.unwrap();
-}
-
-/// Ends every transaction that this service has open, as an administrator may.
-async fn end_transactions(graph: &Graph) -> usize {
-    let text = "SHOW TRANSACTIONS YIELD transactionId AS id, currentQuery AS text WHERE NOT text CONTAINS 'SHOW TRANSACTIONS' \
-                RETURN id";
-    let mut rows = graph.execute(query(text)).await.unwrap();
-    let mut ids = Vec::new();
-    while let Some(row) = rows.next().await.unwrap() {
-        ids.push(row.get::<String>("id").unwrap());
-    }
-    for id in &ids {
-        // It may be over by itself.
-        let _ = graph.run(query(&format!("TERMINATE TRANSACTIONS '{id}'"))).await;
-    }
-    ids.len()
 }
 
 /// One Neo4j for all of these: it takes seconds to start.
@@ -59,13 +43,6 @@ async fn a_source_that_goes_and_comes_is_followed() {
     proxied.converges("Neo4j paused").await;
 
     let graph = proxied.source.clone();
-    let mut ended = 0;
-    while ended < 10 {
-        proxied.write().await;
-        ended += end_transactions(&graph).await;
-    }
-    proxied.converges("Neo4j's transactions ended").await;
-
     let text = "SHOW INDEXES YIELD name, type, labelsOrTypes WHERE type = 'RANGE' AND any(l IN labelsOrTypes WHERE l IN \
                 ['Entity', 'RELATES_TO', 'Episodic']) RETURN name";
     let mut rows = graph.execute(query(text)).await.unwrap();
