@@ -10,7 +10,7 @@ use crate::actors::launch::Connector;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{Counts, GraphState};
+use crate::sink::{Counts, GraphState, TELLS_ENGINE};
 use crate::source::{OutsideProfile, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, first_pass};
 
@@ -89,7 +89,7 @@ async fn look(config: &PipelineConfig) -> Result<Findings> {
 const BULK: &str = "GRAPH.BULK";
 
 /// What only the swap of a full sync beside the graph needs.
-const SWAP: [&str; 2] = ["RENAME", "UNLINK"];
+const SWAP: [&str; 3] = [TELLS_ENGINE, "RENAME", "UNLINK"];
 
 fn refuse_without(missing: &[&str], strategy: FullSyncStrategy) -> Result<()> {
     let is_needed = |name: &&&str| **name != BULK && (strategy == FullSyncStrategy::Shadow || !SWAP.contains(*name));

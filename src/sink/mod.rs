@@ -44,7 +44,7 @@ pub use falkor::FalkorSink;
 pub use graph::{Counts, GraphState};
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
-pub use permissions::{BULK_COMMANDS, missing_commands, missing_permissions};
+pub use permissions::{BULK_COMMANDS, TELLS_ENGINE, missing_commands, missing_permissions};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};

@@ -7,6 +7,7 @@ use redis::{Cmd, Pipeline, cmd};
 
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::engine::{Engine, EngineSigns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
@@ -40,12 +41,18 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
     command
 }
 
+/// Without it, a full sync beside the graph cannot know whether the server keeps a renamed graph; GRAPH.CONFIG GET does as well.
+pub const TELLS_ENGINE: &str = "MODULE LIST";
+
 /// The commands that the user may not run on this graph or beside it, of those that every pass needs and of [`BULK_COMMANDS`].
 pub async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
     const DOING: &str = "try permissions";
     // Thrown away at the end, and the transaction with it.
     let mut connection = Connection::new(address);
     let mut missing = Vec::new();
+    if EngineSigns::of(&mut connection).await?.engine() == Engine::Unknown {
+        missing.push(TELLS_ENGINE);
+    }
     // Outside of a transaction these do nothing, and inside of one they cannot be asked for.
     for (name, command) in [
         ("WATCH", cmd("WATCH").arg(graph.trial_key()).to_owned()),
