@@ -53,7 +53,8 @@ pub async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Resul
     if EngineSigns::of(&mut connection).await?.engine() == Engine::Unknown {
         missing.push(TELLS_ENGINE);
     }
-    // Outside of a transaction these do nothing, and inside of one they cannot be asked for.
+    // A connection that breaks is an error for the command after it, so what follows MULTI is in its transaction. Outside of a
+    // transaction these do nothing, and inside of one they cannot be asked for.
     for (name, command) in [
         ("WATCH", cmd("WATCH").arg(graph.trial_key()).to_owned()),
         ("UNWATCH", cmd("UNWATCH")),
@@ -85,23 +86,24 @@ fn is_missing(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheUnsupported)
 }
 
+/// Even carried out, none of them would touch the graph: they are incomplete, or about keys that nobody uses.
 fn queued(graph: &GraphName) -> Vec<(&'static str, Cmd)> {
     let (name, beside) = (graph.as_str(), graph.trial_key());
     let of = |command: &'static str, arguments: &[&str]| (command, cmd(command).arg(arguments).to_owned());
     vec![
-        of("GRAPH.QUERY", &[name, "RETURN 1"]),
-        of("GRAPH.RO_QUERY", &[name, "RETURN 1"]),
-        of("GRAPH.DELETE", &[name]),
+        of("GRAPH.QUERY", &[name]),
+        of("GRAPH.RO_QUERY", &[name]),
+        of("GRAPH.DELETE", &[&beside]),
         of("TYPE", &[name]),
         of("GET", &[&beside]),
-        of("SET", &[&beside, "x"]),
+        of("SET", &[&beside, "x", "XX"]),
         of("DEL", &[&beside]),
         of("PEXPIRE", &[&beside, "1"]),
         of("SADD", &[&beside, "x"]),
         of("SREM", &[&beside, "x"]),
         of("SMEMBERS", &[&beside]),
         of("GRAPH.BULK", &[&beside, "0", "0", "0", "0"]),
-        of("RENAME", &[&beside, name]),
+        of("RENAME", &[&beside, &beside]),
         of("UNLINK", &[&beside]),
     ]
 }
