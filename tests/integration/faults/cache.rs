@@ -61,6 +61,7 @@ impl Suffering {
 }
 
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_that_is_killed_or_stopped_is_filled_again() {
     let mut suffering = Suffering::new("restarts", FalkorOptions::default()).await;
     for _ in 0..2 {
@@ -80,6 +81,7 @@ async fn a_cache_that_is_killed_or_stopped_is_filled_again() {
 
 /// It keeps its snapshot, so what it holds after a kill is older than what was acknowledged.
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_that_comes_back_older_is_brought_in_step() {
     let mut suffering = Suffering::new("older", FalkorOptions::default()).await;
     suffering.redis(&["SAVE"]).await;
@@ -93,6 +95,7 @@ async fn a_cache_that_comes_back_older_is_brought_in_step() {
 }
 
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_that_pauses_for_longer_than_a_lease_is_waited_for() {
     let mut suffering = Suffering::new("paused", FalkorOptions::default()).await;
     suffering.server.pause();
@@ -106,6 +109,7 @@ async fn a_cache_that_pauses_for_longer_than_a_lease_is_waited_for() {
 }
 
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_without_memory_is_waited_for() {
     let mut suffering = Suffering::new("memory", FalkorOptions::default()).await;
     suffering.setting("maxmemory", "1mb").await;
@@ -117,6 +121,7 @@ async fn a_cache_without_memory_is_waited_for() {
 
 /// A directory in the place of the snapshot.
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_that_cannot_save_is_waited_for() {
     let mut suffering = Suffering::new("misconf", FalkorOptions::default()).await;
     let snapshot = suffering.server.directory().join("dump.rdb");
@@ -131,6 +136,7 @@ async fn a_cache_that_cannot_save_is_waited_for() {
 }
 
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_that_cuts_queries_short_is_waited_for() {
     let mut suffering = Suffering::new("cut_short", FalkorOptions::default()).await;
     suffering.graph_setting("TIMEOUT_DEFAULT", "1").await;
@@ -147,6 +153,7 @@ async fn a_cache_that_cuts_queries_short_is_waited_for() {
 
 /// Others ask it for more than it takes at once.
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_with_a_full_queue_is_waited_for() {
     let mut suffering = Suffering::new("queue", FalkorOptions::default()).await;
     suffering.graph_setting("MAX_QUEUED_QUERIES", "1").await;
@@ -171,6 +178,7 @@ async fn a_cache_with_a_full_queue_is_waited_for() {
 
 /// Each key of the snapshot takes a while.
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_cache_that_loads_its_data_is_waited_for() {
     let slowly = ["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"];
     let options = FalkorOptions { arguments: slowly.map(str::to_owned).to_vec(), ..FalkorOptions::default() };
@@ -190,6 +198,7 @@ async fn a_cache_that_loads_its_data_is_waited_for() {
 }
 
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_replica_is_named_and_left_alone_until_it_is_a_primary() {
     let mut suffering = Suffering::new("replica", FalkorOptions::default()).await;
     // Of a primary that is not there: it keeps its data and takes no writes.

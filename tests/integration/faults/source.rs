@@ -16,6 +16,7 @@ async fn system(graph: &Graph, text: &str) {
 
 /// One Neo4j for all of these: it takes seconds to start.
 #[tokio::test]
+#[ignore = "with make test-faults"]
 async fn a_source_that_goes_and_comes_is_followed() {
     let server = Neo4jServer::start().await.unwrap();
     let mut proxied = Proxied::with_source("source", &server).await;
