@@ -53,8 +53,9 @@ test-long: tools ## What takes longer than a cup of tea
 	$(CARGO) test --test integration -- --ignored --nocapture
 
 .PHONY: test-faults
-test-faults: tools ## The program killed at named places of its work
-	$(CARGO) test --features failpoints --test failpoints -- --nocapture
+test-faults: tools ## Faults at every step, and a soak of half an hour (FAULTS_SOAK_SECONDS=300 is shorter)
+	$(CARGO) test --features failpoints --test integration -- --nocapture --test-threads 1 --include-ignored faults:: doors:: hostile::
+	$(CARGO) test --features failpoints --test failpoints -- --nocapture --test-threads 1
 
 .PHONY: bench
 bench: tools ## Measure, as ratios of things measured side by side

@@ -11,7 +11,7 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::sink::{
     BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, GraphSwap, Lease, Ownership,
-    RedisCheckpointStore, RedisLease, Sink, StageKey, StageSink,
+    RedisCheckpointStore, RedisLease, Sink, StageKey, StageSink, missing_commands,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -56,6 +56,11 @@ impl ServerConnector {
     /// The lease, to look at who holds it.
     pub fn redis_lease(&self) -> RedisLease {
         RedisLease::new(self.cache.clone(), self.ownership.clone())
+    }
+
+    /// The commands that the cache's user lacks.
+    pub async fn missing_commands(&self) -> Result<Vec<&'static str>> {
+        missing_commands(self.cache.clone(), &self.graph).await
     }
 
     async fn neo4j(&self) -> Result<Arc<dyn Source>> {

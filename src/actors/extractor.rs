@@ -15,6 +15,7 @@ use super::transformer::Transformer;
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 use crate::model::batch::{Content, Generation, SourceContent};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
@@ -148,6 +149,7 @@ impl Emit for Outlet {
     }
 
     async fn emit(&mut self, content: SourceContent, bytes: usize) -> Result<()> {
+        failpoint!("extracted");
         let rows = match &content {
             Content::Rows { rows, .. } => rows.len(),
             Content::Begin(_) | Content::Indexes(_) | Content::End(_) => 0,

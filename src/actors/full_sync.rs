@@ -5,6 +5,7 @@
 //! All of them go on from the stage's own checkpoint, so this task keeps nothing that a crash could lose: begun again, it finds
 //! the stage filled, or half filled, and goes on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::supervisor::{Pipeline, Schedule, Supervisor, Timing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::element::ElementKind;
 use crate::model::guard::{DeleteLimit, Guard, Held, HeldDeletes};
 use crate::model::pass::{Mode, PassSummary, Step, Totals};
 use crate::model::profile::Profile;
@@ -29,7 +31,7 @@ use crate::repeat;
 use crate::sink::{BulkUse, CacheView, GraphState, Swapped};
 use crate::source::Source;
 use crate::sync::guard::losses;
-use crate::sync::{BatchLimits, Rhythm, gaps};
+use crate::sync::{BatchLimits, Gaps, Rhythm, gaps};
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
 
 /// Rows of a page: large enough that the question costs nothing beside the answer, small enough for memory. With vectors of
@@ -192,38 +194,46 @@ impl FullSync {
         }
     }
 
-    /// Why the stage must not replace the live graph.
+    /// Why the stage must not replace the live graph: for what one reading finds and the next one still does, although the stage
+    /// caught up in between. A source that is written without a pause differs at every reading, and each time elsewhere.
     async fn refusal(&self, stage: &mut Stage) -> Result<Option<String>> {
-        let mut differing = None;
-        for _ in 0..READINGS {
-            differing = self.difference(stage).await?;
-            if differing.is_none() {
+        let mut differing = self.differences(stage).await?;
+        for _ in 1..READINGS {
+            if differing.is_empty() {
                 return Ok(None);
             }
             self.catch_up(stage).await?;
+            let mut now = self.differences(stage).await?;
+            let before = std::mem::take(&mut differing);
+            for (kind, before) in before {
+                let lasting = now.get(&kind).map(|now| now.clone().lasting(&before)).unwrap_or_default();
+                if !lasting.is_empty() {
+                    differing.insert(kind, now.remove(&kind).unwrap_or_default());
+                }
+            }
         }
-        Ok(differing)
+        Ok(differing.first_key_value().map(|(kind, Gaps { missing, orphaned, .. })| {
+            let (name, missing, orphaned) = (self.profile.kind_name(*kind), missing.len(), orphaned.len());
+            format!("of {name} the stage lacks {missing} and holds {orphaned} that the source does not have")
+        }))
     }
 
-    /// A kind of which the stage does not hold what the source holds. Where only counts differ, it is for elements that no cache
-    /// can hold or that share an identity.
-    async fn difference(&self, stage: &mut Stage) -> Result<Option<String>> {
+    /// By kind, what only one of the two has. Where counts differ and nothing else does, it is for elements that no cache can hold
+    /// or that share an identity.
+    async fn differences(&self, stage: &mut Stage) -> Result<BTreeMap<ElementKind, Gaps>> {
         let (source, view) = (stage.source.as_ref(), stage.view.as_mut());
         let (here, there) = (repeat!(source.counts())?, repeat!(view.counts())?);
+        let mut differing = BTreeMap::new();
         for ((kind, here), there) in self.profile.kinds().into_iter().zip(here).zip(there) {
             if here == there {
                 continue;
             }
             let gaps = gaps(source, view, kind).await?;
-            if gaps.missing + gaps.orphaned > 0 {
-                let name = self.profile.kind_name(kind);
-                let (missing, orphaned) = (gaps.missing, gaps.orphaned);
-                return Ok(Some(format!(
-                    "of {name} the stage lacks {missing} and holds {orphaned} that the source does not have"
-                )));
+            if !gaps.is_empty() {
+                differing.insert(kind, gaps);
             }
         }
-        Ok(None)
+        Ok(differing)
     }
 
     /// What kinds would lose beyond what may go without a person's word. What this service did not write is nobody's loss.

@@ -16,6 +16,7 @@ use super::messages::{Abandon, Acknowledged, Drain, Member, Prepared, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 use crate::model::batch::{Content, Generation, PassEnd, PreparedContent};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
@@ -25,11 +26,15 @@ use crate::model::profile::Profile;
 use crate::repeat;
 use crate::sink::{Applied, CheckpointStore, Sink, StageSink, Written};
 use crate::sync::{Mirrored, PassOutcome};
-use crate::telemetry::status::QUARANTINE_SHOWN;
+use crate::telemetry::status::{QUARANTINE_ALARM, QUARANTINE_SHOWN};
 use crate::transform::Encoded;
 
 /// How often the place of a comparison is stored: so much of it is gone through again after a crash.
 const COMPARISON_STORED: Duration = Duration::from_secs(5);
+
+/// How long a generation that is cut waits for a write under way: many times what one takes, and not what a server that hangs
+/// is waited for.
+const HALF_DONE: Duration = Duration::from_secs(5);
 
 /// What a loader writes to, and where it stands.
 pub struct LoaderParts {
@@ -83,11 +88,25 @@ async fn work(
             () = quit.cancelled() => None,
             batch = batches.recv() => batch,
         };
-        let Some(Prepared { content, credit, .. }) = next else { return Ok(()) };
-        let acknowledged = writer.take(content).await?;
+        let Some(Prepared { content, credit, .. }) = next else {
+            failpoint!("drained");
+            return Ok(());
+        };
+        let acknowledged = tokio::select! {
+            biased;
+            acknowledged = writer.take(content) => acknowledged?,
+            () = given_up(&quit) => return Ok(()),
+        };
+        failpoint!("acknowledge");
         drop(credit);
         acknowledge.do_send(acknowledged);
     }
+}
+
+/// What is half done has this long to end. Then it is as after a kill: the next generation does it again.
+async fn given_up(quit: &CancellationToken) {
+    quit.cancelled().await;
+    tokio::time::sleep(HALF_DONE).await;
 }
 
 /// Applies batches and keeps the checkpoint.
@@ -105,6 +124,8 @@ struct Writer {
     quarantine: HashSet<Quarantined>,
     /// Whether the quarantine is another than at the last acknowledgement.
     quarantine_changed: bool,
+    /// Whether it was said that the quarantine is large.
+    alarmed: bool,
     indexes: IndexUpkeep,
     written: Written,
     stored_at: Option<Instant>,
@@ -123,6 +144,7 @@ impl Writer {
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
             quarantine_changed: false,
+            alarmed: false,
             indexes: IndexUpkeep::default(),
             written: Written::default(),
             stored_at: None,
@@ -194,7 +216,9 @@ impl Writer {
     async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
         let unchanged = self.written.spare(&mut rows);
         // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
+        failpoint!("apply-begin");
         let applied = repeat!(self.sink.apply(&rows))?;
+        failpoint!("apply-end");
         if applied.refused.is_empty() && applied.absent_endpoints.is_empty() {
             self.written.note(&rows);
         }
@@ -263,18 +287,32 @@ impl Writer {
     }
 
     async fn add_to_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()> {
-        let new: Vec<_> = added.iter().filter(|entry| !self.quarantine.contains(entry)).cloned().collect();
-        if new.is_empty() && removed.is_empty() {
+        if added.is_empty() && removed.is_empty() {
             return Ok(());
         }
-        for entry in &new {
-            tracing::warn!(kind = %entry.kind, key = %entry.key, property = entry.property, reason = %entry.reason, "quarantined");
+        let now = Utc::now();
+        let (mut listed, mut outdated) = (Vec::new(), removed.to_vec());
+        for entry in added {
+            match self.quarantine.get(entry) {
+                Some(known) => {
+                    listed.push(known.tried_again());
+                    outdated.push(known.clone());
+                }
+                None => {
+                    tracing::warn!(kind = %entry.kind, key = %entry.key, property = entry.property, reason = %entry.reason, "quarantined");
+                    listed.push(entry.listed(now));
+                }
+            }
         }
-        self.store.update_quarantine(&new, removed).await?;
-        for entry in removed {
+        self.store.update_quarantine(&listed, &outdated).await?;
+        for entry in &outdated {
             self.quarantine.remove(entry);
         }
-        self.quarantine.extend(new);
+        self.quarantine.extend(listed);
+        if self.quarantine.len() >= QUARANTINE_ALARM && !std::mem::replace(&mut self.alarmed, true) {
+            let entries = self.quarantine.len();
+            tracing::error!(entries, "the quarantine is as large as an alarm: the profile or the data is not what it should be");
+        }
         self.quarantine_changed = true;
         Ok(())
     }
@@ -295,7 +333,10 @@ impl Writer {
         self.checkpoint.sequence += 1;
         self.checkpoint.written_at = Utc::now();
         self.stored_at = Some(Instant::now());
-        self.store.store(&self.checkpoint).await
+        failpoint!("checkpoint-begin");
+        self.store.store(&self.checkpoint).await?;
+        failpoint!("checkpoint-end");
+        Ok(())
     }
 
     fn pass_mut(&mut self) -> Result<&mut PassUnderWay> {
@@ -344,12 +385,8 @@ fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
 }
 
 fn unresolved(identity: &RelationshipIdentity) -> Quarantined {
-    Quarantined {
-        kind: identity.rel_type.to_string(),
-        key: identity.key.to_string(),
-        property: None,
-        reason: "an endpoint is not in the cache and cannot be put there".to_owned(),
-    }
+    let reason = "an endpoint is not in the cache and cannot be put there";
+    Quarantined::new(identity.rel_type.to_string(), identity.key.to_string(), None, reason)
 }
 
 fn no_pass() -> Error {

@@ -25,6 +25,8 @@ pub mod transformer;
 pub mod worker;
 
 #[cfg(test)]
+mod every_error_tests;
+#[cfg(test)]
 mod in_memory;
 #[cfg(test)]
 mod pipeline_tests;

@@ -30,13 +30,13 @@ const IN_FLIGHT: usize = 30;
 /// Nothing here takes longer than milliseconds; a test that hangs should say so.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Run {
+pub(super) struct Run {
     supervisor: Addr<Supervisor>,
     outcome: oneshot::Receiver<Outcome>,
     status: watch::Receiver<ServiceStatus>,
 }
 
-fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
+pub(super) fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
     let (health, status) = Health::new();
     let timing = Timing {
         backoff: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(5) },
@@ -66,20 +66,20 @@ fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
 }
 
 impl Run {
-    async fn ended(self) -> Outcome {
+    pub(super) async fn ended(self) -> Outcome {
         tokio::time::timeout(PATIENCE, self.outcome).await.expect("the pipeline ends").unwrap()
     }
 
-    async fn until(&mut self, what: &str, condition: impl Fn(&PipelineStatus) -> bool) -> PipelineStatus {
+    pub(super) async fn until(&mut self, what: &str, condition: impl Fn(&PipelineStatus) -> bool) -> PipelineStatus {
         let reached = self.status.wait_for(|status| status.pipelines.get("p").is_some_and(&condition));
         let status = tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("never: {what}")).unwrap();
         status.pipelines["p"].clone()
     }
 }
 
-const CONTINUOUS: Schedule = Schedule::Continuous { full_first: false, interval: None };
+pub(super) const CONTINUOUS: Schedule = Schedule::Continuous { full_first: false, interval: None };
 
-fn in_step(status: &PipelineStatus) -> bool {
+pub(super) fn in_step(status: &PipelineStatus) -> bool {
     status.state == PipelineState::Idle
 }
 

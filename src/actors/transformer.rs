@@ -10,6 +10,7 @@ use super::messages::{Drain, Extracted, Member, Prepared, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 use crate::model::batch::{Content, Generation, PreparedContent, SourceContent, SourceRows};
 use crate::model::element::ElementIdentity;
 use crate::model::prepared::PreparedRows;
@@ -44,6 +45,7 @@ pub enum Encoding {
 async fn work(mut encoding: Encoding, mut batches: mpsc::Receiver<Extracted>, loader: Addr<Loader>) -> Result<()> {
     while let Some(Extracted { generation, content, credit }) = batches.recv().await {
         let content = encode(&mut encoding, content)?;
+        failpoint!("encoded");
         loader
             .try_send(Prepared { generation, content, credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader takes no batch"))?;

@@ -7,10 +7,10 @@ use super::arguments::Output;
 use super::exit::Exit;
 use super::print;
 use crate::actors::launch::Connector;
-use crate::config::{Config, PipelineConfig};
+use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
-use crate::error::Result;
-use crate::sink::{Counts, GraphState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sink::{Counts, GraphState, TELLS_ENGINE};
 use crate::source::{OutsideProfile, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, first_pass};
 
@@ -24,6 +24,8 @@ struct Findings {
     cache: Counts,
     checkpoint_sequence: Option<u64>,
     owner: Option<String>,
+    /// Whether a full sync can load in bulk.
+    bulk_allowed: bool,
     outside_profile: OutsideProfile,
     would_do: String,
 }
@@ -44,6 +46,8 @@ pub(super) async fn check(config: &Config, output: Output) -> Exit {
 
 async fn look(config: &PipelineConfig) -> Result<Findings> {
     let connector = ServerConnector::new(config)?;
+    let missing = connector.missing_commands().await?;
+    refuse_without(&missing, config.full_sync.strategy)?;
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
@@ -76,8 +80,25 @@ async fn look(config: &PipelineConfig) -> Result<Findings> {
         cache,
         checkpoint_sequence: checkpoint.map(|checkpoint| checkpoint.sequence),
         owner,
+        bulk_allowed: !missing.contains(&BULK),
         would_do,
     })
+}
+
+/// A full sync does without this one, and takes longer.
+const BULK: &str = "GRAPH.BULK";
+
+/// What only the swap of a full sync beside the graph needs.
+const SWAP: [&str; 3] = [TELLS_ENGINE, "RENAME", "UNLINK"];
+
+fn refuse_without(missing: &[&str], strategy: FullSyncStrategy) -> Result<()> {
+    let is_needed = |name: &&&str| **name != BULK && (strategy == FullSyncStrategy::Shadow || !SWAP.contains(*name));
+    let needed: Vec<&str> = missing.iter().filter(is_needed).copied().collect();
+    if needed.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the user of FalkorDB may not run {}", needed.join(", "));
+    Err(Error::new(ErrorKind::CachePermission, message))
 }
 
 fn describe(decision: Decision, cache: &Counts, has_checkpoint: bool) -> String {
@@ -106,6 +127,9 @@ impl Findings {
             format!("  owner       {}", self.owner.as_deref().unwrap_or("nobody")),
         ];
         let outside = self.outside_profile.nodes.iter().chain(&self.outside_profile.relationships);
+        if !self.bulk_allowed {
+            lines.push(format!("  slower      {BULK} may not be used: full syncs load by parameters"));
+        }
         lines.extend(outside.map(|(name, count)| format!("  left out    {name}: {count}, outside the profile")));
         lines.push(format!("  would do    {}", self.would_do));
         lines.join("\n")

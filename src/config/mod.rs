@@ -173,4 +173,6 @@ fn read_file(file: Option<&Path>) -> Result<Document, ConfigError> {
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What an operator can have done, with the token. A command is for the pipeline that it names, else for all.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, Data, Query};
+use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::json;
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::answer::refusal;
 use super::authority::authorize;
 use super::server::{Api, Control};
+use super::unread::Unread;
 use crate::actors::messages::{Approve, RequestPass, RollBack, SetPaused};
 use crate::error::ErrorKind;
 use crate::model::pass::Mode;
@@ -20,20 +21,25 @@ struct Parameters {
     pipeline: Option<String>,
 }
 
-pub(super) async fn full(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+pub(super) async fn full(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     order(&request, &api, Mode::Full)
 }
 
-pub(super) async fn incremental(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+pub(super) async fn incremental(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     order(&request, &api, Mode::Incremental)
 }
 
-pub(super) async fn differential(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+pub(super) async fn differential(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
+    order(&request, &api, Mode::Differential)
+}
+
+/// A comparison finds what is missing in the cache, and tries it again.
+pub(super) async fn retry_quarantine(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     order(&request, &api, Mode::Differential)
 }
 
 /// Deletes that are held go with the next pass.
-pub(super) async fn approve(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+pub(super) async fn approve(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     let chosen = match chosen(&request, &api) {
         Ok(chosen) => chosen,
         Err(refusal) => return refusal,
@@ -45,16 +51,16 @@ pub(super) async fn approve(request: HttpRequest, api: Data<Api>, _body: Bytes) 
     HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": names(&chosen) }))
 }
 
-pub(super) async fn pause(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+pub(super) async fn pause(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     set_paused(&request, &api, true).await
 }
 
-pub(super) async fn resume(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+pub(super) async fn resume(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     set_paused(&request, &api, false).await
 }
 
 /// The kept previous graph takes the live one's place; passes are held back until they are resumed.
-pub(super) async fn rollback(request: HttpRequest, api: Data<Api>, _body: Bytes) -> HttpResponse {
+pub(super) async fn rollback(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     let chosen = match chosen(&request, &api) {
         Ok(chosen) => chosen,
         Err(refusal) => return refusal,

@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod readiness;
 mod server;
+mod unread;
 mod views;
 mod wait;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
+use crate::telemetry::status::{PipelineState, PipelineStatus, QUARANTINE_ALARM, ServiceStatus};
 
 /// The verdict on the whole service: ready if every pipeline is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,6 +58,10 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
     if let Some(held) = pipeline.held_deletes() {
         let way = "let them through with POST /api/sync/approve or sync --mode differential --allow-deletes";
         return not_ready(Some(behind), &format!("deletes are held: {held}; {way}"));
+    }
+    if pipeline.quarantined >= QUARANTINE_ALARM as u64 {
+        let number = pipeline.quarantined;
+        return not_ready(Some(behind), &format!("{number} elements and properties are quarantined: see /api/sync/quarantine"));
     }
     if behind > limit.as_secs_f64() {
         let held = if pipeline.paused { "; an operator holds passes back" } else { "" };
@@ -132,6 +136,14 @@ mod tests {
         let held = vec![HeldDeletes { kind: "Entity".to_owned(), held }];
         let reason = readiness(PipelineStatus { held, ..pipeline(PipelineState::Idle) }).reason.unwrap();
         assert!(reason.contains("990 of Entity") && reason.contains("approve"), "{reason}");
+    }
+
+    #[test]
+    fn a_large_quarantine_is_an_alarm() {
+        let quarantined = |number| PipelineStatus { quarantined: number, ..pipeline(PipelineState::Idle) };
+        assert!(readiness(quarantined(QUARANTINE_ALARM as u64 - 1)).ready);
+        let reason = readiness(quarantined(QUARANTINE_ALARM as u64)).reason.unwrap();
+        assert!(reason.contains("10000") && reason.contains("quarantine"), "{reason}");
     }
 
     #[test]

@@ -22,8 +22,8 @@ use crate::telemetry::status::ServiceStatus;
 /// One thread is plenty for answers from memory, and leaves the cores to the work.
 const WORKERS: usize = 1;
 
-/// How long a client may take to send its request's head: a slower one is no monitor.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to send its request's head, and then its body: a slower one is no monitor.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Clients at once: those that wait for a commit, and as many again for monitors and people.
 const MAX_CONNECTIONS: usize = 2 * wait::MAX_WAITERS;
@@ -119,6 +119,7 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
                 .route("/statistics", get().to(views::statistics))
                 .route("/history", get().to(views::history))
                 .route("/quarantine", get().to(views::quarantine))
+                .route("/quarantine/retry", post().to(commands::retry_quarantine))
                 .route("/wait", get().to(wait::wait))
                 .route("/full", post().to(commands::full))
                 .route("/incremental", post().to(commands::incremental))

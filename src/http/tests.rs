@@ -321,8 +321,7 @@ async fn what_is_listed_is_by_pipeline() {
         status.applied(summary("FB:second"), None);
         status.statistics.rows_read = 12;
         status.quarantined = 1;
-        let entry =
-            Quarantined { kind: "Entity".to_owned(), key: "k".to_owned(), property: None, reason: "too large".to_owned() };
+        let entry = Quarantined::new("Entity", "k", None, "too large");
         status.quarantine = Arc::new(vec![entry]);
     });
     let history = service.json("/api/sync/history").await;

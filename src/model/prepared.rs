@@ -1,5 +1,9 @@
 //! What the transformer makes of a batch: rows encoded for FalkorDB, grouped by the one query that can take them.
 
+use std::hash::{Hash, Hasher};
+
+use chrono::{DateTime, Utc};
+
 use super::element::{NodeIdentity, RelationshipIdentity};
 use super::key::Key;
 use super::name::{Label, PropertyName, RelationshipType};
@@ -161,8 +165,9 @@ impl PreparedRows {
     }
 }
 
-/// An element or one of its properties that the cache cannot hold.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+/// An element or one of its properties that the cache cannot hold. Two are the same that are about the same for the same reason,
+/// however often that was tried.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Quarantined {
     /// Label or type.
     pub kind: String,
@@ -173,6 +178,52 @@ pub struct Quarantined {
     pub property: Option<String>,
     /// Why, for a person; never holds the value.
     pub reason: String,
+    /// Since when; absent until it is listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// How often it could not be written since then.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub attempts: u32,
+}
+
+/// What was stored before attempts were counted has none, and is found again only as it was written.
+fn is_none(attempts: &u32) -> bool {
+    *attempts == 0
+}
+
+impl Quarantined {
+    /// One that is not listed yet.
+    pub fn new(kind: impl Into<String>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
+        Self { kind: kind.into(), key: key.into(), property, reason: reason.into(), since: None, attempts: 0 }
+    }
+
+    /// As it is listed the first time.
+    pub fn listed(&self, since: DateTime<Utc>) -> Self {
+        Self { since: Some(since), attempts: 1, ..self.clone() }
+    }
+
+    /// As it is listed when it was tried again in vain.
+    pub fn tried_again(&self) -> Self {
+        Self { attempts: self.attempts.saturating_add(1), ..self.clone() }
+    }
+
+    fn identity(&self) -> (&str, &str, Option<&str>, &str) {
+        (&self.kind, &self.key, self.property.as_deref(), &self.reason)
+    }
+}
+
+impl PartialEq for Quarantined {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Quarantined {}
+
+impl Hash for Quarantined {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// Values that were converted by a documented rule that loses something, counted (guarantee G5).

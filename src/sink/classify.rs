@@ -118,6 +118,8 @@ pub(super) fn without_values(sentence: &str) -> String {
 fn outline(sentence: &str) -> &'static str {
     match sentence {
         s if s.contains("Invalid input") || s.contains("errMsg") => "FalkorDB cannot parse the statement",
+        // Its own sentence is long, and quotes a setting.
+        s if starts_with(s, "MISCONF") => "MISCONF the server cannot save its data, and takes no writes until it can",
         s if starts_with(s, "NOPERM") => "NOPERM this user may not run the command",
         s if starts_with(s, "ERR unknown command") => "ERR unknown command",
         s if s.contains("constraint violation") => "a constraint of the graph is violated",
@@ -196,5 +198,7 @@ mod tests {
         let quoting = "errMsg: Invalid input 's': expected ... errCtx: CYPHER rows=[{k:\"secret\"}]";
         assert_eq!(without_values(quoting), "FalkorDB cannot parse the statement");
         assert!(!without_values("unknown value 'secret'").contains("secret"));
+        let long = format!("MISCONF Redis is configured to save RDB snapshots, {}", "but it is currently unable to. ".repeat(8));
+        assert!(without_values(&long).contains("MISCONF the server cannot save"));
     }
 }

@@ -12,7 +12,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
     RedisConnectionInfo, RedisError, TlsCertificates, Value, cmd,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::address::{CacheAddress, CacheTls};
 use super::classify::{self, DriverFailure};
@@ -30,10 +30,18 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
+/// A connection that was not used for this long may have lost its other end without a word. Longer than a lease's renewals are
+/// apart, so that the connection in constant use is not asked.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// How long the sign of life of an idle connection may take.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
 /// One dedicated connection.
 pub struct Connection {
     address: CacheAddress,
     live: Option<MultiplexedConnection>,
+    used: Instant,
     life: Life,
 }
 
@@ -54,7 +62,7 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
-        Self { address, live: None, life: Life::Any }
+        Self { address, live: None, used: Instant::now(), life: Life::Any }
     }
 
     /// It is not made again to a server that was started in between: what that one holds may be less than what was written here
@@ -66,6 +74,19 @@ impl Connection {
     /// Where it goes.
     pub fn address(&self) -> &CacheAddress {
         &self.address
+    }
+
+    /// Makes sure that an idle connection still has its other end, before a command is entrusted to it whose own limit is much
+    /// longer; otherwise the next command connects anew. What was watched on it is forgotten.
+    pub async fn wake(&mut self) {
+        if self.used.elapsed() < IDLE {
+            return;
+        }
+        let Some(mut live) = self.live.take() else { return };
+        // A command that every user of this program may run, and that does nothing.
+        if let Ok(Ok(_)) = timeout(SIGN_OF_LIFE, live.req_packed_command(&cmd("UNWATCH"))).await {
+            self.live = Some(live);
+        }
     }
 
     /// Runs one command. An error reply is an error.
@@ -138,6 +159,7 @@ impl Connection {
         match outcome {
             Ok(Ok(value)) => {
                 self.live = Some(live);
+                self.used = Instant::now();
                 Ok(value)
             }
             Ok(Err(error)) => {
@@ -212,7 +234,8 @@ fn connection_info(address: &CacheAddress) -> std::result::Result<ConnectionInfo
         login = login.set_password(password.expose());
     }
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    // Closed at once, and what is on its way with it: a write that was given up must not arrive after a newer one.
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_linger_time(Duration::ZERO);
     Ok(endpoint(address).into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
 }
 

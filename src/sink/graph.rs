@@ -126,6 +126,7 @@ async fn names(connection: &mut Connection, graph: &str, profile: &Profile) -> R
     let mut pipeline = Pipeline::new();
     pipeline.add_command(read_query(graph, b"CALL db.labels() YIELD label RETURN label"));
     pipeline.add_command(read_query(graph, b"CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType"));
+    connection.wake().await;
     let mut answers = connection.pipeline("list labels and types", &pipeline, COUNT_TIMEOUT).await?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("two lists")));
     let (labels, types) = match (next(), next()) {
@@ -160,6 +161,7 @@ async fn ask(connection: &mut Connection, graph: &str, questions: &[String]) -> 
     for question in questions {
         pipeline.add_command(read_query(graph, question.as_bytes()));
     }
+    connection.wake().await;
     let answers = connection.pipeline("count", &pipeline, COUNT_TIMEOUT).await?;
     answers.into_iter().map(|answer| reply::single_count(answer.map_err(read_failed)?)).collect()
 }

@@ -45,7 +45,7 @@ pub(crate) use graph::is_missing;
 pub use graph::{Counts, GraphState};
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
-pub use permissions::{BULK_COMMANDS, missing_permissions};
+pub use permissions::{BULK_COMMANDS, TELLS_ENGINE, missing_commands, missing_permissions};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};

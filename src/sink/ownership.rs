@@ -51,6 +51,7 @@ pub(super) async fn require_owned(
     others: &[String],
     within: Duration,
 ) -> Result<()> {
+    connection.wake().await;
     let mut pipeline = Pipeline::new();
     pipeline.add_command(cmd("WATCH").arg(&ownership.key).arg(others).to_owned());
     pipeline.add_command(cmd("GET").arg(&ownership.key).to_owned());

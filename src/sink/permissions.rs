@@ -1,12 +1,14 @@
-//! Whether the user may do what a full sync needs, before hours of it are done.
+//! Whether the user may do what is needed, before hours of it are done.
 //!
-//! Each command is tried on a key that nobody uses, where it cannot do anything. `ACL DRYRUN` would need the right to use `ACL`,
-//! which a user of a service should not have.
+//! `ACL DRYRUN` would need the right to use `ACL`, which a user of a service should not have. So each command is tried where it
+//! cannot do anything: on a key that nobody uses, or in a transaction that is never carried out.
 
-use redis::{Cmd, cmd};
+use redis::{Cmd, Pipeline, cmd};
 
+use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
-use crate::error::{ErrorKind, Result};
+use super::engine::{Engine, EngineSigns};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
 /// What a full sync beside the graph needs besides what every pass needs.
@@ -37,4 +39,71 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
         _ => &mut command,
     };
     command
+}
+
+/// Without it, a full sync beside the graph cannot know whether the server keeps a renamed graph; GRAPH.CONFIG GET does as well.
+pub const TELLS_ENGINE: &str = "MODULE LIST";
+
+/// The commands that the user may not run on this graph or beside it, of those that every pass needs and of [`BULK_COMMANDS`].
+pub async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
+    const DOING: &str = "try permissions";
+    // Thrown away at the end, and the transaction with it.
+    let mut connection = Connection::new(address);
+    let mut missing = Vec::new();
+    if EngineSigns::of(&mut connection).await?.engine() == Engine::Unknown {
+        missing.push(TELLS_ENGINE);
+    }
+    // A connection that breaks is an error for the command after it, so what follows MULTI is in its transaction. Outside of a
+    // transaction these do nothing, and inside of one they cannot be asked for.
+    for (name, command) in [
+        ("WATCH", cmd("WATCH").arg(graph.trial_key()).to_owned()),
+        ("UNWATCH", cmd("UNWATCH")),
+        ("EXEC", cmd("EXEC")),
+        ("MULTI", cmd("MULTI")),
+    ] {
+        match connection.command(DOING, &command, COMMAND_TIMEOUT).await {
+            Err(error) if is_missing(&error) => missing.push(name),
+            Err(error) if error.kind() != ErrorKind::CacheRefused => return Err(error),
+            _ => {}
+        }
+    }
+    if missing.contains(&"MULTI") {
+        // Whatever followed would be carried out.
+        return Ok(missing);
+    }
+    let queued = queued(graph);
+    let mut pipeline = Pipeline::new();
+    for (_, command) in &queued {
+        pipeline.add_command(command.clone());
+    }
+    let answers = connection.pipeline(DOING, &pipeline, COMMAND_TIMEOUT).await?;
+    let refused = |answer: &Result<redis::Value>| answer.as_ref().is_err_and(is_missing);
+    missing.extend(queued.iter().zip(&answers).filter(|(_, answer)| refused(answer)).map(|((name, _), _)| *name));
+    Ok(missing)
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheUnsupported)
+}
+
+/// Even carried out, none of them would touch the graph: they are incomplete, or about keys that nobody uses.
+fn queued(graph: &GraphName) -> Vec<(&'static str, Cmd)> {
+    let (name, beside) = (graph.as_str(), graph.trial_key());
+    let of = |command: &'static str, arguments: &[&str]| (command, cmd(command).arg(arguments).to_owned());
+    vec![
+        of("GRAPH.QUERY", &[name]),
+        of("GRAPH.RO_QUERY", &[name]),
+        of("GRAPH.DELETE", &[&beside]),
+        of("TYPE", &[name]),
+        of("GET", &[&beside]),
+        of("SET", &[&beside, "x", "XX"]),
+        of("DEL", &[&beside]),
+        of("PEXPIRE", &[&beside, "1"]),
+        of("SADD", &[&beside, "x"]),
+        of("SREM", &[&beside, "x"]),
+        of("SMEMBERS", &[&beside]),
+        of("GRAPH.BULK", &[&beside, "0", "0", "0", "0"]),
+        of("RENAME", &[&beside, &beside]),
+        of("UNLINK", &[&beside]),
+    ]
 }

@@ -102,6 +102,7 @@ impl<'a> Rounds<'a> {
         for request in &requests {
             pipeline.add_command(command(self.graph, request));
         }
+        self.connection.wake().await;
         self.connection.pipeline(doing, &pipeline, within).await?.into_iter().collect()
     }
 
@@ -112,6 +113,7 @@ impl<'a> Rounds<'a> {
             let text = with_rows(write.rows, piece.range.clone(), &write.statement);
             pipeline.add_command(write_query(self.graph, &text));
         }
+        self.connection.wake().await;
         self.connection.pipeline(doing, &pipeline, WRITE_TIMEOUT).await
     }
 

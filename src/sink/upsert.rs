@@ -199,7 +199,7 @@ impl Batch<'_> {
 
     fn refuse(&mut self, kind: &str, key: &Key, reason: &str) {
         let (kind, key, reason) = (kind.to_owned(), key.to_string(), reason.to_owned());
-        self.applied.refused.push(Quarantined { kind, key, property: None, reason });
+        self.applied.refused.push(Quarantined::new(kind, key, None, reason));
     }
 }
 

@@ -11,6 +11,7 @@ use super::bulk::BulkLoader;
 use super::graph::write_query;
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint;
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::{Profile, RelationshipKind};
 
@@ -77,6 +78,7 @@ impl BulkLoader {
             start = ids.end;
             for statement in statements {
                 converted += self.convert(&with_range(&ids, statement)).await?;
+                failpoint!("vectors-range");
             }
         }
         Ok(converted)

@@ -89,6 +89,7 @@ impl FalkorView {
         for text in texts {
             pipeline.add_command(read_query(&self.graph, text));
         }
+        self.connection.wake().await;
         let answers = self.connection.pipeline(doing, &pipeline, LOOK_TIMEOUT).await?;
         answers.into_iter().map(|answer| answer.map_err(read_failed)).collect()
     }
@@ -157,6 +158,7 @@ impl CacheView for FalkorView {
         let text = with_keys(&keys, &contents(&self.profile, kind, detail));
         let mut command = read_query(&self.graph, &text);
         command.arg("--compact");
+        self.connection.wake().await;
         let answer = self.connection.command("read elements", &command, LOOK_TIMEOUT).await.map_err(read_failed)?;
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
         for row in reply::rows(answer)? {

@@ -32,7 +32,7 @@ use crate::transform::Transformer;
 pub use memory::{Memory, READ_AGAIN, Rhythm};
 pub use mirror::Mirrored;
 pub use reader::{BatchLimits, run};
-pub use sweep::{GapCount, gaps};
+pub use sweep::{Gaps, gaps};
 
 /// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
 pub struct Changes<'a> {

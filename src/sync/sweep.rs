@@ -29,28 +29,32 @@ const LONGEST_NAME: usize = 64;
 
 /// Identities that only one of the two sides has.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Gaps {
+pub struct Gaps {
     /// What the cache lacks.
-    pub(super) missing: BTreeSet<ElementIdentity>,
+    pub missing: BTreeSet<ElementIdentity>,
     /// What the source does not have.
-    pub(super) orphaned: BTreeSet<ElementIdentity>,
+    pub orphaned: BTreeSet<ElementIdentity>,
     /// How many keys travelled for it, and beginnings of keys, of both sides.
     pub(super) listed: u64,
 }
 
-/// How many identities only one of the two sides has.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct GapCount {
-    /// What the cache lacks.
-    pub missing: usize,
-    /// What the source does not have.
-    pub orphaned: usize,
+impl Gaps {
+    /// Whether neither side has anything that the other lacks.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.orphaned.is_empty()
+    }
+
+    /// What was seen before as well.
+    pub fn lasting(mut self, before: &Gaps) -> Gaps {
+        self.missing.retain(|identity| before.missing.contains(identity));
+        self.orphaned.retain(|identity| before.orphaned.contains(identity));
+        self
+    }
 }
 
-/// Counts what only one side has of a kind.
-pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<GapCount> {
-    let gaps = find(source, view, kind, None).await?;
-    Ok(GapCount { missing: gaps.missing.len(), orphaned: gaps.orphaned.len() })
+/// What only one side has of a kind.
+pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
+    find(source, view, kind, None).await
 }
 
 /// Finds what only one side has, as far as the counts of groups betray it: elements of a kind, or its nodes with one more label.

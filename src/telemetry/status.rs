@@ -20,6 +20,10 @@ pub const HISTORY: usize = 100;
 /// Entries of the quarantine that are shown. More than this is a rule that does not fit the data, and the first ones tell which.
 pub const QUARANTINE_SHOWN: usize = 1000;
 
+/// Entries of the quarantine at which the service says that it is not ready. One poison row is the row's fault; so many are not
+/// read by a person any more, and what they stand for is missing in the cache.
+pub const QUARANTINE_ALARM: usize = 10_000;
+
 /// Failures in a row after which a side counts as unreachable: one alone is a hiccup.
 pub const UNREACHABLE_FAILURES: u32 = 2;
 

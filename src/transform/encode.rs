@@ -278,17 +278,12 @@ fn write_relationship_head(out: &mut Vec<u8>, identity: &RelationshipIdentity) {
 /// Quarantines properties of one element.
 pub(super) fn refusals(kind: &str, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
     move |property, reason| {
-        quarantined.push(Quarantined {
-            kind: kind.to_owned(),
-            key: key.to_string(),
-            property: Some(property.to_owned()),
-            reason: reason.to_string(),
-        });
+        quarantined.push(Quarantined::new(kind, key.to_string(), Some(property.to_owned()), reason.to_string()));
     }
 }
 
 fn quarantined_element(kind: &str, key: String, reason: String) -> Quarantined {
-    Quarantined { kind: kind.to_owned(), key, property: None, reason }
+    Quarantined::new(kind, key, None, reason)
 }
 
 fn number_text(number: ElementNumber) -> String {

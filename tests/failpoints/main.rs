@@ -4,5 +4,7 @@
 #![allow(clippy::large_futures, clippy::print_stdout, clippy::print_stderr)]
 
 mod full_sync;
+mod soak;
+mod steps;
 #[path = "../support/mod.rs"]
 mod support;

@@ -563,8 +563,7 @@ async fn the_quarantine_is_kept_beside_the_graph() {
     let (mut lease, claim) = lease_on(&graph).await;
     lease.acquire().await.unwrap();
     let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
-    let entry =
-        |key: &str| Quarantined { kind: "Entity".to_owned(), key: key.to_owned(), property: None, reason: "a reason".to_owned() };
+    let entry = |key: &str| Quarantined::new("Entity", key, None, "a reason");
     store.update_quarantine(&[entry("a"), entry("b")], &[]).await.unwrap();
     store.update_quarantine(&[entry("c")], &[entry("a")]).await.unwrap();
     let mut kept: Vec<_> = store.quarantine().await.unwrap().into_iter().map(|entry| entry.key).collect();

@@ -24,9 +24,18 @@ impl Http {
 
     /// The status code and the body.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.ask("GET", path, "").await
+    }
+
+    /// Orders something, with the token.
+    pub async fn post(&self, path: &str, token: &str) -> Result<(u16, String)> {
+        self.ask("POST", path, &format!("Authorization: Bearer {token}\r\nContent-Length: 0\r\n")).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &str) -> Result<(u16, String)> {
         let failed = |error: std::io::Error| Error::Unexpected(format!("{path}: {error}"));
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(failed)?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.map_err(failed)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.map_err(failed)?;

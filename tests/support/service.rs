@@ -149,11 +149,21 @@ impl Running {
 
     /// SIGKILL, and the wait for its end.
     pub async fn kill(mut self) {
+        self.kill_now().await;
+    }
+
+    /// As [`Self::kill`], where its log is still wanted.
+    pub async fn kill_now(&mut self) {
         self.child.kill().await.unwrap();
     }
 
     /// SIGTERM, and its exit code.
     pub async fn terminate(mut self) -> i32 {
+        self.terminate_now().await
+    }
+
+    /// As [`Self::terminate`], where its log is still wanted.
+    pub async fn terminate_now(&mut self) -> i32 {
         let killed = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().await.unwrap();
         assert!(killed.success());
         self.ended().await
@@ -173,7 +183,16 @@ impl Running {
 
 /// The most memory that a process has had, in bytes; 0 once it is over.
 pub fn peak_memory(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// The memory that a process has now, in bytes; 0 once it is over.
+pub fn resident_memory(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }

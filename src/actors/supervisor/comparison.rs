@@ -149,7 +149,8 @@ impl Supervisor {
 
     /// Whether something was committed since the two were last found equal, or somebody wants it, or it is time.
     fn needs_comparison(&self) -> bool {
-        if self.status.watermark.is_none() {
+        // A stage is compared by whoever swaps it in; all of it in the middle of catching up would let the source run away.
+        if self.status.watermark.is_none() || self.is_stage() {
             return false;
         }
         let now = self.status.source_bookmark.as_ref().or(self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()));

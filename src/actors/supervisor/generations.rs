@@ -207,7 +207,12 @@ impl Supervisor {
         self.held = None;
         self.interrupt_full_sync();
         group.end(ending);
+        let is_over = group.alive().is_empty() && self.full_sync.is_none();
         self.state = State::Ending { group, ending, then };
+        if is_over {
+            // The last one to end did so with an error: nobody is left to wait for.
+            return self.all_ended(ctx);
+        }
         self.set_deadline(ending, ctx);
     }
 

@@ -28,6 +28,8 @@ const LIMITS: Limits = Limits {
     handshake: LIMIT,
     message: LIMIT,
     pool: LIMIT,
+    idle: PROMPT,
+    sign_of_life: LIMIT,
     query: Duration::from_secs(2),
     message_bytes: 10_000,
 };
@@ -317,6 +319,18 @@ async fn a_kept_connection_that_was_closed_is_replaced_unnoticed() {
         assert_eq!(nodes(&reader).await.unwrap().len(), 1);
         assert_eq!(server.connections(), expected);
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// It answers once and then never again, as one does whose other end is gone without a word.
+#[tokio::test]
+async fn a_kept_connection_that_does_not_answer_is_replaced() {
+    let server = Broken::start(Script { answer: good_rows(), then: Then::Hang, ..Script::default() }).await;
+    let limits = Limits { idle: Duration::ZERO, ..LIMITS };
+    let reader = BoltReader::connect(&server.address(1), limits).await.unwrap();
+    for expected in 1..=3 {
+        assert_eq!(prompt(nodes(&reader)).await.unwrap().len(), 1);
+        assert_eq!(server.connections(), expected);
     }
 }
 

@@ -154,6 +154,12 @@ impl Connection {
         Ok(counted)
     }
 
+    /// Whether the server answers.
+    pub async fn is_alive(&mut self) -> bool {
+        let limit = self.limits.sign_of_life;
+        within(limit, "sign of life", self.reset()).await.is_ok()
+    }
+
     /// Ends whatever runs and clears a failure, so that the connection can be used again.
     pub async fn reset(&mut self) -> Result<(), Fault> {
         self.requests.clear();

@@ -17,6 +17,10 @@ pub struct Limits {
     pub message: Duration,
     /// For a free connection of the pool.
     pub pool: Duration,
+    /// A connection that was kept for longer than this may have lost its other end without a word, and is asked before it is used.
+    pub idle: Duration,
+    /// For its answer.
+    pub sign_of_life: Duration,
     /// For one query with all its rows; a stream of rows has no such limit.
     pub query: Duration,
     /// The longest message, in bytes.
@@ -32,6 +36,10 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             message: QUERY_TIMEOUT,
             pool: QUERY_TIMEOUT,
+            // While passes follow one another nothing is asked; after that a round trip is not felt.
+            idle: Duration::from_secs(2),
+            // Far more than a round trip, and less than what a reader of the cache should wait for.
+            sign_of_life: Duration::from_secs(3),
             query: QUERY_TIMEOUT,
             message_bytes: 256 << 20,
         }

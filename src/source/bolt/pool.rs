@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::fault::Fault;
@@ -15,14 +16,20 @@ use super::server::Server;
 pub(super) struct Pool {
     server: Server,
     permits: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<Kept>>>,
+}
+
+/// A connection for the next query.
+struct Kept {
+    connection: Connection,
+    since: Instant,
 }
 
 /// A connection out of the pool. Dropped, it is closed, and the server ends what ran on it.
 pub(super) struct Lease {
     /// The connection.
     pub connection: Connection,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<Kept>>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -42,20 +49,25 @@ impl Pool {
     pub(super) async fn lease(&self) -> Result<Lease, Fault> {
         let permit = Arc::clone(&self.permits).acquire_owned().map(|permit| permit.map_err(|_| Fault::Closed));
         let permit = within(self.server.limits.pool, "free connection", permit).await?;
-        let connection = match self.kept() {
+        let connection = match self.kept().await {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
         Ok(Lease { connection, idle: Arc::clone(&self.idle), _permit: permit })
     }
 
-    fn kept(&self) -> Option<Connection> {
+    async fn kept(&self) -> Option<Connection> {
         loop {
             // The guard must not live on while the connection is looked at.
-            let mut connection = self.idle.lock().pop()?;
-            if connection.is_open() {
+            let Kept { mut connection, since } = self.idle.lock().pop()?;
+            if !connection.is_open() {
+                continue;
+            }
+            if since.elapsed() < self.server.limits.idle || connection.is_alive().await {
                 return Some(connection);
             }
+            // Whatever took its other end away took those of the others, and each would have to be waited for.
+            self.idle.lock().clear();
         }
     }
 }
@@ -64,7 +76,7 @@ impl Lease {
     /// Gives the connection back, unless an answer is still to come on it.
     pub(super) fn give_back(self) {
         if self.connection.is_ready() {
-            self.idle.lock().push(self.connection);
+            self.idle.lock().push(Kept { connection: self.connection, since: Instant::now() });
         }
     }
 

@@ -1,0 +1,50 @@
+//! The table of errors, walked: whatever kind of error a pipeline meets, it does what the table says and ends converged, without
+//! a new process.
+#![allow(clippy::unwrap_used)]
+
+use super::in_memory::{Fault, InMemory, Place, World};
+use super::pipeline_tests::{CONTINUOUS, in_step, run};
+use super::supervisor::Schedule;
+use crate::error::{Directive, ErrorKind};
+use crate::model::pass::Mode;
+
+const NODES: u64 = 95;
+
+/// In the middle of the work: batches were acknowledged before it.
+const AFTER: u64 = 3;
+
+fn struck(kind: ErrorKind) -> std::sync::Arc<World> {
+    let world = World::of(NODES);
+    world.strike(Place::BeforeApply, AFTER, Fault::Error(kind));
+    world
+}
+
+#[actix::test]
+async fn a_service_goes_on_after_every_kind_of_error() {
+    for kind in ErrorKind::ALL {
+        let world = struck(kind);
+        let mut service = run(InMemory::process(&world), CONTINUOUS);
+        let status = service.until("in step", in_step).await;
+        assert!(world.struck(), "{kind:?}");
+        // The same request again, or a new generation: at once, or when a person may have done something.
+        let generations = if kind.directive() == Directive::Retry { 1 } else { 2 };
+        assert_eq!((status.generation, status.faults), (generations, generations - 1), "{kind:?}");
+        assert_eq!(world.differences(), Vec::<String>::new(), "{kind:?}");
+    }
+}
+
+#[actix::test]
+async fn a_command_ends_with_what_a_person_has_to_do_and_else_goes_on() {
+    for kind in ErrorKind::ALL {
+        let world = struck(kind);
+        let ended = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await;
+        match ended {
+            Err(error) => assert!(error.kind() == kind && kind.directive() == Directive::Halt, "{kind:?}: {}", error.chain()),
+            Ok(_) => {
+                assert_ne!(kind.directive(), Directive::Halt, "{kind:?}");
+                assert_eq!(world.differences(), Vec::<String>::new(), "{kind:?}");
+            }
+        }
+        assert!(!world.is_owned(), "{kind:?}: the lease is given back");
+    }
+}
