@@ -7,8 +7,12 @@ mod answer;
 mod authority;
 mod client;
 mod commands;
+mod openapi;
+mod page;
 mod readiness;
+mod reload;
 mod server;
+mod updates;
 mod views;
 mod wait;
 
@@ -17,4 +21,5 @@ mod tests;
 
 pub use client::{Answer, get};
 pub use readiness::{PipelineReadiness, Readiness};
+pub use reload::{Reload, Reloaded, Rules};
 pub use server::{Api, Control, bind, serve};

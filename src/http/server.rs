@@ -9,12 +9,14 @@ use actix::{Addr, Recipient};
 use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
-use tokio::sync::{Semaphore, watch};
+use parking_lot::RwLock;
+use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::{commands, views, wait};
+use super::reload::{Reload, Rules, reload};
+use super::{commands, openapi, page, updates, views, wait};
+use crate::actors::health::AppliedBatch;
 use crate::actors::messages::{Approve, Cover, Prove, RequestPass, RollBack, SetPaused};
 use crate::actors::supervisor::Supervisor;
-use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::ServiceStatus;
@@ -25,8 +27,8 @@ const WORKERS: usize = 1;
 /// How long a client may take to send its request's head: a slower one is no monitor.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Clients at once: those that wait for a commit, and as many again for monitors and people.
-const MAX_CONNECTIONS: usize = 2 * wait::MAX_WAITERS;
+/// Clients at once: those that wait for a commit, those that follow, and as many again for monitors and people.
+const MAX_CONNECTIONS: usize = 2 * (wait::MAX_WAITERS + updates::MAX_FOLLOWERS);
 
 /// No command has a body; what clients send nevertheless is read up to here.
 const MAX_BODY_BYTES: usize = 4096;
@@ -35,14 +37,16 @@ const MAX_BODY_BYTES: usize = 4096;
 pub struct Api {
     /// The state.
     pub status: watch::Receiver<ServiceStatus>,
-    /// How many seconds each pipeline may be behind.
-    pub limits: BTreeMap<String, Duration>,
+    /// What they go by.
+    pub rules: Arc<RwLock<Rules>>,
+    /// Reads the configuration again.
+    pub reload: Arc<dyn Reload>,
     /// Each pipeline's supervisor.
     pub pipelines: BTreeMap<String, Control>,
-    /// What commands must carry; without one there are none.
-    pub token: Option<Secret>,
     /// What `/metrics` shows; without them there is no such path.
     pub metrics: Option<Arc<Metrics>>,
+    /// Where batches can be followed as they are applied.
+    pub applied: broadcast::Sender<Arc<AppliedBatch>>,
 }
 
 /// What a supervisor can be asked for.
@@ -89,9 +93,10 @@ pub fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> 
     let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot serve HTTP", error);
     let data = Data::new(api);
     let waiters = Data::new(Semaphore::new(wait::MAX_WAITERS));
+    let followers = Data::new(updates::Followers::default());
     let server = HttpServer::new(move || {
-        let (data, waiters) = (data.clone(), waiters.clone());
-        actix_web::App::new().configure(move |config| routes(config, data, waiters))
+        let (data, waiters, followers) = (data.clone(), waiters.clone(), followers.clone());
+        actix_web::App::new().configure(move |config| routes(config, data, waiters, followers))
     })
     .workers(WORKERS)
     .max_connections(MAX_CONNECTIONS)
@@ -105,14 +110,19 @@ pub fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> 
 }
 
 /// All paths.
-pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<Semaphore>) {
+pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<Semaphore>, followers: Data<updates::Followers>) {
     let metrics = api.metrics.is_some();
     config
         .app_data(api)
         .app_data(waiters)
+        .app_data(followers)
         .app_data(PayloadConfig::new(MAX_BODY_BYTES))
+        .route("/", get().to(page::page))
+        .route("/ws/updates", get().to(updates::updates))
         .route("/health", get().to(views::health))
         .route("/ready", get().to(views::ready))
+        .route("/api/openapi.json", get().to(openapi::openapi))
+        .route("/api/reload", post().to(reload))
         .service(
             web::scope("/api/sync")
                 .route("/status", get().to(views::status))
@@ -124,6 +134,7 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
                 .route("/incremental", post().to(commands::incremental))
                 .route("/differential", post().to(commands::differential))
                 .route("/approve", post().to(commands::approve))
+                .route("/quarantine/retry", post().to(commands::retry_quarantine))
                 .route("/rollback", post().to(commands::rollback))
                 .route("/pause", post().to(commands::pause))
                 .route("/resume", post().to(commands::resume)),

@@ -1,5 +1,8 @@
 //! What a person sees of the service while it runs.
 
+mod json_lines;
 pub mod logging;
 pub mod metrics;
+pub mod process;
 pub mod status;
+pub mod tally;

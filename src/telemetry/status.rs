@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::bookmark::Bookmark;
+use crate::model::changes::{BatchChanges, Operation};
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
@@ -19,6 +20,9 @@ pub const HISTORY: usize = 100;
 
 /// Entries of the quarantine that are shown. More than this is a rule that does not fit the data, and the first ones tell which.
 pub const QUARANTINE_SHOWN: usize = 1000;
+
+/// Samples that are remembered of each pipeline: five minutes at one a second.
+pub const SAMPLES: usize = 300;
 
 /// Failures in a row after which a side counts as unreachable: one alone is a hiccup.
 pub const UNREACHABLE_FAILURES: u32 = 2;
@@ -75,6 +79,9 @@ pub struct PipelineStatus {
     /// Why the last full sync did not replace the graph; absent once one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_sync_refused: Option<String>,
+    /// Elements of the source when the generation began, where it reads all of them: what a full pass is measured by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
     /// Whether an operator holds passes back.
     #[serde(default)]
     pub paused: bool,
@@ -105,7 +112,7 @@ pub struct PipelineStatus {
     pub statistics: Statistics,
     /// The last passes, newest first; at most [`HISTORY`]. Shown by itself.
     #[serde(skip)]
-    pub history: Arc<VecDeque<PassSummary>>,
+    pub history: Arc<VecDeque<PassRecord>>,
     /// What is quarantined, at most [`QUARANTINE_SHOWN`] entries. Shown by itself.
     #[serde(skip)]
     pub quarantine: Arc<Vec<Quarantined>>,
@@ -118,6 +125,26 @@ pub struct PipelineStatus {
     pub indexes: IndexStatus,
     /// What is between reading and acknowledgement.
     pub in_flight: InFlight,
+    /// How fast it was in the last second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// The last samples, oldest first; at most [`SAMPLES`]. Shown by itself.
+    #[serde(skip)]
+    pub samples: Arc<VecDeque<Sample>>,
+}
+
+/// How fast a pipeline was in one second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The end of that second.
+    pub at: DateTime<Utc>,
+    /// Elements written and deleted in it.
+    pub changed_per_second: f64,
+    /// Seconds that a commit has been seen and is not applied.
+    pub seconds_behind: f64,
+    /// Seconds that the last commit took from being seen to being readable; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness_seconds: Option<f64>,
 }
 
 /// What a pipeline does now.
@@ -164,6 +191,9 @@ pub struct FullSyncStatus {
     pub pass: Mode,
     /// What that pass did so far.
     pub totals: Totals,
+    /// Elements of the source when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
     /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
@@ -238,6 +268,70 @@ pub struct Statistics {
     pub keys_listed: u64,
     /// Passes by strategy.
     pub passes: BTreeMap<Mode, PassCount>,
+    /// Rows by label or type, those of a stage included.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, KindCount>,
+    /// Batches that are applied and acknowledged, those of a stage included.
+    #[serde(default)]
+    pub batches: u64,
+    /// Faults by what went wrong.
+    #[serde(default)]
+    pub faults: BTreeMap<String, u64>,
+    /// How long commits took from being seen to being readable.
+    #[serde(default)]
+    pub freshness: Freshness,
+}
+
+/// What happened to the rows of one label or type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KindCount {
+    /// Read from the source.
+    pub read: u64,
+    /// Written to the cache.
+    pub written: u64,
+    /// Deleted from the cache.
+    pub deleted: u64,
+}
+
+/// A pass that is over, whatever way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PassRecord {
+    /// What it did.
+    #[serde(flatten)]
+    pub pass: PassSummary,
+    /// Whether it came to its end.
+    pub result: PassResult,
+    /// What broke it off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How a pass was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PassResult {
+    /// All that it read is applied.
+    Ended,
+    /// A fault broke it off.
+    Failed,
+}
+
+impl From<PassSummary> for PassRecord {
+    fn from(pass: PassSummary) -> Self {
+        Self { pass, result: PassResult::Ended, error: None }
+    }
+}
+
+/// How long commits took from being seen by a probe to being readable in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Freshness {
+    /// How many were measured: the first of those that a pass brought.
+    pub count: u64,
+    /// All of them together.
+    pub seconds: f64,
+    /// The last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seconds: Option<f64>,
 }
 
 /// Passes of one strategy.
@@ -260,6 +354,37 @@ impl Statistics {
         self.relationships_written += now.relationships.saturating_sub(before.relationships);
         self.elements_deleted += now.deleted.saturating_sub(before.deleted);
         self.keys_listed += now.keys_listed.saturating_sub(before.keys_listed);
+    }
+
+    /// Counts what a batch read and changed.
+    pub fn add_changes(&mut self, changes: &BatchChanges) {
+        self.batches += u64::from(!changes.is_empty());
+        for (kind, rows) in &changes.read {
+            self.kinds.entry(kind.clone()).or_default().read += rows;
+        }
+        for change in &changes.kinds {
+            let count = self.kinds.entry(change.kind.clone()).or_default();
+            match change.operation {
+                Operation::Written => count.written += change.count,
+                Operation::Deleted => count.deleted += change.count,
+            }
+        }
+    }
+
+    /// Counts a fault.
+    pub fn add_fault(&mut self, cause: &str) {
+        *self.faults.entry(cause.to_owned()).or_default() += 1;
+    }
+
+    /// Counts a commit that has become readable.
+    pub fn add_freshness(&mut self, seconds: f64) {
+        let Freshness { count, seconds: sum, last_seconds } = &mut self.freshness;
+        (*count, *sum, *last_seconds) = (*count + 1, *sum + seconds, Some(seconds));
+    }
+
+    /// Elements written and deleted, of all kinds.
+    pub fn changed(&self) -> u64 {
+        self.kinds.values().map(|count| count.written + count.deleted).sum()
     }
 
     /// Counts a pass that ended.
@@ -306,6 +431,7 @@ impl PipelineStatus {
             last_pass: None,
             full_sync: None,
             full_sync_refused: None,
+            expected: None,
             paused: false,
             passes_begun: 0,
             passes_ended: 0,
@@ -321,6 +447,8 @@ impl PipelineStatus {
             outside_profile: OutsideProfile::default(),
             indexes: IndexStatus::default(),
             in_flight: InFlight::default(),
+            sample: None,
+            samples: Arc::default(),
         }
     }
 
@@ -368,16 +496,33 @@ impl PipelineStatus {
 
     /// Takes a pass that ended. `moved_since` is when a probe first saw a commit after the pass had begun.
     pub fn applied(&mut self, pass: PassSummary, moved_since: Option<DateTime<Utc>>) {
-        let history = Arc::make_mut(&mut self.history);
-        history.truncate(HISTORY - 1);
-        history.push_front(pass.clone());
+        self.remember(pass.clone().into());
+        let ended_at = pass.ended_at;
         self.last_pass = Some(pass);
         let lacking = match (self.applied_bookmark(), &self.source_bookmark) {
             (Some(applied), Some(seen)) => !covers(applied, seen),
             _ => false,
         };
+        // What was first seen after the pass began, and is not in it, is still on its way.
+        let arrived = self.behind_since.filter(|since| !lacking || moved_since.is_some_and(|moved| moved > *since));
+        if let Some(since) = arrived {
+            self.statistics.add_freshness((ended_at - since).as_seconds_f64().max(0.0));
+        }
         self.behind_since = if lacking { moved_since.or(self.behind_since) } else { None };
         self.count_commits();
+    }
+
+    /// Notes a pass that a fault broke off.
+    pub fn broken_off(&mut self, mode: Mode, began_at: DateTime<Utc>, totals: Totals, error: String) {
+        let pass = PassSummary { mode, began_at, bookmark: None, ended_at: Utc::now(), totals };
+        self.remember(PassRecord { pass, result: PassResult::Failed, error: Some(error) });
+        self.statistics.add_failed(mode);
+    }
+
+    fn remember(&mut self, record: PassRecord) {
+        let history = Arc::make_mut(&mut self.history);
+        history.truncate(HISTORY - 1);
+        history.push_front(record);
     }
 
     fn applied_bookmark(&self) -> Option<&Bookmark> {
@@ -481,7 +626,7 @@ mod tests {
             let totals = Totals { read: number as u64, ..Totals::default() };
             status.applied(PassSummary { totals, ..pass(1) }, None);
         }
-        assert_eq!((status.history.len(), status.history[0].totals.read), (HISTORY, HISTORY as u64 + 19));
+        assert_eq!((status.history.len(), status.history[0].pass.totals.read), (HISTORY, HISTORY as u64 + 19));
     }
 
     #[test]

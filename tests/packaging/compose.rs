@@ -54,7 +54,7 @@ fn whatever_a_service_refers_to_is_declared() {
         // A secret that is mounted is at /run/secrets by its name: what reads one must have it mounted.
         let written = serde_yaml::to_string(service).unwrap();
         for rest in written.split("/run/secrets/").skip(1) {
-            let secret: String = rest.chars().take_while(|char| char.is_ascii_lowercase() || *char == '_').collect();
+            let secret: String = rest.chars().take_while(|char| char.is_ascii_alphanumeric() || *char == '_').collect();
             assert!(names(&service["secrets"]).contains(&secret), "{name:?} reads {secret}, which is not mounted");
         }
         for volume in service["volumes"].as_sequence().into_iter().flatten() {

@@ -6,6 +6,8 @@
 
 mod compose;
 mod container;
+mod documents;
+mod monitoring;
 mod unprivileged;
 
 use std::path::PathBuf;

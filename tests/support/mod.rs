@@ -4,6 +4,7 @@
 // Each binary that includes this module uses a part of it, and none of it is a library's interface.
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::large_futures, clippy::map_entry)]
 
+pub mod browser;
 pub mod comparer;
 pub mod copier;
 pub mod deadline;
@@ -11,6 +12,7 @@ pub mod error;
 pub mod graph;
 pub mod graphiti;
 pub mod http;
+pub mod python;
 pub mod recorder;
 pub mod sequence;
 pub mod servers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::Writer;
+use super::{Writer, changes};
 use crate::actors::messages::Acknowledged;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
@@ -44,6 +44,7 @@ impl Writer {
             conversions: batch.conversions,
             ..Totals::default()
         };
+        self.changes = changes::loaded(&batch.payloads, read, cursor.as_ref());
         let mut left = batch.payloads.len();
         for payload in &batch.payloads {
             left -= 1;

@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::limits::within;
 use super::server::Server;
+use crate::telemetry::tally::Tallied;
 
 /// A bounded pool.
 pub(super) struct Pool {
@@ -24,6 +25,7 @@ pub(super) struct Lease {
     pub connection: Connection,
     idle: Arc<Mutex<Vec<Connection>>>,
     _permit: OwnedSemaphorePermit,
+    _busy: Tallied,
 }
 
 impl Pool {
@@ -46,7 +48,7 @@ impl Pool {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
-        Ok(Lease { connection, idle: Arc::clone(&self.idle), _permit: permit })
+        Ok(Lease { connection, idle: Arc::clone(&self.idle), _permit: permit, _busy: Tallied::neo4j_busy() })
     }
 
     fn kept(&self) -> Option<Connection> {
