@@ -81,7 +81,7 @@ impl Health {
                     count_waiting(metrics, name, pool, waited);
                 }
                 let now = pipeline.statistics.changed();
-                let before = changed.insert(name.clone(), now).unwrap_or(now);
+                let before = changed.insert(name.clone(), now).unwrap_or(0);
                 take_sample(pipeline, now.saturating_sub(before) as f64 / seconds.max(f64::EPSILON));
             }
         });

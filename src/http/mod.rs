@@ -18,6 +18,8 @@ mod wait;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod updates_tests;
 
 pub use client::{Answer, get};
 pub use readiness::{PipelineReadiness, Readiness};

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::Method;
+use actix_web::http::header::ALLOW;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
+use actix_web::{HttpResponse, HttpServer, Resource, Route};
 use parking_lot::RwLock;
+use serde_json::json;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::reload::{Reload, Rules, reload};
@@ -117,29 +120,41 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
         .app_data(waiters)
         .app_data(followers)
         .app_data(PayloadConfig::new(MAX_BODY_BYTES))
-        .route("/", get().to(page::page))
-        .route("/ws/updates", get().to(updates::updates))
-        .route("/health", get().to(views::health))
-        .route("/ready", get().to(views::ready))
-        .route("/api/openapi.json", get().to(openapi::openapi))
-        .route("/api/reload", post().to(reload))
+        .service(path("/", Method::GET, get().to(page::page)))
+        .service(path("/ws/updates", Method::GET, get().to(updates::updates)))
+        .service(path("/health", Method::GET, get().to(views::health)))
+        .service(path("/ready", Method::GET, get().to(views::ready)))
+        .service(path("/api/openapi.json", Method::GET, get().to(openapi::openapi)))
+        .service(path("/api/reload", Method::POST, post().to(reload)))
         .service(
             web::scope("/api/sync")
-                .route("/status", get().to(views::status))
-                .route("/statistics", get().to(views::statistics))
-                .route("/history", get().to(views::history))
-                .route("/quarantine", get().to(views::quarantine))
-                .route("/wait", get().to(wait::wait))
-                .route("/full", post().to(commands::full))
-                .route("/incremental", post().to(commands::incremental))
-                .route("/differential", post().to(commands::differential))
-                .route("/approve", post().to(commands::approve))
-                .route("/quarantine/retry", post().to(commands::retry_quarantine))
-                .route("/rollback", post().to(commands::rollback))
-                .route("/pause", post().to(commands::pause))
-                .route("/resume", post().to(commands::resume)),
+                .service(path("/status", Method::GET, get().to(views::status)))
+                .service(path("/statistics", Method::GET, get().to(views::statistics)))
+                .service(path("/history", Method::GET, get().to(views::history)))
+                .service(path("/quarantine", Method::GET, get().to(views::quarantine)))
+                .service(path("/wait", Method::GET, get().to(wait::wait)))
+                .service(path("/full", Method::POST, post().to(commands::full)))
+                .service(path("/incremental", Method::POST, post().to(commands::incremental)))
+                .service(path("/differential", Method::POST, post().to(commands::differential)))
+                .service(path("/approve", Method::POST, post().to(commands::approve)))
+                .service(path("/quarantine/retry", Method::POST, post().to(commands::retry_quarantine)))
+                .service(path("/rollback", Method::POST, post().to(commands::rollback)))
+                .service(path("/pause", Method::POST, post().to(commands::pause)))
+                .service(path("/resume", Method::POST, post().to(commands::resume))),
         );
     if metrics {
-        config.route("/metrics", get().to(views::metrics));
+        config.service(path("/metrics", Method::GET, get().to(views::metrics)));
     }
+}
+
+/// A path with the one method that it has.
+fn path(path: &str, method: Method, route: Route) -> Resource {
+    let refused = move || {
+        let allowed = method.to_string();
+        async move {
+            let error = json!({ "error": format!("this path takes {allowed} only") });
+            HttpResponse::MethodNotAllowed().insert_header((ALLOW, allowed)).json(error)
+        }
+    };
+    web::resource(path).route(route).default_service(web::to(refused))
 }

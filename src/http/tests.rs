@@ -124,10 +124,10 @@ fn in_step() -> PipelineStatus {
 }
 
 /// The paths over one pipeline, `p`.
-struct Service {
+pub(super) struct Service {
     orders: Recorder,
-    shown: watch::Sender<ServiceStatus>,
-    api: Data<Api>,
+    pub(super) shown: watch::Sender<ServiceStatus>,
+    pub(super) api: Data<Api>,
     waiters: Data<Semaphore>,
 }
 
@@ -159,7 +159,7 @@ impl Service {
         Self { orders, shown, api: Data::new(api), waiters: Data::new(Semaphore::new(MAX_WAITERS)) }
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::of(&["p"], Some(TOKEN), true)
     }
 
@@ -378,7 +378,7 @@ async fn what_is_described_is_there() {
             }
         }
     }
-    let routes = include_str!("server.rs").matches(".route(\"/").count();
+    let routes = include_str!("server.rs").matches("path(\"/").count();
     assert_eq!(paths.len(), routes, "a path that is not described, or described and not there");
 }
 

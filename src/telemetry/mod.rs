@@ -4,5 +4,6 @@ mod json_lines;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+mod statistics;
 pub mod status;
 pub mod tally;

@@ -1,6 +1,6 @@
 //! The status page in a real browser, as a person sees and uses it. Pictures are kept in `target/tmp/pictures`.
 
-use std::time::Duration;
+use std::io::Write;
 
 use neo4rs::query;
 use serde_json::Value;
@@ -21,7 +21,9 @@ const BADGE: &str = "document.querySelector('.badge')?.textContent";
 fn can_look() -> bool {
     let missing = missing();
     if !missing.is_empty() {
-        println!("SKIPPED, NOT TESTED: the status page needs a browser; missing: {}", missing.join(", "));
+        // Not by a macro, whose output is shown of tests that fail only.
+        let text = format!("SKIPPED, NOT TESTED: the status page needs a browser; missing: {}\n", missing.join(", "));
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
     }
     missing.is_empty()
 }
@@ -169,6 +171,32 @@ async fn a_lost_server_and_a_lost_service_are_shown() {
     let again = pair.service.clone().with("HEALTH_PORT", http.port).with("HEALTH_BIND", "127.0.0.1").start(&["run"]);
     browser.until("the page is live again", "document.body.dataset.live === 'yes'").await;
     until_badge(&browser, "In step").await;
-    tokio::time::timeout(Duration::from_secs(60), browser.close()).await.unwrap();
+    browser.close().await;
     assert_eq!(again.terminate().await, 0);
+}
+
+/// A drawing of the graph follows it by what the WebSocket tells, as a page of the service's own can.
+#[tokio::test]
+async fn each_applied_batch_is_told_to_whoever_asks() {
+    if !can_look() {
+        return;
+    }
+    let pair = Pair::new("page_changes").await;
+    build(&pair.source.graph, &GraphSpec { entities: 40, facts: 60, ..GraphSpec::default() }).await.unwrap();
+    let (running, http) = start(&pair.service).await;
+    http.until_ready(true).await;
+    let browser = look(&http, DESK).await;
+    let follow = "window.told = []; const drawing = new WebSocket('ws://' + location.host + '/ws/updates?changes=1'); \
+                  drawing.onmessage = event => { const message = JSON.parse(event.data); \
+                  if (message.type !== 'update') told.push(message.type); \
+                  if (message.type === 'changes') for (const kind of message.kinds) told.push(kind.operation + ' ' + kind.kind + ' ' + \
+                  kind.keys.join(' ')); };";
+    browser.client.execute(follow, Vec::new()).await.unwrap();
+    browser.until("the snapshot", "told[0] === 'snapshot'").await;
+    pair.source.graph.run(query("CREATE (:Entity {uuid: 'drawn', created_at: datetime(), name: 'x'})")).await.unwrap();
+    browser.until("the new node", "told.includes('written Entity drawn')").await;
+    pair.source.graph.run(query("MATCH (n:Entity {uuid: 'drawn'}) DELETE n")).await.unwrap();
+    browser.until("its end", "told.includes('deleted Entity drawn')").await;
+    browser.close().await;
+    assert_eq!(running.terminate().await, 0);
 }

@@ -36,7 +36,25 @@ pub struct Window {
 pub struct Browser {
     pub client: Client,
     _driver: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
+}
+
+impl Drop for Browser {
+    /// A driver that is ended leaves its browser running. Those that use this profile are this test's own, and end here.
+    fn drop(&mut self) {
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
+        for pid in processes_with(&profile) {
+            let _ = std::process::Command::new("kill").arg("-KILL").arg(pid).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// The ids of the processes that were started with this argument.
+fn processes_with(argument: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let of = |process: &std::fs::DirEntry| std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+    let has = |process: &std::fs::DirEntry| String::from_utf8_lossy(&of(process)).split('\0').any(|word| word == argument);
+    processes.filter(has).filter_map(|process| process.file_name().into_string().ok()).collect()
 }
 
 /// The programs that are missing, with what to install; empty where a browser can be used.
@@ -68,7 +86,7 @@ impl Browser {
             .spawn()
             .map_err(|source| Error::Spawn { program: DRIVER.to_owned(), source })?;
         let client = connect(port, &capabilities(window, profile.path())).await?;
-        Ok(Self { client, _driver: driver, _profile: profile })
+        Ok(Self { client, _driver: driver, profile })
     }
 
     /// Waits until a script's value is true.
@@ -105,7 +123,7 @@ impl Browser {
 
     /// Ends the browser; the driver ends with this.
     pub async fn close(self) {
-        let _ = timeout(PATIENCE, self.client.close()).await;
+        let _ = timeout(PATIENCE, self.client.clone().close()).await;
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::large_futures, clippy::map_entry)]
 
 pub mod browser;
+pub mod cgroup;
 pub mod comparer;
 pub mod copier;
 pub mod deadline;
