@@ -49,7 +49,7 @@ async fn think_up_requests(http: &Http, token: Option<&str>) -> usize {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(directory.path());
     if let Some(token) = token {
-        command.args(["--header", &format!("Authorization: Bearer {token}")]);
+        command.arg("--header").arg(format!("Authorization: Bearer {token}"));
     }
     let printed = run_to_end(command, "schemathesis", RUN).await.unwrap_or_else(|error| panic!("{error}"));
     println!("{printed}");
