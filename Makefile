@@ -28,6 +28,10 @@ demo: tools ## Run the service between real servers and watch FalkorDB follow Ne
 	$(CARGO) build --quiet --bin neo4j-falkordb-sync --example demo
 	ONCE=$(ONCE) $(CARGO) run --quiet --example demo
 
+.PHONY: secrets
+secrets: ## Make the passwords and the token that compose.yaml needs, once, in secrets/
+	@./config/make-secrets secrets
+
 .PHONY: test
 test: tools format lint unit integration ## Everything that continuous integration checks
 
@@ -42,7 +46,7 @@ lint:
 
 .PHONY: unit
 unit:
-	$(CARGO) test --lib --bins
+	$(CARGO) test --lib --bins --test packaging
 
 .PHONY: integration
 integration: tools

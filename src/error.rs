@@ -107,6 +107,39 @@ impl ErrorKind {
         ErrorKind::ActorStopped,
     ];
 
+    /// The word for it, in metrics and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SourceConnection => "source_connection",
+            Self::SourceTimeout => "source_timeout",
+            Self::SourceTransient => "source_transient",
+            Self::SourceAuthentication => "source_authentication",
+            Self::SourceRefused => "source_refused",
+            Self::SourceProtocol => "source_protocol",
+            Self::CacheConnection => "cache_connection",
+            Self::CacheTimeout => "cache_timeout",
+            Self::CacheBusy => "cache_busy",
+            Self::CacheOutOfMemory => "cache_out_of_memory",
+            Self::CacheCannotPersist => "cache_cannot_persist",
+            Self::CacheAuthentication => "cache_authentication",
+            Self::CachePermission => "cache_permission",
+            Self::CacheReadOnly => "cache_read_only",
+            Self::CacheWrongType => "cache_wrong_type",
+            Self::CacheUnsupported => "cache_unsupported",
+            Self::CacheRefused => "cache_refused",
+            Self::CacheProtocol => "cache_protocol",
+            Self::LeaseHeld => "lease_held",
+            Self::LeaseLost => "lease_lost",
+            Self::SourceChanged => "source_changed",
+            Self::CacheChanged => "cache_changed",
+            Self::CheckpointUnreadable => "checkpoint_unreadable",
+            Self::SwapRefused => "swap_refused",
+            Self::Configuration => "configuration",
+            Self::Panic => "panic",
+            Self::ActorStopped => "actor_stopped",
+        }
+    }
+
     /// What happens. What is not known to pass by itself halts.
     pub fn directive(self) -> Directive {
         match self {

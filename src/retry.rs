@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::error::{Directive, Error, Result};
+use crate::telemetry::tally;
 
 /// How attempts are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,7 @@ impl Attempts {
         if error.directive() != Directive::Retry || self.failures == ATTEMPTS {
             return Err(error);
         }
+        tally::count_retry(error.kind());
         let pause = Backoff::REQUEST.pause(self.failures);
         let (failures, pause_ms) = (self.failures, u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
         tracing::warn!(error = %error.chain(), failures, pause_ms, "request failed, trying again");

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::pace::Pace;
+
 /// Batches in flight at most: two for each of the three stages keep all of them busy, and a few more even out their pace.
 pub const MAX_BATCHES: usize = 8;
 
@@ -26,6 +28,7 @@ pub struct CreditPool {
     rows: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: CreditLimits,
+    pace: Pace,
 }
 
 /// Permits held by one batch, or reserved for the next ones.
@@ -45,7 +48,13 @@ impl CreditPool {
             rows: Arc::new(Semaphore::new(limits.rows)),
             bytes: Arc::new(Semaphore::new(limits.bytes)),
             limits,
+            pace: Pace::default(),
         }
+    }
+
+    /// How its generation's actors keep pace.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Waits for room for rows that are still to be read.

@@ -87,7 +87,9 @@ impl Extractor {
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
     let mut memory = std::mem::take(&mut parts.memory);
     let mut last: Option<Bookmark> = None;
-    while let Some(StartPass { order, watermark, thorough, allow_deletes }) = orders.recv().await {
+    let pool = Arc::clone(&parts.credit);
+    let next = async |orders: &mut mpsc::Receiver<StartPass>| pool.pace().wait(Member::Extractor, orders.recv()).await;
+    while let Some(StartPass { order, watermark, thorough, allow_deletes }) = next(&mut orders).await {
         let slice = order.slice();
         let pass = match order {
             PassOrder::Resume(pass) => *pass,
@@ -144,7 +146,7 @@ impl Emit for Outlet {
     async fn reserve(&mut self, rows: usize) -> Result<()> {
         // What the last page did not use goes back first, or a pool of one page would never have room for the next.
         self.reserved = Credit::default();
-        self.reserved = self.credit.reserve_rows(rows).await;
+        self.reserved = self.credit.pace().wait(Member::Extractor, self.credit.reserve_rows(rows)).await;
         Ok(())
     }
 
@@ -154,7 +156,8 @@ impl Emit for Outlet {
             Content::Rows { rows, .. } => rows.len(),
             Content::Begin(_) | Content::Indexes(_) | Content::End(_) => 0,
         };
-        let credit = self.credit.batch(&mut self.reserved, rows, bytes).await;
+        let room = self.credit.batch(&mut self.reserved, rows, bytes);
+        let credit = self.credit.pace().wait(Member::Extractor, room).await;
         while let Ok(acknowledged) = self.acknowledged.try_recv() {
             self.note(acknowledged);
         }

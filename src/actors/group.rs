@@ -100,9 +100,10 @@ impl Group {
             store: launched.store,
             checkpoint: launched.checkpoint,
             quarantine: launched.quarantine,
+            credit: Arc::clone(&credit),
         };
         let loader = Loader::start(generation, parts, acknowledge, reports.clone());
-        let transformer = Transformer::start(generation, encoding, loader.clone(), reports.clone());
+        let transformer = Transformer::start(generation, encoding, loader.clone(), Arc::clone(&credit), reports.clone());
         let parts = ExtractorParts {
             source: launched.source,
             profile: Arc::clone(profile),

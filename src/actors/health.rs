@@ -2,32 +2,61 @@
 //! it reads from the credit pools.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler};
-use tokio::sync::watch;
+use chrono::Utc;
+use serde::Serialize;
+use tokio::sync::{broadcast, watch};
 
 use super::credit::CreditPool;
-use super::messages::StatusChanged;
+use super::messages::{Member, StatusChanged};
+use super::pace::STAGES;
+use crate::model::changes::BatchChanges;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::status::{InFlight, ServiceStatus};
+use crate::telemetry::status::{InFlight, PipelineStatus, SAMPLES, Sample, ServiceStatus};
 
-/// How often the numbers of what is in flight are taken.
+/// How often the numbers of what is in flight and how fast it goes are taken.
 const SAMPLING: Duration = Duration::from_secs(1);
+
+/// Batches that whoever follows the changes may be behind. At a thousand short keys each that is some ten megabytes, and only
+/// while somebody follows.
+const CHANGES_KEPT: usize = 256;
+
+/// A batch that stands in a graph now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AppliedBatch {
+    /// Whose graph it is.
+    pub pipeline: String,
+    /// The graph.
+    pub graph: String,
+    /// What changed in it.
+    #[serde(flatten)]
+    pub changes: Arc<BatchChanges>,
+}
 
 /// The actor.
 pub struct Health {
     shown: watch::Sender<ServiceStatus>,
     pools: HashMap<String, Arc<CreditPool>>,
     metrics: Option<Arc<Metrics>>,
+    applied: broadcast::Sender<Arc<AppliedBatch>>,
+    /// How many elements each pipeline had changed at the last sample.
+    changed: HashMap<String, u64>,
+    /// How long each stage of each pipeline had waited then, and of which generation that was.
+    waited: HashMap<(String, Member), (Weak<CreditPool>, Duration)>,
+    sampled_at: Instant,
 }
 
 impl Health {
     /// Makes it, and the end from which its state is read.
     pub fn new() -> (Self, watch::Receiver<ServiceStatus>) {
         let (shown, state) = watch::channel(ServiceStatus::default());
-        (Self { shown, pools: HashMap::new(), metrics: None }, state)
+        let applied = broadcast::Sender::new(CHANGES_KEPT);
+        let (pools, changed) = (HashMap::new(), HashMap::new());
+        let (waited, sampled_at) = (HashMap::new(), Instant::now());
+        (Self { shown, pools, metrics: None, applied, changed, waited, sampled_at }, state)
     }
 
     /// With metrics that count what is reported.
@@ -36,17 +65,66 @@ impl Health {
         self
     }
 
-    fn sample(&self) {
-        self.shown.send_if_modified(|status| {
-            let mut changed = false;
+    /// Where the batches that are applied from now on can be followed.
+    pub fn applied(&self) -> broadcast::Sender<Arc<AppliedBatch>> {
+        self.applied.clone()
+    }
+
+    fn sample(&mut self) {
+        let seconds = std::mem::replace(&mut self.sampled_at, Instant::now()).elapsed().as_secs_f64();
+        let Self { pools, changed, waited, metrics, .. } = self;
+        let metrics = metrics.as_deref();
+        self.shown.send_modify(|status| {
             for (name, pipeline) in &mut status.pipelines {
-                let now = self.pools.get(name).map(|pool| in_flight(pool)).unwrap_or_default();
-                changed |= pipeline.in_flight != now;
-                pipeline.in_flight = now;
+                pipeline.in_flight = pools.get(name).map(|pool| in_flight(pool)).unwrap_or_default();
+                if let (Some(metrics), Some(pool)) = (metrics, pools.get(name)) {
+                    count_waiting(metrics, name, pool, waited);
+                }
+                let now = pipeline.statistics.changed();
+                let before = changed.insert(name.clone(), now).unwrap_or(0);
+                take_sample(pipeline, now.saturating_sub(before) as f64 / seconds.max(f64::EPSILON));
             }
-            changed
         });
     }
+
+    fn tell(&self, status: &PipelineStatus, changes: Arc<BatchChanges>, staged: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.count_batch(&status.name, changes.took);
+        }
+        // What a stage holds nobody can read yet.
+        if !staged && !changes.kinds.is_empty() {
+            let batch = AppliedBatch { pipeline: status.name.clone(), graph: status.graph.clone(), changes };
+            // Nobody may be following.
+            let _ = self.applied.send(Arc::new(batch));
+        }
+    }
+}
+
+/// What a stage waited since the last look. Each generation counts from nothing.
+fn count_waiting(
+    metrics: &Metrics,
+    name: &str,
+    pool: &Arc<CreditPool>,
+    waited: &mut HashMap<(String, Member), (Weak<CreditPool>, Duration)>,
+) {
+    for stage in STAGES {
+        let now = pool.pace().waited(stage);
+        let before = waited.insert((name.to_owned(), stage), (Arc::downgrade(pool), now));
+        let before = before.filter(|(of, _)| of.ptr_eq(&Arc::downgrade(pool))).map_or(Duration::ZERO, |(_, before)| before);
+        metrics.count_waiting(name, &stage.to_string(), now.saturating_sub(before), pool.pace().queued(stage));
+    }
+}
+
+fn take_sample(pipeline: &mut PipelineStatus, changed_per_second: f64) {
+    let at = Utc::now();
+    let (seconds_behind, freshness_seconds) = (pipeline.lag_seconds(at), pipeline.statistics.freshness.last_seconds);
+    let sample = Sample { at, changed_per_second, seconds_behind, freshness_seconds };
+    let samples = Arc::make_mut(&mut pipeline.samples);
+    if samples.len() == SAMPLES {
+        samples.pop_front();
+    }
+    samples.push_back(sample);
+    pipeline.sample = Some(sample);
 }
 
 fn in_flight(pool: &CreditPool) -> InFlight {
@@ -65,7 +143,10 @@ impl Handler<StatusChanged> for Health {
     type Result = ();
 
     fn handle(&mut self, message: StatusChanged, _: &mut Self::Context) {
-        let StatusChanged { mut status, credit } = message;
+        let StatusChanged { mut status, credit, changes, staged } = message;
+        if let Some(changes) = changes.filter(|changes| !changes.is_empty()) {
+            self.tell(&status, changes, staged);
+        }
         status.in_flight = credit.as_deref().map(in_flight).unwrap_or_default();
         match credit {
             Some(pool) => self.pools.insert(status.name.clone(), pool),
@@ -75,6 +156,10 @@ impl Handler<StatusChanged> for Health {
             metrics.count(self.shown.borrow().pipelines.get(&status.name), &status);
         }
         self.shown.send_modify(|shown| {
+            if let Some(before) = shown.pipelines.get(&status.name) {
+                status.sample = before.sample;
+                status.samples = Arc::clone(&before.samples);
+            }
             shown.pipelines.insert(status.name.clone(), status);
         });
     }

@@ -89,6 +89,8 @@ pub struct Launched {
     pub order: PassOrder,
     /// Why that one; absent for a pass that goes on.
     pub reason: Option<Reason>,
+    /// How many elements the source holds, where all of them are to be read.
+    pub expected: Option<u64>,
     /// Whether full syncs are done beside the graph.
     pub beside: bool,
     /// Whether such a full sync was broken off and can go on.
@@ -175,6 +177,7 @@ pub async fn launch(
     if let Some(beside) = &mut beside {
         beside.drop_what_nobody_owns().await?;
     }
+    let expected = if order.mode() == Mode::Full { expected(source.as_ref()).await } else { None };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
     Ok(Launched {
@@ -190,9 +193,21 @@ pub async fn launch(
         paused,
         order,
         reason,
+        expected,
         stage_under_way: beside.as_ref().is_some_and(|beside| beside.under_way),
         beside: beside.is_some(),
     })
+}
+
+/// Tells how far a pass is, and nothing else: without it the pass is as good.
+async fn expected(source: &dyn Source) -> Option<u64> {
+    match source.counts().await {
+        Ok(counts) => Some(counts.iter().sum()),
+        Err(error) => {
+            tracing::debug!(error = %error.chain(), "the source's elements cannot be counted");
+            None
+        }
+    }
 }
 
 async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>, bool)> {

@@ -1,5 +1,6 @@
 //! The loader: the only writer of its graph. Data first, then the checkpoint, then the acknowledgement.
 
+mod changes;
 mod stage;
 
 use std::collections::HashSet;
@@ -11,6 +12,7 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::credit::CreditPool;
 use super::index_upkeep::IndexUpkeep;
 use super::messages::{Abandon, Acknowledged, Drain, Member, Prepared, Quit};
 use super::worker::Worker;
@@ -18,6 +20,7 @@ use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::batch::{Content, Generation, PassEnd, PreparedContent};
+use crate::model::changes::BatchChanges;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Step, Totals};
@@ -50,6 +53,8 @@ pub struct LoaderParts {
     pub checkpoint: Checkpoint,
     /// The quarantine as stored.
     pub quarantine: Vec<Quarantined>,
+    /// What its batches hold permits of.
+    pub credit: Arc<CreditPool>,
 }
 
 /// The shell around the writing task.
@@ -70,7 +75,8 @@ impl Loader {
     ) -> Addr<Self> {
         let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
         let worker = Worker::spawn(generation, Member::Loader, &reports, |quit| {
-            work(Writer::new(generation, parts), batches, acknowledge, quit)
+            let pool = Arc::clone(&parts.credit);
+            work(Writer::new(generation, parts), batches, acknowledge, pool, quit)
         });
         Self { generation, reports, inbound: Some(inbound), worker }.start()
     }
@@ -80,18 +86,21 @@ async fn work(
     mut writer: Writer,
     mut batches: mpsc::Receiver<Prepared>,
     acknowledge: Recipient<Acknowledged>,
+    pool: Arc<CreditPool>,
     quit: CancellationToken,
 ) -> Result<()> {
+    let pace = pool.pace();
     loop {
         let next = tokio::select! {
             biased;
             () = quit.cancelled() => None,
-            batch = batches.recv() => batch,
+            batch = pace.wait(Member::Loader, batches.recv()) => batch,
         };
         let Some(Prepared { content, credit, .. }) = next else {
             failpoint!("drained");
             return Ok(());
         };
+        pace.note_queued(Member::Loader, batches.len());
         let acknowledged = tokio::select! {
             biased;
             acknowledged = writer.take(content) => acknowledged?,
@@ -129,6 +138,8 @@ struct Writer {
     indexes: IndexUpkeep,
     written: Written,
     stored_at: Option<Instant>,
+    /// What the batch under way changed.
+    changes: BatchChanges,
 }
 
 impl Writer {
@@ -148,10 +159,20 @@ impl Writer {
             indexes: IndexUpkeep::default(),
             written: Written::default(),
             stored_at: None,
+            changes: BatchChanges::default(),
         }
     }
 
     async fn take(&mut self, content: PreparedContent) -> Result<Acknowledged> {
+        let began = Instant::now();
+        let acknowledged = self.take_content(content).await?;
+        let changes = Arc::unwrap_or_clone(acknowledged.changes);
+        let changes = BatchChanges { took: began.elapsed(), ..changes };
+        changes::log(&changes, self.stage.is_some());
+        Ok(Acknowledged { changes: Arc::new(changes), ..acknowledged })
+    }
+
+    async fn take_content(&mut self, content: PreparedContent) -> Result<Acknowledged> {
         match content {
             Content::Begin(pass) if self.stage.is_some() => self.begin_stage(pass).await,
             Content::Begin(pass) => self.begin(pass).await,
@@ -214,6 +235,7 @@ impl Writer {
     }
 
     async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
+        self.changes = changes::read(&rows, read, cursor.as_ref());
         let unchanged = self.written.spare(&mut rows);
         // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
         failpoint!("apply-begin");
@@ -224,6 +246,7 @@ impl Writer {
         }
         self.update_quarantine(&rows, &applied).await?;
         let totals = Totals { unchanged, ..totals_of(&rows, &applied, read) };
+        changes::note(&mut self.changes, &rows, &applied);
         let written: Vec<&RelationshipIdentity> = rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
@@ -347,6 +370,7 @@ impl Writer {
         let quarantine = std::mem::take(&mut self.quarantine_changed).then(|| shown(&self.quarantine));
         let pass = self.checkpoint.pass.as_ref();
         let ended_totals = ended.as_ref().map(|summary| summary.totals);
+        let changes = BatchChanges { sequence: self.checkpoint.sequence, ..std::mem::take(&mut self.changes) };
         Acknowledged {
             generation: self.generation,
             sequence: self.checkpoint.sequence,
@@ -359,6 +383,7 @@ impl Writer {
             quarantine,
             indexes: self.indexes.take_changed(),
             held: self.checkpoint.guard.shown(),
+            changes: Arc::new(changes),
         }
     }
 }

@@ -6,9 +6,11 @@ use actix::Message;
 use chrono::{DateTime, Utc};
 
 use super::credit::{Credit, CreditPool};
+use super::supervisor::Pipeline;
 use crate::error::Error;
 use crate::model::batch::{Generation, PreparedContent, SourceContent};
 use crate::model::bookmark::Bookmark;
+use crate::model::changes::BatchChanges;
 use crate::model::element::RelationshipIdentity;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
@@ -66,6 +68,8 @@ pub struct Acknowledged {
     pub indexes: Option<IndexStatus>,
     /// Deletes that wait for a person.
     pub held: Vec<HeldDeletes>,
+    /// What the batch read and changed.
+    pub changes: Arc<BatchChanges>,
 }
 
 /// The pass that the extractor is to run.
@@ -250,6 +254,16 @@ pub struct BeginFullSync;
 #[rtype(result = "crate::error::Result<()>")]
 pub struct RollBack;
 
+/// An operator to a supervisor: go on as this says. Answered with whether anything changes by it.
+#[derive(Message)]
+#[rtype(result = "crate::error::Result<bool>")]
+pub struct Reconfigure {
+    /// What it is from now on.
+    pub pipeline: Box<Pipeline>,
+    /// Whether its settings changed; its profile may have all the same.
+    pub changed: bool,
+}
+
 /// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -263,4 +277,8 @@ pub struct StatusChanged {
     pub status: PipelineStatus,
     /// What is in flight is read from here, without asking anyone.
     pub credit: Option<Arc<CreditPool>>,
+    /// The batch that was acknowledged, if that is what changed it.
+    pub changes: Option<Arc<BatchChanges>>,
+    /// Whether that batch went to a graph that is still being built.
+    pub staged: bool,
 }

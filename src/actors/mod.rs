@@ -18,6 +18,7 @@ pub mod launch;
 mod lease_keeper;
 pub mod loader;
 pub mod messages;
+pub mod pace;
 mod prober;
 pub mod rollback;
 pub mod supervisor;

@@ -216,6 +216,7 @@ async fn messages_of_an_earlier_generation_change_nothing() {
         quarantine: None,
         indexes: None,
         held: vec![],
+        changes: Arc::default(),
     };
     run.supervisor.do_send(acknowledged);
     let exit = Exit::Failed(Error::new(ErrorKind::Panic, "stale"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, Addr, Context, Handler};
 use tokio::sync::mpsc;
 
+use super::credit::CreditPool;
 use super::loader::Loader;
 use super::messages::{Drain, Extracted, Member, Prepared, Quit};
 use super::worker::Worker;
@@ -27,9 +28,15 @@ pub struct Transformer {
 
 impl Transformer {
     /// Starts the actor and its worker.
-    pub fn start(generation: Generation, encoding: Encoding, loader: Addr<Loader>, reports: Reports) -> Addr<Self> {
+    pub fn start(
+        generation: Generation,
+        encoding: Encoding,
+        loader: Addr<Loader>,
+        pool: Arc<CreditPool>,
+        reports: Reports,
+    ) -> Addr<Self> {
         let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
-        let worker = Worker::spawn(generation, Member::Transformer, &reports, |_quit| work(encoding, batches, loader));
+        let worker = Worker::spawn(generation, Member::Transformer, &reports, |_quit| work(encoding, batches, loader, pool));
         Self { generation, reports, inbound: Some(inbound), worker }.start()
     }
 }
@@ -42,8 +49,15 @@ pub enum Encoding {
     Payloads(Box<StageEncoder>),
 }
 
-async fn work(mut encoding: Encoding, mut batches: mpsc::Receiver<Extracted>, loader: Addr<Loader>) -> Result<()> {
-    while let Some(Extracted { generation, content, credit }) = batches.recv().await {
+async fn work(
+    mut encoding: Encoding,
+    mut batches: mpsc::Receiver<Extracted>,
+    loader: Addr<Loader>,
+    pool: Arc<CreditPool>,
+) -> Result<()> {
+    let pace = pool.pace();
+    while let Some(Extracted { generation, content, credit }) = pace.wait(Member::Transformer, batches.recv()).await {
+        pace.note_queued(Member::Transformer, batches.len());
         let content = encode(&mut encoding, content)?;
         failpoint!("encoded");
         loader

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::exit::Exit;
 use crate::config::{LogFormat, LogLevel, Overrides};
@@ -92,6 +93,14 @@ pub enum Command {
     ///
     /// Asks the service at the configured address and port.
     Status,
+    /// Print what a shell needs to complete this command line
+    ///
+    /// For bash: source <(neo4j-falkordb-sync completions bash). For fish, write it to
+    /// ~/.config/fish/completions/neo4j-falkordb-sync.fish; for zsh, to a file _neo4j-falkordb-sync in a directory of $fpath.
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
     /// Ask a running service whether it is alive: the health check of a container
     ///
     /// Exits with 0 if it is, with 1 if it says that it is not, and with 2 if it cannot be reached.
@@ -189,6 +198,7 @@ mod tests {
             ("rollback", Command::Rollback),
             ("status", Command::Status),
             ("health", Command::Health),
+            ("completions fish", Command::Completions { shell: Shell::Fish }),
             ("sync", Command::Sync(SyncArguments { mode: SyncMode::Incremental, allow_deletes: false })),
             ("sync --mode full", Command::Sync(SyncArguments { mode: SyncMode::Full, allow_deletes: false })),
             (

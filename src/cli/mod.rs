@@ -6,19 +6,26 @@ pub mod exit;
 mod health;
 mod pipelines;
 mod print;
+mod progress;
+mod reload;
 mod rollback;
 mod run;
 mod status;
 mod sync;
+mod table;
 mod verify;
 
 use actix::System;
 
 use arguments::{Arguments, Command};
+use clap::CommandFactory;
+use clap_complete::Shell;
 use exit::Exit;
+use progress::Progress;
+use reload::Origin;
 
 use crate::config::{Config, Environment, MonitoringConfig};
-use crate::telemetry::logging::{self, Console};
+use crate::telemetry::logging::{self, Console, LevelControl};
 
 /// Runs a command line to its end.
 ///
@@ -32,6 +39,10 @@ where
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
+    if let Command::Completions { shell } = arguments.command {
+        print_completions(shell);
+        return Exit::Done;
+    }
     let environment = Environment::of_process();
     let (file, overrides) = (arguments.global.config.as_deref(), arguments.overrides());
     if matches!(arguments.command, Command::Status | Command::Health) {
@@ -45,14 +56,23 @@ where
         Err(error) => return print::refused(&error),
     };
     let console = if arguments.command.is_service() { Console::Stdout } else { Console::Stderr };
-    let _logging = match logging::start(&config.logging, console) {
+    let progress = Progress::of(arguments.global.output, arguments.command.is_service());
+    let logging = match logging::start(&config.logging, console, progress.bars()) {
         Ok(guard) => guard,
         Err(error) => return print::refused(&error),
     };
     for name in environment.without_effect() {
         tracing::warn!(variable = name, "environment variable has no effect in this service");
     }
-    work(&arguments, &config)
+    let origin = Origin { file: arguments.global.config.clone(), overrides };
+    work(&arguments, &config, origin, logging.level(), progress)
+}
+
+/// Standard output is what a shell takes them from; if it is closed, nobody wants them.
+fn print_completions(shell: Shell) {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), env!("CARGO_PKG_NAME"), &mut text);
+    print::line(String::from_utf8_lossy(&text).trim_end());
 }
 
 fn ask(arguments: &Arguments, monitoring: &MonitoringConfig) -> Exit {
@@ -68,7 +88,7 @@ fn ask(arguments: &Arguments, monitoring: &MonitoringConfig) -> Exit {
     })
 }
 
-fn work(arguments: &Arguments, config: &Config) -> Exit {
+fn work(arguments: &Arguments, config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Exit {
     // Two libraries bring TLS, and each could bring a provider: say which one, or the first handshake panics.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed before");
@@ -76,12 +96,12 @@ fn work(arguments: &Arguments, config: &Config) -> Exit {
     let output = arguments.global.output;
     in_system(|| async move {
         match &arguments.command {
-            Command::Run => run::run(config).await,
-            Command::Sync(sync) => sync::sync(config, sync, output).await,
-            Command::Verify(verify) => verify::verify(config, verify.repair, output).await,
+            Command::Run => run::run(config, origin, level, progress).await,
+            Command::Sync(sync) => sync::sync(config, sync, output, &progress).await,
+            Command::Verify(verify) => verify::verify(config, verify.repair, output, &progress).await,
             Command::Rollback => rollback::rollback(config, output).await,
             Command::Check => check::check(config, output).await,
-            Command::Status | Command::Health => Exit::Usage,
+            Command::Status | Command::Health | Command::Completions { .. } => Exit::Usage,
         }
     })
 }

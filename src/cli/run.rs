@@ -4,19 +4,32 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix::{Actor, Addr};
+use parking_lot::{Mutex, RwLock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::exit::Exit;
+use super::progress::Progress;
+use super::reload::{Origin, Reloader};
 use super::{pipelines, print};
-use crate::actors::health::Health;
+use crate::actors::health::{AppliedBatch, Health};
 use crate::actors::messages::Shutdown;
 use crate::actors::supervisor::{Outcome, Schedule, Supervisor};
 use crate::config::{Config, SyncConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Api, bind, serve};
+use crate::http::{Api, Reload, Rules, bind, serve};
+use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::status::ServiceStatus;
+use crate::telemetry::status::{PipelineStatus, ServiceStatus};
+
+/// What the HTTP server shows.
+struct Shown {
+    status: watch::Receiver<ServiceStatus>,
+    metrics: Option<Arc<Metrics>>,
+    applied: broadcast::Sender<Arc<AppliedBatch>>,
+    rules: Arc<RwLock<Rules>>,
+    reload: Arc<dyn Reload>,
+}
 
 struct Running {
     name: String,
@@ -25,18 +38,19 @@ struct Running {
 }
 
 /// Runs until a signal, or until something makes it impossible.
-pub(super) async fn run(config: &Config) -> Exit {
-    match run_until_signal(config).await {
+pub(super) async fn run(config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Exit {
+    match run_until_signal(config, origin, level, progress).await {
         Ok(()) => Exit::Done,
         Err(error) => print::failed(&error),
     }
 }
 
-async fn run_until_signal(config: &Config) -> Result<()> {
+async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Result<()> {
     // Before anything runs, so that no signal is missed.
     let mut signals = Signals::new()?;
     let metrics = config.monitoring.metrics_enabled.then(|| Arc::new(Metrics::new()));
     let (health, status) = Health::new();
+    let applied = health.applied();
     let health = health.counting(metrics.clone()).start();
     let mut assembled = Vec::new();
     for pipeline in config.pipelines() {
@@ -51,13 +65,29 @@ async fn run_until_signal(config: &Config) -> Result<()> {
             Running { name, supervisor: supervisor.start(), outcome }
         })
         .collect();
-    let http = listener.map(|listener| start_http(config, listener, status, metrics, &running)).transpose()?;
+    for pipeline in &running {
+        // Until it is in step for the first time: then the status page tells more.
+        let following = progress.clone().follow(pipeline.name.clone(), status.clone(), PipelineStatus::is_in_step);
+        actix::spawn(following);
+    }
+    let rules = Arc::new(RwLock::new(rules(config)));
+    let supervisors = running.iter().map(|pipeline| (pipeline.name.clone(), pipeline.supervisor.clone().recipient()));
+    let reloader = Arc::new(Reloader {
+        origin,
+        current: Mutex::new(config.clone()),
+        rules: Arc::clone(&rules),
+        level,
+        supervisors: supervisors.collect(),
+        health: health.recipient(),
+    });
+    let shown = Shown { status, metrics, applied, rules, reload: reloader.clone() };
+    let http = listener.map(|listener| start_http(listener, shown, &running)).transpose()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pipelines = running.len(), "service started");
-    let name = signals.next().await;
+    let name = signals.end(reloader.as_ref()).await;
     tracing::info!(signal = name, "shutting down");
     tokio::select! {
         () = stop(running) => tracing::info!("service stopped"),
-        name = signals.next() => tracing::warn!(signal = name, "second signal, stopping at once"),
+        name = signals.end(reloader.as_ref()) => tracing::warn!(signal = name, "second signal, stopping at once"),
     }
     if let Some(http) = http {
         http.stop(false).await;
@@ -79,25 +109,27 @@ async fn stop(running: Vec<Running>) {
     }
 }
 
-fn schedule(sync: &SyncConfig) -> Schedule {
+/// What HTTP goes by.
+pub(super) fn rules(config: &Config) -> Rules {
+    let limit = config.monitoring.ready_lag;
+    let limits = config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit)).collect();
+    Rules { limits, token: config.monitoring.api_token.clone() }
+}
+
+pub(super) fn schedule(sync: &SyncConfig) -> Schedule {
     let interval = sync.enable_incremental.then_some(sync.interval);
     Schedule::Continuous { full_first: sync.full_sync_on_startup, interval }
 }
 
-fn start_http(
-    config: &Config,
-    listener: TcpListener,
-    status: watch::Receiver<ServiceStatus>,
-    metrics: Option<Arc<Metrics>>,
-    running: &[Running],
-) -> Result<actix_web::dev::ServerHandle> {
+fn start_http(listener: TcpListener, shown: Shown, running: &[Running]) -> Result<actix_web::dev::ServerHandle> {
     let address = listener.local_addr().ok();
     let api = Api {
-        status,
-        limits: config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), config.monitoring.ready_lag)).collect(),
+        status: shown.status,
+        rules: shown.rules,
+        reload: shown.reload,
         pipelines: running.iter().map(|pipeline| (pipeline.name.clone(), pipeline.supervisor.clone().into())).collect(),
-        token: config.monitoring.api_token.clone(),
-        metrics,
+        metrics: shown.metrics,
+        applied: shown.applied,
     };
     let (server, handle) = serve(listener, api)?;
     actix::spawn(async move {
@@ -112,19 +144,32 @@ fn start_http(
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> Result<Self> {
         let listen =
             |kind| signal(kind).map_err(|error| Error::caused(ErrorKind::Configuration, "cannot listen for signals", error));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// Waits for one that asks for the end. One that asks for the configuration to be read again is followed meanwhile.
+    async fn end(&mut self, reload: &dyn Reload) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    if let Err(error) = reload.reload().await {
+                        tracing::warn!(error = %error.chain(), "the configuration was not followed");
+                    }
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use chrono::Utc;
 use super::arguments::Output;
 use super::exit::Exit;
 use super::print;
+use super::table::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::get;
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
@@ -16,7 +17,7 @@ use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
 pub(super) async fn status(address: SocketAddr, output: Output) -> Exit {
     match ask(address).await {
         Ok(status) => {
-            print::result(output, &status, || status.pipelines.values().map(text).collect::<Vec<_>>().join("\n"));
+            print::result(output, &status, || text(&status));
             Exit::Done
         }
         Err(error) => {
@@ -32,8 +33,44 @@ async fn ask(address: SocketAddr) -> Result<ServiceStatus> {
         .map_err(|error| Error::caused(ErrorKind::Configuration, format!("what answers on {address} is not this service"), error))
 }
 
-fn text(pipeline: &PipelineStatus) -> String {
-    let mut text = format!("{} → graph {}\n", pipeline.name, pipeline.graph);
+/// A line for each pipeline, and below it what is special about any of them.
+fn text(status: &ServiceStatus) -> String {
+    let head = ["pipeline", "graph", "state", "behind", "fresh", "last pass", "quarantined", "held"];
+    let rows: Vec<Vec<String>> = status.pipelines.values().map(row).collect();
+    let details = status.pipelines.values().map(details);
+    std::iter::once(table(&head, &rows)).chain(details).collect::<Vec<_>>().join("\n\n").trim_end().to_owned()
+}
+
+fn row(pipeline: &PipelineStatus) -> Vec<String> {
+    let fresh = pipeline.statistics.freshness.last_seconds;
+    let last = pipeline.last_pass.as_ref().map(|pass| format!("{} at {}", pass.mode, pass.ended_at.format("%H:%M:%S UTC")));
+    let held: u64 = pipeline.held.iter().map(|held| held.held.number).sum();
+    vec![
+        pipeline.name.clone(),
+        pipeline.graph.clone(),
+        short_state(pipeline),
+        format!("{:.1} s", pipeline.lag_seconds(Utc::now())),
+        fresh.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s")),
+        last.unwrap_or_else(|| "-".to_owned()),
+        pipeline.quarantined.to_string(),
+        held.to_string(),
+    ]
+}
+
+fn short_state(pipeline: &PipelineStatus) -> String {
+    if let Some((side, _)) = pipeline.unreachable() {
+        return format!("{side} does not answer");
+    }
+    match &pipeline.state {
+        PipelineState::Running { mode, .. } => format!("{mode} pass"),
+        PipelineState::Idle => "in step".to_owned(),
+        PipelineState::BackingOff { .. } => "waiting".to_owned(),
+        other => state(other),
+    }
+}
+
+fn details(pipeline: &PipelineStatus) -> String {
+    let mut text = format!("{}\n", pipeline.name);
     let mut row = |name: &str, value: String| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {name:<13}{value}");
@@ -43,6 +80,10 @@ fn text(pipeline: &PipelineStatus) -> String {
     row("behind", format!("{:.1} s{commits}", pipeline.lag_seconds(Utc::now())));
     if let Some((side, failing)) = pipeline.unreachable() {
         row("unreachable", format!("{side}: {}", failing.error));
+    }
+    if let Some(full_sync) = &pipeline.full_sync {
+        let of = full_sync.expected.map(|expected| format!(" of {expected}")).unwrap_or_default();
+        row("full sync", format!("{}{of} elements read", full_sync.totals.read));
     }
     if let Some(pass) = &pipeline.last_pass {
         let seconds = (pass.ended_at - pass.began_at).as_seconds_f64();
@@ -73,7 +114,7 @@ fn text(pipeline: &PipelineStatus) -> String {
         row("last fault", format!("{} at {}", fault.error, fault.at.format("%Y-%m-%d %H:%M:%S UTC")));
         row("remedy", fault.remedy.clone());
     }
-    text
+    text.trim_end().to_owned()
 }
 
 fn state(state: &PipelineState) -> String {
@@ -89,5 +130,28 @@ fn state(state: &PipelineState) -> String {
         PipelineState::Halted => "halted".to_owned(),
         PipelineState::Stopping => "stopping".to_owned(),
         PipelineState::Stopped => "stopped".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::telemetry::status::FaultReport;
+
+    #[test]
+    fn a_status_is_a_table_and_what_is_special() {
+        let fault = FaultReport { at: Utc::now(), error: "no route".to_owned(), remedy: "check neo4j.uri".to_owned() };
+        let halted =
+            PipelineStatus { state: PipelineState::Halted, last_fault: Some(fault), ..PipelineStatus::new("support", "tickets") };
+        let idle = PipelineStatus { state: PipelineState::Idle, ..PipelineStatus::new("research", "papers") };
+        let pipelines = BTreeMap::from([idle, halted].map(|pipeline| (pipeline.name.clone(), pipeline)));
+        let text = text(&ServiceStatus { pipelines });
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("PIPELINE  GRAPH    STATE"), "{text}");
+        assert!(lines[1].starts_with("research  papers   in step  0.0 s"), "{text}");
+        assert!(lines[2].starts_with("support   tickets  halted"), "{text}");
+        assert!(text.contains("last fault") && text.contains("check neo4j.uri"), "{text}");
     }
 }

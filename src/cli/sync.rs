@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::arguments::{Output, SyncArguments, SyncMode};
 use super::exit::Exit;
+use super::progress::Progress;
 use super::{pipelines, print};
 use crate::actors::health::Health;
 use crate::actors::messages::Shutdown;
@@ -34,7 +35,7 @@ struct Report {
 
 /// Runs the pass for every pipeline, one after the other; goes on after a failure, and fails at the end. Deletes that wait for a
 /// person are a failure as well: the work is not done.
-pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Output) -> Exit {
+pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Output, progress: &Progress) -> Exit {
     let mode = match arguments.mode {
         SyncMode::Full => Mode::Full,
         SyncMode::Incremental => Mode::Incremental,
@@ -43,7 +44,7 @@ pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Out
     let mut exit = Exit::Done;
     let mut reports = Vec::new();
     for pipeline in config.pipelines() {
-        match one_pass(pipeline, mode, arguments.allow_deletes).await {
+        match one_pass(pipeline, mode, arguments.allow_deletes, progress).await {
             Ok(done) => {
                 if let Some(reason) = held(&done.held) {
                     print::line_to_stderr(&format!("{}: {reason}", pipeline.name));
@@ -70,12 +71,13 @@ pub(super) fn interrupted() -> Error {
 }
 
 /// Runs one pass of a pipeline.
-pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes: bool) -> Result<Done> {
-    let (health, _status) = Health::new();
+pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes: bool, progress: &Progress) -> Result<Done> {
+    let (health, status) = Health::new();
     let mut pipeline = pipelines::assemble(config, Schedule::Once(mode), health.start().recipient())?;
     pipeline.allow_deletes = allow_deletes;
     let (supervisor, mut outcome) = Supervisor::new(pipeline);
     let supervisor = supervisor.start();
+    let following = actix::spawn(progress.clone().follow(config.name.to_string(), status, |_| false));
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
         _ = terminated() => {
@@ -83,6 +85,9 @@ pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes:
             outcome.await
         }
     };
+    following.abort();
+    // Its bar goes with it, before anything else is printed.
+    let _ = following.await;
     let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the pass ended without a word"))??;
     done.map(|done| *done).ok_or_else(interrupted)
 }

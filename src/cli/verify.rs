@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::arguments::Output;
 use super::exit::Exit;
+use super::progress::{Progress, Standing};
 use super::{print, sync};
 use crate::actors::launch::Connector;
 use crate::config::{Config, PipelineConfig};
@@ -23,7 +24,7 @@ use crate::sync::comparison::{Comparison, Sides, look_again};
 use crate::transform::{Dimensions, Transformer};
 
 /// Elements compared in one go, so that what was found is in memory only as far as it is listed.
-const SLICE: usize = 20_000;
+const SLICE: usize = 5_000;
 
 /// Beside a running service what differs may be on its way: it is looked at again after these pauses, and only what differs at
 /// every look is a difference. Deletes take a service two passes.
@@ -68,11 +69,11 @@ struct Listed {
 }
 
 /// Compares every pipeline; goes on after a failure.
-pub(super) async fn verify(config: &Config, repair: bool, output: Output) -> Exit {
+pub(super) async fn verify(config: &Config, repair: bool, output: Output, progress: &Progress) -> Exit {
     let mut exit = Exit::Done;
     let mut reports = Vec::new();
     for pipeline in config.pipelines() {
-        let report = if repair { compare_and_repair(pipeline).await } else { compare(pipeline).await };
+        let report = if repair { compare_and_repair(pipeline, progress).await } else { compare(pipeline, progress).await };
         match report {
             Ok(report) => {
                 if !report.equal && exit == Exit::Done {
@@ -128,20 +129,24 @@ impl Looks {
     }
 }
 
-async fn compare(config: &PipelineConfig) -> Result<Report> {
+async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<Report> {
     let mut looks = Looks::new(config).await?;
     let mut sink = looks.connector.sink().await?;
     sink.identify().await?;
     if sink.state().await? == GraphState::Missing {
         return looks.missing(config).await;
     }
+    let mut shown = progress.begin(config.name.as_str());
+    let of = Some(looks.source.counts().await?.into_iter().sum());
     let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0).await?;
     let verdict = loop {
         let advance = comparison.advance(&mut looks.sides(), SLICE).await?;
         if let Some(verdict) = advance.verdict {
             break verdict;
         }
+        shown.show(Standing { what: "comparison".to_owned(), done: comparison.rows(), of });
     };
+    drop(shown);
     let unlisted = verdict.findings - verdict.listed.len() as u64;
     let found = looks.settle(verdict.listed.clone()).await?;
     let differences = found.len() as u64 + unlisted;
@@ -150,8 +155,8 @@ async fn compare(config: &PipelineConfig) -> Result<Report> {
 }
 
 /// Needs the right to write, as any pass does: a running service has it, and is asked for a comparison over HTTP.
-async fn compare_and_repair(config: &PipelineConfig) -> Result<Report> {
-    let done = sync::one_pass(config, Mode::Differential, false).await?;
+async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Result<Report> {
+    let done = sync::one_pass(config, Mode::Differential, false, progress).await?;
     let mut looks = Looks::new(config).await?;
     let verdict = done.verdict.ok_or_else(sync::interrupted)?;
     let left = look_again(&mut looks.sides(), &verdict.listed).await?.len() as u64;

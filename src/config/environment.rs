@@ -89,6 +89,11 @@ impl Environment {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
     }
 
+    /// Each variable that gives a setting, with the setting's path.
+    pub fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+        VARIABLES.into_iter()
+    }
+
     /// The variables that are set as if they did something: worth a warning.
     pub fn without_effect(&self) -> impl Iterator<Item = &'static str> {
         WITHOUT_EFFECT.into_iter().filter(|name| self.0.get(*name).is_some_and(|value| !value.is_empty()))

@@ -25,7 +25,7 @@ pub struct LoggingConfig {
     pub directory: Option<PathBuf>,
     /// How many daily files are kept.
     pub keep_files: usize,
-    /// Whether each pass and each command of an operator is logged, whatever the level.
+    /// Whether each change of the cache and each command of an operator is logged, whatever the level.
     pub audit: bool,
 }
 

@@ -6,13 +6,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::answer::refusal;
-use crate::config::Secret;
+use super::server::Api;
 
 const SCHEME: &str = "Bearer";
 
 /// Whether a request may change something; if not, the answer to it.
-pub(super) fn authorize(request: &HttpRequest, token: Option<&Secret>) -> Result<(), HttpResponse> {
-    let Some(token) = token else {
+pub(super) fn authorize(request: &HttpRequest, api: &Api) -> Result<(), HttpResponse> {
+    let rules = api.rules.read();
+    let Some(token) = &rules.token else {
         let reason = "commands over HTTP are off: no token is configured (monitoring.api_token or monitoring.api_token_file)";
         return Err(refusal(StatusCode::FORBIDDEN, reason));
     };

@@ -1,6 +1,7 @@
 //! What an operator can have done, with the token. A command is for the pipeline that it names, else for all.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::USER_AGENT;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -33,11 +34,6 @@ pub(super) async fn differential(request: HttpRequest, api: Data<Api>, _body: Un
     order(&request, &api, Mode::Differential)
 }
 
-/// A comparison finds what is missing in the cache, and tries it again.
-pub(super) async fn retry_quarantine(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
-    order(&request, &api, Mode::Differential)
-}
-
 /// Deletes that are held go with the next pass.
 pub(super) async fn approve(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
     let chosen = match chosen(&request, &api) {
@@ -45,10 +41,23 @@ pub(super) async fn approve(request: HttpRequest, api: Data<Api>, _body: Unread)
         Err(refusal) => return refusal,
     };
     for (name, control) in &chosen {
-        tracing::info!(target: AUDIT_TARGET, pipeline = name, "deletes approved over HTTP");
+        audit(&request, name, "approval of held deletes");
         control.approve.do_send(Approve);
     }
     HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": names(&chosen) }))
+}
+
+/// What is quarantined is read again: by a comparison, which mends whatever can be mended meanwhile.
+pub(super) async fn retry_quarantine(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
+    let chosen = match chosen(&request, &api) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusal,
+    };
+    for (name, control) in &chosen {
+        audit(&request, name, "retry of the quarantine");
+        control.pass.do_send(RequestPass(Mode::Differential));
+    }
+    HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": names(&chosen) }))
 }
 
 pub(super) async fn pause(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
@@ -66,7 +75,7 @@ pub(super) async fn rollback(request: HttpRequest, api: Data<Api>, _body: Unread
         Err(refusal) => return refusal,
     };
     for (name, control) in &chosen {
-        tracing::info!(target: AUDIT_TARGET, pipeline = name, "rollback over HTTP");
+        audit(&request, name, "rollback");
         let (status, reason) = match control.rollback.send(RollBack).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) if error.kind() == ErrorKind::Configuration => (StatusCode::CONFLICT, error.chain()),
@@ -84,7 +93,7 @@ fn order(request: &HttpRequest, api: &Api, mode: Mode) -> HttpResponse {
         Err(refusal) => return refusal,
     };
     for (name, control) in &chosen {
-        tracing::info!(target: AUDIT_TARGET, pipeline = name, %mode, "pass ordered over HTTP");
+        audit(request, name, &format!("{mode} pass"));
         control.pass.do_send(RequestPass(mode));
     }
     HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": names(&chosen) }))
@@ -96,7 +105,7 @@ async fn set_paused(request: &HttpRequest, api: &Api, paused: bool) -> HttpRespo
         Err(refusal) => return refusal,
     };
     for (name, control) in &chosen {
-        tracing::info!(target: AUDIT_TARGET, pipeline = name, paused, "pause or resume over HTTP");
+        audit(request, name, if paused { "pause" } else { "resume" });
         let reason = match control.pause.send(SetPaused(paused)).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => error.chain(),
@@ -107,13 +116,20 @@ async fn set_paused(request: &HttpRequest, api: &Api, paused: bool) -> HttpRespo
     HttpResponse::Ok().json(json!({ "paused": paused, "pipelines": names(&chosen) }))
 }
 
+/// Who asked for what. Behind a proxy the origin is the proxy's: whatever a client says of itself is not relied on.
+pub(super) fn audit(request: &HttpRequest, pipeline: &str, command: &str) {
+    let origin = request.peer_addr().map(|address| address.to_string());
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    tracing::info!(target: AUDIT_TARGET, pipeline, command, origin, agent, "command over HTTP");
+}
+
 fn names<'a>(chosen: &[(&'a String, &Control)]) -> Vec<&'a String> {
     chosen.iter().map(|(name, _)| *name).collect()
 }
 
 /// The pipelines that a command is for, if it may be given.
 fn chosen<'a>(request: &HttpRequest, api: &'a Api) -> Result<Vec<(&'a String, &'a Control)>, HttpResponse> {
-    authorize(request, api.token.as_ref())?;
+    authorize(request, api)?;
     let parameters = Query::<Parameters>::from_query(request.query_string())
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the only parameter is pipeline: {error}")))?;
     let Some(wanted) = &parameters.pipeline else { return Ok(api.pipelines.iter().collect()) };

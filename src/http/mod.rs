@@ -7,15 +7,22 @@ mod answer;
 mod authority;
 mod client;
 mod commands;
+mod openapi;
+mod page;
 mod readiness;
+mod reload;
 mod server;
 mod unread;
+mod updates;
 mod views;
 mod wait;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod updates_tests;
 
 pub use client::{Answer, get};
 pub use readiness::{PipelineReadiness, Readiness};
+pub use reload::{Reload, Reloaded, Rules};
 pub use server::{Api, Control, bind, serve};

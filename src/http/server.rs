@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_web::HttpServer;
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::Method;
+use actix_web::http::header::ALLOW;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
-use tokio::sync::{Semaphore, watch};
+use actix_web::{HttpResponse, HttpServer, Resource, Route};
+use parking_lot::RwLock;
+use serde_json::json;
+use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::{commands, views, wait};
+use super::reload::{Reload, Rules, reload};
+use super::{commands, openapi, page, updates, views, wait};
+use crate::actors::health::AppliedBatch;
 use crate::actors::messages::{Approve, Cover, Prove, RequestPass, RollBack, SetPaused};
 use crate::actors::supervisor::Supervisor;
-use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::ServiceStatus;
@@ -25,8 +30,8 @@ const WORKERS: usize = 1;
 /// How long a client may take to send its request's head, and then its body: a slower one is no monitor.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Clients at once: those that wait for a commit, and as many again for monitors and people.
-const MAX_CONNECTIONS: usize = 2 * wait::MAX_WAITERS;
+/// Clients at once: those that wait for a commit, those that follow, and as many again for monitors and people.
+const MAX_CONNECTIONS: usize = 2 * (wait::MAX_WAITERS + updates::MAX_FOLLOWERS);
 
 /// No command has a body; what clients send nevertheless is read up to here.
 const MAX_BODY_BYTES: usize = 4096;
@@ -35,14 +40,16 @@ const MAX_BODY_BYTES: usize = 4096;
 pub struct Api {
     /// The state.
     pub status: watch::Receiver<ServiceStatus>,
-    /// How many seconds each pipeline may be behind.
-    pub limits: BTreeMap<String, Duration>,
+    /// What they go by.
+    pub rules: Arc<RwLock<Rules>>,
+    /// Reads the configuration again.
+    pub reload: Arc<dyn Reload>,
     /// Each pipeline's supervisor.
     pub pipelines: BTreeMap<String, Control>,
-    /// What commands must carry; without one there are none.
-    pub token: Option<Secret>,
     /// What `/metrics` shows; without them there is no such path.
     pub metrics: Option<Arc<Metrics>>,
+    /// Where batches can be followed as they are applied.
+    pub applied: broadcast::Sender<Arc<AppliedBatch>>,
 }
 
 /// What a supervisor can be asked for.
@@ -89,9 +96,10 @@ pub fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> 
     let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot serve HTTP", error);
     let data = Data::new(api);
     let waiters = Data::new(Semaphore::new(wait::MAX_WAITERS));
+    let followers = Data::new(updates::Followers::default());
     let server = HttpServer::new(move || {
-        let (data, waiters) = (data.clone(), waiters.clone());
-        actix_web::App::new().configure(move |config| routes(config, data, waiters))
+        let (data, waiters, followers) = (data.clone(), waiters.clone(), followers.clone());
+        actix_web::App::new().configure(move |config| routes(config, data, waiters, followers))
     })
     .workers(WORKERS)
     .max_connections(MAX_CONNECTIONS)
@@ -105,31 +113,48 @@ pub fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> 
 }
 
 /// All paths.
-pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<Semaphore>) {
+pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<Semaphore>, followers: Data<updates::Followers>) {
     let metrics = api.metrics.is_some();
     config
         .app_data(api)
         .app_data(waiters)
+        .app_data(followers)
         .app_data(PayloadConfig::new(MAX_BODY_BYTES))
-        .route("/health", get().to(views::health))
-        .route("/ready", get().to(views::ready))
+        .service(path("/", Method::GET, get().to(page::page)))
+        .service(path("/ws/updates", Method::GET, get().to(updates::updates)))
+        .service(path("/health", Method::GET, get().to(views::health)))
+        .service(path("/ready", Method::GET, get().to(views::ready)))
+        .service(path("/api/openapi.json", Method::GET, get().to(openapi::openapi)))
+        .service(path("/api/reload", Method::POST, post().to(reload)))
         .service(
             web::scope("/api/sync")
-                .route("/status", get().to(views::status))
-                .route("/statistics", get().to(views::statistics))
-                .route("/history", get().to(views::history))
-                .route("/quarantine", get().to(views::quarantine))
-                .route("/quarantine/retry", post().to(commands::retry_quarantine))
-                .route("/wait", get().to(wait::wait))
-                .route("/full", post().to(commands::full))
-                .route("/incremental", post().to(commands::incremental))
-                .route("/differential", post().to(commands::differential))
-                .route("/approve", post().to(commands::approve))
-                .route("/rollback", post().to(commands::rollback))
-                .route("/pause", post().to(commands::pause))
-                .route("/resume", post().to(commands::resume)),
+                .service(path("/status", Method::GET, get().to(views::status)))
+                .service(path("/statistics", Method::GET, get().to(views::statistics)))
+                .service(path("/history", Method::GET, get().to(views::history)))
+                .service(path("/quarantine", Method::GET, get().to(views::quarantine)))
+                .service(path("/wait", Method::GET, get().to(wait::wait)))
+                .service(path("/full", Method::POST, post().to(commands::full)))
+                .service(path("/incremental", Method::POST, post().to(commands::incremental)))
+                .service(path("/differential", Method::POST, post().to(commands::differential)))
+                .service(path("/approve", Method::POST, post().to(commands::approve)))
+                .service(path("/quarantine/retry", Method::POST, post().to(commands::retry_quarantine)))
+                .service(path("/rollback", Method::POST, post().to(commands::rollback)))
+                .service(path("/pause", Method::POST, post().to(commands::pause)))
+                .service(path("/resume", Method::POST, post().to(commands::resume))),
         );
     if metrics {
-        config.route("/metrics", get().to(views::metrics));
+        config.service(path("/metrics", Method::GET, get().to(views::metrics)));
     }
+}
+
+/// A path with the one method that it has.
+fn path(path: &str, method: Method, route: Route) -> Resource {
+    let refused = move || {
+        let allowed = method.to_string();
+        async move {
+            let error = json!({ "error": format!("this path takes {allowed} only") });
+            HttpResponse::MethodNotAllowed().insert_header((ALLOW, allowed)).json(error)
+        }
+    };
+    web::resource(path).route(route).default_service(web::to(refused))
 }

@@ -12,11 +12,13 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::Data;
 use chrono::Utc;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
+use super::reload::{Reload, Reloaded, Rules};
 use super::server::{Api, Control, routes};
+use super::updates::Followers;
 use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
 use crate::actors::messages::{Approve, Cover, Prove, RequestPass, RollBack, SetPaused};
 use crate::config::Secret;
@@ -95,6 +97,16 @@ impl Handler<SetPaused> for Recorder {
     }
 }
 
+/// A configuration that cannot be read any more.
+struct Unreadable;
+
+#[async_trait::async_trait(?Send)]
+impl Reload for Unreadable {
+    async fn reload(&self) -> Result<Reloaded> {
+        Err(Error::new(ErrorKind::Configuration, "neo4j.uri: is not a URI"))
+    }
+}
+
 fn summary(bookmark: &str) -> PassSummary {
     let (began_at, bookmark) = (Utc::now(), Some(Bookmark::new(bookmark)));
     PassSummary { mode: Mode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
@@ -112,10 +124,10 @@ fn in_step() -> PipelineStatus {
 }
 
 /// The paths over one pipeline, `p`.
-struct Service {
+pub(super) struct Service {
     orders: Recorder,
-    shown: watch::Sender<ServiceStatus>,
-    api: Data<Api>,
+    pub(super) shown: watch::Sender<ServiceStatus>,
+    pub(super) api: Data<Api>,
     waiters: Data<Semaphore>,
 }
 
@@ -135,15 +147,19 @@ impl Service {
         let (shown, status) = watch::channel(ServiceStatus { pipelines: shown.collect() });
         let api = Api {
             status,
-            limits: pipelines.iter().map(|name| ((*name).to_owned(), Duration::from_secs(60))).collect(),
+            rules: Arc::new(RwLock::new(Rules {
+                limits: pipelines.iter().map(|name| ((*name).to_owned(), Duration::from_secs(60))).collect(),
+                token: token.map(Secret::new),
+            })),
+            reload: Arc::new(Unreadable),
             pipelines: pipelines.iter().map(|name| ((*name).to_owned(), control.clone())).collect::<BTreeMap<_, _>>(),
-            token: token.map(Secret::new),
             metrics: metrics.then(|| Arc::new(Metrics::new())),
+            applied: broadcast::Sender::new(1),
         };
         Self { orders, shown, api: Data::new(api), waiters: Data::new(Semaphore::new(MAX_WAITERS)) }
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::of(&["p"], Some(TOKEN), true)
     }
 
@@ -157,7 +173,8 @@ impl Service {
 
     async fn answer(&self, request: TestRequest) -> (StatusCode, String) {
         let (api, waiters) = (self.api.clone(), self.waiters.clone());
-        let app = init_service(App::new().configure(move |config| routes(config, api, waiters))).await;
+        let followers = Data::new(Followers::default());
+        let app = init_service(App::new().configure(move |config| routes(config, api, waiters, followers))).await;
         let response = call_service(&app, request.to_request()).await;
         let status = response.status();
         (status, String::from_utf8(read_body(response).await.to_vec()).unwrap())
@@ -185,7 +202,7 @@ impl Service {
 #[actix::test]
 async fn commands_need_the_token() {
     let service = Service::new();
-    for name in ["full", "incremental", "differential", "approve", "pause", "resume"] {
+    for name in ["full", "incremental", "differential", "approve", "quarantine/retry", "pause", "resume"] {
         let path = &format!("/api/sync/{name}");
         let wrong = ["", "Bearer", "Bearer ", "Bearer 0123456789abcdeX", "Basic 0123456789abcdef", "0123456789abcdef"];
         for authorization in std::iter::once(None).chain(wrong.map(Some)) {
@@ -196,6 +213,14 @@ async fn commands_need_the_token() {
         assert!(body.contains("monitoring.api_token"), "{body}");
     }
     assert!(service.orders().is_empty());
+}
+
+#[actix::test]
+async fn a_configuration_that_cannot_be_read_changes_nothing() {
+    let service = Service::new();
+    assert_eq!(service.post("/api/reload", None).await.0, StatusCode::UNAUTHORIZED);
+    let (status, body) = service.post("/api/reload", Some("Bearer 0123456789abcdef")).await;
+    assert!(status == StatusCode::CONFLICT && body.contains("neo4j.uri"), "{status} {body}");
 }
 
 #[actix::test]
@@ -333,6 +358,27 @@ async fn what_is_listed_is_by_pipeline() {
     assert_eq!(quarantine["pipelines"]["p"]["entries"][0]["reason"], "too large");
     let status: ServiceStatus = serde_json::from_value(service.json("/api/sync/status").await).unwrap();
     assert_eq!(status.pipelines["p"].statistics.rows_read, 12);
+}
+
+/// Each described path with each of its methods is there, and each method that it lacks is refused as one.
+#[actix::test]
+async fn what_is_described_is_there() {
+    let service = Service::new();
+    let document = service.json("/api/openapi.json").await;
+    let paths = document["paths"].as_object().unwrap();
+    for (path, methods) in paths {
+        for method in ["get", "post"] {
+            let request = if method == "get" { TestRequest::get() } else { TestRequest::post() };
+            let (status, body) = service.answer(request.uri(path)).await;
+            let known = methods.get(method).map(|method| method["responses"].as_object().unwrap());
+            match known {
+                Some(answers) => assert!(answers.contains_key(status.as_str()), "{method} {path}: {status} {body}"),
+                None => assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}"),
+            }
+        }
+    }
+    let routes = include_str!("server.rs").matches("path(\"/").count();
+    assert_eq!(paths.len(), routes, "a path that is not described, or described and not there");
 }
 
 #[actix::test]

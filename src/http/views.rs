@@ -19,7 +19,7 @@ pub(super) async fn health() -> HttpResponse {
 }
 
 pub(super) async fn ready(api: Data<Api>) -> HttpResponse {
-    let readiness = Readiness::of(&api.status.borrow(), &api.limits, Utc::now());
+    let readiness = Readiness::of(&api.status.borrow(), &api.rules.read().limits, Utc::now());
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)
 }
@@ -33,6 +33,7 @@ pub(super) async fn statistics(api: Data<Api>) -> HttpResponse {
     of_each(&api, |pipeline| {
         json!({
             "statistics": pipeline.statistics,
+            "samples": *pipeline.samples,
             "passes_begun": pipeline.passes_begun,
             "passes_ended": pipeline.passes_ended,
             "generation": pipeline.generation,

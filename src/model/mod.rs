@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod bookmark;
+pub mod changes;
 pub mod checkpoint;
 pub mod comparison;
 pub mod detail;

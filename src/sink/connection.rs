@@ -18,6 +18,7 @@ use super::address::{CacheAddress, CacheTls};
 use super::classify::{self, DriverFailure};
 use super::{reply, server};
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::tally::Tallied;
 
 /// How long a connection may take to be made, TLS and login included: ten round trips across a continent, and slack.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +43,8 @@ pub struct Connection {
     address: CacheAddress,
     live: Option<MultiplexedConnection>,
     used: Instant,
+    /// Counts it while it is connected.
+    open: Option<Tallied>,
     life: Life,
 }
 
@@ -62,7 +65,7 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
-        Self { address, live: None, used: Instant::now(), life: Life::Any }
+        Self { address, live: None, used: Instant::now(), open: None, life: Life::Any }
     }
 
     /// It is not made again to a server that was started in between: what that one holds may be less than what was written here
@@ -107,6 +110,7 @@ impl Connection {
         let values = self.settle(doing, within, live, outcome)?;
         if values.len() != pipeline.len() {
             self.live = None;
+            self.open = None;
             return Err(Error::new(ErrorKind::CacheProtocol, format!("{doing}: replies are missing")));
         }
         Ok(values.into_iter().map(|value| answer(doing, value)).collect())
@@ -119,6 +123,7 @@ impl Connection {
             None => {
                 let mut live = connect(&self.address, doing).await?;
                 self.same_life(doing, &mut live).await?;
+                self.open = Some(Tallied::falkordb_connection());
                 Ok(live)
             }
         }
@@ -172,6 +177,7 @@ impl Connection {
                         | ErrorKind::CacheAuthentication
                 );
                 self.live = (!broken).then_some(live);
+                self.open = self.open.take().filter(|_| !broken);
                 Err(error)
             }
             Err(_) => {

@@ -88,6 +88,11 @@ impl Comparison {
         Self { standing, begun_with: None, listed: Vec::new(), named: BTreeSet::new(), seen: None, resumed: true }
     }
 
+    /// Elements of the source that were compared so far.
+    pub fn rows(&self) -> u64 {
+        self.standing.rows
+    }
+
     /// Says once in the log that it goes on.
     pub(super) fn tell_if_resumed(&mut self) {
         if std::mem::take(&mut self.resumed) {

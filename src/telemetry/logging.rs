@@ -5,6 +5,7 @@ use std::io;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 
+use indicatif::MultiProgress;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing::{Subscriber, error};
@@ -12,14 +13,16 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use super::json_lines::JsonLines;
 use crate::config::{LogFormat, LogLevel, LoggingConfig};
 
-/// The target of the lines of the audit log: each pass and each command of an operator.
+/// The target of the lines of the audit log: each change of the cache and each command of an operator.
 pub const AUDIT_TARGET: &str = "audit";
 
 /// The target of everything that this crate logs.
@@ -44,6 +47,25 @@ pub enum Console {
 #[derive(Debug)]
 pub struct LoggingGuard {
     _file: Option<WorkerGuard>,
+    level: LevelControl,
+}
+
+impl LoggingGuard {
+    /// What changes the level while the program runs.
+    pub fn level(&self) -> LevelControl {
+        self.level.clone()
+    }
+}
+
+/// Changes what is logged while the program runs.
+#[derive(Debug, Clone)]
+pub struct LevelControl(reload::Handle<Targets, Registry>);
+
+impl LevelControl {
+    /// Follows the level of this configuration from now on. Says whether it does: a log that has ended does not.
+    pub fn set(&self, config: &LoggingConfig) -> bool {
+        self.0.reload(filter(config)).is_ok()
+    }
 }
 
 /// Why there is no log.
@@ -73,8 +95,8 @@ pub enum DirectoryError {
     Open(#[from] InitError),
 }
 
-/// Sets up the log of this process, and has panics logged too.
-pub fn start(config: &LoggingConfig, console: Console) -> Result<LoggingGuard, LoggingError> {
+/// Sets up the log of this process, and has panics logged too. Lines are written above the bars, if there are some.
+pub fn start(config: &LoggingConfig, console: Console, bars: Option<MultiProgress>) -> Result<LoggingGuard, LoggingError> {
     let (file, guard) = match &config.directory {
         Some(directory) => {
             let (writer, guard) = daily_files(directory, config.keep_files)
@@ -83,12 +105,39 @@ pub fn start(config: &LoggingConfig, console: Console) -> Result<LoggingGuard, L
         }
         None => (None, None),
     };
-    match console {
-        Console::Stdout => subscriber(config, io::stdout, file).try_init()?,
-        Console::Stderr => subscriber(config, io::stderr, file).try_init()?,
-    }
+    let (filter, level) = reload::Layer::new(filter(config));
+    subscriber(config, move || Above { console, bars: bars.clone() }, file, filter).try_init()?;
     std::panic::set_hook(Box::new(on_panic));
-    Ok(LoggingGuard { _file: guard })
+    Ok(LoggingGuard { _file: guard, level: LevelControl(level) })
+}
+
+/// Writes lines above the bars of a terminal, which are drawn again below them.
+struct Above {
+    console: Console,
+    bars: Option<MultiProgress>,
+}
+
+impl Above {
+    fn around<T>(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<T>) -> io::Result<T> {
+        let write = || match self.console {
+            Console::Stdout => write(&mut io::stdout().lock()),
+            Console::Stderr => write(&mut io::stderr().lock()),
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl io::Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.around(|console| console.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.around(|console| console.flush())
+    }
 }
 
 /// A writer to daily files. It waits if the disk cannot follow: a log that leaves lines out is no log.
@@ -105,7 +154,12 @@ fn daily_files(directory: &Path, keep_files: usize) -> Result<(NonBlocking, Work
 
 /// One layer for both places: each line is made once, and is the same in both. Colours are left out everywhere: what reads
 /// the log of a container is seldom a terminal.
-fn subscriber<W>(config: &LoggingConfig, console: W, file: Option<NonBlocking>) -> impl Subscriber + Send + Sync + 'static
+fn subscriber<W>(
+    config: &LoggingConfig,
+    console: W,
+    file: Option<NonBlocking>,
+    filter: reload::Layer<Targets, Registry>,
+) -> impl Subscriber + Send + Sync + 'static
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -115,10 +169,10 @@ where
     };
     let layer = fmt::layer().with_ansi(false).with_writer(writer);
     let layer = match config.format {
-        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Json => layer.event_format(JsonLines).fmt_fields(JsonFields::new()).boxed(),
         LogFormat::Text => layer.boxed(),
     };
-    Registry::default().with(layer.with_filter(filter(config)))
+    Registry::default().with(layer.with_filter(filter))
 }
 
 /// Our own lines from the configured level on, those of libraries from warnings on: below that, database drivers log
@@ -191,7 +245,8 @@ mod tests {
     fn logged(config: &LoggingConfig, log: impl FnOnce()) -> String {
         let memory = Memory::default();
         let console = memory.clone();
-        with_default(subscriber(config, move || console.clone(), None), log);
+        let (filter, _level) = reload::Layer::new(filter(config));
+        with_default(subscriber(config, move || console.clone(), None, filter), log);
         memory.text()
     }
 
@@ -200,6 +255,20 @@ mod tests {
         let text = logged(&config(LogLevel::Info, LogFormat::Json), || info!(rows = 3, "pass done"));
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
         assert_eq!((&line["message"], &line["rows"], &line["level"]), (&"pass done".into(), &3.into(), &"INFO".into()));
+    }
+
+    #[test]
+    fn test_logging_as_json_tells_whose_line_it_is_at_the_top() {
+        let text = logged(&config(LogLevel::Info, LogFormat::Json), || {
+            let span = tracing::info_span!("generation", pipeline = "research", generation = 3_u64);
+            span.in_scope(|| info!(target: AUDIT_TARGET, kind = "Entity", last = Option::<&str>::None, "cache changed"));
+            span.in_scope(|| info!(generation = 4_u64, flag = true, half = 0.5, "its own word counts"));
+        });
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["pipeline"], &lines[0]["generation"]), (&"research".into(), &3.into()), "{text}");
+        assert_eq!((&lines[0]["target"], &lines[0]["kind"], lines[0].get("last")), (&"audit".into(), &"Entity".into(), None));
+        assert!(lines[0]["timestamp"].as_str().unwrap().ends_with('Z'));
+        assert_eq!((&lines[1]["generation"], &lines[1]["half"]), (&4.into(), &0.5.into()));
     }
 
     #[test]
@@ -229,6 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn test_logging_changes_its_level_while_it_runs() {
+        let memory = Memory::default();
+        let console = memory.clone();
+        let (quiet, loud) = (config(LogLevel::Info, LogFormat::Text), config(LogLevel::Debug, LogFormat::Text));
+        let (filter, level) = reload::Layer::new(filter(&quiet));
+        let level = LevelControl(level);
+        with_default(subscriber(&quiet, move || console.clone(), None, filter), || {
+            debug!("before");
+            assert!(level.set(&loud));
+            debug!("after");
+        });
+        assert!(memory.text().contains("after") && !memory.text().contains("before"), "{}", memory.text());
+    }
+
+    #[test]
     fn test_logging_writes_a_file_a_day_as_well() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().join("log/sync");
@@ -236,7 +320,8 @@ mod tests {
         let memory = Memory::default();
         let console = memory.clone();
         let config = config(LogLevel::Info, LogFormat::Json);
-        with_default(subscriber(&config, move || console.clone(), Some(writer)), || info!("to both"));
+        let (filter, _level) = reload::Layer::new(filter(&config));
+        with_default(subscriber(&config, move || console.clone(), Some(writer), filter), || info!("to both"));
         drop(guard);
         let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).collect();
         let [file] = files.as_slice() else { panic!("one file: {files:?}") };
@@ -250,7 +335,7 @@ mod tests {
     fn test_logging_says_which_directory_it_cannot_use() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let config = LoggingConfig { directory: Some(file.path().join("log")), ..config(LogLevel::Info, LogFormat::Json) };
-        let error = start(&config, Console::Stderr).unwrap_err();
+        let error = start(&config, Console::Stderr, None).unwrap_err();
         assert!(error.to_string().contains(file.path().to_str().unwrap()), "{error}");
     }
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use super::statistics::{Freshness, KindCount, PassCount, PassRecord, PassResult, Sample, Statistics};
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
@@ -23,6 +23,8 @@ pub const QUARANTINE_SHOWN: usize = 1000;
 /// Entries of the quarantine at which the service says that it is not ready. One poison row is the row's fault; so many are not
 /// read by a person any more, and what they stand for is missing in the cache.
 pub const QUARANTINE_ALARM: usize = 10_000;
+/// Samples that are remembered of each pipeline: five minutes at one a second.
+pub const SAMPLES: usize = 300;
 
 /// Failures in a row after which a side counts as unreachable: one alone is a hiccup.
 pub const UNREACHABLE_FAILURES: u32 = 2;
@@ -79,6 +81,9 @@ pub struct PipelineStatus {
     /// Why the last full sync did not replace the graph; absent once one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_sync_refused: Option<String>,
+    /// Elements of the source when the generation began, where it reads all of them: what a full pass is measured by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
     /// Whether an operator holds passes back.
     #[serde(default)]
     pub paused: bool,
@@ -109,7 +114,7 @@ pub struct PipelineStatus {
     pub statistics: Statistics,
     /// The last passes, newest first; at most [`HISTORY`]. Shown by itself.
     #[serde(skip)]
-    pub history: Arc<VecDeque<PassSummary>>,
+    pub history: Arc<VecDeque<PassRecord>>,
     /// What is quarantined, at most [`QUARANTINE_SHOWN`] entries. Shown by itself.
     #[serde(skip)]
     pub quarantine: Arc<Vec<Quarantined>>,
@@ -122,6 +127,12 @@ pub struct PipelineStatus {
     pub indexes: IndexStatus,
     /// What is between reading and acknowledgement.
     pub in_flight: InFlight,
+    /// How fast it was in the last second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// The last samples, oldest first; at most [`SAMPLES`]. Shown by itself.
+    #[serde(skip)]
+    pub samples: Arc<VecDeque<Sample>>,
 }
 
 /// What a pipeline does now.
@@ -168,6 +179,9 @@ pub struct FullSyncStatus {
     pub pass: Mode,
     /// What that pass did so far.
     pub totals: Totals,
+    /// Elements of the source when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
     /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
@@ -224,61 +238,6 @@ pub struct SideFailure {
     pub error: String,
 }
 
-/// What a pipeline did since this process began.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Statistics {
-    /// Rows read from the source.
-    pub rows_read: u64,
-    /// Rows that stood in the cache already.
-    pub rows_unchanged: u64,
-    /// Nodes written.
-    pub nodes_written: u64,
-    /// Relationships written.
-    pub relationships_written: u64,
-    /// Nodes and relationships deleted.
-    pub elements_deleted: u64,
-    /// Keys that travelled, of both sides, to find what only one of them has.
-    #[serde(default)]
-    pub keys_listed: u64,
-    /// Passes by strategy.
-    pub passes: BTreeMap<Mode, PassCount>,
-}
-
-/// Passes of one strategy.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct PassCount {
-    /// Those that ended.
-    pub ended: u64,
-    /// Those that a fault broke off.
-    pub failed: u64,
-    /// How long those that ended took, together.
-    pub seconds: f64,
-}
-
-impl Statistics {
-    /// Counts what a pass did between two acknowledgements.
-    pub fn add_progress(&mut self, before: &Totals, now: &Totals) {
-        self.rows_read += now.read.saturating_sub(before.read);
-        self.rows_unchanged += now.unchanged.saturating_sub(before.unchanged);
-        self.nodes_written += now.nodes.saturating_sub(before.nodes);
-        self.relationships_written += now.relationships.saturating_sub(before.relationships);
-        self.elements_deleted += now.deleted.saturating_sub(before.deleted);
-        self.keys_listed += now.keys_listed.saturating_sub(before.keys_listed);
-    }
-
-    /// Counts a pass that ended.
-    pub fn add_ended(&mut self, mode: Mode, took: Duration) {
-        let count = self.passes.entry(mode).or_default();
-        count.ended += 1;
-        count.seconds += took.as_secs_f64();
-    }
-
-    /// Counts a pass that a fault broke off.
-    pub fn add_failed(&mut self, mode: Mode) {
-        self.passes.entry(mode).or_default().failed += 1;
-    }
-}
-
 /// What is between reading and acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct InFlight {
@@ -310,6 +269,7 @@ impl PipelineStatus {
             last_pass: None,
             full_sync: None,
             full_sync_refused: None,
+            expected: None,
             paused: false,
             passes_begun: 0,
             passes_ended: 0,
@@ -325,6 +285,8 @@ impl PipelineStatus {
             outside_profile: OutsideProfile::default(),
             indexes: IndexStatus::default(),
             in_flight: InFlight::default(),
+            sample: None,
+            samples: Arc::default(),
         }
     }
 
@@ -372,16 +334,34 @@ impl PipelineStatus {
 
     /// Takes a pass that ended. `moved_since` is when a probe first saw a commit after the pass had begun.
     pub fn applied(&mut self, pass: PassSummary, moved_since: Option<DateTime<Utc>>) {
-        let history = Arc::make_mut(&mut self.history);
-        history.truncate(HISTORY - 1);
-        history.push_front(pass.clone());
+        self.remember(pass.clone().into());
+        let (mode, ended_at) = (pass.mode, pass.ended_at);
         self.last_pass = Some(pass);
         let lacking = match (self.applied_bookmark(), &self.source_bookmark) {
             (Some(applied), Some(seen)) => !covers(applied, seen),
             _ => false,
         };
+        // What was first seen after the pass began, and is not in it, is still on its way.
+        let arrived = self.behind_since.filter(|since| !lacking || moved_since.is_some_and(|moved| moved > *since));
+        // A full pass does not follow a commit, and takes as long as it takes.
+        if let Some(since) = arrived.filter(|_| mode != Mode::Full) {
+            self.statistics.add_freshness((ended_at - since).as_seconds_f64().max(0.0));
+        }
         self.behind_since = if lacking { moved_since.or(self.behind_since) } else { None };
         self.count_commits();
+    }
+
+    /// Notes a pass that a fault broke off.
+    pub fn broken_off(&mut self, mode: Mode, began_at: DateTime<Utc>, totals: Totals, error: String) {
+        let pass = PassSummary { mode, began_at, bookmark: None, ended_at: Utc::now(), totals };
+        self.remember(PassRecord { pass, result: PassResult::Failed, error: Some(error) });
+        self.statistics.add_failed(mode);
+    }
+
+    fn remember(&mut self, record: PassRecord) {
+        let history = Arc::make_mut(&mut self.history);
+        history.truncate(HISTORY - 1);
+        history.push_front(record);
     }
 
     fn applied_bookmark(&self) -> Option<&Bookmark> {
@@ -439,6 +419,8 @@ fn covers(applied: &Bookmark, seen: &Bookmark) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -485,7 +467,7 @@ mod tests {
             let totals = Totals { read: number as u64, ..Totals::default() };
             status.applied(PassSummary { totals, ..pass(1) }, None);
         }
-        assert_eq!((status.history.len(), status.history[0].totals.read), (HISTORY, HISTORY as u64 + 19));
+        assert_eq!((status.history.len(), status.history[0].pass.totals.read), (HISTORY, HISTORY as u64 + 19));
     }
 
     #[test]

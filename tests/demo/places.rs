@@ -114,6 +114,7 @@ impl Places {
             ("FALKORDB_PORT", falkordb.port.to_string()),
             ("FALKORDB_DATABASE", self.graph.clone()),
             ("HEALTH_PORT", health_port.to_string()),
+            ("HEALTH_BIND", "127.0.0.1".to_owned()),
             ("SYNC_INTERVAL_SECONDS", variable("SYNC_INTERVAL_SECONDS").unwrap_or_else(|| "1".to_owned())),
         ];
         let username = falkordb.username.clone().map(|username| ("FALKORDB_USERNAME", username));

@@ -115,7 +115,8 @@ async fn whoever_wrote_reads_it_after_the_wait() {
         assert!(metrics.ends_with("# EOF\n"), "{metrics}");
         for line in metrics.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(name.starts_with("neo4j_falkordb_sync_") && value.parse::<f64>().is_ok(), "{line}");
+            let known = ["neo4j_falkordb_sync_", "process_"].iter().any(|prefix| name.starts_with(prefix));
+            assert!(known && value.parse::<f64>().is_ok(), "{line}");
         }
         for name in ["rows_read_total", "rows_written_total", "passes_total", "pass_duration_seconds_bucket", "seconds_behind"] {
             let series = format!("neo4j_falkordb_sync_{name}{{");

@@ -5,7 +5,9 @@
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::large_futures, clippy::map_entry)]
 
 pub mod arrival;
+pub mod browser;
 pub mod certificates;
+pub mod cgroup;
 pub mod comparer;
 pub mod copier;
 pub mod deadline;
@@ -14,6 +16,7 @@ pub mod graph;
 pub mod graphiti;
 pub mod http;
 pub mod proxy;
+pub mod python;
 pub mod recorder;
 pub mod sequence;
 pub mod servers;

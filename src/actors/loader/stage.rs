@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 
-use super::Writer;
+use super::{Writer, changes};
 use crate::actors::messages::Acknowledged;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
@@ -50,6 +50,7 @@ impl Writer {
             conversions: batch.conversions,
             ..Totals::default()
         };
+        self.changes = changes::loaded(&batch.payloads, read, cursor.as_ref());
         let mut left = batch.payloads.len();
         for payload in &batch.payloads {
             left -= 1;

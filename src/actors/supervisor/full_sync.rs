@@ -8,13 +8,15 @@ use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{Done, Ending, Schedule, State, Supervisor, Then};
 use crate::actors::full_sync::{Ended, FullSync};
+use crate::actors::group;
 use crate::actors::messages::{BeginFullSync, PassOrder, Quiesce, StatusChanged};
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::guard::HeldDeletes;
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::telemetry::status::{FullSyncStatus, PipelineState};
 
 /// A full sync that runs.
@@ -83,18 +85,19 @@ impl Supervisor {
             quit,
         };
         tracing::info!(pipeline = %self.pipeline.name, generation = self.generation.0, fed = !self.leaves_graph_alone(), "full sync begins");
-        self.show_full_sync(Mode::Full, Totals::default(), None);
-        let task = actix::spawn(full_sync.run());
+        self.show_full_sync(Mode::Full, Totals::default(), None, self.status.expected);
+        let span = group::span(&self.pipeline.name, self.generation);
+        let task = actix::spawn(full_sync.run().instrument(span));
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
             let panicked = |error| Err(Error::caused(ErrorKind::Panic, "the full sync failed", error));
             supervisor.full_sync_ended(outcome.unwrap_or_else(panicked), ctx);
         }));
     }
 
-    fn show_full_sync(&mut self, pass: Mode, totals: Totals, cursor: Option<crate::model::pass::Cursor>) {
+    fn show_full_sync(&mut self, pass: Mode, totals: Totals, cursor: Option<Cursor>, expected: Option<u64>) {
         let Some(full_sync) = &self.full_sync else { return };
         let since = full_sync.since;
-        self.status.full_sync = Some(FullSyncStatus { since, pass, totals, cursor: cursor.clone() });
+        self.status.full_sync = Some(FullSyncStatus { since, pass, totals, expected, cursor: cursor.clone() });
         if self.running.is_none() && self.status.watermark.is_none() {
             return self.show(PipelineState::Running { mode: Mode::Full, since, totals, cursor });
         }
@@ -104,6 +107,7 @@ impl Supervisor {
     fn full_sync_ended(&mut self, outcome: Result<Ended>, ctx: &mut Context<Self>) {
         let Some(full_sync) = self.full_sync.take() else { return };
         self.status.full_sync = None;
+        self.stage_credit = None;
         if let Ok(Ended::Swapped(_, sequence)) = &outcome {
             // Also where the generation is just ending: the next one must not do it again, and has to find this checkpoint or a
             // later one.
@@ -118,9 +122,9 @@ impl Supervisor {
         }
         match outcome {
             Ok(Ended::Swapped(summary, _)) => self.swapped(summary, full_sync.started.elapsed(), ctx),
-            Ok(Ended::Refused(reason)) => self.swap_refused(reason, ctx),
+            Ok(Ended::Refused(reason)) => self.swap_refused(reason, full_sync.since, ctx),
             Ok(Ended::Held(held)) => self.swap_held(held, ctx),
-            Err(error) => self.full_sync_failed(error, ctx),
+            Err(error) => self.full_sync_failed(error, full_sync.since, ctx),
         }
     }
 
@@ -147,7 +151,8 @@ impl Supervisor {
     /// The new graph waits for a person, and the live one goes on as it was.
     fn swap_held(&mut self, held: Vec<HeldDeletes>, ctx: &mut Context<Self>) {
         for HeldDeletes { kind, held } in &held {
-            tracing::warn!(pipeline = %self.pipeline.name, kind, number = held.number, "full sync held: it waits for an approval");
+            let generation = self.generation.0;
+            tracing::warn!(pipeline = %self.pipeline.name, generation, kind, number = held.number, "full sync held: it waits for an approval");
         }
         self.swap_held = held;
         self.full_wanted = false;
@@ -170,17 +175,17 @@ impl Supervisor {
         self.status.held = held;
     }
 
-    fn swap_refused(&mut self, reason: String, ctx: &mut Context<Self>) {
+    fn swap_refused(&mut self, reason: String, since: DateTime<Utc>, ctx: &mut Context<Self>) {
         let error = Error::new(ErrorKind::SwapRefused, reason.clone());
         self.status.full_sync_refused = Some(reason);
         self.full_wanted = false;
-        self.full_sync_failed(error, ctx);
+        self.full_sync_failed(error, since, ctx);
     }
 
     /// The live graph goes on as it was; the full sync is tried again where nothing else can help.
-    fn full_sync_failed(&mut self, error: Error, ctx: &mut Context<Self>) {
+    fn full_sync_failed(&mut self, error: Error, since: DateTime<Utc>, ctx: &mut Context<Self>) {
         self.note_fault(&error);
-        self.status.statistics.add_failed(Mode::Full);
+        self.status.broken_off(Mode::Full, since, Totals::default(), error.chain());
         if self.is_one_shot() {
             return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
         }
@@ -222,9 +227,14 @@ impl Handler<Quiesce> for Supervisor {
 impl Handler<StatusChanged> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, StatusChanged { status, .. }: StatusChanged, _: &mut Self::Context) {
+    fn handle(&mut self, StatusChanged { status, changes, credit, .. }: StatusChanged, _: &mut Self::Context) {
+        self.stage_credit = credit.filter(|_| self.full_sync.is_some());
+        if let Some(changes) = changes {
+            self.status.statistics.add_changes(&changes);
+            self.tell(self.stage_credit.clone(), Some(changes), true);
+        }
         if let PipelineState::Running { mode, totals, cursor, .. } = status.state {
-            self.show_full_sync(mode, totals, cursor);
+            self.show_full_sync(mode, totals, cursor, status.expected);
         }
     }
 }

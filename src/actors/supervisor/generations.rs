@@ -69,12 +69,13 @@ impl Supervisor {
         let reason = launched.reason.map(|reason| reason.to_string()).unwrap_or_else(|| "resumed".to_owned());
         let (mode, generation) = (launched.order.mode(), self.generation.0);
         if self.is_stage() {
-            tracing::debug!(pipeline = %self.pipeline.name, %mode, reason, "stage goes on");
+            tracing::debug!(pipeline = %self.pipeline.name, generation, %mode, reason, "stage goes on");
         } else if mode == Mode::Full && launched.beside {
             tracing::info!(pipeline = %self.pipeline.name, generation, reason, "full sync needed");
         } else {
             tracing::info!(pipeline = %self.pipeline.name, generation, %mode, reason, "pass begins");
         }
+        self.status.expected = launched.expected;
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();
@@ -88,7 +89,7 @@ impl Supervisor {
         self.status.quarantined = launched.quarantine.len() as u64;
         self.status.quarantine = loader::shown(&launched.quarantine);
         if self.status.history.is_empty() {
-            self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().collect());
+            self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().map(Into::into).collect());
         }
         // What an earlier generation wanted to look at again is not known.
         self.status.settled = false;
@@ -151,7 +152,8 @@ impl Supervisor {
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
         if let Some(mode) = self.running.take() {
-            self.status.statistics.add_failed(mode);
+            let since = Utc::now() - self.pass_started.elapsed();
+            self.status.broken_off(mode, since, self.pass_counted, error.chain());
         }
         if let State::Running(group) = &self.state
             && group.started.elapsed() >= self.pipeline.timing.quiet
@@ -165,6 +167,7 @@ impl Supervisor {
     /// Logged once: what follows from a fault within its generation is not news.
     pub(super) fn note_fault(&mut self, error: &Error) {
         self.status.faults += 1;
+        self.status.statistics.add_fault(error.kind().word());
         let (chain, remedy) = (error.chain(), error.kind().remedy());
         let generation = self.generation.0;
         if error.directive() == Directive::Halt {
@@ -286,7 +289,8 @@ impl Supervisor {
         let task = async move { roll_back(connector.as_ref()).await };
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
             if outcome.is_ok() {
-                tracing::warn!(pipeline = %supervisor.pipeline.name, "rolled back to the previous graph, and paused");
+                let generation = supervisor.generation.0;
+                tracing::warn!(pipeline = %supervisor.pipeline.name, generation, "rolled back to the previous graph, and paused");
                 // What was known is of the other graph.
                 supervisor.status.checkpoint_sequence = 0;
                 supervisor.pause_said = Some(true);

@@ -1,6 +1,7 @@
 //! What a supervisor does about each message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use chrono::Utc;
@@ -10,8 +11,8 @@ use super::{Ending, Schedule, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::messages::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, Cover, Prove, RequestPass, RollBack, SetPaused, Shutdown, SideProbed, SourceMoved,
-    WorkerExited,
+    Acknowledged, ActorStopped, Approve, Cover, Prove, Reconfigure, RequestPass, RollBack, SetPaused, Shutdown, SideProbed,
+    SourceMoved, WorkerExited,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::pass::Mode;
@@ -45,6 +46,8 @@ impl Handler<Acknowledged> for Supervisor {
         }
         self.status.statistics.add_progress(&self.pass_counted, &message.totals);
         self.pass_counted = message.totals;
+        self.status.statistics.add_changes(&message.changes);
+        self.untold = Some(Arc::clone(&message.changes));
         if let State::Running(group) = &self.state {
             group.acknowledge(message.clone());
         }
@@ -53,6 +56,8 @@ impl Handler<Acknowledged> for Supervisor {
         }
         if let PipelineState::Running { mode, since, .. } = self.status.state {
             self.show(PipelineState::Running { mode, since, totals: message.totals, cursor: message.cursor });
+        } else {
+            self.show_again();
         }
     }
 }
@@ -104,13 +109,14 @@ impl Handler<SideProbed> for Supervisor {
         if message.generation != self.generation {
             return;
         }
+        let (pipeline, generation) = (&self.pipeline.name, self.generation.0);
         let before = self.status.unreachable().map(|(side, _)| side);
         self.status.probed(message.side, message.failure, Utc::now());
         match (before, self.status.unreachable()) {
             (None, Some((side, failing))) => {
-                tracing::warn!(pipeline = %self.pipeline.name, server = %side, error = failing.error, "server does not answer");
+                tracing::warn!(pipeline, generation, server = %side, error = failing.error, "server does not answer");
             }
-            (Some(side), None) => tracing::info!(pipeline = %self.pipeline.name, server = %side, "server answers again"),
+            (Some(side), None) => tracing::info!(pipeline, generation, server = %side, "server answers again"),
             _ => {}
         }
         self.show_again();
@@ -181,6 +187,32 @@ impl Handler<RollBack> for Supervisor {
         Box::pin(async {
             answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the rollback was broken off")))
         })
+    }
+}
+
+impl Handler<Reconfigure> for Supervisor {
+    type Result = Result<bool>;
+
+    fn handle(&mut self, Reconfigure { pipeline, changed }: Reconfigure, ctx: &mut Self::Context) -> Result<bool> {
+        let fingerprint = pipeline.profile.fingerprint();
+        if !changed && fingerprint == self.fingerprint {
+            return Ok(false);
+        }
+        let waits = matches!(self.state, State::Waiting) && !self.shutting_down;
+        let works = matches!(self.state, State::Running(_)) && self.full_sync.is_none();
+        if !waits && !works {
+            let busy = "the pipeline is starting, ending, or in the middle of a full sync: try again";
+            return Err(Error::new(ErrorKind::CacheBusy, busy));
+        }
+        self.pipeline = *pipeline;
+        self.fingerprint = fingerprint;
+        if waits {
+            // Whatever made it wait may be mended by this.
+            self.launch(ctx);
+        } else {
+            self.end(Ending::Drained, Then::Restart(Duration::ZERO), ctx);
+        }
+        Ok(true)
     }
 }
 

@@ -16,11 +16,13 @@ use tokio::time::Instant;
 
 use comparison::Comparing;
 
+use super::credit::CreditPool;
 use super::group::{Ending, Group, Settings};
 use super::launch::Connector;
 use super::messages::{PassOrder, StatusChanged};
 use crate::error::Result;
 use crate::model::batch::Generation;
+use crate::model::changes::BatchChanges;
 use crate::model::comparison::Verdict;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Mode, PassSummary, Totals};
@@ -165,6 +167,10 @@ pub struct Supervisor {
     full_wanted: bool,
     /// The one under way.
     full_sync: Option<FullSyncUnderWay>,
+    /// The batch that was acknowledged and is not shown yet.
+    untold: Option<Arc<BatchChanges>>,
+    /// The permits of the stage under way, where there is one: what is in flight is there.
+    stage_credit: Option<Arc<CreditPool>>,
     /// Where messages to itself go.
     address: Option<Addr<Supervisor>>,
     status: PipelineStatus,
@@ -225,6 +231,8 @@ impl Supervisor {
             beside: false,
             full_wanted: false,
             full_sync: None,
+            untold: None,
+            stage_credit: None,
             address: None,
             status: PipelineStatus::new(&pipeline.name, &pipeline.graph),
             outcome: Some(outcome),
@@ -249,11 +257,17 @@ impl Supervisor {
         self.show_again();
     }
 
-    fn show_again(&self) {
-        let credit = match &self.state {
-            State::Running(group) => Some(Arc::clone(&group.credit)),
+    fn show_again(&mut self) {
+        let credit = match (&self.stage_credit, &self.state) {
+            (Some(stage), State::Running(_)) => Some(Arc::clone(stage)),
+            (None, State::Running(group)) => Some(Arc::clone(&group.credit)),
             _ => None,
         };
-        self.pipeline.health.do_send(StatusChanged { status: self.status.clone(), credit });
+        let changes = self.untold.take();
+        self.tell(credit, changes, false);
+    }
+
+    fn tell(&self, credit: Option<Arc<CreditPool>>, changes: Option<Arc<BatchChanges>>, staged: bool) {
+        self.pipeline.health.do_send(StatusChanged { status: self.status.clone(), credit, changes, staged });
     }
 }

@@ -173,7 +173,7 @@ impl Supervisor {
         if self.is_stage() {
             let (seconds, totals) = ((summary.ended_at - summary.began_at).as_seconds_f64(), summary.totals);
             return tracing::info!(
-                pipeline = %self.pipeline.name, mode = %summary.mode, seconds, nodes = totals.nodes,
+                pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode, seconds, nodes = totals.nodes,
                 relationships = totals.relationships, deleted = totals.deleted, "stage advanced"
             );
         }

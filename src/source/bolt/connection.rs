@@ -14,6 +14,7 @@ use super::message::{ALL_ROWS, Requests, RunSettings, Summary, answer_tag, read_
 use super::packstream::Decoder;
 use super::server::{Server, Transport};
 use crate::source::request::Request;
+use crate::telemetry::tally::Tallied;
 
 /// What a Bolt client says first.
 const MAGIC: [u8; 4] = [0x60, 0x60, 0xB0, 0x17];
@@ -40,6 +41,7 @@ pub struct Connection {
     failed: bool,
     /// Rows of a pull of the query that runs.
     fetch: i64,
+    _open: Tallied,
 }
 
 impl Connection {
@@ -59,6 +61,7 @@ impl Connection {
                 outstanding: 0,
                 failed: false,
                 fetch: ALL_ROWS,
+                _open: Tallied::neo4j_connection(),
             };
             connection.log_on(server).await?;
             Ok::<_, Fault>(connection)

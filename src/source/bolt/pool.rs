@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::limits::within;
 use super::server::Server;
+use crate::telemetry::tally::Tallied;
 
 /// A bounded pool.
 pub(super) struct Pool {
@@ -31,6 +32,7 @@ pub(super) struct Lease {
     pub connection: Connection,
     idle: Arc<Mutex<Vec<Kept>>>,
     _permit: OwnedSemaphorePermit,
+    _busy: Tallied,
 }
 
 impl Pool {
@@ -53,7 +55,7 @@ impl Pool {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
-        Ok(Lease { connection, idle: Arc::clone(&self.idle), _permit: permit })
+        Ok(Lease { connection, idle: Arc::clone(&self.idle), _permit: permit, _busy: Tallied::neo4j_busy() })
     }
 
     async fn kept(&self) -> Option<Connection> {

@@ -1,0 +1,103 @@
+//! What a batch read and changed, as it is told to those who watch.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::model::changes::{BatchChanges, Operation};
+use crate::model::pass::Cursor;
+use crate::model::prepared::PreparedRows;
+use crate::sink::Applied;
+use crate::telemetry::logging::AUDIT_TARGET;
+use crate::transform::bulk::BulkPayload;
+
+/// What was read for a batch. All rows of one are of one kind; where none is left to tell it, the pass's place does.
+pub(super) fn read(rows: &PreparedRows, read: u64, cursor: Option<&Cursor>) -> BatchChanges {
+    let node = rows.nodes.first().map(|group| group.label.as_str());
+    let relationship = || rows.relationships.first().map(|group| group.rel_type.as_str());
+    let mut changes = BatchChanges::default();
+    if let Some(kind) = node.or_else(relationship).or_else(|| cursor.map(|cursor| cursor.step.name())) {
+        changes.note_read(kind, read);
+    }
+    changes
+}
+
+/// Adds what the cache took of the rows.
+pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Applied) {
+    let refused: HashSet<(&str, &str)> =
+        applied.refused.iter().map(|refused| (refused.kind.as_str(), refused.key.as_str())).collect();
+    let absent: HashSet<_> = applied.absent_endpoints.iter().collect();
+    let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for group in &rows.nodes {
+        let keys = group.rows.identities().iter().map(|key| key.as_str());
+        written.entry(group.label.as_str()).or_default().extend(keys);
+    }
+    for group in &rows.relationships {
+        let there = group.rows.identities().iter().filter(|identity| !absent.contains(identity));
+        written.entry(group.rel_type.as_str()).or_default().extend(there.map(|identity| identity.key.as_str()));
+    }
+    for (kind, keys) in written {
+        changes.note(kind, Operation::Written, keys.into_iter().filter(|key| !refused.contains(&(kind, *key))));
+    }
+    // What was to be deleted and was not there changes nothing.
+    if applied.nodes_deleted + applied.relationships_deleted == 0 {
+        return;
+    }
+    let mut deleted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for node in &rows.deleted_nodes {
+        deleted.entry(node.label.as_str()).or_default().push(node.key.as_str());
+    }
+    for relationship in &rows.deleted_relationships {
+        deleted.entry(relationship.rel_type.as_str()).or_default().push(relationship.key.as_str());
+    }
+    for (kind, keys) in deleted {
+        changes.note(kind, Operation::Deleted, keys);
+    }
+}
+
+/// What payloads load: nodes by label; relationships, of which they keep the number only, by the pass's place.
+pub(super) fn loaded(payloads: &[BulkPayload], read: u64, cursor: Option<&Cursor>) -> BatchChanges {
+    let mut changes = BatchChanges::default();
+    let mut nodes: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
+    for node in payloads.iter().flat_map(BulkPayload::nodes) {
+        let (count, last) = nodes.entry(node.label.as_str()).or_default();
+        *count += 1;
+        *last = (*last).max(node.key.as_str());
+    }
+    if let Some(kind) = cursor.map(|cursor| cursor.step.name()).or_else(|| nodes.keys().next().copied()) {
+        changes.note_read(kind, read);
+    }
+    for (kind, (count, last)) in nodes {
+        changes.note_count(kind, count, Some(last));
+    }
+    let relationships = payloads.iter().map(BulkPayload::relationship_count).sum();
+    if let Some(cursor) = cursor {
+        changes.note_count(cursor.step.name(), relationships, Some(&cursor.after));
+    }
+    changes
+}
+
+/// Keys in one line of the audit log.
+const KEYS_A_LINE: usize = 100;
+
+/// Tells the log of a batch, and the audit log of what changed: by kind, number and key range, and of deletes by key.
+pub(super) fn log(changes: &BatchChanges, staged: bool) {
+    if changes.is_empty() {
+        return;
+    }
+    let count = |operation| -> u64 {
+        changes.kinds.iter().filter(|change| change.operation == operation).map(|change| change.count).sum()
+    };
+    let read: u64 = changes.read.values().sum();
+    let (written, deleted) = (count(Operation::Written), count(Operation::Deleted));
+    let seconds = changes.took.as_secs_f64();
+    tracing::debug!(sequence = changes.sequence, read, written, deleted, seconds, staged, "batch applied");
+    for change in &changes.kinds {
+        let (kind, number, first, last) = (&change.kind, change.count, &change.first, &change.last);
+        let operation = change.operation.word();
+        tracing::info!(target: AUDIT_TARGET, sequence = changes.sequence, operation, kind, number, first, last, staged, "cache changed");
+        if change.operation == Operation::Deleted {
+            for keys in change.keys.chunks(KEYS_A_LINE) {
+                tracing::info!(target: AUDIT_TARGET, sequence = changes.sequence, kind, keys = keys.join(" "), "deleted by key");
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! How far the work is: bars on a terminal, a line now and then elsewhere, nothing where a program reads the result.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+
+use super::arguments::Output;
+use super::print;
+use crate::model::pass::{Mode, Totals};
+use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
+
+/// Lines are this far apart: often enough to see that it lives, seldom enough for a log.
+const LINES_APART: Duration = Duration::from_secs(5);
+
+/// A bar where it is known how much there is to do.
+const BAR: &str = "{prefix:.bold} {msg} [{wide_bar}] {human_pos} of {human_len}, {per_sec}, {eta} left";
+
+/// And where it is not.
+const COUNT: &str = "{prefix:.bold} {spinner} {msg}: {human_pos} elements, {per_sec}";
+
+/// Where progress is shown.
+#[derive(Debug, Clone)]
+pub(super) enum Progress {
+    /// On the terminal.
+    Bars(MultiProgress),
+    /// On standard error, line by line.
+    Lines,
+    /// In the log.
+    Log,
+    /// Nowhere.
+    Nothing,
+}
+
+/// How far something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// What is done.
+    pub(super) what: String,
+    /// Elements that are done.
+    pub(super) done: u64,
+    /// How many there are.
+    pub(super) of: Option<u64>,
+}
+
+/// Something whose progress is shown for as long as this lives.
+pub(super) struct Shown {
+    name: String,
+    progress: Progress,
+    bar: Option<ProgressBar>,
+    /// When the present step began, and with how much done.
+    began: (Instant, u64),
+    what: String,
+    told: Instant,
+}
+
+impl Progress {
+    /// As fits the command and where its standard error goes.
+    pub(super) fn of(output: Output, is_service: bool) -> Self {
+        match output {
+            _ if std::io::stderr().is_terminal() && output == Output::Text => Self::Bars(MultiProgress::new()),
+            _ if is_service => Self::Log,
+            Output::Text => Self::Lines,
+            Output::Json => Self::Nothing,
+        }
+    }
+
+    /// The bars, around which other lines are written.
+    pub(super) fn bars(&self) -> Option<MultiProgress> {
+        match self {
+            Self::Bars(bars) => Some(bars.clone()),
+            _ => None,
+        }
+    }
+
+    /// Shows something from now on.
+    pub(super) fn begin(&self, name: &str) -> Shown {
+        let bar = self.bars().map(|bars| bars.add(ProgressBar::no_length().with_prefix(name.to_owned())));
+        let now = Instant::now();
+        Shown { name: name.to_owned(), progress: self.clone(), bar, began: (now, 0), what: String::new(), told: now }
+    }
+
+    /// Shows what a pipeline does until the condition holds of it, or for as long as it is awaited.
+    pub(super) async fn follow(
+        self,
+        name: String,
+        mut status: watch::Receiver<ServiceStatus>,
+        until: impl Fn(&PipelineStatus) -> bool,
+    ) {
+        let mut shown = self.begin(&name);
+        while status.changed().await.is_ok() {
+            let standing = {
+                let status = status.borrow_and_update();
+                let Some(pipeline) = status.pipelines.get(&name) else { continue };
+                if until(pipeline) {
+                    return;
+                }
+                standing(pipeline)
+            };
+            if let Some(standing) = standing {
+                shown.show(standing);
+            }
+        }
+    }
+}
+
+impl Shown {
+    /// Shows how far it is.
+    pub(super) fn show(&mut self, standing: Standing) {
+        if self.what != standing.what {
+            self.begin_step(&standing);
+        }
+        if let Some(bar) = &self.bar {
+            if let Some(of) = standing.of {
+                bar.set_length(of.max(standing.done));
+            }
+            bar.set_position(standing.done);
+        }
+        if self.told.elapsed() < LINES_APART {
+            return;
+        }
+        self.told = Instant::now();
+        match self.progress {
+            Progress::Lines => print::line_to_stderr(&format!("{}: {}", self.name, standing.text(self.rate(&standing)))),
+            Progress::Log => {
+                let Standing { what, done, of } = &standing;
+                let rate = self.rate(&standing).round();
+                tracing::info!(pipeline = self.name, what, done, of, rows_per_second = rate, "work goes on");
+            }
+            Progress::Bars(_) | Progress::Nothing => {}
+        }
+    }
+
+    fn begin_step(&mut self, standing: &Standing) {
+        self.what.clone_from(&standing.what);
+        self.began = (Instant::now(), standing.done);
+        if let Some(bar) = &self.bar {
+            let template = if standing.of.is_some() { BAR } else { COUNT };
+            // The templates are constants; one that could not be read would leave the bar as it is by default.
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("━╸ "));
+            }
+            bar.set_message(standing.what.clone());
+            bar.reset_eta();
+        }
+    }
+
+    fn rate(&self, standing: &Standing) -> f64 {
+        let (since, done) = self.began;
+        standing.done.saturating_sub(done) as f64 / since.elapsed().as_secs_f64().max(0.001)
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Standing {
+    fn text(&self, rate: f64) -> String {
+        let done = HumanCount(self.done);
+        let rate_text = HumanCount(rate as u64);
+        let left = self.of.map(|of| of.saturating_sub(self.done) as f64).filter(|_| rate >= 1.0);
+        let left = left.map(|left| format!(", {} left", HumanDuration(Duration::from_secs_f64(left / rate)))).unwrap_or_default();
+        match self.of {
+            Some(of) => format!("{}: {done} of {} elements, {rate_text} a second{left}", self.what, HumanCount(of)),
+            None => format!("{}: {done} elements, {rate_text} a second", self.what),
+        }
+    }
+}
+
+/// What a pipeline is in the middle of.
+fn standing(pipeline: &PipelineStatus) -> Option<Standing> {
+    let standing = |what: &str, totals: &Totals, of| Some(Standing { what: what.to_owned(), done: totals.read, of });
+    if let Some(full_sync) = &pipeline.full_sync {
+        let what = if full_sync.pass == Mode::Full { "full sync" } else { "full sync, catching up" };
+        return standing(what, &full_sync.totals, full_sync.expected.filter(|_| full_sync.pass == Mode::Full));
+    }
+    match &pipeline.state {
+        PipelineState::Running { mode: Mode::Full, totals, .. } => standing("full sync", totals, pipeline.expected),
+        PipelineState::Running { mode, totals, .. } => standing(&format!("{mode} pass"), totals, None),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::telemetry::status::FullSyncStatus;
+
+    #[test]
+    fn a_standing_says_what_is_left() {
+        let standing = Standing { what: "full sync".to_owned(), done: 45_000, of: Some(95_000) };
+        assert_eq!(standing.text(5_000.0), "full sync: 45,000 of 95,000 elements, 5,000 a second, 10 seconds left");
+        assert_eq!(standing.text(0.0), "full sync: 45,000 of 95,000 elements, 0 a second");
+        let open = Standing { of: None, ..standing };
+        assert_eq!(open.text(12.0), "full sync: 45,000 elements, 12 a second");
+    }
+
+    #[test]
+    fn a_full_sync_beside_the_graph_counts_before_the_passes_that_feed_it() {
+        let totals = Totals { read: 7, ..Totals::default() };
+        let mut pipeline = PipelineStatus::new("p", "g");
+        assert_eq!(standing(&pipeline), None);
+        pipeline.state = PipelineState::Running { mode: Mode::Incremental, since: Utc::now(), totals, cursor: None };
+        assert_eq!(standing(&pipeline).unwrap().what, "incremental pass");
+        let full_sync = FullSyncStatus { since: Utc::now(), pass: Mode::Full, totals, expected: Some(9), cursor: None };
+        pipeline.full_sync = Some(full_sync);
+        assert_eq!(standing(&pipeline), Some(Standing { what: "full sync".to_owned(), done: 7, of: Some(9) }));
+    }
+}

@@ -1,0 +1,110 @@
+//! What a running service does with a configuration that changed: on SIGHUP, and when it is asked over HTTP.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix::Recipient;
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+
+use super::pipelines;
+use super::run::{rules, schedule};
+use crate::actors::messages::{Reconfigure, StatusChanged};
+use crate::config::{Config, Environment, Overrides, PipelineConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Reload, Reloaded, Rules};
+use crate::telemetry::logging::LevelControl;
+
+/// Where a configuration comes from, so that it can be read again.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// The file that was named.
+    pub(super) file: Option<PathBuf>,
+    /// What the command line said.
+    pub(super) overrides: Overrides,
+}
+
+/// Has a changed configuration followed.
+pub(super) struct Reloader {
+    pub(super) origin: Origin,
+    /// What is followed now.
+    pub(super) current: Mutex<Config>,
+    pub(super) rules: Arc<RwLock<Rules>>,
+    pub(super) level: LevelControl,
+    pub(super) supervisors: BTreeMap<String, Recipient<Reconfigure>>,
+    pub(super) health: Recipient<StatusChanged>,
+}
+
+#[async_trait(?Send)]
+impl Reload for Reloader {
+    async fn reload(&self) -> Result<Reloaded> {
+        let read = Config::load(self.origin.file.as_deref(), &Environment::of_process(), &self.origin.overrides);
+        let wanted = read.map_err(|error| Error::caused(ErrorKind::Configuration, "the configuration stays as it is", error))?;
+        let before = self.current.lock().clone();
+        let mut done = Reloaded::default();
+        // Pipelines first: they may refuse, and then nothing else has changed either.
+        for pipeline in wanted.pipelines() {
+            self.reconfigure(pipeline, &before, &mut done).await?;
+        }
+        for gone in before.pipelines().iter().filter(|known| find(&wanted, known).is_none()) {
+            done.needs_restart.push(format!("pipeline {} is gone", gone.name));
+        }
+        self.follow_the_rest(&before, &wanted, &mut done);
+        *self.current.lock() = wanted;
+        tracing::info!(
+            applied = done.applied.join(", "),
+            needs_restart = done.needs_restart.join(", "),
+            "configuration read again"
+        );
+        Ok(done)
+    }
+}
+
+impl Reloader {
+    async fn reconfigure(&self, wanted: &PipelineConfig, before: &Config, done: &mut Reloaded) -> Result<()> {
+        let (Some(known), Some(supervisor)) = (find(before, wanted), self.supervisors.get(wanted.name.as_str())) else {
+            done.needs_restart.push(format!("pipeline {} is new", wanted.name));
+            return Ok(());
+        };
+        if known.falkordb.database != wanted.falkordb.database {
+            done.needs_restart.push(format!("falkordb.database of pipeline {}", wanted.name));
+            return Ok(());
+        }
+        // A profile or a secret may have changed in its file while its name did not: what was read decides.
+        let pipeline = pipelines::assemble(wanted, schedule(&wanted.sync), self.health.clone())?;
+        let changed = known != wanted;
+        let answered = supervisor.send(Reconfigure { pipeline: Box::new(pipeline), changed }).await;
+        let ended = |_| Error::new(ErrorKind::ActorStopped, format!("pipeline {} has ended", wanted.name));
+        if answered.map_err(ended)?? {
+            done.applied.push(format!("pipeline {}", wanted.name));
+        }
+        Ok(())
+    }
+
+    fn follow_the_rest(&self, before: &Config, wanted: &Config, done: &mut Reloaded) {
+        let (was, is) = (&before.logging, &wanted.logging);
+        if was.level != is.level {
+            let place = if self.level.set(is) { &mut done.applied } else { &mut done.needs_restart };
+            place.push("logging.level".to_owned());
+        }
+        if (was.format, &was.directory, was.keep_files, was.audit) != (is.format, &is.directory, is.keep_files, is.audit) {
+            done.needs_restart.push("logging".to_owned());
+        }
+        let (was, is) = (&before.monitoring, &wanted.monitoring);
+        if was.api_token != is.api_token {
+            done.applied.push("monitoring.api_token".to_owned());
+        }
+        if was.ready_lag != is.ready_lag {
+            done.applied.push("monitoring.ready_lag_seconds".to_owned());
+        }
+        if (was.address(), was.metrics_enabled) != (is.address(), is.metrics_enabled) {
+            done.needs_restart.push("monitoring".to_owned());
+        }
+        *self.rules.write() = rules(wanted);
+    }
+}
+
+fn find<'a>(config: &'a Config, pipeline: &PipelineConfig) -> Option<&'a PipelineConfig> {
+    config.pipelines().iter().find(|known| known.name == pipeline.name)
+}

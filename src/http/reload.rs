@@ -1,0 +1,62 @@
+//! `POST /api/reload`: the configuration is read again, and what can hold from now on does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::answer::refusal;
+use super::authority::authorize;
+use super::commands::audit;
+use super::server::Api;
+use super::unread::Unread;
+use crate::config::Secret;
+use crate::error::{ErrorKind, Result};
+
+/// Reads the configuration again and has it followed.
+#[async_trait(?Send)]
+pub trait Reload: Send + Sync {
+    /// Does it.
+    async fn reload(&self) -> Result<Reloaded>;
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Reloaded {
+    /// Settings that are followed from now on.
+    pub applied: Vec<String>,
+    /// Settings that changed and need a new process.
+    pub needs_restart: Vec<String>,
+}
+
+/// What the paths go by; it may change while they answer.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// How many seconds each pipeline may be behind.
+    pub limits: BTreeMap<String, Duration>,
+    /// What commands must carry; without one there are none.
+    pub token: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParameters {}
+
+pub(super) async fn reload(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
+    if let Err(refusal) = authorize(&request, &api) {
+        return refusal;
+    }
+    if Query::<NoParameters>::from_query(request.query_string()).is_err() {
+        return refusal(StatusCode::BAD_REQUEST, "there are no parameters");
+    }
+    audit(&request, "", "reload");
+    match api.reload.reload().await {
+        Ok(reloaded) => HttpResponse::Ok().json(reloaded),
+        Err(error) if error.kind() == ErrorKind::Configuration => refusal(StatusCode::CONFLICT, error.chain()),
+        Err(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, error.chain()),
+    }
+}

@@ -1,0 +1,251 @@
+//! `/ws/updates`: the status as it changes and, for whoever asks, the keys of each batch as it is applied.
+//!
+//! A client gets a snapshot, and then of each pipeline the fields that changed. A client that does not take what it is sent is
+//! let go: it may come back and begins with a snapshot again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HOST, ORIGIN};
+use actix_web::web::{Data, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use actix_ws::{AggregatedMessage, CloseCode, CloseReason, Session};
+use chrono::Utc;
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::answer::refusal;
+use super::server::Api;
+use crate::actors::health::AppliedBatch;
+use crate::telemetry::status::ServiceStatus;
+
+/// Clients that follow at once: the people of a team with a tab each, and a few drawings. Each costs a task and a copy of what
+/// it was shown last.
+pub(super) const MAX_FOLLOWERS: usize = 64;
+
+/// Updates of one client are this far apart: what a person sees need not change more often.
+const UPDATES_APART: Duration = Duration::from_millis(100);
+
+/// How long a message may take to reach a client's socket.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a client is asked whether it is still there: often enough that no proxy takes the silence for an end.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A client that has said nothing for so long, pongs included, is gone.
+const SILENCE: Duration = Duration::from_secs(40);
+
+/// Clients have nothing to say but pongs.
+const MAX_MESSAGE_BYTES: usize = 1024;
+
+/// Places for those who follow.
+pub(super) struct Followers(Arc<Semaphore>);
+
+impl Default for Followers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_FOLLOWERS)))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    /// 1 to be told the keys of each batch as well.
+    #[serde(default)]
+    changes: u8,
+}
+
+pub(super) async fn updates(
+    request: HttpRequest,
+    body: Payload,
+    api: Data<Api>,
+    followers: Data<Followers>,
+) -> actix_web::Result<HttpResponse> {
+    if !is_of_this_site(&request) {
+        return Ok(refusal(StatusCode::FORBIDDEN, "a page of another site may not follow"));
+    }
+    let parameters = match Query::<Parameters>::from_query(request.query_string()) {
+        Ok(parameters) if parameters.changes <= 1 => parameters,
+        Ok(_) => return Ok(refusal(StatusCode::BAD_REQUEST, "changes must be 0 or 1")),
+        Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, format!("the only parameter is changes: {error}"))),
+    };
+    let Ok(place) = Arc::clone(&followers.0).try_acquire_owned() else {
+        return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{MAX_FOLLOWERS} clients follow already")));
+    };
+    let (response, session, stream) = match actix_ws::handle(&request, body) {
+        Ok(parts) => parts,
+        Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, format!("this path is a WebSocket: {error}"))),
+    };
+    let stream = stream.max_frame_size(MAX_MESSAGE_BYTES).aggregate_continuations().max_continuation_size(MAX_MESSAGE_BYTES);
+    let follower = Follower {
+        commands: api.rules.read().token.is_some(),
+        status: api.status.clone(),
+        applied: (parameters.changes == 1).then(|| api.applied.subscribe()),
+        session,
+        shown: BTreeMap::new(),
+        _place: place,
+    };
+    actix_web::rt::spawn(follower.follow(stream));
+    Ok(response)
+}
+
+/// Browsers say which page opens a WebSocket and let any page do so: one of another site must not read this one.
+fn is_of_this_site(request: &HttpRequest) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN) else { return true };
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    origin.is_some() && origin == host
+}
+
+/// Fields of a pipeline's status by name.
+type Fields = Map<String, Value>;
+
+struct Follower {
+    /// Whether commands can be given at all.
+    commands: bool,
+    status: watch::Receiver<ServiceStatus>,
+    applied: Option<broadcast::Receiver<Arc<AppliedBatch>>>,
+    session: Session,
+    /// What the client knows.
+    shown: BTreeMap<String, Fields>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    async fn follow(mut self, mut stream: actix_ws::AggregatedMessageStream) {
+        let mut heard = Instant::now();
+        let mut pings = interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let snapshot = self.snapshot();
+        let mut alive = self.send(&snapshot).await;
+        let (mut updated, mut stale) = (Instant::now(), false);
+        while alive {
+            alive = tokio::select! {
+                message = stream.next() => match message {
+                    Some(Ok(AggregatedMessage::Ping(bytes))) => {
+                        heard = Instant::now();
+                        timeout(SEND_TIMEOUT, self.session.pong(&bytes)).await.is_ok_and(|sent| sent.is_ok())
+                    }
+                    Some(Ok(AggregatedMessage::Close(_)) | Err(_)) | None => false,
+                    Some(Ok(_)) => {
+                        heard = Instant::now();
+                        true
+                    }
+                },
+                changed = self.status.changed(), if !stale => {
+                    stale = true;
+                    changed.is_ok()
+                }
+                () = sleep_until(updated + UPDATES_APART), if stale => {
+                    (updated, stale) = (Instant::now(), false);
+                    match self.update() {
+                        Some(update) => self.send(&update).await,
+                        None => true,
+                    }
+                }
+                batch = next_batch(&mut self.applied) => match batch {
+                    Ok(batch) => self.send(&changes(&batch)).await,
+                    Err(reason) => return self.let_go(reason).await,
+                },
+                _ = pings.tick() => heard.elapsed() < SILENCE
+                    && timeout(SEND_TIMEOUT, self.session.ping(b"")).await.is_ok_and(|sent| sent.is_ok()),
+            };
+        }
+        self.let_go("").await;
+    }
+
+    fn snapshot(&mut self) -> Value {
+        self.shown = fields(&self.status.borrow_and_update().at(Utc::now()));
+        json!({
+            "type": "snapshot", "at": Utc::now(), "version": env!("CARGO_PKG_VERSION"), "commands": self.commands,
+            "pipelines": self.shown,
+        })
+    }
+
+    /// What changed since the last message, as a merge patch; nothing if nothing did.
+    fn update(&mut self) -> Option<Value> {
+        let now = fields(&self.status.borrow_and_update().at(Utc::now()));
+        let changed: BTreeMap<&String, Fields> = now
+            .iter()
+            .map(|(name, fields)| (name, difference(self.shown.get(name), fields)))
+            .filter(|(_, fields)| !fields.is_empty())
+            .collect();
+        let update = (!changed.is_empty()).then(|| json!({ "type": "update", "at": Utc::now(), "pipelines": changed }));
+        self.shown = now;
+        update
+    }
+
+    /// Whether the client took it.
+    async fn send(&mut self, message: &Value) -> bool {
+        timeout(SEND_TIMEOUT, self.session.text(message.to_string())).await.is_ok_and(|sent| sent.is_ok())
+    }
+
+    async fn let_go(self, reason: &'static str) {
+        let code = if reason.is_empty() { CloseCode::Away } else { CloseCode::Policy };
+        let description = (!reason.is_empty()).then(|| reason.to_owned());
+        // It may be gone already.
+        let _ = timeout(SEND_TIMEOUT, self.session.close(Some(CloseReason { code, description }))).await;
+    }
+}
+
+/// The next batch; never, for whoever does not ask for them.
+async fn next_batch(applied: &mut Option<broadcast::Receiver<Arc<AppliedBatch>>>) -> Result<Arc<AppliedBatch>, &'static str> {
+    match applied {
+        None => std::future::pending().await,
+        Some(applied) => applied.recv().await.map_err(|error| match error {
+            RecvError::Lagged(_) => "too slow: batches were missed",
+            RecvError::Closed => "the service ends",
+        }),
+    }
+}
+
+fn changes(batch: &AppliedBatch) -> Value {
+    // Plain data with text keys, which always can be written as JSON.
+    let mut message = serde_json::to_value(batch).unwrap_or_default();
+    message["type"] = "changes".into();
+    message
+}
+
+fn fields(status: &ServiceStatus) -> BTreeMap<String, Fields> {
+    let of = |pipeline| match serde_json::to_value(pipeline) {
+        Ok(Value::Object(fields)) => fields,
+        // A status is always an object.
+        _ => Fields::new(),
+    };
+    status.pipelines.iter().map(|(name, pipeline)| (name.clone(), of(pipeline))).collect()
+}
+
+/// The fields that are another value now; null for those that are gone.
+fn difference(before: Option<&Fields>, now: &Fields) -> Fields {
+    let Some(before) = before else { return now.clone() };
+    let changed = now.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    let mut fields: Fields = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
+    fields.extend(before.keys().filter(|name| !now.contains_key(*name)).map(|name| (name.clone(), Value::Null)));
+    fields
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn of(value: Value) -> Fields {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn only_what_changed_is_told_and_what_is_gone_is_null() {
+        let before = of(json!({ "state": { "state": "idle" }, "paused": false, "last_fault": { "error": "x" } }));
+        let now = of(json!({ "state": { "state": "paused" }, "paused": false, "expected": 7 }));
+        let expected = of(json!({ "state": { "state": "paused" }, "expected": 7, "last_fault": null }));
+        assert_eq!(difference(Some(&before), &now), expected);
+        assert!(difference(Some(&now), &now).is_empty());
+        assert_eq!(difference(None, &now), now);
+    }
+}

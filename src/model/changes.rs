@@ -1,0 +1,149 @@
+//! What a batch changed in the cache, by kind: for whoever draws the graph, for the audit log, and for counts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Keys of a batch that are told by name. A batch of the default size is told whole; of a larger one the first keys tell what
+/// it was, and its key range the rest.
+pub const KEYS_TOLD: usize = 1000;
+
+/// What happened to elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// They stand in the cache now as the source has them.
+    Written,
+    /// They are not in the cache any more.
+    Deleted,
+}
+
+impl Operation {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Operation::Written => "written",
+            Operation::Deleted => "deleted",
+        }
+    }
+}
+
+/// Elements of one kind, and what happened to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KindChange {
+    /// Label or type.
+    pub kind: String,
+    /// What happened.
+    pub operation: Operation,
+    /// How many there are.
+    pub count: u64,
+    /// The lowest of their keys, where keys are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
+    /// The highest of their keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// Their keys, as many as are told.
+    pub keys: Vec<String>,
+}
+
+/// What one batch did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct BatchChanges {
+    /// The number of the checkpoint that holds it.
+    pub sequence: u64,
+    /// How long the cache took for it, its checkpoint included.
+    #[serde(skip)]
+    pub took: Duration,
+    /// Rows that were read for it, by label or type.
+    #[serde(skip)]
+    pub read: BTreeMap<String, u64>,
+    /// What changed.
+    pub kinds: Vec<KindChange>,
+    /// Whether there are more keys than are told.
+    pub truncated: bool,
+}
+
+impl BatchChanges {
+    /// Counts rows that were read.
+    pub fn note_read(&mut self, kind: &str, rows: u64) {
+        if rows > 0 {
+            *self.read.entry(kind.to_owned()).or_default() += rows;
+        }
+    }
+
+    /// Adds elements of a kind by their keys.
+    pub fn note<'a>(&mut self, kind: &str, operation: Operation, keys: impl IntoIterator<Item = &'a str>) {
+        let room = self.kinds.iter().map(|change| change.keys.len()).sum::<usize>();
+        let mut room = KEYS_TOLD.saturating_sub(room);
+        let mut found: Option<KindChange> = None;
+        let (mut first, mut last): (Option<&str>, Option<&str>) = (None, None);
+        for key in keys {
+            let change = found.get_or_insert_with(|| KindChange::new(kind, operation));
+            change.count += 1;
+            first = Some(first.map_or(key, |first| first.min(key)));
+            last = Some(last.map_or(key, |last| last.max(key)));
+            if room > 0 {
+                change.keys.push(key.to_owned());
+                room -= 1;
+            } else {
+                self.truncated = true;
+            }
+        }
+        if let Some(mut change) = found {
+            change.first = first.map(str::to_owned);
+            change.last = last.map(str::to_owned);
+            self.kinds.push(change);
+        }
+    }
+
+    /// Adds elements of a kind of which only the number is known, and up to which key they go.
+    pub fn note_count(&mut self, kind: &str, count: u64, last: Option<&str>) {
+        if count > 0 {
+            let change = KindChange::new(kind, Operation::Written);
+            self.kinds.push(KindChange { count, last: last.map(str::to_owned), ..change });
+        }
+    }
+
+    /// Whether nothing was read or changed.
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.kinds.is_empty()
+    }
+}
+
+impl KindChange {
+    fn new(kind: &str, operation: Operation) -> Self {
+        Self { kind: kind.to_owned(), operation, count: 0, first: None, last: None, keys: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_told_by_kind_with_its_key_range() {
+        let mut changes = BatchChanges::default();
+        changes.note("Entity", Operation::Written, ["b", "a", "c"]);
+        changes.note("MENTIONS", Operation::Deleted, ["m"]);
+        changes.note("Saga", Operation::Written, []);
+        let told: Vec<_> = changes.kinds.iter().map(|change| (change.kind.as_str(), change.count)).collect();
+        assert_eq!(told, [("Entity", 3), ("MENTIONS", 1)]);
+        let entity = &changes.kinds[0];
+        assert_eq!((entity.first.as_deref(), entity.last.as_deref()), (Some("a"), Some("c")));
+        assert!(!changes.truncated);
+    }
+
+    #[test]
+    fn keys_are_bounded_and_counts_are_not() {
+        let keys: Vec<String> = (0..KEYS_TOLD + 5).map(|number| format!("{number:05}")).collect();
+        let mut changes = BatchChanges::default();
+        changes.note("Entity", Operation::Written, keys.iter().map(String::as_str));
+        changes.note("Saga", Operation::Written, ["s"]);
+        assert_eq!((changes.kinds[0].count, changes.kinds[0].keys.len()), (1005, KEYS_TOLD));
+        assert_eq!((changes.kinds[0].last.as_deref(), changes.kinds[1].keys.len()), (Some("01004"), 0));
+        assert!(changes.truncated);
+    }
+}

@@ -1,0 +1,253 @@
+//! Every metric with its name, its labels and what it says. Names are an interface: dashboards and alerts rely on them.
+
+/// What every name of this program begins with.
+pub const PREFIX: &str = "neo4j_falkordb_sync";
+
+/// The pipeline's name.
+pub const PIPELINE: &str = "pipeline";
+/// A label or a relationship type.
+pub const KIND: &str = "kind";
+/// `full`, `incremental` or `differential`.
+pub const MODE: &str = "mode";
+/// [`ENDED`] or [`FAILED`].
+pub const RESULT: &str = "result";
+/// `extractor`, `transformer` or `loader`.
+pub const ACTOR: &str = "actor";
+/// What went wrong, as a word.
+pub const CAUSE: &str = "cause";
+/// [`NEO4J`] or [`FALKORDB`].
+pub const SERVER: &str = "server";
+/// [`BUSY`] or [`IDLE`], or [`OPEN`] where requests share connections.
+pub const STATE: &str = "state";
+/// The program's version.
+pub const VERSION: &str = "version";
+
+/// The pass ended, and all that it read is applied.
+pub const ENDED: &str = "ended";
+/// A fault broke the pass off.
+pub const FAILED: &str = "failed";
+/// The source.
+pub const NEO4J: &str = "neo4j";
+/// The cache.
+pub const FALKORDB: &str = "falkordb";
+/// A query runs on it.
+pub const BUSY: &str = "busy";
+/// It waits for the next one.
+pub const IDLE: &str = "idle";
+/// It is either.
+pub const OPEN: &str = "open";
+
+/// What sort of number a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// Only grows; exported with `_total` at its end.
+    Counter,
+    /// As it is now.
+    Gauge,
+    /// Seconds, counted in buckets.
+    Histogram,
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, without prefix and without what its sort adds.
+    pub name: &'static str,
+    /// What sort of number it is.
+    pub sort: Sort,
+    /// The labels of its series.
+    pub labels: &'static [&'static str],
+    /// What it says, for people.
+    pub help: &'static str,
+    /// Whether it is this program's own; those that every process has are named as everywhere.
+    pub own: bool,
+}
+
+impl Metric {
+    const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self { name, sort: Sort::Counter, labels, help, own: true }
+    }
+
+    const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self { name, sort: Sort::Gauge, labels, help, own: true }
+    }
+
+    const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self { name, sort: Sort::Histogram, labels, help, own: true }
+    }
+
+    const fn of_every_process(self) -> Self {
+        Self { own: false, ..self }
+    }
+
+    /// The name that a query uses.
+    pub fn exported(&self) -> String {
+        let prefix = if self.own { format!("{PREFIX}_") } else { String::new() };
+        let suffix = if self.sort == Sort::Counter { "_total" } else { "" };
+        format!("{prefix}{}{suffix}", self.name)
+    }
+}
+
+const BY_PIPELINE: &[&str] = &[PIPELINE];
+const BY_KIND: &[&str] = &[PIPELINE, KIND];
+const BY_MODE: &[&str] = &[PIPELINE, MODE];
+const BY_ACTOR: &[&str] = &[PIPELINE, ACTOR];
+
+/// Rows read.
+pub const ROWS_READ: Metric = Metric::counter("rows_read", BY_KIND, "Rows read from the source");
+/// Rows written.
+pub const ROWS_WRITTEN: Metric = Metric::counter("rows_written", BY_KIND, "Nodes and relationships written to the cache");
+/// Rows deleted.
+pub const ROWS_DELETED: Metric =
+    Metric::counter("rows_deleted", BY_KIND, "Nodes and relationships deleted from the cache by key");
+/// Rows spared.
+pub const ROWS_UNCHANGED: Metric = Metric::counter("rows_unchanged", BY_PIPELINE, "Rows that stood in the cache already");
+/// Keys that travelled.
+pub const KEYS_LISTED: Metric = Metric::counter("keys_listed", BY_PIPELINE, "Keys that travelled to find what only one side has");
+/// Batches.
+pub const BATCHES: Metric = Metric::counter("batches", BY_PIPELINE, "Batches that are applied and acknowledged");
+/// How long batches take.
+pub const BATCH_DURATION: Metric =
+    Metric::histogram("batch_duration_seconds", BY_PIPELINE, "How long the cache took to apply a batch and store its checkpoint");
+/// Passes.
+pub const PASSES: Metric = Metric::counter("passes", &[PIPELINE, MODE, RESULT], "Passes, by strategy and result");
+/// How long passes take.
+pub const PASS_DURATION: Metric = Metric::histogram("pass_duration_seconds", BY_MODE, "How long passes that ended took");
+/// How fresh the cache is.
+pub const FRESHNESS: Metric =
+    Metric::histogram("freshness_seconds", BY_PIPELINE, "How long commits took from being seen to being readable in the cache");
+/// How far behind, in commits.
+pub const COMMITS_BEHIND: Metric = Metric::gauge("commits_behind", BY_PIPELINE, "Commits of the source that are not applied");
+/// How far behind, in seconds.
+pub const SECONDS_BEHIND: Metric =
+    Metric::gauge("seconds_behind", BY_PIPELINE, "Seconds since a commit was first seen that is not applied yet");
+/// Whether readers can rely on it.
+pub const IN_STEP: Metric = Metric::gauge("in_step", BY_PIPELINE, "Whether the cache is whole and nothing is broken: 1 or 0");
+/// Whether it is paused.
+pub const PAUSED: Metric = Metric::gauge("paused", BY_PIPELINE, "Whether an operator holds passes back: 1 or 0");
+/// Whether a person is needed.
+pub const HALTED: Metric = Metric::gauge("halted", BY_PIPELINE, "Whether it has stopped and needs a person: 1 or 0");
+/// Whether a server answers.
+pub const SERVER_UP: Metric =
+    Metric::gauge("server_up", &[PIPELINE, SERVER], "Whether the server answered the last probes: 1 or 0");
+/// The quarantine.
+pub const QUARANTINED: Metric = Metric::gauge("quarantined", BY_PIPELINE, "Elements and properties that the cache cannot hold");
+/// Held deletes.
+pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for an approval");
+/// Whether both sides are proven equal.
+pub const PROVEN_EQUAL: Metric =
+    Metric::gauge("proven_equal", BY_PIPELINE, "Whether both sides are proven equal as of the last commit that was seen: 1 or 0");
+/// As of which commit.
+pub const EQUAL_AS_OF_COMMIT: Metric = Metric::gauge(
+    "equal_as_of_commit",
+    BY_PIPELINE,
+    "The number of the commit as of which both sides were last proven equal; -1 where there is none",
+);
+/// When they were compared.
+pub const COMPARED_AT: Metric = Metric::gauge(
+    "compared_at_seconds",
+    BY_PIPELINE,
+    "When a comparison last came to its end, in seconds since 1970; 0 where none did",
+);
+/// How far a full sync is.
+pub const FULL_SYNC_READ: Metric =
+    Metric::gauge("full_sync_read_rows", BY_PIPELINE, "Rows that the full sync under way has read; 0 where there is none");
+/// How far it has to go.
+pub const FULL_SYNC_EXPECTED: Metric = Metric::gauge(
+    "full_sync_expected_rows",
+    BY_PIPELINE,
+    "Rows that the full sync under way is going to read; 0 where there is none",
+);
+/// Rows on their way.
+pub const ROWS_IN_FLIGHT: Metric = Metric::gauge("rows_in_flight", BY_PIPELINE, "Rows between reading and acknowledgement");
+/// Their weight.
+pub const BYTES_IN_FLIGHT: Metric =
+    Metric::gauge("bytes_in_flight", BY_PIPELINE, "The weight in memory of rows between reading and acknowledgement");
+/// Batches before an actor.
+pub const QUEUED_BATCHES: Metric = Metric::gauge("queued_batches", BY_ACTOR, "Batches that wait before an actor");
+/// How long actors wait.
+pub const WAITING: Metric =
+    Metric::counter("waiting_seconds", BY_ACTOR, "How long an actor waited: for work, or for room to pass it on");
+/// Lives of the actors.
+pub const GENERATIONS: Metric = Metric::counter("generations", BY_PIPELINE, "Generations of the actors of a pipeline");
+/// What ended them.
+pub const FAULTS: Metric = Metric::counter("faults", &[PIPELINE, CAUSE], "Generations and full syncs that ended by a fault");
+/// Requests that were repeated.
+pub const RETRIES: Metric = Metric::counter("retries", &[CAUSE], "Requests that failed and were made again");
+/// Connections.
+pub const CONNECTIONS: Metric = Metric::gauge("connections", &[SERVER, STATE], "Connections that are open");
+/// The program.
+pub const BUILD_INFO: Metric = Metric::gauge("build_info", &[VERSION], "Always 1");
+/// Its memory.
+pub const PROCESS_MEMORY: Metric =
+    Metric::gauge("process_resident_memory_bytes", &[], "Memory that the process occupies").of_every_process();
+/// Its time.
+pub const PROCESS_CPU: Metric =
+    Metric::counter("process_cpu_seconds", &[], "Processor time that the process used").of_every_process();
+/// Its open files.
+pub const PROCESS_FILES: Metric = Metric::gauge("process_open_fds", &[], "Files and sockets that are open").of_every_process();
+/// Its beginning.
+pub const PROCESS_START: Metric =
+    Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
+
+/// All of them, in the order in which they are exported.
+pub const ALL: [Metric; 36] = [
+    ROWS_READ,
+    ROWS_WRITTEN,
+    ROWS_DELETED,
+    ROWS_UNCHANGED,
+    KEYS_LISTED,
+    BATCHES,
+    BATCH_DURATION,
+    PASSES,
+    PASS_DURATION,
+    FRESHNESS,
+    COMMITS_BEHIND,
+    SECONDS_BEHIND,
+    IN_STEP,
+    PAUSED,
+    HALTED,
+    SERVER_UP,
+    QUARANTINED,
+    HELD_DELETES,
+    PROVEN_EQUAL,
+    EQUAL_AS_OF_COMMIT,
+    COMPARED_AT,
+    FULL_SYNC_READ,
+    FULL_SYNC_EXPECTED,
+    ROWS_IN_FLIGHT,
+    BYTES_IN_FLIGHT,
+    QUEUED_BATCHES,
+    WAITING,
+    GENERATIONS,
+    FAULTS,
+    RETRIES,
+    CONNECTIONS,
+    BUILD_INFO,
+    PROCESS_MEMORY,
+    PROCESS_CPU,
+    PROCESS_FILES,
+    PROCESS_START,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_as_prometheus_wants_them() {
+        let names: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len(), "a name twice");
+        for metric in ALL {
+            let Metric { name, sort, .. } = metric;
+            assert!(name.chars().all(|char| char.is_ascii_lowercase() || char == '_'), "{name}");
+            assert!(!name.ends_with("_total"), "{name}: the exporter adds it");
+            assert!(sort != Sort::Histogram || name.ends_with("_seconds"), "{name}: a histogram of what?");
+            assert!(!metric.help.ends_with('.') && !metric.help.is_empty(), "{name}");
+        }
+        assert_eq!(ROWS_READ.exported(), "neo4j_falkordb_sync_rows_read_total");
+        assert_eq!(PROCESS_CPU.exported(), "process_cpu_seconds_total");
+    }
+}

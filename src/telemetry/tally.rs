@@ -1,0 +1,93 @@
+//! What is counted for the process as a whole, because it happens where no pipeline is known.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::ErrorKind;
+
+static RETRIES: [AtomicU64; ErrorKind::ALL.len()] = [const { AtomicU64::new(0) }; ErrorKind::ALL.len()];
+
+static NEO4J_OPEN: AtomicU64 = AtomicU64::new(0);
+static NEO4J_BUSY: AtomicU64 = AtomicU64::new(0);
+static FALKORDB_OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a request that is made again.
+pub fn count_retry(kind: ErrorKind) {
+    RETRIES[kind as usize].fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many requests were made again after an error of each kind.
+pub fn retries() -> impl Iterator<Item = (ErrorKind, u64)> {
+    ErrorKind::ALL.into_iter().map(|kind| (kind, RETRIES[kind as usize].load(Ordering::Relaxed)))
+}
+
+/// Connections that are open, and those of them that work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// To Neo4j.
+    pub neo4j: u64,
+    /// To Neo4j, with a query on them.
+    pub neo4j_busy: u64,
+    /// To FalkorDB. Requests share them, so none is busy.
+    pub falkordb: u64,
+}
+
+/// As they are now.
+pub fn connections() -> Connections {
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    Connections { neo4j: read(&NEO4J_OPEN), neo4j_busy: read(&NEO4J_BUSY), falkordb: read(&FALKORDB_OPEN) }
+}
+
+/// Something that counts for as long as it lives.
+#[derive(Debug)]
+pub struct Tallied(&'static AtomicU64);
+
+impl Tallied {
+    /// A connection to Neo4j.
+    pub fn neo4j_connection() -> Self {
+        Self::new(&NEO4J_OPEN)
+    }
+
+    /// A connection to Neo4j that works.
+    pub fn neo4j_busy() -> Self {
+        Self::new(&NEO4J_BUSY)
+    }
+
+    /// A connection to FalkorDB.
+    pub fn falkordb_connection() -> Self {
+        Self::new(&FALKORDB_OPEN)
+    }
+
+    fn new(count: &'static AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Tallied {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_place_of_its_own() {
+        for (place, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_goes_with_its_guard() {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let one = Tallied::new(&COUNT);
+        let two = Tallied::new(&COUNT);
+        drop(one);
+        assert_eq!(COUNT.load(Ordering::Relaxed), 1);
+        drop(two);
+        assert_eq!(COUNT.load(Ordering::Relaxed), 0);
+    }
+}
