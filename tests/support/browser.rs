@@ -51,7 +51,7 @@ impl Drop for Browser {
 
 /// The ids of the processes that were started with this argument.
 fn processes_with(argument: &str) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(std::result::Result::ok);
     let of = |process: &std::fs::DirEntry| std::fs::read(process.path().join("cmdline")).unwrap_or_default();
     let has = |process: &std::fs::DirEntry| String::from_utf8_lossy(&of(process)).split('\0').any(|word| word == argument);
     processes.filter(has).filter_map(|process| process.file_name().into_string().ok()).collect()
