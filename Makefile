@@ -6,6 +6,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
+# Tests mostly wait for servers, so there are more of them at once than small machines have processors.
+TEST_THREADS ?= $(shell processors=$$(nproc); echo $$((processors < 3 ? 3 : processors)))
 TOOLS := cargo java mvn python3
 
 .PHONY: help
@@ -50,7 +52,7 @@ unit:
 
 .PHONY: integration
 integration: tools
-	$(CARGO) test --test integration
+	$(CARGO) test --test integration -- --test-threads $(TEST_THREADS)
 
 .PHONY: test-long
 test-long: tools ## What takes longer than a cup of tea

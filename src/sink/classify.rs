@@ -67,7 +67,11 @@ pub(super) fn says_missing_graph(sentence: &str) -> bool {
 
 /// What a server's sentence means; what is not known is FalkorDB's verdict on the query.
 pub(super) fn server_kind(sentence: &str) -> ErrorKind {
-    let word = sentence.split(' ').next().unwrap_or_default();
+    let mut word = sentence.split(' ').next().unwrap_or_default();
+    // A transaction that EXEC itself may not end is told of in its words: the reason stands inside.
+    if word == "EXECABORT" && sentence.contains("NOPERM") {
+        word = "NOPERM";
+    }
     let by_code = CODES.iter().find(|(code, _)| *code == word);
     let by_text = || SENTENCES.iter().find(|(beginning, _)| starts_with(sentence, beginning));
     by_code.or_else(by_text).map_or(ErrorKind::CacheRefused, |(_, kind)| *kind)
@@ -157,6 +161,10 @@ mod tests {
             ("NOAUTH Authentication required.", ErrorKind::CacheAuthentication),
             ("WRONGPASS invalid username-password pair", ErrorKind::CacheAuthentication),
             ("NOPERM User x has no permissions to run the 'graph.query' command", ErrorKind::CachePermission),
+            (
+                "EXECABORT Transaction discarded because of: NOPERM User x has no permissions to run the 'exec' command",
+                ErrorKind::CachePermission,
+            ),
             ("READONLY You can't write against a read only replica.", ErrorKind::CacheReadOnly),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", ErrorKind::CacheWrongType),
             ("ERR unknown command 'GRAPH.QUERY', with args beginning with: 'g'", ErrorKind::CacheUnsupported),

@@ -90,6 +90,11 @@ async fn repair(
             }
         }
     }
+    let orphaned = gaps.values().any(|gaps| !gaps.orphaned.is_empty());
+    let source = reader.source;
+    if orphaned && repeat!(source.counts())?.iter().all(|count| *count == 0) {
+        tracing::warn!("the source is empty");
+    }
     reader.repairs = true;
     reader.delete_copies(&copies).await?;
     reader.fetch(&keys).await?;

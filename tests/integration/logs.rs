@@ -29,6 +29,8 @@ async fn every_line_tells_whose_it_is_and_none_tells_a_value() {
     running.line("\"message\":\"quarantined\"").await;
     write("MATCH (n:Entity {uuid: 'written-2'}) DETACH DELETE n".to_owned()).await.unwrap();
     running.line("deleted by key").await;
+    let deleted_at = running.length();
+    running.line_from(deleted_at, "\"message\":\"pass ended\"").await;
     assert_eq!(http.command("pause").await.0, 200);
     assert_eq!(http.command("resume").await.0, 200);
     let log = running.log();

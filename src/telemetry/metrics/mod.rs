@@ -297,14 +297,16 @@ mod tests {
         let text = metrics.text(&status, Utc::now()).unwrap();
         let mut described = 0;
         for metric in ALL {
-            let base = if metric.own { format!("{PREFIX}_{}", metric.name) } else { metric.name.to_owned() };
+            let name = if metric.own { format!("{PREFIX}_{}", metric.name) } else { metric.name.to_owned() };
+            // A counter's family goes without the ending of its values.
+            let base = name.trim_end_matches("_total");
             // A family without a series is left out.
             if text.contains(&format!("# TYPE {base} ")) {
                 assert!(text.contains(&format!("# HELP {base} {}.", metric.help)), "{base}");
                 described += 1;
             }
         }
-        assert!(described >= 20, "{text}");
+        assert!(described >= 15, "{described} of:\n{text}");
         let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
         assert!(value("process_resident_memory_bytes").is_some_and(|bytes| bytes > 1e6), "{text}");
         assert!(value("process_cpu_seconds_total").is_some(), "{text}");
