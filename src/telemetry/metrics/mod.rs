@@ -307,7 +307,9 @@ mod tests {
             }
         }
         assert!(described >= 15, "{described} of:\n{text}");
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        let value = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim_start_matches("{}").trim().parse::<f64>().ok())
+        };
         assert!(value("process_resident_memory_bytes").is_some_and(|bytes| bytes > 1e6), "{text}");
         assert!(value("process_cpu_seconds_total").is_some(), "{text}");
     }
