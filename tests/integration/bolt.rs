@@ -302,7 +302,7 @@ fn make_certificates(directory: &Path) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-async fn start_with_tls(certificates: &Path) -> Neo4jServer {
+pub(super) async fn start_with_tls(certificates: &Path) -> Neo4jServer {
     let directory = certificates.display().to_string();
     let settings = [
         ("server.bolt.tls_level", "OPTIONAL"),

@@ -9,11 +9,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::bolt::start_with_tls;
 use super::pipeline::{PROGRAM, Pair};
 use crate::support::certificates::Certificates;
 use crate::support::comparer::assert_equal;
 use crate::support::graph::{GraphSpec, World, build};
-use crate::support::servers::{FalkorAddress, FalkorOptions, FalkorServer, Neo4jOptions, Neo4jServer};
+use crate::support::servers::{FalkorAddress, FalkorOptions, FalkorServer};
 use crate::support::service::{Finished, Service};
 
 fn spec() -> GraphSpec {
@@ -154,16 +155,7 @@ fn text(path: &Path) -> String {
 #[tokio::test]
 async fn both_sides_are_reached_over_tls_and_strangers_are_refused() {
     let certificates = Certificates::make().unwrap();
-    let directory = text(certificates.directory());
-    let settings = [
-        ("server.bolt.tls_level", "OPTIONAL"),
-        ("dbms.ssl.policy.bolt.enabled", "true"),
-        ("dbms.ssl.policy.bolt.base_directory", &directory),
-        ("dbms.ssl.policy.bolt.client_auth", "NONE"),
-    ];
-    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let options = Neo4jOptions { settings, heap: "512m".to_owned(), ..Neo4jOptions::default() };
-    let neo4j = Neo4jServer::start_with(options).await.unwrap();
+    let neo4j = start_with_tls(certificates.directory()).await;
     let falkordb = FalkorServer::start().await.unwrap();
     let encrypted = encrypt(&certificates, "good", Some(falkordb.port())).await;
     let source = neo4j.address().connect().await.unwrap();
