@@ -10,7 +10,7 @@ use crate::support::graph::build;
 use crate::support::servers::{fresh_graph_name, shared, source_lock};
 use crate::table::{Spread, print};
 
-const SYNCS: usize = 5;
+const SYNCS: usize = 10;
 
 /// How long it reads while nothing else happens.
 const IDLE: Duration = Duration::from_secs(5);

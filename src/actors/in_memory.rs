@@ -439,7 +439,7 @@ impl Sink for Side {
         let existed = std::mem::replace(&mut self.world.cache.lock().exists, true);
         Ok(IndexReport { from_nothing: !existed, ..IndexReport::default() })
     }
-    async fn begin_indices(&mut self, _: &IndexTarget) -> Result<()> {
+    async fn make_indices(&mut self, _: &IndexTarget) -> Result<()> {
         Ok(())
     }
     async fn mirror(&mut self, _: &[IndexDefinition]) -> Result<IndexReport> {

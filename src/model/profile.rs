@@ -20,6 +20,13 @@ const GRAPHITI: &str = include_str!("../../config/profiles/graphiti.yaml");
 pub struct Profile {
     /// What it is called in reports.
     pub name: String,
+    /// The property that says which group an element belongs to; a filter and a graph for each group go by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<PropertyName>,
+    /// The groups that are copied; none named is all of them. A pipeline's filter says so, not the profile's file, but it decides
+    /// as much of what stands in the cache, so it is part of the fingerprint.
+    #[serde(default, skip_deserializing, skip_serializing_if = "BTreeSet::is_empty")]
+    pub only_groups: BTreeSet<String>,
     /// Node kinds; where a node carries several of their labels, the first one names it.
     pub nodes: Vec<NodeKind>,
     /// Relationship kinds.
@@ -148,6 +155,9 @@ pub enum ProfileError {
     /// Upserts by an unindexed key would scan the whole label for each row.
     #[error("the profile has no range index on {0}, the key of one of its kinds")]
     KeyNotIndexed(String),
+    /// Nothing tells one group from another.
+    #[error("the profile {0} does not say which property holds an element's group (group: …), so groups cannot be told apart")]
+    NoGroups(String),
     /// It cannot be made.
     #[error("the profile's index on {0} lacks what its kind needs, or has what only another kind has")]
     UnsoundIndex(String),
@@ -164,6 +174,14 @@ impl Profile {
         let profile: Profile = serde_yaml::from_str(text)?;
         profile.check()?;
         Ok(profile)
+    }
+
+    /// The same for these groups alone; none named is all of them.
+    pub fn limited_to(self, groups: &BTreeSet<String>) -> Result<Self, ProfileError> {
+        if self.group.is_none() && !groups.is_empty() {
+            return Err(ProfileError::NoGroups(self.name));
+        }
+        Ok(Self { only_groups: groups.clone(), ..self })
     }
 
     fn check(&self) -> Result<(), ProfileError> {
@@ -312,6 +330,17 @@ mod tests {
         other.nodes[0].vectors.clear();
         assert_ne!(profile.fingerprint(), other.fingerprint());
         assert_eq!(profile.fingerprint(), Profile::graphiti().unwrap().fingerprint());
+    }
+
+    #[test]
+    fn groups_are_chosen_by_the_pipeline_and_change_the_fingerprint() {
+        let groups = BTreeSet::from(["a".to_owned()]);
+        let all = Profile::graphiti().unwrap();
+        let some = all.clone().limited_to(&groups).unwrap();
+        assert_ne!(some.fingerprint(), all.fingerprint());
+        assert_eq!(all.clone().limited_to(&BTreeSet::new()).unwrap(), all);
+        assert!(matches!(Profile { group: None, ..all }.limited_to(&groups), Err(ProfileError::NoGroups(_))));
+        assert!(Profile::parse("name: x\nonly_groups: [a]\nnodes: []\n").is_err());
     }
 
     #[test]

@@ -64,9 +64,9 @@ impl Sink for FalkorSink {
         schema::ensure(&mut self.connection, &self.graph, wanted, INDEX_DEADLINE).await
     }
 
-    async fn begin_indices(&mut self, on: &IndexTarget) -> Result<()> {
+    async fn make_indices(&mut self, on: &IndexTarget) -> Result<()> {
         for definition in self.profile.indexes.iter().filter(|definition| definition.on == *on) {
-            schema::create(&mut self.connection, &self.graph, &schema::statement(definition)).await?;
+            schema::make(&mut self.connection, &self.graph, &schema::statement(definition), INDEX_DEADLINE).await?;
         }
         Ok(())
     }

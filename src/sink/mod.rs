@@ -73,8 +73,8 @@ pub trait Sink: Send {
     /// Makes what is missing of the profile's indices, and the graph with them, and waits until all serve queries.
     async fn prepare(&mut self) -> Result<IndexReport>;
 
-    /// Has the profile's indices on a label or type made in the background, on a graph that has none of them.
-    async fn begin_indices(&mut self, on: &IndexTarget) -> Result<()>;
+    /// Makes the profile's indices on a label or type of a graph that has none of them, one after the other.
+    async fn make_indices(&mut self, on: &IndexTarget) -> Result<()>;
 
     /// From here on these indices are made and waited for as well, beside the profile's: those that FalkorDB takes.
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport>;

@@ -25,7 +25,7 @@ pub(super) async fn counts(reader: &impl Reader, profile: &Profile) -> Result<Ve
     Ok(counts)
 }
 
-pub(super) async fn label_counts(reader: &impl Reader) -> Result<BTreeMap<String, u64>> {
+pub(super) async fn label_counts(reader: &impl Reader, profile: &Profile) -> Result<BTreeMap<String, u64>> {
     const DOING: &str = "labels";
     let names = reader.rows(DOING, Request::new(queries::LABELS)).await?;
     let names = names.into_iter().map(|mut row| take_text(&mut row, "name", DOING)).collect::<Result<Vec<_>>>()?;
@@ -34,7 +34,7 @@ pub(super) async fn label_counts(reader: &impl Reader) -> Result<BTreeMap<String
     if labels.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows = reader.rows(DOING, Request::new(queries::label_counts(&labels))).await?;
+    let rows = reader.rows(DOING, Request::new(Queries::new(profile).label_counts(&labels))).await?;
     rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", DOING)?, count_of(row, DOING)?))).collect()
 }
 

@@ -114,7 +114,7 @@ impl<R: Reader> GraphSource<R> {
                 continue;
             }
             let quoted = format!("`{}`", name.replace('`', "``"));
-            let count = self.row("a count of relationships", Request::new(Queries::relationship_count(&quoted))).await?;
+            let count = self.row("a count of relationships", Request::new(self.queries().relationship_count(&quoted))).await?;
             match count_of(count, "a count of relationships")? {
                 0 => {}
                 count => drop(outside.insert(name, count)),
@@ -246,7 +246,7 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
-        census::label_counts(&self.reader).await
+        census::label_counts(&self.reader, &self.profile).await
     }
 
     async fn key_groups(

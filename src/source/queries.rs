@@ -26,15 +26,6 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
 /// All labels.
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 
-/// How many nodes carry each of these labels; each count is kept by Neo4j and read without a scan.
-pub fn label_counts(labels: &[Label]) -> String {
-    let count = |label: &Label| {
-        let name = label.as_str().replace('\\', "\\\\").replace('\'', "\\'");
-        format!("MATCH (n:{}) RETURN '{name}' AS name, count(n) AS count", label.quoted())
-    };
-    labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
-}
-
 /// Writes the queries of one profile.
 #[derive(Debug, Clone, Copy)]
 pub struct Queries<'a> {
@@ -47,11 +38,21 @@ impl<'a> Queries<'a> {
         Self { profile }
     }
 
+    /// How many nodes carry each of these labels. Where all groups are copied, each count is kept by Neo4j and read without a scan.
+    pub fn label_counts(&self, labels: &[Label]) -> String {
+        let scope = self.only_in_scope("n");
+        let count = |label: &Label| {
+            format!("MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count", label.quoted(), literal(label.as_str()))
+        };
+        labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
+    }
+
     /// A page of a node kind in the order of its key: `$after`, `$limit`.
     pub fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
         let NodeKind { label, key, vectors, .. } = self.profile.node(id);
         format!(
-            "MATCH (n:{label}) WHERE n.{key} > $after{others} {columns} ORDER BY n.{key} LIMIT $limit",
+            "MATCH (n:{label}) WHERE n.{key} > $after{others}{scope} {columns} ORDER BY n.{key} LIMIT $limit",
+            scope = self.in_scope("n"),
             columns = node_columns(&detail.projection("n", key, vectors)),
             label = label.quoted(),
             key = key.quoted(),
@@ -72,7 +73,8 @@ impl<'a> Queries<'a> {
     fn nodes_with_keys(&self, id: NodeKindId, columns: &str) -> String {
         let NodeKind { label, key, .. } = self.profile.node(id);
         format!(
-            "UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) WHERE true{others} {columns}",
+            "UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) WHERE true{others}{scope} {columns}",
+            scope = self.in_scope("n"),
             label = label.quoted(),
             key = key.quoted(),
             others = self.not_of_an_earlier_kind(id),
@@ -83,7 +85,8 @@ impl<'a> Queries<'a> {
     pub fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
         let RelationshipKind { rel_type, key, vectors, .. } = self.profile.relationship(id);
         format!(
-            "MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after {columns} ORDER BY e.{key} LIMIT $limit",
+            "MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{scope} {columns} ORDER BY e.{key} LIMIT $limit",
+            scope = self.in_scope("e"),
             rel_type = rel_type.quoted(),
             key = key.quoted(),
             columns = self.relationship_columns(&detail.projection("e", key, vectors)),
@@ -103,23 +106,26 @@ impl<'a> Queries<'a> {
     fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
         let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
         format!(
-            "UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b) {columns}",
+            "UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b){scope} {columns}",
+            scope = self.only_in_scope("e"),
             rel_type = rel_type.quoted(),
             key = key.quoted(),
         )
     }
 
-    /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan.
+    /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan, where all
+    /// groups are copied.
     ///
     /// A node that carries the labels of two kinds counts for both, as it does in the cache.
     pub fn counts(&self) -> String {
         let count = |(place, kind): (usize, ElementKind)| match kind {
             ElementKind::Node(id) => {
-                format!("MATCH (n:{}) RETURN {place} AS place, count(n) AS count", self.profile.node(id).label.quoted())
+                let (label, scope) = (self.profile.node(id).label.quoted(), self.only_in_scope("n"));
+                format!("MATCH (n:{label}){scope} RETURN {place} AS place, count(n) AS count")
             }
             ElementKind::Relationship(id) => {
-                let rel_type = self.profile.relationship(id).rel_type.quoted();
-                format!("MATCH ()-[e:{rel_type}]->() RETURN {place} AS place, count(e) AS count")
+                let (rel_type, scope) = (self.profile.relationship(id).rel_type.quoted(), self.only_in_scope("e"));
+                format!("MATCH ()-[e:{rel_type}]->(){scope} RETURN {place} AS place, count(e) AS count")
             }
         };
         self.profile.kinds().into_iter().enumerate().map(count).collect::<Vec<_>>().join(" UNION ALL ")
@@ -129,7 +135,7 @@ impl<'a> Queries<'a> {
     /// characters, grouped by their first `$grown` characters.
     pub fn key_groups(&self, kind: ElementKind, with: Option<&Label>) -> String {
         let (pattern, key) = self.keyed(kind, with);
-        let condition = begins(&key);
+        let condition = begins(&key) + &self.in_scope(variable(kind));
         format!(
             "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {condition} RETURN left({key}, $grown) AS name, count(*) AS count"
         )
@@ -141,16 +147,17 @@ impl<'a> Queries<'a> {
         match kind {
             ElementKind::Node(_) => {
                 let (pattern, key) = self.keyed(kind, with);
-                let condition = begins(&key);
+                let condition = begins(&key) + &self.in_scope("n");
                 format!("UNWIND $prefixes AS prefix MATCH {pattern} WHERE {condition} RETURN {key} AS key, labels(n) AS labels")
             }
             ElementKind::Relationship(id) => {
                 let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
                 let (rel_type, key) = (rel_type.quoted(), key.quoted());
                 format!(
-                    "UNWIND $prefixes AS prefix MATCH (a)-[e:{rel_type}]->(b) WHERE {} RETURN e.{key} AS key, \
+                    "UNWIND $prefixes AS prefix MATCH (a)-[e:{rel_type}]->(b) WHERE {}{} RETURN e.{key} AS key, \
                      labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
                     begins(&format!("e.{key}")),
+                    self.in_scope("e"),
                     self.endpoint_key("a"),
                     self.endpoint_key("b")
                 )
@@ -202,10 +209,10 @@ impl<'a> Queries<'a> {
             FollowRule::ListedNodes { from_type, list, label, last } => {
                 let key = self.profile.relationship(self.profile.relationship_kind(from_type)?).key.quoted();
                 Some(format!(
-                    "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->() UNWIND e.{}[-{last}..] AS key RETURN DISTINCT key, ['{}'] AS labels",
+                    "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->() UNWIND e.{}[-{last}..] AS key RETURN DISTINCT key, [{}] AS labels",
                     from_type.quoted(),
                     list.quoted(),
-                    label.as_str().replace('\\', "\\\\").replace('\'', "\\'")
+                    literal(label.as_str())
                 ))
             }
         }
@@ -214,20 +221,21 @@ impl<'a> Queries<'a> {
     /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`.
     pub fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
         let NodeKind { label, key, timestamps, .. } = self.profile.node(id);
-        changed_keys(&format!("(n:{})", label.quoted()), "n", key, timestamps)
+        changed_keys(&format!("(n:{})", label.quoted()), "n", key, timestamps, &self.later_in_scope("n"))
     }
 
     /// As [`Self::changed_node_keys`], for a relationship kind.
     pub fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, timestamps, .. } = self.profile.relationship(id);
-        changed_keys(&format!("()-[e:{}]->()", rel_type.quoted()), "e", key, timestamps)
+        changed_keys(&format!("()-[e:{}]->()", rel_type.quoted()), "e", key, timestamps, &self.later_in_scope("e"))
     }
 
     /// Nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`.
     pub fn nodes_without_key(&self, id: NodeKindId) -> String {
         let NodeKind { label, key, .. } = self.profile.node(id);
         format!(
-            "MATCH (n:{label}) WHERE {unreachable}{others} {columns} LIMIT $limit",
+            "MATCH (n:{label}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit",
+            scope = self.in_scope("n"),
             columns = node_columns(ALL_OF_NODE),
             label = label.quoted(),
             unreachable = unreachable("n", key),
@@ -239,7 +247,8 @@ impl<'a> Queries<'a> {
     pub fn relationships_without_key(&self, id: RelationshipKindId) -> String {
         let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
         format!(
-            "MATCH (a)-[e:{rel_type}]->(b) WHERE {unreachable} {columns} LIMIT $limit",
+            "MATCH (a)-[e:{rel_type}]->(b) WHERE {unreachable}{scope} {columns} LIMIT $limit",
+            scope = self.in_scope("e"),
             rel_type = rel_type.quoted(),
             unreachable = unreachable("e", key),
             columns = self.relationship_columns(ALL_OF_RELATIONSHIP),
@@ -249,12 +258,34 @@ impl<'a> Queries<'a> {
     /// How many nodes there are of each label set that holds no label of the profile.
     pub fn nodes_outside_profile(&self) -> String {
         let labels: Vec<_> = self.profile.nodes.iter().map(|kind| format!("NOT n:{}", kind.label.quoted())).collect();
-        format!("MATCH (n) WHERE {} RETURN labels(n) AS labels, count(*) AS count", labels.join(" AND "))
+        let (labels, scope) = (labels.join(" AND "), self.in_scope("n"));
+        format!("MATCH (n) WHERE {labels}{scope} RETURN labels(n) AS labels, count(*) AS count")
     }
 
-    /// How many relationships there are of a type; kept by Neo4j and read without a scan.
-    pub fn relationship_count(quoted_type: &str) -> String {
-        format!("MATCH ()-[e:{quoted_type}]->() RETURN count(e) AS count")
+    /// How many relationships there are of a type; kept by Neo4j and read without a scan, where all groups are copied.
+    pub fn relationship_count(&self, quoted_type: &str) -> String {
+        format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.only_in_scope("e"))
+    }
+
+    /// The condition that an element is of one of the groups that are copied; nothing where all of them are.
+    fn in_scope(&self, variable: &str) -> String {
+        self.group_is_copied(variable).map(|condition| format!(" AND {condition}")).unwrap_or_default()
+    }
+
+    /// As [`Self::in_scope`], where it is the only condition.
+    fn only_in_scope(&self, variable: &str) -> String {
+        self.group_is_copied(variable).map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
+    }
+
+    /// As [`Self::in_scope`], of what was found by other conditions: the planner must not begin with the groups.
+    fn later_in_scope(&self, variable: &str) -> String {
+        self.group_is_copied(variable).map(|condition| format!(" WITH {variable} WHERE {condition}")).unwrap_or_default()
+    }
+
+    fn group_is_copied(&self, variable: &str) -> Option<String> {
+        let group = self.profile.group.as_ref().filter(|_| !self.profile.only_groups.is_empty())?;
+        let groups: Vec<String> = self.profile.only_groups.iter().map(|group| literal(group)).collect();
+        Some(format!("{variable}.{} IN [{}]", group.quoted(), groups.join(", ")))
     }
 
     fn not_of_an_earlier_kind(&self, id: NodeKindId) -> String {
@@ -292,6 +323,19 @@ fn begins(key: &str) -> String {
     format!("{key} STARTS WITH prefix AND left({key}, $length) = prefix")
 }
 
+/// How a kind's elements are called in [`Queries::key_groups`].
+fn variable(kind: ElementKind) -> &'static str {
+    match kind {
+        ElementKind::Node(_) => "n",
+        ElementKind::Relationship(_) => "e",
+    }
+}
+
+/// A text as Cypher writes it.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 const ALL_OF_NODE: &str = "properties(n)";
 const ALL_OF_RELATIONSHIP: &str = "properties(e)";
 
@@ -310,7 +354,9 @@ fn instants(variable: &str) -> String {
 
 /// One index seek a timestamp and value type (zoned and local values do not compare, so each needs its own), then the order.
 /// The key's condition comes after them, or the planner would walk the key's index and filter.
-fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &[PropertyName]) -> Option<String> {
+///
+/// The groups come after all of them, for the same reason.
+fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &[PropertyName], scope: &str) -> Option<String> {
     let key = key.quoted();
     // What the timestamps are: a key is read again at once when they move.
     let stamp = timestamps
@@ -322,7 +368,7 @@ fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &
         .iter()
         .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted(), since)))
         .map(|(timestamp, since)| {
-            format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since} RETURN {variable}.{key} AS k, {stamp} AS s")
+            format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since}{scope} RETURN {variable}.{key} AS k, {stamp} AS s")
         })
         .collect();
     if seeks.is_empty() {
@@ -360,6 +406,38 @@ mod tests {
         assert_eq!(queries.changed_node_keys(NodeKindId(2)), None);
         let facts = queries.changed_relationship_keys(RelationshipKindId(0)).unwrap();
         assert_eq!(facts.matches("UNION").count(), 3, "two timestamps, zoned and local each");
+    }
+
+    #[test]
+    fn a_filter_is_in_every_query_that_reads_elements() {
+        let groups = BTreeSet::from(["it's".to_owned(), String::new()]);
+        let all = Profile::graphiti().unwrap();
+        let some = all.clone().limited_to(&groups).unwrap();
+        let queries = Queries::new(&some);
+        let (node, relationship) = (NodeKindId(0), RelationshipKindId(0));
+        let (of_nodes, of_relationships) = (ElementKind::Node(node), ElementKind::Relationship(relationship));
+        let texts = [
+            queries.node_page(node, Detail::Whole),
+            queries.nodes_by_key(node),
+            queries.relationship_page(relationship, Detail::Whole),
+            queries.relationships_by_key(relationship),
+            queries.key_groups(of_nodes, None),
+            queries.key_groups(of_relationships, None),
+            queries.identities(of_nodes, None),
+            queries.identities(of_relationships, None),
+            queries.changed_node_keys(node).unwrap(),
+            queries.changed_relationship_keys(relationship).unwrap(),
+            queries.nodes_without_key(node),
+            queries.relationships_without_key(relationship),
+            queries.nodes_outside_profile(),
+            queries.relationship_count("`X`"),
+            queries.label_counts(&[Label::parse("Person").unwrap()]),
+        ];
+        for text in texts {
+            assert!(text.contains(r"`group_id` IN ['', 'it\'s']"), "{text}");
+        }
+        assert_eq!(queries.counts().matches("group_id").count(), some.kinds().len());
+        assert!(!Queries::new(&all).counts().contains("group_id"));
     }
 
     #[test]

@@ -208,7 +208,9 @@ impl Incremental<'_, '_, '_> {
             self.approve().await?;
         }
         // Where nodes are too many or too few, so are their labels; and where there were commits meanwhile, counts say little.
-        if nodes_agree && (quiet || late) {
+        // Of a part of the source, they are no counts that Neo4j keeps.
+        let counted = self.reader.profile.only_groups.is_empty();
+        if nodes_agree && ((quiet && counted) || late) {
             labels::read(self.reader, self.changes, late, &mut self.outcome).await?;
         }
         Ok(())

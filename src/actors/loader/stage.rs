@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::index::IndexTarget;
 use crate::model::pass::{Cursor, PassUnderWay, Step, Totals};
-use crate::model::profile::RelationshipKind;
 use crate::model::stage::{Loading, StageFill};
 use crate::sink::{StageSink, stage_after};
 use crate::transform::bulk::BulkBatch;
@@ -77,22 +76,39 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
-    /// Before the first batch of a kind, the kind before it is whole: its vectors and indices are made while the source is still
-    /// being read. No later batch adds to its indices, because a node counts for the first of the kinds whose labels it carries. In
-    /// a later life it is left to the end: what was loaded and not converted is not known then.
+    /// Before the first batch of a kind, the kind before it is whole: its vectors and its indices are made while the source is
+    /// still being read. A kind without vectors has its indices from the beginning: FalkorDB keeps them as it loads, a little with
+    /// each payload, where an index made later is built in one piece that every payload behind it waits for. With vectors that
+    /// would be done twice. In a later life all of it is left to the end: what was loaded and not converted is not known then.
     async fn enter(&mut self, step: &Step) -> Result<()> {
         if self.loading_kind.as_ref() == Some(step) {
             return Ok(());
         }
         let whole = self.loading_kind.replace(step.clone());
-        let Some(whole) = whole.filter(|_| self.converts_as_it_loads) else { return Ok(()) };
+        if !self.converts_as_it_loads {
+            return Ok(());
+        }
+        if let Some(whole) = whole.filter(|whole| self.has_vectors(whole)) {
+            self.convert_relationships(Some(&whole)).await?;
+            self.sink.make_indices(&IndexTarget::of(&whole)).await?;
+        }
+        if self.has_vectors(step) { Ok(()) } else { self.sink.make_indices(&IndexTarget::of(step)).await }
+    }
+
+    fn has_vectors(&self, step: &Step) -> bool {
+        let mut kinds = self.profile.kinds().into_iter().filter(|kind| Step::of(&self.profile, *kind) == *step);
+        kinds.any(|kind| !self.profile.vectors(kind).is_empty())
+    }
+
+    /// Of one step, or of all of them.
+    async fn convert_relationships(&mut self, only: Option<&Step>) -> Result<()> {
         let profile = Arc::clone(&self.profile);
-        if let Step::Relationships(rel_type) = &whole {
-            for kind in profile.relationships.iter().filter(|kind| kind.rel_type == *rel_type) {
+        for kind in &profile.relationships {
+            if only.is_none_or(|step| *step == Step::Relationships(kind.rel_type.clone())) {
                 self.stage()?.convert_relationships(kind).await?;
             }
         }
-        self.sink.begin_indices(&IndexTarget::of(&whole)).await
+        Ok(())
     }
 
     /// Does what is left once everything is loaded: vectors, then indices. Where it is broken off it is done again.
@@ -111,15 +127,8 @@ impl Writer {
         }
         failpoint!("vectors-begin");
         let begun = Instant::now();
-        let profile = Arc::clone(&self.profile);
         let last = self.loading_kind.take().filter(|_| self.converts_as_it_loads);
-        let is_left = |kind: &&RelationshipKind| match &last {
-            Some(step) => *step == Step::Relationships(kind.rel_type.clone()),
-            None => true,
-        };
-        for kind in profile.relationships.iter().filter(is_left) {
-            self.stage()?.convert_relationships(kind).await?;
-        }
+        self.convert_relationships(last.as_ref()).await?;
         let vectors = begun.elapsed().as_secs_f64();
         failpoint!("vectors-end");
         failpoint!("indices-begin");
