@@ -9,9 +9,11 @@ use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget,
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
+use crate::model::routes::Routes;
 use crate::sink::{
-    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, GraphSwap, Lease, Ownership,
-    RedisCheckpointStore, RedisLease, Sink, StageKey, StageSink, missing_commands,
+    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
+    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey, StageSink, Swap,
+    missing_commands,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -21,7 +23,10 @@ use crate::source::{Source, SourceAddress};
 pub struct ServerConnector {
     source: SourceAddress,
     cache: CacheAddress,
+    /// The graph, or the name that all is kept under beside the graphs of the groups.
     graph: GraphName,
+    /// How elements find their graphs, where each group has one of its own.
+    routed: Option<RoutedCache>,
     profile: Arc<Profile>,
     ownership: Ownership,
     full_sync: FullSyncConfig,
@@ -30,17 +35,20 @@ pub struct ServerConnector {
 impl ServerConnector {
     /// The connections of a pipeline. Reads the profile, and nothing else yet.
     pub fn new(config: &PipelineConfig) -> Result<Self> {
-        let GraphTarget::Single(graph) = &config.falkordb.database else {
-            return Err(Error::new(ErrorKind::Configuration, "falkordb.database: a graph for each group is not supported yet"));
-        };
-        Ok(Self {
-            source: source_address(&config.neo4j),
-            cache: cache_address(&config.falkordb),
-            graph: graph.clone(),
-            profile: Arc::new(read_profile(&config.profile)?),
-            ownership: Ownership::claim(graph.owner_key())?,
-            full_sync: config.full_sync,
-        })
+        let graph = config.control_name().clone();
+        let cache = cache_address(&config.falkordb);
+        let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
+        let ownership = Ownership::claim(graph.owner_key())?;
+        let routed = profile.graph_per_group.then(|| RoutedCache {
+            address: cache.clone(),
+            control: graph.clone(),
+            ownership: ownership.clone(),
+            routes: Routes::new(config.routing.default_graph.clone()),
+            profile: Arc::clone(&profile),
+            pool_size: config.falkordb.pool_size,
+        });
+        let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
+        Ok(Self { source, cache, graph, routed, profile, ownership, full_sync })
     }
 
     /// The profile in use.
@@ -48,7 +56,7 @@ impl ServerConnector {
         &self.profile
     }
 
-    /// The graph's name.
+    /// The graph's name; where each group has a graph, the name that is theirs together.
     pub fn graph(&self) -> &GraphName {
         &self.graph
     }
@@ -61,6 +69,34 @@ impl ServerConnector {
     /// The commands that the cache's user lacks.
     pub async fn missing_commands(&self) -> Result<Vec<&'static str>> {
         missing_commands(self.cache.clone(), &self.graph).await
+    }
+
+    fn sink_at(&self, place: Place) -> Box<dyn Sink> {
+        if let Some(routed) = &self.routed {
+            return Box::new(RoutedSink::new(routed, place));
+        }
+        Box::new(FalkorSink::new(self.cache.clone(), self.key_at(place), Arc::clone(&self.profile)).of_one_life())
+    }
+
+    fn view_at(&self, place: Place) -> Box<dyn CacheView> {
+        if let Some(routed) = &self.routed {
+            return Box::new(RoutedView::new(routed, place));
+        }
+        Box::new(FalkorView::new(self.cache.clone(), self.key_at(place), Arc::clone(&self.profile)))
+    }
+
+    fn key_at(&self, place: Place) -> String {
+        match place {
+            Place::Live => self.graph.as_str().to_owned(),
+            Place::Stage => self.graph.stage_key(),
+        }
+    }
+
+    fn swap(&self) -> Box<dyn Swap> {
+        if let Some(routed) = &self.routed {
+            return Box::new(RoutedSwap::new(routed));
+        }
+        Box::new(GraphSwap::new(self.cache.clone(), &self.graph, self.ownership.clone()))
     }
 
     async fn neo4j(&self) -> Result<Arc<dyn Source>> {
@@ -102,6 +138,16 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
     }
 }
 
+/// The profile for what a pipeline copies, and where to.
+fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
+    let unusable = |error| Error::caused(ErrorKind::Configuration, "the pipeline's groups cannot be told apart", error);
+    let profile = profile.limited_to(&config.filter.group_ids).map_err(unusable)?;
+    match config.falkordb.database {
+        GraphTarget::Single(_) => Ok(profile),
+        GraphTarget::PerGroup => profile.with_a_graph_for_each_group().map_err(unusable),
+    }
+}
+
 #[async_trait]
 impl Connector for ServerConnector {
     async fn source(&self) -> Result<Arc<dyn Source>> {
@@ -109,8 +155,7 @@ impl Connector for ServerConnector {
     }
 
     async fn sink(&self) -> Result<Box<dyn Sink>> {
-        let sink = FalkorSink::new(self.cache.clone(), self.graph.as_str(), Arc::clone(&self.profile));
-        Ok(Box::new(sink.of_one_life()))
+        Ok(self.sink_at(Place::Live))
     }
 
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
@@ -119,7 +164,7 @@ impl Connector for ServerConnector {
     }
 
     async fn view(&self) -> Result<Box<dyn CacheView>> {
-        Ok(Box::new(FalkorView::new(self.cache.clone(), self.graph.as_str(), Arc::clone(&self.profile))))
+        Ok(self.view_at(Place::Live))
     }
 
     async fn lease(&self) -> Result<Box<dyn Lease>> {
@@ -134,7 +179,7 @@ impl Connector for ServerConnector {
         Ok(Some(Shadow {
             filler: stage(true),
             feeder: stage(false),
-            swap: Box::new(GraphSwap::new(self.cache.clone(), &self.graph, self.ownership.clone())),
+            swap: self.swap(),
             keep_previous: self.full_sync.keep_previous,
         }))
     }
@@ -154,8 +199,7 @@ impl Connector for StageConnector {
     }
 
     async fn sink(&self) -> Result<Box<dyn Sink>> {
-        let sink = FalkorSink::new(self.live.cache.clone(), self.live.graph.stage_key(), Arc::clone(&self.live.profile));
-        Ok(Box::new(sink.of_one_life()))
+        Ok(self.live.sink_at(Place::Stage))
     }
 
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
@@ -164,8 +208,7 @@ impl Connector for StageConnector {
     }
 
     async fn view(&self) -> Result<Box<dyn CacheView>> {
-        let (cache, profile) = (self.live.cache.clone(), Arc::clone(&self.live.profile));
-        Ok(Box::new(FalkorView::new(cache, self.live.graph.stage_key(), profile)))
+        Ok(self.live.view_at(Place::Stage))
     }
 
     async fn lease(&self) -> Result<Box<dyn Lease>> {
@@ -173,7 +216,8 @@ impl Connector for StageConnector {
     }
 
     async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
-        if !self.by_payloads {
+        // A payload is of one graph: the graphs of groups are filled by parameters.
+        if !self.by_payloads || self.live.routed.is_some() {
             return Ok(None);
         }
         let loader = BulkLoader::new(self.live.cache.clone(), StageKey::of(&self.live.graph), self.live.ownership.clone());

@@ -176,7 +176,8 @@ impl Writer {
         match content {
             Content::Begin(pass) if self.stage.is_some() => self.begin_stage(pass).await,
             Content::Begin(pass) => self.begin(pass).await,
-            Content::Rows { rows: Encoded::Rows(rows), read, cursor, repairs } => {
+            Content::Rows { rows: Encoded::Rows(mut rows), read, cursor, repairs } => {
+                rows.repairs = repairs;
                 if repairs {
                     self.written.forget(&rows);
                 }
@@ -267,7 +268,8 @@ impl Writer {
     }
 
     async fn end(&mut self, end: PassEnd) -> Result<Acknowledged> {
-        let unresolved: Vec<_> = end.unresolved.iter().map(unresolved).collect();
+        let apart = self.profile.graph_per_group;
+        let unresolved: Vec<_> = end.unresolved.iter().map(|identity| unresolved(identity, apart)).collect();
         self.add_to_quarantine(&unresolved, &[]).await?;
         if let Some(outside) = end.outside_profile {
             self.checkpoint.outside_profile = outside;
@@ -409,8 +411,12 @@ fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
     }
 }
 
-fn unresolved(identity: &RelationshipIdentity) -> Quarantined {
-    let reason = "an endpoint is not in the cache and cannot be put there";
+fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool) -> Quarantined {
+    let reason = if graph_per_group {
+        "an endpoint is not in the graph of its group: it belongs to another one, or cannot be put there"
+    } else {
+        "an endpoint is not in the cache and cannot be put there"
+    };
     Quarantined::new(identity.rel_type.to_string(), identity.key.to_string(), None, reason)
 }
 

@@ -110,6 +110,31 @@ impl GraphName {
         self.key("exchange:checkpoint")
     }
 
+    /// The graphs that the pipeline of this name has made for its groups.
+    pub fn graphs_key(&self) -> String {
+        self.key("graphs")
+    }
+
+    /// The stages that the pipeline of this name has made for its groups.
+    pub fn stage_graphs_key(&self) -> String {
+        self.key("stage:graphs")
+    }
+
+    /// The groups' graphs that are kept for a rollback.
+    pub fn previous_graphs_key(&self) -> String {
+        self.key("previous:graphs")
+    }
+
+    /// Where the list of a pipeline's graphs stands for the moment in which two change places.
+    pub fn exchange_graphs_key(&self) -> String {
+        self.key("exchange:graphs")
+    }
+
+    /// Which pipeline has made this graph for a group.
+    pub fn marker_key(&self) -> String {
+        self.key("pipeline")
+    }
+
     /// A key that nobody uses, to try commands on.
     pub fn trial_key(&self) -> String {
         self.key(&format!("trial:{:032x}", rand::random::<u128>()))

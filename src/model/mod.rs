@@ -16,5 +16,6 @@ pub mod name;
 pub mod pass;
 pub mod prepared;
 pub mod profile;
+pub mod routes;
 pub mod stage;
 pub mod value;

@@ -80,6 +80,8 @@ impl<I> EncodedRows<I> {
 /// replacement clears first, so nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeGroup {
+    /// The group of all its rows, where each group has a graph of its own.
+    pub group: Option<String>,
     /// The identity label.
     pub label: Label,
     /// The key property.
@@ -115,6 +117,8 @@ pub struct EndpointKind {
 /// A row is `{k:"key",s:"start key",e:"end key",p:{…},v0:[…],f0:null}`, its columns as those of [`NodeGroup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelationshipGroup {
+    /// The group of all its rows, where each group has a graph of its own.
+    pub group: Option<String>,
     /// The type.
     pub rel_type: RelationshipType,
     /// The key property.
@@ -148,6 +152,8 @@ pub struct PreparedRows {
     pub conversions: Conversions,
     /// Elements that share an identity with another one and gave way to it.
     pub collapsed: u64,
+    /// Whether it mends the cache: then what it writes may stand where it does not belong.
+    pub repairs: bool,
 }
 
 impl PreparedRows {

@@ -27,6 +27,9 @@ pub struct Profile {
     /// as much of what stands in the cache, so it is part of the fingerprint.
     #[serde(default, skip_deserializing, skip_serializing_if = "BTreeSet::is_empty")]
     pub only_groups: BTreeSet<String>,
+    /// Whether each group has a graph of its own. A pipeline's target says so, as its filter says which groups are copied.
+    #[serde(default, skip_deserializing, skip_serializing_if = "is_false")]
+    pub graph_per_group: bool,
     /// Node kinds; where a node carries several of their labels, the first one names it.
     pub nodes: Vec<NodeKind>,
     /// Relationship kinds.
@@ -163,6 +166,10 @@ pub enum ProfileError {
     UnsoundIndex(String),
 }
 
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 impl Profile {
     /// The built-in profile for graphs of graphiti-core.
     pub fn graphiti() -> Result<Self, ProfileError> {
@@ -182,6 +189,14 @@ impl Profile {
             return Err(ProfileError::NoGroups(self.name));
         }
         Ok(Self { only_groups: groups.clone(), ..self })
+    }
+
+    /// The same with a graph for each group.
+    pub fn with_a_graph_for_each_group(self) -> Result<Self, ProfileError> {
+        if self.group.is_none() {
+            return Err(ProfileError::NoGroups(self.name));
+        }
+        Ok(Self { graph_per_group: true, ..self })
     }
 
     fn check(&self) -> Result<(), ProfileError> {

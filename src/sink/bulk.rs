@@ -17,7 +17,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
-use super::graph::{self, GraphState, read_failed, read_query, write_query};
+use super::graph::{delete, self, GraphState, read_failed, read_query, write_query};
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, while_owned};
 use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -78,10 +78,10 @@ impl BulkLoader {
     /// Drops a stage of before, with its checkpoint, and makes an empty one.
     pub async fn begin(&mut self) -> Result<StageTotals> {
         let mut unlink = cmd("UNLINK");
-        unlink.arg(&self.stage.graph).arg(&self.stage.checkpoint).arg(&self.stage.quarantine);
-        // The cheapest query there is; GRAPH.QUERY makes a graph that is not there.
+        unlink.arg(&self.stage.checkpoint).arg(&self.stage.quarantine);
+        // The cheapest query there is; GRAPH.QUERY makes a graph that is not there, and only one that is there can be deleted.
         let make = write_query(&self.stage.graph, b"RETURN 1");
-        self.make(&[unlink, make]).await?;
+        self.make(&[make.clone(), delete(&self.stage.graph), unlink, make]).await?;
         self.totals().await
     }
 

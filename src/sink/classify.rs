@@ -124,6 +124,9 @@ fn outline(sentence: &str) -> &'static str {
         s if s.contains("Invalid input") || s.contains("errMsg") => "FalkorDB cannot parse the statement",
         // Its own sentence is long, and quotes a setting.
         s if starts_with(s, "MISCONF") => "MISCONF the server cannot save its data, and takes no writes until it can",
+        // These quote a setting, and an apostrophe.
+        s if starts_with(s, "OOM") => "OOM the server has no memory left for writes",
+        s if starts_with(s, "READONLY") => "READONLY the server is a replica",
         s if starts_with(s, "NOPERM") => "NOPERM this user may not run the command",
         s if starts_with(s, "ERR unknown command") => "ERR unknown command",
         s if s.contains("constraint violation") => "a constraint of the graph is violated",

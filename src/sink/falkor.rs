@@ -19,7 +19,7 @@ use crate::model::profile::Profile;
 
 /// How long indices may take to be built: FalkorDB indexes some 100,000 elements a second, so this is enough for tens of
 /// millions and still ends if the indexer is stuck.
-const INDEX_DEADLINE: Duration = Duration::from_secs(600);
+pub(super) const INDEX_DEADLINE: Duration = Duration::from_secs(600);
 
 /// A FalkorDB graph and the one connection that writes it.
 #[derive(Debug)]

@@ -223,6 +223,7 @@ mod tests {
     fn nodes_are_written_with_labels_and_vectors() {
         let profile = Profile::graphiti().unwrap();
         let group = NodeGroup {
+            group: None,
             label: Label::parse("Entity").unwrap(),
             key: PropertyName::parse("uuid").unwrap(),
             extra_labels: vec![Label::parse("Big Co").unwrap(), Label::parse("Person").unwrap()],
@@ -243,6 +244,7 @@ mod tests {
     fn relationships_are_found_by_their_own_index() {
         let profile = Profile::graphiti().unwrap();
         let group = RelationshipGroup {
+            group: None,
             rel_type: RelationshipType::parse("MENTIONS").unwrap(),
             key: PropertyName::parse("uuid").unwrap(),
             start: EndpointKind { label: Label::parse("Episodic").unwrap(), key: PropertyName::parse("uuid").unwrap() },

@@ -12,7 +12,7 @@ use super::address::CacheAddress;
 use super::connection::Connection;
 use super::engine::EngineSigns;
 use super::graph::{self, GraphState};
-use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, while_owned};
+use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction};
 use super::permissions::missing_permissions;
 use super::{BulkUse, Swap, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -116,13 +116,14 @@ impl GraphSwap {
     pub async fn swap(&mut self, keep_previous: bool) -> Result<Swapped> {
         let doing = "swap the stage in";
         for _ in 0..ATTEMPTS {
-            let [live, stage, _] = self.look(doing).await?;
+            let [live, stage, previous] = self.look(doing).await?;
             if !stage.is_whole() {
                 self.unwatch(doing).await?;
                 let half = stage.graph || stage.checkpoint;
                 return if half { Err(not_whole(&self.stage)) } else { Ok(Swapped::NothingStaged) };
             }
-            let commands = swap_commands((&self.live, live), (&self.stage, stage), &self.previous, keep_previous);
+            let previous = (&self.previous, previous);
+            let commands = swap_commands((&self.live, live), (&self.stage, stage), previous, keep_previous);
             if self.carry_out(doing, &commands).await? {
                 return Ok(Swapped::Done);
             }
@@ -154,8 +155,8 @@ impl GraphSwap {
     pub async fn drop_previous(&mut self) -> Result<()> {
         let doing = "drop the previous graph";
         for _ in 0..ATTEMPTS {
-            self.look(doing).await?;
-            if self.carry_out(doing, &[unlink(&self.previous)]).await? {
+            let [_, _, previous] = self.look(doing).await?;
+            if self.carry_out(doing, &drop_keys((&self.previous, previous))).await? {
                 return Ok(());
             }
         }
@@ -208,7 +209,14 @@ impl Swap for GraphSwap {
     }
 
     async fn drop_stage(&mut self) -> Result<()> {
-        while_owned(&mut self.connection, "drop the stage", &self.ownership, &[unlink(&self.stage)], SWAP_TIMEOUT).await.map(drop)
+        let doing = "drop the stage";
+        for _ in 0..ATTEMPTS {
+            let [_, stage, _] = self.look(doing).await?;
+            if self.carry_out(doing, &drop_keys((&self.stage, stage))).await? {
+                return Ok(());
+            }
+        }
+        Err(keeps_changing(doing, &self.stage.graph))
     }
 
     async fn check(&mut self) -> Result<BulkUse> {
@@ -237,13 +245,17 @@ fn not_whole(keys: &Keys) -> Error {
 
 /// `RENAME` of a key that is not there is an error, which would not stop the commands after it: so only what is there moves, and
 /// what it would have replaced is dropped.
-fn swap_commands(live: (&Keys, Presence), stage: (&Keys, Presence), previous: &Keys, keep_previous: bool) -> Vec<Cmd> {
-    let mut commands = vec![unlink(previous)];
+fn swap_commands(
+    live: (&Keys, Presence),
+    stage: (&Keys, Presence),
+    previous: (&Keys, Presence),
+    keep_previous: bool,
+) -> Vec<Cmd> {
+    let mut commands = drop_keys(previous);
     if keep_previous && live.1.is_whole() {
-        commands.extend(move_keys(live, previous));
+        commands.extend(move_keys(live, previous.0));
     } else {
-        // By UNLINK and not by RENAME over it: memory is then given back by another thread, whatever the server's settings say.
-        commands.push(unlink(live.0));
+        commands.extend(drop_keys(live));
     }
     commands.extend(move_keys(stage, live.0));
     commands
@@ -262,8 +274,10 @@ fn move_keys((from, found): (&Keys, Presence), to: &Keys) -> Vec<Cmd> {
     moves.map(|((from, to), _)| cmd("RENAME").arg(from).arg(to).to_owned()).collect()
 }
 
-fn unlink(keys: &Keys) -> Cmd {
-    cmd("UNLINK").arg(&keys.all()).to_owned()
+fn drop_keys((keys, found): (&Keys, Presence)) -> Vec<Cmd> {
+    let graph = found.graph.then(|| graph::delete(&keys.graph));
+    let beside = cmd("UNLINK").arg(&keys.checkpoint).arg(&keys.quarantine).to_owned();
+    graph.into_iter().chain([beside]).collect()
 }
 
 #[cfg(test)]
@@ -286,17 +300,18 @@ mod tests {
 
     fn swapped(found: Presence, keep: bool) -> Vec<String> {
         let stage = (&keys("s"), WITHOUT_QUARANTINE);
-        texts(swap_commands((&keys("l"), found), stage, &keys("p"), keep))
+        texts(swap_commands((&keys("l"), found), stage, (&keys("p"), Presence::WHOLE), keep))
     }
 
     #[test]
     fn the_live_graph_is_kept_only_whole() {
-        let kept = ["UNLINK p p.c p.q", "RENAME l p", "RENAME l.c p.c", "RENAME l.q p.q", "RENAME s l", "RENAME s.c l.c"];
+        let kept = ["GRAPH.DELETE p", "UNLINK p.c p.q", "RENAME l p", "RENAME l.c p.c", "RENAME l.q p.q", "RENAME s l", "RENAME s.c l.c"];
         assert_eq!(swapped(Presence::WHOLE, true), kept);
-        let dropped = ["UNLINK p p.c p.q", "UNLINK l l.c l.q", "RENAME s l", "RENAME s.c l.c"];
+        let dropped = ["GRAPH.DELETE p", "UNLINK p.c p.q", "GRAPH.DELETE l", "UNLINK l.c l.q", "RENAME s l", "RENAME s.c l.c"];
         assert_eq!(swapped(Presence::WHOLE, false), dropped);
-        assert_eq!(swapped(Presence::NONE, true), dropped);
         assert_eq!(swapped(Presence { graph: true, ..Presence::NONE }, true), dropped);
+        let first = ["GRAPH.DELETE p", "UNLINK p.c p.q", "UNLINK l.c l.q", "RENAME s l", "RENAME s.c l.c"];
+        assert_eq!(swapped(Presence::NONE, true), first);
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl FalkorView {
         Self { connection: Connection::new(address), graph: graph.into(), profile }
     }
 
+    /// Looks at another graph of the same server from now on.
+    pub(super) fn turn_to(&mut self, graph: String) {
+        self.graph = graph;
+    }
+
     async fn ask(&mut self, doing: &str, texts: &[Vec<u8>]) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for text in texts {

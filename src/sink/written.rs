@@ -125,6 +125,7 @@ mod tests {
             encoded.push(Key::parse(key).unwrap(), |out| out.extend_from_slice(text.as_bytes()));
         }
         let group = NodeGroup {
+            group: None,
             label: Label::parse("Entity").unwrap(),
             key: PropertyName::parse("uuid").unwrap(),
             extra_labels: extra.iter().map(|label| Label::parse(label).unwrap()).collect(),

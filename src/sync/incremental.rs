@@ -270,7 +270,9 @@ impl Incremental<'_, '_, '_> {
         let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
         let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
         weigh(&mut Scales { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        self.reader.repairs = true;
         self.reader.fetch(&gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect()).await?;
+        self.reader.repairs = false;
         for (kind, gaps) in &gaps {
             self.reader.delete_absent(*kind, gaps.orphaned.clone()).await?;
         }

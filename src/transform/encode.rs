@@ -10,12 +10,13 @@ use super::collapse::{Identified, collapse};
 use super::layout::{Columns, Layout, Refusal, VectorProperty};
 use super::literal::write_string;
 use crate::model::element::{
-    ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
+    ElementNumber, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
 };
 use crate::model::key::Key;
 use crate::model::name::Label;
 use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+use crate::model::value::Value;
 
 /// Makes of what the source holds what the cache takes. It does no I/O and keeps nothing from one batch to the next.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ impl Transformer {
     pub fn nodes(&self, kind: NodeKindId, rows: Vec<SourceNode>) -> PreparedRows {
         let kind = self.profile.node(kind);
         let mut prepared = PreparedRows::default();
-        let mut rows = identified_nodes(kind, rows, &mut prepared.quarantined);
+        let mut rows = self.identified_nodes(kind, rows, &mut prepared.quarantined);
         prepared.collapsed = collapse(&mut rows);
         self.write_nodes(kind, rows, &mut prepared);
         prepared
@@ -55,12 +56,12 @@ impl Transformer {
         let own_vectors = self.node_vectors(kind);
         let mut layout = Layout::default();
         let mut places = HashMap::new();
-        for Identified { identity: key, row: KeptNode { extra_labels, mut node }, .. } in rows {
+        for Identified { identity: key, row: KeptNode { extra_labels, group, mut node }, .. } in rows {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
             let refuse = refusals(kind.label.as_str(), &key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut node.properties, &vectors, refuse);
             let group =
-                grouped(&mut prepared.nodes, &mut places, (extra_labels, columns), |signature| node_group(kind, signature));
+                grouped(&mut prepared.nodes, &mut places, (group, extra_labels, columns), |signature| node_group(kind, signature));
             let conversions = &mut prepared.conversions;
             group.rows.push(key.clone(), |out| {
                 out.extend_from_slice(b"{k:");
@@ -100,11 +101,11 @@ impl Transformer {
         let vectors = self.relationship_vectors(kind);
         let mut layout = Layout::default();
         let mut places = HashMap::new();
-        for Identified { identity, row: KeptRelationship { ends, mut relationship }, .. } in rows {
+        for Identified { identity, row: KeptRelationship { ends, group, mut relationship }, .. } in rows {
             let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut relationship.properties, &vectors, refuse);
             let make = |signature: &_| self.relationship_group(kind, signature);
-            let group = grouped(&mut prepared.relationships, &mut places, (ends, columns), make);
+            let group = grouped(&mut prepared.relationships, &mut places, (group, ends, columns), make);
             let conversions = &mut prepared.conversions;
             group.rows.push(identity.clone(), |out| {
                 write_relationship_head(out, &identity);
@@ -123,9 +124,9 @@ impl Transformer {
         let mut identified = Vec::with_capacity(rows.len());
         for relationship in rows {
             match self.identify(kind, &relationship) {
-                Ok((identity, ends)) => {
+                Ok((identity, ends, group)) => {
                     let number = relationship.number;
-                    identified.push(Identified { identity, number, row: KeptRelationship { ends, relationship } });
+                    identified.push(Identified { identity, number, row: KeptRelationship { ends, group, relationship } });
                 }
                 Err(refusal) => quarantined.push(refusal),
             }
@@ -133,7 +134,11 @@ impl Transformer {
         identified
     }
 
-    fn identify(&self, kind: &RelationshipKind, row: &SourceRelationship) -> Result<(RelationshipIdentity, Ends), Quarantined> {
+    fn identify(
+        &self,
+        kind: &RelationshipKind,
+        row: &SourceRelationship,
+    ) -> Result<(RelationshipIdentity, Ends, Option<String>), Quarantined> {
         let refused = |key: String, reason: String| quarantined_element(kind.rel_type.as_str(), key, reason);
         let key = Key::from_value(property(&row.properties, kind.key.as_str()))
             .map_err(|reason| refused(number_text(row.number), reason.to_string()))?;
@@ -141,7 +146,46 @@ impl Transformer {
             self.endpoint(&row.start).map_err(|reason| refused(key.to_string(), format!("its start node: {reason}")))?;
         let (end_kind, end) =
             self.endpoint(&row.end).map_err(|reason| refused(key.to_string(), format!("its end node: {reason}")))?;
-        Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind)))
+        let group = self.group_of(&row.properties).map_err(|reason| refused(key.to_string(), reason))?;
+        Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind), group))
+    }
+
+    /// The group of an element, where it decides in which graph the element stands. One without a group is of no group in
+    /// particular, as one with an empty text is.
+    fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
+        let Some(name) = self.profile.group.as_ref().filter(|_| self.profile.graph_per_group) else { return Ok(None) };
+        match property(properties, name.as_str()) {
+            None => Ok(Some(String::new())),
+            Some(Value::String(group)) => Ok(Some(group.clone())),
+            Some(_) => Err(format!("its {name} is no text, so it belongs to no graph")),
+        }
+    }
+
+    pub(super) fn identified_nodes(
+        &self,
+        kind: &NodeKind,
+        rows: Vec<SourceNode>,
+        quarantined: &mut Vec<Quarantined>,
+    ) -> Vec<Identified<Key, KeptNode>> {
+        let mut identified = Vec::with_capacity(rows.len());
+        for node in rows {
+            let key = match Key::from_value(property(&node.properties, kind.key.as_str())) {
+                Ok(key) => key,
+                Err(reason) => {
+                    quarantined.push(quarantined_element(kind.label.as_str(), number_text(node.number), reason.to_string()));
+                    continue;
+                }
+            };
+            let kept = extra_labels(kind, &node.labels).and_then(|labels| Ok((labels, self.group_of(&node.properties)?)));
+            match kept {
+                Ok((extra_labels, group)) => {
+                    let number = node.number;
+                    identified.push(Identified { identity: key, number, row: KeptNode { extra_labels, group, node } });
+                }
+                Err(reason) => quarantined.push(quarantined_element(kind.label.as_str(), key.to_string(), reason)),
+            }
+        }
+        identified
     }
 
     fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
@@ -176,12 +220,17 @@ impl Transformer {
         kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
     }
 
-    fn relationship_group(&self, kind: &RelationshipKind, ((start, end), columns): &(Ends, Columns)) -> RelationshipGroup {
+    fn relationship_group(
+        &self,
+        kind: &RelationshipKind,
+        (group, (start, end), columns): &(Option<String>, Ends, Columns),
+    ) -> RelationshipGroup {
         let endpoint = |id: NodeKindId| {
             let NodeKind { label, key, .. } = self.profile.node(id);
             EndpointKind { label: label.clone(), key: key.clone() }
         };
         RelationshipGroup {
+            group: group.clone(),
             rel_type: kind.rel_type.clone(),
             key: kind.key.clone(),
             start: endpoint(*start),
@@ -198,36 +247,14 @@ type Ends = (NodeKindId, NodeKindId);
 
 pub(super) struct KeptNode {
     pub(super) extra_labels: Vec<Label>,
+    group: Option<String>,
     pub(super) node: SourceNode,
 }
 
 pub(super) struct KeptRelationship {
     ends: Ends,
+    group: Option<String>,
     pub(super) relationship: SourceRelationship,
-}
-
-pub(super) fn identified_nodes(
-    kind: &NodeKind,
-    rows: Vec<SourceNode>,
-    quarantined: &mut Vec<Quarantined>,
-) -> Vec<Identified<Key, KeptNode>> {
-    let mut identified = Vec::with_capacity(rows.len());
-    for node in rows {
-        let key = match Key::from_value(property(&node.properties, kind.key.as_str())) {
-            Ok(key) => key,
-            Err(reason) => {
-                quarantined.push(quarantined_element(kind.label.as_str(), number_text(node.number), reason.to_string()));
-                continue;
-            }
-        };
-        match extra_labels(kind, &node.labels) {
-            Ok(extra_labels) => {
-                identified.push(Identified { identity: key, number: node.number, row: KeptNode { extra_labels, node } });
-            }
-            Err(reason) => quarantined.push(quarantined_element(kind.label.as_str(), key.to_string(), reason)),
-        }
-    }
-    identified
 }
 
 fn extra_labels(kind: &NodeKind, labels: &[String]) -> Result<Vec<Label>, String> {
@@ -239,8 +266,9 @@ fn extra_labels(kind: &NodeKind, labels: &[String]) -> Result<Vec<Label>, String
     Ok(extra)
 }
 
-fn node_group(kind: &NodeKind, (extra_labels, columns): &(Vec<Label>, Columns)) -> NodeGroup {
+fn node_group(kind: &NodeKind, (group, extra_labels, columns): &(Option<String>, Vec<Label>, Columns)) -> NodeGroup {
     NodeGroup {
+        group: group.clone(),
         label: kind.label.clone(),
         key: kind.key.clone(),
         extra_labels: extra_labels.clone(),
@@ -301,7 +329,6 @@ mod tests {
     use super::super::values::{Fit, fit};
     use super::*;
     use crate::model::name::{PropertyName, RelationshipType};
-    use crate::model::value::Value;
 
     fn transformer() -> Transformer {
         let mut dimensions = Dimensions::default();

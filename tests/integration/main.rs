@@ -25,6 +25,7 @@ mod faults;
 mod full_sync;
 mod graph;
 mod graphiti;
+mod groups;
 mod guard;
 mod hostile;
 mod identity;

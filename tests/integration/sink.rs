@@ -126,6 +126,7 @@ fn fact_identity(key: &str, start: &str, end: &str) -> RelationshipIdentity {
 /// Nodes of a kind; `properties` is the text of what they hold besides the key.
 fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeGroup {
     let mut group = NodeGroup {
+        group: None,
         label: label(of),
         key: property("uuid"),
         extra_labels: extra.iter().map(|name| label(name)).collect(),
@@ -144,6 +145,7 @@ fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeGroup {
 fn facts(rows: &[(&str, &str, &str, &str)]) -> RelationshipGroup {
     let entity = EndpointKind { label: label("Entity"), key: property("uuid") };
     let mut group = RelationshipGroup {
+        group: None,
         rel_type: RelationshipType::parse("RELATES_TO").unwrap(),
         key: property("uuid"),
         start: entity.clone(),

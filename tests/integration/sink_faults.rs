@@ -99,6 +99,7 @@ async fn number_after(stream: &mut BufReader<TcpStream>, sign: char) -> Option<u
 /// 64 entities.
 fn batch() -> PreparedRows {
     let mut group = NodeGroup {
+        group: None,
         label: Label::parse("Entity").unwrap(),
         key: PropertyName::parse("uuid").unwrap(),
         extra_labels: vec![],

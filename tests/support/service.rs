@@ -61,6 +61,12 @@ impl Service {
         self
     }
 
+    /// Without a variable of the environment.
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).env_clear().envs(self.environment.iter().cloned()).kill_on_drop(true);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::super::collapse::{Identified, collapse};
-use super::super::encode::{KeptNode, KeptRelationship, Transformer, identified_nodes, refusals};
+use super::super::encode::{KeptNode, KeptRelationship, Transformer, refusals};
 use super::super::layout::{Cell, Layout};
 use super::header::{Header, MAX_COLUMNS, can_say};
 use super::packer::Packer;
@@ -53,7 +53,7 @@ impl Transformer {
     pub fn bulk_nodes(&self, kind: NodeKindId, rows: Vec<SourceNode>, id_of: impl Fn(&NodeIdentity) -> Option<u64>) -> BulkBatch {
         let kind = self.profile().node(kind);
         let mut batch = BulkBatch::default();
-        let mut rows = identified_nodes(kind, rows, &mut batch.quarantined);
+        let mut rows = self.identified_nodes(kind, rows, &mut batch.quarantined);
         batch.collapsed = collapse(&mut rows);
         let rows = new_nodes(kind, rows, &id_of, &mut batch.already_there);
         let (rows, others) = rows.into_iter().partition(|row| self.can_say_node(kind, row));
@@ -128,7 +128,7 @@ impl Transformer {
         let own_vectors = self.node_vectors(kind);
         let mut groups: Vec<(Vec<Label>, Vec<Arranged<Key>>)> = Vec::new();
         let mut places: HashMap<Vec<Label>, usize> = HashMap::new();
-        for Identified { identity, row: KeptNode { extra_labels, mut node }, .. } in rows {
+        for Identified { identity, row: KeptNode { extra_labels, mut node, .. }, .. } in rows {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
             let mut layout = Layout::default();
             layout.arrange(&mut node.properties, &vectors, refusals(kind.label.as_str(), &identity, quarantined));

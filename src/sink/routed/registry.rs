@@ -1,0 +1,153 @@
+//! Which graphs a pipeline has made for its groups.
+//!
+//! Two things say so: a set under the pipeline's name lists its graphs, and a marker beside each graph names the pipeline. A graph
+//! without our marker is never written, replaced or deleted; an empty one may be taken over, because a mere search of graphiti
+//! leaves one behind for a group that it does not find.
+
+use std::collections::BTreeSet;
+
+use redis::{Cmd, cmd};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::graph_name::GraphName;
+use crate::sink::connection::{COMMAND_TIMEOUT, Connection};
+use crate::sink::graph::{self, GraphState, read_query};
+use crate::sink::ownership::{Ownership, while_owned};
+use crate::sink::reply;
+
+/// Which of a group's graphs is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The one that is read.
+    Live,
+    /// The one that is to take its place.
+    Stage,
+}
+
+impl Place {
+    /// The key of the graph.
+    pub(super) fn graph_key(self, graph: &GraphName) -> String {
+        match self {
+            Place::Live => graph.as_str().to_owned(),
+            Place::Stage => graph.stage_key(),
+        }
+    }
+
+    fn set_key(self, control: &GraphName) -> String {
+        match self {
+            Place::Live => control.graphs_key(),
+            Place::Stage => control.stage_graphs_key(),
+        }
+    }
+}
+
+/// The graphs of a pipeline.
+#[derive(Debug, Clone)]
+pub(super) struct Registry {
+    control: GraphName,
+    place: Place,
+    ownership: Ownership,
+}
+
+/// Why a graph cannot be a pipeline's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Foreign {
+    #[error("the graph {0} holds what this service did not write")]
+    Unmarked(GraphName),
+    #[error("the graph {0} is filled by the pipeline {1}")]
+    OfAnother(GraphName, String),
+    #[error("{0} names a key that is no graph")]
+    NoGraph(GraphName),
+}
+
+impl Registry {
+    pub(super) fn new(control: GraphName, place: Place, ownership: Ownership) -> Self {
+        Self { control, place, ownership }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// All graphs of the pipeline.
+    pub(super) async fn graphs(&self, connection: &mut Connection) -> Result<BTreeSet<GraphName>> {
+        listed(connection, &self.place.set_key(&self.control)).await
+    }
+
+    /// Makes sure that nobody else has a graph of this name, or says who has.
+    pub(super) async fn claim(&self, connection: &mut Connection, graph: &GraphName) -> Result<Result<(), Foreign>> {
+        let taken = taken(connection, &self.control, graph).await?;
+        if taken.is_ok() && self.place == Place::Live {
+            // The stage's becomes live, and marked, in one step.
+            let mark = mark(graph, &self.control);
+            while_owned(connection, "mark a graph", &self.ownership, &[mark], COMMAND_TIMEOUT).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Lists a graph that was made.
+    pub(super) async fn add(&self, connection: &mut Connection, graph: &GraphName) -> Result<()> {
+        let command = cmd("SADD").arg(self.place.set_key(&self.control)).arg(graph.as_str()).to_owned();
+        while_owned(connection, "list a graph", &self.ownership, &[command], COMMAND_TIMEOUT).await.map(drop)
+    }
+
+    /// Deletes a graph with all that says that it is the pipeline's.
+    pub(super) async fn remove(&self, connection: &mut Connection, graph: &GraphName) -> Result<()> {
+        let key = self.place.graph_key(graph);
+        let there = graph::state(connection, &key).await? == GraphState::Present;
+        let mut commands: Vec<Cmd> = there.then(|| graph::delete(&key)).into_iter().collect();
+        commands.push(cmd("SREM").arg(self.place.set_key(&self.control)).arg(graph.as_str()).to_owned());
+        if self.place == Place::Live {
+            commands.push(cmd("UNLINK").arg(graph.marker_key()).to_owned());
+        }
+        while_owned(connection, "delete a group's graph", &self.ownership, &commands, COMMAND_TIMEOUT).await.map(drop)
+    }
+}
+
+/// The graphs that a set lists.
+pub(super) async fn listed(connection: &mut Connection, set: &str) -> Result<BTreeSet<GraphName>> {
+    let answer = connection.command("list the pipeline's graphs", cmd("SMEMBERS").arg(set), COMMAND_TIMEOUT).await?;
+    let name = |value| {
+        GraphName::new(reply::text(value)?).map_err(|error| {
+            Error::caused(ErrorKind::CacheProtocol, format!("{set} lists what cannot be a graph's name"), error)
+        })
+    };
+    reply::array(answer)?.iter().map(name).collect()
+}
+
+/// The command that marks a graph as a pipeline's.
+pub(super) fn mark(graph: &GraphName, control: &GraphName) -> Cmd {
+    cmd("SET").arg(graph.marker_key()).arg(control.as_str()).to_owned()
+}
+
+/// Who has a graph of this name, if it is neither the pipeline nor nobody.
+pub(super) async fn taken(
+    connection: &mut Connection,
+    control: &GraphName,
+    graph: &GraphName,
+) -> Result<Result<(), Foreign>> {
+    let marker = connection.command("look for a graph's marker", cmd("GET").arg(graph.marker_key()), COMMAND_TIMEOUT).await?;
+    match reply::optional_text(&marker)? {
+        Some(ours) if ours == control.as_str() => Ok(Ok(())),
+        Some(other) => Ok(Err(Foreign::OfAnother(graph.clone(), other))),
+        None => adoptable(connection, graph).await,
+    }
+}
+
+/// Whether what stands under a name without a marker is nothing, or an empty graph.
+async fn adoptable(connection: &mut Connection, graph: &GraphName) -> Result<Result<(), Foreign>> {
+    match graph::state(connection, graph.as_str()).await {
+        Ok(GraphState::Missing) => return Ok(Ok(())),
+        Ok(GraphState::Present) => {}
+        Err(error) if error.kind() == ErrorKind::CacheWrongType => return Ok(Err(Foreign::NoGraph(graph.clone()))),
+        Err(error) => return Err(error),
+    }
+    let nodes = count_nodes(connection, graph.as_str()).await?;
+    Ok(if nodes == 0 { Ok(()) } else { Err(Foreign::Unmarked(graph.clone())) })
+}
+
+/// How many nodes a graph has.
+pub(super) async fn count_nodes(connection: &mut Connection, key: &str) -> Result<u64> {
+    let answer = connection.command("count a graph", &read_query(key, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT).await?;
+    reply::single_count(answer)
+}
