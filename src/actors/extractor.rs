@@ -19,6 +19,7 @@ use crate::failpoint;
 use crate::model::batch::{Content, Generation, SourceContent};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
+use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
@@ -46,6 +47,8 @@ pub struct ExtractorParts {
     pub credit: Arc<CreditPool>,
     /// The largest share of a kind that may be deleted without a person's word.
     pub limit: DeleteLimit,
+    /// What the cache lacks because it cannot hold it.
+    pub excluded: Excluded,
     /// What it remembers of the generation before.
     pub memory: Memory,
 }
@@ -111,6 +114,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             allow_deletes,
             thorough,
             encoder: &parts.encoder,
+            excluded: &parts.excluded,
         };
         sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
     }

@@ -5,7 +5,7 @@
 //! All of them go on from the stage's own checkpoint, so this task keeps nothing that a crash could lose: begun again, it finds
 //! the stage filled, or half filled, and goes on.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::ElementKind;
+use crate::model::excluded::Excluded;
 use crate::model::guard::{DeleteLimit, Guard, Held, HeldDeletes};
 use crate::model::pass::{Mode, PassSummary, Step, Totals};
 use crate::model::profile::Profile;
@@ -222,8 +223,7 @@ impl FullSync {
     /// or that share an identity.
     async fn differences(&self, stage: &mut Stage) -> Result<BTreeMap<ElementKind, Gaps>> {
         let listed = stage.shadow.feeder.store().await?.quarantine().await?;
-        let whole = listed.into_iter().filter(|entry| entry.property.is_none());
-        let excluded: HashSet<(String, String)> = whole.map(|entry| (entry.kind, entry.key)).collect();
+        let excluded = Excluded::of(&listed);
         let (source, view) = (stage.source.as_ref(), stage.view.as_mut());
         let (here, there) = (repeat!(source.counts())?, repeat!(view.counts())?);
         let mut differing = BTreeMap::new();
@@ -234,8 +234,7 @@ impl FullSync {
             let mut gaps = gaps(source, view, kind).await?;
             // What the cache cannot hold is no difference: it is listed.
             let name = self.profile.kind_name(kind);
-            let is_listed = |key: &str| excluded.contains(&(name.to_owned(), key.to_owned()));
-            gaps.missing.retain(|identity| !is_listed(identity.key().as_str()));
+            gaps.missing.retain(|identity| !excluded.contains(name, identity.key().as_str()));
             if !gaps.is_empty() {
                 differing.insert(kind, gaps);
             }

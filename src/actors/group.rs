@@ -19,6 +19,7 @@ use super::prober::{self, ProberParts, Watchers};
 use super::transformer::{Encoding, Transformer};
 use super::worker::Worker;
 use crate::model::batch::Generation;
+use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
 use crate::sync::{BatchLimits, Memory, Rhythm};
@@ -93,6 +94,7 @@ impl Group {
             None => (None, Encoding::Rows(Arc::clone(&encoder))),
         };
         let memory = Memory::new(launched.checkpoint.guard.clone(), launched.checkpoint.comparison.clone());
+        let excluded = Excluded::of(&launched.quarantine);
         let parts = LoaderParts {
             sink: launched.sink,
             stage,
@@ -100,6 +102,7 @@ impl Group {
             store: launched.store,
             checkpoint: launched.checkpoint,
             quarantine: launched.quarantine,
+            excluded: excluded.clone(),
             credit: Arc::clone(&credit),
         };
         let loader = Loader::start(generation, parts, acknowledge, reports.clone());
@@ -113,6 +116,7 @@ impl Group {
             limits: settings.limits,
             credit: Arc::clone(&credit),
             limit: settings.delete_limit,
+            excluded,
             memory,
         };
         let extractor = Extractor::start(generation, parts, transformer.clone(), reports);

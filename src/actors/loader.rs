@@ -23,6 +23,7 @@ use crate::model::batch::{Content, Generation, PassEnd, PreparedContent};
 use crate::model::changes::BatchChanges;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
+use crate::model::excluded::Excluded;
 use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Step, Totals};
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::Profile;
@@ -53,6 +54,8 @@ pub struct LoaderParts {
     pub checkpoint: Checkpoint,
     /// The quarantine as stored.
     pub quarantine: Vec<Quarantined>,
+    /// The elements of the quarantine, for whoever compares.
+    pub excluded: Excluded,
     /// What its batches hold permits of.
     pub credit: Arc<CreditPool>,
 }
@@ -131,6 +134,7 @@ struct Writer {
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
     quarantine: HashSet<Quarantined>,
+    excluded: Excluded,
     /// Whether the quarantine is another than at the last acknowledgement.
     quarantine_changed: bool,
     /// Whether it was said that the quarantine is large.
@@ -154,6 +158,7 @@ impl Writer {
             store: parts.store,
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
+            excluded: parts.excluded,
             quarantine_changed: false,
             alarmed: false,
             indexes: IndexUpkeep::default(),
@@ -203,6 +208,7 @@ impl Writer {
             self.sink.clear().await?;
             self.written.clear();
             let stale: Vec<_> = self.quarantine.drain().collect();
+            self.excluded.remove(&stale);
             self.quarantine_changed |= !stale.is_empty();
             self.store.update_quarantine(&[], &stale).await?;
         }
@@ -330,6 +336,8 @@ impl Writer {
             }
         }
         self.store.update_quarantine(&listed, &outdated).await?;
+        self.excluded.remove(&outdated);
+        self.excluded.add(&listed);
         for entry in &outdated {
             self.quarantine.remove(entry);
         }

@@ -72,7 +72,7 @@ async fn look(config: &PipelineConfig) -> Result<Findings> {
     let would_do = describe(first_pass(&facts, None), &cache, checkpoint.is_some());
     Ok(Findings {
         pipeline: config.name.to_string(),
-        graph: connector.graph().to_string(),
+        graph: config.falkordb.database.to_string(),
         outside_profile: source.outside_profile().await?,
         source: identity,
         cache_version: server.version_text(),

@@ -24,7 +24,7 @@ pub(super) fn assemble(config: &PipelineConfig, schedule: Schedule, health: Reci
     let limits = batch_limits(&config.sync);
     Ok(Pipeline {
         name: config.name.to_string(),
-        graph: connector.graph().to_string(),
+        graph: config.falkordb.database.to_string(),
         profile: Arc::clone(connector.profile()),
         connector: Arc::new(connector),
         settings: Settings {

@@ -35,7 +35,7 @@ pub(super) async fn rollback(config: &Config, output: Output) -> Exit {
 async fn one(config: &PipelineConfig) -> Result<Report> {
     let connector = ServerConnector::new(config)?;
     roll_back(&connector).await?;
-    Ok(Report { pipeline: config.name.to_string(), graph: connector.graph().to_string(), rolled_back: true, paused: true })
+    Ok(Report { pipeline: config.name.to_string(), graph: config.falkordb.database.to_string(), rolled_back: true, paused: true })
 }
 
 impl Report {

@@ -10,7 +10,7 @@ use super::{pipelines, print};
 use crate::actors::health::Health;
 use crate::actors::messages::Shutdown;
 use crate::actors::supervisor::{Done, Schedule, Supervisor};
-use crate::config::{Config, GraphTarget, PipelineConfig};
+use crate::config::{Config, PipelineConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::HeldDeletes;
@@ -105,10 +105,7 @@ async fn terminated() {
 impl Report {
     fn of(config: &PipelineConfig, done: Done) -> Self {
         let Done { pass, verdict, held } = done;
-        let graph = match &config.falkordb.database {
-            GraphTarget::Single(graph) => graph.to_string(),
-            GraphTarget::PerGroup => String::new(),
-        };
+        let graph = config.falkordb.database.to_string();
         let (differences, equal_as_of) = verdict.map(|verdict| (verdict.findings, verdict.equal_as_of)).unzip();
         Self { pipeline: config.name.to_string(), graph, pass, differences, equal_as_of: equal_as_of.flatten(), held }
     }

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::{Difference, Finding, Verdict};
 use crate::model::element::ElementIdentity;
+use crate::model::excluded::Excluded;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::Mode;
 use crate::sink::{CacheView, GraphState};
@@ -48,6 +49,8 @@ struct Report {
     mended: Option<u64>,
     /// The two were equal as of this bookmark; absent if something differed, or was committed meanwhile.
     equal_as_of: Option<Bookmark>,
+    /// Elements that the cache cannot hold: listed in the quarantine, and no differences.
+    excluded: usize,
     /// The differences, the first ones by name.
     found: Vec<Listed>,
     /// Deletes that wait for a person.
@@ -96,6 +99,7 @@ struct Looks {
     source: std::sync::Arc<dyn Source>,
     view: Box<dyn CacheView>,
     encoder: Transformer,
+    excluded: Excluded,
     connector: ServerConnector,
 }
 
@@ -103,7 +107,8 @@ impl Looks {
     async fn new(config: &PipelineConfig) -> Result<Self> {
         let connector = ServerConnector::new(config)?;
         let encoder = Transformer::new(std::sync::Arc::clone(connector.profile()), Dimensions::default());
-        Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, connector })
+        let excluded = Excluded::of(&connector.store().await?.quarantine().await?);
+        Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, excluded, connector })
     }
 
     fn sides(&mut self) -> Sides<'_> {
@@ -112,6 +117,7 @@ impl Looks {
             view: self.view.as_mut(),
             encoder: &self.encoder,
             profile: self.connector.profile(),
+            excluded: &self.excluded,
         }
     }
 
@@ -189,12 +195,13 @@ impl Report {
     fn of(config: &PipelineConfig, looks: &Looks, verdict: Verdict, found: &[Finding], differences: u64) -> Self {
         Self {
             pipeline: config.name.to_string(),
-            graph: looks.connector.graph().to_string(),
+            graph: config.falkordb.database.to_string(),
             equal: differences == 0,
             rows: verdict.rows,
             differences,
             mended: None,
             equal_as_of: verdict.equal_as_of,
+            excluded: looks.excluded.len(),
             found: found.iter().map(Listed::of).collect(),
             held: Vec::new(),
         }
@@ -215,9 +222,10 @@ impl Report {
         let Self { pipeline, graph, rows, differences, .. } = self;
         let as_of = self.equal_as_of.as_ref().map(|bookmark| format!(" as of {}", bookmark.as_str())).unwrap_or_default();
         let mended = self.mended.filter(|_| *differences > 0).map(|mended| format!(", {mended} mended")).unwrap_or_default();
+        let apart = if self.excluded == 0 { String::new() } else { format!(", {} in quarantine", self.excluded) };
         match differences {
-            0 => format!("{pipeline}: graph {graph} is equal to the source{as_of}: {rows} elements compared"),
-            _ => format!("{pipeline}: graph {graph} differs: {rows} elements compared, {differences} different{mended}"),
+            0 => format!("{pipeline}: graph {graph} is equal to the source{as_of}: {rows} elements compared{apart}"),
+            _ => format!("{pipeline}: graph {graph} differs: {rows} elements compared, {differences} different{mended}{apart}"),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod comparison;
 pub mod detail;
 pub mod element;
+pub mod excluded;
 pub mod graph_name;
 pub mod guard;
 pub mod id_map;

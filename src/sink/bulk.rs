@@ -17,7 +17,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
-use super::graph::{delete, self, GraphState, read_failed, read_query, write_query};
+use super::graph::{self, GraphState, delete, read_failed, read_query, write_query};
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, while_owned};
 use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};

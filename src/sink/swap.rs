@@ -305,7 +305,15 @@ mod tests {
 
     #[test]
     fn the_live_graph_is_kept_only_whole() {
-        let kept = ["GRAPH.DELETE p", "UNLINK p.c p.q", "RENAME l p", "RENAME l.c p.c", "RENAME l.q p.q", "RENAME s l", "RENAME s.c l.c"];
+        let kept = [
+            "GRAPH.DELETE p",
+            "UNLINK p.c p.q",
+            "RENAME l p",
+            "RENAME l.c p.c",
+            "RENAME l.q p.q",
+            "RENAME s l",
+            "RENAME s.c l.c",
+        ];
         assert_eq!(swapped(Presence::WHOLE, true), kept);
         let dropped = ["GRAPH.DELETE p", "UNLINK p.c p.q", "GRAPH.DELETE l", "UNLINK l.c l.q", "RENAME s l", "RENAME s.c l.c"];
         assert_eq!(swapped(Presence::WHOLE, false), dropped);

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Finding, Verdict};
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber};
+use crate::model::excluded::Excluded;
 use crate::model::pass::{Cursor, Step};
 use crate::model::profile::Profile;
 use crate::repeat;
@@ -38,6 +39,16 @@ pub struct Sides<'a> {
     pub encoder: &'a Transformer,
     /// The kinds.
     pub profile: &'a Profile,
+    /// What the cache lacks because it cannot hold it.
+    pub excluded: &'a Excluded,
+}
+
+impl Sides<'_> {
+    /// Whether this is known and listed already.
+    fn is_excluded(&self, finding: &Finding) -> bool {
+        let name = self.profile.kind_name(finding.kind);
+        finding.difference == Difference::Missing && self.excluded.contains(name, finding.identity.key().as_str())
+    }
 }
 
 /// What a comparison did in one go.
@@ -45,6 +56,8 @@ pub struct Sides<'a> {
 pub struct Advance {
     /// What differs.
     pub found: Vec<Finding>,
+    /// What the cache could not hold when it was last tried, and that is no difference.
+    pub excluded: Vec<Finding>,
     /// Kinds that were gone through to their end: all their orphans are found.
     pub completed: Vec<ElementKind>,
     /// What it says, once it has gone through everything.
@@ -141,6 +154,7 @@ impl Comparison {
                 }
             }
         }
+        let (excluded, found): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(|found| sides.is_excluded(found));
         self.standing.findings += found.len() as u64;
         self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
         let next = steps.get(place);
@@ -148,7 +162,7 @@ impl Comparison {
         self.standing.cursor = next.map(|step| Cursor { step: step.kind_step(sides.profile), after });
         let verdict = if next.is_none() { Some(self.verdict(sides.source).await?) } else { None };
         let completed = steps[first..place].iter().filter(|step| step.is_first_round()).map(|step| step.kind).collect();
-        Ok(Advance { found, completed, verdict })
+        Ok(Advance { found, excluded, completed, verdict })
     }
 
     fn place(&self, profile: &Profile, steps: &[Part]) -> (usize, String) {

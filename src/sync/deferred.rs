@@ -26,6 +26,7 @@ pub(super) async fn finish(
     memory: &Memory,
 ) -> Result<()> {
     deferred.extend(reader.emit.settle().await?);
+    deferred.append(&mut reader.unresolved);
     for _ in 0..ROUNDS {
         if deferred.is_empty() {
             break;
@@ -47,7 +48,17 @@ pub(super) async fn finish(
     reader.emit.settle().await.map(drop)
 }
 
-pub(super) async fn read_again(reader: &mut Reader<'_>, deferred: &BTreeSet<RelationshipIdentity>) -> Result<()> {
+/// Waits until everything is applied, relationships included whose endpoints came after them. Those that still lack one are kept
+/// for the end of the pass, which lists them.
+pub(super) async fn settle(reader: &mut Reader<'_>) -> Result<()> {
+    let deferred = reader.emit.settle().await?;
+    read_again(reader, &deferred).await?;
+    let left = reader.emit.settle().await?;
+    reader.unresolved.extend(left);
+    Ok(())
+}
+
+async fn read_again(reader: &mut Reader<'_>, deferred: &BTreeSet<RelationshipIdentity>) -> Result<()> {
     let profile = reader.profile;
     let endpoints = endpoints_by_label(deferred);
     for kind in profile.node_ids() {

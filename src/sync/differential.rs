@@ -25,12 +25,25 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     reader.begin(pass).await?;
     reader.emit.settle().await?;
     let mut comparison = under_way(reader, changes).await?;
-    let mut sides = Sides { source: reader.source, view: changes.view, encoder: changes.encoder, profile: reader.profile };
-    let Advance { found, completed, verdict } = comparison.advance(&mut sides, changes.slice.rows).await?;
+    let mut sides = Sides {
+        source: reader.source,
+        view: changes.view,
+        encoder: changes.encoder,
+        profile: reader.profile,
+        excluded: changes.excluded,
+    };
+    let Advance { found, excluded, completed, verdict } = comparison.advance(&mut sides, changes.slice.rows).await?;
     if verdict.is_none() {
         changes.memory.keep_comparison(comparison);
     }
-    repair(reader, changes, found, &completed).await?;
+    for finding in found.iter().take(NAMED) {
+        tracing::info!(%finding, "difference");
+    }
+    if found.len() > NAMED {
+        tracing::info!(more = found.len() - NAMED, "differences");
+    }
+    // What could not be held may have changed since.
+    repair(reader, changes, found.into_iter().chain(excluded).collect(), &completed).await?;
     if verdict.is_some() && changes.allow_deletes {
         approve(reader, changes).await?;
     }
@@ -70,12 +83,6 @@ async fn repair(
     found: Vec<Finding>,
     completed: &[ElementKind],
 ) -> Result<()> {
-    for finding in found.iter().take(NAMED) {
-        tracing::info!(%finding, "difference");
-    }
-    if found.len() > NAMED {
-        tracing::info!(more = found.len() - NAMED, "differences");
-    }
     let mut keys = Keys::new();
     let mut copies = Vec::new();
     let mut gaps: BTreeMap<ElementKind, Gaps> = completed.iter().map(|kind| (*kind, Gaps::default())).collect();
@@ -99,9 +106,7 @@ async fn repair(
     reader.delete_copies(&copies).await?;
     reader.fetch(&keys).await?;
     // What was missing is there when deletes are weighed.
-    let deferred = reader.emit.settle().await?;
-    super::deferred::read_again(reader, &deferred).await?;
-    reader.emit.settle().await?;
+    super::deferred::settle(reader).await?;
     let (limit, allow) = (changes.limit, changes.allow_deletes);
     let guard = &mut changes.memory.guard;
     let mut scales = Scales { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };

@@ -246,9 +246,7 @@ impl Incremental<'_, '_, '_> {
 
     /// Waits until everything is applied, relationships included whose endpoints came after them.
     async fn settle(&mut self) -> Result<()> {
-        let deferred = self.reader.emit.settle().await?;
-        super::deferred::read_again(self.reader, &deferred).await?;
-        self.reader.emit.settle().await.map(drop)
+        super::deferred::settle(self.reader).await
     }
 
     /// Finds what only one side has of these kinds, reads what is missing, deletes what the guard lets go, and remembers what

@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::model::batch::SourceContent;
 use crate::model::comparison::Verdict;
 use crate::model::element::RelationshipIdentity;
+use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 
 use crate::sink::CacheView;
@@ -52,6 +53,8 @@ pub struct Changes<'a> {
     pub allow_deletes: bool,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Transformer,
+    /// What the cache lacks because it cannot hold it.
+    pub excluded: &'a Excluded,
     /// Whether no changed row is spared that was read a moment ago: somebody waits for what a commit may have rewritten in it.
     pub thorough: bool,
 }

@@ -38,7 +38,16 @@ pub async fn run(
     changes: &mut Changes<'_>,
     emit: &mut dyn Emit,
 ) -> Result<()> {
-    let mut reader = Reader { source, profile, limits, emit, duplicates: Keys::new(), repairs: false, keys_listed: 0 };
+    let mut reader = Reader {
+        source,
+        profile,
+        limits,
+        emit,
+        duplicates: Keys::new(),
+        repairs: false,
+        keys_listed: 0,
+        unresolved: BTreeSet::new(),
+    };
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
         Mode::Full => {
@@ -68,6 +77,8 @@ pub(super) struct Reader<'a> {
     pub(super) duplicates: Keys,
     /// Whether what is sent mends the cache: it is written even if it seems to stand there.
     pub(super) repairs: bool,
+    /// Relationships that lacked an endpoint although they were read again.
+    pub(super) unresolved: BTreeSet<RelationshipIdentity>,
     /// How many keys travelled, of both sides, to find what only one of them has.
     pub(super) keys_listed: u64,
 }

@@ -60,8 +60,9 @@ impl Transformer {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
             let refuse = refusals(kind.label.as_str(), &key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut node.properties, &vectors, refuse);
-            let group =
-                grouped(&mut prepared.nodes, &mut places, (group, extra_labels, columns), |signature| node_group(kind, signature));
+            let group = grouped(&mut prepared.nodes, &mut places, (group, extra_labels, columns), |signature| {
+                node_group(kind, signature)
+            });
             let conversions = &mut prepared.conversions;
             group.rows.push(key.clone(), |out| {
                 out.extend_from_slice(b"{k:");

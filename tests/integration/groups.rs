@@ -217,12 +217,14 @@ async fn what_moves_between_groups_is_moved() {
         if text.contains("across") {
             break text;
         }
-        assert!(began.elapsed() < ARRIVAL, "{quarantine}");
+        assert!(began.elapsed() < ARRIVAL, "{quarantine}\n{}", running.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert!(listed.contains("not in the graph of its group"), "{listed}");
     groups.until_exact().await;
     assert_eq!(running.terminate().await, 0);
+    let verdict = groups.service.finish(&["verify"]).await;
+    assert!(verdict.code == 0 && verdict.stdout.contains("1 in quarantine"), "{verdict:?}");
 }
 
 #[tokio::test]

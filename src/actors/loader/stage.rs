@@ -21,6 +21,7 @@ impl Writer {
     pub(super) async fn begin_stage(&mut self, pass: PassUnderWay) -> Result<Acknowledged> {
         self.stage()?.begin().await?;
         self.quarantine_changed |= !self.quarantine.is_empty();
+        self.excluded.remove(&self.quarantine);
         self.quarantine.clear();
         self.checkpoint.watermark = None;
         self.checkpoint.bookmark = None;

@@ -108,9 +108,8 @@ impl Registry {
 pub(super) async fn listed(connection: &mut Connection, set: &str) -> Result<BTreeSet<GraphName>> {
     let answer = connection.command("list the pipeline's graphs", cmd("SMEMBERS").arg(set), COMMAND_TIMEOUT).await?;
     let name = |value| {
-        GraphName::new(reply::text(value)?).map_err(|error| {
-            Error::caused(ErrorKind::CacheProtocol, format!("{set} lists what cannot be a graph's name"), error)
-        })
+        GraphName::new(reply::text(value)?)
+            .map_err(|error| Error::caused(ErrorKind::CacheProtocol, format!("{set} lists what cannot be a graph's name"), error))
     };
     reply::array(answer)?.iter().map(name).collect()
 }
@@ -121,11 +120,7 @@ pub(super) fn mark(graph: &GraphName, control: &GraphName) -> Cmd {
 }
 
 /// Who has a graph of this name, if it is neither the pipeline nor nobody.
-pub(super) async fn taken(
-    connection: &mut Connection,
-    control: &GraphName,
-    graph: &GraphName,
-) -> Result<Result<(), Foreign>> {
+pub(super) async fn taken(connection: &mut Connection, control: &GraphName, graph: &GraphName) -> Result<Result<(), Foreign>> {
     let marker = connection.command("look for a graph's marker", cmd("GET").arg(graph.marker_key()), COMMAND_TIMEOUT).await?;
     match reply::optional_text(&marker)? {
         Some(ours) if ours == control.as_str() => Ok(Ok(())),

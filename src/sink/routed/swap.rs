@@ -81,7 +81,12 @@ impl Standing {
         graphs.iter().map(key).filter(|key| self.present.contains(key)).map(|key| graph::delete(&key)).collect()
     }
 
-    fn graph_moves(&self, from: impl Fn(&GraphName) -> String, to: impl Fn(&GraphName) -> String, graphs: &BTreeSet<GraphName>) -> Vec<Cmd> {
+    fn graph_moves(
+        &self,
+        from: impl Fn(&GraphName) -> String,
+        to: impl Fn(&GraphName) -> String,
+        graphs: &BTreeSet<GraphName>,
+    ) -> Vec<Cmd> {
         let there = |graph: &&GraphName| self.present.contains(&from(graph));
         graphs.iter().filter(there).map(|graph| rename(&from(graph), &to(graph))).collect()
     }

@@ -16,11 +16,11 @@ use crate::model::key::Beginnings;
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::NodeKindId;
 use crate::model::routes::Routes;
+use crate::model::value::Value;
 use crate::sink::connection::Connection;
 use crate::sink::graph::is_missing;
 use crate::sink::view::{Attached, CacheView, FalkorView};
 use crate::transform::comparison::{CachedValue, Content};
-use crate::model::value::Value;
 
 /// All graphs of a pipeline.
 #[derive(Debug)]
@@ -52,7 +52,10 @@ impl RoutedView {
     }
 
     /// Looks at each graph, at several at once. One that goes meanwhile holds nothing any more.
-    async fn each<T: Send>(&mut self, look: impl for<'v> Fn(&'v mut FalkorView) -> Look<'v, T> + Sync) -> Result<Vec<(GraphName, T)>> {
+    async fn each<T: Send>(
+        &mut self,
+        look: impl for<'v> Fn(&'v mut FalkorView) -> Look<'v, T> + Sync,
+    ) -> Result<Vec<(GraphName, T)>> {
         self.connection.wake().await;
         let graphs = self.registry.graphs(&mut self.connection).await?;
         let (place, look, lanes) = (self.registry.place(), &look, self.lanes.len());
@@ -119,10 +122,12 @@ impl CacheView for RoutedView {
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
         let (with, beginnings) = (with.cloned(), beginnings.clone());
-        Ok(sum(self.each(|view| {
-            let (with, beginnings) = (with.clone(), beginnings.clone());
-            Box::pin(async move { view.key_groups(kind, with.as_ref(), &beginnings, length).await })
-        }).await?))
+        Ok(sum(self
+            .each(|view| {
+                let (with, beginnings) = (with.clone(), beginnings.clone());
+                Box::pin(async move { view.key_groups(kind, with.as_ref(), &beginnings, length).await })
+            })
+            .await?))
     }
 
     /// One that stands in two graphs is left out: as something that is missing it is read again, written to the graph of its group
@@ -135,10 +140,15 @@ impl CacheView for RoutedView {
     ) -> Result<BTreeSet<ElementIdentity>> {
         let (with, beginnings) = (with.cloned(), beginnings.clone());
         let (mut found, mut twice) = (BTreeSet::new(), BTreeSet::new());
-        for identity in self.each(|view| {
-            let (with, beginnings) = (with.clone(), beginnings.clone());
-            Box::pin(async move { view.identities(kind, with.as_ref(), &beginnings).await })
-        }).await?.into_iter().flat_map(|(_, part)| part) {
+        for identity in self
+            .each(|view| {
+                let (with, beginnings) = (with.clone(), beginnings.clone());
+                Box::pin(async move { view.identities(kind, with.as_ref(), &beginnings).await })
+            })
+            .await?
+            .into_iter()
+            .flat_map(|(_, part)| part)
+        {
             if let Some(again) = found.replace(identity) {
                 twice.insert(again);
             }
@@ -155,10 +165,13 @@ impl CacheView for RoutedView {
     ) -> Result<BTreeMap<ElementIdentity, Content>> {
         let keys: std::sync::Arc<[String]> = keys.into();
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
-        for (graph, part) in self.each(|view| {
-            let keys = std::sync::Arc::clone(&keys);
-            Box::pin(async move { view.contents(kind, detail, &keys).await })
-        }).await? {
+        for (graph, part) in self
+            .each(|view| {
+                let keys = std::sync::Arc::clone(&keys);
+                Box::pin(async move { view.contents(kind, detail, &keys).await })
+            })
+            .await?
+        {
             for (identity, mut content) in part {
                 // As something of which there is one too many it is written anew, and deleted where it does not belong.
                 content.copies += usize::from(!self.is_at_home(&graph, &content));
@@ -174,10 +187,15 @@ impl CacheView for RoutedView {
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
         let keys: std::sync::Arc<[String]> = keys.into();
         let mut found = Attached::new();
-        for (key, types) in self.each(|view| {
-            let keys = std::sync::Arc::clone(&keys);
-            Box::pin(async move { view.attached(kind, &keys).await })
-        }).await?.into_iter().flat_map(|(_, part)| part) {
+        for (key, types) in self
+            .each(|view| {
+                let keys = std::sync::Arc::clone(&keys);
+                Box::pin(async move { view.attached(kind, &keys).await })
+            })
+            .await?
+            .into_iter()
+            .flat_map(|(_, part)| part)
+        {
             let sum = found.entry(key).or_default();
             types.into_iter().for_each(|(kind, number)| *sum.entry(kind).or_default() += number);
         }
