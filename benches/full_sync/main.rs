@@ -7,6 +7,7 @@
 //!   swapped in and indexed; and how far any copy could go on this machine, by the processor time that both servers need;
 //! - `loader`: the same rows into FalkorDB by GRAPH.BULK and by parameters, with nothing else going on;
 //! - `readers`: a query of the live graph in a loop, idle and during full syncs of the same server;
+//! - `pipelines`: one source in eight graphs by eight pipelines, against one graph by one;
 //! - `serve`: nothing but the servers with the graph, and their addresses, until it is interrupted: for a profiler;
 //! - `memory`: the program's peak, at 100,000 and at 1,000,000 elements (`FULL_SYNC_MEMORY=1`: the larger one takes minutes).
 
@@ -17,6 +18,7 @@
 mod limit;
 mod loader;
 mod memory;
+mod pipelines;
 mod processor;
 mod readers;
 #[path = "../../tests/support/mod.rs"]
@@ -65,6 +67,9 @@ async fn main() {
     }
     if wanted("readers") {
         readers::run().await;
+    }
+    if wanted("pipelines") {
+        pipelines::run().await;
     }
     if wanted("memory") {
         memory::run().await;

@@ -342,8 +342,8 @@ impl Writer {
             self.quarantine.remove(entry);
         }
         self.quarantine.extend(listed);
-        if self.quarantine.len() >= QUARANTINE_ALARM && !std::mem::replace(&mut self.alarmed, true) {
-            let entries = self.quarantine.len();
+        let entries = self.quarantine.len();
+        if entries >= QUARANTINE_ALARM && !std::mem::replace(&mut self.alarmed, true) {
             tracing::error!(entries, "the quarantine is as large as an alarm: the profile or the data is not what it should be");
         }
         self.quarantine_changed = true;
@@ -389,7 +389,7 @@ impl Writer {
             deferred,
             ended,
             outcome: PassOutcome::default(),
-            quarantined: self.quarantine.len() as u64,
+            quarantined: Quarantined::count(&self.quarantine),
             quarantine,
             indexes: self.indexes.take_changed(),
             held: self.checkpoint.guard.shown(),

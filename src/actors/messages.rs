@@ -254,6 +254,11 @@ pub struct BeginFullSync;
 #[rtype(result = "crate::error::Result<()>")]
 pub struct RollBack;
 
+/// An operator to a supervisor: let what is quarantined be. Answered, once that is stored, with how many entries that are.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "crate::error::Result<usize>")]
+pub struct IgnoreQuarantine;
+
 /// An operator to a supervisor: go on as this says. Answered with whether anything changes by it.
 #[derive(Message)]
 #[rtype(result = "crate::error::Result<bool>")]

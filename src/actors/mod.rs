@@ -20,6 +20,7 @@ pub mod loader;
 pub mod messages;
 pub mod pace;
 mod prober;
+pub mod quarantine;
 pub mod rollback;
 pub mod supervisor;
 pub mod transformer;

@@ -11,7 +11,7 @@ use super::answer::refusal;
 use super::authority::authorize;
 use super::server::{Api, Control};
 use super::unread::Unread;
-use crate::actors::messages::{Approve, RequestPass, RollBack, SetPaused};
+use crate::actors::messages::{Approve, IgnoreQuarantine, RequestPass, RollBack, SetPaused};
 use crate::error::ErrorKind;
 use crate::model::pass::Mode;
 use crate::telemetry::logging::AUDIT_TARGET;
@@ -58,6 +58,28 @@ pub(super) async fn retry_quarantine(request: HttpRequest, api: Data<Api>, _body
         control.pass.do_send(RequestPass(Mode::Differential));
     }
     HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": names(&chosen) }))
+}
+
+/// What is quarantined stays listed, and is no longer counted or tried again with all others.
+pub(super) async fn ignore_quarantine(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
+    let chosen = match chosen(&request, &api) {
+        Ok(chosen) => chosen,
+        Err(refusal) => return refusal,
+    };
+    let mut ignored = 0;
+    for (name, control) in &chosen {
+        audit(&request, name, "ignoring of the quarantine");
+        let reason = match control.ignore.send(IgnoreQuarantine).await {
+            Ok(Ok(entries)) => {
+                ignored += entries;
+                continue;
+            }
+            Ok(Err(error)) => error.chain(),
+            Err(_) => "it has ended".to_owned(),
+        };
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, format!("pipeline {name}: {reason}"));
+    }
+    HttpResponse::Ok().json(json!({ "ignored": ignored, "pipelines": names(&chosen) }))
 }
 
 pub(super) async fn pause(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use super::reload::{Reload, Rules, reload};
 use super::{commands, openapi, page, updates, views, wait};
 use crate::actors::health::AppliedBatch;
-use crate::actors::messages::{Approve, Cover, Prove, RequestPass, RollBack, SetPaused};
+use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
 use crate::actors::supervisor::Supervisor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::metrics::Metrics;
@@ -65,6 +65,8 @@ pub struct Control {
     pub approve: Recipient<Approve>,
     /// The way back to the previous graph.
     pub rollback: Recipient<RollBack>,
+    /// What is quarantined and is to be let be.
+    pub ignore: Recipient<IgnoreQuarantine>,
     /// Pauses.
     pub pause: Recipient<SetPaused>,
 }
@@ -77,6 +79,7 @@ impl From<Addr<Supervisor>> for Control {
             prove: supervisor.clone().recipient(),
             approve: supervisor.clone().recipient(),
             rollback: supervisor.clone().recipient(),
+            ignore: supervisor.clone().recipient(),
             pause: supervisor.recipient(),
         }
     }
@@ -138,6 +141,7 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
                 .service(path("/differential", Method::POST, post().to(commands::differential)))
                 .service(path("/approve", Method::POST, post().to(commands::approve)))
                 .service(path("/quarantine/retry", Method::POST, post().to(commands::retry_quarantine)))
+                .service(path("/quarantine/ignore", Method::POST, post().to(commands::ignore_quarantine)))
                 .service(path("/rollback", Method::POST, post().to(commands::rollback)))
                 .service(path("/pause", Method::POST, post().to(commands::pause)))
                 .service(path("/resume", Method::POST, post().to(commands::resume))),

@@ -20,7 +20,7 @@ use super::reload::{Reload, Reloaded, Rules};
 use super::server::{Api, Control, routes};
 use super::updates::Followers;
 use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
-use crate::actors::messages::{Approve, Cover, Prove, RequestPass, RollBack, SetPaused};
+use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
@@ -41,6 +41,7 @@ enum Order {
     Prove,
     Approve,
     RollBack,
+    Ignore,
     Paused(bool),
 }
 
@@ -86,6 +87,14 @@ impl Handler<RollBack> for Recorder {
     fn handle(&mut self, _: RollBack, _: &mut Self::Context) -> Result<()> {
         self.0.lock().push(Order::RollBack);
         Err(Error::new(ErrorKind::Configuration, "there is no previous graph"))
+    }
+}
+
+impl Handler<IgnoreQuarantine> for Recorder {
+    type Result = Result<usize>;
+    fn handle(&mut self, _: IgnoreQuarantine, _: &mut Self::Context) -> Result<usize> {
+        self.0.lock().push(Order::Ignore);
+        Ok(3)
     }
 }
 
@@ -141,6 +150,7 @@ impl Service {
             prove: address.clone().recipient(),
             approve: address.clone().recipient(),
             rollback: address.clone().recipient(),
+            ignore: address.clone().recipient(),
             pause: address.recipient(),
         };
         let shown = pipelines.iter().map(|name| ((*name).to_owned(), PipelineStatus { name: (*name).to_owned(), ..in_step() }));
@@ -202,7 +212,7 @@ impl Service {
 #[actix::test]
 async fn commands_need_the_token() {
     let service = Service::new();
-    for name in ["full", "incremental", "differential", "approve", "quarantine/retry", "pause", "resume"] {
+    for name in ["full", "incremental", "differential", "approve", "quarantine/retry", "quarantine/ignore", "pause", "resume"] {
         let path = &format!("/api/sync/{name}");
         let wrong = ["", "Bearer", "Bearer ", "Bearer 0123456789abcdeX", "Basic 0123456789abcdef", "0123456789abcdef"];
         for authorization in std::iter::once(None).chain(wrong.map(Some)) {
@@ -233,11 +243,14 @@ async fn commands_reach_the_supervisor() {
     assert_eq!(service.post("/api/sync/approve", token).await.0, StatusCode::ACCEPTED);
     let (status, body) = service.post("/api/sync/rollback", token).await;
     assert!(status == StatusCode::CONFLICT && body.contains("there is no previous graph"), "{status} {body}");
+    let (status, body) = service.post("/api/sync/quarantine/ignore", token).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"ignored":3,"pipelines":["p"]}"#));
     assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK);
     let (status, body) = service.post("/api/sync/resume", token).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"paused":false,"pipelines":["p"]}"#));
     let passes = [Mode::Full, Mode::Incremental, Mode::Differential].map(Order::Pass).to_vec();
-    let expected = [passes, vec![Order::Approve, Order::RollBack, Order::Paused(true), Order::Paused(false)]].concat();
+    let expected =
+        [passes, vec![Order::Approve, Order::RollBack, Order::Ignore, Order::Paused(true), Order::Paused(false)]].concat();
     assert_eq!(service.orders(), expected);
     assert_eq!(service.post("/api/sync/full?pipeline=q", token).await.0, StatusCode::NOT_FOUND);
     assert_eq!(service.post("/api/sync/full?pipelin=p", token).await.0, StatusCode::BAD_REQUEST);

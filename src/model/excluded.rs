@@ -1,15 +1,16 @@
 //! Elements that stand in the quarantine as a whole: the cache lacks them, and that is no difference.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use super::prepared::Quarantined;
 
-/// What the writer of a graph has quarantined, for whoever compares the graph. Clones are the same one.
+/// What the writer of a graph has quarantined, for whoever compares the graph; each with whether it is ignored. Clones are the same
+/// one.
 #[derive(Debug, Clone, Default)]
-pub struct Excluded(Arc<RwLock<HashSet<(String, String)>>>);
+pub struct Excluded(Arc<RwLock<HashMap<(String, String), bool>>>);
 
 impl Excluded {
     /// The elements of a quarantine.
@@ -28,7 +29,7 @@ impl Excluded {
     /// Takes the elements of these entries out again.
     pub fn remove<'q>(&self, entries: impl IntoIterator<Item = &'q Quarantined>) {
         let mut elements = self.0.write();
-        for gone in entries.into_iter().filter_map(element) {
+        for (gone, _) in entries.into_iter().filter_map(element) {
             elements.remove(&gone);
         }
     }
@@ -37,7 +38,12 @@ impl Excluded {
     pub fn contains(&self, kind: &str, key: &str) -> bool {
         let elements = self.0.read();
         // Nearly always there is none, and then nothing is worth an allocation.
-        !elements.is_empty() && elements.contains(&(kind.to_owned(), key.to_owned()))
+        !elements.is_empty() && elements.contains_key(&(kind.to_owned(), key.to_owned()))
+    }
+
+    /// Whether it is one of those that an operator lets be.
+    pub fn is_ignored(&self, kind: &str, key: &str) -> bool {
+        self.0.read().get(&(kind.to_owned(), key.to_owned())).copied().unwrap_or(false)
     }
 
     /// How many there are.
@@ -51,8 +57,8 @@ impl Excluded {
     }
 }
 
-fn element(entry: &Quarantined) -> Option<(String, String)> {
-    entry.property.is_none().then(|| (entry.kind.clone(), entry.key.clone()))
+fn element(entry: &Quarantined) -> Option<((String, String), bool)> {
+    entry.property.is_none().then(|| ((entry.kind.clone(), entry.key.clone()), entry.ignored))
 }
 
 #[cfg(test)]
@@ -65,6 +71,9 @@ mod tests {
         let property = Quarantined::new("Entity", "b", Some("name".to_owned()), "reason");
         let excluded = Excluded::of([&whole, &property]);
         assert!(excluded.contains("Entity", "a") && !excluded.contains("Entity", "b") && !excluded.contains("Saga", "a"));
+        assert!(!excluded.is_ignored("Entity", "a"));
+        excluded.add([&whole.ignored()]);
+        assert!(excluded.is_ignored("Entity", "a") && excluded.len() == 1);
         excluded.clone().remove([&whole]);
         assert!(excluded.is_empty());
     }

@@ -190,6 +190,13 @@ pub struct Quarantined {
     /// How often it could not be written since then.
     #[serde(default, skip_serializing_if = "is_none")]
     pub attempts: u32,
+    /// Whether an operator has said to let it be: it stays listed, and is neither counted nor tried again with all others.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignored: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What was stored before attempts were counted has none, and is found again only as it was written.
@@ -200,7 +207,7 @@ fn is_none(attempts: &u32) -> bool {
 impl Quarantined {
     /// One that is not listed yet.
     pub fn new(kind: impl Into<String>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
-        Self { kind: kind.into(), key: key.into(), property, reason: reason.into(), since: None, attempts: 0 }
+        Self { kind: kind.into(), key: key.into(), property, reason: reason.into(), since: None, attempts: 0, ignored: false }
     }
 
     /// As it is listed the first time.
@@ -211,6 +218,16 @@ impl Quarantined {
     /// As it is listed when it was tried again in vain.
     pub fn tried_again(&self) -> Self {
         Self { attempts: self.attempts.saturating_add(1), ..self.clone() }
+    }
+
+    /// As it is listed once an operator has said to let it be.
+    pub fn ignored(&self) -> Self {
+        Self { ignored: true, ..self.clone() }
+    }
+
+    /// How many of these ask for somebody's attention.
+    pub fn count<'q>(entries: impl IntoIterator<Item = &'q Self>) -> u64 {
+        entries.into_iter().filter(|entry| !entry.ignored).count() as u64
     }
 
     fn identity(&self) -> (&str, &str, Option<&str>, &str) {

@@ -56,7 +56,7 @@ impl Sides<'_> {
 pub struct Advance {
     /// What differs.
     pub found: Vec<Finding>,
-    /// What the cache could not hold when it was last tried, and that is no difference.
+    /// What the cache could not hold when it was last tried, and that is no difference; without what an operator lets be.
     pub excluded: Vec<Finding>,
     /// Kinds that were gone through to their end: all their orphans are found.
     pub completed: Vec<ElementKind>,
@@ -154,7 +154,8 @@ impl Comparison {
                 }
             }
         }
-        let (excluded, found): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(|found| sides.is_excluded(found));
+        let (mut excluded, found): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(|found| sides.is_excluded(found));
+        excluded.retain(|found| !sides.excluded.is_ignored(sides.profile.kind_name(found.kind), found.identity.key().as_str()));
         self.standing.findings += found.len() as u64;
         self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
         let next = steps.get(place);

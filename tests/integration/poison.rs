@@ -107,6 +107,12 @@ async fn a_refused_row_stands_alone_until_it_is_mended() {
     let again = until(&http, &running, "tried again", tried).await;
     assert_eq!(again[0]["since"], entry["since"]);
 
+    // On request it is let be: listed still, and counted no more.
+    let (status, body) = http.command("quarantine/ignore").await;
+    assert!(status == 200 && body.contains("\"ignored\":1"), "{status} {body}");
+    let ignored = until(&http, &running, "ignored", |entries| entries.len() == 1 && entries[0]["ignored"] == true).await;
+    assert_eq!((&ignored[0]["since"], &http.status().await["quarantined"]), (&entry["since"], &0.into()));
+
     // On request it is tried, and a row that can be written by now leaves.
     let badge = query("MATCH (n:Entity {uuid: $key}) SET n.badge = 'its own', n.created_at = datetime()").param("key", poison);
     pair.source.graph.run(badge).await.unwrap();

@@ -130,6 +130,13 @@ impl Running {
         self.lines.borrow().iter().find(|line| line.contains(text)).cloned().unwrap_or_default()
     }
 
+    /// Waits until so many lines hold the text.
+    pub async fn lines(&mut self, text: &str, number: usize) {
+        let wanted = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).count() >= number;
+        let found = tokio::time::timeout(COMMAND, self.lines.wait_for(wanted)).await.is_ok_and(|waited| waited.is_ok());
+        assert!(found, "{number} lines do not hold {text:?}; the log:\n{}", self.log());
+    }
+
     /// How many lines there are: where to look from for what follows.
     pub fn length(&self) -> usize {
         self.lines.borrow().len()

@@ -15,10 +15,12 @@ use crate::actors::launch::{Intent, Known, Launched, launch};
 use crate::actors::loader;
 use crate::actors::messages::{Exit, Member};
 use crate::actors::prober::Watchers;
+use crate::actors::quarantine::ignore_quarantine;
 use crate::actors::rollback::roll_back;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::pass::Mode;
+use crate::model::prepared::Quarantined;
 use crate::sink::LEASE_TTL;
 use crate::telemetry::status::{FaultReport, PipelineState};
 
@@ -86,7 +88,7 @@ impl Supervisor {
         self.comparing.begin(ordered && !self.is_one_shot(), launched.checkpoint.compared_at);
         self.show_held(launched.checkpoint.guard.shown());
         self.status.outside_profile = launched.checkpoint.outside_profile.clone();
-        self.status.quarantined = launched.quarantine.len() as u64;
+        self.status.quarantined = Quarantined::count(&launched.quarantine);
         self.status.quarantine = loader::shown(&launched.quarantine);
         if self.status.history.is_empty() {
             self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().map(Into::into).collect());
@@ -270,8 +272,9 @@ impl Supervisor {
     pub(super) fn then(&mut self, then: Then, ctx: &mut Context<Self>) {
         match then {
             Then::Stop(outcome) => self.finish(outcome, ctx),
-            Then::Restart(_) | Then::RollBack(_) if self.shutting_down => self.finish(Ok(None), ctx),
+            Then::Restart(_) | Then::RollBack(_) | Then::IgnoreQuarantine(_) if self.shutting_down => self.finish(Ok(None), ctx),
             Then::RollBack(answer) => self.roll_back(answer, ctx),
+            Then::IgnoreQuarantine(answer) => self.ignore_quarantine(answer, ctx),
             Then::Restart(pause) => {
                 let generation = self.generation;
                 ctx.run_later(pause, move |supervisor, ctx| {
@@ -295,6 +298,17 @@ impl Supervisor {
                 supervisor.status.checkpoint_sequence = 0;
                 supervisor.pause_said = Some(true);
             }
+            // Whoever asked may have gone.
+            let _ = answer.send(outcome);
+            supervisor.launch(ctx);
+        }));
+    }
+
+    /// Nobody writes now, and nobody holds the lease.
+    fn ignore_quarantine(&mut self, answer: oneshot::Sender<Result<usize>>, ctx: &mut Context<Self>) {
+        let connector = Arc::clone(&self.pipeline.connector);
+        let task = async move { ignore_quarantine(connector.as_ref()).await };
+        ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
             // Whoever asked may have gone.
             let _ = answer.send(outcome);
             supervisor.launch(ctx);

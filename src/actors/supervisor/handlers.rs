@@ -11,8 +11,8 @@ use super::{Ending, Schedule, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::messages::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, Cover, Prove, Reconfigure, RequestPass, RollBack, SetPaused, Shutdown, SideProbed,
-    SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, Cover, IgnoreQuarantine, Prove, Reconfigure, RequestPass, RollBack, SetPaused, Shutdown,
+    SideProbed, SourceMoved, WorkerExited,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::pass::Mode;
@@ -187,6 +187,20 @@ impl Handler<RollBack> for Supervisor {
         Box::pin(async {
             answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the rollback was broken off")))
         })
+    }
+}
+
+impl Handler<IgnoreQuarantine> for Supervisor {
+    type Result = ResponseFuture<Result<usize>>;
+
+    fn handle(&mut self, _: IgnoreQuarantine, ctx: &mut Self::Context) -> Self::Result {
+        if !matches!(self.state, State::Running(_)) || self.full_sync.is_some() {
+            let busy = Error::new(ErrorKind::CacheBusy, "the pipeline is starting, ending, or in the middle of a full sync");
+            return Box::pin(async { Err(busy) });
+        }
+        let (answer, answered) = oneshot::channel();
+        self.end(Ending::Drained, Then::IgnoreQuarantine(answer), ctx);
+        Box::pin(async { answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "it was broken off"))) })
     }
 }
 

@@ -195,6 +195,8 @@ enum Then {
     Restart(Duration),
     /// The kept previous graph takes the live one's place, and a generation of that begins.
     RollBack(oneshot::Sender<Result<()>>),
+    /// What is quarantined is let be from then on.
+    IgnoreQuarantine(oneshot::Sender<Result<usize>>),
     Stop(Outcome),
 }
 
