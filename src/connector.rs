@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::actors::launch::{Connector, Shadow};
+use crate::actors::launch::{Connector, Fitted, Shadow};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -64,7 +64,20 @@ impl ServerConnector {
     }
 
     async fn neo4j(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(BoltSource::connect(&self.source, Arc::clone(&self.profile)).await?))
+        Ok(Arc::new(self.bolt().await?))
+    }
+
+    async fn bolt(&self) -> Result<BoltSource> {
+        BoltSource::connect(&self.source, Arc::clone(&self.profile)).await
+    }
+
+    /// The same with the kinds that the source has now, where the profile does not name them.
+    pub async fn fit(&self) -> Result<Self> {
+        if self.profile.discover.is_none() {
+            return Ok(self.clone());
+        }
+        let profile = Arc::new(self.bolt().await?.discovered().await?);
+        Ok(Self { profile, ..self.clone() })
     }
 }
 
@@ -93,6 +106,7 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
     let unusable = |error| Error::caused(ErrorKind::Configuration, format!("profile {choice} cannot be used"), error);
     match choice {
         ProfileChoice::Graphiti => Profile::graphiti().map_err(unusable),
+        ProfileChoice::Generic => Profile::generic().map_err(unusable),
         ProfileChoice::File(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 Error::caused(ErrorKind::Configuration, format!("profile {} cannot be read", path.display()), error)
@@ -104,6 +118,15 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
 
 #[async_trait]
 impl Connector for ServerConnector {
+    async fn fitted(&self) -> Result<Option<Fitted>> {
+        if self.profile.discover.is_none() {
+            return Ok(None);
+        }
+        let connector = self.fit().await?;
+        let profile = Arc::clone(&connector.profile);
+        Ok(Some(Fitted { connector: Arc::new(connector), profile }))
+    }
+
     async fn source(&self) -> Result<Arc<dyn Source>> {
         self.neo4j().await
     }

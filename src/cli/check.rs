@@ -45,7 +45,7 @@ pub(super) async fn check(config: &Config, output: Output) -> Exit {
 }
 
 async fn look(config: &PipelineConfig) -> Result<Findings> {
-    let connector = ServerConnector::new(config)?;
+    let connector = ServerConnector::new(config)?.fit().await?;
     let missing = connector.missing_commands().await?;
     refuse_without(&missing, config.full_sync.strategy)?;
     let source = connector.source().await?;

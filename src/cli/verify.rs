@@ -101,7 +101,7 @@ struct Looks {
 
 impl Looks {
     async fn new(config: &PipelineConfig) -> Result<Self> {
-        let connector = ServerConnector::new(config)?;
+        let connector = ServerConnector::new(config)?.fit().await?;
         let encoder = Transformer::new(std::sync::Arc::clone(connector.profile()), Dimensions::default());
         Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, connector })
     }

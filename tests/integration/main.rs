@@ -23,6 +23,7 @@ mod crash;
 mod doors;
 mod faults;
 mod full_sync;
+mod generic;
 mod graph;
 mod graphiti;
 mod guard;
