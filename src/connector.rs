@@ -76,7 +76,11 @@ impl ServerConnector {
         if self.profile.discover.is_none() {
             return Ok(self.clone());
         }
-        let profile = Arc::new(self.bolt().await?.discovered().await?);
+        let source = self.bolt().await?;
+        let identity = source.identity().await?;
+        let stored = self.store().await?.load().await?.filter(|stored| stored.source == identity);
+        let before = stored.map(|stored| stored.found_kinds).unwrap_or_default();
+        let profile = Arc::new(source.discovered(&before).await?);
         Ok(Self { profile, ..self.clone() })
     }
 }

@@ -181,6 +181,7 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
     let stored = checkpoint.is_some();
     let (mut checkpoint, order, reason) = starting_point(decision, checkpoint, fingerprint, identity, beside.is_some());
     checkpoint.cache_run_id = run_id;
+    checkpoint.found_kinds = profile.found_kinds();
     // Never a number twice: a state from before a wipe would pass for a newer one.
     checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
     if order.mode() == Mode::Full && beside.is_some() && stored {

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::element::ElementKind;
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
 use super::name::{Label, PropertyName, RelationshipType};
+use super::pass::Step;
 use super::pattern::NamePattern;
 use super::profile::{Identity, NodeKind, Profile, ProfileError, RelationshipKind};
 
@@ -177,6 +179,20 @@ pub struct Found {
     pub numbers: BTreeSet<(String, String)>,
 }
 
+impl Found {
+    /// What was found, and what was found before.
+    #[must_use]
+    pub fn and(mut self, before: &[Step]) -> Self {
+        for step in before {
+            match step {
+                Step::Nodes(label) => self.labels.insert(label.to_string()),
+                Step::Relationships(rel_type) => self.types.insert(rel_type.to_string()),
+            };
+        }
+        self
+    }
+}
+
 impl Discovery {
     pub(super) fn check(&self) -> Result<(), ProfileError> {
         let rules = self.nodes.iter().map(|rule| (&rule.label, &rule.rule));
@@ -336,6 +352,13 @@ impl Profile {
         label.or_else(|| found.types.iter().find(new_type).map(|name| format!("the relationship type {name}")))
     }
 
+    /// The kinds that were found in the source.
+    pub fn found_kinds(&self) -> Vec<Step> {
+        let found = self.discover.is_some();
+        let is_found = |kind: &ElementKind| !matches!(kind, ElementKind::Node(id) if self.node(*id).unlabelled);
+        self.kinds().into_iter().filter(|kind| found && is_found(kind)).map(|kind| Step::of(self, kind)).collect()
+    }
+
     fn index_keys(&mut self) {
         let labels = self.nodes.iter().map(|kind| (IndexTarget::Label(kind.label.clone()), kind.key.clone()));
         let types = self.relationships.iter().map(|kind| (IndexTarget::Type(kind.rel_type.clone()), kind.key.clone()));
@@ -358,7 +381,6 @@ impl Profile {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::element::ElementKind;
     use crate::model::profile::{NodeKindId, RelationshipKindId};
 
     fn found(labels: &[&str], types: &[&str]) -> Found {
@@ -426,6 +448,8 @@ mod tests {
         assert_eq!(profile.outgrown_by(&found(&[], &[])), None, "what is gone for now may come back");
         assert!(profile.outgrown_by(&found(&["A", "B"], &["R"])).is_some_and(|what| what.ends_with("label B")));
         assert!(profile.outgrown_by(&found(&["A"], &["R", "S"])).is_some());
+        let later = profile.discovered(&found(&[], &[]).and(&profile.found_kinds())).unwrap();
+        assert_eq!(profile.fingerprint(), later.fingerprint(), "a kind whose last element went");
         let grown = profile.discovered(&found(&["A", "B"], &["R"])).unwrap();
         assert_ne!(profile.fingerprint(), grown.fingerprint());
     }

@@ -11,14 +11,15 @@ use super::{SourceIndex, SourceIndexKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::discovery::Found;
 use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::pass::Step;
 use crate::model::profile::Profile;
 
-/// The profile with the kinds that the source has now.
-pub(super) async fn discovered(reader: &impl Reader, profile: &Profile) -> Result<Profile> {
+/// The profile with the kinds that the source has now, and with those that were found before.
+pub(super) async fn discovered(reader: &impl Reader, profile: &Profile, before: &[Step]) -> Result<Profile> {
     if profile.discover.is_none() {
         return Ok(profile.clone());
     }
-    let mut found = kinds(reader).await?;
+    let mut found = kinds(reader).await?.and(before);
     found.properties = names(reader, "property names", queries::PROPERTY_KEYS).await?;
     for index in census::indexes(reader).await? {
         note_index(&mut found, &index);

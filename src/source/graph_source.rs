@@ -22,6 +22,7 @@ use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::name::Label;
+use crate::model::pass::Step;
 use crate::model::profile::{FollowRule, Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 
@@ -39,9 +40,9 @@ impl<R: Reader> GraphSource<R> {
         Self { reader, probe: Mutex::new(probe), profile, unlabelled: Mutex::default() }
     }
 
-    /// The profile with the kinds that the source has now.
-    pub async fn discovered(&self) -> Result<Profile> {
-        discovery::discovered(&self.reader, &self.profile).await
+    /// The profile with the kinds that the source has now, and with those that were found in it before.
+    pub async fn discovered(&self, before: &[Step]) -> Result<Profile> {
+        discovery::discovered(&self.reader, &self.profile, before).await
     }
 
     fn queries(&self) -> Queries<'_> {
