@@ -206,15 +206,17 @@ fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>, length: us
     format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN left({key}, {length}), count(*)")
 }
 
+/// Labels and key of each node that identifies the element; for a relationship, its own key before them.
 fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
     let (pattern, key) = keyed(profile, kind, with);
-    let condition = format!("left({key}, $length) IN $prefixes");
-    let nodes: &[&str] = match kind {
-        ElementKind::Node(_) => &["n"],
-        ElementKind::Relationship(_) => &["startNode(e)", "endNode(e)"],
+    let columns = match kind {
+        ElementKind::Node(_) => format!("labels(n), {key}"),
+        ElementKind::Relationship(_) => {
+            let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
+            format!("{key}, {}, {}", end("startNode(e)"), end("endNode(e)"))
+        }
     };
-    let columns: Vec<String> = nodes.iter().map(|node| format!("labels({node}), {}", key_by_kind(profile, node))).collect();
-    format!("MATCH {pattern} WHERE {condition} RETURN {key}, {}", columns.join(", "))
+    format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN {columns}")
 }
 
 /// By key, through its index. Labels and key of each node that identifies the element, then its properties.
@@ -324,7 +326,7 @@ fn count_cell(row: &[Value]) -> Result<u64> {
 fn identity(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<ElementIdentity>> {
     match kind {
         ElementKind::Node(id) => {
-            let node = end(profile, row, 1)?;
+            let node = end(profile, row, 0)?;
             let of_this_kind = node.filter(|node| node.label == profile.node(id).label);
             Ok(of_this_kind.map(ElementIdentity::Node))
         }
