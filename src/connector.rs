@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::actors::launch::{Connector, Shadow};
+use crate::actors::launch::{Connector, Fitted, Shadow};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -100,7 +100,26 @@ impl ServerConnector {
     }
 
     async fn neo4j(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(BoltSource::connect(&self.source, Arc::clone(&self.profile)).await?))
+        Ok(Arc::new(self.bolt().await?))
+    }
+
+    async fn bolt(&self) -> Result<BoltSource> {
+        BoltSource::connect(&self.source, Arc::clone(&self.profile)).await
+    }
+
+    /// The same with the kinds that the source has now, where the profile does not name them.
+    pub async fn fit(&self) -> Result<Self> {
+        if self.profile.discover.is_none() {
+            return Ok(self.clone());
+        }
+        let source = self.bolt().await?;
+        let identity = source.identity().await?;
+        let stored = self.store().await?.load().await?.filter(|stored| stored.source == identity);
+        let before = stored.map(|stored| stored.found_kinds).unwrap_or_default();
+        let profile = Arc::new(source.discovered(&before).await?);
+        let of_profile = |routed| RoutedCache { profile: Arc::clone(&profile), ..routed };
+        let routed = self.routed.clone().map(of_profile);
+        Ok(Self { profile, routed, ..self.clone() })
     }
 }
 
@@ -129,6 +148,7 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
     let unusable = |error| Error::caused(ErrorKind::Configuration, format!("profile {choice} cannot be used"), error);
     match choice {
         ProfileChoice::Graphiti => Profile::graphiti().map_err(unusable),
+        ProfileChoice::Generic => Profile::generic().map_err(unusable),
         ProfileChoice::File(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 Error::caused(ErrorKind::Configuration, format!("profile {} cannot be read", path.display()), error)
@@ -150,6 +170,15 @@ fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
 
 #[async_trait]
 impl Connector for ServerConnector {
+    async fn fitted(&self) -> Result<Option<Fitted>> {
+        if self.profile.discover.is_none() {
+            return Ok(None);
+        }
+        let connector = self.fit().await?;
+        let profile = Arc::clone(&connector.profile);
+        Ok(Some(Fitted { connector: Arc::new(connector), profile }))
+    }
+
     async fn source(&self) -> Result<Arc<dyn Source>> {
         self.neo4j().await
     }

@@ -48,6 +48,8 @@ pub enum ErrorKind {
     LeaseLost,
     /// The source is another database than before, or an older state of it.
     SourceChanged,
+    /// The source has labels or types that a profile found in it does not have yet.
+    SourceOutgrown,
     /// The cache is another one than before, or an older state of it.
     CacheChanged,
     /// The checkpoint is of a newer program, or is not readable.
@@ -77,7 +79,7 @@ pub enum Directive {
 
 impl ErrorKind {
     /// All kinds, for tests and documentation.
-    pub const ALL: [ErrorKind; 27] = [
+    pub const ALL: [ErrorKind; 28] = [
         ErrorKind::SourceConnection,
         ErrorKind::SourceTimeout,
         ErrorKind::SourceTransient,
@@ -99,6 +101,7 @@ impl ErrorKind {
         ErrorKind::LeaseHeld,
         ErrorKind::LeaseLost,
         ErrorKind::SourceChanged,
+        ErrorKind::SourceOutgrown,
         ErrorKind::CacheChanged,
         ErrorKind::CheckpointUnreadable,
         ErrorKind::SwapRefused,
@@ -131,6 +134,7 @@ impl ErrorKind {
             Self::LeaseHeld => "lease_held",
             Self::LeaseLost => "lease_lost",
             Self::SourceChanged => "source_changed",
+            Self::SourceOutgrown => "source_outgrown",
             Self::CacheChanged => "cache_changed",
             Self::CheckpointUnreadable => "checkpoint_unreadable",
             Self::SwapRefused => "swap_refused",
@@ -156,6 +160,7 @@ impl ErrorKind {
             | Self::CacheProtocol
             | Self::LeaseLost
             | Self::SourceChanged
+            | Self::SourceOutgrown
             | Self::CacheChanged
             | Self::Panic
             | Self::ActorStopped => Directive::Restart,
@@ -199,6 +204,7 @@ impl ErrorKind {
             Self::LeaseHeld => "stop the other process, or let it do the work: one graph has one writer",
             Self::LeaseLost => "this process was silent for too long or another one took over; it starts again",
             Self::SourceChanged => "nothing: the cache is brought in step with the database that is there now",
+            Self::SourceOutgrown => "nothing: the graph is built anew beside the live one, with what is new in it",
             Self::CacheChanged => "nothing: the cache is brought in step again",
             Self::CheckpointUnreadable => {
                 "use a program at least as new as the one that wrote the checkpoint, or delete the checkpoint key for a full sync"

@@ -49,6 +49,8 @@ pub struct ExtractorParts {
     pub limit: DeleteLimit,
     /// What the cache lacks because it cannot hold it.
     pub excluded: Excluded,
+    /// Whether a pass ends where the source has labels or types that the profile does not.
+    pub watches_kinds: bool,
     /// What it remembers of the generation before.
     pub memory: Memory,
 }
@@ -104,6 +106,9 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             same_database(last, now)?;
         }
         last.clone_from(&pass.bookmark);
+        if parts.watches_kinds {
+            refuse_outgrown(parts.source.as_ref()).await?;
+        }
         let mut changes = Changes {
             view: parts.view.as_mut(),
             memory: &mut memory,
@@ -119,6 +124,14 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
         sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
     }
     Ok(())
+}
+
+/// Nothing of a new label or type is left out: another generation takes it in.
+async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
+    match repeat!(source.outgrown())? {
+        Some(what) => Err(Error::new(ErrorKind::SourceOutgrown, format!("the source has {what}"))),
+        None => Ok(()),
+    }
 }
 
 /// What is known before a pass's first query: the bookmark, and the source's own clock, which is the next watermark.

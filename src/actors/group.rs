@@ -78,6 +78,8 @@ impl Group {
         reports: Reports,
     ) -> Self {
         let credit = Arc::new(CreditPool::new(settings.credit));
+        // A stage is built with the profile that it was begun with; the graph that it replaces looks for more afterwards.
+        let watches_kinds = launched.watched.is_some();
         let prober = launched.watched.map(|(sink, store)| {
             let run_id = launched.checkpoint.cache_run_id.clone();
             let source = Arc::clone(&launched.source);
@@ -117,6 +119,7 @@ impl Group {
             credit: Arc::clone(&credit),
             limit: settings.delete_limit,
             excluded,
+            watches_kinds,
             memory,
         };
         let extractor = Extractor::start(generation, parts, transformer.clone(), reports);

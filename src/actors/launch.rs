@@ -20,9 +20,22 @@ use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink
 use crate::source::{Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
 
+/// A profile that fits the source as it is, and the connections for it.
+#[derive(Clone)]
+pub struct Fitted {
+    /// The connections.
+    pub connector: Arc<dyn Connector>,
+    /// The profile.
+    pub profile: Arc<Profile>,
+}
+
 /// Makes the connections of a generation; each generation gets new ones.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
+    /// The same for the kinds that the source has now; absent where the profile names its kinds.
+    async fn fitted(&self) -> Result<Option<Fitted>> {
+        Ok(None)
+    }
     /// The source.
     async fn source(&self) -> Result<Arc<dyn Source>>;
     /// The graph.
@@ -115,14 +128,15 @@ pub struct Intent {
     pub stage: bool,
 }
 
-/// Does all of it. On an error the lease is not held.
-pub async fn launch(
-    connector: &dyn Connector,
-    profile: &Arc<Profile>,
-    fingerprint: &ProfileFingerprint,
-    intent: Intent,
-    known: Known,
-) -> Result<Launched> {
+/// Does all of it, with the profile that fits the source now. On an error the lease is not held.
+pub async fn launch(given: Fitted, intent: Intent, known: Known) -> Result<(Fitted, Launched)> {
+    let fitted = given.connector.fitted().await?.unwrap_or(given);
+    let launched = launch_fitted(&fitted, intent, known).await?;
+    Ok((fitted, launched))
+}
+
+async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, known: Known) -> Result<Launched> {
+    let fingerprint = &profile.fingerprint();
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
@@ -167,6 +181,7 @@ pub async fn launch(
     let stored = checkpoint.is_some();
     let (mut checkpoint, order, reason) = starting_point(decision, checkpoint, fingerprint, identity, beside.is_some());
     checkpoint.cache_run_id = run_id;
+    checkpoint.found_kinds = profile.found_kinds();
     // Never a number twice: a state from before a wipe would pass for a newer one.
     checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
     if order.mode() == Mode::Full && beside.is_some() && stored {

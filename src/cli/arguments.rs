@@ -88,7 +88,11 @@ pub enum Command {
     /// first. A running service is asked by POST /api/sync/rollback instead: it holds the graph.
     Rollback,
     /// Check the configuration and both servers, and tell what would be done; writes nothing
-    Check,
+    ///
+    /// Reads up to 10,000 elements of each label and type as a full sync would, and tells what would become of them: what is
+    /// converted, what would be quarantined, which indices are made, about how much memory the graph takes. Exits 1 if something
+    /// would be quarantined.
+    Check(CheckArguments),
     /// Show what a running service is doing
     ///
     /// Asks the service at the configured address and port.
@@ -117,6 +121,14 @@ pub struct SyncArguments {
     /// Let deletes through that are held because they are too large a share of a label or type
     #[arg(long)]
     pub allow_deletes: bool,
+}
+
+/// How much to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct CheckArguments {
+    /// Look at every element: takes about as long as a full sync
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// What to do about differences.
@@ -194,7 +206,8 @@ mod tests {
     fn test_arguments_know_each_command() {
         for (line, command) in [
             ("run", Command::Run),
-            ("check", Command::Check),
+            ("check", Command::Check(CheckArguments { all: false })),
+            ("check --all", Command::Check(CheckArguments { all: true })),
             ("rollback", Command::Rollback),
             ("status", Command::Status),
             ("health", Command::Health),
@@ -210,7 +223,7 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap().command, command, "{line}");
         }
-        assert!(Command::Run.is_service() && !Command::Check.is_service());
+        assert!(Command::Run.is_service() && !Command::Check(CheckArguments::default()).is_service());
     }
 
     #[test]

@@ -1,9 +1,13 @@
-//! `check`: the configuration, both servers, and what would be done. Writes nothing.
+//! `check`: the configuration, both servers, and what would be done with which elements. Writes nothing.
+
+mod text;
+
+use std::sync::Arc;
 
 use chrono::Utc;
 use serde::Serialize;
 
-use super::arguments::Output;
+use super::arguments::{CheckArguments, Output};
 use super::exit::Exit;
 use super::print;
 use crate::actors::launch::Connector;
@@ -13,6 +17,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Counts, GraphState, TELLS_ENGINE};
 use crate::source::{OutsideProfile, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, first_pass};
+use crate::sync::survey::{Survey, survey};
+use crate::transform::{Dimensions, Transformer};
+
+/// Elements of a kind that are looked at, unless it is to be all of them.
+const LOOKED_AT: u64 = 10_000;
 
 #[derive(Serialize)]
 struct Findings {
@@ -28,15 +37,24 @@ struct Findings {
     bulk_allowed: bool,
     outside_profile: OutsideProfile,
     would_do: String,
+    profile: String,
+    /// What a full sync would make of the source.
+    survey: Survey,
 }
 
-/// Checks every pipeline; fails if one of them could not work.
-pub(super) async fn check(config: &Config, output: Output) -> Exit {
+/// Checks every pipeline; fails if one of them could not work, or could not hold everything.
+pub(super) async fn check(config: &Config, arguments: &CheckArguments, output: Output) -> Exit {
+    let limit = (!arguments.all).then_some(LOOKED_AT);
     let mut exit = Exit::Done;
     let mut all = Vec::new();
     for pipeline in config.pipelines() {
-        match look(pipeline).await {
-            Ok(findings) => all.push(findings),
+        match look(pipeline, limit).await {
+            Ok(findings) => {
+                if findings.survey.quarantined > 0 {
+                    exit = Exit::Failed;
+                }
+                all.push(findings);
+            }
             Err(error) => exit = print::failed(&error),
         }
     }
@@ -44,8 +62,8 @@ pub(super) async fn check(config: &Config, output: Output) -> Exit {
     exit
 }
 
-async fn look(config: &PipelineConfig) -> Result<Findings> {
-    let connector = ServerConnector::new(config)?;
+async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
+    let connector = ServerConnector::new(config)?.fit().await?;
     let missing = connector.missing_commands().await?;
     refuse_without(&missing, config.full_sync.strategy)?;
     let source = connector.source().await?;
@@ -82,6 +100,11 @@ async fn look(config: &PipelineConfig) -> Result<Findings> {
         owner,
         bulk_allowed: !missing.contains(&BULK),
         would_do,
+        profile: connector.profile().name.clone(),
+        survey: {
+            let encoder = Transformer::new(Arc::clone(connector.profile()), Dimensions::default());
+            survey(source.as_ref(), connector.profile(), &encoder, limit).await?
+        },
     })
 }
 
@@ -114,31 +137,5 @@ fn describe(decision: Decision, cache: &Counts, has_checkpoint: bool) -> String 
             };
             format!("a {mode} pass: {reason}{replaced}")
         }
-    }
-}
-
-impl Findings {
-    fn text(&self) -> String {
-        let mut lines = vec![
-            format!("{} → graph {}", self.pipeline, self.graph),
-            format!("  Neo4j       database {} ({})", self.source.name, self.source.id),
-            format!("  FalkorDB    {}", self.cache_version.as_deref().unwrap_or("version unknown")),
-            format!("  graph       {}", self.graph_text()),
-            format!("  owner       {}", self.owner.as_deref().unwrap_or("nobody")),
-        ];
-        let outside = self.outside_profile.nodes.iter().chain(&self.outside_profile.relationships);
-        if !self.bulk_allowed {
-            lines.push(format!("  slower      {BULK} may not be used: full syncs load by parameters"));
-        }
-        lines.extend(outside.map(|(name, count)| format!("  left out    {name}: {count}, outside the profile")));
-        lines.push(format!("  would do    {}", self.would_do));
-        lines.join("\n")
-    }
-
-    fn graph_text(&self) -> String {
-        if !self.graph_exists {
-            return "not there yet".to_owned();
-        }
-        format!("{} nodes, {} relationships", self.cache.nodes, self.cache.relationships)
     }
 }

@@ -100,7 +100,7 @@ fn work(arguments: &Arguments, config: &Config, origin: Origin, level: LevelCont
             Command::Sync(sync) => sync::sync(config, sync, output, &progress).await,
             Command::Verify(verify) => verify::verify(config, verify.repair, output, &progress).await,
             Command::Rollback => rollback::rollback(config, output).await,
-            Command::Check => check::check(config, output).await,
+            Command::Check(check) => check::check(config, check, output).await,
             Command::Status | Command::Health | Command::Completions { .. } => Exit::Usage,
         }
     })

@@ -105,7 +105,7 @@ struct Looks {
 
 impl Looks {
     async fn new(config: &PipelineConfig) -> Result<Self> {
-        let connector = ServerConnector::new(config)?;
+        let connector = ServerConnector::new(config)?.fit().await?;
         let encoder = Transformer::new(std::sync::Arc::clone(connector.profile()), Dimensions::default());
         let excluded = Excluded::of(&connector.store().await?.quarantine().await?);
         Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, excluded, connector })

@@ -6,21 +6,24 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The name of the built-in profile.
+/// The names of the built-in profiles.
 const GRAPHITI: &str = "graphiti";
+const GENERIC: &str = "generic";
 
 /// Which profile describes the graph: its labels and types, keys, timestamps, vectors and indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProfileChoice {
     /// The built-in one, for graphs that graphiti makes.
     Graphiti,
+    /// The built-in one, for any other graph.
+    Generic,
     /// A file of one's own.
     File(PathBuf),
 }
 
-/// A word that is neither the built-in profile nor a file.
+/// A word that is neither a built-in profile nor a file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("is not a profile (write {GRAPHITI}, or the path of a profile file that ends in .yaml or .yml)")]
+#[error("is not a profile (write {GRAPHITI} or {GENERIC}, or the path of a profile file that ends in .yaml or .yml)")]
 pub struct ProfileChoiceError;
 
 impl FromStr for ProfileChoice {
@@ -29,6 +32,9 @@ impl FromStr for ProfileChoice {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.eq_ignore_ascii_case(GRAPHITI) {
             return Ok(Self::Graphiti);
+        }
+        if text.eq_ignore_ascii_case(GENERIC) {
+            return Ok(Self::Generic);
         }
         let path = PathBuf::from(text);
         let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
@@ -40,6 +46,7 @@ impl fmt::Display for ProfileChoice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Graphiti => formatter.write_str(GRAPHITI),
+            Self::Generic => formatter.write_str(GENERIC),
             Self::File(path) => Path::display(path).fmt(formatter),
         }
     }
@@ -52,6 +59,7 @@ mod tests {
     #[test]
     fn test_profile_choice_is_a_name_or_a_file() {
         assert_eq!("Graphiti".parse(), Ok(ProfileChoice::Graphiti));
+        assert_eq!("generic".parse(), Ok(ProfileChoice::Generic));
         let file: ProfileChoice = "profiles/mine.yaml".parse().unwrap();
         assert_eq!(file, ProfileChoice::File("profiles/mine.yaml".into()));
         assert_eq!(file.to_string(), "profiles/mine.yaml");

@@ -174,7 +174,7 @@ extra: 1
             "falkordb.port: 70000 is not a port (1 to 65535)",
             "FALKORDB_POOL_SIZE: -1 is out of range (1 to 1000 connections)",
             "falkordb.tls.ca_file: has no effect while enabled is false",
-            "profile: is not a profile (write graphiti, or the path of a profile file that ends in .yaml or .yml)",
+            "profile: is not a profile (write graphiti or generic, or the path of a profile file that ends in .yaml or .yml)",
             "sync.batch_size: 0 is out of range (1 to 100000 rows)",
             "SYNC_INTERVAL_SECONDS: must be a whole number (1 to 86400 seconds)",
             "sync.batch_bytes: 1KiB is out of range (64KiB to 128MiB)",

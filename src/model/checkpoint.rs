@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::bookmark::Bookmark;
 use super::comparison::ComparisonUnderWay;
 use super::guard::Guard;
-use super::pass::{PassSummary, PassUnderWay};
+use super::pass::{PassSummary, PassUnderWay, Step};
 use super::profile::ProfileFingerprint;
 use super::stage::StageFill;
 use crate::source::{OutsideProfile, SourceIdentity};
@@ -64,6 +64,10 @@ pub struct Checkpoint {
     /// What the source held besides the profile's kinds at the last full pass.
     #[serde(default)]
     pub outside_profile: OutsideProfile,
+    /// The kinds that were found in the source, where the profile does not name them: one whose last element goes stays, so that
+    /// the profile is the same when the next one comes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found_kinds: Vec<Step>,
 }
 
 /// Why a stored checkpoint cannot be used.
@@ -100,6 +104,7 @@ impl Checkpoint {
             last_pass: None,
             cache_run_id: None,
             outside_profile: OutsideProfile::default(),
+            found_kinds: Vec::new(),
         }
     }
 

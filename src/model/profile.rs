@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::discovery::{Discovery, PropertyRules};
 use super::element::ElementKind;
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
 use super::name::{Label, PropertyName, RelationshipType};
 
-/// The built-in profile's text.
+/// The built-in profiles' texts.
 const GRAPHITI: &str = include_str!("../../config/profiles/graphiti.yaml");
+const GENERIC: &str = include_str!("../../config/profiles/generic.yaml");
 
 /// The whole of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,7 @@ pub struct Profile {
     #[serde(default, skip_deserializing, skip_serializing_if = "is_false")]
     pub graph_per_group: bool,
     /// Node kinds; where a node carries several of their labels, the first one names it.
+    #[serde(default)]
     pub nodes: Vec<NodeKind>,
     /// Relationship kinds.
     #[serde(default)]
@@ -45,6 +48,27 @@ pub struct Profile {
     /// the cache, so it is no part of the fingerprint.
     #[serde(default, skip_serializing)]
     pub mirror_indexes: bool,
+    /// How the kinds are found in the source, for a graph whose labels and types are not named here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discover: Option<Discovery>,
+}
+
+/// What tells an element of a kind from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// The text of its key property.
+    #[default]
+    Property,
+    /// Its number in the source, which the cache holds in the key property. Numbers of deleted elements are given to new ones:
+    /// those then show as changed.
+    ElementNumber,
+}
+
+impl Identity {
+    fn is_property(&self) -> bool {
+        *self == Self::Property
+    }
 }
 
 /// A node kind: nodes that carry its identity label and no label of an earlier kind.
@@ -55,6 +79,15 @@ pub struct NodeKind {
     pub label: Label,
     /// The property that identifies a node within its kind.
     pub key: PropertyName,
+    /// What that property holds.
+    #[serde(default, skip_serializing_if = "Identity::is_property")]
+    pub identity: Identity,
+    /// Whether these are the nodes that have no label in the source: the identity label is one of the cache alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlabelled: bool,
+    /// Properties that are left out or renamed on the way.
+    #[serde(default, skip_serializing_if = "PropertyRules::is_empty")]
+    pub properties: PropertyRules,
     /// Properties that move when a row is written and that the source has an index on.
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,
@@ -72,6 +105,12 @@ pub struct RelationshipKind {
     pub rel_type: RelationshipType,
     /// The property that, with both endpoints, identifies a relationship within its type.
     pub key: PropertyName,
+    /// As [`NodeKind::identity`].
+    #[serde(default, skip_serializing_if = "Identity::is_property")]
+    pub identity: Identity,
+    /// As [`NodeKind::properties`].
+    #[serde(default, skip_serializing_if = "PropertyRules::is_empty")]
+    pub properties: PropertyRules,
     /// As [`NodeKind::timestamps`].
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,
@@ -161,6 +200,24 @@ pub enum ProfileError {
     /// Nothing tells one group from another.
     #[error("the profile {0} does not say which property holds an element's group (group: …), so groups cannot be told apart")]
     NoGroups(String),
+    /// Kinds are either named or found.
+    #[error("the profile names kinds and discovers them as well: kinds with rules of their own stand under discover")]
+    NamedAndDiscovered,
+    /// Nothing would identify the elements of a kind.
+    #[error("the profile names no key for {0} and no discover.identity")]
+    NoIdentity(String),
+    /// What the cache alone is to hold stands in the source already.
+    #[error("the source has {0} already: the profile's {1} must be a name that it does not use")]
+    Taken(String, &'static str),
+    /// What identifies or is searched cannot have two names.
+    #[error("the profile leaves out or renames {0}, which is a key, a timestamp or a vector")]
+    Disturbed(String),
+    /// What a property is called must not depend on an order.
+    #[error("the profile gives two properties one name, or renames what it has renamed")]
+    AmbiguousNames,
+    /// Follow rules look elements up by their key property.
+    #[error("the profile follows {0}, which has no key property")]
+    FollowsNumbered(String),
     /// It cannot be made.
     #[error("the profile's index on {0} lacks what its kind needs, or has what only another kind has")]
     UnsoundIndex(String),
@@ -174,6 +231,11 @@ impl Profile {
     /// The built-in profile for graphs of graphiti-core.
     pub fn graphiti() -> Result<Self, ProfileError> {
         Self::parse(GRAPHITI)
+    }
+
+    /// The built-in profile for any other graph.
+    pub fn generic() -> Result<Self, ProfileError> {
+        Self::parse(GENERIC)
     }
 
     /// Reads and checks a profile.
@@ -200,9 +262,17 @@ impl Profile {
     }
 
     fn check(&self) -> Result<(), ProfileError> {
-        if self.nodes.is_empty() {
-            return Err(ProfileError::Empty);
+        match (&self.discover, self.nodes.is_empty() && self.relationships.is_empty()) {
+            (Some(discover), true) => return discover.check(),
+            (Some(_), false) => return Err(ProfileError::NamedAndDiscovered),
+            (None, true) => return Err(ProfileError::Empty),
+            (None, false) => {}
         }
+        self.check_kinds()
+    }
+
+    /// What has to hold of kinds, named or found.
+    pub(super) fn check_kinds(&self) -> Result<(), ProfileError> {
         let mut seen = BTreeSet::new();
         let labels = self.nodes.iter().map(|k| (IndexTarget::Label(k.label.clone()), &k.key));
         let types = self.relationships.iter().map(|k| (IndexTarget::Type(k.rel_type.clone()), &k.key));
@@ -220,19 +290,23 @@ impl Profile {
         self.follow.iter().try_for_each(|rule| self.check_follow(rule))
     }
 
-    fn check_follow(&self, rule: &FollowRule) -> Result<(), ProfileError> {
+    pub(super) fn check_follow(&self, rule: &FollowRule) -> Result<(), ProfileError> {
         let (label, rel_type) = match rule {
             FollowRule::Relationships { from, rel_type, .. } | FollowRule::ListedRelationships { from, rel_type, .. } => {
                 (from, rel_type)
             }
             FollowRule::ListedNodes { from_type, label, .. } => (label, from_type),
         };
-        self.node_kind(label).ok_or_else(|| ProfileError::FollowsUnknown(label.to_string()))?;
-        self.relationship_kind(rel_type).ok_or_else(|| ProfileError::FollowsUnknown(rel_type.to_string()))?;
-        Ok(())
+        let node = self.node_kind(label).ok_or_else(|| ProfileError::FollowsUnknown(label.to_string()))?;
+        let relationship = self.relationship_kind(rel_type).ok_or_else(|| ProfileError::FollowsUnknown(rel_type.to_string()))?;
+        let numbered = |kind: ElementKind| self.identity(kind) == Identity::ElementNumber;
+        match [ElementKind::Node(node), ElementKind::Relationship(relationship)].into_iter().find(|kind| numbered(*kind)) {
+            Some(kind) => Err(ProfileError::FollowsNumbered(self.kind_name(kind).to_owned())),
+            None => Ok(()),
+        }
     }
 
-    fn has_range_index(&self, target: &IndexTarget, key: &PropertyName) -> bool {
+    pub(super) fn has_range_index(&self, target: &IndexTarget, key: &PropertyName) -> bool {
         self.indexes.iter().any(|index| index.kind == IndexKind::Range && index.on == *target && index.properties.contains(key))
     }
 
@@ -280,6 +354,30 @@ impl Profile {
         }
     }
 
+    /// What tells the elements of a kind apart.
+    pub fn identity(&self, kind: ElementKind) -> Identity {
+        match kind {
+            ElementKind::Node(id) => self.node(id).identity,
+            ElementKind::Relationship(id) => self.relationship(id).identity,
+        }
+    }
+
+    /// What becomes of the other properties of a kind.
+    pub fn property_rules(&self, kind: ElementKind) -> &PropertyRules {
+        match kind {
+            ElementKind::Node(id) => &self.node(id).properties,
+            ElementKind::Relationship(id) => &self.relationship(id).properties,
+        }
+    }
+
+    /// The property that holds what tells the elements of a kind apart.
+    pub fn key(&self, kind: ElementKind) -> &PropertyName {
+        match kind {
+            ElementKind::Node(id) => &self.node(id).key,
+            ElementKind::Relationship(id) => &self.relationship(id).key,
+        }
+    }
+
     /// The timestamps of a kind.
     pub fn timestamps(&self, kind: ElementKind) -> &[PropertyName] {
         match kind {
@@ -296,8 +394,11 @@ impl Profile {
         }
     }
 
-    /// The kind of a node with these labels: the first of the profile whose label is among them.
+    /// The kind of a node with these labels: the first of the profile whose label is among them, or that of nodes without any.
     pub fn kind_of(&self, labels: &[String]) -> Option<NodeKindId> {
+        if labels.is_empty() {
+            return self.node_ids().find(|id| self.node(*id).unlabelled);
+        }
         self.node_ids().find(|id| labels.iter().any(|label| label == self.node(*id).label.as_str()))
     }
 
@@ -336,6 +437,7 @@ mod tests {
         assert_eq!(profile.kind_of(&labels(&["Person", "Episodic", "Entity"])), Some(NodeKindId(0)));
         assert_eq!(profile.kind_of(&labels(&["Saga"])), Some(NodeKindId(3)));
         assert_eq!(profile.kind_of(&labels(&["Person"])), None);
+        assert_eq!(profile.kind_of(&[]), None);
     }
 
     #[test]

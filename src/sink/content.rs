@@ -19,12 +19,11 @@ mod code {
     pub(super) const VECTOR: i64 = 12;
 }
 
-/// A cell of a compact reply as text; nothing for null.
+/// A cell of a compact reply as text; nothing for null, and for what is no text.
 pub(super) fn text(cell: &Reply) -> Result<Option<String>> {
     match typed(cell)? {
-        (code::NULL, _) => Ok(None),
         (code::STRING, value) => reply::text(value).map(Some),
-        _ => Err(reply::unexpected("a text")),
+        _ => Ok(None),
     }
 }
 

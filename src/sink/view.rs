@@ -105,6 +105,15 @@ impl FalkorView {
             None => Ok(Vec::new()),
         }
     }
+
+    /// Rows with the types of their values: lists come as lists.
+    async fn compact_rows(&mut self, doing: &str, text: &[u8]) -> Result<Vec<Vec<Value>>> {
+        let mut command = read_query(&self.graph, text);
+        command.arg("--compact");
+        self.connection.wake().await;
+        let answer = self.connection.command(doing, &command, LOOK_TIMEOUT).await.map_err(read_failed)?;
+        reply::rows(answer)
+    }
 }
 
 #[async_trait]
@@ -145,9 +154,8 @@ impl CacheView for FalkorView {
         beginnings: &Beginnings,
     ) -> Result<BTreeSet<ElementIdentity>> {
         let text = beginning(beginnings, &identities(&self.profile, kind, with));
-        let rows = self.rows("list keys", text).await?;
         let mut found = BTreeSet::new();
-        for row in rows {
+        for row in self.compact_rows("list keys", &text).await? {
             found.extend(identity(&self.profile, kind, &row)?);
         }
         Ok(found)
@@ -161,12 +169,8 @@ impl CacheView for FalkorView {
     ) -> Result<BTreeMap<ElementIdentity, Content>> {
         let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
         let text = with_keys(&keys, &contents(&self.profile, kind, detail));
-        let mut command = read_query(&self.graph, &text);
-        command.arg("--compact");
-        self.connection.wake().await;
-        let answer = self.connection.command("read elements", &command, LOOK_TIMEOUT).await.map_err(read_failed)?;
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
-        for row in reply::rows(answer)? {
+        for row in self.compact_rows("read elements", &text).await? {
             let Some((identity, content)) = element(&self.profile, kind, &row)? else { continue };
             match found.entry(identity) {
                 Entry::Vacant(place) => drop(place.insert(content)),
@@ -207,15 +211,17 @@ fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>, length: us
     format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN left({key}, {length}), count(*)")
 }
 
+/// Labels and key of each node that identifies the element; for a relationship, its own key before them.
 fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
     let (pattern, key) = keyed(profile, kind, with);
-    let condition = format!("left({key}, $length) IN $prefixes");
-    let nodes: &[&str] = match kind {
-        ElementKind::Node(_) => &["n"],
-        ElementKind::Relationship(_) => &["startNode(e)", "endNode(e)"],
+    let columns = match kind {
+        ElementKind::Node(_) => format!("labels(n), {key}"),
+        ElementKind::Relationship(_) => {
+            let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
+            format!("{key}, {}, {}", end("startNode(e)"), end("endNode(e)"))
+        }
     };
-    let columns: Vec<String> = nodes.iter().map(|node| node_identity(profile, node)).collect();
-    format!("MATCH {pattern} WHERE {condition} RETURN {key}, {}", columns.join(", "))
+    format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN {columns}")
 }
 
 /// By key, through its index. Labels and key of each node that identifies the element, then its properties.
@@ -247,19 +253,19 @@ fn attached(profile: &Profile, id: NodeKindId) -> String {
     format!("UNWIND $keys AS k MATCH (n:{} {{{}: k}})-[e]-() RETURN k, type(e), count(e)", label.quoted(), key.quoted())
 }
 
-/// The key that a node's kind has.
+/// The key that a node's kind has. A branch for each kind would be read and gone through for each row, so kinds that follow each
+/// other with the same key property share one, and the last of them needs none: whoever asks looks at the labels as well.
 fn key_by_kind(profile: &Profile, node: &str) -> String {
-    by_kind(profile, node, |id| format!("{node}.{}", profile.node(id).key.quoted()))
-}
-
-/// An expression that depends on the kind of a node.
-fn by_kind(profile: &Profile, node: &str, value: impl Fn(NodeKindId) -> String) -> String {
-    let branch = |id: NodeKindId| {
+    let Some(last) = profile.nodes.last().map(|kind| &kind.key) else { return "null".to_owned() };
+    let shared = profile.nodes.iter().rev().take_while(|kind| kind.key == *last).count();
+    let branch = |kind: &NodeKind| {
         let mut label = Vec::new();
-        push_string(&mut label, profile.node(id).label.as_str());
-        format!(" WHEN hasLabels({node}, [{}]) THEN {}", String::from_utf8_lossy(&label), value(id))
+        push_string(&mut label, kind.label.as_str());
+        format!(" WHEN hasLabels({node}, [{}]) THEN {node}.{}", String::from_utf8_lossy(&label), kind.key.quoted())
     };
-    format!("CASE{} ELSE null END", profile.node_ids().map(branch).collect::<String>())
+    let branches: String = profile.nodes[..profile.nodes.len() - shared].iter().map(branch).collect();
+    let last = format!("{node}.{}", last.quoted());
+    if branches.is_empty() { last } else { format!("CASE{branches} ELSE {last} END") }
 }
 
 /// Nothing for what is of another kind, or has no identity.
@@ -288,11 +294,6 @@ fn end(profile: &Profile, row: &[Value], at: usize) -> Result<Option<NodeIdentit
     let kind = profile.kind_of(&content::texts(reply::cell(row, at)?)?);
     let key = content::text(reply::cell(row, at + 1)?)?.and_then(|text| Key::parse(&text).ok());
     Ok(kind.zip(key).map(|(kind, key)| NodeIdentity { label: profile.node(kind).label.clone(), key }))
-}
-
-/// Two columns for a node: the place of its kind in the profile, and the key that its kind has.
-fn node_identity(profile: &Profile, node: &str) -> String {
-    format!("{}, {}", by_kind(profile, node, |id| id.0.to_string()), key_by_kind(profile, node))
 }
 
 fn keyed(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> (String, String) {
@@ -330,24 +331,17 @@ fn count_cell(row: &[Value]) -> Result<u64> {
 fn identity(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<ElementIdentity>> {
     match kind {
         ElementKind::Node(id) => {
-            let node = node(profile, row, 1)?;
+            let node = end(profile, row, 0)?;
             let of_this_kind = node.filter(|node| node.label == profile.node(id).label);
             Ok(of_this_kind.map(ElementIdentity::Node))
         }
         ElementKind::Relationship(id) => {
             let rel_type = profile.relationship(id).rel_type.clone();
-            let key = reply::optional_text(reply::cell(row, 0)?)?.and_then(|text| Key::parse(&text).ok());
-            let (Some(key), Some(start), Some(end)) = (key, node(profile, row, 1)?, node(profile, row, 3)?) else {
+            let key = content::text(reply::cell(row, 0)?)?.and_then(|text| Key::parse(&text).ok());
+            let (Some(key), Some(start), Some(end)) = (key, end(profile, row, 1)?, end(profile, row, 3)?) else {
                 return Ok(None);
             };
             Ok(Some(ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end })))
         }
     }
-}
-
-fn node(profile: &Profile, row: &[Value], at: usize) -> Result<Option<NodeIdentity>> {
-    let Value::Int(place) = reply::cell(row, at)? else { return Ok(None) };
-    let kind = usize::try_from(*place).ok().and_then(|place| profile.nodes.get(place));
-    let key = reply::optional_text(reply::cell(row, at + 1)?)?.and_then(|text| Key::parse(&text).ok());
-    Ok(kind.zip(key).map(|(kind, key)| NodeIdentity { label: kind.label.clone(), key }))
 }

@@ -17,12 +17,23 @@ use crate::model::value::Value;
 pub(super) async fn counts(reader: &impl Reader, profile: &Profile) -> Result<Vec<u64>> {
     const DOING: &str = "counts";
     let mut counts = vec![0; profile.kinds().len()];
+    if counts.is_empty() {
+        return Ok(counts);
+    }
     for mut row in reader.rows(DOING, Request::new(Queries::new(profile).counts())).await? {
         let Some(Value::Integer(place)) = column(&mut row, "place") else { return Err(lacking(DOING)) };
         let count = usize::try_from(place).ok().and_then(|place| counts.get_mut(place)).ok_or_else(|| lacking(DOING))?;
         *count = count_of(row, DOING)?;
     }
     Ok(counts)
+}
+
+/// The single count of an answer; none is none.
+pub(super) async fn counted(reader: &impl Reader, doing: &str, request: Request) -> Result<u64> {
+    match reader.rows(doing, request).await?.into_iter().next() {
+        Some(row) => count_of(row, doing),
+        None => Ok(0),
+    }
 }
 
 pub(super) async fn label_counts(reader: &impl Reader, profile: &Profile) -> Result<BTreeMap<String, u64>> {

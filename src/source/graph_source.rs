@@ -9,18 +9,21 @@ use tokio::sync::Mutex;
 
 use super::bolt::Probe;
 use super::instants::{keys_with_wall_clocks, replace_by_number};
+use super::numbered::{by_keys, page, page_after};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
 use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;
-use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, census};
+use super::unlabelled::Unlabelled;
+use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, adapt, census, discovery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::name::Label;
-use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
+use crate::model::pass::Step;
+use crate::model::profile::{FollowRule, Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 
 /// A Neo4j database, read by a client.
@@ -28,12 +31,18 @@ pub struct GraphSource<R> {
     reader: R,
     probe: Mutex<Probe>,
     profile: Arc<Profile>,
+    unlabelled: Mutex<Unlabelled>,
 }
 
 impl<R: Reader> GraphSource<R> {
     /// Reads a profile's kinds with this client, and bookmarks with this probe.
     pub fn new(reader: R, probe: Probe, profile: Arc<Profile>) -> Self {
-        Self { reader, probe: Mutex::new(probe), profile }
+        Self { reader, probe: Mutex::new(probe), profile, unlabelled: Mutex::default() }
+    }
+
+    /// The profile with the kinds that the source has now, and with those that were found in it before.
+    pub async fn discovered(&self, before: &[Step]) -> Result<Profile> {
+        discovery::discovered(&self.reader, &self.profile, before).await
     }
 
     fn queries(&self) -> Queries<'_> {
@@ -47,8 +56,8 @@ impl<R: Reader> GraphSource<R> {
         if keys.is_empty() {
             return Ok(rows);
         }
-        let request = Request::new(self.queries().nodes_with_instants(id)).with("keys", keys);
-        let again = self.reader.nodes(&format!("zoned times of {}", kind.label), request).await?;
+        let request = by_keys(self.queries().nodes_with_instants(id), kind.identity, &keys);
+        let again = adapt::nodes(kind, self.reader.nodes(&format!("zoned times of {}", kind.label), request).await?)?;
         replace_by_number(&mut rows, again);
         Ok(rows)
     }
@@ -63,8 +72,9 @@ impl<R: Reader> GraphSource<R> {
         if keys.is_empty() {
             return Ok(rows);
         }
-        let request = Request::new(self.queries().relationships_with_instants(id)).with("keys", keys);
-        let again = self.reader.relationships(&format!("zoned times of {}", kind.rel_type), request).await?;
+        let request = by_keys(self.queries().relationships_with_instants(id), kind.identity, &keys);
+        let doing = format!("zoned times of {}", kind.rel_type);
+        let again = adapt::relationships(kind, self.reader.relationships(&doing, request).await?)?;
         replace_by_number(&mut rows, again);
         Ok(rows)
     }
@@ -179,9 +189,13 @@ impl<R: Reader> Source for GraphSource<R> {
         let kind = self.profile.node(id);
         let mut limit = limit;
         while limit <= MAX_ROWS_OF_ONE_KEY {
-            let request = Request::new(self.queries().node_page(id, detail)).with("after", after).with("limit", limit);
-            let rows = self.reader.nodes(kind.label.as_str(), request).await?;
-            if let Some(page) = cut_page(rows, &kind.key, limit) {
+            let request = page_after(self.queries().node_page(id, detail), kind.identity, after, limit);
+            let rows = adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request).await?)?;
+            let page = match kind.identity {
+                Identity::ElementNumber => Some(page(rows, limit)),
+                Identity::Property => cut_page(rows, &kind.key, limit),
+            };
+            if let Some(page) = page {
                 return Ok(Page { rows: self.with_node_instants(id, page.rows).await?, next: page.next });
             }
             limit *= 2;
@@ -199,9 +213,13 @@ impl<R: Reader> Source for GraphSource<R> {
         let kind = self.profile.relationship(id);
         let mut limit = limit;
         while limit <= MAX_ROWS_OF_ONE_KEY {
-            let request = Request::new(self.queries().relationship_page(id, detail)).with("after", after).with("limit", limit);
-            let rows = self.reader.relationships(kind.rel_type.as_str(), request).await?;
-            if let Some(page) = cut_page(rows, &kind.key, limit) {
+            let request = page_after(self.queries().relationship_page(id, detail), kind.identity, after, limit);
+            let rows = adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request).await?)?;
+            let page = match kind.identity {
+                Identity::ElementNumber => Some(page(rows, limit)),
+                Identity::Property => cut_page(rows, &kind.key, limit),
+            };
+            if let Some(page) = page {
                 return Ok(Page { rows: self.with_relationship_instants(id, page.rows).await?, next: page.next });
             }
             limit *= 2;
@@ -210,14 +228,16 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn nodes_by_key(&self, id: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>> {
-        let request = Request::new(self.queries().nodes_by_key(id)).with("keys", keys.to_vec());
-        let rows = self.reader.nodes(self.profile.node(id).label.as_str(), request).await?;
+        let kind = self.profile.node(id);
+        let request = by_keys(self.queries().nodes_by_key(id), kind.identity, keys);
+        let rows = adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request).await?)?;
         self.with_node_instants(id, rows).await
     }
 
     async fn relationships_by_key(&self, id: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>> {
-        let request = Request::new(self.queries().relationships_by_key(id)).with("keys", keys.to_vec());
-        let rows = self.reader.relationships(self.profile.relationship(id).rel_type.as_str(), request).await?;
+        let kind = self.profile.relationship(id);
+        let request = by_keys(self.queries().relationships_by_key(id), kind.identity, keys);
+        let rows = adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request).await?)?;
         self.with_relationship_instants(id, rows).await
     }
 
@@ -242,7 +262,12 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn counts(&self) -> Result<Vec<u64>> {
-        census::counts(&self.reader, &self.profile).await
+        let counts = census::counts(&self.reader, &self.profile).await?;
+        self.unlabelled.lock().await.count(&self.reader, &self.profile, counts).await
+    }
+
+    async fn outgrown(&self) -> Result<Option<String>> {
+        discovery::outgrown(&self.reader, &self.profile).await
     }
 
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
@@ -273,13 +298,17 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn nodes_without_key(&self, id: NodeKindId, limit: usize) -> Result<Vec<SourceNode>> {
-        let request = Request::new(self.queries().nodes_without_key(id)).with("limit", limit);
-        self.reader.nodes(self.profile.node(id).label.as_str(), request).await
+        let Some(text) = self.queries().nodes_without_key(id) else { return Ok(Vec::new()) };
+        let kind = self.profile.node(id);
+        let request = Request::new(text).with("limit", limit);
+        adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request).await?)
     }
 
     async fn relationships_without_key(&self, id: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>> {
-        let request = Request::new(self.queries().relationships_without_key(id)).with("limit", limit);
-        self.reader.relationships(self.profile.relationship(id).rel_type.as_str(), request).await
+        let Some(text) = self.queries().relationships_without_key(id) else { return Ok(Vec::new()) };
+        let kind = self.profile.relationship(id);
+        let request = Request::new(text).with("limit", limit);
+        adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request).await?)
     }
 
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {

@@ -1,19 +1,25 @@
 //! Neo4j: only ever read. A trait stands here because tests put faults at this seam, and because other change sources
 //! (an exact change feed) can take its place.
 
+mod adapt;
 mod address;
 pub mod bolt;
 mod census;
 mod codes;
 mod connection;
+mod discovery;
+mod expressions;
 mod graph_source;
 mod instants;
 mod neo4j;
+mod numbered;
 mod paging;
 pub mod queries;
 mod reader;
 mod request;
 mod row;
+mod scope;
+mod unlabelled;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -174,6 +180,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
     async fn counts(&self) -> Result<Vec<u64>>;
+
+    /// What there is by now that a profile whose kinds were found in the source does not have, in words.
+    async fn outgrown(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// How many nodes carry each label.
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>>;

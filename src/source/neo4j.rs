@@ -77,6 +77,7 @@ fn bolt_type(value: Parameter) -> BoltType {
         Parameter::Text(text) => text.into(),
         Parameter::Texts(texts) => texts.into(),
         Parameter::Integer(number) => number.into(),
+        Parameter::Integers(numbers) => numbers.into(),
         Parameter::Instant(instant) => instant.fixed_offset().into(),
         Parameter::Local(local) => local.into(),
     }

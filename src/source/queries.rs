@@ -1,11 +1,13 @@
 //! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
 
-use std::collections::BTreeSet;
-
+use super::expressions::{self, not_of_an_earlier_kind, of_no_kind};
+use super::scope::Scope;
 use crate::model::detail::Detail;
 use crate::model::element::ElementKind;
 use crate::model::name::{Label, PropertyName};
-use crate::model::profile::{Direction, FollowRule, NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+use crate::model::profile::{
+    Direction, FollowRule, Identity, NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId,
+};
 
 /// The source's own clock, in milliseconds since the epoch.
 pub const CLOCK: &str = "RETURN datetime().epochMillis AS now";
@@ -26,6 +28,17 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
 /// All labels.
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 
+/// All names of properties that were ever used.
+pub const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
+
+/// How many nodes have no label. Nothing but a scan of all nodes tells.
+pub const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
+
+/// Whether the key of some element is a number, by the index on it.
+pub fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
+    format!("MATCH {pattern} WHERE {variable}.{} >= {} RETURN 1 AS count LIMIT 1", key.quoted(), i64::MIN)
+}
+
 /// Writes the queries of one profile.
 #[derive(Debug, Clone, Copy)]
 pub struct Queries<'a> {
@@ -40,24 +53,32 @@ impl<'a> Queries<'a> {
 
     /// How many nodes carry each of these labels. Where all groups are copied, each count is kept by Neo4j and read without a scan.
     pub fn label_counts(&self, labels: &[Label]) -> String {
-        let scope = self.only_in_scope("n");
+        let scope = self.scope().alone("n");
         let count = |label: &Label| {
-            format!("MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count", label.quoted(), literal(label.as_str()))
+            format!("MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count", label.quoted(), expressions::text(label.as_str()))
         };
         labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
+    fn scope(&self) -> Scope<'_> {
+        Scope::of(self.profile)
+    }
+
     /// A page of a node kind in the order of its key: `$after`, `$limit`.
     pub fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
-        let NodeKind { label, key, vectors, .. } = self.profile.node(id);
-        format!(
-            "MATCH (n:{label}) WHERE n.{key} > $after{others}{scope} {columns} ORDER BY n.{key} LIMIT $limit",
-            scope = self.in_scope("n"),
-            columns = node_columns(&detail.projection("n", key, vectors)),
-            label = label.quoted(),
-            key = key.quoted(),
-            others = self.not_of_an_earlier_kind(id),
-        )
+        let kind = self.profile.node(id);
+        let (pattern, others) = (expressions::node(kind, None), not_of_an_earlier_kind(self.profile, id));
+        let (columns, scope) = (node_columns(&detail.projection("n", &kind.key, &kind.vectors)), self.scope().also("n"));
+        match kind.identity {
+            Identity::Property => {
+                let key = kind.key.quoted();
+                format!("MATCH {pattern} WHERE n.{key} > $after{others}{scope} {columns} ORDER BY n.{key} LIMIT $limit")
+            }
+            // A scan of a label yields its nodes in the order of their numbers, so it ends with the page.
+            Identity::ElementNumber => {
+                format!("MATCH {pattern} WHERE id(n) > $after{others}{scope} WITH n ORDER BY n LIMIT $limit {columns}")
+            }
+        }
     }
 
     /// Nodes of a kind by key: `$keys`.
@@ -71,26 +92,36 @@ impl<'a> Queries<'a> {
     }
 
     fn nodes_with_keys(&self, id: NodeKindId, columns: &str) -> String {
-        let NodeKind { label, key, .. } = self.profile.node(id);
-        format!(
-            "UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) WHERE true{others}{scope} {columns}",
-            scope = self.in_scope("n"),
-            label = label.quoted(),
-            key = key.quoted(),
-            others = self.not_of_an_earlier_kind(id),
-        )
+        let kind = self.profile.node(id);
+        let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
+        match kind.identity {
+            Identity::Property => {
+                let (label, key) = (kind.label.quoted(), kind.key.quoted());
+                format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) WHERE true{others}{scope} {columns}")
+            }
+            Identity::ElementNumber => {
+                format!("UNWIND $keys AS k MATCH {} WHERE id(n) = k{others}{scope} {columns}", expressions::node(kind, None))
+            }
+        }
     }
 
     /// A page of a relationship kind in the order of its key: `$after`, `$limit`.
     pub fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
-        let RelationshipKind { rel_type, key, vectors, .. } = self.profile.relationship(id);
-        format!(
-            "MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{scope} {columns} ORDER BY e.{key} LIMIT $limit",
-            scope = self.in_scope("e"),
-            rel_type = rel_type.quoted(),
-            key = key.quoted(),
-            columns = self.relationship_columns(&detail.projection("e", key, vectors)),
-        )
+        let kind = self.profile.relationship(id);
+        let rel_type = kind.rel_type.quoted();
+        let columns = self.relationship_columns(&detail.projection("e", &kind.key, &kind.vectors));
+        let scope = self.scope().also("e");
+        match kind.identity {
+            Identity::Property => {
+                let key = kind.key.quoted();
+                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{scope} {columns} ORDER BY e.{key} LIMIT $limit")
+            }
+            Identity::ElementNumber => {
+                format!(
+                    "MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) > $after{scope} WITH a, e, b ORDER BY e LIMIT $limit {columns}"
+                )
+            }
+        }
     }
 
     /// Relationships of a kind by key: `$keys`.
@@ -104,27 +135,36 @@ impl<'a> Queries<'a> {
     }
 
     fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
-        let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
-        format!(
-            "UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b){scope} {columns}",
-            scope = self.only_in_scope("e"),
-            rel_type = rel_type.quoted(),
-            key = key.quoted(),
-        )
+        let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
+        let (rel_type, key) = (rel_type.quoted(), key.quoted());
+        match identity {
+            Identity::Property => {
+                let scope = self.scope().alone("e");
+                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b){scope} {columns}")
+            }
+            Identity::ElementNumber => {
+                let scope = self.scope().also("e");
+                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k{scope} {columns}")
+            }
+        }
     }
 
     /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan, where all
     /// groups are copied.
     ///
-    /// A node that carries the labels of two kinds counts for both, as it does in the cache.
+    /// A node that carries the labels of two kinds counts for both, as it does in the cache. In the place of nodes without a label,
+    /// which nobody has counted, stand all nodes.
     pub fn counts(&self) -> String {
         let count = |(place, kind): (usize, ElementKind)| match kind {
+            ElementKind::Node(id) if self.profile.node(id).unlabelled => {
+                format!("MATCH (n){} RETURN {place} AS place, count(n) AS count", self.scope().alone("n"))
+            }
             ElementKind::Node(id) => {
-                let (label, scope) = (self.profile.node(id).label.quoted(), self.only_in_scope("n"));
+                let (label, scope) = (self.profile.node(id).label.quoted(), self.scope().alone("n"));
                 format!("MATCH (n:{label}){scope} RETURN {place} AS place, count(n) AS count")
             }
             ElementKind::Relationship(id) => {
-                let (rel_type, scope) = (self.profile.relationship(id).rel_type.quoted(), self.only_in_scope("e"));
+                let (rel_type, scope) = (self.profile.relationship(id).rel_type.quoted(), self.scope().alone("e"));
                 format!("MATCH ()-[e:{rel_type}]->(){scope} RETURN {place} AS place, count(e) AS count")
             }
         };
@@ -135,29 +175,22 @@ impl<'a> Queries<'a> {
     /// characters, grouped by their first `$grown` characters.
     pub fn key_groups(&self, kind: ElementKind, with: Option<&Label>) -> String {
         let (pattern, key) = self.keyed(kind, with);
-        let condition = begins(&key) + &self.in_scope(variable(kind));
-        format!(
-            "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {condition} RETURN left({key}, $grown) AS name, count(*) AS count"
-        )
+        format!("{} RETURN left({key}, $grown) AS name, count(*) AS count", self.begins(kind, &pattern, &key))
     }
 
     /// What identifies the elements of a kind, or its nodes with one more label, whose first `$length` characters of the key
     /// are one of `$prefixes`.
     pub fn identities(&self, kind: ElementKind, with: Option<&Label>) -> String {
+        let (pattern, key) = self.keyed(kind, with);
         match kind {
             ElementKind::Node(_) => {
-                let (pattern, key) = self.keyed(kind, with);
-                let condition = begins(&key) + &self.in_scope("n");
-                format!("UNWIND $prefixes AS prefix MATCH {pattern} WHERE {condition} RETURN {key} AS key, labels(n) AS labels")
+                format!("{} RETURN {key} AS key, labels(n) AS labels", self.begins(kind, &pattern, &key))
             }
             ElementKind::Relationship(id) => {
-                let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
-                let (rel_type, key) = (rel_type.quoted(), key.quoted());
+                let pattern = format!("(a)-[e:{}]->(b)", self.profile.relationship(id).rel_type.quoted());
                 format!(
-                    "UNWIND $prefixes AS prefix MATCH (a)-[e:{rel_type}]->(b) WHERE {}{} RETURN e.{key} AS key, \
-                     labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
-                    begins(&format!("e.{key}")),
-                    self.in_scope("e"),
+                    "{} RETURN {key} AS key, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
+                    self.begins(kind, &pattern, &key),
                     self.endpoint_key("a"),
                     self.endpoint_key("b")
                 )
@@ -165,16 +198,30 @@ impl<'a> Queries<'a> {
         }
     }
 
+    /// The elements whose key begins in one of the ways that are asked for. The index finds the prefix; a key that is shorter than
+    /// the beginnings and equal to none is no match. Numbers have no index, so they are gone through once for all beginnings.
+    fn begins(&self, kind: ElementKind, pattern: &str, key: &str) -> String {
+        let scope = self.scope().also(match kind {
+            ElementKind::Node(_) => "n",
+            ElementKind::Relationship(_) => "e",
+        });
+        match self.profile.identity(kind) {
+            Identity::Property => format!(
+                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix{scope}"
+            ),
+            Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes{scope}"),
+        }
+    }
+
     fn keyed(&self, kind: ElementKind, with: Option<&Label>) -> (String, String) {
-        let with = with.map(|label| format!(":{}", label.quoted())).unwrap_or_default();
         match kind {
             ElementKind::Node(id) => {
-                let NodeKind { label, key, .. } = self.profile.node(id);
-                (format!("(n:{}{with})", label.quoted()), format!("n.{}", key.quoted()))
+                let node = self.profile.node(id);
+                (expressions::node(node, with), expressions::key("n", node.identity, &node.key))
             }
             ElementKind::Relationship(id) => {
-                let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
-                (format!("()-[e:{}]->()", rel_type.quoted()), format!("e.{}", key.quoted()))
+                let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
+                (format!("()-[e:{}]->()", rel_type.quoted()), expressions::key("e", *identity, key))
             }
         }
     }
@@ -212,7 +259,7 @@ impl<'a> Queries<'a> {
                     "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->() UNWIND e.{}[-{last}..] AS key RETURN DISTINCT key, [{}] AS labels",
                     from_type.quoted(),
                     list.quoted(),
-                    literal(label.as_str())
+                    expressions::text(label.as_str())
                 ))
             }
         }
@@ -220,76 +267,55 @@ impl<'a> Queries<'a> {
 
     /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`.
     pub fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
-        let NodeKind { label, key, timestamps, .. } = self.profile.node(id);
-        changed_keys(&format!("(n:{})", label.quoted()), "n", key, timestamps, &self.later_in_scope("n"))
+        let kind = self.profile.node(id);
+        changed_keys(
+            &expressions::node(kind, None),
+            "n",
+            (&expressions::key("n", kind.identity, &kind.key), &self.scope().later("n")),
+            &kind.timestamps,
+        )
     }
 
     /// As [`Self::changed_node_keys`], for a relationship kind.
     pub fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
-        let RelationshipKind { rel_type, key, timestamps, .. } = self.profile.relationship(id);
-        changed_keys(&format!("()-[e:{}]->()", rel_type.quoted()), "e", key, timestamps, &self.later_in_scope("e"))
+        let RelationshipKind { rel_type, key, identity, timestamps, .. } = self.profile.relationship(id);
+        changed_keys(
+            &format!("()-[e:{}]->()", rel_type.quoted()),
+            "e",
+            (&expressions::key("e", *identity, key), &self.scope().later("e")),
+            timestamps,
+        )
     }
 
-    /// Nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`.
-    pub fn nodes_without_key(&self, id: NodeKindId) -> String {
-        let NodeKind { label, key, .. } = self.profile.node(id);
-        format!(
-            "MATCH (n:{label}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit",
-            scope = self.in_scope("n"),
-            columns = node_columns(ALL_OF_NODE),
-            label = label.quoted(),
-            unreachable = unreachable("n", key),
-            others = self.not_of_an_earlier_kind(id),
-        )
+    /// Nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`. Nothing for a kind that
+    /// has no key property: every element has a number.
+    pub fn nodes_without_key(&self, id: NodeKindId) -> Option<String> {
+        let NodeKind { label, key, identity, .. } = self.profile.node(id);
+        let others = not_of_an_earlier_kind(self.profile, id);
+        let (unreachable, columns) = (unreachable("n", key), node_columns(ALL_OF_NODE));
+        let scope = self.scope().also("n");
+        (*identity == Identity::Property)
+            .then(|| format!("MATCH (n:{}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit", label.quoted()))
     }
 
     /// As [`Self::nodes_without_key`], for a relationship kind.
-    pub fn relationships_without_key(&self, id: RelationshipKindId) -> String {
-        let RelationshipKind { rel_type, key, .. } = self.profile.relationship(id);
-        format!(
-            "MATCH (a)-[e:{rel_type}]->(b) WHERE {unreachable}{scope} {columns} LIMIT $limit",
-            scope = self.in_scope("e"),
-            rel_type = rel_type.quoted(),
-            unreachable = unreachable("e", key),
-            columns = self.relationship_columns(ALL_OF_RELATIONSHIP),
-        )
+    pub fn relationships_without_key(&self, id: RelationshipKindId) -> Option<String> {
+        let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
+        let (unreachable, columns) = (unreachable("e", key), self.relationship_columns(ALL_OF_RELATIONSHIP));
+        let scope = self.scope().also("e");
+        (*identity == Identity::Property)
+            .then(|| format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{scope} {columns} LIMIT $limit", rel_type.quoted()))
     }
 
     /// How many nodes there are of each label set that holds no label of the profile.
     pub fn nodes_outside_profile(&self) -> String {
-        let labels: Vec<_> = self.profile.nodes.iter().map(|kind| format!("NOT n:{}", kind.label.quoted())).collect();
-        let (labels, scope) = (labels.join(" AND "), self.in_scope("n"));
-        format!("MATCH (n) WHERE {labels}{scope} RETURN labels(n) AS labels, count(*) AS count")
+        let (kinds, scope) = (of_no_kind(self.profile), self.scope().also("n"));
+        format!("MATCH (n) WHERE {kinds}{scope} RETURN labels(n) AS labels, count(*) AS count")
     }
 
     /// How many relationships there are of a type; kept by Neo4j and read without a scan, where all groups are copied.
     pub fn relationship_count(&self, quoted_type: &str) -> String {
-        format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.only_in_scope("e"))
-    }
-
-    /// The condition that an element is of one of the groups that are copied; nothing where all of them are.
-    fn in_scope(&self, variable: &str) -> String {
-        self.group_is_copied(variable).map(|condition| format!(" AND {condition}")).unwrap_or_default()
-    }
-
-    /// As [`Self::in_scope`], where it is the only condition.
-    fn only_in_scope(&self, variable: &str) -> String {
-        self.group_is_copied(variable).map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
-    }
-
-    /// As [`Self::in_scope`], of what was found by other conditions: the planner must not begin with the groups.
-    fn later_in_scope(&self, variable: &str) -> String {
-        self.group_is_copied(variable).map(|condition| format!(" WITH {variable} WHERE {condition}")).unwrap_or_default()
-    }
-
-    fn group_is_copied(&self, variable: &str) -> Option<String> {
-        let group = self.profile.group.as_ref().filter(|_| !self.profile.only_groups.is_empty())?;
-        let groups: Vec<String> = self.profile.only_groups.iter().map(|group| literal(group)).collect();
-        Some(format!("{variable}.{} IN [{}]", group.quoted(), groups.join(", ")))
-    }
-
-    fn not_of_an_earlier_kind(&self, id: NodeKindId) -> String {
-        self.profile.earlier_labels(id).map(|label| format!(" AND NOT n:{}", label.quoted())).collect()
+        format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
     fn relationship_columns(&self, properties: &str) -> String {
@@ -301,39 +327,9 @@ impl<'a> Queries<'a> {
         )
     }
 
-    /// The key of an endpoint, whose property depends on the endpoint's kind.
     fn endpoint_key(&self, variable: &str) -> String {
-        let keys: BTreeSet<_> = self.profile.nodes.iter().map(|kind| &kind.key).collect();
-        if let (1, Some(key)) = (keys.len(), keys.first()) {
-            return format!("{variable}.{}", key.quoted());
-        }
-        let cases: String = self
-            .profile
-            .nodes
-            .iter()
-            .map(|kind| format!(" WHEN {variable}:{} THEN {variable}.{}", kind.label.quoted(), kind.key.quoted()))
-            .collect();
-        format!("CASE{cases} END")
+        expressions::endpoint_key(self.profile, variable)
     }
-}
-
-/// Whether a key begins in one of the ways that are asked for. The index finds the prefix; a key that is shorter than the
-/// beginnings and equal to none is no match.
-fn begins(key: &str) -> String {
-    format!("{key} STARTS WITH prefix AND left({key}, $length) = prefix")
-}
-
-/// How a kind's elements are called in [`Queries::key_groups`].
-fn variable(kind: ElementKind) -> &'static str {
-    match kind {
-        ElementKind::Node(_) => "n",
-        ElementKind::Relationship(_) => "e",
-    }
-}
-
-/// A text as Cypher writes it.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 const ALL_OF_NODE: &str = "properties(n)";
@@ -356,8 +352,7 @@ fn instants(variable: &str) -> String {
 /// The key's condition comes after them, or the planner would walk the key's index and filter.
 ///
 /// The groups come after all of them, for the same reason.
-fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &[PropertyName], scope: &str) -> Option<String> {
-    let key = key.quoted();
+fn changed_keys(pattern: &str, variable: &str, (key, scope): (&str, &str), timestamps: &[PropertyName]) -> Option<String> {
     // What the timestamps are: a key is read again at once when they move.
     let stamp = timestamps
         .iter()
@@ -368,7 +363,7 @@ fn changed_keys(pattern: &str, variable: &str, key: &PropertyName, timestamps: &
         .iter()
         .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted(), since)))
         .map(|(timestamp, since)| {
-            format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since}{scope} RETURN {variable}.{key} AS k, {stamp} AS s")
+            format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since}{scope} RETURN {key} AS k, {stamp} AS s")
         })
         .collect();
     if seeks.is_empty() {
@@ -388,6 +383,8 @@ fn unreachable(variable: &str, key: &PropertyName) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -427,8 +424,8 @@ mod tests {
             queries.identities(of_relationships, None),
             queries.changed_node_keys(node).unwrap(),
             queries.changed_relationship_keys(relationship).unwrap(),
-            queries.nodes_without_key(node),
-            queries.relationships_without_key(relationship),
+            queries.nodes_without_key(node).unwrap(),
+            queries.relationships_without_key(relationship).unwrap(),
             queries.nodes_outside_profile(),
             queries.relationship_count("`X`"),
             queries.label_counts(&[Label::parse("Person").unwrap()]),

@@ -11,6 +11,8 @@ pub enum Parameter {
     Texts(Vec<String>),
     /// An integer.
     Integer(i64),
+    /// A list of integers.
+    Integers(Vec<i64>),
     /// A datetime with a zone.
     Instant(DateTime<Utc>),
     /// A datetime without one.
@@ -49,6 +51,18 @@ impl From<&str> for Parameter {
 impl From<Vec<String>> for Parameter {
     fn from(texts: Vec<String>) -> Self {
         Self::Texts(texts)
+    }
+}
+
+impl From<i64> for Parameter {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<Vec<i64>> for Parameter {
+    fn from(numbers: Vec<i64>) -> Self {
+        Self::Integers(numbers)
     }
 }
 

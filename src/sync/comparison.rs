@@ -189,8 +189,10 @@ impl Comparison {
 
     async fn verdict(&mut self, source: &dyn Source) -> Result<Verdict> {
         let now = repeat!(source.bookmark())?;
+        // What is of no kind yet was not compared.
+        let outgrown = repeat!(source.outgrown())?.is_some();
         let ComparisonUnderWay { bookmark, findings, rows, .. } = self.standing.clone();
-        let equal = self.begun_with.is_some() && findings == 0 && now == bookmark;
+        let equal = self.begun_with.is_some() && findings == 0 && now == bookmark && !outgrown;
         Ok(Verdict {
             equal_as_of: equal.then_some(now),
             began_at: bookmark,

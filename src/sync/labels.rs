@@ -1,4 +1,4 @@
-//! Labels besides those of the kinds: one whose count differs while the kinds' counts agree has the sets of its nodes compared.
+//! Labels besides that of a node's kind: one whose count differs while the kinds' counts agree has the sets of its nodes compared.
 //! A label that is put on a node or taken off it by itself leaves no other trace.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use super::{Changes, PassOutcome};
 use crate::error::Result;
 use crate::model::element::ElementKind;
 use crate::model::name::Label;
+use crate::model::profile::{NodeKindId, Profile};
 use crate::repeat;
 
 /// Compares the counts of labels, and the nodes of those that differ at two readings in a row.
@@ -27,7 +28,7 @@ pub(super) async fn read(
     let mut differing = Vec::new();
     for name in names {
         let Ok(label) = Label::parse(name) else { continue };
-        if reader.profile.node_kind(&label).is_some() {
+        if kinds_beside(reader.profile, &label).next().is_none() {
             continue;
         }
         match changes.memory.asks_for_labels(name, count(&here, name), count(&there, name), late) {
@@ -45,10 +46,17 @@ pub(super) async fn read(
     Ok(())
 }
 
+/// The kinds whose nodes may carry a label that does not make their kind: those before its own, if it has one.
+fn kinds_beside(profile: &Profile, label: &Label) -> impl Iterator<Item = NodeKindId> {
+    let own = profile.node_kind(label);
+    let before = own.map_or(profile.nodes.len(), |own| if profile.node(own).unlabelled { 0 } else { own.0 });
+    profile.node_ids().take(before).filter(|id| !profile.node(*id).unlabelled)
+}
+
 /// Reads those nodes again of which only one side carries the label; whether there are any.
 async fn compare(reader: &mut Reader<'_>, changes: &mut Changes<'_>, label: &Label) -> Result<bool> {
     let mut keys = Keys::new();
-    for kind in reader.profile.node_ids().map(ElementKind::Node) {
+    for kind in kinds_beside(reader.profile, label).map(ElementKind::Node) {
         let Gaps { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;
         reader.keys_listed += listed;
         let found = missing.iter().chain(&orphaned).map(|identity| identity.key().as_str().to_owned());

@@ -61,7 +61,7 @@ const LANGUAGES: [&str; 23] = [
 const PLAIN_ANALYZERS: [&str; 2] = ["standard-no-stop-words", "standard"];
 
 /// Says which indices to make for those of the source.
-fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> Mirrored {
+pub(super) fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> Mirrored {
     let mut mirrored = Mirrored::default();
     for index in indexes {
         for name in &index.on {

@@ -13,6 +13,7 @@ mod labels;
 mod memory;
 mod mirror;
 mod reader;
+pub mod survey;
 mod sweep;
 
 use std::collections::BTreeSet;

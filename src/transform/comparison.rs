@@ -115,7 +115,8 @@ fn texts(properties: &Properties, vectors: &[VectorProperty]) -> BTreeMap<String
         };
         Some((name.clone(), text))
     };
-    properties.iter().filter_map(text).collect()
+    // Of two with one name the first counts, which identifies the element.
+    properties.iter().rev().filter_map(text).collect()
 }
 
 fn value_text(value: &Value) -> Vec<u8> {

@@ -34,6 +34,8 @@ pub(super) enum Refusal {
     Value(#[from] Unstorable),
     #[error(transparent)]
     Vector(#[from] UnusableVector),
+    #[error("the profile has given its name to what identifies the element")]
+    Taken,
 }
 
 /// Where one property goes.
@@ -82,7 +84,7 @@ impl Layout {
         self.places.clear();
         for (index, (name, value)) in properties.iter().enumerate() {
             let repeated = index > 0 && properties[index - 1].0 == *name;
-            let placed = if repeated { Ok(Place::Nowhere) } else { place(name, value, vectors, &mut columns) };
+            let placed = if repeated { Err(Refusal::Taken) } else { place(name, value, vectors, &mut columns) };
             self.places.push(placed.unwrap_or_else(|reason| {
                 refuse(name, reason);
                 Place::Nowhere

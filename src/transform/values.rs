@@ -41,6 +41,19 @@ pub enum Fit {
     ButForNaN,
 }
 
+/// What the cache holds in the place of a value whose type it does not have exactly; nothing for one that it does.
+pub fn kept_as(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Boolean(_) | Value::Integer(_) | Value::Float(_) | Value::String(_) | Value::Floats(_) => None,
+        Value::List(items) => items.first().and_then(kept_as),
+        Value::Bytes(_) => Some("text in base64"),
+        Value::DateTime { .. } | Value::LocalDateTime { .. } => Some("text in UTC, to the microsecond"),
+        Value::WallClock { .. } => Some("nothing: it is quarantined"),
+        Value::Date { .. } | Value::LocalTime { .. } | Value::Time { .. } | Value::Duration { .. } => Some("text in ISO 8601"),
+        Value::Point { .. } => Some("text with its reference system"),
+    }
+}
+
 /// Whether and how parameter text can say a value. Only what passes here is for [`write_value`].
 pub fn fit(value: &Value) -> Result<Fit, Unstorable> {
     match value {

@@ -13,7 +13,7 @@ fn spec() -> GraphSpec {
     GraphSpec { entities: 3000, facts: 6000, episodes: 800, mentions: 2000, dimension: 64, ..GraphSpec::default() }
 }
 
-async fn ask(cache: &mut MultiplexedConnection, graph: &str, question: &str) -> String {
+pub(crate) async fn ask(cache: &mut MultiplexedConnection, graph: &str, question: &str) -> String {
     let mut command = redis::cmd("GRAPH.RO_QUERY");
     command.arg(graph).arg(question);
     let reply: redis::Value = command.query_async(cache).await.unwrap();

@@ -1,6 +1,7 @@
 //! Every query that reads the source is served by an index: a scan that hides in a plan costs the user's server, not ours.
 
 use neo4j_falkordb_sync::model::detail::Detail;
+use neo4j_falkordb_sync::model::discovery::Found;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::source::queries::Queries;
 use serde_json::{Value, json};
@@ -96,4 +97,29 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     // And the watermark is found by the timestamp's index, not by walking the keys.
     let changed = queries.changed_node_keys(profile.node_ids().next().unwrap()).unwrap();
     assert!(plan(&changed).await.contains("created_at"), "{}", plan(&changed).await);
+}
+
+/// A profile whose elements are identified by their numbers, of a graph that is large enough for the planner to care.
+#[tokio::test]
+async fn elements_without_a_key_are_found_by_their_numbers() {
+    let source = source_lock().await;
+    build(&source.graph, &GraphSpec { dimension: 8, ..GraphSpec::default() }).await.unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let found = Found { labels: names(&["Entity", "Episodic"]), types: names(&["RELATES_TO"]), ..Found::default() };
+    let profile = Profile::generic().unwrap().discovered(&found).unwrap();
+    let queries = Queries::new(&profile);
+    for id in profile.node_ids() {
+        let by_key = plan(&queries.nodes_by_key(id)).await;
+        assert!(by_key.contains("NodeByIdSeek") && !by_key.contains("Scan"), "{by_key}");
+        let page = plan(&queries.node_page(id, Detail::Whole)).await;
+        // The scan yields them in order, so that it ends with the page. Of nodes without a label, Neo4j has none but that of all.
+        let in_order = page.contains("NodeByLabelScan") && !page.contains("Sort") && !page.contains("Top");
+        assert!(in_order || profile.node(id).unlabelled, "{page}");
+    }
+    for id in profile.relationship_ids() {
+        let by_key = plan(&queries.relationships_by_key(id)).await;
+        assert!(by_key.contains("DirectedRelationshipByIdSeek") && !by_key.contains("Scan"), "{by_key}");
+        let page = plan(&queries.relationship_page(id, Detail::Whole)).await;
+        assert!(page.contains("DirectedRelationshipTypeScan") && !page.contains("Sort") && !page.contains("Top"), "{page}");
+    }
 }

@@ -6,8 +6,8 @@ use serde_yaml::Value;
 
 use super::{shipped, text};
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "CHANGELOG.md", "docs/configuration.md", "docs/monitoring.md", "docs/troubleshooting.md"];
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "CHANGELOG.md", "docs/configuration.md", "docs/monitoring.md", "docs/profiles.md", "docs/troubleshooting.md"];
 
 /// A setting's default as the shipped configuration has it, which a test of the configuration holds equal to the code.
 fn default_of(path: &str) -> Option<Value> {

@@ -12,6 +12,7 @@ pub mod comparer;
 pub mod copier;
 pub mod deadline;
 pub mod error;
+pub mod foreign;
 pub mod graph;
 pub mod graphiti;
 pub mod http;

@@ -75,8 +75,8 @@ impl Supervisor {
         let address = ctx.address();
         let full_sync = FullSync {
             name: self.pipeline.name.clone(),
-            live: Arc::clone(&self.pipeline.connector),
-            profile: Arc::clone(&self.pipeline.profile),
+            live: Arc::clone(&self.fitted.connector),
+            profile: Arc::clone(&self.fitted.profile),
             settings: self.pipeline.settings,
             timing: self.pipeline.timing,
             progress: address.clone().recipient(),

@@ -11,7 +11,7 @@ use tracing::Instrument;
 use super::{Ending, Outcome, Schedule, State, Supervisor, Then};
 use crate::actors::Reports;
 use crate::actors::group::{self, Group};
-use crate::actors::launch::{Intent, Known, Launched, launch};
+use crate::actors::launch::{Fitted, Intent, Known, Launched, launch};
 use crate::actors::loader;
 use crate::actors::messages::{Exit, Member};
 use crate::actors::prober::Watchers;
@@ -36,13 +36,11 @@ impl Supervisor {
         self.state = State::Launching;
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
-        let (connector, fingerprint) = (Arc::clone(&self.pipeline.connector), self.fingerprint.clone());
+        let given = self.pipeline.unfitted();
         let intent = Intent { wanted: self.requested, stage: self.is_stage() };
-        let profile = Arc::clone(&self.pipeline.profile);
         let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
         let span = group::span(&self.pipeline.name, self.generation);
-        let task =
-            tokio::spawn(async move { launch(connector.as_ref(), &profile, &fingerprint, intent, known).await }.instrument(span));
+        let task = tokio::spawn(launch(given, intent, known).instrument(span));
         let launching = self.generation;
         ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
             let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));
@@ -50,19 +48,22 @@ impl Supervisor {
         }));
     }
 
-    pub(super) fn launched(&mut self, generation: Generation, outcome: Result<Launched>, ctx: &mut Context<Self>) {
+    pub(super) fn launched(&mut self, generation: Generation, outcome: Result<(Fitted, Launched)>, ctx: &mut Context<Self>) {
         if generation != self.generation || !matches!(self.state, State::Launching) {
             return;
         }
         match outcome {
-            Ok(launched) if self.shutting_down => {
+            Ok((_, launched)) if self.shutting_down => {
                 self.state = State::Waiting;
                 let mut lease = launched.lease;
                 ctx.spawn(async move { lease.release().await }.into_actor(self).map(|_, supervisor, ctx| {
                     supervisor.finish(Ok(None), ctx);
                 }));
             }
-            Ok(launched) => self.begin(launched, ctx),
+            Ok((fitted, launched)) => {
+                self.fitted = fitted;
+                self.begin(launched, ctx);
+            }
             Err(error) => self.launch_failed(error, ctx),
         }
     }
@@ -111,7 +112,7 @@ impl Supervisor {
         let group = Group::start(
             self.generation,
             launched,
-            &self.pipeline.profile,
+            &self.fitted.profile,
             self.pipeline.settings,
             address.clone().recipient(),
             Watchers { moved: address.clone().recipient(), probed: address.recipient() },
@@ -168,6 +169,11 @@ impl Supervisor {
 
     /// Logged once: what follows from a fault within its generation is not news.
     pub(super) fn note_fault(&mut self, error: &Error) {
+        if error.kind() == ErrorKind::SourceOutgrown {
+            let (pipeline, generation) = (&self.pipeline.name, self.generation.0);
+            tracing::info!(%pipeline, generation, found = %error.chain(), "the source has outgrown the profile");
+            return;
+        }
         self.status.faults += 1;
         self.status.statistics.add_fault(error.kind().word());
         let (chain, remedy) = (error.chain(), error.kind().remedy());
@@ -182,6 +188,9 @@ impl Supervisor {
 
     /// What follows a fault.
     pub(super) fn after(&mut self, error: Error) -> Then {
+        if error.kind() == ErrorKind::SourceOutgrown {
+            return Then::Restart(Duration::ZERO);
+        }
         self.failures += 1;
         self.fruitless += 1;
         let halt = error.directive() == Directive::Halt;

@@ -208,8 +208,7 @@ impl Handler<Reconfigure> for Supervisor {
     type Result = Result<bool>;
 
     fn handle(&mut self, Reconfigure { pipeline, changed }: Reconfigure, ctx: &mut Self::Context) -> Result<bool> {
-        let fingerprint = pipeline.profile.fingerprint();
-        if !changed && fingerprint == self.fingerprint {
+        if !changed && pipeline.profile.fingerprint() == self.pipeline.profile.fingerprint() {
             return Ok(false);
         }
         let waits = matches!(self.state, State::Waiting) && !self.shutting_down;
@@ -219,7 +218,7 @@ impl Handler<Reconfigure> for Supervisor {
             return Err(Error::new(ErrorKind::CacheBusy, busy));
         }
         self.pipeline = *pipeline;
-        self.fingerprint = fingerprint;
+        self.fitted = self.pipeline.unfitted();
         if waits {
             // Whatever made it wait may be mended by this.
             self.launch(ctx);

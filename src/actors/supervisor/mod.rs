@@ -18,7 +18,7 @@ use comparison::Comparing;
 
 use super::credit::CreditPool;
 use super::group::{Ending, Group, Settings};
-use super::launch::Connector;
+use super::launch::{Connector, Fitted};
 use super::messages::{PassOrder, StatusChanged};
 use crate::error::Result;
 use crate::model::batch::Generation;
@@ -26,7 +26,7 @@ use crate::model::changes::BatchChanges;
 use crate::model::comparison::Verdict;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Mode, PassSummary, Totals};
-use crate::model::profile::{Profile, ProfileFingerprint};
+use crate::model::profile::Profile;
 use crate::retry::Backoff;
 use crate::telemetry::status::{PipelineState, PipelineStatus};
 use full_sync::FullSyncUnderWay;
@@ -97,6 +97,13 @@ pub struct Pipeline {
     pub health: Recipient<StatusChanged>,
 }
 
+impl Pipeline {
+    /// The profile as it was given.
+    fn unfitted(&self) -> Fitted {
+        Fitted { connector: Arc::clone(&self.connector), profile: Arc::clone(&self.profile) }
+    }
+}
+
 /// How a pipeline ended: the last pass, if one ended, or why it failed.
 pub type Outcome = Result<Option<Box<Done>>>;
 
@@ -121,7 +128,8 @@ impl Done {
 /// The actor.
 pub struct Supervisor {
     pipeline: Pipeline,
-    fingerprint: ProfileFingerprint,
+    /// The profile of the generation, and the connections for it.
+    fitted: Fitted,
     generation: Generation,
     state: State,
     /// The pass that runs.
@@ -205,7 +213,7 @@ impl Supervisor {
     pub fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<Outcome>) {
         let (outcome, ended) = oneshot::channel();
         let supervisor = Self {
-            fingerprint: pipeline.profile.fingerprint(),
+            fitted: pipeline.unfitted(),
             generation: Generation::default(),
             state: State::Waiting,
             running: None,

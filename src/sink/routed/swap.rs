@@ -220,7 +220,7 @@ fn rename(from: &str, to: &str) -> Cmd {
 }
 
 fn unlink(keys: impl Iterator<Item = String>) -> Cmd {
-    cmd("UNLINK").arg(&keys.collect::<Vec<_>>()).to_owned()
+    cmd("UNLINK").arg(keys.collect::<Vec<_>>()).to_owned()
 }
 
 fn unlink_markers(graphs: &BTreeSet<GraphName>) -> Option<Cmd> {

@@ -64,6 +64,13 @@ impl Encoder {
         texts.iter().try_for_each(|text| self.text(text))
     }
 
+    /// A list of integers.
+    pub(super) fn integers(&mut self, numbers: &[i64]) -> Decoded<()> {
+        self.list(numbers.len())?;
+        numbers.iter().for_each(|number| self.integer(*number));
+        Ok(())
+    }
+
     /// An instant, at offset zero.
     pub(super) fn instant(&mut self, instant: DateTime<Utc>) {
         self.structure(3, b'I');

@@ -222,6 +222,7 @@ fn write_parameter(to: &mut Encoder, value: &Parameter) -> Decoded<()> {
         Parameter::Text(text) => to.text(text)?,
         Parameter::Texts(texts) => to.texts(texts)?,
         Parameter::Integer(number) => to.integer(*number),
+        Parameter::Integers(numbers) => to.integers(numbers)?,
         Parameter::Instant(instant) => to.instant(*instant),
         Parameter::Local(local) => to.local_datetime(*local),
     }

@@ -1,12 +1,11 @@
 //! Reads FalkorDB, in its compact form, which names the kind of every value.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use redis::Value as Reply;
 use redis::aio::MultiplexedConnection;
 
-use super::snapshot::{Element, NodeKey, RelationshipKey, Snapshot};
+use super::snapshot::{Element, Raw, RawRelationship, Snapshot};
 use super::value::Value;
 use crate::support::deadline::{self, within};
 use crate::support::servers::FalkorAddress;
@@ -17,6 +16,11 @@ const PAGE: i64 = 2_000;
 
 /// Reads a whole graph. One that does not exist is empty.
 pub async fn read(address: &FalkorAddress, name: &str) -> Result<Snapshot> {
+    Ok(read_raw(address, name).await?.into_snapshot())
+}
+
+/// As [`read`], by internal numbers.
+pub async fn read_raw(address: &FalkorAddress, name: &str) -> Result<Raw> {
     let mut cache = Cache {
         connection: address.connect().await?,
         name: name.to_owned(),
@@ -24,16 +28,13 @@ pub async fn read(address: &FalkorAddress, name: &str) -> Result<Snapshot> {
         types: Vec::new(),
         properties: Vec::new(),
     };
-    let mut snapshot = Snapshot::default();
     if !cache.exists().await? {
-        return Ok(snapshot);
+        return Ok(Raw::default());
     }
     cache.labels = cache.names("CALL db.labels()").await?;
     cache.types = cache.names("CALL db.relationshipTypes()").await?;
     cache.properties = cache.names("CALL db.propertyKeys()").await?;
-    let keys = cache.read_nodes(&mut snapshot).await?;
-    cache.read_relationships(&keys, &mut snapshot).await?;
-    Ok(snapshot)
+    Ok(Raw { nodes: cache.read_nodes().await?, relationships: cache.read_relationships().await? })
 }
 
 struct Cache {
@@ -45,8 +46,6 @@ struct Cache {
     properties: Vec<String>,
 }
 
-type Keys = HashMap<i64, Arc<NodeKey>>;
-
 impl Cache {
     async fn exists(&mut self) -> Result<bool> {
         let mut command = redis::cmd("EXISTS");
@@ -55,36 +54,33 @@ impl Cache {
         Ok(found == 1)
     }
 
-    async fn read_nodes(&mut self, snapshot: &mut Snapshot) -> Result<Keys> {
-        let mut keys = Keys::new();
+    async fn read_nodes(&mut self) -> Result<Vec<(i64, Element)>> {
+        let mut nodes = Vec::new();
         for page in self.pages().await? {
             let text = format!("MATCH (n) WHERE {page} RETURN n");
             for row in self.rows(&text).await? {
                 let [id, labels, properties] = fields(cell(row)?)?;
                 let (id, properties) = (integer(&id)?, self.properties(properties)?);
                 let labels = array(labels)?.iter().map(|label| named(&self.labels, label)).collect::<Result<_>>()?;
-                let key = Arc::new(NodeKey::new(&labels, properties.get("uuid"), id));
-                keys.insert(id, Arc::clone(&key));
-                snapshot.add_node(key, Element { labels, properties });
+                nodes.push((id, Element { labels, properties }));
             }
         }
-        Ok(keys)
+        Ok(nodes)
     }
 
-    async fn read_relationships(&mut self, keys: &Keys, snapshot: &mut Snapshot) -> Result<()> {
+    async fn read_relationships(&mut self) -> Result<Vec<RawRelationship>> {
+        let mut relationships = Vec::new();
         for page in self.pages().await? {
             let text = format!("MATCH (n)-[e]->() WHERE {page} RETURN e");
             for row in self.rows(&text).await? {
                 let [id, typ, source, target, properties] = fields(cell(row)?)?;
                 let (id, properties) = (integer(&id)?, self.properties(properties)?);
                 let typ = named(&self.types, &typ)?;
-                let (source, target) = (end(keys, &source)?, end(keys, &target)?);
-                let key = RelationshipKey::new(typ, properties.get("uuid"), id, source, target);
-                let labels = Default::default();
-                snapshot.add_relationship(key, Element { labels, properties });
+                let (source, target) = (integer(&source)?, integer(&target)?);
+                relationships.push(RawRelationship { id, typ, source, target, properties });
             }
         }
-        Ok(())
+        Ok(relationships)
     }
 
     /// Conditions on `n` that part the nodes by their internal numbers.
@@ -145,12 +141,6 @@ fn cell(row: Reply) -> Result<Reply> {
     let [cell] = fields(row)?;
     let [_, value] = fields(cell)?;
     Ok(value)
-}
-
-fn end(keys: &Keys, id: &Reply) -> Result<Arc<NodeKey>> {
-    let id = integer(id)?;
-    let missing = || Error::Reply(format!("a relationship ends at node {id}, which was not there"));
-    keys.get(&id).cloned().ok_or_else(missing)
 }
 
 fn named(names: &[String], number: &Reply) -> Result<String> {

@@ -4,6 +4,7 @@
 //! error in the product's own conversion shows as a difference.
 
 mod cache;
+mod content;
 mod snapshot;
 mod source;
 mod value;
@@ -13,6 +14,7 @@ use neo4rs::Graph;
 use super::servers::{FalkorAddress, blocking};
 use super::{Error, Result};
 pub use cache::read as read_cache;
+pub use content::{Additions, GENERIC, assert_same_content, compare_content};
 pub use snapshot::{Difference, Element, Key, NodeKey, RelationshipKey, Snapshot, differences};
 pub use source::{Filter, read as read_source};
 pub use value::Value;

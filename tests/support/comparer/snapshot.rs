@@ -65,6 +65,42 @@ pub struct Snapshot {
     pub repeated: Vec<Key>,
 }
 
+/// A relationship by the internal numbers of its graph.
+#[derive(Debug)]
+pub struct RawRelationship {
+    pub id: i64,
+    pub typ: String,
+    pub source: i64,
+    pub target: i64,
+    pub properties: BTreeMap<String, Value>,
+}
+
+/// A graph as it was read, by internal numbers.
+#[derive(Debug, Default)]
+pub struct Raw {
+    pub nodes: Vec<(i64, Element)>,
+    pub relationships: Vec<RawRelationship>,
+}
+
+impl Raw {
+    /// The same by keys. An end that was not read leaves out the relationship.
+    pub fn into_snapshot(self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let mut keys = HashMap::new();
+        for (id, element) in self.nodes {
+            let key = Arc::new(NodeKey::new(&element.labels, element.properties.get("uuid"), id));
+            keys.insert(id, Arc::clone(&key));
+            snapshot.add_node(key, element);
+        }
+        for RawRelationship { id, typ, source, target, properties } in self.relationships {
+            let (Some(source), Some(target)) = (keys.get(&source), keys.get(&target)) else { continue };
+            let key = RelationshipKey::new(typ, properties.get("uuid"), id, Arc::clone(source), Arc::clone(target));
+            snapshot.add_relationship(key, Element { labels: BTreeSet::new(), properties });
+        }
+        snapshot
+    }
+}
+
 impl Snapshot {
     pub fn add_node(&mut self, key: Arc<NodeKey>, element: Element) {
         match self.nodes.entry(key) {

@@ -1,7 +1,6 @@
 //! Reads Neo4j, and says what each value should be in the cache.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +8,7 @@ use chrono::{DateTime, FixedOffset, NaiveDateTime};
 use neo4rs::{BoltList, BoltMap, BoltString, BoltType, Graph, Row, query};
 
 use super::VECTORS;
-use super::snapshot::{Element, NodeKey, RelationshipKey, Snapshot};
+use super::snapshot::{Element, Raw, RawRelationship, Snapshot};
 use super::value::Value;
 use crate::support::deadline::{self, within};
 use crate::support::{Error, Result};
@@ -33,15 +32,15 @@ impl Filter {
 
 /// Reads the whole database, or the part that the filter lets through.
 pub async fn read(graph: &Graph, filter: &Filter) -> Result<Snapshot> {
-    let mut snapshot = Snapshot::default();
-    let keys = read_nodes(graph, filter, &mut snapshot).await?;
-    read_relationships(graph, filter, &keys, &mut snapshot).await?;
-    Ok(snapshot)
+    Ok(read_raw(graph, filter).await?.into_snapshot())
 }
 
-type Keys = HashMap<i64, Arc<NodeKey>>;
+/// As [`read`], by internal numbers.
+pub async fn read_raw(graph: &Graph, filter: &Filter) -> Result<Raw> {
+    Ok(Raw { nodes: read_nodes(graph, filter).await?, relationships: read_relationships(graph, filter).await? })
+}
 
-async fn read_nodes(graph: &Graph, filter: &Filter, snapshot: &mut Snapshot) -> Result<Keys> {
+async fn read_nodes(graph: &Graph, filter: &Filter) -> Result<Vec<(i64, Element)>> {
     let condition = filter.nodes.as_deref().unwrap_or("true");
     // By internal number: of nodes that share a key, the lowest counts.
     let text = format!(
@@ -51,17 +50,11 @@ async fn read_nodes(graph: &Graph, filter: &Filter, snapshot: &mut Snapshot) -> 
     );
     let mut read = Elements::read(graph, &text, |row| row.get("labels").map_err(Error::from)).await?;
     read.resolve(graph, "MATCH (x) WHERE id(x) = row.id").await?;
-    let mut keys = Keys::new();
-    for (id, labels, properties) in read.into_iter() {
-        let labels = Vec::into_iter(labels).collect();
-        let key = Arc::new(NodeKey::new(&labels, properties.get("uuid"), id));
-        keys.insert(id, Arc::clone(&key));
-        snapshot.add_node(key, Element { labels, properties });
-    }
-    Ok(keys)
+    let element = |(id, labels, properties)| (id, Element { labels: Vec::into_iter(labels).collect(), properties });
+    Ok(read.into_iter().map(element).collect())
 }
 
-async fn read_relationships(graph: &Graph, filter: &Filter, keys: &Keys, snapshot: &mut Snapshot) -> Result<()> {
+async fn read_relationships(graph: &Graph, filter: &Filter) -> Result<Vec<RawRelationship>> {
     let condition = filter.relationships.as_deref().unwrap_or("true");
     let text = format!(
         "MATCH (a)-[e]->(b) WHERE {condition} \
@@ -71,16 +64,8 @@ async fn read_relationships(graph: &Graph, filter: &Filter, keys: &Keys, snapsho
     let rest = |row: &Row| Ok((row.get("typ")?, row.get("source")?, row.get("target")?));
     let mut read = Elements::<(String, i64, i64)>::read(graph, &text, rest).await?;
     read.resolve(graph, "MATCH ()-[x]->() WHERE id(x) = row.id").await?;
-    for (id, (typ, source, target), properties) in read.into_iter() {
-        // An end that the filter leaves out leaves out the relationship.
-        let (Some(source), Some(target)) = (keys.get(&source), keys.get(&target)) else {
-            continue;
-        };
-        let key = RelationshipKey::new(typ, properties.get("uuid"), id, Arc::clone(source), Arc::clone(target));
-        let labels = Default::default();
-        snapshot.add_relationship(key, Element { labels, properties });
-    }
-    Ok(())
+    let relationship = |(id, (typ, source, target), properties)| RawRelationship { id, typ, source, target, properties };
+    Ok(read.into_iter().map(relationship).collect())
 }
 
 /// The columns with an element's content: vectors apart, everything else in a map.
@@ -253,7 +238,7 @@ fn convert(value: BoltType) -> Result<Value> {
 }
 
 fn point_text(reference_system: i64, coordinates: &[f64]) -> Value {
-    let coordinates: Vec<String> = coordinates.iter().map(f64::to_string).collect();
+    let coordinates: Vec<String> = coordinates.iter().map(|number| format!("{number:?}")).collect();
     let dimensions = if coordinates.len() == 3 { " Z " } else { "" };
     Value::Text(format!("SRID={reference_system};POINT{dimensions}({})", coordinates.join(" ")))
 }

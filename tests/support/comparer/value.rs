@@ -50,6 +50,17 @@ impl Value {
     }
 }
 
+impl Value {
+    /// A text that only equal values have.
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::Real(number) => format!("real {}", digits(*number)),
+            Self::List(items) => format!("[{}]", items.iter().map(Self::canonical).collect::<Vec<_>>().join(", ")),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

@@ -1,0 +1,456 @@
+//! Kinds that are found in the source instead of named in the profile, and what becomes of their properties.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::element::ElementKind;
+use super::index::{IndexDefinition, IndexKind, IndexTarget};
+use super::name::{Label, PropertyName, RelationshipType};
+use super::pass::Step;
+use super::pattern::NamePattern;
+use super::profile::{Identity, NodeKind, Profile, ProfileError, RelationshipKind};
+
+/// How the kinds of a graph are found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discovery {
+    /// The property of the cache that holds an element's number in the source, for kinds without a key of their own. Absent
+    /// where each kind has one.
+    #[serde(default)]
+    pub identity: Option<PropertyName>,
+    /// The label that nodes without one get in the cache. Absent where such nodes are left out.
+    #[serde(default)]
+    pub unlabelled: Option<Label>,
+    /// Which labels make kinds. A node comes along with all its labels if one of them does.
+    #[serde(default)]
+    pub labels: Selection,
+    /// Which relationship types are taken.
+    #[serde(default)]
+    pub types: Selection,
+    /// What holds of some labels; of each label, the first that fits. Their order is the identity order.
+    #[serde(default)]
+    pub nodes: Vec<NodeRule>,
+    /// What holds of some types; of each type, the first that fits.
+    #[serde(default)]
+    pub relationships: Vec<RelationshipRule>,
+    /// Timestamps of all kinds whose source has a range index on them.
+    #[serde(default)]
+    pub timestamps: Vec<PropertyName>,
+    /// Vectors of all kinds.
+    #[serde(default)]
+    pub vectors: Vec<PropertyName>,
+    /// Properties of all kinds that are left out or renamed.
+    #[serde(default)]
+    pub properties: PropertyRules,
+}
+
+/// Names by pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// Those that are taken.
+    #[serde(default = "everything")]
+    pub include: Vec<NamePattern>,
+    /// Those of them that are not.
+    #[serde(default)]
+    pub exclude: Vec<NamePattern>,
+}
+
+fn everything() -> Vec<NamePattern> {
+    vec![NamePattern::everything()]
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self { include: everything(), exclude: Vec::new() }
+    }
+}
+
+impl Selection {
+    /// Whether a name is taken.
+    pub fn takes(&self, name: &str) -> bool {
+        let any = |patterns: &[NamePattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        any(&self.include) && !any(&self.exclude)
+    }
+}
+
+/// What holds of the nodes of some labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRule {
+    /// Which labels.
+    pub label: NamePattern,
+    /// What holds of them.
+    #[serde(flatten)]
+    pub rule: KindRule,
+}
+
+/// What holds of the relationships of some types.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelationshipRule {
+    /// Which types.
+    #[serde(rename = "type")]
+    pub rel_type: NamePattern,
+    /// What holds of them.
+    #[serde(flatten)]
+    pub rule: KindRule,
+}
+
+/// What holds of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KindRule {
+    /// The property whose text identifies an element; else its number does.
+    #[serde(default)]
+    pub key: Option<PropertyName>,
+    /// Timestamps beside those of all kinds; the source has an index on each.
+    #[serde(default)]
+    pub timestamps: Vec<PropertyName>,
+    /// Vectors beside those of all kinds.
+    #[serde(default)]
+    pub vectors: Vec<PropertyName>,
+    /// Properties left out beside those of all kinds.
+    #[serde(default)]
+    pub omit: Vec<NamePattern>,
+    /// New names beside those of all kinds.
+    #[serde(default)]
+    pub rename: BTreeMap<PropertyName, PropertyName>,
+}
+
+/// Which properties of an element are left out, and which get another name in the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PropertyRules {
+    /// Those left out.
+    #[serde(default)]
+    pub omit: Vec<NamePattern>,
+    /// New names. An element that has a property of the new name already keeps both under their own names.
+    #[serde(default)]
+    pub rename: BTreeMap<PropertyName, PropertyName>,
+}
+
+impl PropertyRules {
+    /// Whether everything stays as it is.
+    pub fn is_empty(&self) -> bool {
+        self.omit.is_empty() && self.rename.is_empty()
+    }
+
+    /// Whether a property is left out.
+    pub fn omits(&self, name: &str) -> bool {
+        self.omit.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// What a property is called in the cache, if not by its own name.
+    pub fn new_name(&self, name: &str) -> Option<&PropertyName> {
+        self.rename.iter().find(|(from, _)| from.as_str() == name).map(|(_, to)| to)
+    }
+
+    fn disturbs(&self, name: &PropertyName) -> bool {
+        self.omits(name.as_str()) || self.rename.iter().any(|(from, to)| from == name || to == name)
+    }
+
+    /// Whether what an element's properties are called depends on the order in which they are renamed.
+    fn is_ambiguous(&self) -> bool {
+        let targets: BTreeSet<&PropertyName> = self.rename.values().collect();
+        targets.len() < self.rename.len() || self.rename.keys().any(|from| targets.contains(from))
+    }
+
+    fn with(&self, rule: &KindRule) -> Self {
+        let mut all = Self { omit: rule.omit.clone(), rename: self.rename.clone() };
+        all.omit.extend(self.omit.iter().cloned());
+        all.rename.extend(rule.rename.iter().map(|(from, to)| (from.clone(), to.clone())));
+        all
+    }
+}
+
+/// What was found in the source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Labels that nodes carry.
+    pub labels: BTreeSet<String>,
+    /// Types of relationships.
+    pub types: BTreeSet<String>,
+    /// Names of properties.
+    pub properties: BTreeSet<String>,
+    /// Which properties of which labels and types the source has a range index on, alone or first of several.
+    pub indexed: BTreeSet<(String, String)>,
+    /// Key properties that hold numbers: of these labels and types the key is no text.
+    pub numbers: BTreeSet<(String, String)>,
+}
+
+impl Found {
+    /// What was found, and what was found before.
+    #[must_use]
+    pub fn and(mut self, before: &[Step]) -> Self {
+        for step in before {
+            match step {
+                Step::Nodes(label) => self.labels.insert(label.to_string()),
+                Step::Relationships(rel_type) => self.types.insert(rel_type.to_string()),
+            };
+        }
+        self
+    }
+}
+
+impl Discovery {
+    pub(super) fn check(&self) -> Result<(), ProfileError> {
+        let rules = self.nodes.iter().map(|rule| (&rule.label, &rule.rule));
+        for (name, rule) in rules.chain(self.relationships.iter().map(|rule| (&rule.rel_type, &rule.rule))) {
+            if rule.key.is_none() && self.identity.is_none() {
+                return Err(ProfileError::NoIdentity(name.to_string()));
+            }
+            let properties = self.properties.with(rule);
+            let used = rule.key.iter().chain(&rule.timestamps).chain(&rule.vectors);
+            self.check_used(&properties, used)?;
+        }
+        self.check_used(&self.properties, [].iter())
+    }
+
+    fn check_used<'a>(
+        &'a self,
+        properties: &PropertyRules,
+        used: impl Iterator<Item = &'a PropertyName>,
+    ) -> Result<(), ProfileError> {
+        if properties.is_ambiguous() {
+            return Err(ProfileError::AmbiguousNames);
+        }
+        let mut used = used.chain(&self.timestamps).chain(&self.vectors).chain(&self.identity);
+        match used.find(|name| properties.disturbs(name)) {
+            Some(name) => Err(ProfileError::Disturbed(name.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Labels that make kinds, in identity order: by the rules' order, then by name. What the cache cannot name makes none.
+    fn kinds_of<N: Ord>(
+        names: &BTreeSet<String>,
+        selection: &Selection,
+        place: impl Fn(&str) -> usize,
+        parse: impl Fn(&str) -> Option<N>,
+    ) -> Vec<N> {
+        let taken = names.iter().filter(|name| selection.takes(name));
+        let mut kinds: Vec<(usize, N)> = taken.filter_map(|name| Some((place(name), parse(name)?))).collect();
+        kinds.sort_unstable();
+        kinds.into_iter().map(|(_, name)| name).collect()
+    }
+
+    fn place_of_label(&self, name: &str) -> usize {
+        self.nodes.iter().position(|rule| rule.label.matches(name)).unwrap_or(self.nodes.len())
+    }
+
+    fn place_of_type(&self, name: &str) -> usize {
+        self.relationships.iter().position(|rule| rule.rel_type.matches(name)).unwrap_or(self.relationships.len())
+    }
+
+    /// The key that a kind has, and what it holds.
+    fn key(&self, name: &str, rule: Option<&KindRule>, found: &Found) -> Result<(PropertyName, Identity), ProfileError> {
+        let of_its_own = rule.and_then(|rule| rule.key.as_ref());
+        let is_text = |key: &&PropertyName| !found.numbers.contains(&(name.to_owned(), key.to_string()));
+        if let Some(key) = of_its_own.filter(is_text) {
+            return Ok((key.clone(), Identity::Property));
+        }
+        let identity = self.identity.clone().ok_or_else(|| ProfileError::NoIdentity(name.to_owned()))?;
+        Ok((identity, Identity::ElementNumber))
+    }
+
+    fn timestamps(&self, name: &str, rule: Option<&KindRule>, found: &Found) -> Vec<PropertyName> {
+        let indexed = |property: &&PropertyName| found.indexed.contains(&(name.to_owned(), property.to_string()));
+        let of_all = self.timestamps.iter().filter(indexed);
+        union(rule.map(|rule| rule.timestamps.as_slice()).unwrap_or_default(), of_all)
+    }
+
+    fn vectors(&self, rule: Option<&KindRule>) -> Vec<PropertyName> {
+        union(rule.map(|rule| rule.vectors.as_slice()).unwrap_or_default(), self.vectors.iter())
+    }
+
+    fn properties(&self, rule: Option<&KindRule>) -> PropertyRules {
+        rule.map_or_else(|| self.properties.clone(), |rule| self.properties.with(rule))
+    }
+
+    fn node_kind(&self, label: Label, found: &Found) -> Result<NodeKind, ProfileError> {
+        let rule = self.nodes.get(self.place_of_label(label.as_str())).map(|rule| &rule.rule);
+        let (key, identity) = self.key(label.as_str(), rule, found)?;
+        let (timestamps, vectors) = (self.timestamps(label.as_str(), rule, found), self.vectors(rule));
+        Ok(NodeKind { label, key, identity, unlabelled: false, properties: self.properties(rule), timestamps, vectors })
+    }
+
+    /// Nodes without a label have neither a key nor an index.
+    fn unlabelled_kind(&self, label: Label) -> Result<NodeKind, ProfileError> {
+        let key = self.identity.clone().ok_or_else(|| ProfileError::NoIdentity(label.to_string()))?;
+        Ok(NodeKind {
+            label,
+            key,
+            identity: Identity::ElementNumber,
+            unlabelled: true,
+            properties: self.properties.clone(),
+            timestamps: Vec::new(),
+            vectors: self.vectors.clone(),
+        })
+    }
+
+    fn relationship_kind(&self, rel_type: RelationshipType, found: &Found) -> Result<RelationshipKind, ProfileError> {
+        let rule = self.relationships.get(self.place_of_type(rel_type.as_str())).map(|rule| &rule.rule);
+        let (key, identity) = self.key(rel_type.as_str(), rule, found)?;
+        let (timestamps, vectors) = (self.timestamps(rel_type.as_str(), rule, found), self.vectors(rule));
+        Ok(RelationshipKind { rel_type, key, identity, properties: self.properties(rule), timestamps, vectors })
+    }
+}
+
+fn union<'a>(own: &[PropertyName], others: impl Iterator<Item = &'a PropertyName>) -> Vec<PropertyName> {
+    let mut all = own.to_vec();
+    for other in others {
+        if !all.contains(other) {
+            all.push(other.clone());
+        }
+    }
+    all
+}
+
+impl Profile {
+    /// This profile with the kinds that were found, each with an index on its key. One that names its kinds stays as it is.
+    pub fn discovered(&self, found: &Found) -> Result<Profile, ProfileError> {
+        let Some(discovery) = &self.discover else { return Ok(self.clone()) };
+        let taken = |name: &str, names: &BTreeSet<String>| names.contains(name);
+        if let Some(identity) = discovery.identity.as_ref().filter(|name| taken(name.as_str(), &found.properties)) {
+            return Err(ProfileError::Taken(format!("a property {identity}"), "discover.identity"));
+        }
+        if let Some(label) = discovery.unlabelled.as_ref().filter(|name| taken(name.as_str(), &found.labels)) {
+            return Err(ProfileError::Taken(format!("a label {label}"), "discover.unlabelled"));
+        }
+        let place = |name: &str| discovery.place_of_label(name);
+        let labels = Discovery::kinds_of(&found.labels, &discovery.labels, place, |name| Label::parse(name).ok());
+        let place = |name: &str| discovery.place_of_type(name);
+        let types = Discovery::kinds_of(&found.types, &discovery.types, place, |name| RelationshipType::parse(name).ok());
+        let mut profile = self.clone();
+        profile.nodes = labels.into_iter().map(|label| discovery.node_kind(label, found)).collect::<Result<_, _>>()?;
+        if let Some(label) = &discovery.unlabelled {
+            profile.nodes.push(discovery.unlabelled_kind(label.clone())?);
+        }
+        let kinds = types.into_iter().map(|rel_type| discovery.relationship_kind(rel_type, found));
+        profile.relationships = kinds.collect::<Result<_, _>>()?;
+        profile.index_keys();
+        // A rule of what the graph does not have yet leads nowhere.
+        let known = profile.clone();
+        profile.follow.retain(|rule| !matches!(known.check_follow(rule), Err(ProfileError::FollowsUnknown(_))));
+        profile.check_kinds()?;
+        Ok(profile)
+    }
+
+    /// Whether a label or type that was found makes a kind that the profile does not have.
+    pub fn outgrown_by(&self, found: &Found) -> Option<String> {
+        let discovery = self.discover.as_ref()?;
+        let new_label = |name: &&String| {
+            let label = Label::parse(name).ok().filter(|_| discovery.labels.takes(name));
+            label.is_some_and(|label| self.node_kind(&label).is_none())
+        };
+        let new_type = |name: &&String| {
+            let rel_type = RelationshipType::parse(name).ok().filter(|_| discovery.types.takes(name));
+            rel_type.is_some_and(|rel_type| self.relationship_kind(&rel_type).is_none())
+        };
+        let label = found.labels.iter().find(new_label).map(|name| format!("the label {name}"));
+        label.or_else(|| found.types.iter().find(new_type).map(|name| format!("the relationship type {name}")))
+    }
+
+    /// The kinds that were found in the source.
+    pub fn found_kinds(&self) -> Vec<Step> {
+        let found = self.discover.is_some();
+        let is_found = |kind: &ElementKind| !matches!(kind, ElementKind::Node(id) if self.node(*id).unlabelled);
+        self.kinds().into_iter().filter(|kind| found && is_found(kind)).map(|kind| Step::of(self, kind)).collect()
+    }
+
+    fn index_keys(&mut self) {
+        let labels = self.nodes.iter().map(|kind| (IndexTarget::Label(kind.label.clone()), kind.key.clone()));
+        let types = self.relationships.iter().map(|kind| (IndexTarget::Type(kind.rel_type.clone()), kind.key.clone()));
+        let missing: Vec<_> = labels.chain(types).filter(|(on, key)| !self.has_range_index(on, key)).collect();
+        let range = |(on, key)| IndexDefinition {
+            kind: IndexKind::Range,
+            on,
+            properties: vec![key],
+            stopwords: None,
+            language: None,
+            vector: None,
+        };
+        // Before full-text indices: FalkorDB has looked ranges up wrongly where one of those covered the property first.
+        let declared = std::mem::take(&mut self.indexes);
+        self.indexes = missing.into_iter().map(range).chain(declared).collect();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::profile::{NodeKindId, RelationshipKindId};
+
+    fn found(labels: &[&str], types: &[&str]) -> Found {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Found { labels: names(labels), types: names(types), ..Found::default() }
+    }
+
+    fn labels(profile: &Profile) -> Vec<&str> {
+        profile.nodes.iter().map(|kind| kind.label.as_str()).collect()
+    }
+
+    #[test]
+    fn the_generic_profile_takes_whatever_there_is() {
+        let profile = Profile::generic().unwrap();
+        let profile = profile.discovered(&found(&["Person", "два слова", "a`b"], &["KNOWS"])).unwrap();
+        assert_eq!(labels(&profile), ["Person", "два слова", "_Unlabelled"]);
+        assert!(profile.nodes[2].unlabelled && profile.nodes.iter().all(|kind| kind.key.as_str() == "_neo4j_id"));
+        assert_eq!(profile.identity(ElementKind::Relationship(RelationshipKindId(0))), Identity::ElementNumber);
+        assert_eq!(profile.indexes.len(), 4, "one on each key");
+        assert_eq!(profile.kind_of(&["_Unlabelled".to_owned()]), Some(NodeKindId(2)));
+    }
+
+    #[test]
+    fn rules_decide_on_order_keys_and_the_rest() {
+        let text = "name: x\ndiscover:\n  identity: _id\n  labels: { include: [P*, Order], exclude: [Private] }\n  timestamps: [at]\n  \
+                    vectors: [v]\n  properties: { omit: ['secret*'] }\n  nodes:\n    - { label: Product, key: sku, timestamps: [made], \
+                    rename: { old: new } }\n    - { label: 'Pe*', key: id }\n";
+        let mut found = found(&["Order", "Person", "Private", "Product", "Other"], &[]);
+        found.indexed.insert(("Order".to_owned(), "at".to_owned()));
+        found.numbers.insert(("Person".to_owned(), "id".to_owned()));
+        let profile = Profile::parse(text).unwrap().discovered(&found).unwrap();
+        assert_eq!(labels(&profile), ["Product", "Person", "Order"]);
+        let [product, person, order] = &profile.nodes[..] else { panic!("three kinds") };
+        assert_eq!((product.key.as_str(), product.identity), ("sku", Identity::Property));
+        assert_eq!((person.key.as_str(), person.identity), ("_id", Identity::ElementNumber), "its key holds numbers");
+        let names = |of: &[PropertyName]| of.iter().map(PropertyName::to_string).collect::<Vec<_>>();
+        assert_eq!((names(&product.timestamps), names(&order.timestamps)), (vec!["made".to_owned()], vec!["at".to_owned()]));
+        assert_eq!(names(&order.vectors), ["v"]);
+        assert!(product.properties.omits("secret_one") && !product.properties.omits("old"));
+        assert_eq!(product.properties.new_name("old").map(PropertyName::as_str), Some("new"));
+        assert!(order.properties.rename.is_empty());
+    }
+
+    #[test]
+    fn what_would_be_lost_or_clash_is_refused() {
+        let parse = |discover: &str| Profile::parse(&format!("name: x\ndiscover: {{ {discover} }}"));
+        assert!(matches!(parse("nodes: [{ label: A }]"), Err(ProfileError::NoIdentity(_))));
+        assert!(matches!(parse("identity: i, nodes: [{ label: A, key: k, omit: [k] }]"), Err(ProfileError::Disturbed(_))));
+        assert!(matches!(parse("identity: i, vectors: [v], properties: { rename: { v: w } }"), Err(ProfileError::Disturbed(_))));
+        assert!(matches!(
+            Profile::parse("name: x\nnodes: [{label: A, key: k}]\ndiscover: {}"),
+            Err(ProfileError::NamedAndDiscovered)
+        ));
+        let profile = Profile::generic().unwrap();
+        let with_property = Found { properties: ["_neo4j_id".to_owned()].into(), ..Found::default() };
+        assert!(matches!(profile.discovered(&with_property), Err(ProfileError::Taken(..))));
+        assert!(matches!(profile.discovered(&found(&["_Unlabelled"], &[])), Err(ProfileError::Taken(..))));
+    }
+
+    #[test]
+    fn a_new_label_or_type_outgrows_a_profile() {
+        let before = found(&["A"], &["R"]);
+        let profile = Profile::generic().unwrap().discovered(&before).unwrap();
+        assert_eq!(profile.outgrown_by(&before), None);
+        assert_eq!(profile.outgrown_by(&found(&[], &[])), None, "what is gone for now may come back");
+        assert!(profile.outgrown_by(&found(&["A", "B"], &["R"])).is_some_and(|what| what.ends_with("label B")));
+        assert!(profile.outgrown_by(&found(&["A"], &["R", "S"])).is_some());
+        let later = profile.discovered(&found(&[], &[]).and(&profile.found_kinds())).unwrap();
+        assert_eq!(profile.fingerprint(), later.fingerprint(), "a kind whose last element went");
+        let grown = profile.discovered(&found(&["A", "B"], &["R"])).unwrap();
+        assert_ne!(profile.fingerprint(), grown.fingerprint());
+    }
+}

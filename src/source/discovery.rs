@@ -1,0 +1,83 @@
+//! What a source is made of: its labels, types and property names, for a profile that does not name them.
+
+use std::collections::BTreeSet;
+
+use super::census::{self, counted};
+use super::graph_source::take_text;
+use super::queries;
+use super::reader::Reader;
+use super::request::Request;
+use super::{SourceIndex, SourceIndexKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::discovery::Found;
+use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::pass::Step;
+use crate::model::profile::Profile;
+
+/// The profile with the kinds that the source has now, and with those that were found before.
+pub(super) async fn discovered(reader: &impl Reader, profile: &Profile, before: &[Step]) -> Result<Profile> {
+    if profile.discover.is_none() {
+        return Ok(profile.clone());
+    }
+    let mut found = kinds(reader).await?.and(before);
+    found.properties = names(reader, "property names", queries::PROPERTY_KEYS).await?;
+    for index in census::indexes(reader).await? {
+        note_index(&mut found, &index);
+    }
+    note_numbers(reader, profile, &mut found).await?;
+    profile.discovered(&found).map_err(|error| {
+        Error::caused(ErrorKind::Configuration, format!("profile {} does not fit the source", profile.name), error)
+    })
+}
+
+/// What the source has by now that the profile does not.
+pub(super) async fn outgrown(reader: &impl Reader, profile: &Profile) -> Result<Option<String>> {
+    match profile.discover {
+        Some(_) => Ok(profile.outgrown_by(&kinds(reader).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn kinds(reader: &impl Reader) -> Result<Found> {
+    let labels = names(reader, "labels", queries::LABELS).await?;
+    let types = names(reader, "relationship types", queries::RELATIONSHIP_TYPES).await?;
+    Ok(Found { labels, types, ..Found::default() })
+}
+
+async fn names(reader: &impl Reader, doing: &str, text: &str) -> Result<BTreeSet<String>> {
+    let rows = reader.rows(doing, Request::new(text)).await?;
+    rows.into_iter().map(|mut row| take_text(&mut row, "name", doing)).collect()
+}
+
+fn note_index(found: &mut Found, index: &SourceIndex) {
+    let (SourceIndexKind::Range, Some(property)) = (&index.kind, index.properties.first()) else { return };
+    found.indexed.extend(index.on.iter().map(|name| (name.clone(), property.clone())));
+}
+
+/// Keys that a rule names and that hold numbers. Only where there is an index on the key: without one the question is a scan.
+async fn note_numbers(reader: &impl Reader, profile: &Profile, found: &mut Found) -> Result<()> {
+    let Some(discovery) = &profile.discover else { return Ok(()) };
+    for name in found.labels.clone() {
+        let rule = discovery.nodes.iter().find(|rule| rule.label.matches(&name));
+        let (Some(key), Ok(label)) = (rule.and_then(|rule| rule.rule.key.as_ref()), Label::parse(&name)) else { continue };
+        note_number(reader, found, &name, &format!("(n:{})", label.quoted()), key).await?;
+    }
+    for name in found.types.clone() {
+        let rule = discovery.relationships.iter().find(|rule| rule.rel_type.matches(&name));
+        let (Some(key), Ok(rel_type)) = (rule.and_then(|rule| rule.rule.key.as_ref()), RelationshipType::parse(&name)) else {
+            continue;
+        };
+        note_number(reader, found, &name, &format!("()-[n:{}]->()", rel_type.quoted()), key).await?;
+    }
+    Ok(())
+}
+
+async fn note_number(reader: &impl Reader, found: &mut Found, name: &str, pattern: &str, key: &PropertyName) -> Result<()> {
+    let place = (name.to_owned(), key.to_string());
+    let request = Request::new(queries::has_number(pattern, "n", key));
+    if found.indexed.contains(&place) && counted(reader, "keys that are numbers", request).await? > 0 {
+        tracing::warn!(kind = name, key = key.as_str(), "the key holds numbers: elements are identified by their own numbers");
+        found.numbers.insert(place);
+    }
+    Ok(())
+}

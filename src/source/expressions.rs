@@ -1,0 +1,123 @@
+//! How the kinds of a profile and their keys are written in queries of the source.
+
+use crate::model::element::ElementNumber;
+use crate::model::name::{Label, PropertyName};
+use crate::model::profile::{Identity, NodeKind, NodeKindId, Profile};
+
+/// Digits of a number that stands as a key. The numbers of a store are far below: its records begin to be counted at zero, and
+/// free ones are used again. As many digits for each make the order of the texts that of the numbers.
+const DIGITS: usize = 12;
+
+/// What is added to a number before its first digit is cut off, so that all the others are there.
+const ABOVE: u64 = 10_u64.pow(DIGITS as u32);
+
+/// Beyond so many labels, a node's labels are looked up in a list instead of each being asked for.
+const ASKED_FOR: usize = 8;
+
+/// The key of an element that its number identifies; nothing for a number that has too many digits.
+pub(super) fn number_key(number: ElementNumber) -> Option<String> {
+    (number.0 < ABOVE).then(|| format!("{:0DIGITS$}", number.0))
+}
+
+/// The number of such a key; nothing for what is none.
+pub(super) fn key_number(key: &str) -> Option<i64> {
+    (key.len() == DIGITS).then(|| key.parse().ok()).flatten()
+}
+
+/// The key of an element as a text.
+pub(super) fn key(variable: &str, identity: Identity, key: &PropertyName) -> String {
+    match identity {
+        Identity::Property => format!("{variable}.{}", key.quoted()),
+        Identity::ElementNumber => format!("substring(toString({ABOVE} + id({variable})), 1)"),
+    }
+}
+
+/// `(n:L)`, for nodes of a kind, and with one more label if there is one.
+pub(super) fn node(kind: &NodeKind, with: Option<&Label>) -> String {
+    let also = with.map(|label| format!("&{}", label.quoted())).unwrap_or_default();
+    format!("(n:{}{also})", label(kind))
+}
+
+fn label(kind: &NodeKind) -> String {
+    if kind.unlabelled { "!%".to_owned() } else { kind.label.quoted() }
+}
+
+/// ` AND …`: the node is of no earlier kind.
+pub(super) fn not_of_an_earlier_kind(profile: &Profile, id: NodeKindId) -> String {
+    if profile.node(id).unlabelled {
+        return String::new();
+    }
+    let earlier: Vec<&Label> = profile.earlier_labels(id).collect();
+    let condition = has_none("n", &earlier);
+    if condition.is_empty() { condition } else { format!(" AND {condition}") }
+}
+
+/// That a node is of no kind.
+pub(super) fn of_no_kind(profile: &Profile) -> String {
+    let labelled: Vec<&Label> = profile.nodes.iter().filter(|kind| !kind.unlabelled).map(|kind| &kind.label).collect();
+    let mut conditions = vec!["true".to_owned()];
+    conditions.extend(Some(has_none("n", &labelled)).filter(|condition| !condition.is_empty()));
+    if labelled.len() < profile.nodes.len() {
+        conditions.push("size(labels(n)) > 0".to_owned());
+    }
+    conditions.join(" AND ")
+}
+
+fn has_none(variable: &str, labels: &[&Label]) -> String {
+    if labels.len() > ASKED_FOR {
+        let names: Vec<String> = labels.iter().map(|label| text(label.as_str())).collect();
+        return format!("none(l IN labels({variable}) WHERE l IN [{}])", names.join(", "));
+    }
+    labels.iter().map(|label| format!("NOT {variable}:{}", label.quoted())).collect::<Vec<_>>().join(" AND ")
+}
+
+/// The key of an endpoint, which depends on the endpoint's kind.
+pub(super) fn endpoint_key(profile: &Profile, variable: &str) -> String {
+    let mut branches: Vec<(Vec<String>, String)> = Vec::new();
+    for kind in &profile.nodes {
+        let key = key(variable, kind.identity, &kind.key);
+        match branches.last_mut() {
+            Some((labels, same)) if *same == key => labels.push(label(kind)),
+            _ => branches.push((vec![label(kind)], key)),
+        }
+    }
+    if let [(_, key)] = &branches[..] {
+        return key.clone();
+    }
+    let cases: String =
+        branches.into_iter().map(|(labels, key)| format!(" WHEN {variable}:{} THEN {key}", labels.join("|"))).collect();
+    if cases.is_empty() { "null".to_owned() } else { format!("CASE{cases} END") }
+}
+
+/// A text as a literal.
+pub(super) fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::discovery::Found;
+
+    #[test]
+    fn numbers_stand_as_keys_in_their_order() {
+        let key = |number| number_key(ElementNumber(number)).unwrap();
+        assert_eq!(key(42), "000000000042");
+        assert!(key(9) < key(10) && key(99) < key(1_000_000));
+        assert_eq!(key_number(&key(42)), Some(42));
+        assert_eq!((key_number("42"), key_number(""), key_number("00000000000x")), (None, None, None));
+        assert_eq!(number_key(ElementNumber(ABOVE)), None);
+    }
+
+    #[test]
+    fn many_earlier_labels_stand_in_a_list() {
+        let labels = (0..20).map(|number| format!("L{number:02}")).collect();
+        let profile = Profile::generic().unwrap().discovered(&Found { labels, ..Found::default() }).unwrap();
+        assert_eq!(not_of_an_earlier_kind(&profile, NodeKindId(1)), " AND NOT n:`L00`");
+        assert!(not_of_an_earlier_kind(&profile, NodeKindId(19)).starts_with(" AND none(l IN labels(n) WHERE l IN ['L00', "));
+        assert_eq!(not_of_an_earlier_kind(&profile, NodeKindId(20)), "", "nodes without labels carry none of them");
+        assert_eq!(endpoint_key(&profile, "a"), "substring(toString(1000000000000 + id(a)), 1)");
+        assert_eq!(node(profile.node(NodeKindId(20)), None), "(n:!%)");
+    }
+}

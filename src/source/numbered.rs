@@ -1,0 +1,32 @@
+//! Requests and pages of kinds whose elements are identified by their numbers.
+
+use super::Page;
+use super::expressions::{key_number, number_key};
+use super::paging::Row;
+use super::request::Request;
+use crate::model::profile::Identity;
+
+/// A request for elements by their keys. Of keys that are to be numbers and are none there is no element.
+pub(super) fn by_keys(text: String, identity: Identity, keys: &[String]) -> Request {
+    let request = Request::new(text);
+    match identity {
+        Identity::Property => request.with("keys", keys.to_vec()),
+        Identity::ElementNumber => request.with("keys", keys.iter().filter_map(|key| key_number(key)).collect::<Vec<_>>()),
+    }
+}
+
+/// A request for the page after a key.
+pub(super) fn page_after(text: String, identity: Identity, after: &str, limit: usize) -> Request {
+    let request = Request::new(text).with("limit", limit);
+    match identity {
+        Identity::Property => request.with("after", after),
+        // Numbers begin at zero.
+        Identity::ElementNumber => request.with("after", key_number(after).unwrap_or(-1)),
+    }
+}
+
+/// A page of elements that each have a number of their own.
+pub(super) fn page<T: Row>(rows: Vec<T>, limit: usize) -> Page<T> {
+    let next = if rows.len() < limit { None } else { rows.last().and_then(|row| number_key(row.number())) };
+    Page { rows, next }
+}

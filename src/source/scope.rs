@@ -1,0 +1,37 @@
+//! The groups that are copied, as conditions of queries.
+
+use super::expressions;
+use crate::model::profile::Profile;
+
+/// Which elements of a profile's kinds are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    profile: &'a Profile,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn of(profile: &'a Profile) -> Self {
+        Self { profile }
+    }
+
+    /// ` AND …`: an element is of one of the groups that are copied. Nothing where all of them are.
+    pub(super) fn also(self, variable: &str) -> String {
+        self.condition(variable).map(|condition| format!(" AND {condition}")).unwrap_or_default()
+    }
+
+    /// As [`Self::also`], where it is the only condition.
+    pub(super) fn alone(self, variable: &str) -> String {
+        self.condition(variable).map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
+    }
+
+    /// As [`Self::also`], of what was found by other conditions: the planner must not begin with the groups.
+    pub(super) fn later(self, variable: &str) -> String {
+        self.condition(variable).map(|condition| format!(" WITH {variable} WHERE {condition}")).unwrap_or_default()
+    }
+
+    fn condition(self, variable: &str) -> Option<String> {
+        let group = self.profile.group.as_ref().filter(|_| !self.profile.only_groups.is_empty())?;
+        let groups: Vec<String> = self.profile.only_groups.iter().map(|group| expressions::text(group)).collect();
+        Some(format!("{variable}.{} IN [{}]", group.quoted(), groups.join(", ")))
+    }
+}

@@ -1,0 +1,263 @@
+//! What a full pass would make of the source, found out without writing anything: its rows are read and prepared as that pass
+//! would, and counted instead of sent.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::mirror::mirrored;
+use super::reader::key_text;
+use crate::error::Result;
+use crate::model::detail::Detail;
+use crate::model::element::{ElementKind, Properties};
+use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
+use crate::model::profile::{Identity, Profile};
+use crate::model::value::Value;
+use crate::repeat;
+use crate::sink::index_statement;
+use crate::source::Source;
+use crate::transform::Transformer;
+use crate::transform::values::kept_as;
+
+mod memory;
+
+use memory::Estimate;
+
+/// Rows of a page.
+const PAGE: usize = 5000;
+
+/// Rows without a usable key that are looked at of each kind, as by a full pass.
+const UNREACHABLE_LIMIT: usize = 1000;
+
+/// Examples of what would be quarantined, of each reason.
+const EXAMPLES: usize = 3;
+
+/// What would be made of the source.
+#[derive(Debug, Default, Serialize)]
+pub struct Survey {
+    /// By kind, in the order of a pass.
+    pub kinds: Vec<KindSurvey>,
+    /// Statements for the indices that the cache would get.
+    pub indexes: Vec<String>,
+    /// Indices of the source that FalkorDB cannot express, and why.
+    pub inexpressible: Vec<String>,
+    /// Elements and properties that would be quarantined.
+    pub quarantined: u64,
+    /// About how much memory the graph would take in FalkorDB.
+    pub memory_bytes: u64,
+    /// Whether every element was looked at.
+    pub complete: bool,
+}
+
+/// What would be made of a kind.
+#[derive(Debug, Default, Serialize)]
+pub struct KindSurvey {
+    /// The label or type.
+    pub kind: String,
+    /// Whether it is a kind of nodes.
+    pub is_node: bool,
+    /// How many elements carry the label, or have the type.
+    pub count: u64,
+    /// How many of them were looked at: those that are of an earlier kind as well are looked at there.
+    pub looked_at: u64,
+    /// Whether that is all of them.
+    pub complete: bool,
+    /// What identifies an element: a property, or its number in the source.
+    pub identity: String,
+    /// Elements without a usable key.
+    pub without_key: u64,
+    /// Elements that would give way to another one with their key.
+    pub sharing_key: u64,
+    /// By name.
+    pub properties: BTreeMap<String, PropertySurvey>,
+    /// By the vector's property, how many vectors have which dimension.
+    pub vectors: BTreeMap<String, BTreeMap<usize, u64>>,
+    /// What would be converted, by the rule.
+    pub conversions: Conversions,
+    /// What would be quarantined, by the reason.
+    pub quarantined: BTreeMap<String, Refused>,
+    /// About how much memory it would take.
+    pub memory_bytes: u64,
+}
+
+/// What is known of a property.
+#[derive(Debug, Default, Serialize)]
+pub struct PropertySurvey {
+    /// How many values are of which type.
+    pub types: BTreeMap<String, u64>,
+    /// What the cache holds instead of those types that it does not have.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub becomes: BTreeMap<String, String>,
+}
+
+/// What would be quarantined for one reason.
+#[derive(Debug, Default, Serialize)]
+pub struct Refused {
+    /// How often.
+    pub number: u64,
+    /// Keys or numbers of some, with the property if it is one alone.
+    pub examples: Vec<String>,
+}
+
+/// Looks at up to `limit` elements of each kind, or at all.
+pub async fn survey(source: &dyn Source, profile: &Profile, encoder: &Transformer, limit: Option<u64>) -> Result<Survey> {
+    let counts = repeat!(source.counts())?;
+    let mut survey = Survey { complete: true, ..Survey::default() };
+    for (kind, count) in profile.kinds().into_iter().zip(counts) {
+        let kind = survey_kind(source, profile, encoder, kind, count, limit).await?;
+        survey.complete &= kind.complete;
+        survey.quarantined += kind.quarantined.values().map(|refused| refused.number).sum::<u64>();
+        survey.memory_bytes += kind.memory_bytes;
+        survey.kinds.push(kind);
+    }
+    survey.indexes = profile.indexes.iter().map(index_statement).collect();
+    if profile.mirror_indexes {
+        let mirrored = mirrored(&repeat!(source.indexes())?, profile);
+        survey.indexes.extend(mirrored.wanted.iter().map(index_statement));
+        survey.indexes.sort();
+        survey.indexes.dedup();
+        survey.inexpressible = mirrored.inexpressible;
+    }
+    Ok(survey)
+}
+
+async fn survey_kind(
+    source: &dyn Source,
+    profile: &Profile,
+    encoder: &Transformer,
+    kind: ElementKind,
+    count: u64,
+    limit: Option<u64>,
+) -> Result<KindSurvey> {
+    let key = profile.key(kind);
+    let identity = match profile.identity(kind) {
+        Identity::Property => key.to_string(),
+        Identity::ElementNumber => format!("its number in the source, as {key}"),
+    };
+    let name = profile.kind_name(kind).to_owned();
+    let is_node = matches!(kind, ElementKind::Node(_));
+    let mut found = KindSurvey { kind: name, is_node, count, identity, ..KindSurvey::default() };
+    let mut estimate = Estimate::new(profile, kind);
+    let mut after = Some(String::new());
+    while let Some(from) = after {
+        let rows = Rows::page(source, encoder, kind, &from).await?;
+        after = rows.next.clone();
+        found.add(profile, kind, &rows, &mut estimate);
+        if limit.is_some_and(|limit| found.looked_at >= limit) {
+            break;
+        }
+        found.complete = after.is_none();
+    }
+    let unreachable = Rows::unreachable(source, encoder, kind).await?;
+    found.without_key = unreachable.properties.len() as u64;
+    found.add(profile, kind, &unreachable, &mut estimate);
+    // Of those not looked at, as much as of those that were.
+    let of_each = count.max(found.looked_at).checked_div(found.looked_at);
+    found.memory_bytes = match of_each {
+        Some(_) if !found.complete => estimate.bytes() / found.looked_at * count.max(found.looked_at),
+        _ => estimate.bytes(),
+    };
+    Ok(found)
+}
+
+/// Rows of a kind as they were read, and as they would be written.
+struct Rows {
+    properties: Vec<Properties>,
+    prepared: PreparedRows,
+    next: Option<String>,
+}
+
+impl Rows {
+    async fn page(source: &dyn Source, encoder: &Transformer, kind: ElementKind, after: &str) -> Result<Self> {
+        Ok(match kind {
+            ElementKind::Node(id) => {
+                let page = repeat!(source.node_page(id, Detail::Whole, after, PAGE))?;
+                let properties = page.rows.iter().map(|row| row.properties.clone()).collect();
+                Self { properties, prepared: encoder.nodes(id, page.rows), next: page.next }
+            }
+            ElementKind::Relationship(id) => {
+                let page = repeat!(source.relationship_page(id, Detail::Whole, after, PAGE))?;
+                let properties = page.rows.iter().map(|row| row.properties.clone()).collect();
+                Self { properties, prepared: encoder.relationships(id, page.rows), next: page.next }
+            }
+        })
+    }
+
+    async fn unreachable(source: &dyn Source, encoder: &Transformer, kind: ElementKind) -> Result<Self> {
+        Ok(match kind {
+            ElementKind::Node(id) => {
+                let rows = repeat!(source.nodes_without_key(id, UNREACHABLE_LIMIT))?;
+                let properties = rows.iter().map(|row| row.properties.clone()).collect();
+                Self { properties, prepared: encoder.nodes(id, rows), next: None }
+            }
+            ElementKind::Relationship(id) => {
+                let rows = repeat!(source.relationships_without_key(id, UNREACHABLE_LIMIT))?;
+                let properties = rows.iter().map(|row| row.properties.clone()).collect();
+                Self { properties, prepared: encoder.relationships(id, rows), next: None }
+            }
+        })
+    }
+}
+
+impl KindSurvey {
+    fn add(&mut self, profile: &Profile, kind: ElementKind, rows: &Rows, estimate: &mut Estimate) {
+        let vectors = profile.vectors(kind);
+        let is_vector = |name: &str| vectors.iter().any(|vector| vector.as_str() == name);
+        self.looked_at += rows.properties.len() as u64;
+        for properties in &rows.properties {
+            estimate.add(properties, key_text(properties, profile.key(kind).as_str()));
+            for (name, value) in properties {
+                if is_vector(name) {
+                    self.note_vector(name, value);
+                } else {
+                    self.properties.entry(name.clone()).or_default().note(value);
+                }
+            }
+        }
+        self.sharing_key += rows.prepared.collapsed;
+        self.conversions.add(rows.prepared.conversions);
+        rows.prepared.quarantined.iter().for_each(|refused| self.refuse(refused));
+    }
+
+    fn note_vector(&mut self, name: &str, value: &Value) {
+        let dimension = match value {
+            Value::Floats(floats) => floats.len(),
+            Value::List(items) => items.len(),
+            _ => 0,
+        };
+        *self.vectors.entry(name.to_owned()).or_default().entry(dimension).or_default() += 1;
+    }
+
+    fn refuse(&mut self, refused: &Quarantined) {
+        let place = match &refused.property {
+            Some(property) => format!("{}.{property}", refused.key),
+            None => refused.key.clone(),
+        };
+        let entry = self.quarantined.entry(refused.reason.clone()).or_default();
+        entry.number += 1;
+        if entry.examples.len() < EXAMPLES {
+            entry.examples.push(place);
+        }
+    }
+}
+
+impl PropertySurvey {
+    fn note(&mut self, value: &Value) {
+        let name = type_name(value);
+        if let Some(kept) = kept_as(value) {
+            self.becomes.entry(name.clone()).or_insert_with(|| kept.to_owned());
+        }
+        *self.types.entry(name).or_default() += 1;
+    }
+}
+
+/// Of a list, what its items are as well.
+fn type_name(value: &Value) -> String {
+    match value {
+        Value::List(items) => match items.first() {
+            Some(first) => format!("list of {}s", first.type_name()),
+            None => "empty list".to_owned(),
+        },
+        other => other.type_name().to_owned(),
+    }
+}
