@@ -11,8 +11,8 @@ use super::{Ending, Schedule, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::messages::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, Cover, IgnoreQuarantine, Prove, Reconfigure, RequestPass, RollBack, SetPaused, Shutdown,
-    SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, Prove, Reconfigure, RequestPass, RollBack,
+    SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::pass::Mode;
@@ -105,7 +105,7 @@ impl Handler<SourceMoved> for Supervisor {
 impl Handler<SideProbed> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, message: SideProbed, _: &mut Self::Context) {
+    fn handle(&mut self, message: SideProbed, ctx: &mut Self::Context) {
         if message.generation != self.generation {
             return;
         }
@@ -116,7 +116,11 @@ impl Handler<SideProbed> for Supervisor {
             (None, Some((side, failing))) => {
                 tracing::warn!(pipeline, generation, server = %side, error = failing.error, "server does not answer");
             }
-            (Some(side), None) => tracing::info!(pipeline, generation, server = %side, "server answers again"),
+            (Some(side), None) => {
+                tracing::info!(pipeline, generation, server = %side, "server answers again");
+                // A full sync that failed for it need not wait any longer.
+                ctx.notify(BeginFullSync);
+            }
             _ => {}
         }
         self.show_again();

@@ -148,7 +148,8 @@ impl Supervisor {
             return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
         }
         // A difference that it saw for the first time is acted on by the next one.
-        self.status.passes_ended = self.status.passes_begun - u64::from(outcome.look_again_soon);
+        // One that goes on was begun by an earlier generation, and is not counted here.
+        self.status.passes_ended = self.status.passes_begun.saturating_sub(u64::from(outcome.look_again_soon));
         if self.status.passes_ended < self.promised {
             self.awaited = true;
             self.requested.get_or_insert(Mode::Incremental);

@@ -14,8 +14,11 @@ use crate::support::graph::World;
 
 const COMMITS_PER_SECOND: u32 = 20;
 
-/// A graph of about this size is as large as it gets: what is added and what is deleted balance.
+/// A graph of about this size is as large as it gets: what is added and what is deleted balance, so that memory which grows is
+/// not the graph's.
 const ENTITIES: usize = 3000;
+const EPISODES: usize = 1500;
+const FACTS: usize = 6000;
 
 pub(super) struct Writer {
     world: World,
@@ -76,6 +79,14 @@ impl Writer {
     }
 
     async fn one(&mut self) -> Result<()> {
+        if self.world.episodes.len() > EPISODES && self.random.random_bool(0.5) {
+            let oldest = self.world.episodes[0].clone();
+            return self.world.delete_node(&oldest).await;
+        }
+        if self.world.facts.len() > FACTS && self.random.random_bool(0.5) {
+            let oldest = self.world.facts[0].clone();
+            return self.world.delete_relationship(&oldest).await;
+        }
         let full = self.world.entities.len() > ENTITIES;
         match self.random.random_range(0..10) {
             0..4 if !full => self.world.add_episode(1, 1).await.map(drop),
