@@ -1,6 +1,6 @@
 //! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
 
-use super::expressions::{self, not_of_an_earlier_kind, of_no_kind};
+use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use crate::model::detail::Detail;
 use crate::model::element::ElementKind;
 use crate::model::name::{Label, PropertyName};
@@ -104,13 +104,14 @@ impl<'a> Queries<'a> {
         let kind = self.profile.relationship(id);
         let rel_type = kind.rel_type.quoted();
         let columns = self.relationship_columns(&detail.projection("e", &kind.key, &kind.vectors));
+        let ends = between_kinds(self.profile);
         match kind.identity {
             Identity::Property => {
                 let key = kind.key.quoted();
-                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after {columns} ORDER BY e.{key} LIMIT $limit")
+                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{ends} {columns} ORDER BY e.{key} LIMIT $limit")
             }
             Identity::ElementNumber => {
-                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) > $after WITH a, e, b ORDER BY e LIMIT $limit {columns}")
+                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) > $after{ends} WITH a, e, b ORDER BY e LIMIT $limit {columns}")
             }
         }
     }
@@ -127,10 +128,14 @@ impl<'a> Queries<'a> {
 
     fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        let (rel_type, key) = (rel_type.quoted(), key.quoted());
+        let (rel_type, key, ends) = (rel_type.quoted(), key.quoted(), between_kinds(self.profile));
         match identity {
-            Identity::Property => format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b) {columns}"),
-            Identity::ElementNumber => format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k {columns}"),
+            Identity::Property => {
+                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b) WHERE true{ends} {columns}")
+            }
+            Identity::ElementNumber => {
+                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k{ends} {columns}")
+            }
         }
     }
 
@@ -169,8 +174,7 @@ impl<'a> Queries<'a> {
             ElementKind::Node(_) => {
                 format!("{} RETURN {key} AS key, labels(n) AS labels", self.begins(kind, &pattern, &key))
             }
-            ElementKind::Relationship(id) => {
-                let pattern = format!("(a)-[e:{}]->(b)", self.profile.relationship(id).rel_type.quoted());
+            ElementKind::Relationship(_) => {
                 format!(
                     "{} RETURN {key} AS key, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
                     self.begins(kind, &pattern, &key),
@@ -184,11 +188,12 @@ impl<'a> Queries<'a> {
     /// The elements whose key begins in one of the ways that are asked for. The index finds the prefix; a key that is shorter than
     /// the beginnings and equal to none is no match. Numbers have no index, so they are gone through once for all beginnings.
     fn begins(&self, kind: ElementKind, pattern: &str, key: &str) -> String {
+        let ends = if matches!(kind, ElementKind::Relationship(_)) { between_kinds(self.profile) } else { String::new() };
         match self.profile.identity(kind) {
             Identity::Property => format!(
-                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix"
+                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix{ends}"
             ),
-            Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes"),
+            Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes{ends}"),
         }
     }
 
@@ -200,7 +205,7 @@ impl<'a> Queries<'a> {
             }
             ElementKind::Relationship(id) => {
                 let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-                (format!("()-[e:{}]->()", rel_type.quoted()), expressions::key("e", *identity, key))
+                (format!("(a)-[e:{}]->(b)", rel_type.quoted()), expressions::key("e", *identity, key))
             }
         }
     }
@@ -270,8 +275,9 @@ impl<'a> Queries<'a> {
     pub fn relationships_without_key(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
         let (unreachable, columns) = (unreachable("e", key), self.relationship_columns(ALL_OF_RELATIONSHIP));
+        let ends = between_kinds(self.profile);
         (*identity == Identity::Property)
-            .then(|| format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable} {columns} LIMIT $limit", rel_type.quoted()))
+            .then(|| format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted()))
     }
 
     /// How many nodes there are of each label set that holds no label of the profile.
