@@ -58,6 +58,16 @@ integration: tools
 test-long: tools ## What takes longer than a cup of tea
 	$(CARGO) test --test integration -- --ignored --nocapture
 
+# The newest Neo4j wants a newer Java than the long-term support version.
+NEWER_NEO4J ?= 2026.09.0
+NEWER_JAVA_HOME ?= $(firstword $(wildcard /usr/lib/jvm/*-25-* /usr/lib/jvm/*-25))
+
+.PHONY: test-newer
+test-newer: tools ## The tests that depend on the version of Neo4j, against the newest one (NEWER_NEO4J, NEWER_JAVA_HOME)
+	@if [ ! -x "$(NEWER_JAVA_HOME)/bin/java" ]; then echo "SKIPPED: Neo4j $(NEWER_NEO4J) needs Java 25, and there is none: NEWER_JAVA_HOME names one"; exit 0; fi; \
+	NEO4J_FALKORDB_SYNC_NEO4J=$(NEWER_NEO4J) NEO4J_FALKORDB_SYNC_JAVA_HOME=$(NEWER_JAVA_HOME) \
+	  $(CARGO) test --test integration -- --nocapture pipeline:: generic::films plans:: bolt:: full_sync:: value_round_trip:: identity:: changes::
+
 .PHONY: test-faults
 test-faults: tools ## Faults at every step, and a soak of half an hour (FAULTS_SOAK_SECONDS=300 is shorter)
 	$(CARGO) test --features failpoints --test integration -- --nocapture --test-threads 1 --include-ignored faults:: doors:: hostile::

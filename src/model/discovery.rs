@@ -194,6 +194,12 @@ impl Found {
 }
 
 impl Discovery {
+    /// Whether no node is left out on purpose.
+    pub fn takes_all_nodes(&self) -> bool {
+        let all = self.labels.include.contains(&NamePattern::everything()) && self.labels.exclude.is_empty();
+        all && self.unlabelled.is_some()
+    }
+
     pub(super) fn check(&self) -> Result<(), ProfileError> {
         let rules = self.nodes.iter().map(|rule| (&rule.label, &rule.rule));
         for (name, rule) in rules.chain(self.relationships.iter().map(|rule| (&rule.rel_type, &rule.rule))) {

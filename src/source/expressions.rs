@@ -1,5 +1,6 @@
 //! How the kinds of a profile and their keys are written in queries of the source.
 
+use crate::model::discovery::Discovery;
 use crate::model::element::ElementNumber;
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Identity, NodeKind, NodeKindId, Profile};
@@ -63,6 +64,26 @@ pub(super) fn of_no_kind(profile: &Profile) -> String {
     conditions.join(" AND ")
 }
 
+/// ` AND …`: both ends of a relationship are of a kind. Nothing where every node is of one: then an end that is of none has a
+/// reason that somebody has to learn.
+pub(super) fn between_kinds(profile: &Profile) -> String {
+    if profile.discover.as_ref().is_none_or(Discovery::takes_all_nodes) {
+        return String::new();
+    }
+    ["a", "b"].map(|end| format!(" AND {}", is_of_a_kind(profile, end))).concat()
+}
+
+fn is_of_a_kind(profile: &Profile, variable: &str) -> String {
+    if profile.nodes.len() <= ASKED_FOR {
+        let labels: Vec<String> = profile.nodes.iter().map(label).collect();
+        return if labels.is_empty() { "false".to_owned() } else { format!("{variable}:{}", labels.join("|")) };
+    }
+    let labelled = profile.nodes.iter().filter(|kind| !kind.unlabelled);
+    let names: Vec<String> = labelled.map(|kind| text(kind.label.as_str())).collect();
+    let any = format!("any(l IN labels({variable}) WHERE l IN [{}])", names.join(", "));
+    if names.len() < profile.nodes.len() { format!("({any} OR size(labels({variable})) = 0)") } else { any }
+}
+
 fn has_none(variable: &str, labels: &[&Label]) -> String {
     if labels.len() > ASKED_FOR {
         let names: Vec<String> = labels.iter().map(|label| text(label.as_str())).collect();
@@ -108,6 +129,18 @@ mod tests {
         assert_eq!(key_number(&key(42)), Some(42));
         assert_eq!((key_number("42"), key_number(""), key_number("00000000000x")), (None, None, None));
         assert_eq!(number_key(ElementNumber(ABOVE)), None);
+    }
+
+    #[test]
+    fn relationships_of_nodes_that_are_left_out_are_left_out() {
+        let found = |labels: &[&str]| Found { labels: labels.iter().map(|l| (*l).to_owned()).collect(), ..Found::default() };
+        let all = Profile::generic().unwrap().discovered(&found(&["A"])).unwrap();
+        assert_eq!((between_kinds(&all), between_kinds(&Profile::graphiti().unwrap())), (String::new(), String::new()));
+        let text = "name: x\ndiscover: { identity: i, labels: { exclude: [B] } }";
+        let some = Profile::parse(text).unwrap().discovered(&found(&["A", "B", "C"])).unwrap();
+        assert_eq!(between_kinds(&some), " AND a:`A`|`C` AND b:`A`|`C`");
+        let none = Profile::parse(text).unwrap().discovered(&found(&["B"])).unwrap();
+        assert_eq!(between_kinds(&none), " AND false AND false");
     }
 
     #[test]

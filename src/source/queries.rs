@@ -1,6 +1,6 @@
 //! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
 
-use super::expressions::{self, not_of_an_earlier_kind, of_no_kind};
+use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
 use crate::model::detail::Detail;
 use crate::model::element::ElementKind;
@@ -60,6 +60,11 @@ impl<'a> Queries<'a> {
         labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
+    /// ` AND …`: a relationship is one that is copied, as far as its ends and its group say.
+    fn copied_ends(&self) -> String {
+        between_kinds(self.profile) + &self.scope().also("e")
+    }
+
     fn scope(&self) -> Scope<'_> {
         Scope::of(self.profile)
     }
@@ -110,16 +115,14 @@ impl<'a> Queries<'a> {
         let kind = self.profile.relationship(id);
         let rel_type = kind.rel_type.quoted();
         let columns = self.relationship_columns(&detail.projection("e", &kind.key, &kind.vectors));
-        let scope = self.scope().also("e");
+        let ends = self.copied_ends();
         match kind.identity {
             Identity::Property => {
                 let key = kind.key.quoted();
-                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{scope} {columns} ORDER BY e.{key} LIMIT $limit")
+                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{ends} {columns} ORDER BY e.{key} LIMIT $limit")
             }
             Identity::ElementNumber => {
-                format!(
-                    "MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) > $after{scope} WITH a, e, b ORDER BY e LIMIT $limit {columns}"
-                )
+                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) > $after{ends} WITH a, e, b ORDER BY e LIMIT $limit {columns}")
             }
         }
     }
@@ -136,15 +139,13 @@ impl<'a> Queries<'a> {
 
     fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        let (rel_type, key) = (rel_type.quoted(), key.quoted());
+        let (rel_type, key, ends) = (rel_type.quoted(), key.quoted(), self.copied_ends());
         match identity {
             Identity::Property => {
-                let scope = self.scope().alone("e");
-                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b){scope} {columns}")
+                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b) WHERE true{ends} {columns}")
             }
             Identity::ElementNumber => {
-                let scope = self.scope().also("e");
-                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k{scope} {columns}")
+                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k{ends} {columns}")
             }
         }
     }
@@ -186,8 +187,7 @@ impl<'a> Queries<'a> {
             ElementKind::Node(_) => {
                 format!("{} RETURN {key} AS key, labels(n) AS labels", self.begins(kind, &pattern, &key))
             }
-            ElementKind::Relationship(id) => {
-                let pattern = format!("(a)-[e:{}]->(b)", self.profile.relationship(id).rel_type.quoted());
+            ElementKind::Relationship(_) => {
                 format!(
                     "{} RETURN {key} AS key, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key",
                     self.begins(kind, &pattern, &key),
@@ -201,15 +201,15 @@ impl<'a> Queries<'a> {
     /// The elements whose key begins in one of the ways that are asked for. The index finds the prefix; a key that is shorter than
     /// the beginnings and equal to none is no match. Numbers have no index, so they are gone through once for all beginnings.
     fn begins(&self, kind: ElementKind, pattern: &str, key: &str) -> String {
-        let scope = self.scope().also(match kind {
-            ElementKind::Node(_) => "n",
-            ElementKind::Relationship(_) => "e",
-        });
+        let ends = match kind {
+            ElementKind::Node(_) => self.scope().also("n"),
+            ElementKind::Relationship(_) => self.copied_ends(),
+        };
         match self.profile.identity(kind) {
             Identity::Property => format!(
-                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix{scope}"
+                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix{ends}"
             ),
-            Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes{scope}"),
+            Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes{ends}"),
         }
     }
 
@@ -221,7 +221,7 @@ impl<'a> Queries<'a> {
             }
             ElementKind::Relationship(id) => {
                 let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-                (format!("()-[e:{}]->()", rel_type.quoted()), expressions::key("e", *identity, key))
+                (format!("(a)-[e:{}]->(b)", rel_type.quoted()), expressions::key("e", *identity, key))
             }
         }
     }
@@ -302,9 +302,9 @@ impl<'a> Queries<'a> {
     pub fn relationships_without_key(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
         let (unreachable, columns) = (unreachable("e", key), self.relationship_columns(ALL_OF_RELATIONSHIP));
-        let scope = self.scope().also("e");
+        let ends = self.copied_ends();
         (*identity == Identity::Property)
-            .then(|| format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{scope} {columns} LIMIT $limit", rel_type.quoted()))
+            .then(|| format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted()))
     }
 
     /// How many nodes there are of each label set that holds no label of the profile.

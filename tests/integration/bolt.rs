@@ -288,7 +288,7 @@ async fn what_cannot_work_is_told_when_connecting() {
     let server = Server::new(&address, Limits::default()).unwrap();
     let connection = Connection::open(&server).await.unwrap();
     assert_eq!(connection.minor_version(), 8);
-    assert!(connection.server().starts_with("Neo4j/5.26"), "{}", connection.server());
+    assert!(connection.server().starts_with("Neo4j/"), "{}", connection.server());
     connection.goodbye().await;
 }
 

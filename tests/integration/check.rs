@@ -70,3 +70,37 @@ async fn check_tells_what_would_be_done_and_fails_if_something_would_be_quaranti
     assert_eq!(report["mode"], "incremental");
     assert!(ask(&mut cache, &pair.graph, "MATCH (n:Order {orderID: 3}) RETURN n.freight").await.contains("0.5"));
 }
+
+/// Films are left out, and nodes without a label.
+const PART: &str = "
+name: people
+discover:
+  identity: _neo4j_id
+  labels: { exclude: [Movie, 'Ep?c'] }
+";
+
+#[tokio::test]
+async fn what_a_profile_leaves_out_is_shown_and_is_no_fault() {
+    let mut pair = Pair::new("part").await;
+    Foreign::Films.build(&pair.source.graph).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("people.yaml");
+    std::fs::write(&file, PART).unwrap();
+    pair.service = pair.service.clone().with("SYNC_PROFILE", file.display());
+
+    let checked = pair.service.finish(&["check"]).await;
+    assert_eq!(checked.code, 0, "{}", checked.stdout);
+    assert!(checked.stdout.contains("Movie: 1501, outside the profile"), "{}", checked.stdout);
+    let report = pair.sync("full").await;
+    assert_eq!(report["totals"]["quarantined"], 0, "relationships to films are left out with them: {report}");
+    let question = "MATCH (:Person|Actor|Director)-[e]->(:Person|Actor|Director) RETURN count(e) AS n";
+    let mut rows = pair.source.graph.execute(query(question)).await.unwrap();
+    let expected: i64 = rows.next().await.unwrap().unwrap().get("n").unwrap();
+    let mut cache = pair.cache.connect().await.unwrap();
+    let count = ask(&mut cache, &pair.graph, "MATCH ()-[e]->() RETURN count(e)").await;
+    assert!(expected > 100 && count.contains(&format!("int({expected})")), "{count} of {expected}");
+    assert!(ask(&mut cache, &pair.graph, "MATCH (n:Movie) RETURN count(n)").await.contains("int(0)"));
+    // The counts of the types differ for good, and that is known.
+    pair.sync("incremental").await;
+    assert_eq!(pair.service.finish(&["verify"]).await.code, 0);
+}

