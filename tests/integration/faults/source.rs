@@ -71,24 +71,3 @@ async fn a_source_that_goes_and_comes_is_followed() {
     proxied.http.until_ready(true).await;
     proxied.ends().await;
 }
-
-/// It ends whatever takes longer than a moment, which is nearly everything.
-#[tokio::test]
-#[ignore = "with make test-faults"]
-async fn a_source_that_ends_transactions_is_asked_again() {
-    let server = Neo4jServer::start().await.unwrap();
-    let mut proxied = Proxied::with_source("timeouts", &server).await;
-    proxied.write().await;
-    server.stop().await;
-    let before = server.configure("db.transaction.timeout=1ms\ndb.transaction.monitor.check.interval=1ms").unwrap();
-    let from = proxied.running.length();
-    server.restart().await.unwrap();
-    println!("{}", proxied.running.line_from(from, "TransactionTimedOut").await);
-    server.stop().await;
-    server.set_configuration(&before).unwrap();
-    server.restart().await.unwrap();
-    proxied.write().await;
-    proxied.converges("Neo4j ending transactions").await;
-    proxied.http.until_ready(true).await;
-    proxied.ends().await;
-}

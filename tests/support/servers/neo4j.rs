@@ -135,20 +135,6 @@ impl Neo4jServer {
         self.process.pid()
     }
 
-    /// Adds lines to its configuration, for its next start; returns what it was before.
-    pub fn configure(&self, lines: &str) -> Result<String> {
-        let file = self.directory.path().join("conf").join("neo4j.conf");
-        let before = fs::read_to_string(&file).map_err(Error::file("cannot read", &file))?;
-        self.set_configuration(&format!("{before}{lines}\n"))?;
-        Ok(before)
-    }
-
-    /// Replaces its configuration, for its next start.
-    pub fn set_configuration(&self, text: &str) -> Result<()> {
-        let file = self.directory.path().join("conf").join("neo4j.conf");
-        fs::write(&file, text).map_err(Error::file("cannot write", &file))
-    }
-
     /// SIGTERM, and waits for the end. Data and ports are kept for [`Self::restart`].
     pub async fn stop(&self) {
         self.process.stop(STOP).await;
