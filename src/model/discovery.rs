@@ -1,15 +1,16 @@
-//! Kinds that are found in the source instead of named in the profile, and what becomes of their properties.
+//! Kinds that are found in the source instead of named in the profile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::element::ElementKind;
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
+use super::kind_rules::{KindRule, NodeRule, PropertyRules, RelationshipRule, Selection};
 use super::name::{Label, PropertyName, RelationshipType};
 use super::pass::Step;
-use super::pattern::NamePattern;
-use super::profile::{Identity, NodeKind, Profile, ProfileError, RelationshipKind};
+use super::profile::{Identity, NodeKind, Profile, RelationshipKind};
+use super::profile_error::ProfileError;
 
 /// How the kinds of a graph are found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,125 +46,6 @@ pub struct Discovery {
     pub properties: PropertyRules,
 }
 
-/// Names by pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Selection {
-    /// Those that are taken.
-    #[serde(default = "everything")]
-    pub include: Vec<NamePattern>,
-    /// Those of them that are not.
-    #[serde(default)]
-    pub exclude: Vec<NamePattern>,
-}
-
-fn everything() -> Vec<NamePattern> {
-    vec![NamePattern::everything()]
-}
-
-impl Default for Selection {
-    fn default() -> Self {
-        Self { include: everything(), exclude: Vec::new() }
-    }
-}
-
-impl Selection {
-    /// Whether a name is taken.
-    pub fn takes(&self, name: &str) -> bool {
-        let any = |patterns: &[NamePattern]| patterns.iter().any(|pattern| pattern.matches(name));
-        any(&self.include) && !any(&self.exclude)
-    }
-}
-
-/// What holds of the nodes of some labels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NodeRule {
-    /// Which labels.
-    pub label: NamePattern,
-    /// What holds of them.
-    #[serde(flatten)]
-    pub rule: KindRule,
-}
-
-/// What holds of the relationships of some types.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RelationshipRule {
-    /// Which types.
-    #[serde(rename = "type")]
-    pub rel_type: NamePattern,
-    /// What holds of them.
-    #[serde(flatten)]
-    pub rule: KindRule,
-}
-
-/// What holds of a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct KindRule {
-    /// The property whose text identifies an element; else its number does.
-    #[serde(default)]
-    pub key: Option<PropertyName>,
-    /// Timestamps beside those of all kinds; the source has an index on each.
-    #[serde(default)]
-    pub timestamps: Vec<PropertyName>,
-    /// Vectors beside those of all kinds.
-    #[serde(default)]
-    pub vectors: Vec<PropertyName>,
-    /// Properties left out beside those of all kinds.
-    #[serde(default)]
-    pub omit: Vec<NamePattern>,
-    /// New names beside those of all kinds.
-    #[serde(default)]
-    pub rename: BTreeMap<PropertyName, PropertyName>,
-}
-
-/// Which properties of an element are left out, and which get another name in the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PropertyRules {
-    /// Those left out.
-    #[serde(default)]
-    pub omit: Vec<NamePattern>,
-    /// New names. An element that has a property of the new name already keeps both under their own names.
-    #[serde(default)]
-    pub rename: BTreeMap<PropertyName, PropertyName>,
-}
-
-impl PropertyRules {
-    /// Whether everything stays as it is.
-    pub fn is_empty(&self) -> bool {
-        self.omit.is_empty() && self.rename.is_empty()
-    }
-
-    /// Whether a property is left out.
-    pub fn omits(&self, name: &str) -> bool {
-        self.omit.iter().any(|pattern| pattern.matches(name))
-    }
-
-    /// What a property is called in the cache, if not by its own name.
-    pub fn new_name(&self, name: &str) -> Option<&PropertyName> {
-        self.rename.iter().find(|(from, _)| from.as_str() == name).map(|(_, to)| to)
-    }
-
-    fn disturbs(&self, name: &PropertyName) -> bool {
-        self.omits(name.as_str()) || self.rename.iter().any(|(from, to)| from == name || to == name)
-    }
-
-    /// Whether what an element's properties are called depends on the order in which they are renamed.
-    fn is_ambiguous(&self) -> bool {
-        let targets: BTreeSet<&PropertyName> = self.rename.values().collect();
-        targets.len() < self.rename.len() || self.rename.keys().any(|from| targets.contains(from))
-    }
-
-    fn with(&self, rule: &KindRule) -> Self {
-        let mut all = Self { omit: rule.omit.clone(), rename: self.rename.clone() };
-        all.omit.extend(self.omit.iter().cloned());
-        all.rename.extend(rule.rename.iter().map(|(from, to)| (from.clone(), to.clone())));
-        all
-    }
-}
-
 /// What was found in the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
@@ -196,8 +78,7 @@ impl Found {
 impl Discovery {
     /// Whether no node is left out on purpose.
     pub fn takes_all_nodes(&self) -> bool {
-        let all = self.labels.include.contains(&NamePattern::everything()) && self.labels.exclude.is_empty();
-        all && self.unlabelled.is_some()
+        self.labels.takes_all() && self.unlabelled.is_some()
     }
 
     pub(super) fn check(&self) -> Result<(), ProfileError> {

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
-use super::discovery::{Discovery, PropertyRules};
+use super::discovery::Discovery;
 use super::element::ElementKind;
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
+use super::kind_rules::PropertyRules;
 use super::name::{Label, PropertyName, RelationshipType};
+pub use super::profile_error::ProfileError;
 
 /// The built-in profiles' texts.
 const GRAPHITI: &str = include_str!("../../config/profiles/graphiti.yaml");
@@ -178,50 +179,6 @@ pub struct RelationshipKindId(pub usize);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProfileFingerprint(String);
-
-/// Why a profile cannot be used.
-#[derive(Debug, Error)]
-pub enum ProfileError {
-    /// Not YAML, or not of the profile's shape.
-    #[error("the profile is not well formed")]
-    Malformed(#[from] serde_yaml::Error),
-    /// It would copy nothing.
-    #[error("the profile names no node kind")]
-    Empty,
-    /// Two kinds share a label or type.
-    #[error("the profile names {0} twice")]
-    Repeated(String),
-    /// A follow rule names what no kind has.
-    #[error("the profile follows {0}, which is none of its kinds")]
-    FollowsUnknown(String),
-    /// Upserts by an unindexed key would scan the whole label for each row.
-    #[error("the profile has no range index on {0}, the key of one of its kinds")]
-    KeyNotIndexed(String),
-    /// Nothing tells one group from another.
-    #[error("the profile {0} does not say which property holds an element's group (group: …), so groups cannot be told apart")]
-    NoGroups(String),
-    /// Kinds are either named or found.
-    #[error("the profile names kinds and discovers them as well: kinds with rules of their own stand under discover")]
-    NamedAndDiscovered,
-    /// Nothing would identify the elements of a kind.
-    #[error("the profile names no key for {0} and no discover.identity")]
-    NoIdentity(String),
-    /// What the cache alone is to hold stands in the source already.
-    #[error("the source has {0} already: the profile's {1} must be a name that it does not use")]
-    Taken(String, &'static str),
-    /// What identifies or is searched cannot have two names.
-    #[error("the profile leaves out or renames {0}, which is a key, a timestamp or a vector")]
-    Disturbed(String),
-    /// What a property is called must not depend on an order.
-    #[error("the profile gives two properties one name, or renames what it has renamed")]
-    AmbiguousNames,
-    /// Follow rules look elements up by their key property.
-    #[error("the profile follows {0}, which has no key property")]
-    FollowsNumbered(String),
-    /// It cannot be made.
-    #[error("the profile's index on {0} lacks what its kind needs, or has what only another kind has")]
-    UnsoundIndex(String),
-}
 
 fn is_false(flag: &bool) -> bool {
     !flag

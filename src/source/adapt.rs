@@ -3,8 +3,8 @@
 
 use super::expressions::number_key;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::discovery::PropertyRules;
 use crate::model::element::{ElementNumber, Properties, SourceNode, SourceRelationship, property};
+use crate::model::kind_rules::PropertyRules;
 use crate::model::name::PropertyName;
 use crate::model::profile::{Identity, NodeKind, RelationshipKind};
 use crate::model::value::Value;
