@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use neo4j_falkordb_sync::config::Secret;
+use neo4j_falkordb_sync::source::SourceAddress;
+use neo4j_falkordb_sync::source::bolt::{Limits, Probe};
 use neo4rs::query;
 use serde_json::Value;
 
@@ -10,7 +13,8 @@ use super::api::{Http, start};
 use super::pipeline::PROGRAM;
 use crate::support::comparer::{Filter, assert_part_equal, compare_part, report};
 use crate::support::graph::{GraphSpec, World, build};
-use crate::support::servers::{FalkorAddress, FalkorServer, SourceTurn, source_lock};
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::servers::{FalkorAddress, FalkorServer, Neo4jAddress, SourceTurn, ports, source_lock};
 use crate::support::service::{Running, Service};
 
 /// The graph of what is of no group in particular.
@@ -285,4 +289,76 @@ async fn two_hundred_groups_are_followed() {
     groups.until_exact().await;
     assert_eq!(groups.graphs().await.len(), 200);
     assert_eq!(running.terminate().await, 0);
+}
+
+/// Two pipelines over one source, one of them through a line that falls silent: the other is as fresh as before.
+#[tokio::test]
+async fn a_pipeline_whose_source_is_silent_leaves_the_other_alone() {
+    let groups = Groups::new().await;
+    build(&groups.source.graph, &spec(3)).await.unwrap();
+    let port = groups.source.address.uri.rsplit(':').next().unwrap().parse().unwrap();
+    let line = Proxy::before(port).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sync.yaml");
+    let settings = format!(
+        "neo4j: {{uri: '{}'}}\npipelines:\n- {{name: calm, falkordb: {{database: calm}}, filter: {{group_ids: [group-1]}}}}\n\
+         - {{name: stuck, neo4j: {{uri: 'bolt://127.0.0.1:{}'}}, falkordb: {{database: stuck}}, filter: {{group_ids: [group-2]}}}}\n",
+        groups.source.address.uri, line.port
+    );
+    std::fs::write(&file, settings).unwrap();
+    let http = Http { port: ports::free().unwrap() };
+    let service = groups.service.clone().without("FALKORDB_DATABASE").without("NEO4J_URI");
+    let service = service.with("HEALTH_PORT", http.port).with("HEALTH_BIND", "127.0.0.1");
+    let running = service.start(&["run", "--config", file.to_str().unwrap()]);
+    http.until_ready(true).await;
+    let before = groups.freshness(&http, "calm", "before").await;
+    line.set(Mode::Blackhole).await;
+    let verdict = http.until_ready(false).await;
+    assert!(verdict.contains("\"stuck\":{\"ready\":false"), "{verdict}");
+    let during = groups.freshness(&http, "calm", "during").await;
+    println!("a commit readable after {before:.3} s, and {during:.3} s beside a silent source");
+    assert!(during < 2.0 * before + 0.2, "{before} {during}");
+    line.set(Mode::Through).await;
+    http.until_ready(true).await;
+    groups.write("MATCH (n:Entity {group_id: 'group-2'}) WITH n ORDER BY n.uuid LIMIT 1 DETACH DELETE n").await;
+    for (group, graph) in [("group-1", "calm"), ("group-2", "stuck")] {
+        let began = Instant::now();
+        loop {
+            let found = compare_part(&groups.source.graph, &Filter::group(group), &groups.address(), graph).await.unwrap();
+            if found.is_empty() {
+                break;
+            }
+            assert!(began.elapsed() < ARRIVAL, "{graph}: {}", report(&found));
+        }
+    }
+    assert_eq!(running.terminate().await, 0);
+}
+
+impl Groups {
+    /// The median time until a commit is in a pipeline's graph, of ten.
+    async fn freshness(&self, http: &Http, pipeline: &str, name: &str) -> f64 {
+        let mut times = Vec::new();
+        for number in 0..10 {
+            let text =
+                format!("CREATE (:Entity {{uuid: '{name}-{number}', name: 'x', group_id: 'group-1', created_at: datetime()}})");
+            self.write(&text).await;
+            let began = Instant::now();
+            let bookmark = self.bookmark().await;
+            let (status, body) =
+                http.get(&format!("/api/sync/wait?pipeline={pipeline}&bookmark={bookmark}&timeout_ms=20000")).await;
+            assert_eq!(status, 200, "{body}");
+            times.push(began.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }
+
+    /// The source's last commit, as a part of an address.
+    async fn bookmark(&self) -> String {
+        let Neo4jAddress { uri, user, password, database } = self.source.address.clone();
+        let (password, database) = (Secret::new(password), Some(database));
+        let address = SourceAddress { uri, user, password, database, pool_size: 1, ca_file: None };
+        let bookmark = Probe::new(&address, Limits::default()).unwrap().bookmark().await.unwrap();
+        bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
+    }
 }
