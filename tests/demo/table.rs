@@ -23,7 +23,11 @@ impl Table {
             places.target(),
             service.status_page
         );
-        Self { heading, terminal: std::io::stdout().is_terminal() }
+        let terminal = std::io::stdout().is_terminal();
+        if !terminal {
+            println!("{heading}");
+        }
+        Self { heading, terminal }
     }
 
     /// On a terminal in place of the one before; elsewhere, one line.
