@@ -12,6 +12,8 @@ pub enum ErrorKind {
     SourceTimeout,
     /// Neo4j says that the same request may succeed later.
     SourceTransient,
+    /// Neo4j has not applied a commit whose bookmark it told.
+    SourceBehind,
     /// Neo4j refuses the user or password.
     SourceAuthentication,
     /// Neo4j refuses what was asked for.
@@ -79,10 +81,11 @@ pub enum Directive {
 
 impl ErrorKind {
     /// All kinds, for tests and documentation.
-    pub const ALL: [ErrorKind; 28] = [
+    pub const ALL: [ErrorKind; 29] = [
         ErrorKind::SourceConnection,
         ErrorKind::SourceTimeout,
         ErrorKind::SourceTransient,
+        ErrorKind::SourceBehind,
         ErrorKind::SourceAuthentication,
         ErrorKind::SourceRefused,
         ErrorKind::SourceProtocol,
@@ -116,6 +119,7 @@ impl ErrorKind {
             Self::SourceConnection => "source_connection",
             Self::SourceTimeout => "source_timeout",
             Self::SourceTransient => "source_transient",
+            Self::SourceBehind => "source_behind",
             Self::SourceAuthentication => "source_authentication",
             Self::SourceRefused => "source_refused",
             Self::SourceProtocol => "source_protocol",
@@ -150,6 +154,7 @@ impl ErrorKind {
             Self::SourceConnection
             | Self::SourceTimeout
             | Self::SourceTransient
+            | Self::SourceBehind
             | Self::CacheConnection
             | Self::CacheTimeout
             | Self::CacheBusy
@@ -184,6 +189,9 @@ impl ErrorKind {
             Self::SourceConnection => "check that Neo4j runs and that neo4j.uri names it; the service keeps trying",
             Self::SourceTimeout => "Neo4j is reachable but slow or silent; the service keeps trying",
             Self::SourceTransient => "Neo4j asks to try again later; the service does",
+            Self::SourceBehind => {
+                "Neo4j is still applying a large transaction, or a cluster member lags behind; the service keeps trying"
+            }
             Self::SourceAuthentication => "check neo4j.user and neo4j.password",
             Self::SourceRefused => "check neo4j.database and that the user may read it",
             Self::SourceProtocol => "the answer of Neo4j was not understood; if it recurs, report it with the log",

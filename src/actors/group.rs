@@ -18,10 +18,13 @@ use super::messages::{Acknowledged, Drain, Member, Quit, StartPass};
 use super::prober::{self, ProberParts, Watchers};
 use super::transformer::{Encoding, Transformer};
 use super::worker::Worker;
+use crate::error::Result;
 use crate::model::batch::Generation;
+use crate::model::bookmark::Bookmark;
 use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
+use crate::source::Source;
 use crate::sync::{BatchLimits, Memory, Rhythm};
 use crate::transform::bulk::StageEncoder;
 use crate::transform::{Dimensions, Transformer as Encoder};
@@ -52,6 +55,7 @@ pub(super) struct Group {
     loader: Addr<Loader>,
     lease_keeper: Worker,
     prober: Option<Worker>,
+    source: Arc<dyn Source>,
     alive: BTreeSet<Member>,
     pub(super) credit: Arc<CreditPool>,
     pub(super) started: Instant,
@@ -86,6 +90,7 @@ impl Group {
             let probed = ProberParts { source, sink, store, interval: settings.probe_interval, run_id };
             Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit))
         });
+        let source = Arc::clone(&launched.source);
         let lease = launched.lease;
         let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease_keeper::keep(lease, quit));
         let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
@@ -125,12 +130,18 @@ impl Group {
         let extractor = Extractor::start(generation, parts, transformer.clone(), reports);
         let mut alive = BTreeSet::from([Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper]);
         alive.extend(prober.as_ref().map(|_| Member::Prober));
-        Self { extractor, transformer, loader, lease_keeper, prober, alive, credit, started: Instant::now() }
+        Self { extractor, transformer, loader, lease_keeper, prober, source, alive, credit, started: Instant::now() }
     }
 
     /// Has the extractor run a pass. Orders are few and must not be lost, so they ignore the mailbox's capacity.
     pub(super) fn start_pass(&self, order: StartPass) {
         self.extractor.do_send(order);
+    }
+
+    /// Waits until every pass that begins from then on has seen the commit of this bookmark.
+    pub(super) fn reach(&self, bookmark: Bookmark) -> impl Future<Output = Result<()>> + use<> {
+        let source = Arc::clone(&self.source);
+        async move { source.reach(&bookmark).await }
     }
 
     /// Tells the extractor what was acknowledged; as many messages as batches in flight at most.

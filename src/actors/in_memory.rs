@@ -301,6 +301,9 @@ impl Source for Side {
         let (nodes, facts) = (self.world.nodes.lock().len(), self.world.facts.lock().len());
         Ok(Bookmark::new(format!("{nodes}/{facts}")))
     }
+    async fn reach(&self, _: &Bookmark) -> Result<()> {
+        Ok(())
+    }
     async fn counts(&self) -> Result<Vec<u64>> {
         let mut counts = vec![0; self.world.profile.kinds().len()];
         counts[0] = self.world.nodes.lock().len() as u64;

@@ -216,17 +216,19 @@ pub struct SideProbed {
     pub failure: Option<String>,
 }
 
-/// Anyone to a supervisor: what was committed until now is to be applied soon. Answered with the number of the first pass that
-/// begins after this message: once it has ended, the cache holds all of that.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "u64")]
-pub struct Cover;
+/// Anyone to a supervisor: the commit of this bookmark is to be applied soon. Answered with the number of the first pass that
+/// begins after the source has reached that commit: once it has ended, the cache holds all of it. Fails where no generation
+/// runs, and where the source does not reach the commit.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "crate::error::Result<u64>")]
+pub struct Cover(pub Bookmark);
 
-/// Anyone to a supervisor: the equality of both sides is to be proven soon. Answered with the number of the first order of a
-/// comparison that can prove it: any comparison that begins with it or a later one begins after this message.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "u64")]
-pub struct Prove;
+/// Anyone to a supervisor: the equality of both sides is to be proven soon, with the commit of this bookmark in both. Answered
+/// with the number of the first order of a comparison that can prove it: any comparison that begins with it or a later one
+/// begins after the source has reached that commit. Fails as [`Cover`] does.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "crate::error::Result<u64>")]
+pub struct Prove(pub Bookmark);
 
 /// An operator to a supervisor: deletes that are held may go.
 #[derive(Debug, Clone, Copy, Message)]

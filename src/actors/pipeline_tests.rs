@@ -17,6 +17,7 @@ use super::messages::{Acknowledged, ActorStopped, Cover, Exit, Member, RequestPa
 use super::supervisor::{Outcome, Pipeline, Schedule, StopMember, Supervisor, Timing};
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
+use crate::model::bookmark::Bookmark;
 use crate::model::guard::DeleteLimit;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::retry::Backoff;
@@ -334,6 +335,11 @@ async fn deleted_elements_go_with_an_incremental_pass() {
     run.until("all deleted", |status| in_step(status) && world.differences().is_empty()).await;
 }
 
+/// The number of the pass that covers all that is there now.
+async fn covering(run: &Run) -> u64 {
+    run.supervisor.send(Cover(Bookmark::new("now"))).await.unwrap().unwrap()
+}
+
 #[actix::test]
 async fn a_pass_that_begins_after_the_question_covers_it() {
     let world = World::of(NODES);
@@ -342,13 +348,13 @@ async fn a_pass_that_begins_after_the_question_covers_it() {
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     run.until("two batches", |status| status.checkpoint_sequence >= 4).await;
     // The full pass under way may have read too early.
-    let pass = run.supervisor.send(Cover).await.unwrap();
+    let pass = covering(&run).await;
     assert_eq!(pass, 2);
     world.apply_permits.add_permits(1000);
     let status = run.until("covered", |status| status.has_ended(pass)).await;
     assert_eq!((status.passes_begun, status.passes_ended, status.statistics.passes[&Mode::Full].ended), (2, 2, 1));
     let idle = run.until("in step", in_step).await;
-    assert_eq!(run.supervisor.send(Cover).await.unwrap(), idle.passes_begun + 1);
+    assert_eq!(covering(&run).await, idle.passes_begun + 1);
     run.until("covered by a pass of its own", |status| status.has_ended(3)).await;
     assert_eq!(world.differences(), Vec::<String>::new());
 }
@@ -411,7 +417,7 @@ async fn a_wait_for_a_delete_ends_with_the_pass_that_carries_it_out() {
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     run.until("in step", in_step).await;
     world.facts.lock().retain(|fact| fact.number.0 != 7);
-    let pass = run.supervisor.send(Cover).await.unwrap();
+    let pass = covering(&run).await;
     let status = run.until("covered", |status| status.has_ended(pass)).await;
     assert_eq!(world.differences(), Vec::<String>::new());
     assert_eq!(status.passes_begun, pass, "nothing was committed meanwhile, so one reading says it");

@@ -22,6 +22,9 @@ use super::updates::Followers;
 use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
 use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
 use crate::config::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::pass::{Mode, PassSummary, Totals};
@@ -60,18 +63,21 @@ impl Handler<RequestPass> for Recorder {
 }
 
 impl Handler<Cover> for Recorder {
-    type Result = u64;
-    fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
+    type Result = Result<u64>;
+    fn handle(&mut self, Cover(bookmark): Cover, _: &mut Self::Context) -> Result<u64> {
+        if bookmark == commit(UNREACHED) {
+            return Err(Error::new(ErrorKind::SourceBehind, "Neo4j does not reach a commit"));
+        }
         self.0.lock().push(Order::Cover);
-        NEXT_PASS
+        Ok(NEXT_PASS)
     }
 }
 
 impl Handler<Prove> for Recorder {
-    type Result = u64;
-    fn handle(&mut self, _: Prove, _: &mut Self::Context) -> u64 {
+    type Result = Result<u64>;
+    fn handle(&mut self, _: Prove, _: &mut Self::Context) -> Result<u64> {
         self.0.lock().push(Order::Prove);
-        NEXT_PASS
+        Ok(NEXT_PASS)
     }
 }
 
@@ -106,6 +112,19 @@ impl Handler<SetPaused> for Recorder {
     }
 }
 
+/// The bookmark of a commit of the source. Its text holds a plus sign.
+fn commit(transaction: u8) -> Bookmark {
+    of_database(0xFB, transaction)
+}
+
+fn of_database(id: u8, transaction: u8) -> Bookmark {
+    let bytes = [&[0x91, 0xCC, 0x10], &[id; 16][..], &[transaction, 0x90]].concat();
+    Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))
+}
+
+/// A commit that the source never reaches.
+const UNREACHED: u8 = 99;
+
 /// A configuration that cannot be read any more.
 struct Unreadable;
 
@@ -116,8 +135,8 @@ impl Reload for Unreadable {
     }
 }
 
-fn summary(bookmark: &str) -> PassSummary {
-    let (began_at, bookmark) = (Utc::now(), Some(Bookmark::new(bookmark)));
+fn summary(transaction: u8) -> PassSummary {
+    let (began_at, bookmark) = (Utc::now(), Some(commit(transaction)));
     PassSummary { mode: Mode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
 }
 
@@ -126,9 +145,11 @@ fn in_step() -> PipelineStatus {
         state: PipelineState::Idle,
         settled: true,
         watermark: Some(Utc::now()),
+        assured: Some(commit(10)),
+        source_bookmark: Some(commit(10)),
         ..PipelineStatus::new("p", "g")
     };
-    status.applied(summary("FB:a+b"), None);
+    status.applied(summary(10), None);
     status
 }
 
@@ -269,18 +290,42 @@ async fn a_command_with_a_large_body_is_refused() {
 #[actix::test]
 async fn waiting_for_what_is_applied_is_answered_at_once() {
     let service = Service::new();
-    // Escaped or not, a plus sign is a plus sign.
-    for bookmark in ["FB:a%2Bb", "FB:a+b"] {
-        let answer = service.json(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=50")).await;
-        assert_eq!((&answer["pipeline"], &answer["bookmark"]), (&"p".into(), &"FB:a+b".into()));
+    // Escaped or not, a plus sign is a plus sign; and whoever holds a commit holds those before it.
+    for known in [commit(10), commit(4)] {
+        assert!(known.as_str().contains('+'), "{known}");
+        for bookmark in [known.to_string(), known.as_str().replace('+', "%2B")] {
+            let answer = service.json(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=50")).await;
+            assert_eq!((&answer["pipeline"], &answer["bookmark"]), (&"p".into(), &known.as_str().into()));
+        }
     }
     assert!(service.orders().is_empty());
 }
 
 #[actix::test]
+async fn a_bookmark_that_cannot_be_the_sources_is_refused() {
+    let service = Service::new();
+    for bookmark in ["nonsense".to_owned(), "FB:".to_owned(), of_database(7, 1).to_string()] {
+        for level in ["applied", "verified"] {
+            let (status, body) = service.get(&format!("/api/sync/wait?bookmark={bookmark}&level={level}&timeout_ms=50")).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        }
+    }
+    assert!(service.orders().is_empty());
+}
+
+#[actix::test]
+async fn a_commit_that_the_source_does_not_reach_is_named() {
+    let service = Service::new();
+    let (status, body) = service.get(&format!("/api/sync/wait?bookmark={}&timeout_ms=5000", commit(UNREACHED))).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("does not reach"), "{body}");
+}
+
+#[actix::test]
 async fn waiting_ends_with_the_first_pass_that_begins_later() {
     let service = Service::new();
-    let waiting = service.get("/api/sync/wait?bookmark=FB:later&timeout_ms=5000");
+    let later = format!("/api/sync/wait?bookmark={}&timeout_ms=5000", commit(20));
+    let waiting = service.get(&later);
     let passes = async {
         while service.orders().is_empty() {
             tokio::task::yield_now().await;
@@ -288,7 +333,7 @@ async fn waiting_ends_with_the_first_pass_that_begins_later() {
         // One that had begun before ends with another bookmark: that proves nothing.
         service.change(|status| {
             status.passes_ended = NEXT_PASS - 1;
-            status.applied(summary("FB:other"), None);
+            status.applied(summary(15), None);
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(service.waiters.available_permits(), MAX_WAITERS - 1, "it still waits");
@@ -302,10 +347,14 @@ async fn waiting_ends_with_the_first_pass_that_begins_later() {
 #[actix::test]
 async fn what_is_proven_is_answered_at_once_and_else_with_the_first_proof_that_began_later() {
     let service = Service::new();
-    service.change(|status| status.equal_as_of = Some(Bookmark::new("FB:proven")));
-    let answer = service.json("/api/sync/wait?bookmark=FB:proven&level=verified&timeout_ms=50").await;
+    service.change(|status| status.equal_as_of = Some(commit(10)));
+    let verified =
+        |transaction, timeout| format!("/api/sync/wait?bookmark={}&level=verified&timeout_ms={timeout}", commit(transaction));
+    service.json(&verified(9, 50)).await;
+    let answer = service.json(&verified(10, 50)).await;
     assert_eq!((&answer["level"], service.orders().len()), (&"verified".into(), 0));
-    let waiting = service.get("/api/sync/wait?bookmark=FB:other&level=verified&timeout_ms=5000");
+    let other = verified(20, 5000);
+    let waiting = service.get(&other);
     let comparisons = async {
         while service.orders().is_empty() {
             tokio::task::yield_now().await;
@@ -313,7 +362,7 @@ async fn what_is_proven_is_answered_at_once_and_else_with_the_first_proof_that_b
         // One that had begun before.
         service.change(|status| {
             status.proven_by = NEXT_PASS - 1;
-            status.equal_as_of = Some(Bookmark::new("FB:a"));
+            status.equal_as_of = Some(commit(15));
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(service.waiters.available_permits(), MAX_WAITERS - 1, "it still waits");
@@ -321,10 +370,10 @@ async fn what_is_proven_is_answered_at_once_and_else_with_the_first_proof_that_b
     };
     let ((status, body), ()) = tokio::join!(waiting, comparisons);
     assert_eq!((status, service.orders()), (StatusCode::OK, vec![Order::Prove]), "{body}");
-    let (status, body) = service.get("/api/sync/wait?bookmark=FB:third&level=verified&timeout_ms=30").await;
+    let (status, body) = service.get(&verified(30, 30)).await;
     assert_eq!(status, StatusCode::OK, "the recorder promises what has come already: {body}");
     service.change(|status| status.proven_by = 0);
-    let (status, body) = service.get("/api/sync/wait?bookmark=FB:third&level=verified&timeout_ms=30").await;
+    let (status, body) = service.get(&verified(30, 30)).await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
     assert!(body.contains("not proven"), "{body}");
 }
@@ -332,11 +381,12 @@ async fn what_is_proven_is_answered_at_once_and_else_with_the_first_proof_that_b
 #[actix::test]
 async fn waiting_has_an_end() {
     let service = Service::new();
-    let (status, body) = service.get("/api/sync/wait?bookmark=FB:later&timeout_ms=30").await;
+    let later = format!("/api/sync/wait?bookmark={}&timeout_ms=30", commit(20));
+    let (status, body) = service.get(&later).await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
     assert!(body.contains("not applied yet") && body.contains("idle"), "{body}");
     let _all = service.waiters.try_acquire_many(MAX_WAITERS as u32).unwrap();
-    assert_eq!(service.get("/api/sync/wait?bookmark=FB:later&timeout_ms=30").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(service.get(&later).await.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[actix::test]
@@ -349,14 +399,14 @@ async fn waiting_says_what_is_wrong_with_the_question() {
     assert_eq!(service.get("/api/sync/wait?bookmark=x&pipeline=q").await.0, StatusCode::NOT_FOUND);
     let two = Service::of(&["p", "q"], None, false);
     assert_eq!(two.get("/api/sync/wait?bookmark=x").await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(two.get("/api/sync/wait?bookmark=FB:a%2Bb&pipeline=q").await.0, StatusCode::OK);
+    assert_eq!(two.get(&format!("/api/sync/wait?bookmark={}&pipeline=q", commit(10))).await.0, StatusCode::OK);
 }
 
 #[actix::test]
 async fn what_is_listed_is_by_pipeline() {
     let service = Service::new();
     service.change(|status| {
-        status.applied(summary("FB:second"), None);
+        status.applied(summary(12), None);
         status.statistics.rows_read = 12;
         status.quarantined = 1;
         let entry = Quarantined::new("Entity", "k", None, "too large");
@@ -364,7 +414,7 @@ async fn what_is_listed_is_by_pipeline() {
     });
     let history = service.json("/api/sync/history").await;
     let bookmarks: Vec<_> = history["pipelines"]["p"].as_array().unwrap().iter().map(|pass| &pass["bookmark"]).collect();
-    assert_eq!(bookmarks, ["FB:second", "FB:a+b"]);
+    assert_eq!(bookmarks, [commit(12).as_str(), commit(10).as_str()]);
     let statistics = service.json("/api/sync/statistics").await;
     assert_eq!(statistics["pipelines"]["p"]["statistics"]["rows_read"], 12);
     let quarantine = service.json("/api/sync/quarantine").await;

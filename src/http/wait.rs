@@ -1,11 +1,11 @@
 //! Read your own writes: an answer once the cache holds a commit.
 //!
-//! Bookmarks have no order that can be relied on, and none is needed: a commit whose bookmark somebody presents is over, so any
-//! pass that begins from now on covers it. Passes are numbered, and the supervisor, which begins them, says the number of the
-//! next one; no clock and no delayed view is part of it.
+//! The supervisor waits until the source has reached the commit, then says the number of the next pass, which covers it. Passes
+//! are numbered by the supervisor, which begins them; no clock and no delayed view is part of it.
 
 use std::time::Duration;
 
+use actix::MailboxError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::{Data, Query};
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::refusal;
 use super::server::{Api, Control};
 use crate::actors::messages::{Cover, Prove};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
 
@@ -92,7 +93,21 @@ fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, HttpResponse> {
     };
     let missing = || refusal(StatusCode::NOT_FOUND, "there is no such pipeline");
     let (name, control) = found.ok_or_else(missing)?;
-    Ok(Order { bookmark: Bookmark::new(bookmark), level, within, name, control })
+    let bookmark = Bookmark::new(bookmark);
+    let source = api.status.borrow().pipelines.get(name).and_then(|pipeline| pipeline.source_bookmark.clone());
+    if let Some(reason) = foreign(&bookmark, source.as_ref()) {
+        return Err(bad(reason));
+    }
+    Ok(Order { bookmark, level, within, name, control })
+}
+
+/// Why a bookmark cannot be one of the source. To wait for such a commit would be to wait in vain, at the source's expense.
+fn foreign(bookmark: &Bookmark, source: Option<&Bookmark>) -> Option<String> {
+    if bookmark.transaction().is_none() {
+        return Some("bookmark is not one of Neo4j 5 or later: give it as the driver returns it, percent-encoded".to_owned());
+    }
+    let other = source.is_some_and(|source| source.database_id() != bookmark.database_id());
+    other.then(|| "bookmark is of another database than the pipeline's source".to_owned())
 }
 
 async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResponse {
@@ -117,6 +132,7 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResp
             "pipeline": order.name, "bookmark": order.bookmark, "level": order.level, "waited_ms": waited_ms,
         })),
         Outcome::Ended => refusal(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has ended"),
+        Outcome::Failed(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, error.chain()),
         Outcome::Late => {
             let state = status.borrow().pipelines.get(order.name).map(|pipeline| pipeline.state.clone());
             let error = match order.level {
@@ -133,6 +149,8 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResp
 enum Outcome {
     Met,
     Ended,
+    /// The source does not reach the commit.
+    Failed(Error),
     Late,
 }
 
@@ -145,16 +163,28 @@ impl Order<'_> {
         }
     }
 
-    async fn ask(&self) -> Option<u64> {
+    async fn ask(&self) -> Result<Result<u64>, MailboxError> {
         match self.level {
-            Level::Applied => self.control.cover.send(Cover).await.ok(),
-            Level::Verified => self.control.prove.send(Prove).await.ok(),
+            Level::Applied => self.control.cover.send(Cover(self.bookmark.clone())).await,
+            Level::Verified => self.control.prove.send(Prove(self.bookmark.clone())).await,
         }
     }
 }
 
 async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> Outcome {
-    let Some(number) = order.ask().await else { return Outcome::Ended };
+    let number = loop {
+        match order.ask().await {
+            Ok(Ok(number)) => break number,
+            // Between two generations nobody can be asked; the next one is announced by the status.
+            Ok(Err(error)) if error.kind() == ErrorKind::ActorStopped => {
+                if status.changed().await.is_err() {
+                    return Outcome::Ended;
+                }
+            }
+            Ok(Err(error)) => return Outcome::Failed(error),
+            Err(_) => return Outcome::Ended,
+        }
+    };
     let met = |pipeline: &PipelineStatus| order.is_met(pipeline, Some(number));
     let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(met)).await;
     if waited.is_ok() { Outcome::Met } else { Outcome::Ended }

@@ -50,6 +50,13 @@ impl Bookmark {
         !backwards && self.database_id() == earlier.database_id()
     }
 
+    /// Whether whoever has seen this commit has seen another one: they are the same, or the other one is an earlier commit of the
+    /// same database, as far as the texts tell.
+    pub fn includes(&self, other: &Bookmark) -> bool {
+        let earlier = || other.transaction().zip(self.transaction()).is_some_and(|(other, this)| other <= this);
+        self == other || (self.database_id() == other.database_id() && earlier())
+    }
+
     /// The database's id, and the bytes from the transaction's number on.
     fn parts(&self) -> Option<([u8; DATABASE_ID_LENGTH], Vec<u8>)> {
         let bytes = STANDARD.decode(self.0.strip_prefix(PREFIX)?).ok()?;

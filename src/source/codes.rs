@@ -9,6 +9,7 @@ pub(super) fn kind_of_code(code: &str) -> ErrorKind {
     let mut parts = code.split('.').skip(1);
     let mut part = || parts.next().unwrap_or_default();
     match (part(), part(), part()) {
+        ("TransientError", "Transaction", "BookmarkTimeout") => ErrorKind::SourceBehind,
         ("TransientError", ..) => ErrorKind::SourceTransient,
         ("ClientError", category, title) => kind_of_client_error(category, title),
         // A defect of the database, or a code of another age: it may pass, and says more in the log when it does not.
@@ -24,6 +25,8 @@ fn kind_of_client_error(category: &str, title: &str) -> ErrorKind {
         }
         // The limit is the one that we gave: the query was slow, not wrong.
         ("Transaction", "TransactionTimedOut" | "TransactionTimedOutClientConfiguration") => ErrorKind::SourceTimeout,
+        // A bookmark that the server told earlier and that is none of its database now.
+        ("Transaction", "InvalidBookmark" | "InvalidBookmarkMixture") => ErrorKind::SourceChanged,
         // Another member of a cluster leads now, or somebody ended the query.
         ("Cluster", "NotALeader")
         | ("General", "ForbiddenOnReadOnlyDatabase")
@@ -43,6 +46,8 @@ mod tests {
         for (code, kind) in [
             ("Neo.TransientError.Transaction.DeadlockDetected", ErrorKind::SourceTransient),
             ("Neo.TransientError.General.DatabaseUnavailable", ErrorKind::SourceTransient),
+            ("Neo.TransientError.Transaction.BookmarkTimeout", ErrorKind::SourceBehind),
+            ("Neo.ClientError.Transaction.InvalidBookmark", ErrorKind::SourceChanged),
             ("Neo.ClientError.Security.Unauthorized", ErrorKind::SourceAuthentication),
             ("Neo.ClientError.Security.AuthenticationRateLimit", ErrorKind::SourceAuthentication),
             ("Neo.ClientError.Security.AuthorizationExpired", ErrorKind::SourceTransient),

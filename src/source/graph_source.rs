@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
 use super::bolt::Probe;
+use super::causal::Causal;
 use super::instants::{keys_with_wall_clocks, replace_by_number};
 use super::numbered::{by_keys, page, page_after};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
@@ -28,8 +29,10 @@ use crate::model::value::Value;
 
 /// A Neo4j database, read by a client.
 pub struct GraphSource<R> {
-    reader: R,
+    reader: Causal<R>,
     probe: Mutex<Probe>,
+    /// Waits for commits that somebody else knows of, so that the probe never does.
+    follower: Mutex<Probe>,
     profile: Arc<Profile>,
     unlabelled: Mutex<Unlabelled>,
 }
@@ -37,7 +40,8 @@ pub struct GraphSource<R> {
 impl<R: Reader> GraphSource<R> {
     /// Reads a profile's kinds with this client, and bookmarks with this probe.
     pub fn new(reader: R, probe: Probe, profile: Arc<Profile>) -> Self {
-        Self { reader, probe: Mutex::new(probe), profile, unlabelled: Mutex::default() }
+        let follower = Mutex::new(probe.another());
+        Self { reader: Causal::new(reader), probe: Mutex::new(probe), follower, profile, unlabelled: Mutex::default() }
     }
 
     /// The profile with the kinds that the source has now, and with those that were found in it before.
@@ -258,7 +262,18 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn bookmark(&self) -> Result<Bookmark> {
-        self.probe.lock().await.bookmark().await
+        let bookmark = self.probe.lock().await.bookmark().await?;
+        self.reader.heard(&bookmark);
+        Ok(bookmark)
+    }
+
+    async fn reach(&self, bookmark: &Bookmark) -> Result<()> {
+        if self.bookmark().await?.includes(bookmark) {
+            return Ok(());
+        }
+        let reached = self.follower.lock().await.bookmark_after(bookmark).await?;
+        self.reader.heard(&reached);
+        Ok(())
     }
 
     async fn counts(&self) -> Result<Vec<u64>> {

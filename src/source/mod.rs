@@ -4,6 +4,7 @@
 mod adapt;
 mod address;
 pub mod bolt;
+mod causal;
 mod census;
 mod codes;
 mod connection;
@@ -175,8 +176,11 @@ pub trait Source: Send + Sync + 'static {
         limit: usize,
     ) -> Result<KeyPage>;
 
-    /// The token of the last commit.
+    /// The token of the last commit. Whatever is read after this call has seen that commit.
     async fn bookmark(&self) -> Result<Bookmark>;
+
+    /// Waits until what is read from now on has seen the commit of this bookmark, which somebody else was told.
+    async fn reach(&self, bookmark: &Bookmark) -> Result<()>;
 
     /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
     async fn counts(&self) -> Result<Vec<u64>>;

@@ -69,7 +69,9 @@ impl Reader for DriverReader {
 }
 
 fn query(request: Request) -> Query {
-    request.parameters.into_iter().fold(Query::new(request.text), |query, (name, value)| query.param(name, bolt_type(value)))
+    let bookmarks: Vec<String> = request.after.iter().map(ToString::to_string).collect();
+    let query = Query::new(request.text).extra("bookmarks", bookmarks);
+    request.parameters.into_iter().fold(query, |query, (name, value)| query.param(name, bolt_type(value)))
 }
 
 fn bolt_type(value: Parameter) -> BoltType {

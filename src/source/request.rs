@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use crate::model::bookmark::Bookmark;
+
 /// A value of a parameter: the few types that our queries take.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parameter {
@@ -26,18 +28,27 @@ pub struct Request {
     pub text: String,
     /// Its parameters by name.
     pub parameters: Vec<(&'static str, Parameter)>,
+    /// The commit that the server has to apply before it runs the query. Absent: whatever is applied.
+    pub after: Option<Bookmark>,
 }
 
 impl Request {
     /// A query without parameters yet.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), parameters: Vec::new() }
+        Self { text: text.into(), parameters: Vec::new(), after: None }
     }
 
     /// The same with one parameter more.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Parameter>) -> Self {
         self.parameters.push((name, value.into()));
+        self
+    }
+
+    /// The same, run only once the server has applied this commit.
+    #[must_use]
+    pub fn after(mut self, bookmark: Option<Bookmark>) -> Self {
+        self.after = bookmark;
         self
     }
 }

@@ -97,6 +97,10 @@ pub struct PipelineStatus {
     /// Whether the last pass left nothing to be looked at again.
     #[serde(default)]
     pub settled: bool,
+    /// The bookmark of the last thorough pass that left nothing to be looked at again: the cache holds that commit and all
+    /// before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assured: Option<Bookmark>,
     /// Commits of the source that are not applied, as far as its bookmarks tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commits_behind: Option<u64>,
@@ -274,6 +278,7 @@ impl PipelineStatus {
             passes_begun: 0,
             passes_ended: 0,
             settled: false,
+            assured: None,
             commits_behind: None,
             behind_since: None,
             seconds_behind: 0.0,
@@ -300,9 +305,9 @@ impl PipelineStatus {
         working && self.watermark.is_some()
     }
 
-    /// Whether the cache holds what the bookmark stands for, as far as the last pass tells.
+    /// Whether a thorough pass has found that the cache holds the commit of this bookmark.
     pub fn holds(&self, bookmark: &Bookmark) -> bool {
-        self.is_in_step() && self.settled && self.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()) == Some(bookmark)
+        self.is_in_step() && self.assured.as_ref().is_some_and(|assured| assured.includes(bookmark))
     }
 
     /// Whether the pass of this number, or a later one, has ended, and nothing tears the cache since.
@@ -310,11 +315,11 @@ impl PipelineStatus {
         self.is_in_step() && self.passes_ended >= pass
     }
 
-    /// Whether the two are proven equal as of this bookmark, or by a comparison that began with the order of this number or a
-    /// later one.
+    /// Whether the two are proven equal as of this bookmark or a later one, or by a comparison that began with the order of this
+    /// number or a later one.
     pub fn is_proven(&self, bookmark: &Bookmark, order: Option<u64>) -> bool {
         let since = order.is_some_and(|order| self.proven_by >= order);
-        self.is_in_step() && (since || self.equal_as_of.as_ref() == Some(bookmark))
+        self.is_in_step() && (since || self.equal_as_of.as_ref().is_some_and(|proven| proven.includes(bookmark)))
     }
 
     /// How many deletes wait for a person, and of what.
@@ -325,7 +330,7 @@ impl PipelineStatus {
 
     /// Notes a bookmark that a probe saw at this moment; says whether the cache lacks its commit.
     pub fn saw(&mut self, bookmark: Bookmark, now: DateTime<Utc>) -> bool {
-        let applied = self.applied_bookmark().is_some_and(|applied| covers(applied, &bookmark));
+        let applied = self.applied_bookmark().is_some_and(|applied| applied.includes(&bookmark));
         self.source_bookmark = Some(bookmark);
         self.behind_since = if applied { None } else { self.behind_since.or(Some(now)) };
         self.count_commits();
@@ -338,7 +343,7 @@ impl PipelineStatus {
         let (mode, ended_at) = (pass.mode, pass.ended_at);
         self.last_pass = Some(pass);
         let lacking = match (self.applied_bookmark(), &self.source_bookmark) {
-            (Some(applied), Some(seen)) => !covers(applied, seen),
+            (Some(applied), Some(seen)) => !applied.includes(seen),
             _ => false,
         };
         // What was first seen after the pass began, and is not in it, is still on its way.
@@ -410,12 +415,6 @@ impl ServiceStatus {
     }
 }
 
-/// Whether a cache that holds `applied` holds `seen` as well: they are equal, or `seen` is of an earlier transaction.
-fn covers(applied: &Bookmark, seen: &Bookmark) -> bool {
-    let earlier = || seen.transaction().zip(applied.transaction()).is_some_and(|(seen, applied)| seen <= applied);
-    applied == seen || (applied.database_id() == seen.database_id() && earlier())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -475,9 +474,9 @@ mod tests {
         let mut status =
             PipelineStatus { state: PipelineState::Idle, watermark: Some(Utc::now()), ..PipelineStatus::new("p", "g") };
         status.applied(pass(3), None);
-        (status.passes_ended, status.settled) = (1, false);
-        assert!(!status.holds(&bookmark(3)), "a difference waits for the next pass");
-        status.settled = true;
+        (status.passes_ended, status.settled) = (1, true);
+        assert!(!status.holds(&bookmark(3)), "a pass that was not thorough says nothing");
+        status.assured = Some(bookmark(3));
         assert!(status.holds(&bookmark(3)) && !status.holds(&bookmark(4)) && status.has_ended(1) && !status.has_ended(2));
         status.watermark = None;
         assert!(!status.holds(&bookmark(3)) && !status.has_ended(1));

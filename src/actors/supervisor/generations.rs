@@ -96,6 +96,7 @@ impl Supervisor {
         }
         // What an earlier generation wanted to look at again is not known.
         self.status.settled = false;
+        self.status.assured = None;
         // Both sides have just answered.
         self.status.failing.clear();
         // A one-shot pass is asked for by a person, who knows better than the flag.

@@ -15,6 +15,7 @@ use crate::actors::messages::{
     SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::bookmark::Bookmark;
 use crate::model::pass::Mode;
 use crate::telemetry::status::PipelineState;
 
@@ -128,26 +129,48 @@ impl Handler<SideProbed> for Supervisor {
 }
 
 impl Handler<Cover> for Supervisor {
-    type Result = u64;
+    type Result = ResponseActFuture<Self, Result<u64>>;
 
-    fn handle(&mut self, _: Cover, _: &mut Self::Context) -> u64 {
-        // The pass under way may have read its bookmark before the commit in question.
-        let covering = self.status.passes_begun + 1;
-        self.awaited = true;
-        self.promised = covering;
-        self.request(Mode::Incremental);
-        covering
+    fn handle(&mut self, Cover(bookmark): Cover, _: &mut Self::Context) -> Self::Result {
+        self.once_reached(bookmark, |supervisor| {
+            // The pass under way may have read its bookmark before the commit in question.
+            let covering = supervisor.status.passes_begun + 1;
+            supervisor.awaited = true;
+            supervisor.promised = covering;
+            supervisor.request(Mode::Incremental);
+            covering
+        })
     }
 }
 
 impl Handler<Prove> for Supervisor {
-    type Result = u64;
+    type Result = ResponseActFuture<Self, Result<u64>>;
 
-    fn handle(&mut self, _: Prove, _: &mut Self::Context) -> u64 {
-        let number = self.prove();
-        // What it would find and mend comes with a pass sooner, and a comparison that mends proves nothing.
-        self.request(Mode::Incremental);
-        number
+    fn handle(&mut self, Prove(bookmark): Prove, _: &mut Self::Context) -> Self::Result {
+        self.once_reached(bookmark, |supervisor| {
+            let number = supervisor.prove();
+            // What it would find and mend comes with a pass sooner, and a comparison that mends proves nothing.
+            supervisor.request(Mode::Incremental);
+            number
+        })
+    }
+}
+
+impl Supervisor {
+    /// Does something once the source of this generation has reached a commit.
+    fn once_reached(
+        &self,
+        bookmark: Bookmark,
+        then: impl FnOnce(&mut Self) -> u64 + 'static,
+    ) -> ResponseActFuture<Self, Result<u64>> {
+        let not_running = || Error::new(ErrorKind::ActorStopped, "the pipeline is starting or ending");
+        let State::Running(group) = &self.state else { return Box::pin(actix::fut::ready(Err(not_running()))) };
+        let generation = self.generation;
+        Box::pin(group.reach(bookmark).into_actor(self).map(move |reached, supervisor, _| {
+            reached?;
+            // Another generation reads by another connection, which has not heard of the commit.
+            if supervisor.generation == generation { Ok(then(supervisor)) } else { Err(not_running()) }
+        }))
     }
 }
 

@@ -142,6 +142,8 @@ pub struct Supervisor {
     pass_counted: Totals,
     /// Whether somebody waits for the next pass that begins.
     awaited: bool,
+    /// Whether the pass that runs looks for everything that a commit may have changed.
+    thorough: bool,
     /// The number of the last pass that somebody was promised.
     promised: u64,
     /// When a probe first saw a commit after its beginning.
@@ -221,6 +223,7 @@ impl Supervisor {
             pass_started: Instant::now(),
             pass_counted: Totals::default(),
             awaited: false,
+            thorough: false,
             promised: 0,
             moved_since: None,
             held: None,

@@ -64,6 +64,7 @@ impl Supervisor {
             self.requested = None;
         }
         self.approving = self.approved;
+        self.thorough = thorough || mode == Mode::Full;
         let start = StartPass { order, watermark: self.status.watermark, thorough, allow_deletes: self.approved };
         if let State::Running(group) = &self.state {
             group.start_pass(start);
@@ -72,6 +73,7 @@ impl Supervisor {
             // It empties the graph: until its end there is nothing to rely on.
             self.status.watermark = None;
             self.status.equal_as_of = None;
+            self.status.assured = None;
             self.comparing.forget();
         }
         let since = Utc::now();
@@ -141,6 +143,9 @@ impl Supervisor {
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
         self.status.settled = outcome.is_settled();
+        if self.thorough && self.status.settled {
+            self.status.assured.clone_from(&summary.bookmark);
+        }
         self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
         self.tell_quiet();
         if std::mem::take(&mut self.resumed) && !self.is_stage() {

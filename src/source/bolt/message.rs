@@ -130,8 +130,17 @@ impl Requests {
                 to.text(name)?;
                 write_parameter(to, value)?;
             }
-            to.map(2 + u8::from(settings.database.is_some()) + u8::from(settings.timeout_milliseconds.is_some()));
+            to.map(
+                2 + u8::from(settings.database.is_some())
+                    + u8::from(settings.timeout_milliseconds.is_some())
+                    + u8::from(request.after.is_some()),
+            );
             text_entry(to, "mode", "r")?;
+            if let Some(bookmark) = &request.after {
+                to.text("bookmarks")?;
+                to.list(1)?;
+                to.text(bookmark.as_str())?;
+            }
             to.text("tx_metadata")?;
             to.map(1);
             text_entry(to, "app", AGENT)?;

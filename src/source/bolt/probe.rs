@@ -1,5 +1,7 @@
 //! Whether anything was committed: the bookmark, asked for a few times a second.
 
+use std::time::Duration;
+
 use super::connection::Connection;
 use super::fault::Fault;
 use super::limits::{Limits, within};
@@ -26,21 +28,33 @@ impl Probe {
         Ok(Self { server, connection: None })
     }
 
+    /// A probe of the same server with a connection of its own.
+    pub fn another(&self) -> Self {
+        Self { server: self.server.clone(), connection: None }
+    }
+
     /// The bookmark of the last commit. After an error the next call connects anew; a connection that broke since the last
     /// call is replaced at once.
     pub async fn bookmark(&mut self) -> Result<Bookmark> {
-        let asked = self.ask().await;
+        // The question is a millisecond's work, so it has the limit of a handshake, not of a query.
+        let limit = self.server.limits.handshake;
+        let asked = self.ask(Request::new(QUESTION), limit).await;
         asked.map_err(|fault| fault.during(format!("cannot ask Neo4j at {} for its bookmark", self.server.uri())))
     }
 
-    async fn ask(&mut self) -> Result<Bookmark, Fault> {
+    /// The bookmark of the last commit once the server has applied another one. The server itself gives up after
+    /// `db.transaction.bookmark_ready_timeout` (30 s by default).
+    pub async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
+        let limit = self.server.limits.query;
+        let asked = self.ask(Request::new(QUESTION).after(Some(commit.clone())), limit).await;
+        asked.map_err(|fault| fault.during(format!("Neo4j at {} does not reach a commit", self.server.uri())))
+    }
+
+    async fn ask(&mut self, question: Request, limit: Duration) -> Result<Bookmark, Fault> {
         let mut connection = match self.kept() {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
-        // The question is a millisecond's work, so it has the limit of a handshake, not of a query.
-        let limit = self.server.limits.handshake;
-        let question = Request::new(QUESTION);
         let summary = within(limit, "bookmark", connection.run_without_rows(&question, Some(limit))).await?;
         self.connection = Some(connection);
         let bookmark = summary.bookmark.filter(|text| !text.is_empty());

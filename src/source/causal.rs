@@ -1,0 +1,83 @@
+//! Reads that see at least the newest commit that this process has heard of.
+//!
+//! Neo4j tells the bookmark of a transaction before it has applied it: for 60,000 elements 0.8 s before (5.26.12). A read that
+//! does not send the bookmark may see nothing of that transaction, or a part, and be credited with all of it. A read that sends
+//! the bookmark runs once the transaction is applied; on a cluster, once the member that answers has applied it. Whatever a read
+//! is credited with was heard of before, so every read sends the newest bookmark.
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::reader::Reader;
+use super::request::Request;
+use crate::error::Result;
+use crate::model::bookmark::Bookmark;
+use crate::model::element::{Properties, SourceNode, SourceRelationship};
+
+/// A reader that sends the newest known bookmark with every query.
+pub(super) struct Causal<R> {
+    reader: R,
+    newest: Mutex<Option<Bookmark>>,
+}
+
+impl<R> Causal<R> {
+    /// Knows of no commit yet.
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader, newest: Mutex::new(None) }
+    }
+
+    /// Remembers a bookmark that the server told. A cluster member that lags tells an older one, which changes nothing.
+    pub(super) fn heard(&self, bookmark: &Bookmark) {
+        let mut newest = self.newest.lock();
+        if newest.as_ref().is_none_or(|known| bookmark.can_follow(known)) {
+            *newest = Some(bookmark.clone());
+        }
+    }
+
+    fn after_newest(&self, request: Request) -> Request {
+        request.after(self.newest.lock().clone())
+    }
+}
+
+#[async_trait]
+impl<R: Reader> Reader for Causal<R> {
+    const TELLS_INSTANTS: bool = R::TELLS_INSTANTS;
+
+    async fn nodes(&self, doing: &str, request: Request) -> Result<Vec<SourceNode>> {
+        self.reader.nodes(doing, self.after_newest(request)).await
+    }
+
+    async fn relationships(&self, doing: &str, request: Request) -> Result<Vec<SourceRelationship>> {
+        self.reader.relationships(doing, self.after_newest(request)).await
+    }
+
+    async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>> {
+        self.reader.rows(doing, self.after_newest(request)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    fn bookmark(transaction: u8) -> Bookmark {
+        let bytes = [&[0x91, 0xCC, 0x10], &[0; 16][..], &[transaction, 0x90]].concat();
+        Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))
+    }
+
+    #[test]
+    fn every_request_is_sent_after_the_newest_commit() {
+        let causal = Causal::new(());
+        let sent_after = || causal.after_newest(Request::new("RETURN 1")).after;
+        assert_eq!(sent_after(), None);
+        causal.heard(&bookmark(5));
+        assert_eq!(sent_after(), Some(bookmark(5)));
+        causal.heard(&bookmark(4));
+        assert_eq!(sent_after(), Some(bookmark(5)), "a member that lags makes no read older");
+        causal.heard(&bookmark(6));
+        assert_eq!(sent_after(), Some(bookmark(6)));
+    }
+}
