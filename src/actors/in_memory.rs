@@ -24,7 +24,9 @@ use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
-use crate::sink::{Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
+use crate::sink::{
+    Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Keyed, Lease, Sink,
+};
 use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
 use crate::transform::comparison::Content;
 
@@ -413,6 +415,17 @@ impl CacheView for Side {
             _ => BTreeSet::new(),
         };
         Ok(all.into_iter().filter(|identity| beginnings.meet(identity.key().as_str())).collect())
+    }
+    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+        let all = CacheView::identities(self, kind, None, &Beginnings::with("")).await?;
+        for identity in all {
+            let labels = match &identity {
+                ElementIdentity::Node(node) => vec![node.label.to_string()],
+                ElementIdentity::Relationship(_) => Vec::new(),
+            };
+            visit(Keyed { identity, labels });
+        }
+        Ok(())
     }
     async fn contents(&mut self, _: ElementKind, _: Detail, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
         // Only rows as text are kept here: comparisons are tested against real servers.

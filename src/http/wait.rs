@@ -47,8 +47,8 @@ struct Parameters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
-    /// The commit is in the cache, as far as a pass finds what it changed: a lone rewrite that leaves no timestamp, no episode and
-    /// no count is found by comparisons only. Deletes that are held are not in it either.
+    /// The commit is in the cache, as far as a thorough pass finds what it changed: all elements with their labels, and the
+    /// properties that a timestamp or an episode betrays. A lone rewrite that leaves neither is found by comparisons only.
     Applied,
     /// Both sides are proven equal.
     Verified,
@@ -158,7 +158,11 @@ impl Order<'_> {
     /// Whether it is met. `number` is of the first pass, or order of a comparison, that began after the question.
     fn is_met(&self, pipeline: &PipelineStatus, number: Option<u64>) -> bool {
         match self.level {
-            Level::Applied => number.is_some_and(|pass| pipeline.has_ended(pass)) || pipeline.holds(&self.bookmark),
+            // A delete that waits for a person is not applied.
+            Level::Applied => {
+                let applied = number.is_some_and(|pass| pipeline.has_ended(pass)) || pipeline.holds(&self.bookmark);
+                applied && pipeline.held.is_empty()
+            }
             Level::Verified => pipeline.is_proven(&self.bookmark, number),
         }
     }

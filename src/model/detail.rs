@@ -13,6 +13,8 @@ pub enum Detail {
     WithoutVectors,
     /// The vectors of the element's kind alone.
     Vectors,
+    /// The key alone.
+    Key,
 }
 
 impl Detail {
@@ -21,6 +23,7 @@ impl Detail {
     pub fn projection(self, variable: &str, key: &PropertyName, vectors: &[PropertyName]) -> String {
         let mut entries = match self {
             Detail::WithoutVectors if !vectors.is_empty() => ".*".to_owned(),
+            Detail::Key => return format!("{variable}{{.{}}}", key.quoted()),
             Detail::Vectors => format!(".{}", key.quoted()),
             Detail::Whole | Detail::WithoutVectors => return format!("properties({variable})"),
         };
@@ -28,7 +31,7 @@ impl Detail {
             // Writing to a text does not fail.
             let _ = match self {
                 Detail::Vectors => write!(entries, ", .{}", vector.quoted()),
-                Detail::Whole | Detail::WithoutVectors => write!(entries, ", {}: null", vector.quoted()),
+                Detail::Whole | Detail::WithoutVectors | Detail::Key => write!(entries, ", {}: null", vector.quoted()),
             };
         }
         format!("{variable}{{{entries}}}")
@@ -44,11 +47,12 @@ mod tests {
     fn vectors_are_left_out_or_taken_alone() {
         let name = |text| PropertyName::parse(text).unwrap();
         let (key, vectors) = (name("uuid"), [name("v"), name("w")]);
-        let all = [Detail::Whole, Detail::WithoutVectors, Detail::Vectors];
+        let all = [Detail::Whole, Detail::WithoutVectors, Detail::Vectors, Detail::Key];
         assert_eq!(
             all.map(|detail| detail.projection("n", &key, &vectors)),
-            ["properties(n)", "n{.*, `v`: null, `w`: null}", "n{.`uuid`, .`v`, .`w`}"]
+            ["properties(n)", "n{.*, `v`: null, `w`: null}", "n{.`uuid`, .`v`, .`w`}", "n{.`uuid`}"]
         );
-        assert_eq!(all.map(|detail| detail.projection("n", &key, &[])), ["properties(n)", "properties(n)", "n{.`uuid`}"]);
+        let without = all.map(|detail| detail.projection("n", &key, &[]));
+        assert_eq!(without, ["properties(n)", "properties(n)", "n{.`uuid`}", "n{.`uuid`}"]);
     }
 }

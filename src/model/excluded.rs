@@ -1,6 +1,6 @@
 //! Elements that stand in the quarantine as a whole: the cache lacks them, and that is no difference.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -41,6 +41,18 @@ impl Excluded {
         !elements.is_empty() && elements.contains_key(&(kind.to_owned(), key.to_owned()))
     }
 
+    /// Keys of elements of this label or type, in order and up to a number.
+    pub fn keys(&self, kind: &str, limit: usize) -> BTreeSet<String> {
+        let elements = self.0.read();
+        let keys = elements.keys().filter(|(of, _)| of == kind).map(|(_, key)| key.clone());
+        keys.take(limit).collect()
+    }
+
+    /// How many elements of this label or type there are.
+    pub fn number(&self, kind: &str) -> u64 {
+        self.0.read().keys().filter(|(of, _)| of == kind).count() as u64
+    }
+
     /// Whether it is one of those that an operator lets be.
     pub fn is_ignored(&self, kind: &str, key: &str) -> bool {
         self.0.read().get(&(kind.to_owned(), key.to_owned())).copied().unwrap_or(false)
@@ -74,6 +86,7 @@ mod tests {
         assert!(!excluded.is_ignored("Entity", "a"));
         excluded.add([&whole.ignored()]);
         assert!(excluded.is_ignored("Entity", "a") && excluded.len() == 1);
+        assert_eq!((excluded.number("Entity"), excluded.keys("Entity", 9).len(), excluded.keys("Entity", 0).len()), (1, 1, 0));
         excluded.clone().remove([&whole]);
         assert!(excluded.is_empty());
     }

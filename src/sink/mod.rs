@@ -21,6 +21,7 @@ mod permissions;
 mod reply;
 mod rounds;
 mod routed;
+mod scan;
 mod schema;
 mod server;
 mod stage_ids;
@@ -51,7 +52,7 @@ pub use routed::{Place, RoutedCache, RoutedSink, RoutedSwap, RoutedView};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
-pub use view::{Attached, CacheView, FalkorView};
+pub use view::{Attached, CacheView, FalkorView, Keyed};
 pub use written::Written;
 
 use crate::error::Result;

@@ -55,6 +55,9 @@ pub trait CacheView: Send {
         beginnings: &Beginnings,
     ) -> Result<BTreeSet<ElementIdentity>>;
 
+    /// Visits every element of a kind once, in no order; in several graphs, an element that stands in two of them twice.
+    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()>;
+
     /// What the elements of a kind with these keys hold.
     async fn contents(
         &mut self,
@@ -65,6 +68,15 @@ pub trait CacheView: Send {
 
     /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
+}
+
+/// An element of the cache, as a scan sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    /// What identifies it.
+    pub identity: ElementIdentity,
+    /// All its labels; of a relationship none.
+    pub labels: Vec<String>,
 }
 
 /// Relationships by kind that hang on nodes, by the nodes' keys.
@@ -89,7 +101,11 @@ impl FalkorView {
         self.graph = graph;
     }
 
-    async fn ask(&mut self, doing: &str, texts: &[Vec<u8>]) -> Result<Vec<Value>> {
+    pub(super) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub(super) async fn ask(&mut self, doing: &str, texts: &[Vec<u8>]) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for text in texts {
             pipeline.add_command(read_query(&self.graph, text));
@@ -107,7 +123,7 @@ impl FalkorView {
     }
 
     /// Rows with the types of their values: lists come as lists.
-    async fn compact_rows(&mut self, doing: &str, text: &[u8]) -> Result<Vec<Vec<Value>>> {
+    pub(super) async fn compact_rows(&mut self, doing: &str, text: &[u8]) -> Result<Vec<Vec<Value>>> {
         let mut command = read_query(&self.graph, text);
         command.arg("--compact");
         self.connection.wake().await;
@@ -161,6 +177,10 @@ impl CacheView for FalkorView {
         Ok(found)
     }
 
+    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+        self.visit_all(kind, visit).await
+    }
+
     async fn contents(
         &mut self,
         kind: ElementKind,
@@ -196,7 +216,7 @@ impl CacheView for FalkorView {
     }
 }
 
-fn count(profile: &Profile, kind: ElementKind) -> String {
+pub(super) fn count(profile: &Profile, kind: ElementKind) -> String {
     match kind {
         ElementKind::Node(id) => format!("MATCH (n:{}) RETURN count(n)", profile.node(id).label.quoted()),
         ElementKind::Relationship(id) => {
@@ -214,13 +234,7 @@ fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>, length: us
 /// Labels and key of each node that identifies the element; for a relationship, its own key before them.
 fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
     let (pattern, key) = keyed(profile, kind, with);
-    let columns = match kind {
-        ElementKind::Node(_) => format!("labels(n), {key}"),
-        ElementKind::Relationship(_) => {
-            let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
-            format!("{key}, {}, {}", end("startNode(e)"), end("endNode(e)"))
-        }
-    };
+    let columns = identity_columns(profile, kind);
     format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN {columns}")
 }
 
@@ -251,6 +265,17 @@ fn contents(profile: &Profile, kind: ElementKind, detail: Detail) -> String {
 fn attached(profile: &Profile, id: NodeKindId) -> String {
     let NodeKind { label, key, .. } = profile.node(id);
     format!("UNWIND $keys AS k MATCH (n:{} {{{}: k}})-[e]-() RETURN k, type(e), count(e)", label.quoted(), key.quoted())
+}
+
+/// The columns of an element that [`identity`] reads.
+pub(super) fn identity_columns(profile: &Profile, kind: ElementKind) -> String {
+    match kind {
+        ElementKind::Node(id) => format!("labels(n), n.{}", profile.node(id).key.quoted()),
+        ElementKind::Relationship(id) => {
+            let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
+            format!("e.{}, {}, {}", profile.relationship(id).key.quoted(), end("startNode(e)"), end("endNode(e)"))
+        }
+    }
 }
 
 /// The key that a node's kind has. A branch for each kind would be read and gone through for each row, so kinds that follow each
@@ -328,7 +353,7 @@ fn count_cell(row: &[Value]) -> Result<u64> {
 }
 
 /// Nothing for what we cannot have written: it has no identity that we could delete it by.
-fn identity(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<ElementIdentity>> {
+pub(super) fn identity(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<ElementIdentity>> {
     match kind {
         ElementKind::Node(id) => {
             let node = end(profile, row, 0)?;

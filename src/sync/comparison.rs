@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 use futures::future::try_join;
 
-use super::reader::key_text;
-use super::sweep::{self, Seen};
+use super::key_sets::{Digests, ElementHasher, KeySets, Labels, is_excluded};
 use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Finding, Verdict};
 use crate::model::detail::Detail;
@@ -46,8 +45,7 @@ pub struct Sides<'a> {
 impl Sides<'_> {
     /// Whether this is known and listed already.
     fn is_excluded(&self, finding: &Finding) -> bool {
-        let name = self.profile.kind_name(finding.kind);
-        finding.difference == Difference::Missing && self.excluded.contains(name, finding.identity.key().as_str())
+        finding.difference == Difference::Missing && is_excluded(self.profile, self.excluded, finding.kind, &finding.identity)
     }
 }
 
@@ -72,8 +70,10 @@ pub struct Comparison {
     listed: Vec<Finding>,
     /// What was found, up to as much as is listed: the second round does not find it again.
     named: BTreeSet<ElementIdentity>,
-    /// What was seen of the source's keys of the kind under way; absent where an earlier generation compared a part of the kind.
-    seen: Option<Seen>,
+    /// What was seen of the source's elements of the kind under way; absent where an earlier generation compared a part of the
+    /// kind.
+    seen: Option<Digests>,
+    hasher: ElementHasher,
     /// Whether it was begun by an earlier generation and nobody was told yet.
     resumed: bool,
 }
@@ -90,7 +90,8 @@ impl Comparison {
             begun_with: Some(order),
             listed: Vec::new(),
             named: BTreeSet::new(),
-            seen: Some(Seen::default()),
+            seen: Some(Digests::default()),
+            hasher: ElementHasher::default(),
             resumed: false,
         })
     }
@@ -98,7 +99,8 @@ impl Comparison {
     /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
     /// the part that was compared before is not known.
     pub fn resume(standing: ComparisonUnderWay) -> Self {
-        Self { standing, begun_with: None, listed: Vec::new(), named: BTreeSet::new(), seen: None, resumed: true }
+        let hasher = ElementHasher::default();
+        Self { standing, begun_with: None, listed: Vec::new(), named: BTreeSet::new(), seen: None, hasher, resumed: true }
     }
 
     /// Elements of the source that were compared so far.
@@ -135,7 +137,7 @@ impl Comparison {
             };
             let compared = page.contents.len();
             left -= compared.clamp(1, left);
-            self.count(step, &page);
+            self.count(sides, step, &page);
             let suspects;
             (suspects, ahead) = compare_and_read_on(sides, step, &page, left.min(PAGE)).await?;
             let mut differing = differing(sides, step.kind, &suspects).await?;
@@ -147,8 +149,7 @@ impl Comparison {
                 Some(next) => after = next,
                 None => {
                     if step.is_first_round() {
-                        let seen = self.seen.replace(Seen::default());
-                        found.extend(orphans(sides, step.kind, seen.as_ref()).await?);
+                        found.extend(self.orphans(sides, step.kind).await?);
                     }
                     (place, after) = (place + 1, String::new());
                 }
@@ -176,15 +177,40 @@ impl Comparison {
     }
 
     /// In the first round, each element is counted once.
-    fn count(&mut self, part: Part, page: &Expected) {
+    fn count(&mut self, sides: &Sides<'_>, part: Part, page: &Expected) {
         if !part.is_first_round() {
             return;
         }
         self.standing.rows += page.contents.len() as u64;
         if let Some(seen) = &mut self.seen {
-            let identities = page.contents.keys().map(|identity| identity.key().as_str());
-            seen.add(page.keys.iter().map(String::as_str), identities);
+            let held = page.contents.keys();
+            let held = held.filter(|identity| !is_excluded(sides.profile, sides.excluded, part.kind, identity));
+            held.for_each(|identity| seen.add(&self.hasher, identity, &[]));
         }
+    }
+
+    /// What the source does not have: by the key sets of both sides, and then by key, on both.
+    async fn orphans(&mut self, sides: &mut Sides<'_>, kind: ElementKind) -> Result<Vec<Finding>> {
+        let seen = self.seen.replace(Digests::default());
+        let found = {
+            let Sides { source, profile, excluded, .. } = *sides;
+            let view = &mut *sides.view;
+            let mut sets = KeySets { source, view, profile, excluded, hasher: &self.hasher, labels: Labels::Ignored };
+            match seen {
+                Some(seen) => sets.compare_seen(kind, &seen).await?,
+                None => sets.compare(kind).await?,
+            }
+        };
+        if found.more {
+            // The next one finds the rest.
+            self.begun_with = None;
+        }
+        let mut orphans = Vec::new();
+        for suspects in found.orphaned.chunks(PAGE) {
+            orphans.extend(differing_of(sides, kind, suspects).await?);
+        }
+        orphans.retain(|finding| finding.difference == Difference::Orphaned);
+        Ok(orphans)
     }
 
     async fn verdict(&mut self, source: &dyn Source) -> Result<Verdict> {
@@ -270,8 +296,6 @@ fn changed(content: &Content, cached: &Content) -> Option<Difference> {
 }
 
 struct Expected {
-    /// Of all elements, those without an identity included.
-    keys: Vec<String>,
     contents: BTreeMap<ElementIdentity, Content>,
     next: Option<String>,
 }
@@ -285,17 +309,13 @@ async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after:
     match kind {
         ElementKind::Node(id) => {
             let page = repeat!(source.node_page(id, detail, after, limit))?;
-            let key = encoder.profile().node(id).key.as_str();
-            let keys = page.rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned).collect();
             let of_kind = page.rows.iter().map(|row| (row.number, encoder.node_content(id, row)));
-            Ok(Expected { keys, contents: lowest(of_kind), next: page.next })
+            Ok(Expected { contents: lowest(of_kind), next: page.next })
         }
         ElementKind::Relationship(id) => {
             let page = repeat!(source.relationship_page(id, detail, after, limit))?;
-            let key = encoder.profile().relationship(id).key.as_str();
-            let keys = page.rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned).collect();
             let of_kind = page.rows.iter().map(|row| (row.number, encoder.relationship_content(id, row)));
-            Ok(Expected { keys, contents: lowest(of_kind), next: page.next })
+            Ok(Expected { contents: lowest(of_kind), next: page.next })
         }
     }
 }
@@ -374,19 +394,4 @@ async fn differing(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[Element
     // What was deleted between the two looks is found with the other orphans.
     found.retain(|finding| finding.difference != Difference::Orphaned);
     Ok(found)
-}
-
-/// What the source does not have: by the key sets of both sides, and then by key, on both.
-async fn orphans(sides: &mut Sides<'_>, kind: ElementKind, seen: Option<&Seen>) -> Result<Vec<Finding>> {
-    let surplus = match seen {
-        Some(seen) => sweep::surplus(sides.source, sides.view, kind, seen).await?,
-        None => sweep::find(sides.source, sides.view, kind, None).await?.orphaned,
-    };
-    let suspects: Vec<ElementIdentity> = surplus.into_iter().collect();
-    let mut orphans = Vec::new();
-    for suspects in suspects.chunks(PAGE) {
-        orphans.extend(differing_of(sides, kind, suspects).await?);
-    }
-    orphans.retain(|finding| finding.difference == Difference::Orphaned);
-    Ok(orphans)
 }

@@ -17,6 +17,7 @@ use futures::future::{try_join, try_join_all};
 
 use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
+use super::key_sets::{KeyDifferences, KeySets, Labels};
 use super::labels;
 use super::memory::{Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
@@ -38,6 +39,10 @@ const KEY_PAGE: usize = 10_000;
 /// A kind without timestamps of at most so many elements is swept at every late check, whatever the counts say: when all
 /// communities are replaced by as many new ones, no count betrays it.
 const SMALL_KIND: u64 = 1000;
+
+/// Elements of a kind in the quarantine that are read again when somebody waits: far more than a graph in order has, and a
+/// second's work.
+const EXCLUDED: usize = 10_000;
 
 pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
@@ -128,7 +133,11 @@ impl Incremental<'_, '_, '_> {
 
     /// Keys of the overlap that no pass of this generation has read, if it is time. Says whether it was.
     async fn read_late(&mut self, pass: &PassUnderWay) -> Result<bool> {
-        if !self.changes.memory.late_check_due(self.changes.rhythm, self.now) {
+        let due = self.changes.memory.late_check_due(self.changes.rhythm, self.now);
+        if !due && !self.changes.thorough {
+            let in_vain = !self.reader.profile.kinds().into_iter().any(|kind| self.has_timestamps(kind));
+            let wait = self.changes.memory.late_check_in(self.changes.rhythm, self.now);
+            self.outcome.late_check_in = (!in_vain).then_some(wait);
             return Ok(false);
         }
         // After a time without passes, what was committed late then is older than the overlap of now.
@@ -186,6 +195,9 @@ impl Incremental<'_, '_, '_> {
         }
         let profile = self.reader.profile;
         self.changes.memory.observe(profile, &here, &there, Utc::now());
+        if self.changes.thorough {
+            return self.compare_key_sets(&here, &there, &counted_at).await;
+        }
         let (mut nodes, mut relationships) = (Vec::new(), Vec::new());
         let mut nodes_agree = true;
         for (place, kind) in profile.kinds().into_iter().enumerate() {
@@ -213,6 +225,64 @@ impl Incremental<'_, '_, '_> {
         if nodes_agree && ((quiet && counted) || late) {
             labels::read(self.reader, self.changes, late, &mut self.outcome).await?;
         }
+        Ok(())
+    }
+
+    /// Somebody waits: the key sets and labels of all kinds are compared, whatever their counts say, and what differs is mended.
+    /// The source is read under the bookmark of the pass or a later one, so nothing that was committed before is missed.
+    async fn compare_key_sets(&mut self, here: &[u64], there: &[u64], counted_at: &Bookmark) -> Result<()> {
+        self.read_excluded().await?;
+        let quiet = !self.outcome.source_moved;
+        let mut approved = false;
+        for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
+            if here[place] == 0 && there[place] == 0 {
+                continue;
+            }
+            let difference = here[place].cast_signed() - there[place].cast_signed();
+            let found = self.key_differences(kind).await?;
+            self.reader.keys_listed += found.listed;
+            self.outcome.look_again_soon |= found.more;
+            if found.is_empty() {
+                if quiet {
+                    self.changes.memory.explain(kind, difference);
+                }
+                continue;
+            }
+            let (missing, orphaned, changed) =
+                (found.missing.len(), found.orphaned.len(), found.relabelled.len() + found.copied.len());
+            tracing::info!(kind = self.reader.profile.kind_name(kind), missing, orphaned, changed, "key sets differ");
+            self.write_again(kind, &found).await?;
+            self.mend(&[(kind, difference)], BTreeMap::from([(kind, found.gaps())]), counted_at).await?;
+            approved |= self.changes.allow_deletes;
+        }
+        if approved { self.approve().await } else { Ok(()) }
+    }
+
+    /// What could not be held may be mended by the commit that somebody waits for, without a trace of its own.
+    async fn read_excluded(&mut self) -> Result<()> {
+        let (profile, excluded) = (self.reader.profile, self.changes.excluded);
+        let keys: Keys = profile.kinds().into_iter().map(|kind| (kind, excluded.keys(profile.kind_name(kind), EXCLUDED))).collect();
+        if keys.values().all(BTreeSet::is_empty) {
+            return Ok(());
+        }
+        self.reader.fetch(&keys).await?;
+        self.settle().await
+    }
+
+    async fn key_differences(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
+        let (source, profile, excluded) = (self.reader.source, self.reader.profile, self.changes.excluded);
+        let hasher = &self.changes.memory.hasher;
+        let view = &mut *self.changes.view;
+        KeySets { source, view, profile, excluded, hasher, labels: Labels::Compared }.compare(kind).await
+    }
+
+    /// Writes what the cache holds with other labels, or more than once.
+    async fn write_again(&mut self, kind: ElementKind, found: &KeyDifferences) -> Result<()> {
+        let wrong = found.relabelled.iter().chain(&found.copied).map(|identity| identity.key().as_str().to_owned()).collect();
+        self.reader.repairs = true;
+        self.reader.delete_copies(&found.copied).await?;
+        self.reader.fetch(&Keys::from([(kind, wrong)])).await?;
+        self.reader.repairs = false;
         Ok(())
     }
 
@@ -265,19 +335,33 @@ impl Incremental<'_, '_, '_> {
             }
             gaps.insert(*kind, found);
         }
+        let counts = self.mend(kinds, gaps.clone(), counted_at).await?;
+        self.changes.memory.note_sweep();
+        Ok(gaps.values().any(|gaps| !gaps.orphaned.is_empty()).then_some(counts))
+    }
+
+    /// Reads what is missing and what hangs on it, and deletes what the guard lets go. The counts after it.
+    async fn mend(
+        &mut self,
+        kinds: &[(ElementKind, i64)],
+        mut gaps: BTreeMap<ElementKind, Gaps>,
+        counted_at: &Bookmark,
+    ) -> Result<(Vec<u64>, Vec<u64>)> {
         let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
         let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
         weigh(&mut Scales { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        let mut wanted: Keys = gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect();
+        for (kind, keys) in follow(self.reader, &wanted).await? {
+            wanted.entry(kind).or_default().extend(keys);
+        }
         self.reader.repairs = true;
-        self.reader.fetch(&gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect()).await?;
+        self.reader.fetch(&wanted).await?;
         self.reader.repairs = false;
         for (kind, gaps) in &gaps {
             self.reader.delete_absent(*kind, gaps.orphaned.clone()).await?;
         }
         self.settle().await?;
-        let counts = self.explain(kinds, &gaps, counted_at).await?;
-        self.changes.memory.note_sweep();
-        Ok(gaps.values().any(|gaps| !gaps.orphaned.is_empty()).then_some(counts))
+        self.explain(kinds, &gaps, counted_at).await
     }
 
     /// Of a source that has not moved on, what its counts and the cache's differ by now stands. Of one that has, they say nothing

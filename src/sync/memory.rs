@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::comparison::Comparison;
 use super::follow::Keys;
+use super::key_sets::ElementHasher;
 use crate::model::comparison::ComparisonUnderWay;
 use crate::model::element::ElementKind;
 use crate::model::guard::Guard;
@@ -65,6 +66,7 @@ pub struct Memory {
     duplicates: Keys,
     /// The comparison under way, between two slices.
     comparison: Option<Comparison>,
+    pub(super) hasher: ElementHasher,
     /// What the delete guard remembers.
     pub(super) guard: Guard,
 }
@@ -119,6 +121,11 @@ impl Memory {
             self.last_late_check = Some(now);
         }
         due
+    }
+
+    /// How long it is until then.
+    pub(super) fn late_check_in(&self, rhythm: Rhythm, now: Instant) -> Duration {
+        self.last_late_check.map_or(Duration::ZERO, |last| rhythm.late_check.saturating_sub(now.duration_since(last)))
     }
 
     /// Takes a reading of the counts of a kind. `quiet` says that nothing was committed since the rows of this pass were read.

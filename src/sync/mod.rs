@@ -8,7 +8,9 @@ mod differential;
 mod follow;
 mod full;
 pub mod guard;
+mod identities;
 mod incremental;
+mod key_sets;
 mod labels;
 mod memory;
 mod mirror;
@@ -17,6 +19,7 @@ pub mod survey;
 mod sweep;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -31,10 +34,11 @@ use crate::model::guard::DeleteLimit;
 use crate::sink::CacheView;
 use crate::transform::Transformer;
 
+pub use key_sets::gaps;
 pub use memory::{Memory, READ_AGAIN, Rhythm};
 pub use mirror::Mirrored;
 pub use reader::{BatchLimits, run};
-pub use sweep::{Gaps, gaps};
+pub use sweep::Gaps;
 
 /// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
 pub struct Changes<'a> {
@@ -56,7 +60,8 @@ pub struct Changes<'a> {
     pub encoder: &'a Transformer,
     /// What the cache lacks because it cannot hold it.
     pub excluded: &'a Excluded,
-    /// Whether no changed row is spared that was read a moment ago: somebody waits for what a commit may have rewritten in it.
+    /// Whether somebody waits for what was committed before the pass: no changed row is spared that was read a moment ago, late
+    /// keys are looked for, and the key sets and labels of all kinds are compared.
     pub thorough: bool,
 }
 
@@ -80,6 +85,8 @@ pub struct PassOutcome {
     pub look_again_soon: bool,
     /// Something was committed since the pass began: the next one need not wait for a probe to see it.
     pub source_moved: bool,
+    /// Keys that were committed late were not looked for, and are to be after this time even if nothing more is committed.
+    pub late_check_in: Option<Duration>,
     /// What a comparison says that has gone through everything.
     pub verdict: Option<Verdict>,
 }

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use super::follow::Keys;
 use super::guard::refuse_losses;
+use super::identities::{node_identity, relationship_identity};
 use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental, mirror};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceContent, SourceRows};
 use crate::model::element::{
-    ElementIdentity, ElementKind, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
-    property,
+    ElementIdentity, ElementKind, Properties, RelationshipIdentity, SourceNode, SourceRelationship, property,
 };
-use crate::model::key::Key;
 use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
@@ -176,13 +175,13 @@ impl Reader<'_> {
             let present: BTreeSet<ElementIdentity> = match kind {
                 ElementKind::Node(id) => {
                     let rows = repeat!(source.nodes_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| self.node_identity(id, row)).collect();
+                    let present = rows.iter().filter_map(|row| node_identity(self.profile, id, row)).collect();
                     self.emit_nodes(id, rows, None).await?;
                     present
                 }
                 ElementKind::Relationship(id) => {
                     let rows = repeat!(source.relationships_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| self.relationship_identity(id, row)).collect();
+                    let present = rows.iter().filter_map(|row| relationship_identity(self.profile, id, row)).collect();
                     self.emit_relationships(id, rows, None).await?;
                     present
                 }
@@ -208,23 +207,6 @@ impl Reader<'_> {
         }
         let bytes = absent.len() * size_of::<ElementIdentity>();
         self.emit.emit(rows_content(SourceRows::Absent(absent), None, None, self.repairs), bytes).await
-    }
-
-    fn node_identity(&self, id: NodeKindId, row: &SourceNode) -> Option<ElementIdentity> {
-        let kind = self.profile.node(id);
-        let key = Key::from_value(property(&row.properties, kind.key.as_str())).ok()?;
-        Some(ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key }))
-    }
-
-    fn relationship_identity(&self, id: RelationshipKindId, row: &SourceRelationship) -> Option<ElementIdentity> {
-        let kind = self.profile.relationship(id);
-        let key = Key::from_value(property(&row.properties, kind.key.as_str())).ok()?;
-        let end = |endpoint: &SourceEndpoint| {
-            let label = self.profile.node(self.profile.kind_of(&endpoint.labels)?).label.clone();
-            Some(NodeIdentity { label, key: Key::from_value(endpoint.key.as_ref()).ok()? })
-        };
-        let (start, end) = (end(&row.start)?, end(&row.end)?);
-        Some(ElementIdentity::Relationship(RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }))
     }
 
     /// The step of a node kind.

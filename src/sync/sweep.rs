@@ -52,66 +52,9 @@ impl Gaps {
     }
 }
 
-/// What only one side has of a kind.
-pub async fn gaps(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind) -> Result<Gaps> {
-    find(source, view, kind, None).await
-}
-
 /// Finds what only one side has, as far as the counts of groups betray it: elements of a kind, or its nodes with one more label.
 pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, with: Option<&Label>) -> Result<Gaps> {
     look(source, view, (kind, with), Beginnings::with("")).await
-}
-
-/// Finds what only the cache has, given what was seen of the source's keys.
-///
-/// The counts of the source alone are no measure: where several elements share an identity, the cache holds one of them, and one
-/// that it should not hold makes the counts agree again. Groups with such elements are listed whole.
-pub(super) async fn surplus(
-    source: &dyn Source,
-    view: &mut dyn CacheView,
-    kind: ElementKind,
-    seen: &Seen,
-) -> Result<BTreeSet<ElementIdentity>> {
-    let held = repeat!(view.key_groups(kind, None, &Beginnings::with(""), SPLIT))?;
-    let names = differing(&seen.identities, &held);
-    if names.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let hides = |name: &&String| seen.collapsed.contains(*name) && held.get(*name) > seen.identities.get(*name);
-    let mut whole = Listed::new(SPLIT);
-    for name in names.iter().filter(hides) {
-        whole.add(name.clone(), held.get(name).copied().unwrap_or(0));
-    }
-    let mut gaps = look(source, view, (kind, None), Beginnings { length: SPLIT, names }).await?;
-    list(source, view, (kind, None), whole, &mut gaps).await?;
-    Ok(gaps.orphaned)
-}
-
-/// What was seen of the source's keys of a kind, by the groups that [`surplus`] looks at.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    identities: Groups,
-    /// Groups of which some elements share an identity, or have none.
-    collapsed: BTreeSet<String>,
-}
-
-impl Seen {
-    /// Notes elements of a page. All elements of one key stand in one page.
-    pub(super) fn add<'k>(&mut self, keys: impl Iterator<Item = &'k str>, identities: impl Iterator<Item = &'k str>) {
-        let (rows, distinct) = (grouped(keys), grouped(identities));
-        self.collapsed.extend(differing(&rows, &distinct));
-        for (name, number) in distinct {
-            *self.identities.entry(name).or_default() += number;
-        }
-    }
-}
-
-fn grouped<'k>(keys: impl Iterator<Item = &'k str>) -> Groups {
-    let mut groups = Groups::new();
-    for key in keys {
-        *groups.entry(key.chars().take(SPLIT).collect()).or_default() += 1;
-    }
-    groups
 }
 
 /// How many keys there are by the characters that they begin with.

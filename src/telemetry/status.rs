@@ -369,6 +369,14 @@ impl PipelineStatus {
         history.push_front(record);
     }
 
+    /// The newest bookmark that a probe or a pass has seen.
+    pub fn newest_bookmark(&self) -> Option<&Bookmark> {
+        match (self.source_bookmark.as_ref(), self.applied_bookmark()) {
+            (Some(seen), Some(applied)) if applied.includes(seen) => Some(applied),
+            (seen, applied) => seen.or(applied),
+        }
+    }
+
     fn applied_bookmark(&self) -> Option<&Bookmark> {
         self.last_pass.as_ref()?.bookmark.as_ref()
     }

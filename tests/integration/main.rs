@@ -14,7 +14,9 @@
 mod support;
 
 mod api;
+mod applied;
 mod bolt;
+mod bookmarks;
 mod bulk;
 mod changes;
 mod check;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Done, Ending, Schedule, State, Supervisor, Then};
 use crate::actors::messages::PassOrder;
 use crate::model::bookmark::Bookmark;
-use crate::model::comparison::Verdict;
+use crate::model::comparison::{Finding, Verdict};
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::sync::{PassOutcome, Slice};
 use crate::telemetry::status::PipelineState;
@@ -46,8 +46,8 @@ pub(super) struct Comparing {
     started: Option<Instant>,
     /// What it did so far.
     totals: Totals,
-    /// Where the last one began, and how much it found.
-    last: Option<(Bookmark, u64)>,
+    /// Where the last one began, and what it found.
+    last: Option<(Bookmark, Vec<Finding>)>,
     /// The last two began here and found the same: a third one would not find more.
     futile_at: Option<Bookmark>,
     /// When the last one ended.
@@ -69,7 +69,7 @@ impl Comparing {
     }
 
     fn ended(&mut self, verdict: &Verdict, at: DateTime<Utc>) {
-        let now = (verdict.began_at.clone(), verdict.findings);
+        let now = (verdict.began_at.clone(), verdict.listed.clone());
         let same = verdict.findings > 0 && self.last.as_ref() == Some(&now);
         self.futile_at = same.then(|| verdict.began_at.clone());
         self.last = Some(now);
@@ -153,7 +153,7 @@ impl Supervisor {
         if self.status.watermark.is_none() || self.is_stage() {
             return false;
         }
-        let now = self.status.source_bookmark.as_ref().or(self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref()));
+        let now = self.status.newest_bookmark();
         let in_doubt =
             self.status.equal_as_of.as_ref() != now && self.comparing.futile_at.as_ref().is_none_or(|at| Some(at) != now);
         let in_background = self.pipeline.settings.scrub_rows_per_second.is_some() && in_doubt;
@@ -210,5 +210,48 @@ impl Supervisor {
         let rate = self.pipeline.settings.scrub_rows_per_second.unwrap_or(DUE_RATE);
         let milliseconds = since_last.clamp(SLICE, MADE_UP_FOR).as_millis();
         usize::try_from(u128::from(rate) * milliseconds / 1000).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::comparison::Difference;
+    use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity};
+    use crate::model::key::Key;
+    use crate::model::name::Label;
+    use crate::model::profile::NodeKindId;
+
+    fn verdict(keys: &[&str]) -> Verdict {
+        let finding = |key: &&str| Finding {
+            kind: ElementKind::Node(NodeKindId(0)),
+            identity: ElementIdentity::Node(NodeIdentity {
+                label: Label::parse("Entity").unwrap(),
+                key: Key::parse(key).unwrap(),
+            }),
+            difference: Difference::Missing,
+        };
+        Verdict {
+            equal_as_of: None,
+            began_at: Bookmark::new("b"),
+            findings: keys.len() as u64,
+            rows: 10,
+            begun_with: None,
+            listed: keys.iter().map(finding).collect(),
+        }
+    }
+
+    #[test]
+    fn a_comparison_that_finds_something_else_is_followed_by_another() {
+        let mut comparing = Comparing::default();
+        for keys in [&["a"][..], &["b"], &["b", "c"]] {
+            comparing.ended(&verdict(keys), Utc::now());
+            assert_eq!(comparing.futile_at, None, "{keys:?}");
+        }
+        comparing.ended(&verdict(&["b", "c"]), Utc::now());
+        assert_eq!(comparing.futile_at, Some(Bookmark::new("b")), "the same once more");
+        comparing.ended(&verdict(&[]), Utc::now());
+        assert_eq!(comparing.futile_at, None);
     }
 }

@@ -87,7 +87,7 @@ impl Handler<ActorStopped> for Supervisor {
 impl Handler<SourceMoved> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, message: SourceMoved, _: &mut Self::Context) {
+    fn handle(&mut self, message: SourceMoved, ctx: &mut Self::Context) {
         let current = message.generation == self.generation;
         let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
         let now = Utc::now();
@@ -98,6 +98,9 @@ impl Handler<SourceMoved> for Supervisor {
         }
         if current && follows && lacking {
             self.request(Mode::Incremental);
+        } else if current && self.running.is_none() {
+            // A pass was faster than the probe: the commit is applied, and not compared yet.
+            self.schedule_slice(ctx);
         }
         self.show_again();
     }

@@ -204,6 +204,8 @@ impl Supervisor {
             PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(self.pass_started.elapsed()),
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
+            // A late commit may have been the last one.
+            PassOutcome { late_check_in: Some(wait), .. } => wait.min(interval),
             _ => interval,
         };
         self.pass_number += 1;

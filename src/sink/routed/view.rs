@@ -19,7 +19,7 @@ use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::sink::connection::Connection;
 use crate::sink::graph::is_missing;
-use crate::sink::view::{Attached, CacheView, FalkorView};
+use crate::sink::view::{Attached, CacheView, FalkorView, Keyed};
 use crate::transform::comparison::{CachedValue, Content};
 
 /// All graphs of a pipeline.
@@ -155,6 +155,22 @@ impl CacheView for RoutedView {
         }
         found.retain(|identity| !twice.contains(identity));
         Ok(found)
+    }
+
+    /// Graph after graph: what is visited need not stay in memory.
+    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+        self.connection.wake().await;
+        let graphs = self.registry.graphs(&mut self.connection).await?;
+        let place = self.registry.place();
+        let Some(view) = self.lanes.first_mut() else { return Ok(()) };
+        for graph in &graphs {
+            view.turn_to(place.graph_key(graph));
+            match view.scan(kind, visit).await {
+                Err(error) if is_missing(&error) => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
     }
 
     async fn contents(

@@ -1,0 +1,117 @@
+//! Visits all elements of a kind, a bounded part at a time.
+//!
+//! FalkorDB seeks ranges of its own ids, and no other order of a kind's elements: a range over text on an indexed property gives
+//! wrong answers. A kind that fits into one answer is asked for at once.
+
+use std::ops::Range;
+
+use redis::Value;
+
+use super::view::{FalkorView, Keyed, count, identity, identity_columns};
+use super::{content, reply};
+use crate::error::Result;
+use crate::model::element::ElementKind;
+use crate::model::profile::Profile;
+
+/// Elements of one answer, about: some megabytes, and below the result sizes that operators limit FalkorDB to.
+const ANSWER: u64 = 20_000;
+
+impl FalkorView {
+    /// Visits every element of a kind that has an identity.
+    pub(super) async fn visit_all(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+        let questions = [count(self.profile(), kind).into_bytes(), b"MATCH (n) RETURN max(id(n))".to_vec()];
+        let mut answers = self.ask("count elements", &questions[..1]).await?.into_iter();
+        let number = answers.next().map(reply::single_count).transpose()?.unwrap_or(0);
+        if number == 0 {
+            return Ok(());
+        }
+        if number <= ANSWER {
+            let text = whole(self.profile(), kind);
+            return self.visit(kind, &text, visit).await.map(drop);
+        }
+        let mut answers = self.ask("look for the last id", &questions[1..]).await?.into_iter();
+        let last = answers.next().map(reply::single_count).transpose()?.unwrap_or(0);
+        let mut from = 0;
+        while from <= last {
+            let to = from + ANSWER;
+            self.visit_range(kind, from..to, visit).await?;
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Visits the elements of a range of node ids: nodes, or the relationships that begin at them. A hub has more relationships
+    /// than fit into an answer, so those of one range come in parts.
+    async fn visit_range(&mut self, kind: ElementKind, ids: Range<u64>, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+        let mut skip = 0;
+        loop {
+            let text = part(self.profile(), kind, &ids, skip);
+            let found = self.visit(kind, &text, visit).await?;
+            if found < ANSWER {
+                return Ok(());
+            }
+            skip += found;
+        }
+    }
+
+    /// Visits what a question finds; how many elements that were, those without an identity included.
+    async fn visit(&mut self, kind: ElementKind, text: &str, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<u64> {
+        let rows = self.compact_rows("scan elements", text.as_bytes()).await?;
+        for row in &rows {
+            if let Some(keyed) = keyed(self.profile(), kind, row)? {
+                visit(keyed);
+            }
+        }
+        Ok(rows.len() as u64)
+    }
+}
+
+fn keyed(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<Keyed>> {
+    let Some(identity) = identity(profile, kind, row)? else { return Ok(None) };
+    let labels = match kind {
+        ElementKind::Node(_) => content::texts(reply::cell(row, 0)?)?,
+        ElementKind::Relationship(_) => Vec::new(),
+    };
+    Ok(Some(Keyed { identity, labels }))
+}
+
+fn whole(profile: &Profile, kind: ElementKind) -> String {
+    let columns = identity_columns(profile, kind);
+    match kind {
+        ElementKind::Node(id) => format!("MATCH (n:{}) RETURN {columns}", profile.node(id).label.quoted()),
+        ElementKind::Relationship(id) => {
+            format!("MATCH ()-[e:{}]->() RETURN {columns}", profile.relationship(id).rel_type.quoted())
+        }
+    }
+}
+
+fn part(profile: &Profile, kind: ElementKind, ids: &Range<u64>, skip: u64) -> String {
+    let columns = identity_columns(profile, kind);
+    let range = format!("CYPHER a={} b={} ", ids.start, ids.end);
+    let rest = format!("WHERE id(n) >= $a AND id(n) < $b RETURN {columns} SKIP {skip} LIMIT {ANSWER}");
+    match kind {
+        ElementKind::Node(id) => format!("{range}MATCH (n:{}) {rest}", profile.node(id).label.quoted()),
+        ElementKind::Relationship(id) => {
+            format!("{range}MATCH (n)-[e:{}]->() {rest}", profile.relationship(id).rel_type.quoted())
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::profile::{NodeKindId, RelationshipKindId};
+
+    #[test]
+    fn ranges_are_of_node_ids() {
+        let profile = Profile::graphiti().unwrap();
+        assert_eq!(
+            part(&profile, ElementKind::Node(NodeKindId(0)), &(5..9), 0),
+            "CYPHER a=5 b=9 MATCH (n:`Entity`) WHERE id(n) >= $a AND id(n) < $b RETURN labels(n), n.`uuid` SKIP 0 LIMIT 20000"
+        );
+        let relationships = part(&profile, ElementKind::Relationship(RelationshipKindId(0)), &(5..9), 7);
+        assert!(relationships.starts_with("CYPHER a=5 b=9 MATCH (n)-[e:`RELATES_TO`]->() WHERE id(n) >= $a"), "{relationships}");
+        assert!(relationships.ends_with("SKIP 7 LIMIT 20000"), "{relationships}");
+    }
+}
