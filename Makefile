@@ -12,7 +12,7 @@ TOOLS := cargo java mvn python3
 
 .PHONY: help
 help: ## Show what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 .PHONY: tools
 tools: ## Say in one line which tools are missing
@@ -66,7 +66,15 @@ NEWER_JAVA_HOME ?= $(firstword $(wildcard /usr/lib/jvm/*-25-* /usr/lib/jvm/*-25)
 test-newer: tools ## The tests that depend on the version of Neo4j, against the newest one (NEWER_NEO4J, NEWER_JAVA_HOME)
 	@if [ ! -x "$(NEWER_JAVA_HOME)/bin/java" ]; then echo "SKIPPED: Neo4j $(NEWER_NEO4J) needs Java 25, and there is none: NEWER_JAVA_HOME names one"; exit 0; fi; \
 	NEO4J_FALKORDB_SYNC_NEO4J=$(NEWER_NEO4J) NEO4J_FALKORDB_SYNC_JAVA_HOME=$(NEWER_JAVA_HOME) \
-	  $(CARGO) test --test integration -- --nocapture pipeline:: generic::films plans:: bolt:: full_sync:: value_round_trip:: identity:: changes::
+	  $(CARGO) test --test integration -- --nocapture pipeline:: generic:: compatibility:: plans:: bolt:: full_sync:: value_round_trip:: identity:: changes::
+
+NEWER_FALKORDB ?= 4.22.1
+# Tests that depend on what FalkorDB makes of values, names and indices, and other people's graphs.
+ACROSS_VERSIONS := pipeline:: generic:: compatibility:: value_round_trip:: full_sync:: indices:: changes::
+
+.PHONY: test-newer-falkordb
+test-newer-falkordb: tools ## The tests that depend on the version of FalkorDB, against the newest one
+	NEO4J_FALKORDB_SYNC_FALKORDB=$(NEWER_FALKORDB) $(CARGO) test --test integration -- --nocapture $(ACROSS_VERSIONS)
 
 .PHONY: test-faults
 test-faults: tools ## Faults at every step, and a soak of half an hour (FAULTS_SOAK_SECONDS=300 is shorter)

@@ -1,5 +1,6 @@
 //! From a pipeline's configuration to its connections.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use crate::model::routes::Routes;
 use crate::sink::{
     BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
     RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey, StageSink, Swap,
-    missing_commands,
+    missing_commands, taken_graphs,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -59,6 +60,26 @@ impl ServerConnector {
     /// The graph's name; where each group has a graph, the name that is theirs together.
     pub fn graph(&self) -> &GraphName {
         &self.graph
+    }
+
+    /// Where the source is.
+    pub fn source_address(&self) -> &str {
+        &self.source.uri
+    }
+
+    /// Where the cache is.
+    pub fn cache_address(&self) -> &CacheAddress {
+        &self.cache
+    }
+
+    /// Which graph each group goes to, where each has one of its own.
+    pub fn routes(&self) -> Option<&Routes> {
+        self.routed.as_ref().map(|routed| &routed.routes)
+    }
+
+    /// Which of these graphs of groups somebody else has, and who.
+    pub async fn taken_graphs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
+        taken_graphs(&self.cache, &self.graph, names).await
     }
 
     /// The lease, to look at who holds it.

@@ -259,15 +259,23 @@ impl Error {
 
     /// The whole chain of causes, in one line.
     pub fn chain(&self) -> String {
-        let mut text = self.doing.clone();
-        let mut next = self.source();
-        while let Some(cause) = next {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        text
+        chain(self)
     }
+}
+
+/// An error and its causes, in one line. Some errors of libraries end with their cause themselves: it is not said again.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 impl fmt::Display for Error {
@@ -298,5 +306,15 @@ mod tests {
         let io = std::io::Error::other("reset by peer");
         let error = Error::caused(ErrorKind::SourceConnection, "cannot read nodes of Entity", io);
         assert_eq!(error.chain(), "cannot read nodes of Entity: reset by peer");
+    }
+
+    #[test]
+    fn a_cause_that_is_told_already_is_not_told_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the socket failed: {0}")]
+        struct Telling(#[from] std::io::Error);
+        let refused = std::io::Error::other("Connection refused");
+        let error = Error::caused(ErrorKind::SourceConnection, "cannot reach Neo4j", Telling(refused));
+        assert_eq!(error.chain(), "cannot reach Neo4j: the socket failed: Connection refused");
     }
 }

@@ -362,6 +362,9 @@ impl Source for Side {
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {
         Ok(vec![])
     }
+    async fn node_total(&self) -> Result<u64> {
+        Ok(self.world.nodes.lock().len() as u64)
+    }
     async fn outside_profile(&self) -> Result<OutsideProfile> {
         Ok(OutsideProfile::default())
     }

@@ -17,7 +17,7 @@ use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::stage::Standing;
 use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
-use crate::source::{Source, SourceIdentity};
+use crate::source::{Source, SourceIdentity, expected_elements};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
 
 /// A profile that fits the source as it is, and the connections for it.
@@ -192,7 +192,7 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
     if let Some(beside) = &mut beside {
         beside.drop_what_nobody_owns().await?;
     }
-    let expected = if order.mode() == Mode::Full { expected(source.as_ref()).await } else { None };
+    let expected = if order.mode() == Mode::Full { expected(source.as_ref(), profile).await } else { None };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
     Ok(Launched {
@@ -215,9 +215,9 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
 }
 
 /// Tells how far a pass is, and nothing else: without it the pass is as good.
-async fn expected(source: &dyn Source) -> Option<u64> {
-    match source.counts().await {
-        Ok(counts) => Some(counts.iter().sum()),
+async fn expected(source: &dyn Source, profile: &Profile) -> Option<u64> {
+    match expected_elements(source, profile).await {
+        Ok(number) => Some(number),
         Err(error) => {
             tracing::debug!(error = %error.chain(), "the source's elements cannot be counted");
             None

@@ -15,7 +15,7 @@ use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Counts, GraphState, TELLS_ENGINE};
-use crate::source::{OutsideProfile, SourceIdentity};
+use crate::source::{OutsideProfile, Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, first_pass};
 use crate::sync::survey::{Survey, survey};
 use crate::transform::{Dimensions, Transformer};
@@ -27,9 +27,13 @@ const LOOKED_AT: u64 = 10_000;
 struct Findings {
     pipeline: String,
     graph: String,
+    source_address: String,
     source: SourceIdentity,
+    cache_address: String,
     cache_version: Option<String>,
     graph_exists: bool,
+    /// Whether each group has a graph of its own.
+    is_per_group: bool,
     cache: Counts,
     checkpoint_sequence: Option<u64>,
     owner: Option<String>,
@@ -92,20 +96,34 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         pipeline: config.name.to_string(),
         graph: config.falkordb.database.to_string(),
         outside_profile: source.outside_profile().await?,
+        source_address: connector.source_address().to_owned(),
         source: identity,
+        cache_address: connector.cache_address().to_string(),
         cache_version: server.version_text(),
         graph_exists,
+        is_per_group: connector.routes().is_some(),
         cache,
         checkpoint_sequence: checkpoint.map(|checkpoint| checkpoint.sequence),
         owner,
         bulk_allowed: !missing.contains(&BULK),
         would_do,
         profile: connector.profile().name.clone(),
-        survey: {
-            let encoder = Transformer::new(Arc::clone(connector.profile()), Dimensions::default());
-            survey(source.as_ref(), connector.profile(), &encoder, limit).await?
-        },
+        survey: look_at_source(&connector, source.as_ref(), limit).await?,
     })
+}
+
+/// What would be made of the source, with the graphs that somebody else has.
+async fn look_at_source(connector: &ServerConnector, source: &dyn Source, limit: Option<u64>) -> Result<Survey> {
+    let encoder = Transformer::new(Arc::clone(connector.profile()), Dimensions::default());
+    let mut survey = survey(source, connector.profile(), &encoder, connector.routes(), limit).await?;
+    let taken = connector.taken_graphs(survey.graphs.keys().map(String::as_str)).await?;
+    for (name, reason) in taken {
+        if let Some(graph) = survey.graphs.get_mut(&name) {
+            survey.quarantined += graph.nodes + graph.relationships;
+            graph.taken = Some(reason);
+        }
+    }
+    Ok(survey)
 }
 
 /// A full sync does without this one, and takes longer.

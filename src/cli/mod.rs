@@ -115,5 +115,11 @@ fn in_system<F: Future<Output = Exit>>(body: impl FnOnce() -> F) -> Exit {
             std::process::exit(i32::from(Exit::Failed.code()))
         })
     };
-    System::with_tokio_rt(runtime).block_on(body())
+    let system = System::with_tokio_rt(runtime);
+    let exit = system.block_on(body());
+    // Actors that a failure leaves behind before their first turn begin when the system is dropped, and need the runtime's clock.
+    let handle = system.runtime().tokio_runtime().handle().clone();
+    let _runtime = handle.enter();
+    drop(system);
+    exit
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::arguments::Output;
 use super::exit::Exit;
-use crate::error::Error;
+use crate::error::{Error, chain};
 
 /// A line on standard error. If that is closed, nobody reads it.
 pub(super) fn line_to_stderr(text: &str) {
@@ -21,14 +21,7 @@ pub(super) fn line(text: &str) {
 
 /// Configuration that cannot be used, with its causes.
 pub(super) fn refused(error: &dyn StdError) -> Exit {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    usage(&text)
+    usage(&chain(error))
 }
 
 /// Something wrong with how the program was called.

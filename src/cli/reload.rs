@@ -95,6 +95,9 @@ impl Reloader {
         if was.api_token != is.api_token {
             done.applied.push("monitoring.api_token".to_owned());
         }
+        if was.allowed_hosts != is.allowed_hosts {
+            done.applied.push("monitoring.allowed_hosts".to_owned());
+        }
         if was.ready_lag != is.ready_lag {
             done.applied.push("monitoring.ready_lag_seconds".to_owned());
         }

@@ -17,7 +17,7 @@ use crate::actors::messages::Shutdown;
 use crate::actors::supervisor::{Outcome, Schedule, Supervisor};
 use crate::config::{Config, SyncConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Api, Reload, Rules, bind, serve};
+use crate::http::{Api, Hosts, Reload, Rules, bind, serve};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
@@ -48,6 +48,8 @@ pub(super) async fn run(config: &Config, origin: Origin, level: LevelControl, pr
 async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Result<()> {
     // Before anything runs, so that no signal is missed.
     let mut signals = Signals::new()?;
+    // Before anything begins that would have to end again.
+    let listener = config.monitoring.address().map(bind).transpose()?;
     let metrics = config.monitoring.metrics_enabled.then(|| Arc::new(Metrics::new()));
     let (health, status) = Health::new();
     let applied = health.applied();
@@ -56,7 +58,6 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
     for pipeline in config.pipelines() {
         assembled.push(pipelines::assemble(pipeline, schedule(&pipeline.sync), health.clone().recipient())?);
     }
-    let listener = config.monitoring.address().map(bind).transpose()?;
     let running: Vec<Running> = assembled
         .into_iter()
         .map(|pipeline| {
@@ -113,7 +114,8 @@ async fn stop(running: Vec<Running>) {
 pub(super) fn rules(config: &Config) -> Rules {
     let limit = config.monitoring.ready_lag;
     let limits = config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit)).collect();
-    Rules { limits, token: config.monitoring.api_token.clone() }
+    let hosts = Hosts { bound: Some(config.monitoring.bind), allowed: config.monitoring.allowed_hosts.clone() };
+    Rules { limits, token: config.monitoring.api_token.clone(), hosts }
 }
 
 pub(super) fn schedule(sync: &SyncConfig) -> Schedule {

@@ -20,7 +20,7 @@ use crate::model::excluded::Excluded;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::Mode;
 use crate::sink::{CacheView, GraphState};
-use crate::source::Source;
+use crate::source::{Source, expected_elements};
 use crate::sync::comparison::{Comparison, Sides, look_again};
 use crate::transform::{Dimensions, Transformer};
 
@@ -143,7 +143,7 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<Report>
         return looks.missing(config).await;
     }
     let mut shown = progress.begin(config.name.as_str());
-    let of = Some(looks.source.counts().await?.into_iter().sum());
+    let of = Some(expected_elements(looks.source.as_ref(), looks.connector.profile()).await?);
     let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0).await?;
     let verdict = loop {
         let advance = comparison.advance(&mut looks.sides(), SLICE).await?;

@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 45] = [
+pub(super) const VARIABLES: [(&str, &str); 46] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -52,6 +52,7 @@ pub(super) const VARIABLES: [(&str, &str); 45] = [
     ("LOG_AUDIT", "logging.audit"),
     ("HEALTH_PORT", "monitoring.health_port"),
     ("HEALTH_BIND", "monitoring.bind"),
+    ("ALLOWED_HOSTS", "monitoring.allowed_hosts"),
     ("METRICS_ENABLED", "monitoring.metrics_enabled"),
     ("API_TOKEN", "monitoring.api_token"),
     ("API_TOKEN_FILE", "monitoring.api_token_file"),

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::scalar::shown;
 use super::secret::Secret;
 use super::section::Section;
+use crate::model::host::{AllowedHost, HostError};
 
 /// The port of the reference service.
 const DEFAULT_PORT: u16 = 8080;
@@ -27,6 +29,8 @@ pub struct MonitoringConfig {
     pub health_port: Option<u16>,
     /// The address to listen on.
     pub bind: IpAddr,
+    /// The hosts that browsers may ask for besides this machine and the address.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Whether `/metrics` answers.
     pub metrics_enabled: bool,
     /// The token that commands must carry; without one there are no commands over HTTP.
@@ -45,6 +49,7 @@ impl MonitoringConfig {
         Self {
             health_port: section.port_or_off("health_port").unwrap_or(Some(DEFAULT_PORT)),
             bind: read_bind(section).unwrap_or(DEFAULT_BIND),
+            allowed_hosts: read_allowed_hosts(section),
             metrics_enabled: section.flag("metrics_enabled").unwrap_or(true),
             api_token: read_token(section),
             ready_lag: section.seconds("ready_lag_seconds", 1..=MAX_READY_LAG_SECONDS).unwrap_or(DEFAULT_READY_LAG),
@@ -58,6 +63,14 @@ fn read_bind(section: &Section<'_>) -> Option<IpAddr> {
         section.problem("bind", "is not an IP address (0.0.0.0 is all, 127.0.0.1 this machine only)");
     }
     address.ok()
+}
+
+fn read_allowed_hosts(section: &Section<'_>) -> Vec<AllowedHost> {
+    let parse = |text: &String| {
+        let explain = |error| format!("{} {error} (without scheme and port; * is every host)", shown(text));
+        text.parse().map_err(|error: HostError| section.problem("allowed_hosts", explain(error))).ok()
+    };
+    section.texts("allowed_hosts").unwrap_or_default().iter().filter_map(parse).collect()
 }
 
 fn read_token(section: &Section<'_>) -> Option<Secret> {

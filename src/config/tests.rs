@@ -152,7 +152,7 @@ full_sync: {strategy: in_place, keep_previous: true}
 filter: {group_ids: [a, a]}
 profile: graphity
 logging: {level: loud}
-monitoring: {bind: localhost, api_token: short, health_port: 99999}
+monitoring: {bind: localhost, allowed_hosts: [ok, 'http://x'], api_token: short, health_port: 99999}
 extra: 1
 ";
     assert_eq!(
@@ -161,6 +161,7 @@ extra: 1
             "logging.level: \"loud\" is not one of error, warn, info, debug, trace, warning, critical",
             "monitoring.health_port: 99999 is not a port (1 to 65535, or 0 for off)",
             "monitoring.bind: is not an IP address (0.0.0.0 is all, 127.0.0.1 this machine only)",
+            "monitoring.allowed_hosts: \"http://x\" is not a host name or an address (without scheme and port; * is every host)",
             "monitoring.api_token: must have at least 16 characters, all of them ASCII without spaces",
             "extra: is not a setting (there are: falkordb, filter, full_sync, logging, monitoring, neo4j, pipelines, profile, \
          routing, sync)",
@@ -237,6 +238,7 @@ fn test_config_reads_every_variable() {
             ("LOG_FORMAT", "text"),
             ("LOG_BACKUP_COUNT", "5"),
             ("HEALTH_PORT", "0"),
+            ("ALLOWED_HOSTS", "sync.example.com, 10.0.0.5"),
             ("API_TOKEN_FILE", &token),
         ],
     )
@@ -254,6 +256,7 @@ fn test_config_reads_every_variable() {
     assert_eq!(pipeline.filter.group_ids.len(), 2);
     assert_eq!((config.logging.format, config.logging.keep_files), (LogFormat::Text, 5));
     assert_eq!(config.monitoring.address(), None);
+    assert_eq!(config.monitoring.allowed_hosts, ["sync.example.com", "10.0.0.5"].map(|host| host.parse().unwrap()));
     assert!(config.monitoring.api_token.unwrap().matches("0123456789abcdef"));
 }
 

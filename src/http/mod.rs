@@ -7,6 +7,7 @@ mod answer;
 mod authority;
 mod client;
 mod commands;
+mod hosts;
 mod openapi;
 mod page;
 mod readiness;
@@ -23,6 +24,7 @@ mod tests;
 mod updates_tests;
 
 pub use client::{Answer, get};
+pub use hosts::Hosts;
 pub use readiness::{PipelineReadiness, Readiness};
 pub use reload::{Reload, Reloaded, Rules};
 pub use server::{Api, Control, bind, serve};

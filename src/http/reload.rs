@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::refusal;
 use super::authority::authorize;
 use super::commands::audit;
+use super::hosts::Hosts;
 use super::server::Api;
 use super::unread::Unread;
 use crate::config::Secret;
@@ -40,6 +41,8 @@ pub struct Rules {
     pub limits: BTreeMap<String, Duration>,
     /// What commands must carry; without one there are none.
     pub token: Option<Secret>,
+    /// The hosts that a browser may ask for.
+    pub hosts: Hosts,
 }
 
 #[derive(Deserialize)]

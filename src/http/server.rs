@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::{HttpServiceFactory, Server, ServerHandle};
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
 use actix_web::{HttpResponse, HttpServer, Resource, Route};
 use parking_lot::RwLock;
@@ -16,7 +17,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::reload::{Reload, Rules, reload};
-use super::{commands, openapi, page, updates, views, wait};
+use super::{commands, hosts, openapi, page, updates, views, wait};
 use crate::actors::health::AppliedBatch;
 use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
 use crate::actors::supervisor::Supervisor;
@@ -91,7 +92,11 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Error {
-    Error::caused(ErrorKind::Configuration, format!("cannot listen on {address}"), error)
+    Error::caused(
+        ErrorKind::Configuration,
+        format!("cannot listen on {address} (monitoring.bind and monitoring.health_port)"),
+        error,
+    )
 }
 
 /// The server on an address. It has to be awaited to run; the handle stops it.
@@ -125,8 +130,8 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
         .app_data(PayloadConfig::new(MAX_BODY_BYTES))
         .service(path("/", Method::GET, get().to(page::page)))
         .service(path("/ws/updates", Method::GET, get().to(updates::updates)))
-        .service(path("/health", Method::GET, get().to(views::health)))
-        .service(path("/ready", Method::GET, get().to(views::ready)))
+        .service(open_path("/health", Method::GET, get().to(views::health)))
+        .service(open_path("/ready", Method::GET, get().to(views::ready)))
         .service(path("/api/openapi.json", Method::GET, get().to(openapi::openapi)))
         .service(path("/api/reload", Method::POST, post().to(reload)))
         .service(
@@ -147,12 +152,17 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
                 .service(path("/resume", Method::POST, post().to(commands::resume))),
         );
     if metrics {
-        config.service(path("/metrics", Method::GET, get().to(views::metrics)));
+        config.service(open_path("/metrics", Method::GET, get().to(views::metrics)));
     }
 }
 
-/// A path with the one method that it has.
-fn path(path: &str, method: Method, route: Route) -> Resource {
+/// A path for browsers and programs: answered only where the host is allowed.
+fn path(path: &str, method: Method, route: Route) -> impl HttpServiceFactory + 'static {
+    open_path(path, method, route).wrap(from_fn(hosts::only_allowed))
+}
+
+/// A path for monitors, whatever name they know this service by: it tells neither keys nor values. With the one method that it has.
+fn open_path(path: &str, method: Method, route: Route) -> Resource {
     let refused = move || {
         let allowed = method.to_string();
         async move {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler};
 use actix_web::App;
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HOST};
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::Data;
 use chrono::Utc;
@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::sync::{Semaphore, broadcast, watch};
 
+use super::hosts::Hosts;
 use super::reload::{Reload, Reloaded, Rules};
 use super::server::{Api, Control, routes};
 use super::updates::Followers;
@@ -181,6 +182,7 @@ impl Service {
             rules: Arc::new(RwLock::new(Rules {
                 limits: pipelines.iter().map(|name| ((*name).to_owned(), Duration::from_secs(60))).collect(),
                 token: token.map(Secret::new),
+                hosts: Hosts { bound: Some("10.0.0.5".parse().unwrap()), allowed: vec!["sync.example.com".parse().unwrap()] },
             })),
             reload: Arc::new(Unreadable),
             pipelines: pipelines.iter().map(|name| ((*name).to_owned(), control.clone())).collect::<BTreeMap<_, _>>(),
@@ -442,6 +444,37 @@ async fn what_is_described_is_there() {
     }
     let routes = include_str!("server.rs").matches("path(\"/").count();
     assert_eq!(paths.len(), routes, "a path that is not described, or described and not there");
+}
+
+/// The paths that a page of another site could read if its name were pointed here, and those for monitors.
+#[actix::test]
+async fn a_strange_host_is_refused_but_for_monitors() {
+    let service = Service::new();
+    let document = service.json("/api/openapi.json").await;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, description) in methods.as_object().unwrap() {
+            let ask = |host: &str| {
+                let request = if method == "get" { TestRequest::get() } else { TestRequest::post() };
+                service.answer(request.uri(path).insert_header((HOST, host)))
+            };
+            let is_for_monitors = ["/health", "/ready", "/metrics"].contains(&path.as_str());
+            for strange in
+                ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.6", "", "localhost@evil.example"]
+            {
+                let (status, body) = ask(strange).await;
+                let is_refused = status == StatusCode::FORBIDDEN && body.contains("monitoring.allowed_hosts");
+                assert_eq!(is_refused, !is_for_monitors, "{method} {path} for {strange:?}: {status} {body}");
+            }
+            assert_eq!(description["responses"]["403"].is_object(), !is_for_monitors, "{path}");
+            for own in ["localhost", "127.0.0.1:8080", "[::1]:8080", "10.0.0.5:8080", "Sync.Example.com:443"] {
+                let (status, body) = ask(own).await;
+                assert!(!body.contains("monitoring.allowed_hosts"), "{method} {path} for {own}: {status} {body}");
+            }
+        }
+    }
+    assert!(service.orders().is_empty(), "nothing was ordered");
+    let two = TestRequest::get().uri("/").append_header((HOST, "localhost")).append_header((HOST, "evil.example"));
+    assert_eq!(service.answer(two).await.0, StatusCode::FORBIDDEN);
 }
 
 #[actix::test]

@@ -11,6 +11,7 @@ pub mod element;
 pub mod excluded;
 pub mod graph_name;
 pub mod guard;
+pub mod host;
 pub mod id_map;
 pub mod index;
 pub mod key;

@@ -30,7 +30,10 @@ pub enum ProfileError {
     #[error("the profile names no key for {0} and no discover.identity")]
     NoIdentity(String),
     /// What the cache alone is to hold stands in the source already.
-    #[error("the source has {0} already: the profile's {1} must be a name that it does not use")]
+    #[error(
+        "the source has {0} already: copy the profile (config/profiles/generic.yaml for the built-in one), give its {1} a name that \
+         the source does not use, and name the copy in profile (SYNC_PROFILE)"
+    )]
     Taken(String, &'static str),
     /// What identifies or is searched cannot have two names.
     #[error("the profile leaves out or renames {0}, which is a key, a timestamp or a vector")]

@@ -207,6 +207,9 @@ const UNTRUSTED: &str = "invalid peer certificate";
 
 /// An error while connecting. What is neither known nor about the login is a server that is not ready, or not Redis.
 fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
+    if let Some(message) = foreign_protocol(address, &error) {
+        return Error::new(ErrorKind::CacheConnection, format!("{doing}: {message}"));
+    }
     let kind = match classify::driver_kind(&error) {
         // It would never pass by itself: the authority is missing in the configuration, or the name is not the server's.
         _ if error.to_string().contains(UNTRUSTED) => ErrorKind::Configuration,
@@ -214,6 +217,16 @@ fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
         kind => kind,
     };
     Error::caused(kind, format!("{doing}: cannot connect to {address}"), DriverFailure(error))
+}
+
+/// Whether a server that takes a connection answers the first command as no Redis does: with something else, or by hanging up. One
+/// that only stops does that as well, so it is asked again like any that is not ready.
+fn foreign_protocol(address: &CacheAddress, error: &RedisError) -> Option<String> {
+    if error.kind() == redis::ErrorKind::Parse {
+        return Some(format!("{address} does not answer as Redis does: is FalkorDB at another port?"));
+    }
+    let hangs_up = error.is_connection_dropped() && !error.is_connection_refusal();
+    hangs_up.then(|| format!("{address} hangs up at the first command: is FalkorDB at another port?"))
 }
 
 fn client(address: &CacheAddress) -> Result<Client> {
@@ -271,6 +284,23 @@ mod tests {
         let kind = |text: &str| refusal(&address, "ask", RedisError::from(std::io::Error::other(text.to_owned()))).kind();
         assert_eq!(kind("invalid peer certificate: UnknownIssuer"), ErrorKind::Configuration);
         assert_eq!(kind("connection reset"), ErrorKind::CacheConnection);
+    }
+
+    #[test]
+    fn a_server_that_is_not_redis_is_named() {
+        let address = CacheAddress::plain("cache", 7687);
+        let said = |error: RedisError| {
+            let error = refusal(&address, "load the checkpoint", error);
+            assert_eq!(error.kind(), ErrorKind::CacheConnection);
+            error.chain()
+        };
+        let hung_up = "load the checkpoint: cache:7687 hangs up at the first command: is FalkorDB at another port?";
+        assert_eq!(said(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()), hung_up);
+        let garbled = "load the checkpoint: cache:7687 does not answer as Redis does: is FalkorDB at another port?";
+        assert_eq!(said((redis::ErrorKind::Parse, "Parse error at 1\nUnexpected `33`").into()), garbled);
+        assert!(
+            said(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()).contains("cannot connect to cache:7687")
+        );
     }
 
     #[test]

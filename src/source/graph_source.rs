@@ -330,6 +330,11 @@ impl<R: Reader> Source for GraphSource<R> {
         census::indexes(&self.reader).await
     }
 
+    async fn node_total(&self) -> Result<u64> {
+        let row = self.row("a count of all nodes", Request::new(queries::NODE_TOTAL)).await?;
+        count_of(row, "a count of all nodes")
+    }
+
     async fn outside_profile(&self) -> Result<OutsideProfile> {
         Ok(OutsideProfile { nodes: self.nodes_outside().await?, relationships: self.relationships_outside().await? })
     }

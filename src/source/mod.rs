@@ -34,7 +34,7 @@ use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::name::Label;
-use crate::model::profile::{FollowRule, NodeKindId, RelationshipKindId};
+use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 
 pub use address::SourceAddress;
 pub use graph_source::GraphSource;
@@ -136,6 +136,17 @@ pub struct OutsideProfile {
     pub relationships: BTreeMap<String, u64>,
 }
 
+/// How many elements a full pass reads, for its progress: a node of several kinds is read once. Nodes of several kinds that are not
+/// all of the database make it more than there is, because only a scan would tell how many carry two labels.
+pub async fn expected_elements(source: &dyn Source, profile: &Profile) -> Result<u64> {
+    let counts = source.counts().await?;
+    let of = |nodes: bool| {
+        let kinds = profile.kinds().into_iter().zip(&counts);
+        kinds.filter(|(kind, _)| matches!(kind, ElementKind::Node(_)) == nodes).map(|(_, count)| count).sum::<u64>()
+    };
+    Ok(of(true).min(source.node_total().await?) + of(false))
+}
+
 /// The source, as the strategies read it. Keys are plain text here, because a page must also move past a key that the cache
 /// cannot use. The text `""` stands before every key.
 #[async_trait]
@@ -184,6 +195,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
     async fn counts(&self) -> Result<Vec<u64>>;
+
+    /// How many nodes the whole database has.
+    async fn node_total(&self) -> Result<u64>;
 
     /// What there is by now that a profile whose kinds were found in the source does not have, in words.
     async fn outgrown(&self) -> Result<Option<String>> {

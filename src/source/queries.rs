@@ -31,6 +31,9 @@ pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 /// All names of properties that were ever used.
 pub const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
 
+/// How many nodes there are; kept by Neo4j and read without a scan.
+pub const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
+
 /// How many nodes have no label. Nothing but a scan of all nodes tells.
 pub const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
 

@@ -12,6 +12,7 @@ use crate::model::detail::Detail;
 use crate::model::element::{ElementKind, Properties};
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::{Identity, Profile};
+use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::repeat;
 use crate::sink::index_statement;
@@ -19,8 +20,12 @@ use crate::source::Source;
 use crate::transform::Transformer;
 use crate::transform::values::kept_as;
 
+mod graphs;
 mod memory;
 
+pub use graphs::GraphSurvey;
+
+use graphs::Graphs;
 use memory::Estimate;
 
 /// Rows of a page.
@@ -37,6 +42,9 @@ const EXAMPLES: usize = 3;
 pub struct Survey {
     /// By kind, in the order of a pass.
     pub kinds: Vec<KindSurvey>,
+    /// By name, the graphs that the groups would get; empty where everything goes to one graph.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub graphs: BTreeMap<String, GraphSurvey>,
     /// Statements for the indices that the cache would get.
     pub indexes: Vec<String>,
     /// Indices of the source that FalkorDB cannot express, and why.
@@ -99,17 +107,25 @@ pub struct Refused {
     pub examples: Vec<String>,
 }
 
-/// Looks at up to `limit` elements of each kind, or at all.
-pub async fn survey(source: &dyn Source, profile: &Profile, encoder: &Transformer, limit: Option<u64>) -> Result<Survey> {
+/// Looks at up to `limit` elements of each kind, or at all. `routes` say which graph each group goes to, where it has its own.
+pub async fn survey(
+    source: &dyn Source,
+    profile: &Profile,
+    encoder: &Transformer,
+    routes: Option<&Routes>,
+    limit: Option<u64>,
+) -> Result<Survey> {
     let counts = repeat!(source.counts())?;
+    let mut graphs = Graphs::new(routes);
     let mut survey = Survey { complete: true, ..Survey::default() };
     for (kind, count) in profile.kinds().into_iter().zip(counts) {
-        let kind = survey_kind(source, profile, encoder, kind, count, limit).await?;
+        let kind = survey_kind(source, profile, encoder, (kind, count), &mut graphs, limit).await?;
         survey.complete &= kind.complete;
         survey.quarantined += kind.quarantined.values().map(|refused| refused.number).sum::<u64>();
         survey.memory_bytes += kind.memory_bytes;
         survey.kinds.push(kind);
     }
+    survey.graphs = graphs.found;
     survey.indexes = profile.indexes.iter().map(index_statement).collect();
     if profile.mirror_indexes {
         let mirrored = mirrored(&repeat!(source.indexes())?, profile);
@@ -125,8 +141,8 @@ async fn survey_kind(
     source: &dyn Source,
     profile: &Profile,
     encoder: &Transformer,
-    kind: ElementKind,
-    count: u64,
+    (kind, count): (ElementKind, u64),
+    graphs: &mut Graphs<'_>,
     limit: Option<u64>,
 ) -> Result<KindSurvey> {
     let key = profile.key(kind);
@@ -143,6 +159,7 @@ async fn survey_kind(
         let rows = Rows::page(source, encoder, kind, &from).await?;
         after = rows.next.clone();
         found.add(profile, kind, &rows, &mut estimate);
+        graphs.add(&rows.prepared).iter().for_each(|refused| found.refuse(refused));
         if limit.is_some_and(|limit| found.looked_at >= limit) {
             break;
         }

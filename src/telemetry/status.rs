@@ -377,7 +377,8 @@ impl PipelineStatus {
         }
     }
 
-    fn applied_bookmark(&self) -> Option<&Bookmark> {
+    /// The commit as of which the last pass read the source.
+    pub fn applied_bookmark(&self) -> Option<&Bookmark> {
         self.last_pass.as_ref()?.bookmark.as_ref()
     }
 

@@ -80,11 +80,18 @@ impl<'a> Followed<'a> {
 
 /// A full sync, random changes under the running service, a restart of it, and more of them.
 async fn is_kept_in_step(foreign: Foreign, test: &str, sequences: u64) {
-    let pair = pair(test).await;
+    let mut pair = pair(test).await;
+    let directory = tempfile::tempdir().unwrap();
+    if let Some(profile) = foreign.profile() {
+        let file = directory.path().join("profile.yaml");
+        std::fs::write(&file, profile).unwrap();
+        pair.service = pair.service.clone().with("SYNC_PROFILE", file.display());
+    }
     foreign.build(&pair.source.graph).await.unwrap();
     let full = pair.sync("full").await;
     assert_eq!(full["totals"]["quarantined"], 0);
     assert_same(&pair).await;
+    assert_eq!(pair.service.finish(&["verify"]).await.code, 0, "verify says so as well");
     for seed in 0..sequences {
         let followed = Followed::begin(&pair).await;
         let mut changes = Changes::new(&pair.source.graph, seed, foreign.names());
@@ -100,6 +107,7 @@ async fn is_kept_in_step(foreign: Foreign, test: &str, sequences: u64) {
     let followed = Followed::begin(&pair).await;
     followed.proven_equal("emptied").await;
     followed.ends().await;
+    foreign.drop_schema(&pair.source.graph).await.unwrap();
 }
 
 #[tokio::test]
@@ -110,6 +118,21 @@ async fn films_are_kept_in_step() {
 #[tokio::test]
 async fn a_shop_is_kept_in_step() {
     is_kept_in_step(Foreign::Shop, "shop", 4).await;
+}
+
+#[tokio::test]
+async fn crimes_and_places_are_kept_in_step() {
+    is_kept_in_step(Foreign::Crimes, "crimes", 2).await;
+}
+
+#[tokio::test]
+async fn recommendations_with_vectors_are_kept_in_step() {
+    is_kept_in_step(Foreign::Recommendations, "recommendations", 2).await;
+}
+
+#[tokio::test]
+async fn a_network_is_kept_in_step() {
+    is_kept_in_step(Foreign::Network, "network", 2).await;
 }
 
 #[tokio::test]

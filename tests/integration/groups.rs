@@ -251,6 +251,59 @@ async fn a_graph_of_somebody_else_is_left_alone() {
     groups.assert_exact().await;
 }
 
+/// Names of groups that are no plain words, and that a statement or a key could trip over.
+const ODD_GROUPS: [&str; 10] =
+    ["with blank", "a:b.c/d", "$rows", "it's \"quoted\"", "back\\slash`tick", "группа-标签", "😀", "a{b", "x}", "{x}"];
+
+#[tokio::test]
+async fn groups_named_by_anything_have_graphs_but_for_braces() {
+    let groups = Groups::new().await;
+    let text = "UNWIND $names AS name CREATE (a:Entity {uuid: 'a-' + name, name: 'x', group_id: name, created_at: datetime()}) \
+                CREATE (b:Entity {uuid: 'b-' + name, name: 'x', group_id: name, created_at: datetime()}) \
+                CREATE (a)-[:RELATES_TO {uuid: 'e-' + name, name: 'R', fact: 'f', group_id: name, created_at: datetime()}]->(b)";
+    let names: Vec<String> = ODD_GROUPS.iter().map(|name| (*name).to_owned()).collect();
+    groups.source.graph.run(query(text).param("names", names)).await.unwrap();
+
+    // Before anything is written, it is said what will be quarantined, and which graphs there will be.
+    let checked = groups.service.finish(&["check"]).await;
+    assert_eq!(checked.code, 1, "{}{}", checked.stdout, checked.stderr);
+    for said in ["quarantine  9 elements or properties", "its group cannot have a graph", "graph       not there yet"] {
+        assert!(checked.stdout.contains(said), "{said}: {}", checked.stdout);
+    }
+    let named: BTreeSet<&str> = ODD_GROUPS.into_iter().filter(|name| !name.contains(['{', '}'])).collect();
+    for name in &named {
+        let said = format!("graph {name}: 2 nodes, 1 relationships");
+        assert!(checked.stdout.contains(&said), "{said}: {}", checked.stdout);
+    }
+
+    let pass = groups.sync("full").await;
+    assert_eq!(pass["totals"]["quarantined"], 9, "what check said: {pass}");
+    assert_eq!(groups.graphs().await, named.iter().map(|name| (*name).to_owned()).collect());
+    for name in &named {
+        assert_part_equal(&groups.source.graph, &Filter::group(name), &groups.address(), name).await;
+    }
+    assert_eq!(groups.service.finish(&["verify"]).await.code, 0);
+    groups.write("MATCH (n:Entity) WHERE NOT n.group_id CONTAINS '{' SET n.summary = 'later', n.created_at = datetime()").await;
+    groups.sync("incremental").await;
+    for name in &named {
+        assert_part_equal(&groups.source.graph, &Filter::group(name), &groups.address(), name).await;
+    }
+}
+
+#[tokio::test]
+async fn check_names_the_graphs_that_somebody_else_has() {
+    let groups = Groups::new().await;
+    build(&groups.source.graph, &spec(3)).await.unwrap();
+    assert_eq!(groups.service.finish(&["check"]).await.code, 0);
+    groups.redis(&["GRAPH.QUERY", "group-1", "CREATE (:Precious {name: 'theirs'})"]).await;
+    let checked = groups.service.json_with_code(&["check"], 1).await;
+    let survey = &checked[0]["survey"];
+    assert!(survey["graphs"]["group-1"]["taken"].as_str().unwrap().contains("did not write"), "{survey}");
+    assert!(survey["graphs"]["group-2"]["taken"].is_null(), "{survey}");
+    let pass = groups.sync("full").await;
+    assert_eq!(survey["quarantined"], pass["totals"]["quarantined"], "{survey}");
+}
+
 #[tokio::test]
 async fn the_graphs_before_a_full_sync_can_be_had_again() {
     let groups = Groups::new().await;

@@ -115,9 +115,9 @@ fn request(random: &mut StdRng) -> Vec<u8> {
             let length = random.random_range(0..5000);
             noise(random, length)
         }
-        1 => [format!("{method} {path} HTTP/1.1\r\nHost: x\r\n").as_bytes(), &noise(random, 300), b"\r\n\r\n"].concat(),
+        1 => [format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n").as_bytes(), &noise(random, 300), b"\r\n\r\n"].concat(),
         2 => format!("{method} {path}{} HTTP/9.9\r\n\r\n", word(random)).into_bytes(),
-        _ => format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\nbody").into_bytes(),
+        _ => format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\nbody").into_bytes(),
     }
 }
 
@@ -167,10 +167,15 @@ async fn slow_clients_are_cut_off() {
     for (what, begun) in [
         ("nothing", String::new()),
         ("half a head", "GET /health HTTP/1.1\r\nHost".to_owned()),
-        ("a head without its body", "POST /api/sync/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12".to_owned()),
+        (
+            "a head without its body",
+            "POST /api/sync/pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12".to_owned(),
+        ),
         (
             "a head with the token, without its body",
-            format!("POST /api/sync/pause HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 10\r\n\r\n"),
+            format!(
+                "POST /api/sync/pause HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 10\r\n\r\n"
+            ),
         ),
     ] {
         let mut stream = TcpStream::connect(("127.0.0.1", http.port)).await.unwrap();

@@ -8,6 +8,7 @@ use crate::support::servers::{FalkorAddress, FalkorOptions, FalkorServer, Neo4jA
 use crate::support::service::{Finished, Service};
 
 const FAILED: i32 = 1;
+const UNKNOWN: i32 = 2;
 const USAGE: i32 = 64;
 
 /// A port of the loopback interface on which nothing listens.
@@ -65,6 +66,83 @@ async fn nothing_is_written_when_something_cannot_work() {
     refused(service, FAILED, &["exists and is not a graph but a string", "falkordb.database"]).await;
     let kept: String = redis::cmd("GET").arg(&pair.graph).query_async(&mut cache).await.unwrap();
     assert_eq!((kept.as_str(), keys(&mut cache, &pair.graph).await.len()), ("precious", 1));
+}
+
+/// Every line that a service printed, if it ended as it should.
+fn all_lines(finished: &Finished, code: i32) -> Vec<&str> {
+    assert_eq!(finished.code, code, "{}{}", finished.stdout, finished.stderr);
+    finished.stdout.lines().chain(finished.stderr.lines()).filter(|line| !line.is_empty()).collect()
+}
+
+/// A service that nothing but this address would stop.
+fn without_servers() -> Service {
+    let uri = format!("bolt://127.0.0.1:{}", closed_port());
+    let (user, password, database) = ("neo4j".to_owned(), "some-word".to_owned(), "neo4j".to_owned());
+    let cache = FalkorAddress { host: "127.0.0.1".to_owned(), port: closed_port(), username: None, password: None };
+    Service::new(PROGRAM, &Neo4jAddress { uri, user, password, database }, &cache, "unused")
+}
+
+#[tokio::test]
+async fn a_port_in_use_ends_the_service_with_one_sentence() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let finished = without_servers().with("HEALTH_PORT", port).with("HEALTH_BIND", "127.0.0.1").finish(&["run"]).await;
+    let lines = all_lines(&finished, FAILED);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains(&format!("cannot listen on 127.0.0.1:{port}")) && lines[0].contains("health_port"), "{}", lines[0]);
+}
+
+/// The same for whatever fails after the first actors are there, and before they had their turn.
+#[tokio::test]
+async fn a_profile_that_is_not_there_ends_every_command_with_one_sentence() {
+    let service = without_servers().with("SYNC_PROFILE", "/nonexistent.yaml");
+    for command in [&["run"][..], &["sync"], &["verify"], &["verify", "--repair"], &["check"], &["rollback"]] {
+        let finished = service.finish(command).await;
+        let said: Vec<&str> = finished.stderr.lines().filter(|line| !line.is_empty()).collect();
+        assert!(said.len() == 1 && said[0].contains("/nonexistent.yaml"), "{command:?}: {said:#?}");
+        assert!(!finished.stdout.contains("unexpectedly"), "{command:?}: {}", finished.stdout);
+        assert!([FAILED, UNKNOWN].contains(&finished.code), "{command:?}: {}", finished.code);
+    }
+}
+
+/// A port on which something answers every connection in the same way.
+fn impostor(answer: &'static [u8]) -> u16 {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // It ends with the process.
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 1024];
+            let _ = (stream.read(&mut request), stream.write_all(answer));
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_the_one_is_named_once() {
+    let pair = Pair::new("impostor").await;
+    let http = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+    for (answer, words) in [(&http[..], "does not answer as Redis does"), (&b""[..], "hangs up at the first command")] {
+        let port = impostor(answer);
+        let service = pair.service.clone().with("FALKORDB_PORT", port);
+        for command in [&["check"][..], &["sync", "--mode", "full"]] {
+            let finished = service.finish(command).await;
+            let said = finished.stderr.lines().last().unwrap_or_default();
+            let named = said.contains(words) && said.contains(&port.to_string()) && said.contains("falkordb.port");
+            assert!(named, "{command:?}: {}", finished.stderr);
+        }
+    }
+    for (uri, cause) in [
+        (format!("bolt://127.0.0.1:{}", closed_port()), "Connection refused"),
+        ("bolt://nosuch.invalid:7687".to_owned(), "lookup"),
+    ] {
+        let finished = pair.service.clone().with("NEO4J_URI", &uri).finish(&["check"]).await;
+        let said = finished.stderr.lines().last().unwrap_or_default();
+        assert_eq!(said.matches(cause).count(), 1, "{said}");
+        assert!(said.contains("neo4j.uri"), "{said}");
+    }
 }
 
 #[tokio::test]

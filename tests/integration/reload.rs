@@ -54,9 +54,13 @@ async fn what_can_be_followed_is_and_the_rest_is_named() {
     let generation = http.status().await["generation"].as_u64().unwrap();
 
     write(&token, OTHER_TOKEN);
-    write(&file, "sync: {batch_size: 400}\nlogging: {level: debug, keep_files: 3}\nmonitoring: {ready_lag_seconds: 7}");
+    write(
+        &file,
+        "sync: {batch_size: 400}\nlogging: {level: debug, keep_files: 3}\nmonitoring: {ready_lag_seconds: 7, allowed_hosts: [sync]}",
+    );
     let (status, answer) = reload(&http, TOKEN).await;
-    let applied = ["pipeline default", "logging.level", "monitoring.api_token", "monitoring.ready_lag_seconds"];
+    let applied =
+        ["pipeline default", "logging.level", "monitoring.api_token", "monitoring.allowed_hosts", "monitoring.ready_lag_seconds"];
     assert_eq!((status, answer), (200, json!({ "applied": applied, "needs_restart": ["logging"] })));
     assert_eq!(reload(&http, TOKEN).await.0, 401, "the old token is no token any more");
     until(&http, "a new generation", |status| {

@@ -1,13 +1,22 @@
 //! The documents say what is so: every setting, every error with its remedy, every command, and no link leads nowhere.
 
+use std::path::Path;
+
 use neo4j_falkordb_sync::config::Environment;
 use neo4j_falkordb_sync::error::ErrorKind;
 use serde_yaml::Value;
 
 use super::{shipped, text};
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "CHANGELOG.md", "docs/configuration.md", "docs/monitoring.md", "docs/profiles.md", "docs/troubleshooting.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/compatibility.md",
+    "docs/configuration.md",
+    "docs/monitoring.md",
+    "docs/profiles.md",
+    "docs/troubleshooting.md",
+];
 
 /// A setting's default as the shipped configuration has it, which a test of the configuration holds equal to the code.
 fn default_of(path: &str) -> Option<Value> {
@@ -42,6 +51,29 @@ fn every_error_stands_in_the_page_of_remedies() {
         let row = row.unwrap_or_else(|| panic!("{} is not explained", kind.word()));
         assert!(row.ends_with(&format!("| {} |", kind.remedy())), "{row}\nthe program says: {}", kind.remedy());
     }
+}
+
+/// A claim about what arrives how is worth as much as the test that holds it.
+#[test]
+fn every_line_on_compatibility_names_a_test_that_exists() {
+    let mut lines = 0;
+    for line in text("docs/compatibility.md").lines().filter(|line| line.starts_with("| ") && !line.ends_with("| test |")) {
+        let named = line.trim_end_matches(" |").rsplit("| ").next().unwrap().trim_matches('`');
+        let (module, name) = named.rsplit_once("::").unwrap_or_else(|| panic!("no test is named in: {line}"));
+        let path = module.replace("::", "/");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let places = [format!("tests/integration/{path}.rs"), format!("src/{path}.rs")];
+        let file = places.iter().map(|place| root.join(place)).find(|place| place.is_file());
+        let file = file.unwrap_or_else(|| panic!("neither of {places:?} is there: {line}"));
+        let code = std::fs::read_to_string(file).unwrap();
+        let is_test = |(at, _): (usize, &str)| {
+            let before = code[..at].trim_end().trim_end_matches("async").trim_end();
+            before.ends_with("#[test]") || before.ends_with("#[tokio::test]")
+        };
+        assert!(code.match_indices(&format!("fn {name}()")).any(is_test), "there is no test {named}: {line}");
+        lines += 1;
+    }
+    assert!(lines > 40, "the tables are read: {lines}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Http {
     async fn ask(&self, method: &str, path: &str, headers: &str) -> Result<(u16, String)> {
         let failed = |error: std::io::Error| Error::Unexpected(format!("{path}: {error}"));
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(failed)?;
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.map_err(failed)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.map_err(failed)?;

@@ -94,6 +94,14 @@ impl Service {
         serde_json::from_str(&finished.stdout).unwrap()
     }
 
+    /// As [`Self::json`], for a command that has to end with this code.
+    pub async fn json_with_code(&self, arguments: &[&str], code: i32) -> serde_json::Value {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--output", "json"]).collect();
+        let finished = self.finish(&arguments).await;
+        assert_eq!(finished.code, code, "{}", finished.stderr);
+        serde_json::from_str(&finished.stdout).unwrap()
+    }
+
     /// Starts a command; its log is read as it comes.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);

@@ -36,8 +36,8 @@ pub(super) struct Comparing {
     orders: u64,
     /// Whether somebody ordered a comparison that has not ended.
     ordered: bool,
-    /// The first order that can lead to a proof somebody waits for, and until when they wait.
-    awaited: Option<(u64, Instant)>,
+    /// The proof that somebody waits for.
+    awaited: Option<Awaited>,
     /// When its last slice began.
     last_slice: Option<Instant>,
     /// Counts the timers of slices: an older one is void.
@@ -52,6 +52,27 @@ pub(super) struct Comparing {
     futile_at: Option<Bookmark>,
     /// When the last one ended.
     ended_at: Option<DateTime<Utc>>,
+}
+
+/// A proof that somebody waits for. All who wait share one: a comparison that proves equality as of the latest commit that is waited
+/// for answers everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Awaited {
+    /// The latest commit that is waited for.
+    bookmark: Bookmark,
+    /// When the last who asked gives up.
+    until: Instant,
+}
+
+impl Awaited {
+    /// Whether a comparison can still bring what is waited for. Asking again starts none: one that proves equality as of the commit
+    /// is enough, and after two in vain only another commit can change the outcome. `source` is the last commit that was seen.
+    fn needs_comparison(&self, proven: Option<&Bookmark>, futile: Option<&Bookmark>, source: Option<&Bookmark>) -> bool {
+        let is_proven = proven.is_some_and(|proven| proven.includes(&self.bookmark));
+        let is_futile =
+            futile.is_some_and(|futile| futile.includes(&self.bookmark) && source.is_none_or(|source| futile.includes(source)));
+        !is_proven && !is_futile && Instant::now() < self.until
+    }
 }
 
 impl Comparing {
@@ -125,16 +146,26 @@ impl Supervisor {
     /// Has everything compared, as soon as the passes let it.
     pub(super) fn order_comparison(&mut self) {
         self.comparing.ordered = true;
-        if matches!(self.state, State::Running(_)) && self.running.is_none() {
+        self.go_on_comparing();
+    }
+
+    /// Has the next slice begin at once, unless a pass runs: then it begins at that one's end.
+    pub(super) fn go_on_comparing(&mut self) {
+        if matches!(self.state, State::Running(_)) && self.running.is_none() && self.is_hurried() {
             self.start_slice();
         }
     }
 
-    /// Has a comparison begin that can prove equality; the number of the first order that can lead to it.
-    pub(super) fn prove(&mut self) -> u64 {
-        let number = self.comparing.orders + 1;
-        self.comparing.awaited = Some((number, Instant::now() + PATIENCE));
-        number
+    /// Has equality proven as of a commit that the source has reached: by the comparison under way if it began with that commit or a
+    /// later one, else by the next. The number of the first order that begins after this.
+    pub(super) fn prove(&mut self, bookmark: Bookmark) -> u64 {
+        let until = Instant::now() + PATIENCE;
+        let bookmark = match self.comparing.awaited.take() {
+            Some(earlier) if earlier.bookmark.includes(&bookmark) => earlier.bookmark,
+            _ => bookmark,
+        };
+        self.comparing.awaited = Some(Awaited { bookmark, until });
+        self.comparing.orders + 1
     }
 
     /// The order of the next slice.
@@ -161,8 +192,9 @@ impl Supervisor {
     }
 
     fn is_hurried(&self) -> bool {
-        let awaited = |(number, until): (u64, Instant)| self.status.proven_by < number && Instant::now() < until;
-        self.comparing.ordered || self.is_one_shot() || self.comparing.awaited.is_some_and(awaited)
+        let (proven, futile) = (self.status.equal_as_of.as_ref(), self.comparing.futile_at.as_ref());
+        let awaited = |awaited: &Awaited| awaited.needs_comparison(proven, futile, self.status.newest_bookmark());
+        self.comparing.ordered || self.is_one_shot() || self.comparing.awaited.as_ref().is_some_and(awaited)
     }
 
     fn is_comparison_due(&self) -> bool {
@@ -216,6 +248,9 @@ impl Supervisor {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::model::comparison::Difference;
     use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity};
@@ -253,5 +288,25 @@ mod tests {
         assert_eq!(comparing.futile_at, Some(Bookmark::new("b")), "the same once more");
         comparing.ended(&verdict(&[]), Utc::now());
         assert_eq!(comparing.futile_at, None);
+    }
+
+    fn commit(transaction: u8) -> Bookmark {
+        let bytes = [&[0x91, 0xCC, 0x10], &[0xFB; 16][..], &[transaction, 0x90]].concat();
+        Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))
+    }
+
+    #[test]
+    fn a_proof_or_two_comparisons_in_vain_end_what_is_waited_for() {
+        let awaited = Awaited { bookmark: commit(5), until: Instant::now() + PATIENCE };
+        let needs = |proven: Option<u8>, futile: Option<u8>, source: u8| {
+            let (proven, futile) = (proven.map(commit), futile.map(commit));
+            awaited.needs_comparison(proven.as_ref(), futile.as_ref(), Some(&commit(source)))
+        };
+        assert!(needs(None, None, 5) && needs(Some(4), Some(4), 5));
+        assert!(!needs(Some(5), None, 5) && !needs(Some(7), None, 9), "proven as of the commit or a later one");
+        assert!(!needs(None, Some(5), 5) && !needs(Some(4), Some(6), 6), "in vain");
+        assert!(needs(None, Some(5), 6), "another commit may have changed what was in vain");
+        let over = Awaited { until: Instant::now(), ..awaited.clone() };
+        assert!(!over.needs_comparison(None, None, Some(&commit(5))), "nobody waits any longer");
     }
 }

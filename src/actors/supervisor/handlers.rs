@@ -150,10 +150,15 @@ impl Handler<Prove> for Supervisor {
     type Result = ResponseActFuture<Self, Result<u64>>;
 
     fn handle(&mut self, Prove(bookmark): Prove, _: &mut Self::Context) -> Self::Result {
-        self.once_reached(bookmark, |supervisor| {
-            let number = supervisor.prove();
-            // What it would find and mend comes with a pass sooner, and a comparison that mends proves nothing.
-            supervisor.request(Mode::Incremental);
+        self.once_reached(bookmark.clone(), |supervisor| {
+            let applied = supervisor.status.applied_bookmark().is_some_and(|applied| applied.includes(&bookmark));
+            let number = supervisor.prove(bookmark);
+            if applied {
+                supervisor.go_on_comparing();
+            } else {
+                // What it would find and mend comes with a pass sooner, and a comparison that mends proves nothing.
+                supervisor.request(Mode::Incremental);
+            }
             number
         })
     }

@@ -3,24 +3,29 @@
 use std::collections::BTreeMap;
 
 use super::{BULK, Findings};
-use crate::cli::table::table;
-use crate::sync::survey::{KindSurvey, PropertySurvey, Survey};
+use crate::cli::table::{one_line, table};
+use crate::model::name::Label;
+use crate::sync::survey::{GraphSurvey, KindSurvey, PropertySurvey, Survey};
+
+/// Graphs of groups that are listed for people; there may be thousands.
+const LISTED_GRAPHS: usize = 20;
 
 impl Findings {
     pub(super) fn text(&self) -> String {
         let mut lines = vec![
             format!("{} → graph {}", self.pipeline, self.graph),
-            format!("  Neo4j       database {} ({})", self.source.name, self.source.id),
-            format!("  FalkorDB    {}", self.cache_version.as_deref().unwrap_or("version unknown")),
+            format!("  Neo4j       {}, database {} ({})", self.source_address, self.source.name, self.source.id),
+            format!("  FalkorDB    {}, {}", self.cache_address, self.cache_version.as_deref().unwrap_or("version unknown")),
             format!("  graph       {}", self.graph_text()),
             format!("  owner       {}", self.owner.as_deref().unwrap_or("nobody")),
             format!("  profile     {}", self.profile),
         ];
         let outside = self.outside_profile.nodes.iter().chain(&self.outside_profile.relationships);
+        lines.extend(self.graphs_to_come());
         if !self.bulk_allowed {
             lines.push(format!("  slower      {BULK} may not be used: full syncs load by parameters"));
         }
-        lines.extend(outside.map(|(name, count)| format!("  left out    {name}: {count}, outside the profile")));
+        lines.extend(outside.map(|(name, count)| format!("  left out    {}: {count}, {}", one_line(name), why_left_out(name))));
         lines.push(format!("  memory      about {}", megabytes(self.survey.memory_bytes)));
         lines.push(format!("  quarantine  {}", quarantine_text(&self.survey)));
         lines.push(format!("  would do    {}", self.would_do));
@@ -29,18 +34,48 @@ impl Findings {
     }
 
     fn graph_text(&self) -> String {
-        if !self.graph_exists {
+        // Where each group has a graph, there is none that could be missing.
+        let none_yet = self.is_per_group && self.cache.is_empty();
+        if !self.graph_exists || none_yet {
             return "not there yet".to_owned();
         }
         format!("{} nodes, {} relationships", self.cache.nodes, self.cache.relationships)
     }
+
+    /// A line for each group's graph, as far as the source was looked at.
+    fn graphs_to_come(&self) -> Vec<String> {
+        let graphs = &self.survey.graphs;
+        let line = |(name, graph): (&String, &GraphSurvey)| {
+            let taken = graph.taken.as_ref().map(|reason| format!(": quarantined, because {reason}")).unwrap_or_default();
+            let name = one_line(name);
+            format!("  for groups  graph {name}: {} nodes, {} relationships{taken}", graph.nodes, graph.relationships)
+        };
+        let mut lines: Vec<String> = graphs.iter().take(LISTED_GRAPHS).map(line).collect();
+        if graphs.len() > LISTED_GRAPHS {
+            lines.push(format!("  for groups  and {} more graphs (--output json lists all)", graphs.len() - LISTED_GRAPHS));
+        }
+        lines
+    }
+}
+
+/// Why elements with these labels, or of this type, are not copied.
+fn why_left_out(name: &str) -> String {
+    match Label::check(name) {
+        Ok(()) => "outside the profile".to_owned(),
+        Err(reason) => format!("because {reason}"),
+    }
+}
+
+/// A number of things, in words.
+fn counted(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 fn quarantine_text(survey: &Survey) -> String {
     let beyond = if survey.complete { "" } else { ", of those looked at (--all looks at every one)" };
     match survey.quarantined {
         0 => format!("nothing{beyond}"),
-        some => format!("{some} elements or properties{beyond}"),
+        some => format!("{}{beyond}", counted(some, "element or property", "elements or properties")),
     }
 }
 
@@ -57,10 +92,10 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
     let rows: Vec<Vec<String>> = survey.kinds.iter().map(row).collect();
     let mut lines = vec![String::new(), table(&["  kind", "elements", "looked at", "identified by", "memory"], &rows)];
     for kind in &survey.kinds {
-        lines.extend(remarks(kind).into_iter().map(|remark| format!("  {}: {remark}", kind_name(kind))));
+        lines.extend(remarks(kind).iter().map(|remark| one_line(&format!("  {}: {remark}", kind_name(kind)))));
     }
-    lines.extend(survey.indexes.iter().map(|index| format!("  index: {index}")));
-    lines.extend(survey.inexpressible.iter().map(|index| format!("  no index: {index}")));
+    lines.extend(survey.indexes.iter().map(|index| one_line(&format!("  index: {index}"))));
+    lines.extend(survey.inexpressible.iter().map(|index| one_line(&format!("  no index: {index}"))));
     lines
 }
 
@@ -71,7 +106,8 @@ fn kind_name(kind: &KindSurvey) -> String {
 fn remarks(kind: &KindSurvey) -> Vec<String> {
     let mut remarks = Vec::new();
     if kind.sharing_key > 0 {
-        remarks.push(format!("{} elements share their key with another one, which is kept for them", kind.sharing_key));
+        let sharing = counted(kind.sharing_key, "element shares its key", "elements share their key");
+        remarks.push(format!("{sharing} with another one, which alone is copied"));
     }
     for (reason, refused) in &kind.quarantined {
         remarks.push(format!("{} quarantined, such as {}: {reason}", refused.number, refused.examples.join(", ")));
@@ -79,13 +115,13 @@ fn remarks(kind: &KindSurvey) -> Vec<String> {
     remarks.extend(kind.properties.iter().filter_map(|(name, property)| property_remark(name, property)));
     remarks.extend(kind.vectors.iter().map(|(name, dimensions)| vector_remark(name, dimensions)));
     let conversions = kind.conversions;
-    for (number, what) in [
-        (conversions.nul_removed, "texts lose a NUL, which FalkorDB cannot hold"),
-        (conversions.nanoseconds_cut, "times lose what is below a microsecond"),
-    ] {
-        if number > 0 {
-            remarks.push(format!("{number} {what}"));
-        }
+    if conversions.nul_removed > 0 {
+        let texts = counted(conversions.nul_removed, "text loses a NUL", "texts lose a NUL");
+        remarks.push(format!("{texts}, which FalkorDB cannot hold"));
+    }
+    if conversions.nanoseconds_cut > 0 {
+        let times = counted(conversions.nanoseconds_cut, "time loses", "times lose");
+        remarks.push(format!("{times} what is below a microsecond"));
     }
     remarks
 }
@@ -102,4 +138,38 @@ fn vector_remark(name: &str, dimensions: &BTreeMap<usize, u64>) -> String {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_its_reason() {
+        assert_eq!(why_left_out("Film"), "outside the profile");
+        assert!(why_left_out("A`b").contains("holds a backtick"), "{}", why_left_out("A`b"));
+        assert!(why_left_out("Known:A`b").contains("holds a backtick"));
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        let conversions = crate::model::prepared::Conversions { nul_removed: 1, nanoseconds_cut: 1, ..Default::default() };
+        let kind = KindSurvey { sharing_key: 1, conversions, ..KindSurvey::default() };
+        let said = remarks(&kind).join("; ");
+        assert!(
+            said.contains("1 element shares its key") && said.contains("1 text loses") && said.contains("1 time loses"),
+            "{said}"
+        );
+        let survey = Survey { quarantined: 1, complete: true, ..Survey::default() };
+        assert_eq!(quarantine_text(&survey), "1 element or property");
+    }
+
+    #[test]
+    fn a_label_with_a_line_break_stays_in_its_line() {
+        let kind = KindSurvey { kind: "two\nlines".to_owned(), is_node: true, sharing_key: 2, ..KindSurvey::default() };
+        let survey = Survey { kinds: vec![kind], indexes: vec!["ON (n.`a\nb`)".to_owned()], ..Survey::default() };
+        let text = survey_lines(&survey).join("\n");
+        assert_eq!(text.lines().filter(|line| line.contains("(:two\\nlines)")).count(), 2, "{text}");
+        assert!(text.lines().all(|line| line != "lines)" && line != "b`)"), "{text}");
+    }
 }

@@ -30,9 +30,10 @@ use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
-pub use registry::Place;
+pub use registry::{Place, taken_graphs};
 use registry::{Registry, count_nodes};
 use split::Parts;
+pub use split::split as split_by_graph;
 pub use swap::RoutedSwap;
 pub use view::RoutedView;
 

@@ -4,12 +4,13 @@
 //! without our marker is never written, replaced or deleted; an empty one may be taken over, because a mere search of graphiti
 //! leaves one behind for a group that it does not find.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redis::{Cmd, cmd};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
+use crate::sink::address::CacheAddress;
 use crate::sink::connection::{COMMAND_TIMEOUT, Connection};
 use crate::sink::graph::{self, GraphState, read_query};
 use crate::sink::ownership::{Ownership, while_owned};
@@ -127,6 +128,23 @@ pub(super) async fn taken(connection: &mut Connection, control: &GraphName, grap
         Some(other) => Ok(Err(Foreign::OfAnother(graph.clone(), other))),
         None => adoptable(connection, graph).await,
     }
+}
+
+/// Which of these names somebody else has a graph of, and who.
+pub async fn taken_graphs<'a>(
+    address: &CacheAddress,
+    control: &GraphName,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<String, String>> {
+    let mut connection = Connection::new(address.clone());
+    let mut found = BTreeMap::new();
+    for name in names {
+        let Ok(graph) = GraphName::new(name) else { continue };
+        if let Err(foreign) = taken(&mut connection, control, &graph).await? {
+            found.insert(name.to_owned(), foreign.to_string());
+        }
+    }
+    Ok(found)
 }
 
 /// Whether what stands under a name without a marker is nothing, or an empty graph.

@@ -11,7 +11,7 @@ use crate::model::routes::Routes;
 pub(super) type Parts = BTreeMap<GraphName, PreparedRows>;
 
 /// Sends each row to the graph of its group. What cannot have a graph is refused.
-pub(super) fn split(rows: &PreparedRows, routes: &Routes, refused: &mut Vec<Quarantined>) -> Parts {
+pub fn split(rows: &PreparedRows, routes: &Routes, refused: &mut Vec<Quarantined>) -> Parts {
     let mut parts = Parts::new();
     for group in &rows.nodes {
         match routes.graph_of(group.group.as_deref().unwrap_or_default()) {

@@ -20,7 +20,7 @@ const SECURITY: &str = "Neo.ClientError.Security.";
 #[derive(Debug, Error)]
 pub enum Fault {
     /// The socket.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// The server closed the connection.
     #[error("the server closed the connection")]
@@ -34,10 +34,10 @@ pub enum Fault {
         limit: Duration,
     },
     /// Bytes that are not what they should be.
-    #[error("{0}")]
+    #[error(transparent)]
     Decode(#[from] DecodeError),
     /// A message too long.
-    #[error("{0}")]
+    #[error(transparent)]
     TooLong(#[from] MessageTooLong),
     /// The server's own error.
     #[error("{code}: {message}")]

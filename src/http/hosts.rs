@@ -1,0 +1,89 @@
+//! Which `Host` headers are answered.
+//!
+//! A web page may point its own name at this machine after a browser has loaded it (DNS rebinding). To the browser the service is
+//! then a part of that page's site, which may read every answer. The header still holds the name, and so gives it away.
+
+use std::net::IpAddr;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::HOST;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpRequest};
+
+use super::answer::refusal;
+use super::server::Api;
+use crate::model::host::{AllowedHost, Host};
+
+/// What a refused client is told.
+const REASON: &str = "the service does not answer under this host name: monitoring.allowed_hosts (ALLOWED_HOSTS) lists those that it \
+                      does besides localhost and its own address";
+
+/// The hosts that the service answers under.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts {
+    /// The address that it listens on.
+    pub bound: Option<IpAddr>,
+    /// Those that the configuration adds.
+    pub allowed: Vec<AllowedHost>,
+}
+
+impl Hosts {
+    /// Whether a request for this host is answered. A service that listens on all addresses answers under each of them: a browser
+    /// that was given an address has asked no name server, so nobody can have pointed it here.
+    fn allow(&self, host: &Host) -> bool {
+        let is_own = |bound: &IpAddr| match host {
+            Host::Address(address) => bound.is_unspecified() || bound.to_canonical() == *address,
+            Host::Name(_) => false,
+        };
+        host.is_loopback() || self.bound.as_ref().is_some_and(is_own) || self.allowed.iter().any(|allowed| allowed.allows(host))
+    }
+
+    /// Whether every host that the request names is answered. Every browser sends the header, so whatever sends none is no browser.
+    fn allow_request(&self, request: &HttpRequest) -> bool {
+        request.headers().get_all(HOST).all(|header| {
+            let host = header.to_str().ok().and_then(|header| Host::of_header(header).ok());
+            host.is_some_and(|host| self.allow(&host))
+        })
+    }
+}
+
+/// Answers only requests for an allowed host.
+pub(super) async fn only_allowed(
+    api: Data<Api>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if api.rules.read().hosts.allow_request(request.request()) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    Ok(request.into_response(refusal(StatusCode::FORBIDDEN, REASON)).map_into_right_body())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn allows(bound: &str, allowed: &[&str], host: &str) -> bool {
+        let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
+        Hosts { bound: Some(bound.parse().unwrap()), allowed }.allow(&host.parse().unwrap())
+    }
+
+    #[test]
+    fn the_service_answers_under_loopback_its_address_and_the_configured_hosts() {
+        for host in ["localhost", "127.0.0.1", "::1", "10.0.0.5"] {
+            assert!(allows("10.0.0.5", &[], host), "{host}");
+            assert!(allows("0.0.0.0", &[], host), "{host}");
+            assert!(allows("::", &[], host), "{host}");
+        }
+        for host in ["evil.example", "sync", "10.0.0.5.evil.example"] {
+            assert!(!allows("0.0.0.0", &["sync.example.com"], host), "{host}");
+        }
+        assert!(!allows("10.0.0.5", &[], "10.0.0.6"));
+        assert!(allows("10.0.0.5", &["10.0.0.6", "sync"], "10.0.0.6") && allows("10.0.0.5", &["sync"], "SYNC"));
+        assert!(allows("127.0.0.1", &["*"], "evil.example"));
+    }
+}
