@@ -272,7 +272,7 @@ async fn groups_named_by_anything_have_graphs_but_for_braces() {
     }
     let named: BTreeSet<&str> = ODD_GROUPS.into_iter().filter(|name| !name.contains(['{', '}'])).collect();
     for name in &named {
-        let said = format!("graph {name}: 2 nodes, 1 relationships");
+        let said = format!("graph {name}: 2 nodes, 1 relationship");
         assert!(checked.stdout.contains(&said), "{said}: {}", checked.stdout);
     }
 

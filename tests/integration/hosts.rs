@@ -23,7 +23,8 @@ fn service(port: u16) -> Service {
 async fn ask(port: u16, path: &str, host: Option<&str>, more: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let host = host.map(|host| format!("Host: {host}\r\n")).unwrap_or_default();
-    let request = format!("GET {path} HTTP/1.{}\r\n{host}Connection: close\r\n{more}\r\n", u8::from(!host.is_empty()));
+    let more = if more.is_empty() { "Connection: close\r\n" } else { more };
+    let request = format!("GET {path} HTTP/1.{}\r\n{host}{more}\r\n", u8::from(!host.is_empty()));
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
     let length = stream.read(&mut answer).await.unwrap();

@@ -39,7 +39,7 @@ impl Findings {
         if !self.graph_exists || none_yet {
             return "not there yet".to_owned();
         }
-        format!("{} nodes, {} relationships", self.cache.nodes, self.cache.relationships)
+        elements(self.cache.nodes, self.cache.relationships)
     }
 
     /// A line for each group's graph, as far as the source was looked at.
@@ -48,7 +48,7 @@ impl Findings {
         let line = |(name, graph): (&String, &GraphSurvey)| {
             let taken = graph.taken.as_ref().map(|reason| format!(": quarantined, because {reason}")).unwrap_or_default();
             let name = one_line(name);
-            format!("  for groups  graph {name}: {} nodes, {} relationships{taken}", graph.nodes, graph.relationships)
+            format!("  for groups  graph {name}: {}{taken}", elements(graph.nodes, graph.relationships))
         };
         let mut lines: Vec<String> = graphs.iter().take(LISTED_GRAPHS).map(line).collect();
         if graphs.len() > LISTED_GRAPHS {
@@ -64,6 +64,10 @@ fn why_left_out(name: &str) -> String {
         Ok(()) => "outside the profile".to_owned(),
         Err(reason) => format!("because {reason}"),
     }
+}
+
+fn elements(nodes: u64, relationships: u64) -> String {
+    format!("{}, {}", counted(nodes, "node", "nodes"), counted(relationships, "relationship", "relationships"))
 }
 
 /// A number of things, in words.
