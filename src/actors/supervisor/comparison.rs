@@ -54,8 +54,8 @@ pub(super) struct Comparing {
     ended_at: Option<DateTime<Utc>>,
 }
 
-/// A proof that somebody waits for. All who wait share one: a comparison that proves equality as of the latest commit that is waited
-/// for answers everybody.
+/// A proof that somebody waits for. All share one: a comparison that proves equality as of the latest commit that is waited for
+/// answers everybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Awaited {
     /// The latest commit that is waited for.
@@ -156,8 +156,8 @@ impl Supervisor {
         }
     }
 
-    /// Has equality proven as of a commit that the source has reached: by the comparison under way if it began with that commit or a
-    /// later one, else by the next. The number of the first order that begins after this.
+    /// Has equality proven as of a commit that the source has reached: by the comparison under way if it began with that commit or
+    /// a later one, else by the next. The number of the first order that begins after this.
     pub(super) fn prove(&mut self, bookmark: Bookmark) -> u64 {
         let until = Instant::now() + PATIENCE;
         let bookmark = match self.comparing.awaited.take() {
