@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 
 use super::messages::PassOrder;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
@@ -17,8 +17,11 @@ use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::stage::Standing;
 use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
-use crate::source::{Source, SourceIdentity};
+use crate::source::{Source, SourceIdentity, missing_indexes};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
+
+/// Indices of the source that the log names as missing: `check` names all of them.
+const NAMED_INDEXES: usize = 20;
 
 /// A profile that fits the source as it is, and the connections for it.
 #[derive(Clone)]
@@ -140,6 +143,9 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
+    if !intent.stage {
+        name_missing_indexes(source.as_ref(), profile).await;
+    }
     let mut sink = connector.sink().await?;
     let run_id = sink.identify().await?.run_id;
     let graph_exists = sink.state().await? == GraphState::Present;
@@ -225,6 +231,20 @@ async fn expected(source: &dyn Source) -> Option<u64> {
     }
 }
 
+/// A hint for whoever looks after the source, and nothing else: without it the passes are as good.
+async fn name_missing_indexes(source: &dyn Source, profile: &Profile) {
+    match source.indexes().await {
+        Ok(indexes) => {
+            let missing = missing_indexes(profile, &indexes);
+            if !missing.is_empty() {
+                let statements = missing.iter().take(NAMED_INDEXES).cloned().collect::<Vec<_>>().join("; ");
+                tracing::warn!(number = missing.len(), statements, "indices missing in neo4j");
+            }
+        }
+        Err(error) => tracing::debug!(error = %error.chain(), "the source's indices cannot be listed"),
+    }
+}
+
 async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>, bool)> {
     Ok((store.load().await?, store.quarantine().await?, store.is_paused().await?))
 }
@@ -285,8 +305,16 @@ async fn filling(
     if let Some(checkpoint) = checkpoint {
         checkpoint.pass = Some((**pass).clone());
     }
-    let ids = stage.ids(profile).await?;
-    Ok(Some(Filling { stage, ids }))
+    match stage.ids(profile).await {
+        Ok(ids) => Ok(Some(Filling { stage, ids })),
+        // Somebody else wrote in it: nothing that is loaded later would mend that.
+        Err(error) if error.kind() == ErrorKind::CacheProtocol => {
+            tracing::warn!(error = %error.chain(), "the stage is begun anew");
+            *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);
+            Ok(Some(Filling { stage, ids: IdMap::default() }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn starting_point(

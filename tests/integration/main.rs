@@ -37,6 +37,7 @@ mod indices;
 mod large;
 mod limits;
 mod logs;
+mod odd;
 mod openapi;
 mod page;
 mod pipeline;

@@ -59,6 +59,8 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
     for kind in &survey.kinds {
         lines.extend(remarks(kind).into_iter().map(|remark| format!("  {}: {remark}", kind_name(kind))));
     }
+    let missing = survey.missing_source_indexes.iter();
+    lines.extend(missing.map(|index| format!("  slow without this index in Neo4j: {index}")));
     lines.extend(survey.indexes.iter().map(|index| format!("  index: {index}")));
     lines.extend(survey.inexpressible.iter().map(|index| format!("  no index: {index}")));
     lines
