@@ -143,9 +143,8 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
-    if !intent.stage {
-        name_missing_indexes(source.as_ref(), profile).await;
-    }
+    // Asked before the lease is taken, so that it need not be kept meanwhile.
+    let missing = if intent.stage { Vec::new() } else { lacking_indexes(source.as_ref(), profile).await };
     let mut sink = connector.sink().await?;
     let run_id = sink.identify().await?.run_id;
     let graph_exists = sink.state().await? == GraphState::Present;
@@ -201,6 +200,8 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
     let expected = if order.mode() == Mode::Full { expected(source.as_ref()).await } else { None };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
+    // A process that stands by comes no further than the lease, and tries again and again.
+    tell_missing_indexes(&missing);
     Ok(Launched {
         source,
         sink,
@@ -231,17 +232,22 @@ async fn expected(source: &dyn Source) -> Option<u64> {
     }
 }
 
-/// A hint for whoever looks after the source, and nothing else: without it the passes are as good.
-async fn name_missing_indexes(source: &dyn Source, profile: &Profile) {
+/// Statements for the indices that the source lacks: a hint for whoever looks after it, and nothing else. Without it the passes are
+/// as good.
+async fn lacking_indexes(source: &dyn Source, profile: &Profile) -> Vec<String> {
     match source.indexes().await {
-        Ok(indexes) => {
-            let missing = missing_indexes(profile, &indexes);
-            if !missing.is_empty() {
-                let statements = missing.iter().take(NAMED_INDEXES).cloned().collect::<Vec<_>>().join("; ");
-                tracing::warn!(number = missing.len(), statements, "indices missing in neo4j");
-            }
+        Ok(indexes) => missing_indexes(profile, &indexes),
+        Err(error) => {
+            tracing::debug!(error = %error.chain(), "the source's indices cannot be listed");
+            Vec::new()
         }
-        Err(error) => tracing::debug!(error = %error.chain(), "the source's indices cannot be listed"),
+    }
+}
+
+fn tell_missing_indexes(missing: &[String]) {
+    if !missing.is_empty() {
+        let statements = missing.iter().take(NAMED_INDEXES).cloned().collect::<Vec<_>>().join("; ");
+        tracing::warn!(number = missing.len(), statements, "indices missing in neo4j");
     }
 }
 

@@ -228,7 +228,8 @@ impl<'a> Queries<'a> {
         };
         match self.profile.identity(kind) {
             Identity::Property => format!(
-                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND (size(prefix) = $length OR {key} = prefix){ends}"
+                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix \
+                 AND (size(prefix) = $length OR {key} = prefix){ends}"
             ),
             Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes{ends}"),
         }

@@ -2,7 +2,7 @@
 
 use neo4rs::query;
 
-use super::{applied, small, started};
+use super::{applied, is_usable, keys_of_every_character, small, started};
 use crate::pipeline::Pair;
 use crate::support::copier::run;
 use crate::support::graph::build;
@@ -25,17 +25,37 @@ const VALUES: [&str; 14] = [
     "' a'",
 ];
 
-/// One element of each kind for each value, and the others of the graph as ends.
+/// One element of each kind for each value.
 async fn write_strangers(pair: &Pair) {
     let mut cache = pair.cache.connect().await.unwrap();
-    for value in VALUES {
+    let create = |value: &str| {
         let properties = format!("{{uuid: {value}, created_at: {value}, group_id: ''}}");
-        let text = format!(
+        format!(
             "CREATE (a:Entity {properties}), (b:Episodic {properties}), (c:Community {properties}), (d:Saga {properties}), \
              (a)-[:RELATES_TO {properties}]->(a), (b)-[:MENTIONS {properties}]->(a), (c)-[:HAS_MEMBER {properties}]->(a), \
              (d)-[:HAS_EPISODE {properties}]->(b), (b)-[:NEXT_EPISODE {properties}]->(b)"
-        );
-        run(&mut cache, &pair.graph, &text).await.unwrap_or_else(|error| panic!("{value}: {error}"));
+        )
+    };
+    for value in VALUES {
+        run(&mut cache, &pair.graph, &create(value)).await.unwrap_or_else(|error| panic!("{value}: {error}"));
+    }
+    let characters = list(keys_of_every_character('z').iter().filter(|key| !key.contains('\0')));
+    run(&mut cache, &pair.graph, &format!("UNWIND {characters} AS k {}", create("k"))).await.unwrap();
+}
+
+fn list<'k>(keys: impl Iterator<Item = &'k String>) -> String {
+    let keys: Vec<String> = keys.map(|key| format!("'{}'", key.replace('\\', r"\\").replace('\'', r"\'"))).collect();
+    format!("[{}]", keys.join(", "))
+}
+
+/// Strangers whose text can be a key are elements that the source does not have.
+async fn assert_orphans_are_gone(pair: &Pair) {
+    let mut cache = pair.cache.connect().await.unwrap();
+    let keys = list(keys_of_every_character('z').iter().filter(|key| is_usable(key)));
+    for pattern in ["(x:Entity)", "(x:Saga)", "()-[x:RELATES_TO]->()", "()-[x:HAS_MEMBER]->()"] {
+        let text = format!("WITH {keys} AS keys MATCH {pattern} WHERE typeOf(x.uuid) = 'String' RETURN x.uuid IN keys, count(x)");
+        let answer = format!("{:?}", run(&mut cache, &pair.graph, &text).await.unwrap());
+        assert!(answer.contains("false") && !answer.contains("true"), "{pattern}: {answer}");
     }
 }
 
@@ -64,6 +84,7 @@ async fn a_stranger_with_a_key_of_any_type_stops_nothing() {
     relate("second").await;
     write("MATCH (n) WHERE n.uuid STARTS WITH 'first' DETACH DELETE n").await;
     applied(&pair, &http, &running).await;
+    assert_orphans_are_gone(&pair).await;
     assert!(
         is_in_cache(&pair, "({uuid: 'second-c'})-[:HAS_EPISODE]->({uuid: 'second-b'})-[:MENTIONS]->({uuid: 'second-a'})").await
     );

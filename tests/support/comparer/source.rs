@@ -239,6 +239,6 @@ fn convert(value: BoltType) -> Result<Value> {
 
 fn point_text(reference_system: i64, coordinates: &[f64]) -> Value {
     let coordinates: Vec<String> = coordinates.iter().map(|number| format!("{number:?}")).collect();
-    let dimensions = if coordinates.len() == 3 { " Z " } else { "" };
+    let dimensions = if coordinates.len() == 3 { " Z" } else { "" };
     Value::Text(format!("SRID={reference_system};POINT{dimensions}({})", coordinates.join(" ")))
 }
