@@ -261,7 +261,8 @@ impl Incremental<'_, '_, '_> {
     /// What could not be held may be mended by the commit that somebody waits for, without a trace of its own.
     async fn read_excluded(&mut self) -> Result<()> {
         let (profile, excluded) = (self.reader.profile, self.changes.excluded);
-        let keys: Keys = profile.kinds().into_iter().map(|kind| (kind, excluded.keys(profile.kind_name(kind), EXCLUDED))).collect();
+        let keys: Keys =
+            profile.kinds().into_iter().map(|kind| (kind, excluded.keys(profile.kind_name(kind), EXCLUDED))).collect();
         if keys.values().all(BTreeSet::is_empty) {
             return Ok(());
         }
