@@ -22,7 +22,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
-use crate::model::name::Label;
+use crate::model::name::{Label, quoted_for_neo4j};
 use crate::model::pass::Step;
 use crate::model::profile::{FollowRule, Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
@@ -127,7 +127,7 @@ impl<R: Reader> GraphSource<R> {
             if known(&name) {
                 continue;
             }
-            let quoted = format!("`{}`", name.replace('`', "``"));
+            let quoted = quoted_for_neo4j(&name);
             let count = self.row("a count of relationships", Request::new(self.queries().relationship_count(&quoted))).await?;
             match count_of(count, "a count of relationships")? {
                 0 => {}

@@ -20,6 +20,7 @@ mod reader;
 mod request;
 mod row;
 mod scope;
+mod unindexed;
 mod unlabelled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,7 @@ pub use graph_source::GraphSource;
 pub use neo4j::{DriverReader, Neo4jSource};
 pub use reader::Reader;
 pub use request::{Parameter, Request};
+pub use unindexed::missing_indexes;
 
 /// What tells one source database from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

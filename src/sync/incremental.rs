@@ -19,7 +19,7 @@ use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
 use super::key_sets::{KeyDifferences, KeySets, Labels};
 use super::labels;
-use super::memory::{Verdict, overlap_begin};
+use super::memory::{PassTime, Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
 use super::sweep::{Gaps, find};
 use super::{Changes, PassOutcome};
@@ -49,18 +49,18 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     let mut incremental = Incremental {
         reader,
         changes,
-        now: Instant::now(),
+        time: PassTime { now: Instant::now(), source_clock: pass.began_at },
         noted: BTreeMap::new(),
         read: Keys::new(),
         outcome: PassOutcome::default(),
     };
     incremental.read_changed(pass).await?;
-    let rows = incremental.now.elapsed();
+    let rows = incremental.time.now.elapsed();
     let late = incremental.read_late(pass).await?;
     incremental.settle().await?;
-    let applied = incremental.now.elapsed();
+    let applied = incremental.time.now.elapsed();
     incremental.compare_counts(pass, late).await?;
-    let all = incremental.now.elapsed();
+    let all = incremental.time.now.elapsed();
     let seconds = |from: Duration, to: Duration| (to - from).as_secs_f64();
     tracing::debug!(
         rows = rows.as_secs_f64(),
@@ -78,8 +78,7 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
 struct Incremental<'p, 'r, 'c> {
     reader: &'p mut Reader<'r>,
     changes: &'p mut Changes<'c>,
-    /// One moment for all that it remembers.
-    now: Instant,
+    time: PassTime,
     /// Keys whose rows are still to be read.
     noted: BTreeMap<ElementKind, Vec<ChangedKey>>,
     /// Keys whose rows were read before it was known what hangs on them.
@@ -107,7 +106,8 @@ impl Incremental<'_, '_, '_> {
     /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.
     async fn take_pages(&mut self, kind: ElementKind, step: &Step, mut page: KeyPage, since: DateTime<Utc>) -> Result<()> {
         loop {
-            let must_read = |key: &ChangedKey| self.changes.thorough || self.changes.memory.must_read(kind, key, self.now);
+            page.keys.retain(|key| !self.changes.memory.is_known_since(kind, key, since));
+            let must_read = |key: &ChangedKey| self.changes.thorough || self.changes.memory.must_read(kind, key, self.time.now);
             let (changed, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(must_read);
             self.outcome.look_again |= !spared.is_empty();
             let Some(after) = page.next else {
@@ -126,17 +126,17 @@ impl Incremental<'_, '_, '_> {
     async fn fetch_page(&mut self, kind: ElementKind, keys: Vec<ChangedKey>, step: Option<&Step>) -> Result<()> {
         let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
         self.reader.fetch_kind(kind, &texts, step).await?;
-        keys.iter().for_each(|key| self.changes.memory.note_read(kind, key, self.now));
+        keys.iter().for_each(|key| self.changes.memory.note_read(kind, key, self.time));
         self.read.entry(kind).or_default().extend(texts);
         Ok(())
     }
 
     /// Keys of the overlap that no pass of this generation has read, if it is time. Says whether it was.
     async fn read_late(&mut self, pass: &PassUnderWay) -> Result<bool> {
-        let due = self.changes.memory.late_check_due(self.changes.rhythm, self.now);
+        let due = self.changes.memory.late_check_due(self.changes.rhythm, self.time.now);
         if !due && !self.changes.thorough {
             let in_vain = !self.reader.profile.kinds().into_iter().any(|kind| self.has_timestamps(kind));
-            let wait = self.changes.memory.late_check_in(self.changes.rhythm, self.now);
+            let wait = self.changes.memory.late_check_in(self.changes.rhythm, self.time.now);
             self.outcome.late_check_in = (!in_vain).then_some(wait);
             return Ok(false);
         }
@@ -175,7 +175,7 @@ impl Incremental<'_, '_, '_> {
         }
         self.reader.fetch(&wanted).await?;
         for (kind, keys) in &noted {
-            keys.iter().for_each(|key| self.changes.memory.note_read(*kind, key, self.now));
+            keys.iter().for_each(|key| self.changes.memory.note_read(*kind, key, self.time));
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ mod indices;
 mod large;
 mod limits;
 mod logs;
+mod odd;
 mod openapi;
 mod page;
 mod pipeline;

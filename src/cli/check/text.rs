@@ -98,6 +98,8 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
     for kind in &survey.kinds {
         lines.extend(remarks(kind).iter().map(|remark| one_line(&format!("  {}: {remark}", kind_name(kind)))));
     }
+    let missing = survey.missing_source_indexes.iter();
+    lines.extend(missing.map(|index| one_line(&format!("  slow without this index in Neo4j: {index}"))));
     lines.extend(survey.indexes.iter().map(|index| one_line(&format!("  index: {index}"))));
     lines.extend(survey.inexpressible.iter().map(|index| one_line(&format!("  no index: {index}"))));
     lines
