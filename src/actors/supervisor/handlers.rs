@@ -98,7 +98,7 @@ impl Handler<SourceMoved> for Supervisor {
         }
         if current && follows && lacking {
             self.request(Mode::Incremental);
-        } else if current && self.running.is_none() {
+        } else if current && follows && self.running.is_none() {
             // A pass was faster than the probe: the commit is applied, and not compared yet.
             self.schedule_slice(ctx);
         }
