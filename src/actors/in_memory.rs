@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::launch::Connector;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +27,7 @@ use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::sink::{
-    Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Keyed, Lease, Sink,
+    Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Keyed, LEASE_TTL, Lease, Sink,
 };
 use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
 use crate::transform::comparison::Content;
@@ -38,6 +40,7 @@ pub(super) enum Place {
     BeforeApply,
     AfterApply,
     AfterCheckpoint,
+    LoadCheckpoint,
 }
 
 /// What a fault does.
@@ -55,7 +58,10 @@ pub(super) struct World {
     cache: Mutex<Cache>,
     pub(super) checkpoint: Mutex<Option<Checkpoint>>,
     pub(super) paused: Mutex<bool>,
-    owner: Mutex<Option<u64>>,
+    /// The holder of the lease, and when it runs out.
+    owner: Mutex<Option<(u64, Instant)>>,
+    /// How long the source takes to count.
+    pub(super) counting: Mutex<Duration>,
     /// Faults to come: the place, and how many visits pass unharmed before it strikes.
     faults: Mutex<BTreeMap<Place, (u64, Fault)>>,
     /// Keys by the pages in which they were read.
@@ -113,6 +119,7 @@ impl World {
             checkpoint: Mutex::default(),
             paused: Mutex::default(),
             owner: Mutex::default(),
+            counting: Mutex::default(),
             faults: Mutex::default(),
             pages_read: Mutex::default(),
             apply_permits: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -307,6 +314,8 @@ impl Source for Side {
         Ok(())
     }
     async fn counts(&self) -> Result<Vec<u64>> {
+        let counting = *self.world.counting.lock();
+        tokio::time::sleep(counting).await;
         let mut counts = vec![0; self.world.profile.kinds().len()];
         counts[0] = self.world.nodes.lock().len() as u64;
         counts[self.world.profile.nodes.len()] = self.world.facts.lock().len() as u64;
@@ -515,12 +524,11 @@ impl Side {
 #[async_trait]
 impl CheckpointStore for Side {
     async fn load(&mut self) -> Result<Option<Checkpoint>> {
+        self.world.visit(Place::LoadCheckpoint)?;
         Ok(self.world.checkpoint.lock().clone())
     }
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        if *self.world.owner.lock() != Some(self.token) {
-            return Err(Error::new(ErrorKind::LeaseLost, "another process owns the graph"));
-        }
+        self.world.require_owner(self.token)?;
         *self.world.checkpoint.lock() = Some(checkpoint.clone());
         self.world.visit(Place::AfterCheckpoint)
     }
@@ -542,24 +550,24 @@ impl CheckpointStore for Side {
 #[async_trait]
 impl Lease for Side {
     async fn acquire(&mut self) -> Result<()> {
-        let mut owner = self.world.owner.lock();
-        match *owner {
+        match self.world.owner() {
             Some(other) if other != self.token => {
                 Err(Error::new(ErrorKind::LeaseHeld, format!("process {other} owns the graph")))
             }
             _ => {
-                *owner = Some(self.token);
+                *self.world.owner.lock() = Some((self.token, Instant::now() + LEASE_TTL));
                 Ok(())
             }
         }
     }
     async fn renew(&mut self) -> Result<()> {
+        self.world.require_owner(self.token)?;
+        *self.world.owner.lock() = Some((self.token, Instant::now() + LEASE_TTL));
         Ok(())
     }
     async fn release(&mut self) -> Result<()> {
-        let mut owner = self.world.owner.lock();
-        if *owner == Some(self.token) {
-            *owner = None;
+        if self.world.owner() == Some(self.token) {
+            *self.world.owner.lock() = None;
         }
         Ok(())
     }
@@ -568,6 +576,19 @@ impl Lease for Side {
 impl World {
     /// Whether somebody holds the lease.
     pub(super) fn is_owned(&self) -> bool {
-        self.owner.lock().is_some()
+        self.owner().is_some()
+    }
+
+    /// As a successor does after a silence.
+    pub(super) fn take_lease_away(&self) {
+        *self.owner.lock() = Some((u64::MAX, Instant::now() + LEASE_TTL));
+    }
+
+    fn owner(&self) -> Option<u64> {
+        self.owner.lock().filter(|(_, end)| *end > Instant::now()).map(|(token, _)| token)
+    }
+
+    fn require_owner(&self, token: u64) -> Result<()> {
+        if self.owner() == Some(token) { Ok(()) } else { Err(Error::new(ErrorKind::LeaseLost, "another process owns the graph")) }
     }
 }

@@ -41,6 +41,9 @@ struct Findings {
     bulk_allowed: bool,
     outside_profile: OutsideProfile,
     would_do: String,
+    /// Why the graph may not be filled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
     profile: String,
     /// What a full sync would make of the source.
     survey: Survey,
@@ -54,7 +57,7 @@ pub(super) async fn check(config: &Config, arguments: &CheckArguments, output: O
     for pipeline in config.pipelines() {
         match look(pipeline, limit).await {
             Ok(findings) => {
-                if findings.survey.quarantined > 0 {
+                if findings.survey.quarantined > 0 || findings.refused.is_some() {
                     exit = Exit::Failed;
                 }
                 all.push(findings);
@@ -107,6 +110,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         owner,
         bulk_allowed: !missing.contains(&BULK),
         would_do,
+        refused: connector.refusal().await?.map(|error| error.to_string()),
         profile: connector.profile().name.clone(),
         survey: look_at_source(&connector, source.as_ref(), limit).await?,
     })

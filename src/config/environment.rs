@@ -25,6 +25,7 @@ pub(super) const VARIABLES: [(&str, &str); 46] = [
     ("FALKORDB_PASSWORD_FILE", "falkordb.password_file"),
     ("FALKORDB_DATABASE", "falkordb.database"),
     ("FALKORDB_POOL_SIZE", "falkordb.pool_size"),
+    ("FALKORDB_TAKE_OVER", "falkordb.take_over"),
     ("FALKORDB_TLS_ENABLED", "falkordb.tls.enabled"),
     ("FALKORDB_TLS_CA_FILE", "falkordb.tls.ca_file"),
     ("SYNC_PROFILE", "profile"),

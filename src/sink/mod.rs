@@ -5,6 +5,7 @@
 //! connection every command waits for the query before it.
 
 mod address;
+mod adoption;
 mod applied;
 mod bulk;
 mod checkpoint_store;
@@ -37,6 +38,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 
 pub use address::{CacheAddress, CacheTls};
+pub use adoption::{TakeOver, refusal as adoption_refusal};
 pub use applied::Applied;
 pub use bulk::{BulkLoader, StageKey, after as stage_after};
 pub use checkpoint_store::RedisCheckpointStore;

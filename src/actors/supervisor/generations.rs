@@ -55,7 +55,7 @@ impl Supervisor {
         match outcome {
             Ok((_, launched)) if self.shutting_down => {
                 self.state = State::Waiting;
-                let mut lease = launched.lease;
+                let lease = launched.lease;
                 ctx.spawn(async move { lease.release().await }.into_actor(self).map(|_, supervisor, ctx| {
                     supervisor.finish(Ok(None), ctx);
                 }));
