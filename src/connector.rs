@@ -12,9 +12,9 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
-    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey, StageSink, Swap, TakeOver,
-    adoption_refusal, missing_commands, taken_graphs,
+    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease,
+    Ownership, Place, RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey,
+    StageSink, Swap, TakeOver, adoption_refusal, missing_commands, taken_graphs,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -88,7 +88,11 @@ impl ServerConnector {
     pub fn redis_lease(&self) -> RedisLease {
         let (cache, ownership) = (self.cache.clone(), self.ownership.clone());
         // The graphs of groups are claimed one by one.
-        if self.routed.is_some() { RedisLease::new(cache, ownership) } else { RedisLease::of_graph(cache, ownership, self.take_over) }
+        if self.routed.is_some() {
+            RedisLease::new(cache, ownership)
+        } else {
+            RedisLease::of_graph(cache, ownership, self.take_over)
+        }
     }
 
     /// Why the graph may not be filled, if it may not.

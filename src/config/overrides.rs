@@ -57,7 +57,9 @@ mod tests {
         let mut document = Document::parse("logging: {level: info, audit: true}").unwrap();
         let given = Overrides { log_level: Some(LogLevel::Debug), log_format: None, health_port: Some(0), take_over: Some(true) };
         given.lay_over(&mut document);
-        let expected = Document::parse("logging: {level: debug, audit: true}\nmonitoring: {health_port: 0}\nfalkordb: {take_over: true}").unwrap();
+        let expected =
+            Document::parse("logging: {level: debug, audit: true}\nmonitoring: {health_port: 0}\nfalkordb: {take_over: true}")
+                .unwrap();
         assert_eq!(document.root(), expected.root());
         assert_eq!(document.place("logging.level"), "--log-level");
     }

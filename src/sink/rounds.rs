@@ -159,7 +159,8 @@ fn refusal(answer: Result<Value>) -> Result<Option<Error>> {
 /// A row whose identity came before begins a request of its own: within one, both would find nothing and create.
 fn pieces<'a>(write: usize, of: &Write<'a>) -> impl Iterator<Item = Piece> + use<'a> {
     let rows = of.rows;
-    let cut = write_requests_apart(rows.repeats().into_iter().enumerate().map(|(index, repeats)| (rows.row(index).len(), repeats)));
+    let cut =
+        write_requests_apart(rows.repeats().into_iter().enumerate().map(|(index, repeats)| (rows.row(index).len(), repeats)));
     cut.into_iter().map(move |range| Piece { write, range })
 }
 

@@ -254,10 +254,8 @@ fn key_requests(keys: &[&Key], statement: &str) -> Vec<Vec<u8>> {
 /// As [`key_requests`], for a statement that writes.
 fn key_writes(keys: &[&Key], statement: &str) -> Vec<Request> {
     let ranges = write_requests(keys.iter().map(|key| key.as_str().len()));
-    let request = |range: std::ops::Range<usize>| Request {
-        rows: range.len(),
-        text: with_keys(keys[range].iter().copied(), statement),
-    };
+    let request =
+        |range: std::ops::Range<usize>| Request { rows: range.len(), text: with_keys(keys[range].iter().copied(), statement) };
     ranges.into_iter().map(request).collect()
 }
 

@@ -12,8 +12,8 @@ use neo4j_falkordb_sync::model::prepared::{PreparedRows, Quarantined};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphSwap, Ownership, Place, RedisCheckpointStore,
-    RoutedCache, RoutedSink, Sink, StageKey,
+    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphSwap, Ownership, Place, RedisCheckpointStore, RoutedCache,
+    RoutedSink, Sink, StageKey,
 };
 use neo4j_falkordb_sync::source::SourceIdentity;
 use neo4rs::query;
@@ -96,7 +96,8 @@ impl Followed {
         let there = self.arrived().await;
         assert!(there > 0 && there < NEW, "{there} of {NEW} nodes had arrived");
         let (successor, http) = start(&service(&self.pair, &self.pair.cache)).await;
-        self.write("MATCH (n:Entity) WHERE n.uuid STARTS WITH 'new-' AND right(n.uuid, 1) IN ['1', '4', '7'] DETACH DELETE n").await;
+        self.write("MATCH (n:Entity) WHERE n.uuid STARTS WITH 'new-' AND right(n.uuid, 1) IN ['1', '4', '7'] DETACH DELETE n")
+            .await;
         self.write("MATCH (n:Entity) WHERE n.uuid STARTS WITH 'new-' SET n.summary = 'new', n.created_at = datetime()").await;
         let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, &self.pair.graph, ARRIVAL).await;
         arrived.unwrap_or_else(|found| panic!("the successor: {found}\n{}", successor.log()));
@@ -214,10 +215,8 @@ impl Owned {
             name,
         };
         owned.sink.prepare().await.unwrap();
-        let rows = batch(
-            vec![nodes("Entity", &["Person"], &[("a", ",v:1"), ("b", "")])],
-            vec![facts(&[("f", "a", "b", ",v:1")])],
-        );
+        let rows =
+            batch(vec![nodes("Entity", &["Person"], &[("a", ",v:1"), ("b", "")])], vec![facts(&[("f", "a", "b", ",v:1")])]);
         owned.sink.apply(&rows).await.unwrap();
         owned.store.store(&checkpoint(1)).await.unwrap();
         owned.loader.begin().await.unwrap();
@@ -278,7 +277,7 @@ impl Owned {
                 return Some(self.store.update_quarantine(&[entry], &[]).await);
             }
             10 => return Some(self.sink.prepare().await.map(drop)),
-            11 => return Some(self.sink.make_indices(&IndexTarget::Label(label("Saga"))).await),
+            11 => return Some(self.sink.make_indices(&IndexTarget::Label(label("Community"))).await),
             12 => {
                 let index = self.profile.indexes.iter().find(|index| index.on == IndexTarget::Label(label("Saga")));
                 let mut mirrored = index.cloned().unwrap();
@@ -306,6 +305,7 @@ async fn no_way_of_writing_is_open_to_an_earlier_owner() {
         // An index that is missing, for the ways that make one.
         let graph = owned.name.as_str().to_owned();
         owned.redis(&["GRAPH.QUERY", &graph, "DROP INDEX FOR (n:Saga) ON (n.name)"]).await;
+        owned.redis(&["GRAPH.QUERY", &graph, "DROP INDEX FOR (n:Community) ON (n.uuid)"]).await;
         owned.is_succeeded().await;
         let before = owned.standing().await;
         let Some(outcome) = owned.write(way).await else { break };
@@ -321,6 +321,7 @@ async fn every_way_of_writing_is_open_to_the_owner() {
         let mut owned = Owned::new().await;
         let graph = owned.name.as_str().to_owned();
         owned.redis(&["GRAPH.QUERY", &graph, "DROP INDEX FOR (n:Saga) ON (n.name)"]).await;
+        owned.redis(&["GRAPH.QUERY", &graph, "DROP INDEX FOR (n:Community) ON (n.uuid)"]).await;
         owned.write(way).await.unwrap().unwrap_or_else(|error| panic!("way {way}: {}", error.chain()));
     }
 }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use neo4j_falkordb_sync::error::ErrorKind;
+use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName};
 use neo4j_falkordb_sync::model::prepared::{NodeGroup, PreparedRows};
 use neo4j_falkordb_sync::model::profile::Profile;
-use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::sink::{CacheAddress, Connection, FalkorSink, Ownership, Sink};
 use redis::cmd;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -30,8 +30,8 @@ use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
-pub use registry::{Place, taken_graphs};
 use registry::Registry;
+pub use registry::{Place, taken_graphs};
 use split::Parts;
 pub use split::split as split_by_graph;
 pub use swap::RoutedSwap;
@@ -173,7 +173,8 @@ impl RoutedSink {
             queues[number % lanes].push((graph, key, part));
         }
         let (profile, ownership) = (&self.profile, self.registry.ownership());
-        let work = self.lanes.iter_mut().zip(queues).map(|(connection, queue)| apply_queue(connection, ownership, profile, queue));
+        let work =
+            self.lanes.iter_mut().zip(queues).map(|(connection, queue)| apply_queue(connection, ownership, profile, queue));
         let mut emptied = Vec::new();
         for (graph, of_part, is_empty) in try_join_all(work).await?.into_iter().flatten() {
             add(applied, of_part);
