@@ -9,7 +9,7 @@ use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{read_failed, read_query, write_query};
 use super::ownership::{Ownership, fenced_command};
 use super::parameters::push_string;
-use super::reply;
+use super::{classify, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
 use crate::model::name::{Label, RelationshipType};
@@ -215,8 +215,7 @@ pub(super) async fn make(
 }
 
 fn is_there_already(error: &Error) -> bool {
-    let text = error.to_string();
-    text.contains("already indexed") || text.contains("Can not override index configuration")
+    error.to_string().split(": ").any(classify::says_index_exists)
 }
 
 async fn existing(connection: &mut Connection, graph: &str) -> Result<Existing> {

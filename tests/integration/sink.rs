@@ -468,6 +468,21 @@ async fn indices_are_made_once_and_foreign_ones_left_alone() {
 }
 
 #[tokio::test]
+async fn indices_that_somebody_else_makes_at_the_same_time_are_no_error() {
+    let mut cache = Cache::new("raced").await;
+    let mut other =
+        FalkorSink::new(server().await, cache.graph.clone(), Arc::new(Profile::graphiti().unwrap()), cache.ownership.clone());
+    // Connected before, so that neither lists what the other has made.
+    cache.sink.state().await.unwrap();
+    other.state().await.unwrap();
+    let (first, second) = tokio::join!(cache.sink.prepare(), other.prepare());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert!(first.from_nothing && second.from_nothing, "{first:?} {second:?}");
+    assert!(first.refused.is_empty() && second.refused.is_empty(), "{first:?} {second:?}");
+    assert_eq!(cache.sink.prepare().await.unwrap().made, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn indices_of_a_full_graph_are_waited_for() {
     let mut cache = Cache::new("building").await;
     cache
