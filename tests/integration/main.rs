@@ -54,5 +54,6 @@ mod sink;
 mod sink_faults;
 mod survey;
 mod sweep;
+mod unusable;
 mod value_round_trip;
 mod verify;
