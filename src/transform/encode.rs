@@ -135,6 +135,8 @@ impl Transformer {
         identified
     }
 
+    // The error is moved once, into the quarantine.
+    #[allow(clippy::result_large_err)]
     fn identify(
         &self,
         kind: &RelationshipKind,
