@@ -55,5 +55,6 @@ mod sink;
 mod sink_faults;
 mod survey;
 mod sweep;
+mod unusable;
 mod value_round_trip;
 mod verify;
