@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::launch::Connector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::detail::Detail;
@@ -368,6 +369,24 @@ impl Source for Side {
     async fn relationships_without_key(&self, _: RelationshipKindId, _: usize) -> Result<Vec<SourceRelationship>> {
         Ok(vec![])
     }
+    async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
+    async fn keys_with_label(&self, _: NodeKindId, _: &str, _: usize) -> Result<Vec<String>> {
+        Ok(vec![])
+    }
+    async fn with_unusable_key(&self, kind: ElementKind, _: usize) -> Result<SourceRows> {
+        Ok(no_rows(kind))
+    }
+    async fn by_number(&self, kind: ElementKind, _: &[ElementNumber]) -> Result<SourceRows> {
+        Ok(no_rows(kind))
+    }
+    async fn changed_without_key(&self, _: DateTime<Utc>, _: usize) -> Result<Vec<(ElementKind, ElementNumber)>> {
+        Ok(vec![])
+    }
+    async fn count_without_key(&self, _: ElementKind) -> Result<u64> {
+        Ok(0)
+    }
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {
         Ok(vec![])
     }
@@ -376,6 +395,13 @@ impl Source for Side {
     }
     async fn outside_profile(&self) -> Result<OutsideProfile> {
         Ok(OutsideProfile::default())
+    }
+}
+
+fn no_rows(kind: ElementKind) -> SourceRows {
+    match kind {
+        ElementKind::Node(id) => SourceRows::Nodes(id, vec![]),
+        ElementKind::Relationship(id) => SourceRows::Relationships(id, vec![]),
     }
 }
 
@@ -441,6 +467,13 @@ impl CacheView for Side {
     }
     async fn contents(&mut self, _: ElementKind, _: Detail, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
         // Only rows as text are kept here: comparisons are tested against real servers.
+        Ok(BTreeMap::new())
+    }
+    async fn totals(&mut self) -> Result<[u64; 2]> {
+        let cache = self.world.cache.lock();
+        Ok([cache.nodes.len() as u64, cache.relationships.len() as u64])
+    }
+    async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
     async fn attached(&mut self, _: NodeKindId, keys: &[String]) -> Result<Attached> {

@@ -9,7 +9,7 @@ use chrono::Utc;
 
 use super::lease_keeper::KeptLease;
 use super::messages::PassOrder;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
@@ -18,8 +18,11 @@ use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::stage::Standing;
 use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
-use crate::source::{Source, SourceIdentity, expected_elements};
+use crate::source::{Source, SourceIdentity, expected_elements, missing_indexes};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
+
+/// Indices of the source that the log names as missing: `check` names all of them.
+const NAMED_INDEXES: usize = 20;
 
 /// A profile that fits the source as it is, and the connections for it.
 #[derive(Clone)]
@@ -229,6 +232,10 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
     let expected = if order.mode() == Mode::Full { expected(source.as_ref(), profile).await } else { None };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
+    // A process that stands by comes no further than the lease, and tries again and again.
+    if !intent.stage {
+        tell_missing_indexes(&lacking_indexes(source.as_ref(), profile).await);
+    }
     let stage_under_way = beside.as_ref().is_some_and(|beside| beside.under_way);
     let beside = beside.is_some();
     Ok(Prepared(Box::new(move |lease| Launched {
@@ -258,6 +265,25 @@ async fn expected(source: &dyn Source, profile: &Profile) -> Option<u64> {
             tracing::debug!(error = %error.chain(), "the source's elements cannot be counted");
             None
         }
+    }
+}
+
+/// Statements for the indices that the source lacks: a hint for whoever looks after it, and nothing else. Without it the passes are
+/// as good.
+async fn lacking_indexes(source: &dyn Source, profile: &Profile) -> Vec<String> {
+    match source.indexes().await {
+        Ok(indexes) => missing_indexes(profile, &indexes),
+        Err(error) => {
+            tracing::debug!(error = %error.chain(), "the source's indices cannot be listed");
+            Vec::new()
+        }
+    }
+}
+
+fn tell_missing_indexes(missing: &[String]) {
+    if !missing.is_empty() {
+        let statements = missing.iter().take(NAMED_INDEXES).cloned().collect::<Vec<_>>().join("; ");
+        tracing::warn!(number = missing.len(), statements, "indices missing in neo4j");
     }
 }
 
@@ -321,8 +347,16 @@ async fn filling(
     if let Some(checkpoint) = checkpoint {
         checkpoint.pass = Some((**pass).clone());
     }
-    let ids = stage.ids(profile).await?;
-    Ok(Some(Filling { stage, ids }))
+    match stage.ids(profile).await {
+        Ok(ids) => Ok(Some(Filling { stage, ids })),
+        // Somebody else wrote in it: nothing that is loaded later would mend that.
+        Err(error) if error.kind() == ErrorKind::CacheProtocol => {
+            tracing::warn!(error = %error.chain(), "the stage is begun anew");
+            *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);
+            Ok(Some(Filling { stage, ids: IdMap::default() }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn starting_point(

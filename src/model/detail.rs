@@ -18,20 +18,26 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// The Cypher for these properties as a map. Neo4j and FalkorDB understand it alike; a property that it leaves out, or that the
-    /// element does not have, may stand in the map as null.
-    pub fn projection(self, variable: &str, key: &PropertyName, vectors: &[PropertyName]) -> String {
+    /// The Cypher for these properties as a map. Neo4j and FalkorDB understand it alike, but for how names are quoted; a property
+    /// that it leaves out, or that the element does not have, may stand in the map as null.
+    pub fn projection(
+        self,
+        variable: &str,
+        key: &PropertyName,
+        vectors: &[PropertyName],
+        quoted: fn(&PropertyName) -> String,
+    ) -> String {
         let mut entries = match self {
             Detail::WithoutVectors if !vectors.is_empty() => ".*".to_owned(),
-            Detail::Key => return format!("{variable}{{.{}}}", key.quoted()),
-            Detail::Vectors => format!(".{}", key.quoted()),
+            Detail::Key => return format!("{variable}{{.{}}}", quoted(key)),
+            Detail::Vectors => format!(".{}", quoted(key)),
             Detail::Whole | Detail::WithoutVectors => return format!("properties({variable})"),
         };
         for vector in vectors {
             // Writing to a text does not fail.
             let _ = match self {
-                Detail::Vectors => write!(entries, ", .{}", vector.quoted()),
-                Detail::Whole | Detail::WithoutVectors | Detail::Key => write!(entries, ", {}: null", vector.quoted()),
+                Detail::Vectors => write!(entries, ", .{}", quoted(vector)),
+                Detail::Whole | Detail::WithoutVectors | Detail::Key => write!(entries, ", {}: null", quoted(vector)),
             };
         }
         format!("{variable}{{{entries}}}")
@@ -49,10 +55,10 @@ mod tests {
         let (key, vectors) = (name("uuid"), [name("v"), name("w")]);
         let all = [Detail::Whole, Detail::WithoutVectors, Detail::Vectors, Detail::Key];
         assert_eq!(
-            all.map(|detail| detail.projection("n", &key, &vectors)),
+            all.map(|detail| detail.projection("n", &key, &vectors, PropertyName::quoted)),
             ["properties(n)", "n{.*, `v`: null, `w`: null}", "n{.`uuid`, .`v`, .`w`}", "n{.`uuid`}"]
         );
-        let without = all.map(|detail| detail.projection("n", &key, &[]));
+        let without = all.map(|detail| detail.projection("n", &key, &[], PropertyName::quoted));
         assert_eq!(without, ["properties(n)", "properties(n)", "n{.`uuid`}", "n{.`uuid`}"]);
     }
 }

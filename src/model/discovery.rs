@@ -53,9 +53,9 @@ pub struct Found {
     pub labels: BTreeSet<String>,
     /// Types of relationships.
     pub types: BTreeSet<String>,
-    /// Names of properties.
+    /// Names of properties that elements have, of those that the cache is to have for itself.
     pub properties: BTreeSet<String>,
-    /// Which properties of which labels and types the source has a range index on, alone or first of several.
+    /// Which properties of which labels and types the source has a range index on, alone.
     pub indexed: BTreeSet<(String, String)>,
     /// Key properties that hold numbers: of these labels and types the key is no text.
     pub numbers: BTreeSet<(String, String)>,

@@ -26,6 +26,14 @@ pub enum UnusableName {
     TooLong,
 }
 
+/// Any name in backticks, as Neo4j reads it, those included that the cache cannot hold.
+///
+/// Neo4j reads `\uXXXX` as one character wherever it stands in a query, names included, and refuses the query where no four digits
+/// follow (5.26.12). So a backslash is written in this way itself.
+pub fn quoted_for_neo4j(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\u005C").replace('`', "``"))
+}
+
 fn check(text: &str) -> Result<(), UnusableName> {
     if text.is_empty() {
         return Err(UnusableName::Empty);
@@ -66,9 +74,14 @@ macro_rules! name {
                 &self.0
             }
 
-            /// The name in backticks, as both query languages read any name.
+            /// The name in backticks, as FalkorDB reads any name.
             pub fn quoted(&self) -> String {
                 format!("`{}`", self.0)
+            }
+
+            /// The name in backticks, as Neo4j reads any name.
+            pub fn quoted_for_neo4j(&self) -> String {
+                quoted_for_neo4j(&self.0)
             }
         }
 
@@ -107,6 +120,7 @@ name!(
 );
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -117,5 +131,12 @@ mod tests {
         assert_eq!(PropertyName::parse("a\0"), Err(UnusableName::Nul));
         assert_eq!(RelationshipType::parse(&"x".repeat(513)), Err(UnusableName::TooLong));
         assert_eq!(Label::parse("öffentlich: \"x\"").map(|l| l.quoted()), Ok("`öffentlich: \"x\"`".to_owned()));
+    }
+
+    #[test]
+    fn neo4j_reads_no_escape_in_a_name() {
+        let name = Label::parse(r"C:\users").unwrap();
+        assert_eq!((name.quoted().as_str(), name.quoted_for_neo4j().as_str()), (r"`C:\users`", r"`C:\u005Cusers`"));
+        assert_eq!(quoted_for_neo4j("a`b"), "`a``b`");
     }
 }

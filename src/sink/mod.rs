@@ -14,6 +14,7 @@ mod connection;
 mod content;
 mod engine;
 mod falkor;
+mod foreign;
 mod graph;
 mod lease;
 mod ownership;

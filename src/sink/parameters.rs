@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::ops::Range;
 
 use crate::model::element::RelationshipIdentity;
-use crate::model::key::Key;
+use crate::model::key::{Beginnings, Key};
 use crate::model::prepared::EncodedRows;
 
 /// The most parameter text of one request. FalkorDB reads parameters in place and keeps the whole request in memory several
@@ -20,8 +20,8 @@ const REQUEST_ROWS: usize = 5_000;
 pub(super) const TRANSACTION_ROWS: usize = 250;
 pub(super) const TRANSACTION_BYTES: usize = 256 * 1024;
 
-/// Writes a string literal. FalkorDB reads UTF-8 raw: only the quote and the backslash need an escape, and NUL, which ends
-/// its text, cannot be a part of a key or name.
+/// Writes a string literal. FalkorDB reads UTF-8 raw: only the quote and the backslash need an escape. NUL ends its text: keys and
+/// names hold none, and whatever else is written has to be free of it.
 pub(super) fn push_string(text: &mut Vec<u8>, value: &str) {
     text.push(b'\'');
     for byte in value.bytes() {
@@ -57,6 +57,19 @@ pub(super) fn with_keys<'a>(keys: impl IntoIterator<Item = &'a Key>, statement: 
         push_string(&mut text, key.as_str());
     }
     finish(text, statement)
+}
+
+/// A request whose parameters are beginnings of keys. They come from the source, where they may hold NUL: no text of FalkorDB does,
+/// so nothing begins in that way. Nothing where no other is left.
+pub(super) fn with_beginnings(beginnings: &Beginnings, statement: &str) -> Option<Vec<u8>> {
+    let mut text = format!("CYPHER length={} prefixes=[", beginnings.length).into_bytes();
+    let mut names = beginnings.names.iter().filter(|name| !name.contains('\0'));
+    push_string(&mut text, names.next()?);
+    for name in names {
+        text.push(b',');
+        push_string(&mut text, name);
+    }
+    Some(finish(text, statement))
 }
 
 /// A request whose parameter is a list of identities, each with its number `i`.
@@ -175,6 +188,15 @@ mod tests {
         let keys = [Key::parse("a").unwrap(), Key::parse("b").unwrap()];
         assert_eq!(with_keys(&keys, "S"), b"CYPHER keys=['a','b'] S");
         assert_eq!(without_rows("S"), b"CYPHER rows=[] S");
+    }
+
+    #[test]
+    fn what_no_key_begins_with_is_not_asked_for() {
+        let beginnings = |names: &[&str]| Beginnings { length: 2, names: names.iter().map(|name| (*name).to_owned()).collect() };
+        let text = with_beginnings(&beginnings(&["a\0", "it", "a'"]), "S").unwrap();
+        assert_eq!(text, b"CYPHER length=2 prefixes=['it','a\\''] S");
+        assert_eq!(with_beginnings(&beginnings(&["a\0"]), "S"), None);
+        assert_eq!(with_beginnings(&beginnings(&[""]), "S").unwrap(), b"CYPHER length=2 prefixes=[''] S");
     }
 
     #[test]

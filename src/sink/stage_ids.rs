@@ -62,7 +62,8 @@ impl BulkLoader {
         for (kind, answer) in profile.nodes.iter().zip(answers) {
             for row in reply::rows(answer.map_err(read_failed)?)? {
                 let id = reply::integer(reply::cell(&row, 0)?)?;
-                let key = Key::parse(&reply::text(reply::cell(&row, 1)?)?).map_err(|_| reply::unexpected("a key"))?;
+                // What is no key was not loaded: the number of ids tells that something else is there.
+                let Some(key) = reply::text(reply::cell(&row, 1)?).ok().and_then(|text| Key::parse(&text).ok()) else { continue };
                 let identity = NodeIdentity { label: kind.label.clone(), key };
                 let id = u64::try_from(id).map_err(|_| reply::unexpected("an id"))?;
                 map.insert(&identity, id)

@@ -15,13 +15,13 @@ use redis::{Pipeline, Value};
 use super::address::CacheAddress;
 use super::connection::Connection;
 use super::graph::{read_failed, read_query};
-use super::parameters::{push_string, with_keys};
-use super::{content, reply};
+use super::parameters::{push_string, with_beginnings, with_keys};
+use super::{content, foreign, reply};
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
 use crate::model::key::{Beginnings, Key};
-use crate::model::name::{Label, RelationshipType};
+use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::transform::comparison::Content;
 
@@ -68,6 +68,13 @@ pub trait CacheView: Send {
 
     /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
+
+    /// How many nodes and how many relationships there are, of whatever kind.
+    async fn totals(&mut self) -> Result<[u64; 2]>;
+
+    /// What no comparison by key meets, counted by what it is: elements of no kind of the profile, and elements without a key that
+    /// an index could find.
+    async fn foreign(&mut self) -> Result<BTreeMap<String, u64>>;
 }
 
 /// An element of the cache, as a scan sees it.
@@ -158,7 +165,9 @@ impl CacheView for FalkorView {
         beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        let text = beginning(beginnings, &groups(&self.profile, kind, with, length));
+        let Some(text) = with_beginnings(beginnings, &groups(&self.profile, kind, with, length)) else {
+            return Ok(BTreeMap::new());
+        };
         let rows = self.rows("group keys", text).await?;
         rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, count_cell(row)?))).collect()
     }
@@ -169,8 +178,8 @@ impl CacheView for FalkorView {
         with: Option<&Label>,
         beginnings: &Beginnings,
     ) -> Result<BTreeSet<ElementIdentity>> {
-        let text = beginning(beginnings, &identities(&self.profile, kind, with));
         let mut found = BTreeSet::new();
+        let Some(text) = with_beginnings(beginnings, &identities(&self.profile, kind, with)) else { return Ok(found) };
         for row in self.compact_rows("list keys", &text).await? {
             found.extend(identity(&self.profile, kind, &row)?);
         }
@@ -214,6 +223,29 @@ impl CacheView for FalkorView {
         }
         Ok(found)
     }
+
+    async fn totals(&mut self) -> Result<[u64; 2]> {
+        let answers = self.ask("count the graph", &foreign::TOTALS.map(<[u8]>::to_vec)).await?;
+        let counts = answers.into_iter().map(reply::single_count).collect::<Result<Vec<_>>>()?;
+        counts.try_into().map_err(|_| reply::unexpected("two counts"))
+    }
+
+    async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
+        const DOING: &str = "look for what is of no kind";
+        let profile = Arc::clone(&self.profile);
+        let mut found = foreign::nodes(&profile, &self.compact_rows(DOING, foreign::BY_LABELS).await?)?;
+        found.extend(foreign::relationships(&profile, &self.compact_rows(DOING, foreign::BY_TYPE).await?)?);
+        for kind in profile.kinds() {
+            let answers = self.ask(DOING, &[foreign::without_key(&profile, kind).into_bytes()]).await?;
+            for answer in answers {
+                let number = reply::single_count(answer)?;
+                if number > 0 {
+                    found.insert(foreign::keyless_name(&profile, kind), number);
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
 pub(super) fn count(profile: &Profile, kind: ElementKind) -> String {
@@ -225,17 +257,23 @@ pub(super) fn count(profile: &Profile, kind: ElementKind) -> String {
     }
 }
 
-/// `left` of a property is no condition that an index could serve, so none serves it wrongly.
+/// Elements whose key begins in one of the ways that are asked for. `left` of a property is no condition that an index could serve,
+/// so none serves it wrongly. FalkorDB ends the query where `left` meets a value that is no text: those begin in no way. After it,
+/// every key is a text.
+fn begins(pattern: &str, key: &str) -> String {
+    format!("MATCH {pattern} WHERE left(CASE WHEN typeOf({key}) = 'String' THEN {key} END, $length) IN $prefixes")
+}
+
 fn groups(profile: &Profile, kind: ElementKind, with: Option<&Label>, length: usize) -> String {
     let (pattern, key) = keyed(profile, kind, with);
-    format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN left({key}, {length}), count(*)")
+    format!("{} RETURN left({key}, {length}), count(*)", begins(&pattern, &key))
 }
 
 /// Labels and key of each node that identifies the element; for a relationship, its own key before them.
 fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
     let (pattern, key) = keyed(profile, kind, with);
     let columns = identity_columns(profile, kind);
-    format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes RETURN {columns}")
+    format!("{} RETURN {columns}", begins(&pattern, &key))
 }
 
 /// By key, through its index. Labels and key of each node that identifies the element, then its properties.
@@ -243,13 +281,13 @@ fn contents(profile: &Profile, kind: ElementKind, detail: Detail) -> String {
     match kind {
         ElementKind::Node(id) => {
             let NodeKind { label, key, vectors, .. } = profile.node(id);
-            let properties = detail.projection("n", key, vectors);
+            let properties = detail.projection("n", key, vectors, PropertyName::quoted);
             let (label, key) = (label.quoted(), key.quoted());
             format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) RETURN labels(n), n.{key}, {properties}")
         }
         ElementKind::Relationship(id) => {
             let RelationshipKind { rel_type, key, vectors, .. } = profile.relationship(id);
-            let properties = detail.projection("e", key, vectors);
+            let properties = detail.projection("e", key, vectors, PropertyName::quoted);
             let (rel_type, key) = (rel_type.quoted(), key.quoted());
             let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
             format!(
@@ -333,19 +371,6 @@ fn keyed(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> (String,
             (format!("()-[e:{}]->()", rel_type.quoted()), format!("e.{}", key.quoted()))
         }
     }
-}
-
-fn beginning(beginnings: &Beginnings, statement: &str) -> Vec<u8> {
-    let mut text = format!("CYPHER length={} prefixes=[", beginnings.length).into_bytes();
-    for (place, name) in beginnings.names.iter().enumerate() {
-        if place > 0 {
-            text.push(b',');
-        }
-        push_string(&mut text, name);
-    }
-    text.extend_from_slice(b"] ");
-    text.extend_from_slice(statement.as_bytes());
-    text
 }
 
 fn count_cell(row: &[Value]) -> Result<u64> {

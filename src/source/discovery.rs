@@ -20,7 +20,8 @@ pub(super) async fn discovered(reader: &impl Reader, profile: &Profile, before: 
         return Ok(profile.clone());
     }
     let mut found = kinds(reader).await?.and(before);
-    found.properties = names(reader, "property names", queries::PROPERTY_KEYS).await?;
+    forget_unused_label(reader, profile, &mut found).await?;
+    note_identity(reader, profile, &mut found).await?;
     for index in census::indexes(reader).await? {
         note_index(&mut found, &index);
     }
@@ -49,8 +50,35 @@ async fn names(reader: &impl Reader, doing: &str, text: &str) -> Result<BTreeSet
     rows.into_iter().map(|mut row| take_text(&mut row, "name", doing)).collect()
 }
 
+/// The label that is to mark nodes without one. Neo4j lists a label that no node carries while there is an index or a constraint
+/// on it.
+async fn forget_unused_label(reader: &impl Reader, profile: &Profile, found: &mut Found) -> Result<()> {
+    let label = profile.discover.as_ref().and_then(|discovery| discovery.unlabelled.as_ref());
+    let Some(label) = label.filter(|label| found.labels.contains(label.as_str())) else { return Ok(()) };
+    if counted(reader, "nodes with a label", Request::new(queries::label_count(label))).await? == 0 {
+        found.labels.remove(label.as_str());
+    }
+    Ok(())
+}
+
+/// The property that is to hold the elements' numbers, if an element has it.
+async fn note_identity(reader: &impl Reader, profile: &Profile, found: &mut Found) -> Result<()> {
+    let identity = profile.discover.as_ref().and_then(|discovery| discovery.identity.as_ref());
+    let Some(identity) = identity else { return Ok(()) };
+    if !names(reader, "property names", queries::PROPERTY_KEYS).await?.contains(identity.as_str()) {
+        return Ok(());
+    }
+    for text in queries::has_property(identity) {
+        if counted(reader, "elements with a property", Request::new(text)).await? > 0 {
+            found.properties.insert(identity.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Of an index on several properties, Neo4j uses nothing for a condition on one of them.
 fn note_index(found: &mut Found, index: &SourceIndex) {
-    let (SourceIndexKind::Range, Some(property)) = (&index.kind, index.properties.first()) else { return };
+    let (SourceIndexKind::Range, [property]) = (&index.kind, &index.properties[..]) else { return };
     found.indexed.extend(index.on.iter().map(|name| (name.clone(), property.clone())));
 }
 
@@ -60,14 +88,14 @@ async fn note_numbers(reader: &impl Reader, profile: &Profile, found: &mut Found
     for name in found.labels.clone() {
         let rule = discovery.nodes.iter().find(|rule| rule.label.matches(&name));
         let (Some(key), Ok(label)) = (rule.and_then(|rule| rule.rule.key.as_ref()), Label::parse(&name)) else { continue };
-        note_number(reader, found, &name, &format!("(n:{})", label.quoted()), key).await?;
+        note_number(reader, found, &name, &format!("(n:{})", label.quoted_for_neo4j()), key).await?;
     }
     for name in found.types.clone() {
         let rule = discovery.relationships.iter().find(|rule| rule.rel_type.matches(&name));
         let (Some(key), Ok(rel_type)) = (rule.and_then(|rule| rule.rule.key.as_ref()), RelationshipType::parse(&name)) else {
             continue;
         };
-        note_number(reader, found, &name, &format!("()-[n:{}]->()", rel_type.quoted()), key).await?;
+        note_number(reader, found, &name, &format!("()-[n:{}]->()", rel_type.quoted_for_neo4j()), key).await?;
     }
     Ok(())
 }

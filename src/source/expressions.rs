@@ -28,19 +28,19 @@ pub(super) fn key_number(key: &str) -> Option<i64> {
 /// The key of an element as a text.
 pub(super) fn key(variable: &str, identity: Identity, key: &PropertyName) -> String {
     match identity {
-        Identity::Property => format!("{variable}.{}", key.quoted()),
+        Identity::Property => format!("{variable}.{}", key.quoted_for_neo4j()),
         Identity::ElementNumber => format!("substring(toString({ABOVE} + id({variable})), 1)"),
     }
 }
 
 /// `(n:L)`, for nodes of a kind, and with one more label if there is one.
 pub(super) fn node(kind: &NodeKind, with: Option<&Label>) -> String {
-    let also = with.map(|label| format!("&{}", label.quoted())).unwrap_or_default();
+    let also = with.map(|label| format!("&{}", label.quoted_for_neo4j())).unwrap_or_default();
     format!("(n:{}{also})", label(kind))
 }
 
 fn label(kind: &NodeKind) -> String {
-    if kind.unlabelled { "!%".to_owned() } else { kind.label.quoted() }
+    if kind.unlabelled { "!%".to_owned() } else { kind.label.quoted_for_neo4j() }
 }
 
 /// ` AND …`: the node is of no earlier kind.
@@ -89,7 +89,7 @@ fn has_none(variable: &str, labels: &[&Label]) -> String {
         let names: Vec<String> = labels.iter().map(|label| text(label.as_str())).collect();
         return format!("none(l IN labels({variable}) WHERE l IN [{}])", names.join(", "));
     }
-    labels.iter().map(|label| format!("NOT {variable}:{}", label.quoted())).collect::<Vec<_>>().join(" AND ")
+    labels.iter().map(|label| format!("NOT {variable}:{}", label.quoted_for_neo4j())).collect::<Vec<_>>().join(" AND ")
 }
 
 /// The key of an endpoint, which depends on the endpoint's kind.

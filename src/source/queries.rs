@@ -28,7 +28,7 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
 /// All labels.
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 
-/// All names of properties that were ever used.
+/// All names of properties that were ever used: a name stays when the last element that had it is gone.
 pub const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
 
 /// How many nodes there are; kept by Neo4j and read without a scan.
@@ -37,9 +37,20 @@ pub const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
 /// How many nodes have no label. Nothing but a scan of all nodes tells.
 pub const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
 
+/// Whether any element has this property. Nothing but a scan of all elements tells, so it is asked only of a name that was used.
+pub fn has_property(property: &PropertyName) -> [String; 2] {
+    ["(n)", "()-[n]->()"]
+        .map(|pattern| format!("MATCH {pattern} WHERE n.{} IS NOT NULL RETURN 1 AS count LIMIT 1", property.quoted_for_neo4j()))
+}
+
+/// How many nodes carry a label: kept by Neo4j and read without a scan.
+pub fn label_count(label: &Label) -> String {
+    format!("MATCH (n:{}) RETURN count(n) AS count", label.quoted_for_neo4j())
+}
+
 /// Whether the key of some element is a number, by the index on it.
 pub fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
-    format!("MATCH {pattern} WHERE {variable}.{} >= {} RETURN 1 AS count LIMIT 1", key.quoted(), i64::MIN)
+    format!("MATCH {pattern} WHERE {variable}.{} >= {} RETURN 1 AS count LIMIT 1", key.quoted_for_neo4j(), i64::MIN)
 }
 
 /// Writes the queries of one profile.
@@ -58,7 +69,11 @@ impl<'a> Queries<'a> {
     pub fn label_counts(&self, labels: &[Label]) -> String {
         let scope = self.scope().alone("n");
         let count = |label: &Label| {
-            format!("MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count", label.quoted(), expressions::text(label.as_str()))
+            format!(
+                "MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count",
+                label.quoted_for_neo4j(),
+                expressions::text(label.as_str())
+            )
         };
         labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
     }
@@ -76,10 +91,13 @@ impl<'a> Queries<'a> {
     pub fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
         let kind = self.profile.node(id);
         let (pattern, others) = (expressions::node(kind, None), not_of_an_earlier_kind(self.profile, id));
-        let (columns, scope) = (node_columns(&detail.projection("n", &kind.key, &kind.vectors)), self.scope().also("n"));
+        let (columns, scope) = (
+            node_columns(&detail.projection("n", &kind.key, &kind.vectors, PropertyName::quoted_for_neo4j)),
+            self.scope().also("n"),
+        );
         match kind.identity {
             Identity::Property => {
-                let key = kind.key.quoted();
+                let key = kind.key.quoted_for_neo4j();
                 format!("MATCH {pattern} WHERE n.{key} > $after{others}{scope} {columns} ORDER BY n.{key} LIMIT $limit")
             }
             // A scan of a label yields its nodes in the order of their numbers, so it ends with the page.
@@ -104,7 +122,7 @@ impl<'a> Queries<'a> {
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
-                let (label, key) = (kind.label.quoted(), kind.key.quoted());
+                let (label, key) = (kind.label.quoted_for_neo4j(), kind.key.quoted_for_neo4j());
                 format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) WHERE true{others}{scope} {columns}")
             }
             Identity::ElementNumber => {
@@ -116,12 +134,13 @@ impl<'a> Queries<'a> {
     /// A page of a relationship kind in the order of its key: `$after`, `$limit`.
     pub fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
         let kind = self.profile.relationship(id);
-        let rel_type = kind.rel_type.quoted();
-        let columns = self.relationship_columns(&detail.projection("e", &kind.key, &kind.vectors));
+        let rel_type = kind.rel_type.quoted_for_neo4j();
+        let columns =
+            self.relationship_columns(&detail.projection("e", &kind.key, &kind.vectors, PropertyName::quoted_for_neo4j));
         let ends = self.copied_ends();
         match kind.identity {
             Identity::Property => {
-                let key = kind.key.quoted();
+                let key = kind.key.quoted_for_neo4j();
                 format!("MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{ends} {columns} ORDER BY e.{key} LIMIT $limit")
             }
             Identity::ElementNumber => {
@@ -142,7 +161,7 @@ impl<'a> Queries<'a> {
 
     fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        let (rel_type, key, ends) = (rel_type.quoted(), key.quoted(), self.copied_ends());
+        let (rel_type, key, ends) = (rel_type.quoted_for_neo4j(), key.quoted_for_neo4j(), self.copied_ends());
         match identity {
             Identity::Property => {
                 format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b) WHERE true{ends} {columns}")
@@ -164,11 +183,11 @@ impl<'a> Queries<'a> {
                 format!("MATCH (n){} RETURN {place} AS place, count(n) AS count", self.scope().alone("n"))
             }
             ElementKind::Node(id) => {
-                let (label, scope) = (self.profile.node(id).label.quoted(), self.scope().alone("n"));
+                let (label, scope) = (self.profile.node(id).label.quoted_for_neo4j(), self.scope().alone("n"));
                 format!("MATCH (n:{label}){scope} RETURN {place} AS place, count(n) AS count")
             }
             ElementKind::Relationship(id) => {
-                let (rel_type, scope) = (self.profile.relationship(id).rel_type.quoted(), self.scope().alone("e"));
+                let (rel_type, scope) = (self.profile.relationship(id).rel_type.quoted_for_neo4j(), self.scope().alone("e"));
                 format!("MATCH ()-[e:{rel_type}]->(){scope} RETURN {place} AS place, count(e) AS count")
             }
         };
@@ -201,8 +220,10 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// The elements whose key begins in one of the ways that are asked for. The index finds the prefix; a key that is shorter than
-    /// the beginnings and equal to none is no match. Numbers have no index, so they are gone through once for all beginnings.
+    /// The elements whose key begins in one of the ways that are asked for. The index finds the prefix, and only texts have one; a
+    /// prefix that is shorter than the beginnings is a whole key. No function is applied to the key before it is known to be a
+    /// text: Neo4j ends the query where `left` meets another type. Numbers have no index, so they are gone through once for all
+    /// beginnings.
     fn begins(&self, kind: ElementKind, pattern: &str, key: &str) -> String {
         let ends = match kind {
             ElementKind::Node(_) => self.scope().also("n"),
@@ -210,7 +231,8 @@ impl<'a> Queries<'a> {
         };
         match self.profile.identity(kind) {
             Identity::Property => format!(
-                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix AND left({key}, $length) = prefix{ends}"
+                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix \
+                 AND (size(prefix) = $length OR {key} = prefix){ends}"
             ),
             Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes{ends}"),
         }
@@ -224,7 +246,7 @@ impl<'a> Queries<'a> {
             }
             ElementKind::Relationship(id) => {
                 let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-                (format!("(a)-[e:{}]->(b)", rel_type.quoted()), expressions::key("e", *identity, key))
+                (format!("(a)-[e:{}]->(b)", rel_type.quoted_for_neo4j()), expressions::key("e", *identity, key))
             }
         }
     }
@@ -234,8 +256,8 @@ impl<'a> Queries<'a> {
     pub fn followed(&self, rule: &FollowRule) -> Option<String> {
         match rule {
             FollowRule::Relationships { from, rel_type, direction } => {
-                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted();
-                let edge = self.profile.relationship(self.profile.relationship_kind(rel_type)?).key.quoted();
+                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted_for_neo4j();
+                let edge = self.profile.relationship(self.profile.relationship_kind(rel_type)?).key.quoted_for_neo4j();
                 let (left, right) = match direction {
                     Direction::Out => ("-", "->"),
                     Direction::In => ("<-", "-"),
@@ -243,25 +265,28 @@ impl<'a> Queries<'a> {
                 Some(format!(
                     "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}){left}[e:{}]{right}(b) RETURN e.{edge} AS edge, labels(b) AS labels, \
                      {} AS key",
-                    from.quoted(),
-                    rel_type.quoted(),
+                    from.quoted_for_neo4j(),
+                    rel_type.quoted_for_neo4j(),
                     self.endpoint_key("b")
                 ))
             }
             FollowRule::ListedRelationships { from, list, .. } => {
-                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted();
+                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted_for_neo4j();
                 Some(format!(
                     "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}) UNWIND n.{} AS edge RETURN DISTINCT edge",
-                    from.quoted(),
-                    list.quoted()
+                    from.quoted_for_neo4j(),
+                    list.quoted_for_neo4j()
                 ))
             }
             FollowRule::ListedNodes { from_type, list, label, last } => {
-                let key = self.profile.relationship(self.profile.relationship_kind(from_type)?).key.quoted();
+                let key = self.profile.relationship(self.profile.relationship_kind(from_type)?).key.quoted_for_neo4j();
+                // What is no list has no last items, and UNWIND takes it as one item.
+                let list = format!("e.{}", list.quoted_for_neo4j());
                 Some(format!(
-                    "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->() UNWIND e.{}[-{last}..] AS key RETURN DISTINCT key, [{}] AS labels",
-                    from_type.quoted(),
-                    list.quoted(),
+                    "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->() \
+                     UNWIND CASE WHEN {list} IS :: LIST<ANY> THEN {list}[-{last}..] ELSE {list} END AS key \
+                     RETURN DISTINCT key, [{}] AS labels",
+                    from_type.quoted_for_neo4j(),
                     expressions::text(label.as_str())
                 ))
             }
@@ -283,7 +308,7 @@ impl<'a> Queries<'a> {
     pub fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, identity, timestamps, .. } = self.profile.relationship(id);
         changed_keys(
-            &format!("()-[e:{}]->()", rel_type.quoted()),
+            &format!("()-[e:{}]->()", rel_type.quoted_for_neo4j()),
             "e",
             (&expressions::key("e", *identity, key), &self.scope().later("e")),
             timestamps,
@@ -298,7 +323,7 @@ impl<'a> Queries<'a> {
         let (unreachable, columns) = (unreachable("n", key), node_columns(ALL_OF_NODE));
         let scope = self.scope().also("n");
         (*identity == Identity::Property)
-            .then(|| format!("MATCH (n:{}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit", label.quoted()))
+            .then(|| format!("MATCH (n:{}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit", label.quoted_for_neo4j()))
     }
 
     /// As [`Self::nodes_without_key`], for a relationship kind.
@@ -306,8 +331,9 @@ impl<'a> Queries<'a> {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
         let (unreachable, columns) = (unreachable("e", key), self.relationship_columns(ALL_OF_RELATIONSHIP));
         let ends = self.copied_ends();
-        (*identity == Identity::Property)
-            .then(|| format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted()))
+        (*identity == Identity::Property).then(|| {
+            format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted_for_neo4j())
+        })
     }
 
     /// How many nodes there are of each label set that holds no label of the profile.
@@ -319,6 +345,14 @@ impl<'a> Queries<'a> {
     /// How many relationships there are of a type; kept by Neo4j and read without a scan, where all groups are copied.
     pub fn relationship_count(&self, quoted_type: &str) -> String {
         format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.scope().alone("e"))
+    }
+
+    /// What is returned of an element of a kind with all its properties.
+    pub(super) fn columns(&self, kind: ElementKind) -> String {
+        match kind {
+            ElementKind::Node(_) => node_columns(ALL_OF_NODE),
+            ElementKind::Relationship(_) => self.relationship_columns(ALL_OF_RELATIONSHIP),
+        }
     }
 
     fn relationship_columns(&self, properties: &str) -> String {
@@ -356,15 +390,16 @@ fn instants(variable: &str) -> String {
 ///
 /// The groups come after all of them, for the same reason.
 fn changed_keys(pattern: &str, variable: &str, (key, scope): (&str, &str), timestamps: &[PropertyName]) -> Option<String> {
-    // What the timestamps are: a key is read again at once when they move.
+    // What the timestamps are: a key is read again at once when they move. What is not a time may be of any type, and `toString`
+    // ends the query where it meets a list.
     let stamp = timestamps
         .iter()
-        .map(|timestamp| format!("coalesce(toString({variable}.{}), '')", timestamp.quoted()))
+        .map(|timestamp| format!("coalesce(toStringOrNull({variable}.{}), '')", timestamp.quoted_for_neo4j()))
         .collect::<Vec<_>>()
         .join(" + '|' + ");
     let seeks: Vec<String> = timestamps
         .iter()
-        .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted(), since)))
+        .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted_for_neo4j(), since)))
         .map(|(timestamp, since)| {
             format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since}{scope} RETURN {key} AS k, {stamp} AS s")
         })
@@ -379,7 +414,7 @@ fn changed_keys(pattern: &str, variable: &str, (key, scope): (&str, &str), times
 }
 
 fn unreachable(variable: &str, key: &PropertyName) -> String {
-    let key = format!("{variable}.{}", key.quoted());
+    let key = format!("{variable}.{}", key.quoted_for_neo4j());
     format!("({key} IS NULL OR NOT {key} IS :: STRING NOT NULL OR {key} = '')")
 }
 
@@ -438,6 +473,27 @@ mod tests {
         }
         assert_eq!(queries.counts().matches("group_id").count(), some.kinds().len());
         assert!(!Queries::new(&all).counts().contains("group_id"));
+    }
+
+    #[test]
+    fn no_function_meets_a_key_or_timestamp_of_another_type() {
+        let profile = Profile::graphiti().unwrap();
+        let queries = Queries::new(&profile);
+        for kind in profile.kinds() {
+            for text in [queries.key_groups(kind, None), queries.identities(kind, None)] {
+                let (condition, columns) = text.split_once(" RETURN ").unwrap();
+                assert!(condition.contains("STARTS WITH") && !condition.contains("left("), "{text}");
+                assert!(!columns.contains("toString("), "{text}");
+            }
+        }
+        let changed = queries.changed_relationship_keys(RelationshipKindId(0)).unwrap();
+        assert!(!changed.contains("toString("), "{changed}");
+    }
+
+    #[test]
+    fn a_backslash_in_a_name_begins_no_escape() {
+        let text = Queries::new(&Profile::graphiti().unwrap()).label_counts(&[Label::parse(r"C:\users").unwrap()]);
+        assert_eq!(text, r"MATCH (n:`C:\u005Cusers`) RETURN 'C:\\users' AS name, count(n) AS count");
     }
 
     #[test]

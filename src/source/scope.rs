@@ -32,6 +32,6 @@ impl<'a> Scope<'a> {
     fn condition(self, variable: &str) -> Option<String> {
         let group = self.profile.group.as_ref().filter(|_| !self.profile.only_groups.is_empty())?;
         let groups: Vec<String> = self.profile.only_groups.iter().map(|group| expressions::text(group)).collect();
-        Some(format!("{variable}.{} IN [{}]", group.quoted(), groups.join(", ")))
+        Some(format!("{variable}.{} IN [{}]", group.quoted_for_neo4j(), groups.join(", ")))
     }
 }

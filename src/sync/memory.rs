@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::comparison::Comparison;
 use super::follow::Keys;
 use super::key_sets::ElementHasher;
+use super::unusable::Remembered;
 use crate::model::comparison::ComparisonUnderWay;
 use crate::model::element::ElementKind;
 use crate::model::guard::Guard;
@@ -69,12 +70,25 @@ pub struct Memory {
     pub(super) hasher: ElementHasher,
     /// What the delete guard remembers.
     pub(super) guard: Guard,
+    /// What is remembered of elements that the cache cannot hold.
+    pub(super) unusable: Remembered,
+}
+
+/// When a pass runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PassTime {
+    /// One moment for all that it remembers.
+    pub(super) now: Instant,
+    /// The source's clock when the pass began: what timestamps are compared with.
+    pub(super) source_clock: DateTime<Utc>,
 }
 
 #[derive(Debug)]
 struct Seen {
     stamp: String,
     read_at: Instant,
+    /// The source's clock before it was first read with this stamp.
+    known_since: DateTime<Utc>,
 }
 
 impl Memory {
@@ -107,11 +121,21 @@ impl Memory {
     }
 
     /// Remembers that a row was read.
-    pub(super) fn note_read(&mut self, kind: ElementKind, changed: &ChangedKey, now: Instant) {
+    pub(super) fn note_read(&mut self, kind: ElementKind, changed: &ChangedKey, pass: PassTime) {
         if self.seen.len() >= MAX_KEYS {
             self.seen.clear();
         }
-        self.seen.insert((kind, changed.key.clone()), Seen { stamp: changed.stamp.clone(), read_at: now });
+        let place = (kind, changed.key.clone());
+        let known = self.seen.get(&place).filter(|seen| seen.stamp == changed.stamp);
+        let known_since = known.map_or(pass.source_clock, |seen| seen.known_since);
+        self.seen.insert(place, Seen { stamp: changed.stamp.clone(), read_at: pass.now, known_since });
+    }
+
+    /// Whether a row counts as written before `since`, whatever its timestamps say. One of the future would have its row read by
+    /// every pass until then: what counts for such a row is when it was first read with these timestamps.
+    pub(super) fn is_known_since(&self, kind: ElementKind, changed: &ChangedKey, since: DateTime<Utc>) -> bool {
+        let seen = self.seen.get(&(kind, changed.key.clone()));
+        seen.is_some_and(|seen| seen.stamp == changed.stamp && seen.known_since <= since)
     }
 
     /// Whether it is time to look through the overlap; if so, the time begins anew.
@@ -145,6 +169,11 @@ impl Memory {
             return Verdict::Sweep;
         }
         Verdict::LookAgain
+    }
+
+    /// Whether a difference of a kind's counts is one that is known to stand.
+    pub(super) fn is_explained(&self, kind: ElementKind, difference: i64) -> bool {
+        self.kinds.explained.get(&kind).copied().unwrap_or(0) == difference
     }
 
     /// Whether the cache has more of a kind than what is known explains.
@@ -243,8 +272,8 @@ impl Memory {
 /// Counts on both sides, reading by reading.
 #[derive(Debug)]
 struct Readings<K> {
-    /// How many more the source has than the cache, for reasons that a comparison of the keys has found to stand: quarantined and
-    /// collapsed elements, deletes that are held, and such.
+    /// How many more the source has than the cache, beyond what is listed in the quarantine, for reasons that a comparison of the
+    /// keys has found to stand: collapsed elements, deletes that are held, and such.
     explained: HashMap<K, i64>,
     /// What differed at the last reading.
     suspicious: HashMap<K, i64>,
@@ -317,10 +346,24 @@ mod tests {
         let mut memory = Memory::default();
         let now = Instant::now();
         assert!(memory.must_read(KIND, &key("1"), now) && memory.is_new(KIND, &key("1")));
-        memory.note_read(KIND, &key("1"), now);
+        memory.note_read(KIND, &key("1"), PassTime { now, source_clock: DateTime::UNIX_EPOCH });
         assert!(!memory.must_read(KIND, &key("1"), now) && !memory.is_new(KIND, &key("1")));
         assert!(memory.must_read(KIND, &key("2"), now), "its timestamps moved");
         assert!(memory.must_read(KIND, &key("1"), now + READ_AGAIN), "time has passed");
+    }
+
+    #[test]
+    fn a_row_of_the_future_counts_from_when_it_was_first_read() {
+        let mut memory = Memory::default();
+        let (begin, second) = (DateTime::UNIX_EPOCH, chrono::TimeDelta::seconds(1));
+        let pass = |number: i32| PassTime { now: Instant::now(), source_clock: begin + second * number };
+        memory.note_read(KIND, &key("2099"), pass(1));
+        assert!(!memory.is_known_since(KIND, &key("2099"), begin), "the pass after it reads what came a moment before as well");
+        memory.note_read(KIND, &key("2099"), pass(2));
+        assert!(memory.is_known_since(KIND, &key("2099"), begin + second), "reading it again makes it no younger");
+        assert!(!memory.is_known_since(KIND, &key("2100"), begin + second), "its timestamps moved");
+        memory.note_read(KIND, &key("2100"), pass(3));
+        assert!(!memory.is_known_since(KIND, &key("2100"), begin + second));
     }
 
     #[test]

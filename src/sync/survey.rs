@@ -16,7 +16,7 @@ use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::repeat;
 use crate::sink::index_statement;
-use crate::source::Source;
+use crate::source::{Source, missing_indexes};
 use crate::transform::Transformer;
 use crate::transform::values::kept_as;
 
@@ -49,6 +49,8 @@ pub struct Survey {
     pub indexes: Vec<String>,
     /// Indices of the source that FalkorDB cannot express, and why.
     pub inexpressible: Vec<String>,
+    /// Statements for the indices that the source lacks: without them, pages and looks for changes read whole kinds.
+    pub missing_source_indexes: Vec<String>,
     /// Elements and properties that would be quarantined.
     pub quarantined: u64,
     /// About how much memory the graph would take in FalkorDB.
@@ -103,6 +105,8 @@ pub struct PropertySurvey {
 pub struct Refused {
     /// How often.
     pub number: u64,
+    /// How often a property alone.
+    pub properties: u64,
     /// Keys or numbers of some, with the property if it is one alone.
     pub examples: Vec<String>,
 }
@@ -126,9 +130,11 @@ pub async fn survey(
         survey.kinds.push(kind);
     }
     survey.graphs = graphs.found;
+    let of_source = repeat!(source.indexes())?;
+    survey.missing_source_indexes = missing_indexes(profile, &of_source);
     survey.indexes = profile.indexes.iter().map(index_statement).collect();
     if profile.mirror_indexes {
-        let mirrored = mirrored(&repeat!(source.indexes())?, profile);
+        let mirrored = mirrored(&of_source, profile);
         survey.indexes.extend(mirrored.wanted.iter().map(index_statement));
         survey.indexes.sort();
         survey.indexes.dedup();
@@ -252,6 +258,7 @@ impl KindSurvey {
         };
         let entry = self.quarantined.entry(refused.reason.clone()).or_default();
         entry.number += 1;
+        entry.properties += u64::from(refused.property.is_some());
         if entry.examples.len() < EXAMPLES {
             entry.examples.push(place);
         }

@@ -97,8 +97,8 @@ async fn every_type_of_value_arrives_as_documented() {
 async fn a_property_may_change_its_type() {
     let pair = pair("types").await;
     let count = VALUES.len();
-    for number in 0..count {
-        write(&pair, &format!("CREATE (:Value {{number: {number}, v: {}}})", VALUES[number].0)).await;
+    for (number, value) in VALUES.iter().enumerate() {
+        write(&pair, &format!("CREATE (:Value {{number: {number}, v: {}}})", value.0)).await;
     }
     arrives(&pair, "full").await;
     for step in [1, 7, 15] {

@@ -2,6 +2,8 @@
 
 use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::discovery::Found;
+use neo4j_falkordb_sync::model::element::ElementKind;
+use neo4j_falkordb_sync::model::name::Label;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::source::queries::Queries;
 use serde_json::{Value, json};
@@ -14,7 +16,10 @@ async fn plan(text: &str) -> String {
     let server = &shared().await.neo4j;
     let body = json!({
         "statement": format!("EXPLAIN {text}"),
-        "parameters": { "after": "", "limit": 10, "keys": ["a"], "zoned": "2026-01-01T00:00:00Z", "local": "2026-01-01T00:00:00" },
+        "parameters": {
+            "after": "", "limit": 10, "keys": ["a"], "zoned": "2026-01-01T00:00:00Z", "local": "2026-01-01T00:00:00",
+            "prefixes": ["ab", "c"], "length": 2, "grown": 4
+        },
         "accessMode": "Read"
     });
     let script = "import base64, json, sys, urllib.request\n\
@@ -88,7 +93,24 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
             explained += 1;
         }
     }
-    assert_eq!(explained, 4 * 5 + 2 + 5 * 5 + 1, "each query of each kind");
+    for kind in profile.kinds() {
+        for text in [queries.key_groups(kind, None), queries.identities(kind, None)] {
+            assert_indexed(&plan(&text).await, &text);
+            explained += 1;
+        }
+    }
+    let person = Label::parse("Person").unwrap();
+    let entity = ElementKind::Node(profile.node_ids().next().unwrap());
+    for text in [queries.key_groups(entity, Some(&person)), queries.identities(entity, Some(&person))] {
+        assert_indexed(&plan(&text).await, &text);
+        explained += 1;
+    }
+    for rule in &profile.follow {
+        let text = queries.followed(rule).unwrap();
+        assert_indexed(&plan(&text).await, &text);
+        explained += 1;
+    }
+    assert_eq!(explained, 4 * 5 + 2 + 5 * 5 + 1 + 9 * 2 + 2 + 5, "each query of each kind");
     // The order of a page comes from the index too: a sort would read the whole kind for each page.
     let page = queries.node_page(profile.node_ids().next().unwrap(), Detail::Whole);
     assert!(!plan(&page).await.contains("Sort"), "{}", plan(&page).await);

@@ -84,6 +84,8 @@ impl Supervisor {
         self.status.last_pass = launched.checkpoint.last_pass.clone();
         // A proof is of one generation: what happened in between is not known.
         self.status.equal_as_of = None;
+        self.status.excepted = None;
+        self.status.foreign.clear();
         self.status.compared_at = launched.checkpoint.compared_at;
         let ordered = launched.checkpoint.comparison.as_ref().is_some_and(|comparison| comparison.ordered);
         self.comparing.begin(ordered && !self.is_one_shot(), launched.checkpoint.compared_at);

@@ -98,9 +98,8 @@ impl Handler<SourceMoved> for Supervisor {
         }
         if current && follows && lacking {
             self.request(Mode::Incremental);
-        } else if current && self.running.is_none() && !self.is_one_shot() {
-            // A pass was faster than the probe: the commit is applied, and not compared yet. A pass that runs once is over with its
-            // comparison, which must not begin while a full sync is under way.
+        } else if current && follows && self.running.is_none() {
+            // A pass was faster than the probe: the commit is applied, and not compared yet.
             self.schedule_slice(ctx);
         }
         self.show_again();

@@ -28,6 +28,7 @@ impl Findings {
         lines.extend(outside.map(|(name, count)| format!("  left out    {}: {count}, {}", one_line(name), why_left_out(name))));
         lines.push(format!("  memory      about {}", megabytes(self.survey.memory_bytes)));
         lines.push(format!("  quarantine  {}", quarantine_text(&self.survey)));
+        lines.push(format!("  elements    {}", self.parts.text()));
         lines.push(match &self.refused {
             Some(reason) => format!("  would do    nothing: {reason}"),
             None => format!("  would do    {}", self.would_do),
@@ -101,6 +102,8 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
     for kind in &survey.kinds {
         lines.extend(remarks(kind).iter().map(|remark| one_line(&format!("  {}: {remark}", kind_name(kind)))));
     }
+    let missing = survey.missing_source_indexes.iter();
+    lines.extend(missing.map(|index| one_line(&format!("  slow without this index in Neo4j: {index}"))));
     lines.extend(survey.indexes.iter().map(|index| one_line(&format!("  index: {index}"))));
     lines.extend(survey.inexpressible.iter().map(|index| one_line(&format!("  no index: {index}"))));
     lines
