@@ -24,9 +24,10 @@ use crate::model::name::Label;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
-use crate::sink::{Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Lease, Sink};
-use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
-use crate::transform::comparison::Content;
+use crate::sink::{
+    Applied, Attached, CacheServer, CacheView, CheckpointStore, Contents, Counts, GraphState, IndexReport, Lease, Sink,
+};
+use crate::source::{Answered, ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -275,11 +276,13 @@ impl Source for Side {
         self.note_read(&page, |r| key_of(&r.properties));
         Ok(page)
     }
-    async fn nodes_by_key(&self, _: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>> {
-        Ok(self.world.nodes.lock().iter().filter(|n| keys.contains(&key_of(&n.properties))).cloned().collect())
+    async fn nodes_by_key(&self, _: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>> {
+        let rows = self.world.nodes.lock().iter().filter(|n| keys.contains(&key_of(&n.properties))).cloned().collect();
+        Ok(Answered { rows, keys: keys.len() })
     }
-    async fn relationships_by_key(&self, _: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>> {
-        Ok(self.world.facts.lock().iter().filter(|r| keys.contains(&key_of(&r.properties))).cloned().collect())
+    async fn relationships_by_key(&self, _: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>> {
+        let rows = self.world.facts.lock().iter().filter(|r| keys.contains(&key_of(&r.properties))).cloned().collect();
+        Ok(Answered { rows, keys: keys.len() })
     }
     async fn changed_node_keys(&self, kind: NodeKindId, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
         let nodes = if kind == ENTITY { self.world.nodes.lock().clone() } else { vec![] };
@@ -414,9 +417,15 @@ impl CacheView for Side {
         };
         Ok(all.into_iter().filter(|identity| beginnings.meet(identity.key().as_str())).collect())
     }
-    async fn contents(&mut self, _: ElementKind, _: Detail, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
-        // Only rows as text are kept here: comparisons are tested against real servers.
+    async fn labels_beside(&mut self, _: &Label) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
+    }
+    async fn bundle_keys(&mut self, _: &[ElementKind]) -> Result<BTreeMap<ElementKind, BTreeSet<String>>> {
+        Ok(BTreeMap::new())
+    }
+    async fn contents(&mut self, _: ElementKind, _: Detail, keys: &[String]) -> Result<Contents> {
+        // Only rows as text are kept here: comparisons are tested against real servers.
+        Ok(Contents { elements: BTreeMap::new(), keys: keys.len() })
     }
     async fn attached(&mut self, _: NodeKindId, keys: &[String]) -> Result<Attached> {
         let cache = self.world.cache.lock();
@@ -442,7 +451,7 @@ impl Sink for Side {
         let existed = std::mem::replace(&mut self.world.cache.lock().exists, true);
         Ok(IndexReport { from_nothing: !existed, ..IndexReport::default() })
     }
-    async fn make_indices(&mut self, _: &IndexTarget) -> Result<()> {
+    async fn make_indices(&mut self, _: &[IndexTarget]) -> Result<()> {
         Ok(())
     }
     async fn mirror(&mut self, _: &[IndexDefinition]) -> Result<IndexReport> {

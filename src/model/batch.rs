@@ -26,13 +26,15 @@ impl std::fmt::Display for Generation {
     }
 }
 
-/// Rows of one kind as the source holds them.
+/// Rows as the source holds them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceRows {
     /// Nodes.
     Nodes(NodeKindId, Vec<SourceNode>),
     /// Relationships.
     Relationships(RelationshipKindId, Vec<SourceRelationship>),
+    /// Rows of several kinds that have few each, all of nodes or all of relationships.
+    Bundle(Vec<SourceRows>),
     /// What the source does not have any more, looked for by key just now.
     Absent(Vec<ElementIdentity>),
 }
@@ -43,7 +45,18 @@ impl SourceRows {
         match self {
             SourceRows::Nodes(_, rows) => rows.len(),
             SourceRows::Relationships(_, rows) => rows.len(),
+            SourceRows::Bundle(parts) => parts.iter().map(SourceRows::len).sum(),
             SourceRows::Absent(identities) => identities.len(),
+        }
+    }
+
+    /// Roughly the bytes that they hold in memory.
+    pub fn weight(&self) -> usize {
+        match self {
+            SourceRows::Nodes(_, rows) => rows.iter().map(SourceNode::weight).sum(),
+            SourceRows::Relationships(_, rows) => rows.iter().map(SourceRelationship::weight).sum(),
+            SourceRows::Bundle(parts) => parts.iter().map(SourceRows::weight).sum(),
+            SourceRows::Absent(identities) => identities.len() * size_of::<ElementIdentity>(),
         }
     }
 

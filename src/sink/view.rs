@@ -16,7 +16,7 @@ use super::address::CacheAddress;
 use super::connection::Connection;
 use super::graph::{read_failed, read_query};
 use super::parameters::{push_string, with_keys};
-use super::{content, reply};
+use super::{content, reply, weight};
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
@@ -28,6 +28,9 @@ use crate::transform::comparison::Content;
 /// How long a look may take: a scan of ten million keys, behind the writes of others.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Questions that are sent together: the graph's other readers come in between.
+const ASKED_TOGETHER: usize = 200;
+
 /// What the strategies see of the cache.
 #[async_trait]
 pub trait CacheView: Send {
@@ -36,6 +39,9 @@ pub trait CacheView: Send {
 
     /// How many nodes carry each label.
     async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>>;
+
+    /// How many of the nodes that carry a label carry each label.
+    async fn labels_beside(&mut self, label: &Label) -> Result<BTreeMap<String, u64>>;
 
     /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
     /// characters.
@@ -55,16 +61,23 @@ pub trait CacheView: Send {
         beginnings: &Beginnings,
     ) -> Result<BTreeSet<ElementIdentity>>;
 
-    /// What the elements of a kind with these keys hold.
-    async fn contents(
-        &mut self,
-        kind: ElementKind,
-        detail: Detail,
-        keys: &[String],
-    ) -> Result<BTreeMap<ElementIdentity, Content>>;
+    /// The keys of all elements of these kinds, which have few.
+    async fn bundle_keys(&mut self, kinds: &[ElementKind]) -> Result<BTreeMap<ElementKind, BTreeSet<String>>>;
+
+    /// What the elements of a kind with the first of these keys hold: with all of them, or with fewer where the elements are heavy.
+    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents>;
 
     /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
+}
+
+/// What the cache holds of elements that were asked for by key.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// What each of them holds.
+    pub elements: BTreeMap<ElementIdentity, Content>,
+    /// How many of the keys, from the first on, they are all elements of; one at least.
+    pub keys: usize,
 }
 
 /// Relationships by kind that hang on nodes, by the nodes' keys.
@@ -106,6 +119,21 @@ impl FalkorView {
         }
     }
 
+    /// How many of these keys, from the first on, may be asked for at once.
+    async fn bearable(&mut self, kind: ElementKind, keys: &[String]) -> Result<usize> {
+        let statement = weight::statement(&self.profile, kind);
+        let mut asked = keys.len();
+        while asked > 1 {
+            let rows = self.rows("weigh elements", with_keys(&usable(&keys[..asked]), &statement)).await?;
+            let weight = rows.first().map(|row| reply::integer(reply::cell(row, 0)?)).transpose()?.unwrap_or(0);
+            if u64::try_from(weight).unwrap_or(0) <= weight::ANSWER_BYTES {
+                break;
+            }
+            asked /= 2;
+        }
+        Ok(asked)
+    }
+
     /// Rows with the types of their values: lists come as lists.
     async fn compact_rows(&mut self, doing: &str, text: &[u8]) -> Result<Vec<Vec<Value>>> {
         let mut command = read_query(&self.graph, text);
@@ -135,6 +163,12 @@ impl CacheView for FalkorView {
         labels.iter().zip(answers).map(|(label, answer)| Ok((label.to_string(), reply::single_count(answer)?))).collect()
     }
 
+    async fn labels_beside(&mut self, label: &Label) -> Result<BTreeMap<String, u64>> {
+        let text = format!("MATCH (n:{}) UNWIND labels(n) AS label RETURN label, count(n)", label.quoted());
+        let rows = self.rows("count labels", text.into_bytes()).await?;
+        rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, count_cell(row)?))).collect()
+    }
+
     async fn key_groups(
         &mut self,
         kind: ElementKind,
@@ -161,14 +195,35 @@ impl CacheView for FalkorView {
         Ok(found)
     }
 
-    async fn contents(
-        &mut self,
-        kind: ElementKind,
-        detail: Detail,
-        keys: &[String],
-    ) -> Result<BTreeMap<ElementIdentity, Content>> {
-        let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
-        let text = with_keys(&keys, &contents(&self.profile, kind, detail));
+    async fn bundle_keys(&mut self, kinds: &[ElementKind]) -> Result<BTreeMap<ElementKind, BTreeSet<String>>> {
+        let mut found = BTreeMap::new();
+        for kinds in kinds.chunks(ASKED_TOGETHER) {
+            let texts: Vec<Vec<u8>> = kinds.iter().map(|kind| keys_of(&self.profile, *kind).into_bytes()).collect();
+            let mut pipeline = Pipeline::new();
+            for text in &texts {
+                let mut command = read_query(&self.graph, text);
+                command.arg("--compact");
+                pipeline.add_command(command);
+            }
+            self.connection.wake().await;
+            let answers = self.connection.pipeline("list keys", &pipeline, LOOK_TIMEOUT).await?;
+            for (kind, answer) in kinds.iter().zip(answers) {
+                let keys = found.entry(*kind).or_insert_with(BTreeSet::new);
+                for row in reply::rows(answer.map_err(read_failed)?)? {
+                    let is_of_kind = match kind {
+                        ElementKind::Node(id) => self.profile.kind_of(&content::texts(reply::cell(&row, 1)?)?) == Some(*id),
+                        ElementKind::Relationship(_) => true,
+                    };
+                    keys.extend(content::text(reply::cell(&row, 0)?)?.filter(|_| is_of_kind));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents> {
+        let asked = if detail == Detail::Vectors { keys.len() } else { self.bearable(kind, keys).await? };
+        let text = with_keys(&usable(&keys[..asked]), &contents(&self.profile, kind, detail));
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
         for row in self.compact_rows("read elements", &text).await? {
             let Some((identity, content)) = element(&self.profile, kind, &row)? else { continue };
@@ -177,7 +232,7 @@ impl CacheView for FalkorView {
                 Entry::Occupied(mut first) => first.get_mut().copies += 1,
             }
         }
-        Ok(found)
+        Ok(Contents { elements: found, keys: asked })
     }
 
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
@@ -194,6 +249,20 @@ impl CacheView for FalkorView {
         }
         Ok(found)
     }
+}
+
+/// The keys of a kind, and of nodes their labels.
+fn keys_of(profile: &Profile, kind: ElementKind) -> String {
+    let (pattern, key) = keyed(profile, kind, None);
+    match kind {
+        ElementKind::Node(_) => format!("MATCH {pattern} RETURN {key}, labels(n)"),
+        ElementKind::Relationship(_) => format!("MATCH {pattern} RETURN {key}"),
+    }
+}
+
+/// Keys that an element of the cache can have.
+fn usable(keys: &[String]) -> Vec<Key> {
+    keys.iter().filter_map(|key| Key::parse(key).ok()).collect()
 }
 
 fn count(profile: &Profile, kind: ElementKind) -> String {

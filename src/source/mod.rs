@@ -4,6 +4,7 @@
 mod adapt;
 mod address;
 pub mod bolt;
+mod bundles;
 mod causal;
 mod census;
 mod codes;
@@ -15,11 +16,13 @@ mod instants;
 mod neo4j;
 mod numbered;
 mod paging;
+mod portions;
 pub mod queries;
 mod reader;
 mod request;
 mod row;
 mod scope;
+mod tallies;
 mod unlabelled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +42,7 @@ use crate::model::profile::{FollowRule, NodeKindId, RelationshipKindId};
 pub use address::SourceAddress;
 pub use graph_source::GraphSource;
 pub use neo4j::{DriverReader, Neo4jSource};
-pub use reader::Reader;
+pub use reader::{Portion, Reader};
 pub use request::{Parameter, Request};
 
 /// What tells one source database from another.
@@ -58,6 +61,18 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// The key to go on after; absent at the end.
     pub next: Option<String>,
+}
+
+/// Elements of several kinds, by kind, each kind in the order of its keys. A kind without elements does not stand there.
+pub type Bundle<T> = Vec<(ElementKind, Vec<T>)>;
+
+/// Elements that were asked for by key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered<T> {
+    /// The elements.
+    pub rows: Vec<T>,
+    /// How many of the keys, from the first on, they are all elements of; one at least.
+    pub keys: usize,
 }
 
 /// A key whose timestamps say that its element was written lately.
@@ -146,10 +161,10 @@ pub trait Source: Send + Sync + 'static {
     /// The source's own clock.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
-    /// A page of about `limit` nodes after a key.
+    /// A page of nodes after a key: about `limit`, or fewer where they are heavy.
     async fn node_page(&self, kind: NodeKindId, detail: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>>;
 
-    /// A page of about `limit` relationships after a key.
+    /// A page of relationships after a key: about `limit`, or fewer where they are heavy.
     async fn relationship_page(
         &self,
         kind: RelationshipKindId,
@@ -158,11 +173,31 @@ pub trait Source: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<SourceRelationship>>;
 
-    /// The nodes that have these keys now.
-    async fn nodes_by_key(&self, kind: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>>;
+    /// The nodes that have the first of these keys now: of all keys, or of fewer where the nodes are heavy.
+    async fn nodes_by_key(&self, kind: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>>;
 
-    /// The relationships that have these keys now.
-    async fn relationships_by_key(&self, kind: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>>;
+    /// As [`Source::nodes_by_key`], for relationships.
+    async fn relationships_by_key(&self, kind: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>>;
+
+    /// All nodes of these kinds, which their numbers identify, by one query; nothing where they are too heavy for that.
+    async fn node_bundle(&self, _kinds: &[NodeKindId], _detail: Detail) -> Result<Option<Bundle<SourceNode>>> {
+        Ok(None)
+    }
+
+    /// As [`Source::node_bundle`], for relationships.
+    async fn relationship_bundle(
+        &self,
+        _kinds: &[RelationshipKindId],
+        _detail: Detail,
+    ) -> Result<Option<Bundle<SourceRelationship>>> {
+        Ok(None)
+    }
+
+    /// The keys of all elements of these kinds, by one query. They are all kinds of nodes or all of relationships, and their
+    /// numbers identify them.
+    async fn bundle_keys(&self, _kinds: &[ElementKind]) -> Result<BTreeMap<ElementKind, BTreeSet<String>>> {
+        Ok(BTreeMap::new())
+    }
 
     /// Keys of nodes whose timestamps say that they were written after `since`; none for a kind without timestamps.
     async fn changed_node_keys(&self, kind: NodeKindId, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage>;
@@ -192,6 +227,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// How many nodes carry each label.
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>>;
+
+    /// How many of the nodes that carry a label carry each label.
+    async fn labels_beside(&self, _label: &Label) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
 
     /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
     /// characters.

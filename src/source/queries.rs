@@ -1,5 +1,7 @@
 //! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
 
+use std::collections::BTreeSet;
+
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
 use crate::model::detail::Detail;
@@ -24,6 +26,16 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
     options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
+
+/// How many types of relationships there are.
+pub const NUMBER_OF_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
+
+/// All counts of labels and types that Neo4j keeps.
+pub const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data \
+    UNWIND [n IN data.nodes WHERE n.label IS NOT NULL | {of: 'node', name: n.label, count: n.count}] \
+    + [e IN data.relationships WHERE e.relationshipType IS NOT NULL AND e.startLabel IS NULL AND e.endLabel IS NULL \
+    | {of: 'relationship', name: e.relationshipType, count: e.count}] AS row \
+    RETURN row.of AS of, row.name AS name, row.count AS count";
 
 /// All labels.
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
@@ -51,13 +63,35 @@ impl<'a> Queries<'a> {
         Self { profile }
     }
 
-    /// How many nodes carry each of these labels. Where all groups are copied, each count is kept by Neo4j and read without a scan.
-    pub fn label_counts(&self, labels: &[Label]) -> String {
+    /// How many nodes carry a label. Where all groups are copied, the count is kept by Neo4j and read without a scan.
+    pub fn label_count(&self, label: &Label) -> String {
+        format!("MATCH (n:{}){} RETURN count(n) AS count", label.quoted(), self.scope().alone("n"))
+    }
+
+    /// How many of the nodes that carry a label carry each label.
+    pub fn labels_beside(&self, label: &Label) -> String {
         let scope = self.scope().alone("n");
-        let count = |label: &Label| {
-            format!("MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count", label.quoted(), expressions::text(label.as_str()))
-        };
-        labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
+        format!("MATCH (n:{}){scope} UNWIND labels(n) AS name RETURN name, count(*) AS count", label.quoted())
+    }
+
+    /// How many nodes carry each label, by a scan of all nodes.
+    pub fn scanned_labels(&self) -> String {
+        format!("MATCH (n){} UNWIND labels(n) AS name RETURN name, count(*) AS count", self.scope().alone("n"))
+    }
+
+    /// How many relationships there are of each type, by a scan of all of them.
+    pub fn scanned_types(&self) -> String {
+        format!("MATCH ()-[e]->(){} RETURN type(e) AS name, count(*) AS count", self.scope().alone("e"))
+    }
+
+    /// How many nodes there are.
+    pub fn all_nodes(&self) -> String {
+        format!("MATCH (n){} RETURN count(n) AS count", self.scope().alone("n"))
+    }
+
+    /// How many relationships there are.
+    pub fn all_relationships(&self) -> String {
+        format!("MATCH ()-[e]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
     /// ` AND …`: a relationship is one that is copied, as far as its ends and its group say.
@@ -150,26 +184,85 @@ impl<'a> Queries<'a> {
         }
     }
 
+    /// All nodes that carry the label of one of these kinds, none of which is that of nodes without a label. Each says by its labels
+    /// which kind it is of.
+    pub fn node_bundle(&self, ids: &[NodeKindId], detail: Detail) -> String {
+        let scope = self.scope().alone("n");
+        let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.node(*id).vectors).collect();
+        let columns = node_columns(&self.bundled("n", ids.first().map(|id| ElementKind::Node(*id)), &vectors, detail));
+        format!("MATCH {}{scope} {columns}", self.labels_of(ids))
+    }
+
+    /// All relationships of these kinds, with their types.
+    pub fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Detail) -> String {
+        let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.relationship(*id).vectors).collect();
+        let properties = self.bundled("e", ids.first().map(|id| ElementKind::Relationship(*id)), &vectors, detail);
+        let columns = self.relationship_columns(&properties).replacen("RETURN ", "RETURN type(e) AS type, ", 1);
+        format!("MATCH {} WHERE true{} {columns}", self.types_of(ids), self.copied_ends())
+    }
+
+    /// Keys of all elements of these kinds, which their numbers identify, with labels or type.
+    pub fn bundle_keys(&self, kinds: &[ElementKind]) -> String {
+        let nodes: Vec<NodeKindId> =
+            kinds.iter().filter_map(|kind| if let ElementKind::Node(id) = kind { Some(*id) } else { None }).collect();
+        let Some(kind) = kinds.first() else { return "RETURN null AS key LIMIT 0".to_owned() };
+        let key = |variable| expressions::key(variable, Identity::ElementNumber, self.profile.key(*kind));
+        if !nodes.is_empty() {
+            let scope = self.scope().alone("n");
+            return format!("MATCH {}{scope} RETURN {} AS key, labels(n) AS labels", self.labels_of(&nodes), key("n"));
+        }
+        let types: Vec<RelationshipKindId> =
+            kinds.iter().filter_map(|kind| if let ElementKind::Relationship(id) = kind { Some(*id) } else { None }).collect();
+        let (pattern, ends) = (self.types_of(&types), self.copied_ends());
+        format!("MATCH {pattern} WHERE true{ends} RETURN {} AS key, type(e) AS type", key("e"))
+    }
+
+    fn bundled(&self, variable: &str, kind: Option<ElementKind>, vectors: &BTreeSet<&PropertyName>, detail: Detail) -> String {
+        let vectors: Vec<PropertyName> = vectors.iter().map(|name| (*name).clone()).collect();
+        match kind {
+            Some(kind) => detail.projection(variable, self.profile.key(kind), &vectors),
+            None => format!("properties({variable})"),
+        }
+    }
+
+    fn labels_of(&self, ids: &[NodeKindId]) -> String {
+        let labels: Vec<String> = ids.iter().map(|id| self.profile.node(*id).label.quoted()).collect();
+        format!("(n:{})", labels.join("|"))
+    }
+
+    fn types_of(&self, ids: &[RelationshipKindId]) -> String {
+        let types: Vec<String> = ids.iter().map(|id| self.profile.relationship(*id).rel_type.quoted()).collect();
+        format!("(a)-[e:{}]->(b)", types.join("|"))
+    }
+
     /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan, where all
     /// groups are copied.
     ///
     /// A node that carries the labels of two kinds counts for both, as it does in the cache. In the place of nodes without a label,
     /// which nobody has counted, stand all nodes.
     pub fn counts(&self) -> String {
-        let count = |(place, kind): (usize, ElementKind)| match kind {
-            ElementKind::Node(id) if self.profile.node(id).unlabelled => {
-                format!("MATCH (n){} RETURN {place} AS place, count(n) AS count", self.scope().alone("n"))
-            }
-            ElementKind::Node(id) => {
-                let (label, scope) = (self.profile.node(id).label.quoted(), self.scope().alone("n"));
-                format!("MATCH (n:{label}){scope} RETURN {place} AS place, count(n) AS count")
-            }
-            ElementKind::Relationship(id) => {
-                let (rel_type, scope) = (self.profile.relationship(id).rel_type.quoted(), self.scope().alone("e"));
-                format!("MATCH ()-[e:{rel_type}]->(){scope} RETURN {place} AS place, count(e) AS count")
-            }
+        let count = |(place, kind)| {
+            let (pattern, counted, scope) = self.counted(kind);
+            format!("MATCH {pattern}{scope} RETURN {place} AS place, count({counted}) AS count")
         };
         self.profile.kinds().into_iter().enumerate().map(count).collect::<Vec<_>>().join(" UNION ALL ")
+    }
+
+    /// As [`Self::counts`], for one kind.
+    pub fn count(&self, kind: ElementKind) -> String {
+        let (pattern, counted, scope) = self.counted(kind);
+        format!("MATCH {pattern}{scope} RETURN count({counted}) AS count")
+    }
+
+    fn counted(&self, kind: ElementKind) -> (String, char, String) {
+        match kind {
+            ElementKind::Node(id) if self.profile.node(id).unlabelled => ("(n)".to_owned(), 'n', self.scope().alone("n")),
+            ElementKind::Node(id) => (format!("(n:{})", self.profile.node(id).label.quoted()), 'n', self.scope().alone("n")),
+            ElementKind::Relationship(id) => {
+                let rel_type = self.profile.relationship(id).rel_type.quoted();
+                (format!("()-[e:{rel_type}]->()"), 'e', self.scope().alone("e"))
+            }
+        }
     }
 
     /// How many keys of a kind, or of its nodes with one more label, begin with one of `$prefixes`, which all have `$length`
@@ -292,7 +385,8 @@ impl<'a> Queries<'a> {
     pub fn nodes_without_key(&self, id: NodeKindId) -> Option<String> {
         let NodeKind { label, key, identity, .. } = self.profile.node(id);
         let others = not_of_an_earlier_kind(self.profile, id);
-        let (unreachable, columns) = (unreachable("n", key), node_columns(ALL_OF_NODE));
+        // What they hold besides decides nothing, and may be heavy.
+        let (unreachable, columns) = (unreachable("n", key), node_columns(&format!("n{{.{}}}", key.quoted())));
         let scope = self.scope().also("n");
         (*identity == Identity::Property)
             .then(|| format!("MATCH (n:{}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit", label.quoted()))
@@ -301,7 +395,7 @@ impl<'a> Queries<'a> {
     /// As [`Self::nodes_without_key`], for a relationship kind.
     pub fn relationships_without_key(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        let (unreachable, columns) = (unreachable("e", key), self.relationship_columns(ALL_OF_RELATIONSHIP));
+        let (unreachable, columns) = (unreachable("e", key), self.relationship_columns(&format!("e{{.{}}}", key.quoted())));
         let ends = self.copied_ends();
         (*identity == Identity::Property)
             .then(|| format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted()))
@@ -383,8 +477,6 @@ fn unreachable(variable: &str, key: &PropertyName) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -428,7 +520,13 @@ mod tests {
             queries.relationships_without_key(relationship).unwrap(),
             queries.nodes_outside_profile(),
             queries.relationship_count("`X`"),
-            queries.label_counts(&[Label::parse("Person").unwrap()]),
+            queries.label_count(&Label::parse("Person").unwrap()),
+            queries.scanned_labels(),
+            queries.scanned_types(),
+            queries.all_nodes(),
+            queries.all_relationships(),
+            queries.count(of_nodes),
+            queries.count(of_relationships),
         ];
         for text in texts {
             assert!(text.contains(r"`group_id` IN ['', 'it\'s']"), "{text}");

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{try_join, try_join_all};
 
+use super::bundles::{has_many_kinds, suspects};
 use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
 use super::labels;
@@ -188,14 +189,14 @@ impl Incremental<'_, '_, '_> {
         self.changes.memory.observe(profile, &here, &there, Utc::now());
         let (mut nodes, mut relationships) = (Vec::new(), Vec::new());
         let mut nodes_agree = true;
+        let small = if late { self.small_kinds(&here, &there).await? } else { BTreeSet::new() };
         for (place, kind) in profile.kinds().into_iter().enumerate() {
-            let small = late && !self.has_timestamps(kind) && here[place].max(there[place]) <= SMALL_KIND;
             let approved = self.changes.allow_deletes && self.held(kind) > 0;
             let verdict = self.changes.memory.asks_for_sweep(kind, here[place], there[place], quiet);
             let is_node = matches!(kind, ElementKind::Node(_));
             nodes_agree &= verdict == Verdict::Agrees || !is_node;
             self.outcome.look_again_soon |= verdict == Verdict::LookAgain && !approved;
-            if verdict == Verdict::Sweep || approved || (small && verdict == Verdict::Agrees) {
+            if verdict == Verdict::Sweep || approved || (small.contains(&kind) && verdict == Verdict::Agrees) {
                 let difference = here[place].cast_signed() - there[place].cast_signed();
                 if is_node { &mut nodes } else { &mut relationships }.push((kind, difference));
             }
@@ -214,6 +215,17 @@ impl Incremental<'_, '_, '_> {
             labels::read(self.reader, self.changes, late, &mut self.outcome).await?;
         }
         Ok(())
+    }
+
+    /// Kinds that are swept although their counts agree. Of many kinds, those are left out whose keys agree.
+    async fn small_kinds(&mut self, here: &[u64], there: &[u64]) -> Result<BTreeSet<ElementKind>> {
+        let counted = self.reader.profile.kinds().into_iter().zip(here.iter().zip(there).map(|(here, there)| *here.max(there)));
+        let small: Vec<(ElementKind, u64)> =
+            counted.filter(|(kind, count)| !self.has_timestamps(*kind) && *count <= SMALL_KIND).collect();
+        if !has_many_kinds(self.reader.profile) {
+            return Ok(small.into_iter().map(|(kind, _)| kind).collect());
+        }
+        suspects(self.reader.source, self.changes.view, self.reader.profile, &small).await
     }
 
     /// A deleted node takes its relationships with it. Of kinds that differed before, those are swept of which the cache still has

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bundles::has_many_kinds;
 use super::follow::Keys;
 use super::memory::Verdict;
 use super::reader::Reader;
@@ -13,6 +14,8 @@ use crate::model::element::ElementKind;
 use crate::model::name::Label;
 use crate::model::profile::{NodeKindId, Profile};
 use crate::repeat;
+use crate::sink::CacheView;
+use crate::source::Source;
 
 /// Compares the counts of labels, and the nodes of those that differ at two readings in a row.
 pub(super) async fn read(
@@ -53,10 +56,31 @@ fn kinds_beside(profile: &Profile, label: &Label) -> impl Iterator<Item = NodeKi
     profile.node_ids().take(before).filter(|id| !profile.node(*id).unlabelled)
 }
 
+/// The kinds whose nodes are compared: of many, those that do not have as many nodes with the label on both sides. Where none
+/// differs by its number, all of them are.
+async fn differing_kinds(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    profile: &Profile,
+    label: &Label,
+) -> Result<Vec<NodeKindId>> {
+    let all: Vec<NodeKindId> = kinds_beside(profile, label).collect();
+    if !has_many_kinds(profile) {
+        return Ok(all);
+    }
+    let (here, there) = (repeat!(source.labels_beside(label))?, repeat!(view.labels_beside(label))?);
+    let differs = |id: &NodeKindId| {
+        let name = profile.node(*id).label.as_str();
+        here.get(name).copied().unwrap_or(0) != there.get(name).copied().unwrap_or(0)
+    };
+    let differing: Vec<NodeKindId> = all.iter().copied().filter(differs).collect();
+    Ok(if differing.is_empty() { all } else { differing })
+}
+
 /// Reads those nodes again of which only one side carries the label; whether there are any.
 async fn compare(reader: &mut Reader<'_>, changes: &mut Changes<'_>, label: &Label) -> Result<bool> {
     let mut keys = Keys::new();
-    for kind in kinds_beside(reader.profile, label).map(ElementKind::Node) {
+    for kind in differing_kinds(reader.source, changes.view, reader.profile, label).await?.into_iter().map(ElementKind::Node) {
         let Gaps { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;
         reader.keys_listed += listed;
         let found = missing.iter().chain(&orphaned).map(|identity| identity.key().as_str().to_owned());

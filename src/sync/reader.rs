@@ -16,7 +16,7 @@ use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::repeat;
-use crate::source::Source;
+use crate::source::{Answered, Source};
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +122,15 @@ impl Reader<'_> {
 
     /// Reads the current content of nodes by key and sends it on.
     pub(super) async fn fetch_nodes(&mut self, kind: NodeKindId, keys: &[String], step: Option<&Step>) -> Result<()> {
-        for keys in keys.chunks(self.limits.nodes) {
-            self.emit.reserve(keys.len()).await?;
+        let mut keys = keys;
+        while !keys.is_empty() {
+            let asked = &keys[..keys.len().min(self.limits.nodes)];
+            self.emit.reserve(asked.len()).await?;
             let source = self.source;
-            let rows = repeat!(source.nodes_by_key(kind, keys))?;
-            let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.node(kind).key.as_str()));
-            self.emit_nodes(kind, rows, step).await?;
+            let answered = repeat!(source.nodes_by_key(kind, asked))?;
+            keys = &keys[answered.keys..];
+            let key = self.profile.node(kind).key.as_str();
+            self.emit_nodes(kind, in_key_order(answered.rows, |row| key_text(&row.properties, key)), step).await?;
         }
         Ok(())
     }
@@ -139,12 +142,15 @@ impl Reader<'_> {
         keys: &[String],
         step: Option<&Step>,
     ) -> Result<()> {
-        for keys in keys.chunks(self.limits.relationships) {
-            self.emit.reserve(keys.len()).await?;
+        let mut keys = keys;
+        while !keys.is_empty() {
+            let asked = &keys[..keys.len().min(self.limits.relationships)];
+            self.emit.reserve(asked.len()).await?;
             let source = self.source;
-            let rows = repeat!(source.relationships_by_key(kind, keys))?;
-            let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.relationship(kind).key.as_str()));
-            self.emit_relationships(kind, rows, step).await?;
+            let answered = repeat!(source.relationships_by_key(kind, asked))?;
+            keys = &keys[answered.keys..];
+            let key = self.profile.relationship(kind).key.as_str();
+            self.emit_relationships(kind, in_key_order(answered.rows, |row| key_text(&row.properties, key)), step).await?;
         }
         Ok(())
     }
@@ -169,28 +175,37 @@ impl Reader<'_> {
     /// Reads elements once more that the source seemed not to have: writes those that it has, deletes those that are absent.
     pub(super) async fn delete_absent(&mut self, kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Result<()> {
         let identities: Vec<ElementIdentity> = identities.into_iter().collect();
-        for chunk in identities.chunks(self.limits.nodes.min(self.limits.relationships)) {
-            let keys: Vec<String> = chunk.iter().map(|identity| identity.key().as_str().to_owned()).collect();
-            self.emit.reserve(2 * keys.len()).await?;
-            let source = self.source;
-            let present: BTreeSet<ElementIdentity> = match kind {
-                ElementKind::Node(id) => {
-                    let rows = repeat!(source.nodes_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| self.node_identity(id, row)).collect();
-                    self.emit_nodes(id, rows, None).await?;
-                    present
-                }
-                ElementKind::Relationship(id) => {
-                    let rows = repeat!(source.relationships_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| self.relationship_identity(id, row)).collect();
-                    self.emit_relationships(id, rows, None).await?;
-                    present
-                }
-            };
-            let absent: Vec<ElementIdentity> = chunk.iter().filter(|identity| !present.contains(*identity)).cloned().collect();
-            self.emit_absent(absent).await?;
+        let keys: Vec<String> = identities.iter().map(|identity| identity.key().as_str().to_owned()).collect();
+        let most = self.limits.nodes.min(self.limits.relationships);
+        let mut done = 0;
+        while done < keys.len() {
+            let asked = &keys[done..keys.len().min(done + most)];
+            self.emit.reserve(2 * asked.len()).await?;
+            let (present, answered) = self.read_present(kind, asked).await?;
+            let looked_for = &identities[done..done + answered];
+            done += answered;
+            self.emit_absent(looked_for.iter().filter(|identity| !present.contains(*identity)).cloned().collect()).await?;
         }
         Ok(())
+    }
+
+    /// Sends on what the source has of these keys. Says what that is, and how many of the keys it looked for.
+    async fn read_present(&mut self, kind: ElementKind, keys: &[String]) -> Result<(BTreeSet<ElementIdentity>, usize)> {
+        let source = self.source;
+        match kind {
+            ElementKind::Node(id) => {
+                let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
+                let present = rows.iter().filter_map(|row| self.node_identity(id, row)).collect();
+                self.emit_nodes(id, rows, None).await?;
+                Ok((present, keys))
+            }
+            ElementKind::Relationship(id) => {
+                let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
+                let present = rows.iter().filter_map(|row| self.relationship_identity(id, row)).collect();
+                self.emit_relationships(id, rows, None).await?;
+                Ok((present, keys))
+            }
+        }
     }
 
     /// Deletes elements of which the cache has several, with all their copies: they are to be written again at once.
@@ -264,6 +279,14 @@ pub(super) enum StepKind {
 }
 
 impl StepKind {
+    /// Its kind.
+    pub(super) fn kind(&self) -> ElementKind {
+        match self {
+            StepKind::Nodes(id, _) => ElementKind::Node(*id),
+            StepKind::Relationships(id, _) => ElementKind::Relationship(*id),
+        }
+    }
+
     fn step(&self) -> &Step {
         match self {
             StepKind::Nodes(_, step) | StepKind::Relationships(_, step) => step,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::bundles::{self, bundled, has_many_kinds};
 use super::mirror::mirrored;
 use super::reader::key_text;
 use crate::error::Result;
@@ -103,12 +104,22 @@ pub struct Refused {
 pub async fn survey(source: &dyn Source, profile: &Profile, encoder: &Transformer, limit: Option<u64>) -> Result<Survey> {
     let counts = repeat!(source.counts())?;
     let mut survey = Survey { complete: true, ..Survey::default() };
-    for (kind, count) in profile.kinds().into_iter().zip(counts) {
-        let kind = survey_kind(source, profile, encoder, kind, count, limit).await?;
-        survey.complete &= kind.complete;
-        survey.quarantined += kind.quarantined.values().map(|refused| refused.number).sum::<u64>();
-        survey.memory_bytes += kind.memory_bytes;
-        survey.kinds.push(kind);
+    let kinds: Vec<(ElementKind, u64)> = profile.kinds().into_iter().zip(counts).collect();
+    let mut left = &kinds[..];
+    while let Some((kind, count)) = left.first() {
+        let number = if has_many_kinds(profile) { bundled(profile, left.iter().copied()) } else { 0 };
+        let together: Vec<ElementKind> = left[..number].iter().map(|(kind, _)| *kind).collect();
+        let read = if number > 0 { bundles::read(source, &together).await? } else { None };
+        let Some(read) = read else {
+            survey.add(survey_kind(source, profile, encoder, *kind, *count, limit).await?);
+            left = &left[1..];
+            continue;
+        };
+        let mut rows = Rows::of_bundle(encoder, read);
+        for (kind, count) in &left[..number] {
+            survey.add(survey_rows(profile, *kind, *count, rows.remove(kind).unwrap_or_default()));
+        }
+        left = &left[number..];
     }
     survey.indexes = profile.indexes.iter().map(index_statement).collect();
     if profile.mirror_indexes {
@@ -121,6 +132,25 @@ pub async fn survey(source: &dyn Source, profile: &Profile, encoder: &Transforme
     Ok(survey)
 }
 
+impl Survey {
+    fn add(&mut self, kind: KindSurvey) {
+        self.complete &= kind.complete;
+        self.quarantined += kind.quarantined.values().map(|refused| refused.number).sum::<u64>();
+        self.memory_bytes += kind.memory_bytes;
+        self.kinds.push(kind);
+    }
+}
+
+/// Of a kind that was read whole beside others.
+fn survey_rows(profile: &Profile, kind: ElementKind, count: u64, rows: Rows) -> KindSurvey {
+    let mut found = KindSurvey::of(profile, kind, count);
+    let mut estimate = Estimate::new(profile, kind);
+    found.add(profile, kind, &rows, &mut estimate);
+    found.complete = true;
+    found.memory_bytes = estimate.bytes();
+    found
+}
+
 async fn survey_kind(
     source: &dyn Source,
     profile: &Profile,
@@ -129,14 +159,7 @@ async fn survey_kind(
     count: u64,
     limit: Option<u64>,
 ) -> Result<KindSurvey> {
-    let key = profile.key(kind);
-    let identity = match profile.identity(kind) {
-        Identity::Property => key.to_string(),
-        Identity::ElementNumber => format!("its number in the source, as {key}"),
-    };
-    let name = profile.kind_name(kind).to_owned();
-    let is_node = matches!(kind, ElementKind::Node(_));
-    let mut found = KindSurvey { kind: name, is_node, count, identity, ..KindSurvey::default() };
+    let mut found = KindSurvey::of(profile, kind, count);
     let mut estimate = Estimate::new(profile, kind);
     let mut after = Some(String::new());
     while let Some(from) = after {
@@ -161,6 +184,7 @@ async fn survey_kind(
 }
 
 /// Rows of a kind as they were read, and as they would be written.
+#[derive(Default)]
 struct Rows {
     properties: Vec<Properties>,
     prepared: PreparedRows,
@@ -168,6 +192,29 @@ struct Rows {
 }
 
 impl Rows {
+    fn of_bundle(encoder: &Transformer, read: bundles::Read) -> BTreeMap<ElementKind, Self> {
+        let mut by_kind = BTreeMap::new();
+        match read {
+            bundles::Read::Nodes(found) => {
+                for (kind, rows) in found {
+                    let properties = rows.iter().map(|row| row.properties.clone()).collect();
+                    if let ElementKind::Node(id) = kind {
+                        by_kind.insert(kind, Self { properties, prepared: encoder.nodes(id, rows), next: None });
+                    }
+                }
+            }
+            bundles::Read::Relationships(found) => {
+                for (kind, rows) in found {
+                    let properties = rows.iter().map(|row| row.properties.clone()).collect();
+                    if let ElementKind::Relationship(id) = kind {
+                        by_kind.insert(kind, Self { properties, prepared: encoder.relationships(id, rows), next: None });
+                    }
+                }
+            }
+        }
+        by_kind
+    }
+
     async fn page(source: &dyn Source, encoder: &Transformer, kind: ElementKind, after: &str) -> Result<Self> {
         Ok(match kind {
             ElementKind::Node(id) => {
@@ -200,6 +247,17 @@ impl Rows {
 }
 
 impl KindSurvey {
+    fn of(profile: &Profile, kind: ElementKind, count: u64) -> Self {
+        let key = profile.key(kind);
+        let identity = match profile.identity(kind) {
+            Identity::Property => key.to_string(),
+            Identity::ElementNumber => format!("its number in the source, as {key}"),
+        };
+        let name = profile.kind_name(kind).to_owned();
+        let is_node = matches!(kind, ElementKind::Node(_));
+        Self { kind: name, is_node, count, identity, ..Self::default() }
+    }
+
     fn add(&mut self, profile: &Profile, kind: ElementKind, rows: &Rows, estimate: &mut Estimate) {
         let vectors = profile.vectors(kind);
         let is_vector = |name: &str| vectors.iter().any(|vector| vector.as_str() == name);

@@ -15,6 +15,7 @@ mod support;
 
 mod api;
 mod bolt;
+mod bounded;
 mod bulk;
 mod changes;
 mod check;
@@ -35,6 +36,7 @@ mod indices;
 mod large;
 mod limits;
 mod logs;
+mod many_kinds;
 mod openapi;
 mod page;
 mod pipeline;
