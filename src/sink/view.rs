@@ -89,12 +89,14 @@ pub struct FalkorView {
     connection: Connection,
     graph: String,
     profile: Arc<Profile>,
+    /// How many elements could be asked for at once when fewer than all could; the next question begins with twice as many.
+    borne: usize,
 }
 
 impl FalkorView {
     /// Looks at the graph of this name.
     pub fn new(address: CacheAddress, graph: impl Into<String>, profile: Arc<Profile>) -> Self {
-        Self { connection: Connection::new(address), graph: graph.into(), profile }
+        Self { connection: Connection::new(address), graph: graph.into(), profile, borne: usize::MAX }
     }
 
     /// Looks at another graph of the same server from now on.
@@ -122,7 +124,7 @@ impl FalkorView {
     /// How many of these keys, from the first on, may be asked for at once.
     async fn bearable(&mut self, kind: ElementKind, keys: &[String]) -> Result<usize> {
         let statement = weight::statement(&self.profile, kind);
-        let mut asked = keys.len();
+        let mut asked = keys.len().min(self.borne.saturating_mul(2));
         while asked > 1 {
             let rows = self.rows("weigh elements", with_keys(&usable(&keys[..asked]), &statement)).await?;
             let weight = rows.first().map(|row| reply::integer(reply::cell(row, 0)?)).transpose()?.unwrap_or(0);
@@ -131,6 +133,7 @@ impl FalkorView {
             }
             asked /= 2;
         }
+        self.borne = if asked < keys.len() { asked.max(1) } else { usize::MAX };
         Ok(asked)
     }
 

@@ -135,15 +135,8 @@ impl<R: Reader> GraphSource<R> {
             names.push(text_of(row, "name", DOING)?);
         }
         names.retain(|name| !known.contains(name.as_str()));
-        let text = |name: &String| self.queries().relationship_count(&format!("`{}`", name.replace('`', "``")));
-        let answers = self.reader.each(DOING, names.iter().map(|name| Request::new(text(name))).collect()).await?;
-        let mut outside = BTreeMap::new();
-        for (name, rows) in names.into_iter().zip(answers) {
-            match rows.into_iter().next().map(|row| count_of(row, DOING)).transpose()? {
-                None | Some(0) => {}
-                Some(count) => drop(outside.insert(name, count)),
-            }
-        }
+        let mut outside = self.tallies.of_types(&self.reader, &self.profile, &names).await?;
+        outside.retain(|_, count| *count > 0);
         Ok(outside)
     }
 }

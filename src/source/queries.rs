@@ -27,6 +27,9 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
 
+/// How many labels there are.
+pub const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
+
 /// How many types of relationships there are.
 pub const NUMBER_OF_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
 

@@ -34,7 +34,7 @@ mod cost {
     /// For a query whose plan is remembered.
     pub(super) const KNOWN: u64 = 500_000;
     /// For a query that has to be planned.
-    pub(super) const PLANNED: u64 = 5_000_000;
+    pub(super) const PLANNED: u64 = 10_000_000;
     /// Beyond so many texts, plans are forgotten before they are used again: half of what Neo4j remembers by default, because
     /// others ask it as well.
     pub(super) const REMEMBERED: u64 = 500;
@@ -59,11 +59,14 @@ struct Sizes {
     names: u64,
     /// Elements that a scan would go through.
     elements: u64,
+    /// Whether the same is asked for again and again.
+    again: bool,
 }
 
 impl Sizes {
     fn cheapest(self, statistics: bool) -> Way {
-        let of_each = if self.names <= cost::REMEMBERED { cost::KNOWN } else { cost::PLANNED };
+        let is_known = self.again && self.names <= cost::REMEMBERED;
+        let of_each = if is_known { cost::KNOWN } else { cost::PLANNED };
         let look_ups = self.labels.saturating_mul(self.types).saturating_mul(2);
         let mut ways =
             vec![(self.names.saturating_mul(of_each), Way::Each), (self.elements.saturating_mul(cost::SCAN), Way::Scan)];
@@ -95,6 +98,7 @@ impl Tallies {
             types: profile.relationships.len() as u64,
             names: kinds.len() as u64,
             elements: nodes + relationships,
+            again: true,
         };
         let told = self.told(reader, profile, sizes).await?;
         let counted = match (told, self.way(profile, sizes)) {
@@ -130,7 +134,7 @@ impl Tallies {
         let (nodes, _) = totals(reader, &queries).await?;
         let types = single(reader, DOING, queries::NUMBER_OF_TYPES).await?;
         let known = labels.len() as u64;
-        let sizes = Sizes { labels: known, types, names: known, elements: nodes };
+        let sizes = Sizes { labels: known, types, names: known, elements: nodes, again: true };
         let told = self.told(reader, profile, sizes).await?;
         let counted = match (told, self.way(profile, sizes)) {
             (Some((labels, _)), _) => Some(labels),
@@ -147,6 +151,33 @@ impl Tallies {
                 Ok(labels.iter().map(ToString::to_string).zip(counts.await?).collect())
             }
         }
+    }
+
+    /// Of these types, which a profile does not have.
+    pub(super) async fn of_types(&self, reader: &impl Reader, profile: &Profile, names: &[String]) -> Result<ByName> {
+        const DOING: &str = "relationship types";
+        if names.is_empty() {
+            return Ok(ByName::new());
+        }
+        let queries = Queries::new(profile);
+        let (_, relationships) = totals(reader, &queries).await?;
+        let labels = single(reader, DOING, queries::NUMBER_OF_LABELS).await?;
+        let types = (names.len() + profile.relationships.len()) as u64;
+        let sizes = Sizes { labels, types, names: names.len() as u64, elements: relationships, again: false };
+        let told = self.told(reader, profile, sizes).await?;
+        let counted = match (told, self.way(profile, sizes)) {
+            (Some((_, types)), _) => Some(types),
+            (None, Way::Scan) => Some(by_name(reader, DOING, Request::new(queries.scanned_types())).await?),
+            (None, Way::Each | Way::Statistics) => None,
+        };
+        let counts = match counted {
+            Some(counted) => names.iter().map(|name| counted.get(name).copied().unwrap_or(0)).collect(),
+            None => {
+                let text = |name: &String| queries.relationship_count(&format!("`{}`", name.replace('`', "``")));
+                each(reader, DOING, names.iter().map(|name| Request::new(text(name))).collect()).await?
+            }
+        };
+        Ok(names.iter().cloned().zip(counts).collect())
     }
 
     fn way(&self, profile: &Profile, sizes: Sizes) -> Way {
@@ -271,7 +302,7 @@ mod tests {
     }
 
     fn way(labels: u64, types: u64, elements: u64, statistics: bool) -> Way {
-        Sizes { labels, types, names: labels + types, elements }.cheapest(statistics)
+        Sizes { labels, types, names: labels + types, elements, again: true }.cheapest(statistics)
     }
 
     #[test]

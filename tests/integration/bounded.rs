@@ -62,7 +62,7 @@ async fn memory_does_not_grow_with_the_weight_of_elements() {
 
     write(&pair, "second").await;
     let bookmark = percent_encoded(&pair.bookmark().await);
-    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=120000")).await.unwrap();
+    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=60000")).await.unwrap();
     assert_eq!(code, 200, "{body}\n{}", running.log());
     assert_bounded("a full sync and passes", peak_memory(running.pid()), &running.log());
     assert_eq!(running.terminate().await, 0);
@@ -73,7 +73,8 @@ async fn memory_does_not_grow_with_the_weight_of_elements() {
     assert_bounded("a comparison of equal graphs", peak, &verify.log());
 
     // The source says nothing of how heavy the cache's elements are.
-    pair.source.graph.run(query("MATCH (n:Episodic) SET n.content = 'short'")).await.unwrap();
+    let shorten = "MATCH (n:Episodic) CALL (n) { SET n.content = 'short' } IN TRANSACTIONS OF 20 ROWS";
+    pair.source.graph.run(query(shorten)).await.unwrap();
     let mut verify = pair.service.start(&["verify"]);
     let peak = peak_until_end(&mut verify).await;
     assert_eq!(verify.ended().await, 1, "{}", verify.log());

@@ -45,7 +45,7 @@ async fn until_ready(http: &Http, running: &Running) -> Duration {
 async fn until_applied(http: &Http, running: &Running, server: &Neo4jServer) -> Duration {
     let begun = Instant::now();
     let bookmark = percent_encoded(&last_bookmark(&server.address()).await);
-    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=120000")).await.unwrap();
+    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=60000")).await.unwrap();
     assert_eq!(code, 200, "{body}\n{}", running.log());
     begun.elapsed()
 }
