@@ -1,6 +1,7 @@
 //! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
 
-use std::collections::BTreeSet;
+mod bundles;
+mod counts;
 
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
@@ -64,37 +65,6 @@ impl<'a> Queries<'a> {
     /// The queries of this profile.
     pub fn new(profile: &'a Profile) -> Self {
         Self { profile }
-    }
-
-    /// How many nodes carry a label. Where all groups are copied, the count is kept by Neo4j and read without a scan.
-    pub fn label_count(&self, label: &Label) -> String {
-        format!("MATCH (n:{}){} RETURN count(n) AS count", label.quoted(), self.scope().alone("n"))
-    }
-
-    /// How many of the nodes that carry a label carry each label.
-    pub fn labels_beside(&self, label: &Label) -> String {
-        let scope = self.scope().alone("n");
-        format!("MATCH (n:{}){scope} UNWIND labels(n) AS name RETURN name, count(*) AS count", label.quoted())
-    }
-
-    /// How many nodes carry each label, by a scan of all nodes.
-    pub fn scanned_labels(&self) -> String {
-        format!("MATCH (n){} UNWIND labels(n) AS name RETURN name, count(*) AS count", self.scope().alone("n"))
-    }
-
-    /// How many relationships there are of each type, by a scan of all of them.
-    pub fn scanned_types(&self) -> String {
-        format!("MATCH ()-[e]->(){} RETURN type(e) AS name, count(*) AS count", self.scope().alone("e"))
-    }
-
-    /// How many nodes there are.
-    pub fn all_nodes(&self) -> String {
-        format!("MATCH (n){} RETURN count(n) AS count", self.scope().alone("n"))
-    }
-
-    /// How many relationships there are.
-    pub fn all_relationships(&self) -> String {
-        format!("MATCH ()-[e]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
     /// ` AND …`: a relationship is one that is copied, as far as its ends and its group say.
@@ -183,87 +153,6 @@ impl<'a> Queries<'a> {
             }
             Identity::ElementNumber => {
                 format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k{ends} {columns}")
-            }
-        }
-    }
-
-    /// All nodes that carry the label of one of these kinds, none of which is that of nodes without a label. Each says by its labels
-    /// which kind it is of.
-    pub fn node_bundle(&self, ids: &[NodeKindId], detail: Detail) -> String {
-        let scope = self.scope().alone("n");
-        let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.node(*id).vectors).collect();
-        let columns = node_columns(&self.bundled("n", ids.first().map(|id| ElementKind::Node(*id)), &vectors, detail));
-        format!("MATCH {}{scope} {columns}", self.labels_of(ids))
-    }
-
-    /// All relationships of these kinds, with their types.
-    pub fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Detail) -> String {
-        let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.relationship(*id).vectors).collect();
-        let properties = self.bundled("e", ids.first().map(|id| ElementKind::Relationship(*id)), &vectors, detail);
-        let columns = self.relationship_columns(&properties).replacen("RETURN ", "RETURN type(e) AS type, ", 1);
-        format!("MATCH {} WHERE true{} {columns}", self.types_of(ids), self.copied_ends())
-    }
-
-    /// Keys of all elements of these kinds, which their numbers identify, with labels or type.
-    pub fn bundle_keys(&self, kinds: &[ElementKind]) -> String {
-        let nodes: Vec<NodeKindId> =
-            kinds.iter().filter_map(|kind| if let ElementKind::Node(id) = kind { Some(*id) } else { None }).collect();
-        let Some(kind) = kinds.first() else { return "RETURN null AS key LIMIT 0".to_owned() };
-        let key = |variable| expressions::key(variable, Identity::ElementNumber, self.profile.key(*kind));
-        if !nodes.is_empty() {
-            let scope = self.scope().alone("n");
-            return format!("MATCH {}{scope} RETURN {} AS key, labels(n) AS labels", self.labels_of(&nodes), key("n"));
-        }
-        let types: Vec<RelationshipKindId> =
-            kinds.iter().filter_map(|kind| if let ElementKind::Relationship(id) = kind { Some(*id) } else { None }).collect();
-        let (pattern, ends) = (self.types_of(&types), self.copied_ends());
-        format!("MATCH {pattern} WHERE true{ends} RETURN {} AS key, type(e) AS type", key("e"))
-    }
-
-    fn bundled(&self, variable: &str, kind: Option<ElementKind>, vectors: &BTreeSet<&PropertyName>, detail: Detail) -> String {
-        let vectors: Vec<PropertyName> = vectors.iter().map(|name| (*name).clone()).collect();
-        match kind {
-            Some(kind) => detail.projection(variable, self.profile.key(kind), &vectors),
-            None => format!("properties({variable})"),
-        }
-    }
-
-    fn labels_of(&self, ids: &[NodeKindId]) -> String {
-        let labels: Vec<String> = ids.iter().map(|id| self.profile.node(*id).label.quoted()).collect();
-        format!("(n:{})", labels.join("|"))
-    }
-
-    fn types_of(&self, ids: &[RelationshipKindId]) -> String {
-        let types: Vec<String> = ids.iter().map(|id| self.profile.relationship(*id).rel_type.quoted()).collect();
-        format!("(a)-[e:{}]->(b)", types.join("|"))
-    }
-
-    /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan, where all
-    /// groups are copied.
-    ///
-    /// A node that carries the labels of two kinds counts for both, as it does in the cache. In the place of nodes without a label,
-    /// which nobody has counted, stand all nodes.
-    pub fn counts(&self) -> String {
-        let count = |(place, kind)| {
-            let (pattern, counted, scope) = self.counted(kind);
-            format!("MATCH {pattern}{scope} RETURN {place} AS place, count({counted}) AS count")
-        };
-        self.profile.kinds().into_iter().enumerate().map(count).collect::<Vec<_>>().join(" UNION ALL ")
-    }
-
-    /// As [`Self::counts`], for one kind.
-    pub fn count(&self, kind: ElementKind) -> String {
-        let (pattern, counted, scope) = self.counted(kind);
-        format!("MATCH {pattern}{scope} RETURN count({counted}) AS count")
-    }
-
-    fn counted(&self, kind: ElementKind) -> (String, char, String) {
-        match kind {
-            ElementKind::Node(id) if self.profile.node(id).unlabelled => ("(n)".to_owned(), 'n', self.scope().alone("n")),
-            ElementKind::Node(id) => (format!("(n:{})", self.profile.node(id).label.quoted()), 'n', self.scope().alone("n")),
-            ElementKind::Relationship(id) => {
-                let rel_type = self.profile.relationship(id).rel_type.quoted();
-                (format!("()-[e:{rel_type}]->()"), 'e', self.scope().alone("e"))
             }
         }
     }
@@ -480,6 +369,8 @@ fn unreachable(variable: &str, key: &PropertyName) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
