@@ -12,7 +12,7 @@ use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
     BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
-    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey, StageSink, Swap,
+    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Safety, Sink, StageKey, StageSink, Swap,
     missing_commands,
 };
 use crate::source::bolt::BoltSource;
@@ -30,6 +30,7 @@ pub struct ServerConnector {
     profile: Arc<Profile>,
     ownership: Ownership,
     full_sync: FullSyncConfig,
+    safety: Safety,
 }
 
 impl ServerConnector {
@@ -39,6 +40,7 @@ impl ServerConnector {
         let cache = cache_address(&config.falkordb);
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
         let ownership = Ownership::claim(graph.owner_key())?;
+        let safety = Safety::new(graph.clone(), config.indexes.unsafe_ones);
         let routed = profile.graph_per_group.then(|| RoutedCache {
             address: cache.clone(),
             control: graph.clone(),
@@ -46,9 +48,10 @@ impl ServerConnector {
             routes: Routes::new(config.routing.default_graph.clone()),
             profile: Arc::clone(&profile),
             pool_size: config.falkordb.pool_size,
+            safety: safety.clone(),
         });
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
-        Ok(Self { source, cache, graph, routed, profile, ownership, full_sync })
+        Ok(Self { source, cache, graph, routed, profile, ownership, full_sync, safety })
     }
 
     /// The profile in use.
@@ -75,7 +78,8 @@ impl ServerConnector {
         if let Some(routed) = &self.routed {
             return Box::new(RoutedSink::new(routed, place));
         }
-        Box::new(FalkorSink::new(self.cache.clone(), self.key_at(place), Arc::clone(&self.profile)).of_one_life())
+        let sink = FalkorSink::new(self.cache.clone(), self.key_at(place), Arc::clone(&self.profile)).of_one_life();
+        Box::new(sink.guarded(self.safety.clone()))
     }
 
     fn view_at(&self, place: Place) -> Box<dyn CacheView> {

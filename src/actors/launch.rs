@@ -11,6 +11,7 @@ use super::messages::PassOrder;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::dimensions::Dimensions;
 use crate::model::id_map::IdMap;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
@@ -19,6 +20,7 @@ use crate::model::stage::Standing;
 use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
 use crate::source::{Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
+use crate::sync::dimensions::dimensions;
 
 /// A profile that fits the source as it is, and the connections for it.
 #[derive(Clone)]
@@ -96,6 +98,10 @@ pub struct Launched {
     pub checkpoint: Checkpoint,
     /// What it cannot hold.
     pub quarantine: Vec<Quarantined>,
+    /// The names of properties that it has.
+    pub property_names: Vec<String>,
+    /// How many numbers its vectors have.
+    pub dimensions: Dimensions,
     /// Whether an operator holds passes back.
     pub paused: bool,
     /// The first pass.
@@ -192,6 +198,13 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
     if let Some(beside) = &mut beside {
         beside.drop_what_nobody_owns().await?;
     }
+    // A full pass begins with an empty graph.
+    let fresh = matches!(order, PassOrder::Begin(Mode::Full));
+    let property_names = if fresh { Vec::new() } else { sink.property_names().await? };
+    if fresh {
+        checkpoint.dimensions = dimensions(source.as_ref(), profile).await?;
+    }
+    let dimensions = checkpoint.dimensions.clone().with_those_of(profile);
     let expected = if order.mode() == Mode::Full { expected(source.as_ref()).await } else { None };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
@@ -205,6 +218,8 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
         filling,
         checkpoint,
         quarantine,
+        property_names,
+        dimensions,
         paused,
         order,
         reason,

@@ -14,11 +14,12 @@ use crate::actors::launch::Connector;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{Counts, GraphState, TELLS_ENGINE};
+use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, made_of};
 use crate::source::{OutsideProfile, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, first_pass};
+use crate::sync::dimensions::dimensions;
 use crate::sync::survey::{Survey, survey};
-use crate::transform::{Dimensions, Transformer};
+use crate::transform::Transformer;
 
 /// Elements of a kind that are looked at, unless it is to be all of them.
 const LOOKED_AT: u64 = 10_000;
@@ -36,6 +37,8 @@ struct Findings {
     /// Whether a full sync can load in bulk.
     bulk_allowed: bool,
     outside_profile: OutsideProfile,
+    /// The indices and constraints that are there.
+    indexes: IndexReport,
     would_do: String,
     profile: String,
     /// What a full sync would make of the source.
@@ -88,6 +91,10 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         now: Utc::now(),
     };
     let would_do = describe(first_pass(&facts, None), &cache, checkpoint.is_some());
+    let (policy, indexes) = (sink.unsafe_indexes().await?, sink.indexes().await?);
+    let profile = connector.profile();
+    let encoder = Transformer::new(Arc::clone(profile), dimensions(source.as_ref(), profile).await?);
+    let survey = survey(source.as_ref(), profile, &encoder, limit, |index| made_of(profile, index, policy)).await?;
     Ok(Findings {
         pipeline: config.name.to_string(),
         graph: config.falkordb.database.to_string(),
@@ -101,10 +108,8 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         bulk_allowed: !missing.contains(&BULK),
         would_do,
         profile: connector.profile().name.clone(),
-        survey: {
-            let encoder = Transformer::new(Arc::clone(connector.profile()), Dimensions::default());
-            survey(source.as_ref(), connector.profile(), &encoder, limit).await?
-        },
+        indexes,
+        survey,
     })
 }
 

@@ -10,6 +10,7 @@ use super::reader::key_text;
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementKind, Properties};
+use crate::model::index::IndexDefinition;
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::{Identity, Profile};
 use crate::model::value::Value;
@@ -43,6 +44,8 @@ pub struct Survey {
     pub inexpressible: Vec<String>,
     /// Elements and properties that would be quarantined.
     pub quarantined: u64,
+    /// How many names of properties the graph would have.
+    pub property_names: usize,
     /// About how much memory the graph would take in FalkorDB.
     pub memory_bytes: u64,
     /// Whether every element was looked at.
@@ -100,7 +103,14 @@ pub struct Refused {
 }
 
 /// Looks at up to `limit` elements of each kind, or at all.
-pub async fn survey(source: &dyn Source, profile: &Profile, encoder: &Transformer, limit: Option<u64>) -> Result<Survey> {
+/// `made` says what of an index would be made.
+pub async fn survey(
+    source: &dyn Source,
+    profile: &Profile,
+    encoder: &Transformer,
+    limit: Option<u64>,
+    made: impl Fn(&IndexDefinition) -> Option<IndexDefinition>,
+) -> Result<Survey> {
     let counts = repeat!(source.counts())?;
     let mut survey = Survey { complete: true, ..Survey::default() };
     for (kind, count) in profile.kinds().into_iter().zip(counts) {
@@ -110,10 +120,12 @@ pub async fn survey(source: &dyn Source, profile: &Profile, encoder: &Transforme
         survey.memory_bytes += kind.memory_bytes;
         survey.kinds.push(kind);
     }
-    survey.indexes = profile.indexes.iter().map(index_statement).collect();
+    let statement = |index: &IndexDefinition| made(index).as_ref().map(index_statement);
+    survey.indexes = profile.indexes.iter().filter_map(statement).collect();
+    survey.property_names = encoder.names().len();
     if profile.mirror_indexes {
         let mirrored = mirrored(&repeat!(source.indexes())?, profile);
-        survey.indexes.extend(mirrored.wanted.iter().map(index_statement));
+        survey.indexes.extend(mirrored.wanted.iter().filter_map(statement));
         survey.indexes.sort();
         survey.indexes.dedup();
         survey.inexpressible = mirrored.inexpressible;

@@ -8,7 +8,7 @@ mod split;
 mod swap;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,17 +21,19 @@ use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::falkor::INDEX_DEADLINE;
 use super::graph::{self, Counts, GraphState};
 use super::ownership::Ownership;
+use super::safety::Safety;
 use super::schema::{self, IndexReport, Wanted};
 use super::server::{self, CacheServer};
-use super::{Sink, reply, upsert};
+use super::{Sink, inspection, reply, upsert};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
-use crate::model::index::{IndexDefinition, IndexTarget};
+use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 pub use registry::Place;
-use registry::{Registry, count_nodes};
+use registry::Registry;
+pub(in crate::sink) use registry::count_nodes;
 use split::Parts;
 pub use swap::RoutedSwap;
 pub use view::RoutedView;
@@ -54,6 +56,8 @@ pub struct RoutedCache {
     pub profile: Arc<Profile>,
     /// The most connections to open.
     pub pool_size: usize,
+    /// What is done about unsafe indices.
+    pub safety: Safety,
 }
 
 impl RoutedCache {
@@ -77,8 +81,9 @@ pub struct RoutedSink {
     mirrored: Vec<IndexDefinition>,
     /// The pipeline's graphs. Nobody but this sink makes or deletes one.
     graphs: BTreeSet<GraphName>,
-    /// Graphs whose indices were looked at.
-    prepared: BTreeSet<GraphName>,
+    /// Graphs whose indices were looked at, and how they were found.
+    prepared: BTreeMap<GraphName, IndexReport>,
+    safety: Safety,
 }
 
 impl RoutedSink {
@@ -92,7 +97,8 @@ impl RoutedSink {
             registry: cache.registry(place),
             mirrored: Vec::new(),
             graphs: BTreeSet::new(),
-            prepared: BTreeSet::new(),
+            prepared: BTreeMap::new(),
+            safety: cache.safety.clone(),
         }
     }
 
@@ -132,9 +138,12 @@ impl RoutedSink {
 
     async fn ensure(&mut self, graph: &GraphName) -> Result<IndexReport> {
         let key = self.key(graph);
-        let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored };
+        let policy = self.safety.policy(&mut self.lanes[0]).await?;
+        let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy };
         let report = schema::ensure(&mut self.lanes[0], &key, wanted, INDEX_DEADLINE).await?;
-        self.prepared.insert(graph.clone());
+        // What was done is told once, what stands as long as it does.
+        let (made, dropped, refused) = (Vec::new(), Vec::new(), Vec::new());
+        self.prepared.insert(graph.clone(), IndexReport { made, dropped, refused, from_nothing: false, ..report.clone() });
         Ok(report)
     }
 
@@ -207,6 +216,18 @@ fn add(sum: &mut Applied, part: Applied) {
     sum.refused.extend(part.refused);
 }
 
+fn add_report(sum: &mut IndexReport, graph: &GraphName, part: IndexReport) {
+    let of_graph = |list: Vec<String>| list.into_iter().map(|index| format!("{graph}: {index}")).collect::<Vec<_>>();
+    sum.made.extend(part.made);
+    sum.refused.extend(part.refused);
+    sum.foreign.extend(of_graph(part.foreign));
+    sum.unsafe_ones.extend(of_graph(part.unsafe_ones));
+    sum.dropped.extend(of_graph(part.dropped));
+    sum.constraints.extend(of_graph(part.constraints));
+    // The same in each graph.
+    sum.left_out = part.left_out;
+}
+
 fn add_counts(sum: &mut Counts, part: Counts) {
     sum.nodes += part.nodes;
     sum.relationships += part.relationships;
@@ -233,7 +254,8 @@ impl Sink for RoutedSink {
         let gone = self.gone(&graphs).await?;
         let mut report = IndexReport { from_nothing: !gone.is_empty(), ..IndexReport::default() };
         for graph in graphs.difference(&gone) {
-            if self.prepared.contains(graph) {
+            if let Some(known) = self.prepared.get(graph) {
+                add_report(&mut report, graph, known.clone());
                 continue;
             }
             let key = self.key(graph);
@@ -244,9 +266,7 @@ impl Sink for RoutedSink {
             }
             let of_graph = self.ensure(graph).await?;
             report.from_nothing |= of_graph.from_nothing;
-            report.made.extend(of_graph.made);
-            report.foreign.extend(of_graph.foreign.into_iter().map(|index| format!("{graph}: {index}")));
-            report.refused.extend(of_graph.refused);
+            add_report(&mut report, graph, of_graph);
         }
         Ok(report)
     }
@@ -265,6 +285,32 @@ impl Sink for RoutedSink {
         // What was refused once is not tried again with every pass.
         self.mirrored.retain(|definition| !report.refused.contains(&schema::statement(definition)));
         Ok(report)
+    }
+
+    async fn indexes(&mut self) -> Result<IndexReport> {
+        let policy = self.safety.policy(&mut self.lanes[0]).await?;
+        let mut report = IndexReport::default();
+        for graph in self.listed().await? {
+            let key = self.key(&graph);
+            let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy };
+            let of_graph = inspection::look(&mut self.lanes[0], &key, wanted).await?;
+            add_report(&mut report, &graph, of_graph);
+        }
+        Ok(report)
+    }
+
+    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
+        self.safety.policy(&mut self.lanes[0]).await
+    }
+
+    /// Of all graphs together: a name is refused where it might be one too many for one of them.
+    async fn property_names(&mut self) -> Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        for graph in self.listed().await? {
+            let key = self.key(&graph);
+            names.extend(graph::property_names(&mut self.lanes[0], &key).await?);
+        }
+        Ok(names.into_iter().collect())
     }
 
     async fn clear(&mut self) -> Result<bool> {

@@ -142,7 +142,7 @@ async fn adoptable(connection: &mut Connection, graph: &GraphName) -> Result<Res
 }
 
 /// How many nodes a graph has.
-pub(super) async fn count_nodes(connection: &mut Connection, key: &str) -> Result<u64> {
+pub(in crate::sink) async fn count_nodes(connection: &mut Connection, key: &str) -> Result<u64> {
     let answer = connection.command("count a graph", &read_query(key, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT).await?;
     reply::single_count(answer)
 }
