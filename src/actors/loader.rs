@@ -313,7 +313,7 @@ impl Writer {
     /// Takes out what was written whole this time, and puts in what was not.
     async fn update_quarantine(&mut self, rows: &PreparedRows, applied: &Applied) -> Result<()> {
         let added: Vec<Quarantined> = rows.quarantined.iter().chain(&applied.refused).cloned().collect();
-        let removed = if self.quarantine.is_empty() { Vec::new() } else { self.healed(rows, &added) };
+        let removed = if self.quarantine.is_empty() { Vec::new() } else { self.healed(rows, &added, &applied.absent_endpoints) };
         self.add_to_quarantine(&added, &removed).await
     }
 
@@ -350,13 +350,18 @@ impl Writer {
         Ok(())
     }
 
-    fn healed(&self, rows: &PreparedRows, added: &[Quarantined]) -> Vec<Quarantined> {
+    /// Entries whose element was written. A relationship that waits for an endpoint was not: the end of the pass says what becomes
+    /// of it, and a process that ends before must not leave it out of the quarantine.
+    fn healed(&self, rows: &PreparedRows, added: &[Quarantined], waiting: &[RelationshipIdentity]) -> Vec<Quarantined> {
         let nodes = rows.nodes.iter().flat_map(|g| g.rows.identities().iter().map(|key| (g.label.as_str(), key.as_str())));
         let relationships = rows
             .relationships
             .iter()
             .flat_map(|g| g.rows.identities().iter().map(|identity| (g.rel_type.as_str(), identity.key.as_str())));
-        let written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
+        let mut written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
+        for identity in waiting {
+            written.remove(&(identity.rel_type.as_str(), identity.key.as_str()));
+        }
         let healed =
             |entry: &&Quarantined| written.contains(&(entry.kind.as_str(), entry.key.as_str())) && !added.contains(entry);
         self.quarantine.iter().filter(healed).cloned().collect()
