@@ -77,7 +77,7 @@ impl ServerConnector {
         self.routed.as_ref().map(|routed| &routed.routes)
     }
 
-    /// Which of these graphs of groups somebody else has, and who.
+    /// The graphs among these that another program owns, each with its owner.
     pub async fn taken_graphs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
         taken_graphs(&self.cache, &self.graph, names).await
     }

@@ -292,7 +292,7 @@ async fn a_command_with_a_large_body_is_refused() {
 #[actix::test]
 async fn waiting_for_what_is_applied_is_answered_at_once() {
     let service = Service::new();
-    // Escaped or not, a plus sign is a plus sign; and whoever holds a commit holds those before it.
+    // Escaped or not, a plus sign is a plus sign; and a cache that holds a commit holds those before it.
     for known in [commit(10), commit(4)] {
         assert!(known.as_str().contains('+'), "{known}");
         for bookmark in [known.to_string(), known.as_str().replace('+', "%2B")] {

@@ -50,7 +50,7 @@ impl Bookmark {
         !backwards && self.database_id() == earlier.database_id()
     }
 
-    /// Whether whoever has seen this commit has seen another one: they are the same, or the other one is an earlier commit of the
+    /// Whether a reader that has seen this commit has seen the other one too: both are the same, or the other one is earlier in the
     /// same database, as far as the texts tell.
     pub fn includes(&self, other: &Bookmark) -> bool {
         let earlier = || other.transaction().zip(self.transaction()).is_some_and(|(other, this)| other <= this);

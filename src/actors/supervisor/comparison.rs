@@ -26,7 +26,7 @@ const HURRIED_SLICE: usize = 5000;
 /// The rate of a comparison that is due where none runs in the background.
 const DUE_RATE: u64 = 2000;
 
-/// So long somebody waits for a proof at most who asked for one.
+/// The longest time a client waits for a proof.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a supervisor knows of comparisons.
@@ -60,7 +60,7 @@ pub(super) struct Comparing {
 struct Awaited {
     /// The latest commit that is waited for.
     bookmark: Bookmark,
-    /// When the last who asked gives up.
+    /// When the last client that asked gives up.
     until: Instant,
 }
 

@@ -130,7 +130,7 @@ pub(super) async fn taken(connection: &mut Connection, control: &GraphName, grap
     }
 }
 
-/// Which of these names somebody else has a graph of, and who.
+/// The names among these under which another program owns a graph, each with its owner.
 pub async fn taken_graphs<'a>(
     address: &CacheAddress,
     control: &GraphName,
