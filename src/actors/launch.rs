@@ -232,8 +232,7 @@ async fn expected(source: &dyn Source, profile: &Profile) -> Option<u64> {
     }
 }
 
-/// Statements for the indices that the source lacks: a hint for whoever looks after it, and nothing else. Without it the passes are
-/// as good.
+/// Statements for the indices that the source lacks, as a hint for its operator. No pass depends on them.
 async fn lacking_indexes(source: &dyn Source, profile: &Profile) -> Vec<String> {
     match source.indexes().await {
         Ok(indexes) => missing_indexes(profile, &indexes),
