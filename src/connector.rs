@@ -12,9 +12,9 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
-    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey, StageSink, Swap,
-    missing_commands, taken_graphs,
+    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease,
+    Ownership, Place, RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey,
+    StageSink, Swap, TakeOver, adoption_refusal, missing_commands, taken_graphs,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -30,6 +30,7 @@ pub struct ServerConnector {
     routed: Option<RoutedCache>,
     profile: Arc<Profile>,
     ownership: Ownership,
+    take_over: TakeOver,
     full_sync: FullSyncConfig,
 }
 
@@ -39,7 +40,7 @@ impl ServerConnector {
         let graph = config.control_name().clone();
         let cache = cache_address(&config.falkordb);
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
-        let ownership = Ownership::claim(graph.owner_key())?;
+        let ownership = Ownership::claim(&graph)?;
         let routed = profile.graph_per_group.then(|| RoutedCache {
             address: cache.clone(),
             control: graph.clone(),
@@ -49,7 +50,8 @@ impl ServerConnector {
             pool_size: config.falkordb.pool_size,
         });
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
-        Ok(Self { source, cache, graph, routed, profile, ownership, full_sync })
+        let take_over = if config.falkordb.take_over { TakeOver::Allowed } else { TakeOver::Refused };
+        Ok(Self { source, cache, graph, routed, profile, ownership, take_over, full_sync })
     }
 
     /// The profile in use.
@@ -84,7 +86,21 @@ impl ServerConnector {
 
     /// The lease, to look at who holds it.
     pub fn redis_lease(&self) -> RedisLease {
-        RedisLease::new(self.cache.clone(), self.ownership.clone())
+        let (cache, ownership) = (self.cache.clone(), self.ownership.clone());
+        // The graphs of groups are claimed one by one.
+        if self.routed.is_some() {
+            RedisLease::new(cache, ownership)
+        } else {
+            RedisLease::of_graph(cache, ownership, self.take_over)
+        }
+    }
+
+    /// Why the graph may not be filled, if it may not.
+    pub async fn refusal(&self) -> Result<Option<Error>> {
+        match self.routed {
+            Some(_) => Ok(None),
+            None => adoption_refusal(&mut Connection::new(self.cache.clone()), &self.graph, self.take_over).await,
+        }
     }
 
     /// The commands that the cache's user lacks.
@@ -96,7 +112,8 @@ impl ServerConnector {
         if let Some(routed) = &self.routed {
             return Box::new(RoutedSink::new(routed, place));
         }
-        Box::new(FalkorSink::new(self.cache.clone(), self.key_at(place), Arc::clone(&self.profile)).of_one_life())
+        let (cache, profile, ownership) = (self.cache.clone(), Arc::clone(&self.profile), self.ownership.clone());
+        Box::new(FalkorSink::new(cache, self.key_at(place), profile, ownership).of_one_life())
     }
 
     fn view_at(&self, place: Place) -> Box<dyn CacheView> {
@@ -219,6 +236,10 @@ impl Connector for ServerConnector {
 
     async fn lease(&self) -> Result<Box<dyn Lease>> {
         Ok(Box::new(self.redis_lease()))
+    }
+
+    fn takes_over(&self) -> bool {
+        self.take_over == TakeOver::Allowed
     }
 
     async fn shadow(&self) -> Result<Option<Shadow>> {

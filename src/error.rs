@@ -38,6 +38,8 @@ pub enum ErrorKind {
     CacheReadOnly,
     /// The graph's key, or one beside it, holds something else.
     CacheWrongType,
+    /// The graph is not this pipeline's to fill.
+    CacheForeign,
     /// The server lacks the graph module or a command of it.
     CacheUnsupported,
     /// FalkorDB refuses rows of a write.
@@ -81,7 +83,7 @@ pub enum Directive {
 
 impl ErrorKind {
     /// All kinds, for tests and documentation.
-    pub const ALL: [ErrorKind; 29] = [
+    pub const ALL: [ErrorKind; 30] = [
         ErrorKind::SourceConnection,
         ErrorKind::SourceTimeout,
         ErrorKind::SourceTransient,
@@ -98,6 +100,7 @@ impl ErrorKind {
         ErrorKind::CachePermission,
         ErrorKind::CacheReadOnly,
         ErrorKind::CacheWrongType,
+        ErrorKind::CacheForeign,
         ErrorKind::CacheUnsupported,
         ErrorKind::CacheRefused,
         ErrorKind::CacheProtocol,
@@ -132,6 +135,7 @@ impl ErrorKind {
             Self::CachePermission => "cache_permission",
             Self::CacheReadOnly => "cache_read_only",
             Self::CacheWrongType => "cache_wrong_type",
+            Self::CacheForeign => "cache_foreign",
             Self::CacheUnsupported => "cache_unsupported",
             Self::CacheRefused => "cache_refused",
             Self::CacheProtocol => "cache_protocol",
@@ -175,6 +179,7 @@ impl ErrorKind {
             | Self::CachePermission
             | Self::CacheReadOnly
             | Self::CacheWrongType
+            | Self::CacheForeign
             | Self::CacheUnsupported
             | Self::LeaseHeld
             | Self::CheckpointUnreadable
@@ -206,6 +211,9 @@ impl ErrorKind {
             Self::CachePermission => "give the FalkorDB user the commands that the README lists",
             Self::CacheReadOnly => "falkordb.host names a read-only replica: name the primary",
             Self::CacheWrongType => "choose another falkordb.database: a key of that name exists and is not a graph",
+            Self::CacheForeign => {
+                "choose another falkordb.database; a graph that no other pipeline fills can be deleted, or replaced with --take-over"
+            }
             Self::CacheUnsupported => "load the FalkorDB module into that server, or name another server",
             Self::CacheRefused => "rows that FalkorDB refuses are listed in the quarantine",
             Self::CacheProtocol => "the answer of FalkorDB was not understood; if it recurs, report it with the log",

@@ -25,7 +25,8 @@
 //! Each of the three stages is an actor around a task of its own ([`actors`]); a supervisor starts them together as one
 //! *generation* and restarts them together. What bounds the rows in flight are credits that each batch carries, not mailboxes.
 //! The loader applies a batch, then stores the checkpoint, then acknowledges: whatever dies, the next generation resumes from
-//! the last acknowledged batch. One process at a time owns a graph, by a lease that is checked at every checkpoint.
+//! the last acknowledged batch. One process at a time owns a graph, by a lease. Every write is a transaction that
+//! the server drops once another process has taken the lease.
 //!
 //! # Around it
 //!

@@ -68,10 +68,10 @@ pub async fn by_bulk(batches: &[BulkBatch], profile: &Arc<Profile>) -> Took {
     let falkordb = &shared().await.falkordb;
     let address = cache(falkordb.host(), falkordb.port());
     let name = GraphName::new(fresh_graph_name("bulk")).unwrap();
-    let ownership = Ownership::claim(name.owner_key()).unwrap();
+    let ownership = Ownership::claim(&name).unwrap();
     let mut lease = RedisLease::new(address.clone(), ownership.clone());
     lease.acquire().await.unwrap();
-    let mut loader = BulkLoader::new(address.clone(), StageKey::of(&name), ownership);
+    let mut loader = BulkLoader::new(address.clone(), StageKey::of(&name), ownership.clone());
     let (started, used) = (Instant::now(), processor::of(falkordb.pid()));
     let mut totals: StageTotals = loader.begin().await.unwrap();
     for payload in batches.iter().flat_map(|batch| &batch.payloads) {
@@ -82,7 +82,7 @@ pub async fn by_bulk(batches: &[BulkBatch], profile: &Arc<Profile>) -> Took {
     for kind in &profile.relationships {
         loader.convert_relationships(kind).await.unwrap();
     }
-    let mut sink = FalkorSink::new(address, name.stage_key(), Arc::clone(profile));
+    let mut sink = FalkorSink::new(address, name.stage_key(), Arc::clone(profile), ownership);
     sink.prepare().await.unwrap();
     let took = Took { seconds: started.elapsed().as_secs_f64(), processor: processor::of(falkordb.pid()) - used };
     sink.clear().await.unwrap();
@@ -99,10 +99,15 @@ async fn by_parameters(rows: &[SourceRows], profile: &Arc<Profile>) -> Took {
         .map(|rows| match rows.clone() {
             SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
             SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
-            SourceRows::Absent(_) => unreachable!("only what is there was read"),
+            SourceRows::Absent(_) | SourceRows::Review(_) => unreachable!("only what is there was read"),
         })
         .collect();
-    let mut sink = FalkorSink::new(cache(falkordb.host(), falkordb.port()), fresh_graph_name("parameters"), Arc::clone(profile));
+    let address = cache(falkordb.host(), falkordb.port());
+    let name = GraphName::new(fresh_graph_name("parameters")).unwrap();
+    let ownership = Ownership::claim(&name).unwrap();
+    let mut lease = RedisLease::new(address.clone(), ownership.clone());
+    lease.acquire().await.unwrap();
+    let mut sink = FalkorSink::new(address, name.as_str(), Arc::clone(profile), ownership);
     let (started, used) = (Instant::now(), processor::of(falkordb.pid()));
     sink.prepare().await.unwrap();
     for rows in &prepared {
@@ -110,6 +115,8 @@ async fn by_parameters(rows: &[SourceRows], profile: &Arc<Profile>) -> Took {
     }
     let took = Took { seconds: started.elapsed().as_secs_f64(), processor: processor::of(falkordb.pid()) - used };
     sink.clear().await.unwrap();
+    // It has run out by now, and nobody else wants it.
+    lease.release().await.unwrap();
     took
 }
 

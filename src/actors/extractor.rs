@@ -64,6 +64,10 @@ pub struct Extractor {
     worker: Worker,
 }
 
+/// Relationships without an end that are remembered to be read again at most: some megabytes. What is beyond is found by the counts
+/// of a later pass, when the ends of these are there.
+const MAX_DEFERRED: usize = 10_000;
+
 /// A supervisor orders one pass at a time; one more may wait while the last acknowledgement is on its way.
 const ORDERS: usize = 2;
 
@@ -154,7 +158,8 @@ struct Outlet {
 impl Outlet {
     fn note(&mut self, acknowledged: Acknowledged) {
         self.outstanding -= 1;
-        self.deferred.extend(acknowledged.deferred);
+        let room = MAX_DEFERRED.saturating_sub(self.deferred.len());
+        self.deferred.extend(acknowledged.deferred.into_iter().take(room));
     }
 }
 

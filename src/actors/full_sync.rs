@@ -228,7 +228,7 @@ impl FullSync {
         let (here, there) = (repeat!(source.counts())?, repeat!(view.counts())?);
         let mut differing = BTreeMap::new();
         for ((kind, here), there) in self.profile.kinds().into_iter().zip(here).zip(there) {
-            if here == there + excluded.number(profile.kind_name(kind)) {
+            if here == there + excluded.number_of(profile.kind_name(kind)) {
                 continue;
             }
             let gaps = gaps(source, view, profile, &excluded, kind).await?;
@@ -239,10 +239,11 @@ impl FullSync {
         Ok(differing)
     }
 
-    /// What kinds would lose beyond what may go without a person's word. What this service did not write is nobody's loss.
+    /// What kinds would lose beyond what may go without a person's word. A graph that a person lets be taken over has no checkpoint,
+    /// and its loss is agreed to.
     async fn losses(&self, stage: &mut Stage, guard: &Guard) -> Result<Vec<HeldDeletes>> {
-        let written = self.live.store().await?.load().await?.is_some();
-        if self.allow_deletes || !written || self.live.sink().await?.state().await? == GraphState::Missing {
+        let agreed = self.live.takes_over() && self.live.store().await?.load().await?.is_none();
+        if self.allow_deletes || agreed || self.live.sink().await?.state().await? == GraphState::Missing {
             return Ok(Vec::new());
         }
         let mut live = self.live.view().await?;

@@ -12,7 +12,6 @@ use super::Reports;
 use super::credit::{CreditLimits, CreditPool};
 use super::extractor::{Extractor, ExtractorParts};
 use super::launch::{Filling, Launched};
-use super::lease_keeper;
 use super::loader::{Loader, LoaderParts};
 use super::messages::{Acknowledged, Drain, Member, Quit, StartPass};
 use super::prober::{self, ProberParts, Watchers};
@@ -92,7 +91,7 @@ impl Group {
         });
         let source = Arc::clone(&launched.source);
         let lease = launched.lease;
-        let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease_keeper::keep(lease, quit));
+        let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease.hold(quit));
         let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
         let (stage, encoding) = match launched.filling {
             Some(Filling { stage, ids }) => {

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::launch::Connector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::detail::Detail;
@@ -25,7 +28,7 @@ use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::sink::{
-    Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Keyed, Lease, Sink,
+    Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Keyed, LEASE_TTL, Lease, Sink,
 };
 use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
 use crate::transform::comparison::Content;
@@ -38,6 +41,7 @@ pub(super) enum Place {
     BeforeApply,
     AfterApply,
     AfterCheckpoint,
+    LoadCheckpoint,
 }
 
 /// What a fault does.
@@ -55,7 +59,10 @@ pub(super) struct World {
     cache: Mutex<Cache>,
     pub(super) checkpoint: Mutex<Option<Checkpoint>>,
     pub(super) paused: Mutex<bool>,
-    owner: Mutex<Option<u64>>,
+    /// The holder of the lease, and when it runs out.
+    owner: Mutex<Option<(u64, Instant)>>,
+    /// How long the source takes to count.
+    pub(super) counting: Mutex<Duration>,
     /// Faults to come: the place, and how many visits pass unharmed before it strikes.
     faults: Mutex<BTreeMap<Place, (u64, Fault)>>,
     /// Keys by the pages in which they were read.
@@ -113,6 +120,7 @@ impl World {
             checkpoint: Mutex::default(),
             paused: Mutex::default(),
             owner: Mutex::default(),
+            counting: Mutex::default(),
             faults: Mutex::default(),
             pages_read: Mutex::default(),
             apply_permits: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -307,6 +315,8 @@ impl Source for Side {
         Ok(())
     }
     async fn counts(&self) -> Result<Vec<u64>> {
+        let counting = *self.world.counting.lock();
+        tokio::time::sleep(counting).await;
         let mut counts = vec![0; self.world.profile.kinds().len()];
         counts[0] = self.world.nodes.lock().len() as u64;
         counts[self.world.profile.nodes.len()] = self.world.facts.lock().len() as u64;
@@ -359,6 +369,24 @@ impl Source for Side {
     async fn relationships_without_key(&self, _: RelationshipKindId, _: usize) -> Result<Vec<SourceRelationship>> {
         Ok(vec![])
     }
+    async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
+    async fn keys_with_label(&self, _: NodeKindId, _: &str, _: usize) -> Result<Vec<String>> {
+        Ok(vec![])
+    }
+    async fn with_unusable_key(&self, kind: ElementKind, _: usize) -> Result<SourceRows> {
+        Ok(no_rows(kind))
+    }
+    async fn by_number(&self, kind: ElementKind, _: &[ElementNumber]) -> Result<SourceRows> {
+        Ok(no_rows(kind))
+    }
+    async fn changed_without_key(&self, _: DateTime<Utc>, _: usize) -> Result<Vec<(ElementKind, ElementNumber)>> {
+        Ok(vec![])
+    }
+    async fn count_without_key(&self, _: ElementKind) -> Result<u64> {
+        Ok(0)
+    }
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {
         Ok(vec![])
     }
@@ -367,6 +395,13 @@ impl Source for Side {
     }
     async fn outside_profile(&self) -> Result<OutsideProfile> {
         Ok(OutsideProfile::default())
+    }
+}
+
+fn no_rows(kind: ElementKind) -> SourceRows {
+    match kind {
+        ElementKind::Node(id) => SourceRows::Nodes(id, vec![]),
+        ElementKind::Relationship(id) => SourceRows::Relationships(id, vec![]),
     }
 }
 
@@ -432,6 +467,13 @@ impl CacheView for Side {
     }
     async fn contents(&mut self, _: ElementKind, _: Detail, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
         // Only rows as text are kept here: comparisons are tested against real servers.
+        Ok(BTreeMap::new())
+    }
+    async fn totals(&mut self) -> Result<[u64; 2]> {
+        let cache = self.world.cache.lock();
+        Ok([cache.nodes.len() as u64, cache.relationships.len() as u64])
+    }
+    async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
     async fn attached(&mut self, _: NodeKindId, keys: &[String]) -> Result<Attached> {
@@ -515,12 +557,11 @@ impl Side {
 #[async_trait]
 impl CheckpointStore for Side {
     async fn load(&mut self) -> Result<Option<Checkpoint>> {
+        self.world.visit(Place::LoadCheckpoint)?;
         Ok(self.world.checkpoint.lock().clone())
     }
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        if *self.world.owner.lock() != Some(self.token) {
-            return Err(Error::new(ErrorKind::LeaseLost, "another process owns the graph"));
-        }
+        self.world.require_owner(self.token)?;
         *self.world.checkpoint.lock() = Some(checkpoint.clone());
         self.world.visit(Place::AfterCheckpoint)
     }
@@ -542,24 +583,24 @@ impl CheckpointStore for Side {
 #[async_trait]
 impl Lease for Side {
     async fn acquire(&mut self) -> Result<()> {
-        let mut owner = self.world.owner.lock();
-        match *owner {
+        match self.world.owner() {
             Some(other) if other != self.token => {
                 Err(Error::new(ErrorKind::LeaseHeld, format!("process {other} owns the graph")))
             }
             _ => {
-                *owner = Some(self.token);
+                *self.world.owner.lock() = Some((self.token, Instant::now() + LEASE_TTL));
                 Ok(())
             }
         }
     }
     async fn renew(&mut self) -> Result<()> {
+        self.world.require_owner(self.token)?;
+        *self.world.owner.lock() = Some((self.token, Instant::now() + LEASE_TTL));
         Ok(())
     }
     async fn release(&mut self) -> Result<()> {
-        let mut owner = self.world.owner.lock();
-        if *owner == Some(self.token) {
-            *owner = None;
+        if self.world.owner() == Some(self.token) {
+            *self.world.owner.lock() = None;
         }
         Ok(())
     }
@@ -568,6 +609,19 @@ impl Lease for Side {
 impl World {
     /// Whether somebody holds the lease.
     pub(super) fn is_owned(&self) -> bool {
-        self.owner.lock().is_some()
+        self.owner().is_some()
+    }
+
+    /// As a successor does after a silence.
+    pub(super) fn take_lease_away(&self) {
+        *self.owner.lock() = Some((u64::MAX, Instant::now() + LEASE_TTL));
+    }
+
+    fn owner(&self) -> Option<u64> {
+        self.owner.lock().filter(|(_, end)| *end > Instant::now()).map(|(token, _)| token)
+    }
+
+    fn require_owner(&self, token: u64) -> Result<()> {
+        if self.owner() == Some(token) { Ok(()) } else { Err(Error::new(ErrorKind::LeaseLost, "another process owns the graph")) }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Utc;
 
+use super::lease_keeper::KeptLease;
 use super::messages::PassOrder;
 use crate::error::{ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
@@ -57,6 +58,10 @@ pub trait Connector: Send + Sync + 'static {
     async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
         Ok(None)
     }
+    /// Whether a person lets a graph be replaced that this service did not fill.
+    fn takes_over(&self) -> bool {
+        false
+    }
 }
 
 /// What a full sync beside the live graph needs.
@@ -87,8 +92,8 @@ pub struct Launched {
     pub sink: Box<dyn Sink>,
     /// What is kept beside it.
     pub store: Box<dyn CheckpointStore>,
-    /// The right to write it, held.
-    pub lease: Box<dyn Lease>,
+    /// The right to write it, held and renewed.
+    pub lease: KeptLease,
     /// The graph, looked at.
     pub view: Box<dyn CacheView>,
     /// The graph and what is kept beside it, for the prober; absent for a graph that nobody else reads.
@@ -138,28 +143,55 @@ pub async fn launch(given: Fitted, intent: Intent, known: Known) -> Result<(Fitt
     Ok((fitted, launched))
 }
 
-async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, known: Known) -> Result<Launched> {
-    let fingerprint = &profile.fingerprint();
+async fn launch_fitted(fitted: &Fitted, intent: Intent, known: Known) -> Result<Launched> {
+    let connector = &fitted.connector;
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
-    // Asked before the lease is taken, so that it need not be kept meanwhile.
-    let missing = if intent.stage { Vec::new() } else { lacking_indexes(source.as_ref(), profile).await };
     let mut sink = connector.sink().await?;
     let run_id = sink.identify().await?.run_id;
     let graph_exists = sink.state().await? == GraphState::Present;
-    let mut store = connector.store().await?;
-    let mut lease = connector.lease().await?;
-    lease.acquire().await?;
-    let stored = match read(store.as_mut()).await {
-        Ok(stored) => stored,
+    let reached = Reached { source, identity, bookmark, sink, run_id, graph_exists };
+    let mut lease = KeptLease::acquire(connector.lease().await?).await?;
+    let outcome = tokio::select! {
+        outcome = prepare(fitted, intent, known, reached) => outcome,
+        error = lease.lost() => return Err(error),
+    };
+    match outcome {
+        Ok(prepared) => Ok(prepared.with(lease)),
         Err(error) => {
             // The error at hand matters more than a lease that runs out by itself.
             let _ = lease.release().await;
-            return Err(error);
+            Err(error)
         }
-    };
-    let (checkpoint, quarantine, paused) = stored;
+    }
+}
+
+/// What is known of both sides before the lease is taken.
+struct Reached {
+    source: Arc<dyn Source>,
+    identity: SourceIdentity,
+    bookmark: Bookmark,
+    sink: Box<dyn Sink>,
+    run_id: Option<String>,
+    graph_exists: bool,
+}
+
+/// A generation without its lease.
+struct Prepared(Box<dyn FnOnce(KeptLease) -> Launched + Send>);
+
+impl Prepared {
+    fn with(self, lease: KeptLease) -> Launched {
+        (self.0)(lease)
+    }
+}
+
+/// All that is done with the lease, however long it takes.
+async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: Known, reached: Reached) -> Result<Prepared> {
+    let Reached { source, identity, bookmark, sink, run_id, graph_exists } = reached;
+    let fingerprint = &profile.fingerprint();
+    let mut store = connector.store().await?;
+    let (checkpoint, quarantine, paused) = read(store.as_mut()).await?;
     let facts = Facts {
         checkpoint: checkpoint.as_ref(),
         profile: fingerprint,
@@ -201,8 +233,12 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
     // A process that stands by comes no further than the lease, and tries again and again.
-    tell_missing_indexes(&missing);
-    Ok(Launched {
+    if !intent.stage {
+        tell_missing_indexes(&lacking_indexes(source.as_ref(), profile).await);
+    }
+    let stage_under_way = beside.as_ref().is_some_and(|beside| beside.under_way);
+    let beside = beside.is_some();
+    Ok(Prepared(Box::new(move |lease| Launched {
         source,
         sink,
         store,
@@ -216,9 +252,9 @@ async fn launch_fitted(Fitted { connector, profile }: &Fitted, intent: Intent, k
         order,
         reason,
         expected,
-        stage_under_way: beside.as_ref().is_some_and(|beside| beside.under_way),
-        beside: beside.is_some(),
-    })
+        beside,
+        stage_under_way,
+    })))
 }
 
 /// Tells how far a pass is, and nothing else: without it the pass is as good.

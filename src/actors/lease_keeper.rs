@@ -1,11 +1,13 @@
-//! Renews the lease of a generation's graph while the generation lives.
+//! Takes the lease of a graph and renews it from then on, whatever its holder does and however long that takes.
 
 use std::time::Duration;
 
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::sink::{LEASE_TTL, Lease};
 
@@ -15,9 +17,58 @@ const RENEWAL: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 / 3
 /// After a renewal that failed: a new connection may do, and there is time for one more before the lease is gone.
 const SOON: Duration = Duration::from_millis(100);
 
+/// A lease that is held, and renewed by a task of its own. Dropped, it runs out by itself.
+#[derive(Debug)]
+pub struct KeptLease {
+    quit: CancellationToken,
+    task: JoinHandle<Result<()>>,
+}
+
+impl KeptLease {
+    /// Takes a lease.
+    pub(super) async fn acquire(mut lease: Box<dyn Lease>) -> Result<Self> {
+        lease.acquire().await?;
+        let quit = CancellationToken::new();
+        let task = tokio::spawn(keep(lease, quit.clone()).in_current_span());
+        Ok(Self { quit, task })
+    }
+
+    /// Waits for its loss. Afterwards there is nothing to give back.
+    pub(super) async fn lost(&mut self) -> Error {
+        match ended((&mut self.task).await) {
+            Err(error) => error,
+            Ok(()) => Error::new(ErrorKind::ActorStopped, "the lease keeper ended by itself"),
+        }
+    }
+
+    /// Holds it until it is lost or to be given back.
+    pub(super) async fn hold(mut self, quit: CancellationToken) -> Result<()> {
+        tokio::select! {
+            () = quit.cancelled() => self.release().await,
+            error = self.lost() => Err(error),
+        }
+    }
+
+    /// Gives it back.
+    pub(super) async fn release(mut self) -> Result<()> {
+        self.quit.cancel();
+        ended((&mut self.task).await)
+    }
+}
+
+impl Drop for KeptLease {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn ended(outcome: Result<Result<()>, JoinError>) -> Result<()> {
+    outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "the lease keeper failed", error)))
+}
+
 /// Renews until it is told to end, or the lease is gone. A server that does not answer is tolerated for as long as the lease
-/// holds; what decides in the end is the loader's own check at every checkpoint.
-pub(super) async fn keep(mut lease: Box<dyn Lease>, quit: CancellationToken) -> Result<()> {
+/// holds; what decides in the end is the fence that every write is behind.
+async fn keep(mut lease: Box<dyn Lease>, quit: CancellationToken) -> Result<()> {
     let mut renewed = Instant::now();
     let mut pause = RENEWAL;
     loop {

@@ -1,6 +1,7 @@
 //! The loader: the only writer of its graph. Data first, then the checkpoint, then the acknowledgement.
 
 mod changes;
+mod quarantine;
 mod stage;
 
 use std::collections::HashSet;
@@ -30,11 +31,17 @@ use crate::model::profile::Profile;
 use crate::repeat;
 use crate::sink::{Applied, CheckpointStore, Sink, StageSink, Written};
 use crate::sync::{Mirrored, PassOutcome};
-use crate::telemetry::status::{QUARANTINE_ALARM, QUARANTINE_SHOWN};
+use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
+
+use quarantine::{Told, unresolved};
 
 /// How often the place of a comparison is stored: so much of it is gone through again after a crash.
 const COMPARISON_STORED: Duration = Duration::from_secs(5);
+
+/// Relationships without an end that a checkpoint names at most. It is stored with every batch, so it has to stay small. What it
+/// does not name is found by the counts of the next pass, if this process ends before it has read it again.
+const MAX_DEFERRED: usize = 1000;
 
 /// How long a generation that is cut waits for a write under way: many times what one takes, and not what a server that hangs
 /// is waited for.
@@ -137,8 +144,8 @@ struct Writer {
     excluded: Excluded,
     /// Whether the quarantine is another than at the last acknowledgement.
     quarantine_changed: bool,
-    /// Whether it was said that the quarantine is large.
-    alarmed: bool,
+    /// What was said of the quarantine.
+    told: Told,
     indexes: IndexUpkeep,
     written: Written,
     stored_at: Option<Instant>,
@@ -160,7 +167,7 @@ impl Writer {
             quarantine: parts.quarantine.into_iter().collect(),
             excluded: parts.excluded,
             quarantine_changed: false,
-            alarmed: false,
+            told: Told::default(),
             indexes: IndexUpkeep::default(),
             written: Written::default(),
             stored_at: None,
@@ -243,17 +250,19 @@ impl Writer {
 
     async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
         self.changes = changes::read(&rows, read, cursor.as_ref());
+        let healed = self.healed(&rows);
         let unchanged = self.written.spare(&mut rows);
         // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
         failpoint!("apply-begin");
-        let applied = repeat!(self.sink.apply(&rows))?;
+        let mut applied = repeat!(self.sink.apply(&rows))?;
         failpoint!("apply-end");
         if applied.refused.is_empty() && applied.absent_endpoints.is_empty() {
             self.written.note(&rows);
         }
-        self.update_quarantine(&rows, &applied).await?;
-        let totals = Totals { unchanged, ..totals_of(&rows, &applied, read) };
         changes::note(&mut self.changes, &rows, &applied);
+        let waiting = self.take_waiting(&mut applied.absent_endpoints);
+        self.update_quarantine(&rows, &applied, healed, &waiting).await?;
+        let totals = Totals { unchanged, ..totals_of(&rows, &applied, read) };
         let written: Vec<&RelationshipIdentity> = rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
@@ -265,7 +274,8 @@ impl Writer {
                 pass.deferred.remove(identity);
             }
         }
-        pass.deferred.extend(applied.absent_endpoints.iter().cloned());
+        let room = MAX_DEFERRED.saturating_sub(pass.deferred.len());
+        pass.deferred.extend(applied.absent_endpoints.iter().take(room).cloned());
         // A batch that wrote nothing leaves nothing to resume from but a little reading.
         if !rows.is_empty() || !applied.absent_endpoints.is_empty() {
             self.store_checkpoint().await?;
@@ -308,63 +318,6 @@ impl Writer {
             self.store_checkpoint().await?;
         }
         Ok(Acknowledged { outcome: end.outcome, ..self.acknowledged(Vec::new(), Some(summary)) })
-    }
-
-    /// Takes out what was written whole this time, and puts in what was not.
-    async fn update_quarantine(&mut self, rows: &PreparedRows, applied: &Applied) -> Result<()> {
-        let added: Vec<Quarantined> = rows.quarantined.iter().chain(&applied.refused).cloned().collect();
-        let removed = if self.quarantine.is_empty() { Vec::new() } else { self.healed(rows, &added, &applied.absent_endpoints) };
-        self.add_to_quarantine(&added, &removed).await
-    }
-
-    async fn add_to_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()> {
-        if added.is_empty() && removed.is_empty() {
-            return Ok(());
-        }
-        let now = Utc::now();
-        let (mut listed, mut outdated) = (Vec::new(), removed.to_vec());
-        for entry in added {
-            match self.quarantine.get(entry) {
-                Some(known) => {
-                    listed.push(known.tried_again());
-                    outdated.push(known.clone());
-                }
-                None => {
-                    tracing::warn!(kind = %entry.kind, key = %entry.key, property = entry.property, reason = %entry.reason, "quarantined");
-                    listed.push(entry.listed(now));
-                }
-            }
-        }
-        self.store.update_quarantine(&listed, &outdated).await?;
-        self.excluded.remove(&outdated);
-        self.excluded.add(&listed);
-        for entry in &outdated {
-            self.quarantine.remove(entry);
-        }
-        self.quarantine.extend(listed);
-        let entries = self.quarantine.len();
-        if entries >= QUARANTINE_ALARM && !std::mem::replace(&mut self.alarmed, true) {
-            tracing::error!(entries, "the quarantine is as large as an alarm: the profile or the data is not what it should be");
-        }
-        self.quarantine_changed = true;
-        Ok(())
-    }
-
-    /// Entries whose element was written. A relationship that waits for an endpoint was not: the end of the pass says what becomes
-    /// of it, and a process that ends before must not leave it out of the quarantine.
-    fn healed(&self, rows: &PreparedRows, added: &[Quarantined], waiting: &[RelationshipIdentity]) -> Vec<Quarantined> {
-        let nodes = rows.nodes.iter().flat_map(|g| g.rows.identities().iter().map(|key| (g.label.as_str(), key.as_str())));
-        let relationships = rows
-            .relationships
-            .iter()
-            .flat_map(|g| g.rows.identities().iter().map(|identity| (g.rel_type.as_str(), identity.key.as_str())));
-        let mut written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
-        for identity in waiting {
-            written.remove(&(identity.rel_type.as_str(), identity.key.as_str()));
-        }
-        let healed =
-            |entry: &&Quarantined| written.contains(&(entry.kind.as_str(), entry.key.as_str())) && !added.contains(entry);
-        self.quarantine.iter().filter(healed).cloned().collect()
     }
 
     async fn store_checkpoint(&mut self) -> Result<()> {
@@ -418,19 +371,16 @@ fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
         relationships: applied.relationships_written,
         deleted: applied.nodes_deleted + applied.relationships_deleted,
         quarantined: (rows.quarantined.len() + applied.refused.len()) as u64,
+        properties_quarantined: properties_of(&rows.quarantined),
         collapsed: rows.collapsed,
         keys_listed: 0,
         conversions: rows.conversions,
     }
 }
 
-fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool) -> Quarantined {
-    let reason = if graph_per_group {
-        "an endpoint is not in the graph of its group: it belongs to another one, or cannot be put there"
-    } else {
-        "an endpoint is not in the cache and cannot be put there"
-    };
-    Quarantined::new(identity.rel_type.to_string(), identity.key.to_string(), None, reason)
+/// How many entries are about properties.
+fn properties_of(entries: &[Quarantined]) -> u64 {
+    entries.iter().filter(|entry| !entry.is_of_element()).count() as u64
 }
 
 fn no_pass() -> Error {

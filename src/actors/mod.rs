@@ -31,6 +31,8 @@ mod every_error_tests;
 #[cfg(test)]
 mod in_memory;
 #[cfg(test)]
+mod launch_tests;
+#[cfg(test)]
 mod pipeline_tests;
 
 use actix::Recipient;

@@ -1,6 +1,7 @@
 //! What an operator says of the quarantine.
 
 use super::launch::Connector;
+use super::lease_keeper::KeptLease;
 use crate::error::Result;
 use crate::model::prepared::Quarantined;
 use crate::sink::CheckpointStore;
@@ -8,8 +9,7 @@ use crate::sink::CheckpointStore;
 /// Lets be what is quarantined now, and returns how many entries that are. Takes the lease for the moment, so nobody may be writing.
 pub async fn ignore_quarantine(connector: &dyn Connector) -> Result<usize> {
     let mut store = connector.store().await?;
-    let mut lease = connector.lease().await?;
-    lease.acquire().await?;
+    let lease = KeptLease::acquire(connector.lease().await?).await?;
     let outcome = ignore(store.as_mut()).await;
     // The outcome matters more than a lease that runs out by itself.
     let _ = lease.release().await;

@@ -3,6 +3,7 @@
 use chrono::Utc;
 
 use super::launch::Connector;
+use super::lease_keeper::KeptLease;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Lets the live and the kept graph change places, with what belongs to them, and pauses the pipeline: its next pass would undo
@@ -11,8 +12,7 @@ pub async fn roll_back(connector: &dyn Connector) -> Result<()> {
     let shadow = connector.shadow().await?;
     let mut shadow =
         shadow.ok_or_else(|| Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no graph to go back to"))?;
-    let mut lease = connector.lease().await?;
-    lease.acquire().await?;
+    let lease = KeptLease::acquire(connector.lease().await?).await?;
     let outcome = shadow.swap.rollback(&Utc::now().to_rfc3339()).await;
     // The outcome matters more than a lease that runs out by itself.
     let _ = lease.release().await;

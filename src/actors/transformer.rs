@@ -89,6 +89,7 @@ fn encode_rows(encoder: &Encoder, rows: SourceRows) -> PreparedRows {
         SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
         SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
         SourceRows::Absent(identities) => deletes(identities),
+        SourceRows::Review(review) => PreparedRows { review, ..PreparedRows::default() },
     }
 }
 

@@ -55,6 +55,10 @@ pub struct GlobalArguments {
     /// The port of the status page, health checks and metrics; 0 turns them off
     #[arg(long, global = true, value_name = "PORT")]
     pub health_port: Option<u16>,
+
+    /// Let a graph be replaced that this service did not fill
+    #[arg(long, global = true)]
+    pub take_over: bool,
 }
 
 /// How the result of a command is printed.
@@ -167,8 +171,8 @@ impl Arguments {
 
     /// The settings that the command line overrides.
     pub fn overrides(&self) -> Overrides {
-        let GlobalArguments { log_level, log_format, health_port, .. } = self.global;
-        Overrides { log_level, log_format, health_port }
+        let GlobalArguments { log_level, log_format, health_port, take_over, .. } = self.global;
+        Overrides { log_level, log_format, health_port, take_over: take_over.then_some(true) }
     }
 }
 
@@ -234,13 +238,14 @@ mod tests {
             log_level: Some(LogLevel::Debug),
             log_format: Some(LogFormat::Text),
             health_port: Some(0),
+            take_over: true,
         };
-        let options = "--config a.yaml --output json --log-level DEBUG --log-format text --health-port 0";
+        let options = "--config a.yaml --output json --log-level DEBUG --log-format text --health-port 0 --take-over";
         let after = parse(&format!("status {options}")).unwrap();
         assert_eq!(after.global, expected);
         assert_eq!(parse(&format!("{options} status")).unwrap(), after);
         assert_eq!(after.overrides().log_level, Some(LogLevel::Debug));
-        assert_eq!(after.overrides().health_port, Some(0));
+        assert_eq!((after.overrides().health_port, after.overrides().take_over), (Some(0), Some(true)));
     }
 
     #[test]

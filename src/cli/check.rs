@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::arguments::{CheckArguments, Output};
 use super::exit::Exit;
+use super::parts::Parts;
 use super::print;
 use crate::actors::launch::Connector;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
@@ -17,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Counts, GraphState, TELLS_ENGINE};
 use crate::source::{OutsideProfile, Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, first_pass};
-use crate::sync::survey::{Survey, survey};
+use crate::sync::survey::{KindSurvey, Refused, Survey, survey};
 use crate::transform::{Dimensions, Transformer};
 
 /// Elements of a kind that are looked at, unless it is to be all of them.
@@ -41,7 +42,12 @@ struct Findings {
     bulk_allowed: bool,
     outside_profile: OutsideProfile,
     would_do: String,
+    /// Why the graph may not be filled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
     profile: String,
+    /// What would become of the elements that were looked at.
+    parts: Parts,
     /// What a full sync would make of the source.
     survey: Survey,
 }
@@ -54,7 +60,7 @@ pub(super) async fn check(config: &Config, arguments: &CheckArguments, output: O
     for pipeline in config.pipelines() {
         match look(pipeline, limit).await {
             Ok(findings) => {
-                if findings.survey.quarantined > 0 {
+                if findings.survey.quarantined > 0 || findings.refused.is_some() {
                     exit = Exit::Failed;
                 }
                 all.push(findings);
@@ -91,11 +97,14 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         graph_exists,
         now: Utc::now(),
     };
+    let survey = look_at_source(&connector, source.as_ref(), limit).await?;
+    let outside_profile = source.outside_profile().await?;
     let would_do = describe(first_pass(&facts, None), &cache, checkpoint.is_some());
     Ok(Findings {
         pipeline: config.name.to_string(),
         graph: config.falkordb.database.to_string(),
-        outside_profile: source.outside_profile().await?,
+        parts: parts(&survey).beside(&outside_profile),
+        outside_profile,
         source_address: connector.source_address().to_owned(),
         source: identity,
         cache_address: connector.cache_address().to_string(),
@@ -107,8 +116,9 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         owner,
         bulk_allowed: !missing.contains(&BULK),
         would_do,
+        refused: connector.refusal().await?.map(|error| error.to_string()),
         profile: connector.profile().name.clone(),
-        survey: look_at_source(&connector, source.as_ref(), limit).await?,
+        survey,
     })
 }
 
@@ -124,6 +134,15 @@ async fn look_at_source(connector: &ServerConnector, source: &dyn Source, limit:
         }
     }
     Ok(survey)
+}
+
+fn parts(survey: &Survey) -> Parts {
+    let sum = |of: fn(&KindSurvey) -> u64| survey.kinds.iter().map(of).sum();
+    let refused = |of: fn(&Refused) -> u64| survey.kinds.iter().flat_map(|kind| kind.quarantined.values()).map(of).sum();
+    let taken = survey.graphs.values().filter(|graph| graph.taken.is_some());
+    let taken: u64 = taken.map(|graph| graph.nodes + graph.relationships).sum();
+    let elements = refused(|refused| refused.number - refused.properties) + taken;
+    Parts::of(sum(|kind| kind.looked_at), sum(|kind| kind.sharing_key), elements, refused(|refused| refused.properties))
 }
 
 /// A full sync does without this one, and takes longer.

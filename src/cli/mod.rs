@@ -4,6 +4,7 @@ pub mod arguments;
 mod check;
 pub mod exit;
 mod health;
+mod parts;
 mod pipelines;
 mod print;
 mod progress;

@@ -96,7 +96,12 @@ fn details(pipeline: &PipelineStatus) -> String {
         row("held deletes", format!("{held}: POST /api/sync/approve lets them through"));
     }
     let equal = pipeline.equal_as_of.as_ref().map(|bookmark| bookmark.as_str().to_owned());
-    row("proven equal", equal.map_or_else(|| "not yet".to_owned(), |bookmark| format!("as of {bookmark}")));
+    let excepted = pipeline.excepted.map(|excepted| format!(" ({excepted})")).unwrap_or_default();
+    row("proven equal", equal.map_or_else(|| "not yet".to_owned(), |bookmark| format!("as of {bookmark}{excepted}")));
+    if !pipeline.foreign.is_empty() {
+        let list: Vec<_> = pipeline.foreign.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        row("foreign", format!("in the cache and of no kind: {}", list.join(", ")));
+    }
     row("quarantined", pipeline.quarantined.to_string());
     let outside = &pipeline.outside_profile;
     for (what, elements) in [("nodes", &outside.nodes), ("relationships", &outside.relationships)] {

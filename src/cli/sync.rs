@@ -5,16 +5,20 @@ use serde::Serialize;
 
 use super::arguments::{Output, SyncArguments, SyncMode};
 use super::exit::Exit;
+use super::parts::Parts;
 use super::progress::Progress;
 use super::{pipelines, print};
 use crate::actors::health::Health;
+use crate::actors::launch::Connector;
 use crate::actors::messages::Shutdown;
 use crate::actors::supervisor::{Done, Schedule, Supervisor};
 use crate::config::{Config, PipelineConfig};
+use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Mode, PassSummary};
+use crate::source::OutsideProfile;
 
 #[derive(Serialize)]
 struct Report {
@@ -22,6 +26,9 @@ struct Report {
     graph: String,
     #[serde(flatten)]
     pass: PassSummary,
+    /// What became of the elements of the source; only a full pass reads all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Parts>,
     /// Elements that a comparison found different.
     #[serde(skip_serializing_if = "Option::is_none")]
     differences: Option<u64>,
@@ -50,7 +57,8 @@ pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Out
                     print::line_to_stderr(&format!("{}: {reason}", pipeline.name));
                     exit = Exit::Failed;
                 }
-                reports.push(Report::of(pipeline, done));
+                let outside = outside_profile(pipeline).await;
+                reports.push(Report::of(pipeline, done, outside.as_ref()));
             }
             Err(error) => exit = print::failed(&error),
         }
@@ -63,6 +71,21 @@ fn held(held: &[HeldDeletes]) -> Option<String> {
     let kinds: Vec<String> = held.iter().map(|held| format!("{} of {}", held.held.number, held.kind)).collect();
     let way = "sync --mode differential --allow-deletes lets them through";
     (!kinds.is_empty()).then(|| format!("deletes are held: {}; {way}", kinds.join(", ")))
+}
+
+/// What the last full pass left out. The pass is done, so a failure here is none of its own: the number is not told then.
+async fn outside_profile(config: &PipelineConfig) -> Option<OutsideProfile> {
+    let mut store = ServerConnector::new(config).ok()?.store().await.ok()?;
+    Some(store.load().await.ok()??.outside_profile)
+}
+
+/// What became of the source's elements, as a full pass has counted them. Some are read more than once while the source is written.
+fn parts(pass: &PassSummary, outside: Option<&OutsideProfile>) -> Option<Parts> {
+    let totals = (pass.mode == Mode::Full).then_some(&pass.totals)?;
+    let (elements, properties) = (totals.quarantined - totals.properties_quarantined, totals.properties_quarantined);
+    let parts =
+        Parts { kept: totals.nodes + totals.relationships, ..Parts::of(totals.read, totals.collapsed, elements, properties) };
+    Some(outside.map_or(parts, |outside| parts.beside(outside)))
 }
 
 /// The pass did not come to its end.
@@ -103,18 +126,22 @@ async fn terminated() {
 }
 
 impl Report {
-    fn of(config: &PipelineConfig, done: Done) -> Self {
+    fn of(config: &PipelineConfig, done: Done, outside: Option<&OutsideProfile>) -> Self {
         let Done { pass, verdict, held } = done;
         let graph = config.falkordb.database.to_string();
         let (differences, equal_as_of) = verdict.map(|verdict| (verdict.findings, verdict.equal_as_of)).unzip();
-        Self { pipeline: config.name.to_string(), graph, pass, differences, equal_as_of: equal_as_of.flatten(), held }
+        let (pipeline, equal_as_of, parts) = (config.name.to_string(), equal_as_of.flatten(), parts(&pass, outside));
+        Self { pipeline, graph, pass, parts, differences, equal_as_of, held }
     }
 
     fn text(&self) -> String {
         let totals = &self.pass.totals;
+        let parts = self.parts.map_or_else(
+            || format!("{} read, {} quarantined, {} collapsed", totals.read, totals.quarantined, totals.collapsed),
+            |parts| parts.text(),
+        );
         format!(
-            "{}: {} pass over graph {} in {:.1} s: {} nodes and {} relationships written, {} deleted, {} rows read, {} quarantined, {} \
-             collapsed",
+            "{}: {} pass over graph {} in {:.1} s: {} nodes and {} relationships written, {} deleted; {parts}",
             self.pipeline,
             self.pass.mode,
             self.graph,
@@ -122,9 +149,6 @@ impl Report {
             totals.nodes,
             totals.relationships,
             totals.deleted,
-            totals.read,
-            totals.quarantined,
-            totals.collapsed
         )
     }
 }

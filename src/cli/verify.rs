@@ -1,12 +1,14 @@
 //! `verify`: whether source and cache are equal, element for element. Without the repair it writes nothing and holds nothing, so
 //! it can be run beside a service.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::arguments::Output;
 use super::exit::Exit;
+use super::parts::Parts;
 use super::progress::{Progress, Standing};
 use super::{print, sync};
 use crate::actors::launch::Connector;
@@ -14,7 +16,7 @@ use crate::config::{Config, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::comparison::{Difference, Finding, Verdict};
+use crate::model::comparison::{Difference, Excepted, Finding, Verdict};
 use crate::model::element::ElementIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::guard::HeldDeletes;
@@ -49,8 +51,13 @@ struct Report {
     mended: Option<u64>,
     /// The two were equal as of this bookmark; absent if something differed, or was committed meanwhile.
     equal_as_of: Option<Bookmark>,
-    /// Elements that the cache cannot hold: listed in the quarantine, and no differences.
+    /// What became of the elements of the source: those that are not kept are no differences.
+    parts: Parts,
+    /// Entries of the quarantine about whole elements.
     excluded: usize,
+    /// What the cache holds of no kind of the profile or without a usable key: differences that no pass mends.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    foreign: BTreeMap<String, u64>,
     /// The differences, the first ones by name.
     found: Vec<Listed>,
     /// Deletes that wait for a person.
@@ -156,8 +163,9 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<Report>
     let unlisted = verdict.findings - verdict.listed.len() as u64;
     let found = looks.settle(verdict.listed.clone()).await?;
     let differences = found.len() as u64 + unlisted;
-    let held = looks.held().await?;
-    Ok(Report { mended: None, held, ..Report::of(config, &looks, verdict, &found, differences) })
+    let (held, outside) = (looks.held().await?, looks.source.outside_profile().await?);
+    let report = Report::of(config, &looks, verdict, &found, differences);
+    Ok(Report { mended: None, held, parts: report.parts.beside(&outside), ..report })
 }
 
 /// Needs the right to write, as any pass does: a running service has it, and is asked for a comparison over HTTP.
@@ -173,6 +181,7 @@ async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Res
     report.equal = left == 0 && unlisted == 0;
     report.mended = Some(differences - unlisted - left);
     report.held = done.held;
+    report.parts = report.parts.beside(&looks.source.outside_profile().await?);
     Ok(report)
 }
 
@@ -186,13 +195,32 @@ impl Looks {
     async fn missing(&self, config: &PipelineConfig) -> Result<Report> {
         let rows = self.source.counts().await?.into_iter().sum();
         let began_at = self.source.bookmark().await?;
-        let verdict = Verdict { equal_as_of: None, began_at, findings: rows, rows, begun_with: None, listed: Vec::new() };
+        let (excepted, foreign) = (Excepted::default(), BTreeMap::new());
+        let listed = Vec::new();
+        let verdict = Verdict {
+            equal_as_of: None,
+            began_at,
+            findings: rows,
+            rows,
+            begun_with: None,
+            listed,
+            read: rows,
+            excepted,
+            foreign,
+        };
         Ok(Report::of(config, self, verdict, &[], rows))
     }
 }
 
+/// Every element was read; what was compared and is not listed as unusable is kept.
+fn parts(verdict: &Verdict) -> Parts {
+    let Excepted { elements, properties, collapsed } = verdict.excepted;
+    Parts::of(verdict.read, collapsed, elements, properties)
+}
+
 impl Report {
     fn of(config: &PipelineConfig, looks: &Looks, verdict: Verdict, found: &[Finding], differences: u64) -> Self {
+        let parts = parts(&verdict);
         Self {
             pipeline: config.name.to_string(),
             graph: config.falkordb.database.to_string(),
@@ -201,7 +229,9 @@ impl Report {
             differences,
             mended: None,
             equal_as_of: verdict.equal_as_of,
+            parts,
             excluded: looks.excluded.len(),
+            foreign: verdict.foreign,
             found: found.iter().map(Listed::of).collect(),
             held: Vec::new(),
         }
@@ -210,7 +240,9 @@ impl Report {
     fn text(&self) -> String {
         let mut lines = vec![self.summary()];
         lines.extend(self.found.iter().take(PRINTED).map(|listed| format!("  {}", listed.text())));
-        let more = self.differences.saturating_sub(self.found.len().min(PRINTED) as u64);
+        lines.extend(self.foreign.iter().map(|(name, number)| format!("  foreign {name}: {number} in the cache")));
+        let foreign: u64 = self.foreign.values().sum();
+        let more = self.differences.saturating_sub(foreign + self.found.len().min(PRINTED) as u64);
         if more > 0 {
             lines.push(format!("  and {more} more"));
         }
@@ -222,10 +254,10 @@ impl Report {
         let Self { pipeline, graph, rows, differences, .. } = self;
         let as_of = self.equal_as_of.as_ref().map(|bookmark| format!(" as of {}", bookmark.as_str())).unwrap_or_default();
         let mended = self.mended.filter(|_| *differences > 0).map(|mended| format!(", {mended} mended")).unwrap_or_default();
-        let apart = if self.excluded == 0 { String::new() } else { format!(", {} in quarantine", self.excluded) };
+        let parts = self.parts.text();
         match differences {
-            0 => format!("{pipeline}: graph {graph} is equal to the source{as_of}: {rows} elements compared{apart}"),
-            _ => format!("{pipeline}: graph {graph} differs: {rows} elements compared, {differences} different{mended}{apart}"),
+            0 => format!("{pipeline}: graph {graph} is equal to the source{as_of}: {rows} elements compared; {parts}"),
+            _ => format!("{pipeline}: graph {graph} differs: {rows} elements compared, {differences} different{mended}; {parts}"),
         }
     }
 }

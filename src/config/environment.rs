@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 46] = [
+pub(super) const VARIABLES: [(&str, &str); 47] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -25,6 +25,7 @@ pub(super) const VARIABLES: [(&str, &str); 46] = [
     ("FALKORDB_PASSWORD_FILE", "falkordb.password_file"),
     ("FALKORDB_DATABASE", "falkordb.database"),
     ("FALKORDB_POOL_SIZE", "falkordb.pool_size"),
+    ("FALKORDB_TAKE_OVER", "falkordb.take_over"),
     ("FALKORDB_TLS_ENABLED", "falkordb.tls.enabled"),
     ("FALKORDB_TLS_CA_FILE", "falkordb.tls.ca_file"),
     ("SYNC_PROFILE", "profile"),

@@ -40,6 +40,8 @@ pub struct FalkorConfig {
     pub pool_size: usize,
     /// How to encrypt; `None` is unencrypted.
     pub tls: Option<FalkorTls>,
+    /// Whether a graph may be replaced that this service did not fill.
+    pub take_over: bool,
 }
 
 /// The encryption of the connections to the cache. The server's certificate is always checked.
@@ -93,6 +95,7 @@ impl FalkorConfig {
             password: section.secret("password", "password_file"),
             pool_size: section.integer("pool_size", 1..=MAX_POOL_SIZE, "connections").unwrap_or(DEFAULT_POOL_SIZE) as usize,
             tls: section.section("tls", FalkorTls::read),
+            take_over: section.flag("take_over").unwrap_or(false),
             database: database?,
         })
     }

@@ -7,6 +7,7 @@ use super::logging::{LogFormat, LogLevel};
 
 const LOG_LEVEL: (&str, &str) = ("logging.level", "--log-level");
 const LOG_FORMAT: (&str, &str) = ("logging.format", "--log-format");
+const TAKE_OVER: (&str, &str) = ("falkordb.take_over", "--take-over");
 const HEALTH_PORT: (&str, &str) = ("monitoring.health_port", "--health-port");
 
 /// Settings from the command line: they win over the environment and the file.
@@ -18,6 +19,8 @@ pub struct Overrides {
     pub log_format: Option<LogFormat>,
     /// `monitoring.health_port`
     pub health_port: Option<u16>,
+    /// `falkordb.take_over`
+    pub take_over: Option<bool>,
 }
 
 impl Overrides {
@@ -26,6 +29,7 @@ impl Overrides {
             (LOG_LEVEL, self.log_level.map(|level| level.to_string().into())),
             (LOG_FORMAT, self.log_format.map(|format| format.to_string().into())),
             (HEALTH_PORT, self.health_port.map(Value::from)),
+            (TAKE_OVER, self.take_over.map(Value::from)),
         ];
         let mut layer = Mapping::new();
         for ((path, _), value) in given {
@@ -39,7 +43,7 @@ impl Overrides {
 
 /// The option that gives a path, or the path itself for the sections on the way.
 fn option_of(path: &str) -> String {
-    let options = [LOG_LEVEL, LOG_FORMAT, HEALTH_PORT];
+    let options = [LOG_LEVEL, LOG_FORMAT, HEALTH_PORT, TAKE_OVER];
     let option = options.iter().find(|(known, _)| *known == path);
     option.map_or(path, |(_, option)| option).to_owned()
 }
@@ -51,8 +55,11 @@ mod tests {
     #[test]
     fn test_overrides_lie_over_everything_else() {
         let mut document = Document::parse("logging: {level: info, audit: true}").unwrap();
-        Overrides { log_level: Some(LogLevel::Debug), log_format: None, health_port: Some(0) }.lay_over(&mut document);
-        let expected = Document::parse("logging: {level: debug, audit: true}\nmonitoring: {health_port: 0}").unwrap();
+        let given = Overrides { log_level: Some(LogLevel::Debug), log_format: None, health_port: Some(0), take_over: Some(true) };
+        given.lay_over(&mut document);
+        let expected =
+            Document::parse("logging: {level: debug, audit: true}\nmonitoring: {health_port: 0}\nfalkordb: {take_over: true}")
+                .unwrap();
         assert_eq!(document.root(), expected.root());
         assert_eq!(document.place("logging.level"), "--log-level");
     }

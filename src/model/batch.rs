@@ -4,6 +4,7 @@ use super::comparison::ComparisonUnderWay;
 use super::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
 use super::guard::Guard;
 use super::pass::{Cursor, PassUnderWay};
+use super::prepared::Review;
 use super::profile::{NodeKindId, RelationshipKindId};
 use crate::source::OutsideProfile;
 use crate::sync::{Mirrored, PassOutcome};
@@ -35,6 +36,8 @@ pub enum SourceRows {
     Relationships(RelationshipKindId, Vec<SourceRelationship>),
     /// What the source does not have any more, looked for by key just now.
     Absent(Vec<ElementIdentity>),
+    /// What was found of elements that stand in the quarantine.
+    Review(Review),
 }
 
 impl SourceRows {
@@ -44,6 +47,7 @@ impl SourceRows {
             SourceRows::Nodes(_, rows) => rows.len(),
             SourceRows::Relationships(_, rows) => rows.len(),
             SourceRows::Absent(identities) => identities.len(),
+            SourceRows::Review(_) => 0,
         }
     }
 

@@ -1,5 +1,6 @@
 //! A comparison of source and cache: where it stands, what it found, and what it says at its end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -79,6 +80,33 @@ impl fmt::Display for Difference {
     }
 }
 
+/// What source and cache do not have in common by rule, so that it is no difference: what a proof of equality does not speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Excepted {
+    /// Elements that the cache cannot hold.
+    pub elements: u64,
+    /// Properties that the cache cannot hold, of elements that it holds.
+    pub properties: u64,
+    /// Elements that share their identity with another one, which is kept for them.
+    pub collapsed: u64,
+}
+
+impl Excepted {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: Excepted) {
+        self.elements += other.elements;
+        self.properties += other.properties;
+        self.collapsed += other.collapsed;
+    }
+}
+
+impl fmt::Display for Excepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { elements, properties, collapsed } = self;
+        write!(f, "{elements} elements and {properties} properties quarantined, {collapsed} collapsed")
+    }
+}
+
 /// What a comparison that has gone through everything says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -94,4 +122,10 @@ pub struct Verdict {
     pub begun_with: Option<u64>,
     /// What differed, the first ones by name.
     pub listed: Vec<Finding>,
+    /// Elements of the source that were read, those that were left out included.
+    pub read: u64,
+    /// What was left out by rule.
+    pub excepted: Excepted,
+    /// What the cache holds of no kind or without a usable key, counted by what it is. They are findings as well.
+    pub foreign: BTreeMap<String, u64>,
 }

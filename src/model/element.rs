@@ -99,6 +99,14 @@ impl ElementIdentity {
             ElementIdentity::Relationship(relationship) => &relationship.key,
         }
     }
+
+    /// The label or type of its kind.
+    pub fn kind_name(&self) -> &str {
+        match self {
+            ElementIdentity::Node(node) => node.label.as_str(),
+            ElementIdentity::Relationship(relationship) => relationship.rel_type.as_str(),
+        }
+    }
 }
 
 /// What identifies a node: the label of its kind, and its key.

@@ -145,6 +145,11 @@ impl GraphName {
         self.key("owner")
     }
 
+    /// Names the process that took the lease last. Every write watches this key, which renewals of the lease do not touch.
+    pub fn fence_key(&self) -> String {
+        self.key("fence")
+    }
+
     /// The elements that could not be stored, each with its reason.
     pub fn quarantine_key(&self) -> String {
         self.key("quarantine")
@@ -209,6 +214,7 @@ mod tests {
         assert!(name.trial_key().starts_with("{graphiti_cache}:trial:"));
         assert_eq!(name.checkpoint_key(), "{graphiti_cache}:checkpoint");
         assert_eq!(name.owner_key(), "{graphiti_cache}:owner");
+        assert_eq!(name.fence_key(), "{graphiti_cache}:fence");
         assert_eq!(name.quarantine_key(), "{graphiti_cache}:quarantine");
         assert_eq!(name.history_key(), "{graphiti_cache}:history");
         assert_eq!(name.pause_key(), "{graphiti_cache}:pause");

@@ -96,6 +96,8 @@ pub struct Totals {
     pub deleted: u64,
     /// Elements and properties that the cache cannot hold.
     pub quarantined: u64,
+    /// Of those, properties of elements that were written.
+    pub properties_quarantined: u64,
     /// Elements that share an identity with another one and gave way to it.
     pub collapsed: u64,
     /// Keys that travelled, of both sides, to find what only one of them has.
@@ -113,6 +115,7 @@ impl Totals {
         self.relationships += other.relationships;
         self.deleted += other.deleted;
         self.quarantined += other.quarantined;
+        self.properties_quarantined += other.properties_quarantined;
         self.collapsed += other.collapsed;
         self.keys_listed += other.keys_listed;
         self.conversions.add(other.conversions);

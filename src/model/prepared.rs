@@ -1,10 +1,11 @@
 //! What the transformer makes of a batch: rows encoded for FalkorDB, grouped by the one query that can take them.
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use chrono::{DateTime, Utc};
 
-use super::element::{NodeIdentity, RelationshipIdentity};
+use super::element::{ElementNumber, NodeIdentity, RelationshipIdentity};
 use super::key::Key;
 use super::name::{Label, PropertyName, RelationshipType};
 
@@ -154,6 +155,25 @@ pub struct PreparedRows {
     pub collapsed: u64,
     /// Whether it mends the cache: then what it writes may stand where it does not belong.
     pub repairs: bool,
+    /// What a look at unusable elements found, for the quarantine alone.
+    pub review: Review,
+}
+
+/// What a look at the elements of the quarantine found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Review {
+    /// Label or type and key of entries whose element is gone from the source, or has another name by now.
+    pub released: Vec<(String, String)>,
+    /// By type, how many relationships cannot be written because this end of them is in the quarantine. For a type that is named,
+    /// these are all.
+    pub waiting: BTreeMap<RelationshipType, BTreeMap<NodeIdentity, u64>>,
+}
+
+impl Review {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.released.is_empty() && self.waiting.is_empty()
+    }
 }
 
 impl PreparedRows {
@@ -177,7 +197,8 @@ impl PreparedRows {
 pub struct Quarantined {
     /// Label or type.
     pub kind: String,
-    /// The key where there is a usable one, else the element's number in the source.
+    /// The key where there is a usable one, else a name made of Neo4j's id of the element. Relationships that wait for one of their
+    /// ends share an entry, which is named by that end.
     pub key: String,
     /// The property, when the rest of the element was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +214,43 @@ pub struct Quarantined {
     /// Whether an operator has said to let it be: it stays listed, and is neither counted nor tried again with all others.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ignored: bool,
+    /// How many elements it stands for.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub number: u64,
+}
+
+/// How an element without usable key is named, before its id.
+const ID: &str = "Neo4j id ";
+
+/// The name of an element that has no usable key.
+pub fn name_by_id(number: ElementNumber) -> String {
+    format!("{ID}{}", number.0)
+}
+
+/// The id in such a name.
+pub fn id_in_name(name: &str) -> Option<ElementNumber> {
+    name.strip_prefix(ID)?.parse().ok().map(ElementNumber)
+}
+
+/// How the entry of relationships is named that wait for one of their ends, before the end.
+const WAITING: &str = "relationships of ";
+
+/// The name of all relationships that wait for this end of them.
+pub fn name_by_end(label: &str, key: &str) -> String {
+    format!("{WAITING}(:{label} {key})")
+}
+
+/// Whether this is the name of such relationships.
+pub fn is_name_by_end(name: &str) -> bool {
+    name.starts_with(WAITING)
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_one(number: &u64) -> bool {
+    *number == 1
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -207,7 +265,24 @@ fn is_none(attempts: &u32) -> bool {
 impl Quarantined {
     /// One that is not listed yet.
     pub fn new(kind: impl Into<String>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
-        Self { kind: kind.into(), key: key.into(), property, reason: reason.into(), since: None, attempts: 0, ignored: false }
+        let (kind, key, reason) = (kind.into(), key.into(), reason.into());
+        Self { kind, key, property, reason, since: None, attempts: 0, ignored: false, number: 1 }
+    }
+
+    /// So many relationships of a type that cannot be written because this end of them is in the quarantine.
+    pub fn waiting(rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Self {
+        const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
+        Self { number, ..Self::new(rel_type.to_string(), name_by_end(end.label.as_str(), end.key.as_str()), None, REASON) }
+    }
+
+    /// Whether it is about relationships that wait for one of their ends.
+    pub fn is_about_waiting(&self) -> bool {
+        is_name_by_end(&self.key)
+    }
+
+    /// Whether it is about an element and not about a property of one.
+    pub fn is_of_element(&self) -> bool {
+        self.property.is_none()
     }
 
     /// As it is listed the first time.
@@ -276,8 +351,23 @@ impl Conversions {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_without_key_are_named_by_their_id() {
+        assert_eq!(name_by_id(ElementNumber(17)), "Neo4j id 17");
+        assert_eq!(id_in_name("Neo4j id 17"), Some(ElementNumber(17)));
+        assert_eq!((id_in_name("17"), id_in_name("Neo4j id x")), (None, None));
+    }
+
+    #[test]
+    fn an_entry_that_was_stored_without_a_number_stands_for_one_element() {
+        let stored = r#"{"kind":"A","key":"k","reason":"r"}"#;
+        let entry: Quarantined = serde_json::from_str(stored).unwrap();
+        assert_eq!((entry.number, serde_json::to_string(&entry).unwrap().as_str()), (1, stored));
+    }
 
     #[test]
     fn rows_are_found_again_one_by_one() {

@@ -2,7 +2,7 @@
 //!
 //! FalkorDB believes what a payload says: a relationship between ids that are not there ends the server at a later read. The
 //! ids are right only on the stage that they were counted on. So a payload is sent in a transaction that happens only if, since
-//! the totals of the stage were read and found as expected, neither the lease nor the stage has changed. A stage that was
+//! the totals of the stage were read and found as expected, neither the fence nor the stage has changed. A stage that was
 //! dropped, restored from an older snapshot or taken over by another process gets nothing, and a payload whose reply was lost
 //! and which arrives later than its successor is refused, not applied twice (`WATCH` sees GRAPH.BULK, and reads do not disturb
 //! it: tried on 4.16.3).
@@ -18,7 +18,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{self, GraphState, delete, read_failed, read_query, write_query};
-use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, while_owned};
+use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, while_owned};
 use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -61,7 +61,7 @@ pub fn after(before: StageTotals, payload: &BulkPayload) -> StageTotals {
 pub struct BulkLoader {
     pub(super) connection: Connection,
     pub(super) stage: StageKey,
-    ownership: Ownership,
+    pub(super) ownership: Ownership,
 }
 
 impl BulkLoader {
@@ -107,27 +107,24 @@ impl BulkLoader {
         Err(keeps_changing(DOING, &self.stage.graph))
     }
 
-    /// Watches lease and stage, if the graph is still owned and the stage still holds what it should: one question.
+    /// Watches fence and stage, if the graph is still owned and the stage still holds what it should: one question.
     async fn watch(&mut self, doing: &str, expected: StageTotals) -> Result<()> {
         let mut pipeline = Pipeline::new();
-        pipeline.add_command(cmd("WATCH").arg(&self.ownership.key).arg(&self.stage.graph).to_owned());
-        pipeline.add_command(cmd("GET").arg(&self.ownership.key).to_owned());
+        pipeline.add_command(cmd("WATCH").arg(&self.ownership.fence).arg(&self.stage.graph).to_owned());
+        pipeline.add_command(cmd("GET").arg(&self.ownership.fence).to_owned());
         add_totals(&mut pipeline, self.stage.as_str());
         let mut answers = self.connection.pipeline(doing, &pipeline, COMMAND_TIMEOUT).await?.into_iter();
         let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("an answer to each question")));
         next()?;
         let owner = reply::optional_text(&next()?)?;
-        let found = if owner.as_ref() == Some(&self.ownership.value) { Some(read_totals(&mut next)?) } else { None };
+        let found = if self.ownership.is_named_by(owner.as_deref()) { Some(read_totals(&mut next)?) } else { None };
         if found == Some(expected) {
             return Ok(());
         }
-        self.connection.command("stop watching the stage", &cmd("UNWATCH"), COMMAND_TIMEOUT).await?;
+        unwatch(&mut self.connection, "stop watching the stage", COMMAND_TIMEOUT).await?;
         match found {
             Some(found) => Err(elsewhere(&self.stage, found, expected)),
-            None => Err(Error::new(
-                ErrorKind::LeaseLost,
-                format!("{doing}: this process does not hold {} any more", self.ownership.key),
-            )),
+            None => Err(self.ownership.lost(doing, owner.as_deref())),
         }
     }
 

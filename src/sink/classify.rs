@@ -55,6 +55,12 @@ const SENTENCES: [(&str, ErrorKind); 11] = [
 /// How FalkorDB answers a read on a key that does not exist.
 const MISSING_GRAPH: &str = "err invalid graph operation on empty key";
 
+/// How FalkorDB refuses an index that is there: the first quotes the property, the second is about stop words and language.
+const EXISTING_INDEX: [&str; 2] = ["already indexed", "Can not override index configuration"];
+
+/// What is shown of either.
+const INDEX_EXISTS: &str = "the index is there already";
+
 /// The server's sentence, put together again.
 pub(super) fn sentence(error: &ServerError) -> String {
     join(error.code(), error.details())
@@ -63,6 +69,11 @@ pub(super) fn sentence(error: &ServerError) -> String {
 /// Whether this says that the graph's key does not exist.
 pub(super) fn says_missing_graph(sentence: &str) -> bool {
     starts_with(sentence, MISSING_GRAPH) || starts_with(sentence, &MISSING_GRAPH["err ".len()..])
+}
+
+/// Whether this says that an index is there already: FalkorDB's own sentence, or what is shown of it.
+pub(super) fn says_index_exists(sentence: &str) -> bool {
+    sentence == INDEX_EXISTS || EXISTING_INDEX.iter().any(|words| sentence.contains(words))
 }
 
 /// What a server's sentence means; what is not known is FalkorDB's verdict on the query.
@@ -129,6 +140,7 @@ fn outline(sentence: &str) -> &'static str {
         s if starts_with(s, "READONLY") => "READONLY the server is a replica",
         s if starts_with(s, "NOPERM") => "NOPERM this user may not run the command",
         s if starts_with(s, "ERR unknown command") => "ERR unknown command",
+        s if says_index_exists(s) => INDEX_EXISTS,
         s if s.contains("constraint violation") => "a constraint of the graph is violated",
         _ => "FalkorDB refuses the statement; its words are left out because they quote values",
     }
@@ -200,6 +212,16 @@ mod tests {
         assert!(says_missing_graph("ERR Invalid graph operation on empty key"));
         assert!(says_missing_graph("Invalid graph operation on empty key"));
         assert!(!says_missing_graph("ERR no such key"));
+    }
+
+    #[test]
+    fn an_index_that_is_there_is_recognised_before_and_after_its_values_are_left_out() {
+        for sentence in ["Attribute 'uuid' is already indexed", "Can not override index configuration: Stopwords are already set"]
+        {
+            assert!(says_index_exists(sentence) && says_index_exists(&without_values(sentence)), "{sentence}");
+            assert!(!without_values(sentence).contains("uuid"));
+        }
+        assert!(!says_index_exists(&without_values("unknown index option 'x'")));
     }
 
     #[test]

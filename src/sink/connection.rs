@@ -46,6 +46,18 @@ pub struct Connection {
     /// Counts it while it is connected.
     open: Option<Tallied>,
     life: Life,
+    watch: Watch,
+}
+
+/// What the server knows of this connection besides its login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watch {
+    /// It was just made: no fenced write went over it.
+    New,
+    /// It watches nothing, or more than the fence.
+    Nothing,
+    /// It watches the fence, which was this process's when the watch began.
+    Fence,
 }
 
 /// Which lives of the server a connection may be made to.
@@ -65,7 +77,7 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
-        Self { address, live: None, used: Instant::now(), open: None, life: Life::Any }
+        Self { address, live: None, used: Instant::now(), open: None, life: Life::Any, watch: Watch::New }
     }
 
     /// It is not made again to a server that was started in between: what that one holds may be less than what was written here
@@ -88,7 +100,25 @@ impl Connection {
         let Some(mut live) = self.live.take() else { return };
         // A command that every user of this program may run, and that does nothing.
         if let Ok(Ok(_)) = timeout(SIGN_OF_LIFE, live.req_packed_command(&cmd("UNWATCH"))).await {
+            self.forget_watch();
             self.live = Some(live);
+        }
+    }
+
+    /// What it watches. A connection that is to be made first watches nothing yet.
+    pub(super) fn watch(&self) -> Watch {
+        if self.live.is_some() { self.watch } else { Watch::New }
+    }
+
+    /// Notes what it watches from now on.
+    pub(super) fn note_watch(&mut self, watch: Watch) {
+        self.watch = watch;
+    }
+
+    /// Notes that a transaction or `UNWATCH` ends what it watches.
+    pub(super) fn forget_watch(&mut self) {
+        if self.watch == Watch::Fence {
+            self.watch = Watch::Nothing;
         }
     }
 
@@ -123,6 +153,7 @@ impl Connection {
             None => {
                 let mut live = connect(&self.address, doing).await?;
                 self.same_life(doing, &mut live).await?;
+                self.watch = Watch::New;
                 self.open = Some(Tallied::falkordb_connection());
                 Ok(live)
             }

@@ -37,6 +37,14 @@ pub(super) fn texts(cell: &Reply) -> Result<Vec<String>> {
     }
 }
 
+/// A cell of a compact reply as a count.
+pub(super) fn count(cell: &Reply) -> Result<u64> {
+    match typed(cell)? {
+        (code::INTEGER, value) => u64::try_from(reply::integer(value)?).map_err(|_| reply::unexpected("a count")),
+        _ => Err(reply::unexpected("a count")),
+    }
+}
+
 /// A cell of a compact reply as properties.
 pub(super) fn properties(cell: &Reply) -> Result<Vec<(String, CachedValue)>> {
     let (code::MAP, Reply::Array(pairs)) = typed(cell)? else { return Err(reply::unexpected("properties")) };

@@ -9,6 +9,7 @@ use super::address::CacheAddress;
 use super::applied::Applied;
 use super::connection::Connection;
 use super::graph::{self, Counts, GraphState};
+use super::ownership::Ownership;
 use super::schema::{self, IndexReport, Wanted};
 use super::server::{self, CacheServer};
 use super::{Sink, upsert};
@@ -26,15 +27,17 @@ pub(super) const INDEX_DEADLINE: Duration = Duration::from_secs(600);
 pub struct FalkorSink {
     connection: Connection,
     graph: String,
+    ownership: Ownership,
     profile: Arc<Profile>,
     /// Indices of the source that the graph has as well.
     mirrored: Vec<IndexDefinition>,
 }
 
 impl FalkorSink {
-    /// The graph under this name, on a connection of its own that is made at the first use.
-    pub fn new(address: CacheAddress, graph: impl Into<String>, profile: Arc<Profile>) -> Self {
-        Self { connection: Connection::new(address), graph: graph.into(), profile, mirrored: Vec::new() }
+    /// The graph under this name, written only while this process owns it, on a connection of its own that is made at the first
+    /// use.
+    pub fn new(address: CacheAddress, graph: impl Into<String>, profile: Arc<Profile>, ownership: Ownership) -> Self {
+        Self { connection: Connection::new(address), graph: graph.into(), ownership, profile, mirrored: Vec::new() }
     }
 
     /// Refuses to go on with a server that was started again after its first use.
@@ -61,12 +64,13 @@ impl Sink for FalkorSink {
     async fn prepare(&mut self) -> Result<IndexReport> {
         graph::state(&mut self.connection, &self.graph).await?;
         let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored };
-        schema::ensure(&mut self.connection, &self.graph, wanted, INDEX_DEADLINE).await
+        schema::ensure(&mut self.connection, &self.graph, &self.ownership, wanted, INDEX_DEADLINE).await
     }
 
     async fn make_indices(&mut self, on: &IndexTarget) -> Result<()> {
         for definition in self.profile.indexes.iter().filter(|definition| definition.on == *on) {
-            schema::make(&mut self.connection, &self.graph, &schema::statement(definition), INDEX_DEADLINE).await?;
+            let statement = schema::statement(definition);
+            schema::make(&mut self.connection, &self.graph, &self.ownership, &statement, INDEX_DEADLINE).await?;
         }
         Ok(())
     }
@@ -80,11 +84,11 @@ impl Sink for FalkorSink {
     }
 
     async fn clear(&mut self) -> Result<bool> {
-        graph::clear(&mut self.connection, &self.graph).await
+        graph::clear(&mut self.connection, &self.graph, &self.ownership).await
     }
 
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
-        upsert::apply(&mut self.connection, &self.graph, &self.profile, rows).await
+        upsert::apply(&mut self.connection, &self.graph, &self.ownership, &self.profile, rows).await
     }
 
     async fn counts(&mut self) -> Result<Counts> {

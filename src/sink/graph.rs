@@ -7,6 +7,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::classify;
 use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::ownership::{Ownership, fenced_command};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::name::{Label, RelationshipType};
@@ -91,12 +92,18 @@ pub(super) async fn state(connection: &mut Connection, graph: &str) -> Result<Gr
 }
 
 /// Deletes the graph with its indices; says whether there was one.
-pub(super) async fn clear(connection: &mut Connection, graph: &str) -> Result<bool> {
+pub(super) async fn clear(connection: &mut Connection, graph: &str, ownership: &Ownership) -> Result<bool> {
     if state(connection, graph).await? == GraphState::Missing {
         return Ok(false);
     }
-    connection.command("delete the graph", &delete(graph), COUNT_TIMEOUT).await?;
+    fenced_command(connection, "delete the graph", ownership, delete(graph), COUNT_TIMEOUT).await?;
     Ok(true)
+}
+
+/// How many nodes a graph that is there has.
+pub(super) async fn node_count(connection: &mut Connection, graph: &str) -> Result<u64> {
+    let answer = connection.command("count a graph", &read_query(graph, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT).await?;
+    reply::single_count(answer)
 }
 
 /// Counts what the graph holds; a missing graph holds nothing.

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
-use redis::{Value, cmd};
+use redis::{Cmd, cmd};
 use serde::{Deserialize, Serialize};
 
-use super::Lease;
 use super::address::CacheAddress;
+use super::adoption::{self, TakeOver};
 use super::connection::Connection;
-use super::ownership::{Ownership, while_owned};
-use super::reply;
+use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, watched_value};
+use super::{Lease, reply};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::graph_name::GraphName;
 
 /// How long a lease lasts without a renewal: what a successor waits for after a crash, and the longest silence of the network
 /// or of the cache that does not cost the ownership.
@@ -47,12 +48,14 @@ impl std::fmt::Display for Holder {
 pub struct RedisLease {
     connection: Connection,
     ownership: Ownership,
+    /// What else than the pipeline's own graph may be filled; absent where the lease is not of a graph.
+    adopts: Option<TakeOver>,
 }
 
 impl Ownership {
-    /// A new claim of this process on the graph whose lease has this key. It is made once: the connections of a later
-    /// generation prove with it that they are of the same owner.
-    pub fn claim(owner_key: impl Into<String>) -> Result<Self> {
+    /// A new claim of this process on a graph. It is made once: the connections of a later generation prove with it that they are
+    /// of the same owner.
+    pub fn claim(graph: &GraphName) -> Result<Self> {
         let holder = Holder {
             token: format!("{:032x}", rand::random::<u128>()),
             host: host_name(),
@@ -61,58 +64,97 @@ impl Ownership {
         };
         let value = serde_json::to_string(&holder)
             .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot write down who holds the lease", error))?;
-        Ok(Self { key: owner_key.into(), value })
+        Ok(Self { graph: graph.clone(), key: graph.owner_key(), value, fence: graph.fence_key(), token: holder.token })
     }
 }
 
 impl RedisLease {
-    /// A lease that is not held yet, for the owner of this claim.
+    /// A lease that is not held yet, for the owner of this claim. It is of a pipeline's name, under which there is no graph.
     pub fn new(address: CacheAddress, ownership: Ownership) -> Self {
-        Self { connection: Connection::new(address), ownership }
+        Self { connection: Connection::new(address), ownership, adopts: None }
+    }
+
+    /// As [`Self::new`], for the graph of the claim's name: it is taken only with a graph that may be filled.
+    pub fn of_graph(address: CacheAddress, ownership: Ownership, take_over: TakeOver) -> Self {
+        Self { adopts: Some(take_over), ..Self::new(address, ownership) }
     }
 
     /// Who holds the lease now, if anybody; a value that is not ours to read is an error.
     pub async fn holder(&mut self) -> Result<Option<Holder>> {
-        let Some(value) = self.held_value().await? else { return Ok(None) };
+        let answer = self.connection.command("read the lease", cmd("GET").arg(&self.ownership.key), LEASE_TIMEOUT).await?;
+        let Some(value) = reply::optional_text(&answer)? else { return Ok(None) };
         serde_json::from_str(&value).map(Some).map_err(|error| {
             Error::caused(ErrorKind::CacheProtocol, format!("{} does not say who holds it", self.ownership.key), error)
         })
     }
 
-    async fn held_value(&mut self) -> Result<Option<String>> {
-        let answer = self.connection.command("read the lease", cmd("GET").arg(&self.ownership.key), LEASE_TIMEOUT).await?;
-        reply::optional_text(&answer)
+    /// Carries out commands while the lease is ours. It is the lease itself that is watched: one that ran out meanwhile breaks the
+    /// transaction.
+    async fn while_held(&mut self, doing: &str, commands: &[Cmd]) -> Result<()> {
+        let key = self.ownership.key.as_str();
+        self.connection.wake().await;
+        for _ in 0..ATTEMPTS {
+            let found = watched_value(&mut self.connection, doing, &[key], key, LEASE_TIMEOUT).await?;
+            if found.as_ref() != Some(&self.ownership.value) {
+                unwatch(&mut self.connection, doing, LEASE_TIMEOUT).await?;
+                return Err(self.ownership.lost(doing, found.as_deref()));
+            }
+            if transaction(&mut self.connection, doing, commands.iter().cloned(), LEASE_TIMEOUT).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(keeps_changing(doing, key))
+    }
+
+    /// Takes the lease if it is free or ours already; nothing if something changed in between.
+    async fn try_acquire(&mut self) -> Result<Option<()>> {
+        const DOING: &str = "take the lease";
+        let Ownership { graph, key, value, .. } = &self.ownership;
+        let mut watched = vec![key.clone()];
+        if self.adopts.is_some() {
+            watched.extend(adoption::watched(graph));
+        }
+        let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
+        let found = watched_value(&mut self.connection, DOING, &watched, key, LEASE_TIMEOUT).await?;
+        let refusal = match (&found, self.adopts) {
+            (Some(other), _) if other != value => Some(held(key, other)),
+            (_, Some(take_over)) => adoption::refusal(&mut self.connection, graph, take_over).await?,
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            unwatch(&mut self.connection, DOING, LEASE_TIMEOUT).await?;
+            return Err(refusal);
+        }
+        let take = cmd("SET").arg(key).arg(value).arg("PX").arg(milliseconds(LEASE_TTL)).to_owned();
+        let mark = self.adopts.map(|_| adoption::mark(graph));
+        let commands = [take, self.ownership.write_fence()].into_iter().chain(mark);
+        Ok(transaction(&mut self.connection, DOING, commands, LEASE_TIMEOUT).await?.map(drop))
     }
 }
 
 #[async_trait]
 impl Lease for RedisLease {
-    /// Safe to repeat after a lost reply.
+    /// Safe to repeat after a lost reply. From here on nothing that an earlier owner has under way is carried out any more.
     async fn acquire(&mut self) -> Result<()> {
-        let mut set = cmd("SET");
-        set.arg(&self.ownership.key).arg(&self.ownership.value).arg("NX").arg("PX").arg(milliseconds(LEASE_TTL));
-        if self.connection.command("take the lease", &set, LEASE_TIMEOUT).await? != Value::Nil {
-            return Ok(());
+        self.connection.wake().await;
+        for _ in 0..ATTEMPTS {
+            if self.try_acquire().await?.is_some() {
+                return Ok(());
+            }
         }
-        match self.held_value().await? {
-            Some(value) if value == self.ownership.value => self.renew().await,
-            Some(value) => Err(held(&self.ownership.key, &value)),
-            None => Err(Error::new(ErrorKind::LeaseHeld, format!("{} was held until just now", self.ownership.key))),
-        }
+        Err(keeps_changing("take the lease", &self.ownership.key))
     }
 
     async fn renew(&mut self) -> Result<()> {
-        let mut extend = cmd("PEXPIRE");
-        extend.arg(&self.ownership.key).arg(milliseconds(LEASE_TTL));
-        while_owned(&mut self.connection, "renew the lease", &self.ownership, &[extend], LEASE_TIMEOUT).await.map(|_| ())
+        let extend = cmd("PEXPIRE").arg(&self.ownership.key).arg(milliseconds(LEASE_TTL)).to_owned();
+        self.while_held("renew the lease", &[extend]).await
     }
 
     async fn release(&mut self) -> Result<()> {
-        let mut delete = cmd("DEL");
-        delete.arg(&self.ownership.key);
-        match while_owned(&mut self.connection, "release the lease", &self.ownership, &[delete], LEASE_TIMEOUT).await {
+        let delete = cmd("DEL").arg(&self.ownership.key).arg(&self.ownership.fence).to_owned();
+        match self.while_held("release the lease", &[delete]).await {
             Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
-            outcome => outcome.map(drop),
+            outcome => outcome,
         }
     }
 }
@@ -150,7 +192,7 @@ mod tests {
 
     #[test]
     fn two_claims_of_one_process_differ() {
-        let claim = || Ownership::claim("k").unwrap();
+        let claim = || Ownership::claim(&GraphName::new("k").unwrap()).unwrap();
         assert_ne!(claim(), claim());
     }
 }

@@ -5,6 +5,7 @@
 //! connection every command waits for the query before it.
 
 mod address;
+mod adoption;
 mod applied;
 mod bulk;
 mod checkpoint_store;
@@ -13,6 +14,7 @@ mod connection;
 mod content;
 mod engine;
 mod falkor;
+mod foreign;
 mod graph;
 mod lease;
 mod ownership;
@@ -37,6 +39,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 
 pub use address::{CacheAddress, CacheTls};
+pub use adoption::{TakeOver, refusal as adoption_refusal};
 pub use applied::Applied;
 pub use bulk::{BulkLoader, StageKey, after as stage_after};
 pub use checkpoint_store::RedisCheckpointStore;

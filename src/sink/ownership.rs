@@ -1,26 +1,107 @@
-//! Writes that happen only while this process owns the graph: optimistic locking by WATCH, because FalkorDB forbids scripts.
+//! Writes that happen only while this process owns the graph.
+//!
+//! A process that was stopped, or whose bytes waited in the network, goes on as if nothing had happened while a successor owns the
+//! graph. So each write is a transaction (`MULTI` … `EXEC`) that the server drops when the graph has changed hands. FalkorDB
+//! forbids scripts, which leaves `WATCH`.
+//!
+//! What is watched is not the lease but the *fence*, a key beside it that names the process which took the lease last. It changes
+//! only when the lease is taken or given back:
+//! - a renewal of the lease does not break transactions, so a connection can watch the fence before it has anything to write. Each
+//!   transaction is followed by the next watch in the same round trip, and a write costs one round trip as it would without a fence;
+//! - a lease that ran out without a successor does not fence its last owner. Nobody else has written then, so its writes do no harm.
+//!
+//! Bytes that this process itself has given up may arrive late as well, behind newer ones of a connection that was made since. So
+//! the first transaction of each connection writes the fence anew, which breaks whatever the connections before it have under way
+//! and costs those that still live a repetition.
+//!
+//! A write whose reply is lost has an unknown outcome; callers repeat it as one that can be repeated.
 
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::connection::Connection;
+use super::connection::{Connection, Watch};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::graph_name::GraphName;
 
-/// How often a transaction is tried again that the renewal of our own lease broke: it touches the watched key about once a
-/// second, so a second time is rare and a third one practically impossible.
-pub(super) const ATTEMPTS: usize = 5;
+/// How often a transaction is tried again that another one broke: each new connection of this process breaks those of the others
+/// once, and there are fewer connections than this.
+pub(super) const ATTEMPTS: usize = 16;
 
-/// What proves that this process owns a graph: the key of the lease and exactly what we put there.
+/// What proves that this process owns a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
+    /// The graph, or the name that a pipeline with many graphs has.
+    pub(super) graph: GraphName,
+    /// The key of the lease.
     pub(super) key: String,
+    /// What this process puts there.
     pub(super) value: String,
+    /// The key that every write watches.
+    pub(super) fence: String,
+    /// Tells this process from all others.
+    pub(super) token: String,
 }
 
-/// Carries out commands as one transaction, if the graph is still owned, and returns their replies; otherwise
-/// [`ErrorKind::LeaseLost`].
+impl Ownership {
+    /// What tells this process from all others, and begins the text of its fence.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Whether the fence names this process. Behind the token stands what tells one writing of the fence from the next.
+    pub(super) fn is_named_by(&self, fence: Option<&str>) -> bool {
+        fence.and_then(|text| text.split(':').next()) == Some(self.token.as_str())
+    }
+
+    /// Writes the fence anew: what watches it is broken, even where it names this process already.
+    pub(super) fn write_fence(&self) -> Cmd {
+        cmd("SET").arg(&self.fence).arg(format!("{}:{:016x}", self.token, rand::random::<u64>())).to_owned()
+    }
+
+    /// The error for a graph that this process does not own any more.
+    pub(super) fn lost(&self, doing: &str, found: Option<&str>) -> Error {
+        let now = if found.is_some() { "another process holds" } else { "nobody holds" };
+        Error::new(ErrorKind::LeaseLost, format!("{doing}: {now} {}, this process does not any more", self.key))
+    }
+}
+
+/// Carries out commands as one transaction, if the graph is still owned, and returns the reply to each, error replies as errors in
+/// their places: an error of one does not stop the others. Otherwise [`ErrorKind::LeaseLost`], and nothing was carried out.
+pub(super) async fn fenced(
+    connection: &mut Connection,
+    doing: &str,
+    ownership: &Ownership,
+    commands: &[Cmd],
+    within: Duration,
+) -> Result<Vec<Result<Value>>> {
+    connection.wake().await;
+    for _ in 0..ATTEMPTS {
+        let first = connection.watch() == Watch::New;
+        if connection.watch() != Watch::Fence {
+            require_owned(connection, doing, ownership, &[], within).await?;
+        }
+        if let Some(replies) = chained_transaction(connection, doing, ownership, commands, first, within).await? {
+            return Ok(replies);
+        }
+    }
+    Err(keeps_changing(doing, &ownership.fence))
+}
+
+/// As [`fenced`], for one command.
+pub(super) async fn fenced_command(
+    connection: &mut Connection,
+    doing: &str,
+    ownership: &Ownership,
+    command: Cmd,
+    within: Duration,
+) -> Result<Value> {
+    let replies = fenced(connection, doing, ownership, &[command], within).await?;
+    replies.into_iter().next().unwrap_or_else(|| Err(reply::unexpected("a transaction's reply")))
+}
+
+/// As [`fenced`], for commands of which none may fail.
 pub(super) async fn while_owned(
     connection: &mut Connection,
     doing: &str,
@@ -28,13 +109,7 @@ pub(super) async fn while_owned(
     commands: &[Cmd],
     within: Duration,
 ) -> Result<Vec<Value>> {
-    for _ in 0..ATTEMPTS {
-        require_owned(connection, doing, ownership, &[], within).await?;
-        if let Some(replies) = transaction(connection, doing, commands.iter().cloned(), within).await? {
-            return Ok(replies);
-        }
-    }
-    Err(keeps_changing(doing, &ownership.key))
+    fenced(connection, doing, ownership, commands, within).await?.into_iter().collect()
 }
 
 /// The error for a key that is changed before every attempt.
@@ -42,7 +117,7 @@ pub(super) fn keeps_changing(doing: &str, key: &str) -> Error {
     Error::new(ErrorKind::CacheBusy, format!("{doing}: {key} keeps changing"))
 }
 
-/// Watches the lease, and other keys with it, and compares the lease. What is asked on this connection from now on still holds
+/// Watches the fence, and other keys with it, and compares the fence. What is asked on this connection from now on still holds
 /// when a [`transaction`] on it is carried out.
 pub(super) async fn require_owned(
     connection: &mut Connection,
@@ -52,20 +127,42 @@ pub(super) async fn require_owned(
     within: Duration,
 ) -> Result<()> {
     connection.wake().await;
-    let mut pipeline = Pipeline::new();
-    pipeline.add_command(cmd("WATCH").arg(&ownership.key).arg(others).to_owned());
-    pipeline.add_command(cmd("GET").arg(&ownership.key).to_owned());
-    let answers = connection.pipeline(doing, &pipeline, within).await?;
-    let mut held = None;
-    for answer in answers {
-        held = reply::optional_text(&answer?)?;
-    }
-    if held.as_ref() == Some(&ownership.value) {
+    let watched: Vec<&str> = std::iter::once(&ownership.fence).chain(others).map(String::as_str).collect();
+    let found = watched_value(connection, doing, &watched, &ownership.fence, within).await?;
+    if ownership.is_named_by(found.as_deref()) {
+        if others.is_empty() {
+            connection.note_watch(Watch::Fence);
+        } else {
+            connection.forget_watch();
+        }
         return Ok(());
     }
-    connection.command(doing, &cmd("UNWATCH"), within).await?;
-    let now = if held.is_some() { "another process holds" } else { "nobody holds" };
-    Err(Error::new(ErrorKind::LeaseLost, format!("{doing}: {now} {}, this process does not any more", ownership.key)))
+    unwatch(connection, doing, within).await?;
+    Err(ownership.lost(doing, found.as_deref()))
+}
+
+/// Watches keys, and reads one of them.
+pub(super) async fn watched_value(
+    connection: &mut Connection,
+    doing: &str,
+    watched: &[&str],
+    read: &str,
+    within: Duration,
+) -> Result<Option<String>> {
+    let mut pipeline = Pipeline::new();
+    pipeline.add_command(cmd("WATCH").arg(watched).to_owned());
+    pipeline.add_command(cmd("GET").arg(read).to_owned());
+    let mut found = None;
+    for answer in connection.pipeline(doing, &pipeline, within).await? {
+        found = reply::optional_text(&answer?)?;
+    }
+    Ok(found)
+}
+
+/// Forgets what is watched on a connection.
+pub(super) async fn unwatch(connection: &mut Connection, doing: &str, within: Duration) -> Result<()> {
+    connection.forget_watch();
+    connection.command(doing, &cmd("UNWATCH"), within).await.map(drop)
 }
 
 /// Nothing when a watched key changed in between. The server forgets what was watched in either case.
@@ -84,16 +181,81 @@ pub(super) async fn transaction(
         pipeline.add_command(command);
     }
     pipeline.add_command(cmd("EXEC"));
+    connection.forget_watch();
+    let answers = connection.pipeline(doing, &pipeline, within).await?;
+    executed(doing, answers)?.map(|replies| replies.into_iter().collect()).transpose()
+}
+
+/// A transaction, and behind it the watch for the next one.
+async fn chained_transaction(
+    connection: &mut Connection,
+    doing: &str,
+    ownership: &Ownership,
+    commands: &[Cmd],
+    first: bool,
+    within: Duration,
+) -> Result<Option<Vec<Result<Value>>>> {
+    let mut pipeline = Pipeline::new();
+    pipeline.add_command(cmd("MULTI"));
+    if first {
+        pipeline.add_command(ownership.write_fence());
+    }
+    for command in commands {
+        pipeline.add_command(command.clone());
+    }
+    pipeline.add_command(cmd("EXEC"));
+    pipeline.add_command(cmd("WATCH").arg(&ownership.fence).to_owned());
+    pipeline.add_command(cmd("GET").arg(&ownership.fence).to_owned());
+    connection.note_watch(if first { Watch::New } else { Watch::Nothing });
+    let mut answers = connection.pipeline(doing, &pipeline, within).await?;
+    let (fence, watched) = (answers.pop(), answers.pop());
+    let outcome = executed(doing, answers)?;
+    let fence = fence.transpose()?.as_ref().map(reply::optional_text).transpose()?.flatten();
+    watched.transpose()?;
+    // A connection that did not get to write the fence is still to do so.
+    let next = if ownership.is_named_by(fence.as_deref()) { Watch::Fence } else { Watch::Nothing };
+    connection.note_watch(if first && outcome.is_none() { Watch::New } else { next });
+    Ok(outcome.map(|replies| replies.into_iter().skip(usize::from(first)).collect()))
+}
+
+/// What became of a transaction, from the answers to all of its commands. A command that cannot be queued fails in its own place,
+/// before `EXEC` fails because of it.
+fn executed(doing: &str, answers: Vec<Result<Value>>) -> Result<Option<Vec<Result<Value>>>> {
     let mut last = Value::Nil;
-    // A command that cannot be queued fails in its own place, before EXEC fails because of it.
-    for answer in connection.pipeline(doing, &pipeline, within).await? {
+    for answer in answers {
         last = answer?;
     }
     match last {
         Value::Nil => Ok(None),
-        Value::Array(replies) => {
-            replies.into_iter().map(|value| super::connection::answer(doing, value)).collect::<Result<_>>().map(Some)
-        }
+        Value::Array(replies) => Ok(Some(replies.into_iter().map(|value| super::connection::answer(doing, value)).collect())),
         _ => Err(reply::unexpected("a transaction's reply")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_names_its_process_whichever_writing_it_is() {
+        let graph = GraphName::new("g").unwrap();
+        let (ours, other) = (Ownership::claim(&graph).unwrap(), Ownership::claim(&graph).unwrap());
+        assert!(ours.is_named_by(Some(&format!("{}:1", ours.token))));
+        assert!(ours.is_named_by(Some(&format!("{}:2", ours.token))));
+        assert!(!ours.is_named_by(Some(&format!("{}:1", other.token))));
+        assert!(!ours.is_named_by(Some("")) && !ours.is_named_by(None));
+        assert_ne!(ours.write_fence().get_packed_command(), ours.write_fence().get_packed_command());
+    }
+
+    #[test]
+    fn an_error_of_one_command_leaves_the_others_their_replies() {
+        let replies = Value::Array(vec![Value::Int(1), Value::Int(2)]);
+        let queued = || Ok(Value::SimpleString("QUEUED".to_owned()));
+        assert_eq!(executed("", vec![queued(), Ok(replies)]).unwrap().unwrap().len(), 2);
+        assert!(executed("", vec![queued(), Ok(Value::Nil)]).unwrap().is_none());
+        let refused = Err(Error::new(ErrorKind::CacheOutOfMemory, "OOM"));
+        let aborted = Err(Error::new(ErrorKind::CacheProtocol, "EXECABORT"));
+        assert_eq!(executed("", vec![refused, aborted]).unwrap_err().kind(), ErrorKind::CacheOutOfMemory);
     }
 }

@@ -10,10 +10,15 @@ use crate::model::prepared::EncodedRows;
 
 /// The most parameter text of one request. FalkorDB reads parameters in place and keeps the whole request in memory several
 /// times over; with 8 MiB a request of 1,024-float rows holds about a thousand of them, beyond which nothing gets faster.
-pub(super) const REQUEST_BYTES: usize = 8 * 1024 * 1024;
+const REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most rows of one request: Redis stands still while a query commits, for about 10 ms with this many.
-pub(super) const REQUEST_ROWS: usize = 5_000;
+/// The most rows of one request that reads: enough that the round trip does not matter.
+const REQUEST_ROWS: usize = 5_000;
+
+/// The most rows and the most parameter text of one transaction that writes. It runs on the server's main thread, where every other
+/// client waits for it: with this much for some 10 ms, as for a query that commits (measured with vectors of 256 numbers).
+pub(super) const TRANSACTION_ROWS: usize = 250;
+pub(super) const TRANSACTION_BYTES: usize = 256 * 1024;
 
 /// Writes a string literal. FalkorDB reads UTF-8 raw: only the quote and the backslash need an escape. NUL ends its text: keys and
 /// names hold none, and whatever else is written has to be free of it.
@@ -129,9 +134,14 @@ pub(super) fn requests(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usiz
     cut(sizes.into_iter().map(|size| (size, false)), REQUEST_BYTES, REQUEST_ROWS)
 }
 
-/// As [`requests`], for rows of which none that repeats an identity may share a request with those before it.
-pub(super) fn requests_apart(rows: impl IntoIterator<Item = (usize, bool)>) -> Vec<Range<usize>> {
-    cut(rows, REQUEST_BYTES, REQUEST_ROWS)
+/// As [`requests`], for requests that write: each fits into a transaction.
+pub(super) fn write_requests(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+    write_requests_apart(sizes.into_iter().map(|size| (size, false)))
+}
+
+/// As [`write_requests`], for rows of which none that repeats an identity may share a request with those before it.
+pub(super) fn write_requests_apart(rows: impl IntoIterator<Item = (usize, bool)>) -> Vec<Range<usize>> {
+    cut(rows, TRANSACTION_BYTES, TRANSACTION_ROWS)
 }
 
 fn cut(rows: impl IntoIterator<Item = (usize, bool)>, most_bytes: usize, most_rows: usize) -> Vec<Range<usize>> {

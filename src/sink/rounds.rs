@@ -1,21 +1,22 @@
-//! Requests to one graph, sent in rounds of pipelined ones; and rows that FalkorDB refuses, found by halving.
+//! Requests to one graph, and rows that FalkorDB refuses, found by halving.
 //!
-//! Redis reads a connection's next command only when the one before is answered, FalkorDB's queries included, so requests of
-//! one round are carried out in their order.
+//! Questions are sent in one pipeline: Redis reads a connection's next command only when the one before is answered, so they are
+//! answered in their order. Writes are sent in transactions that are carried out only while this process owns the graph, one
+//! after the other: a transaction watches the fence from the end of the one before it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use super::connection::Connection;
 use super::graph::{read_failed, read_query, write_query};
-use super::parameters::{REQUEST_BYTES, RowText, requests_apart, with_rows, without_rows};
+use super::ownership::{Ownership, fenced, fenced_command};
+use super::parameters::{RowText, TRANSACTION_BYTES, TRANSACTION_ROWS, with_rows, without_rows, write_requests_apart};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a round of writes may take. A batch of 1,000 rows takes a tenth of a second; this leaves room for a graph whose
-/// other clients keep the server busy. On a longer one the outcome is unknown, and the caller repeats it.
+/// How long a transaction may take. One takes some 10 ms; this leaves room for a graph whose other clients keep the server busy. On a longer one the outcome is unknown, and the caller repeats it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a round of reads may take, behind the writes of others.
@@ -40,6 +41,14 @@ pub(super) struct Refusal {
     pub(super) reason: String,
 }
 
+/// The text of a statement whose rows cannot be refused, and how many they are.
+pub(super) struct Request {
+    /// The text.
+    pub(super) text: Vec<u8>,
+    /// Its rows.
+    pub(super) rows: usize,
+}
+
 /// Neighbouring rows of one write.
 struct Piece {
     write: usize,
@@ -50,11 +59,13 @@ struct Piece {
 pub(super) struct Rounds<'a> {
     connection: &'a mut Connection,
     graph: &'a str,
+    ownership: &'a Ownership,
 }
 
 impl<'a> Rounds<'a> {
-    pub(super) fn new(connection: &'a mut Connection, graph: &'a str) -> Self {
-        Self { connection, graph }
+    /// A graph that this process owns.
+    pub(super) fn new(connection: &'a mut Connection, graph: &'a str, ownership: &'a Ownership) -> Self {
+        Self { connection, graph, ownership }
     }
 
     /// Carries out all writes, in order; what FalkorDB refuses is halved until the rows that it refuses stand alone.
@@ -63,7 +74,8 @@ impl<'a> Rounds<'a> {
         let mut refusals = Vec::new();
         let mut sound = BTreeSet::new();
         while !pending.is_empty() {
-            let round = next_round(&mut pending, writes);
+            let size = |piece: &Piece| (piece.range.len(), text_size(&writes[piece.write], piece));
+            let round = next_round(&mut pending, size);
             let answers = self.send(doing, writes, &round).await?;
             let mut halves = Vec::new();
             for (piece, answer) in round.into_iter().zip(answers) {
@@ -82,46 +94,49 @@ impl<'a> Rounds<'a> {
     }
 
     /// Carries out statements whose rows cannot be refused.
-    pub(super) async fn run(&mut self, doing: &str, requests: Vec<Vec<u8>>) -> Result<Vec<Value>> {
-        self.all(doing, requests, write_query, WRITE_TIMEOUT).await.map_err(read_failed)
+    pub(super) async fn run(&mut self, doing: &str, requests: Vec<Request>) -> Result<Vec<Value>> {
+        let mut pending = VecDeque::from(requests);
+        let mut answers = Vec::with_capacity(pending.len());
+        while !pending.is_empty() {
+            let round = next_round(&mut pending, |request| (request.rows, request.text.len()));
+            let commands: Vec<Cmd> = round.iter().map(|request| write_query(self.graph, &request.text)).collect();
+            for answer in self.fenced(doing, &commands).await? {
+                answers.push(answer.map_err(read_failed)?);
+            }
+        }
+        Ok(answers)
     }
 
     /// Asks questions.
     pub(super) async fn read(&mut self, doing: &str, requests: Vec<Vec<u8>>) -> Result<Vec<Value>> {
-        self.all(doing, requests, read_query, READ_TIMEOUT).await.map_err(read_failed)
-    }
-
-    async fn all(
-        &mut self,
-        doing: &str,
-        requests: Vec<Vec<u8>>,
-        command: fn(&str, &[u8]) -> redis::Cmd,
-        within: Duration,
-    ) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for request in &requests {
-            pipeline.add_command(command(self.graph, request));
+            pipeline.add_command(read_query(self.graph, request));
         }
         self.connection.wake().await;
-        self.connection.pipeline(doing, &pipeline, within).await?.into_iter().collect()
+        let answers = self.connection.pipeline(doing, &pipeline, READ_TIMEOUT).await?;
+        answers.into_iter().map(|answer| answer.map_err(read_failed)).collect()
     }
 
     async fn send(&mut self, doing: &str, writes: &[Write<'_>], round: &[Piece]) -> Result<Vec<Result<Value>>> {
-        let mut pipeline = Pipeline::new();
-        for piece in round {
+        let command = |piece: &Piece| {
             let write = &writes[piece.write];
-            let text = with_rows(write.rows, piece.range.clone(), &write.statement);
-            pipeline.add_command(write_query(self.graph, &text));
-        }
-        self.connection.wake().await;
-        self.connection.pipeline(doing, &pipeline, WRITE_TIMEOUT).await
+            write_query(self.graph, &with_rows(write.rows, piece.range.clone(), &write.statement))
+        };
+        let commands: Vec<Cmd> = round.iter().map(command).collect();
+        self.fenced(doing, &commands).await
+    }
+
+    async fn fenced(&mut self, doing: &str, commands: &[Cmd]) -> Result<Vec<Result<Value>>> {
+        fenced(self.connection, doing, self.ownership, commands, WRITE_TIMEOUT).await
     }
 
     /// A statement that FalkorDB refuses without any row is not the rows' fault: without this look, another FalkorDB that
     /// lacks a part of the language would send a whole graph into the quarantine.
     async fn require_sound(&mut self, statement: &str) -> Result<()> {
         let command = write_query(self.graph, &without_rows(statement));
-        match self.connection.command("try a statement without rows", &command, WRITE_TIMEOUT).await {
+        let doing = "try a statement without rows";
+        match fenced_command(self.connection, doing, self.ownership, command, WRITE_TIMEOUT).await {
             Err(error) if error.kind() == ErrorKind::CacheRefused => Err(Error::caused(
                 ErrorKind::CacheUnsupported,
                 "this FalkorDB does not take the statements of this program",
@@ -144,23 +159,28 @@ fn refusal(answer: Result<Value>) -> Result<Option<Error>> {
 /// A row whose identity came before begins a request of its own: within one, both would find nothing and create.
 fn pieces<'a>(write: usize, of: &Write<'a>) -> impl Iterator<Item = Piece> + use<'a> {
     let rows = of.rows;
-    let cut = requests_apart(rows.repeats().into_iter().enumerate().map(|(index, repeats)| (rows.row(index).len(), repeats)));
+    let cut =
+        write_requests_apart(rows.repeats().into_iter().enumerate().map(|(index, repeats)| (rows.row(index).len(), repeats)));
     cut.into_iter().map(move |range| Piece { write, range })
 }
 
-/// As many pieces as one request's worth of text; at least one.
-fn next_round(pending: &mut VecDeque<Piece>, writes: &[Write<'_>]) -> Vec<Piece> {
+fn text_size(write: &Write<'_>, piece: &Piece) -> usize {
+    piece.range.clone().map(|index| write.rows.row(index).len()).sum()
+}
+
+/// As many requests as one transaction takes; at least one. `size` tells the rows of a request and the bytes of its text.
+fn next_round<T>(pending: &mut VecDeque<T>, size: impl Fn(&T) -> (usize, usize)) -> Vec<T> {
     let mut round = Vec::new();
-    let mut bytes = 0;
-    while let Some(piece) = pending.pop_front() {
-        let rows = writes[piece.write].rows;
-        let size: usize = piece.range.clone().map(|index| rows.row(index).len()).sum();
-        if !round.is_empty() && bytes + size > REQUEST_BYTES {
-            pending.push_front(piece);
+    let (mut rows, mut bytes) = (0, 0);
+    while let Some(next) = pending.pop_front() {
+        let (of_rows, of_bytes) = size(&next);
+        if !round.is_empty() && (rows + of_rows > TRANSACTION_ROWS || bytes + of_bytes > TRANSACTION_BYTES) {
+            pending.push_front(next);
             break;
         }
-        bytes += size;
-        round.push(piece);
+        rows += of_rows;
+        bytes += of_bytes;
+        round.push(next);
     }
     round
 }
@@ -183,6 +203,16 @@ mod tests {
         assert_eq!(ranges(0..5), Some([0..2, 2..5]));
         assert_eq!(ranges(3..5), Some([3..4, 4..5]));
         assert_eq!(ranges(4..5), None);
+    }
+
+    #[test]
+    fn a_transaction_takes_what_fits_and_at_least_one_request() {
+        let mut pending = VecDeque::from([(100, 10), (150, 10), (1, 10), (1, 2 * TRANSACTION_BYTES), (1, 1)]);
+        let mut rounds = Vec::new();
+        while !pending.is_empty() {
+            rounds.push(next_round(&mut pending, |size| *size).len());
+        }
+        assert_eq!(rounds, [2, 1, 1, 1]);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{read_failed, read_query, write_query};
+use super::ownership::{Ownership, fenced_command};
 use super::parameters::push_string;
-use super::reply;
+use super::{classify, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
 use crate::model::name::{Label, RelationshipType};
@@ -128,6 +129,7 @@ pub(super) struct Wanted<'a> {
 pub(super) async fn ensure(
     connection: &mut Connection,
     graph: &str,
+    ownership: &Ownership,
     wanted: Wanted<'_>,
     within: Duration,
 ) -> Result<IndexReport> {
@@ -144,7 +146,7 @@ pub(super) async fn ensure(
     for (definition, is_mirrored) in wanted.own.iter().map(|definition| (definition, false)).chain(mirrored) {
         let Some(missing) = missing(definition, &properties) else { continue };
         let statement = statement(&missing);
-        match make(connection, graph, &statement, within).await {
+        match make(connection, graph, ownership, &statement, within).await {
             Err(error) if is_mirrored && error.kind() == ErrorKind::CacheUnsupported => {
                 tracing::warn!(statement, error = %error.chain(), "an index of the source is refused");
                 report.refused.push(self::statement(definition));
@@ -193,9 +195,15 @@ fn foreign<'a>(existing: &BTreeSet<IndexedProperty>, definitions: impl Iterator<
 /// Makes an index and waits until it serves queries. Whatever writes the graph while FalkorDB builds an index waits for the
 /// graph's lock, and bulk loads and the making of another index do so where all other clients of the server wait with them (half
 /// a second for 40,000 relationships, 4.16.3).
-pub(super) async fn make(connection: &mut Connection, graph: &str, statement: &str, within: Duration) -> Result<()> {
+pub(super) async fn make(
+    connection: &mut Connection,
+    graph: &str,
+    ownership: &Ownership,
+    statement: &str,
+    within: Duration,
+) -> Result<()> {
     let command = write_query(graph, statement.as_bytes());
-    match connection.command("make an index", &command, COMMAND_TIMEOUT).await {
+    match fenced_command(connection, "make an index", ownership, command, COMMAND_TIMEOUT).await {
         Ok(_) => wait_operational(connection, graph, within).await,
         // graphiti's own driver makes the same ones at the same time.
         Err(error) if error.kind() == ErrorKind::CacheRefused && is_there_already(&error) => Ok(()),
@@ -207,8 +215,7 @@ pub(super) async fn make(connection: &mut Connection, graph: &str, statement: &s
 }
 
 fn is_there_already(error: &Error) -> bool {
-    let text = error.to_string();
-    text.contains("already indexed") || text.contains("Can not override index configuration")
+    error.to_string().split(": ").any(classify::says_index_exists)
 }
 
 async fn existing(connection: &mut Connection, graph: &str) -> Result<Existing> {

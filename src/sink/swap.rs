@@ -12,7 +12,7 @@ use super::address::CacheAddress;
 use super::connection::Connection;
 use super::engine::EngineSigns;
 use super::graph::{self, GraphState};
-use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction};
+use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch};
 use super::permissions::missing_permissions;
 use super::{BulkUse, Swap, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -163,7 +163,7 @@ impl GraphSwap {
         Err(keeps_changing(doing, &self.previous.graph))
     }
 
-    /// Watches lease and keys, and says which are there: live, stage, previous. One of another type is an error, because it would
+    /// Watches fence and keys, and says which are there: live, stage, previous. One of another type is an error, because it would
     /// be replaced.
     async fn look(&mut self, doing: &str) -> Result<[Presence; 3]> {
         let keys: Vec<String> =
@@ -190,7 +190,7 @@ impl GraphSwap {
     }
 
     async fn unwatch(&mut self, doing: &str) -> Result<()> {
-        self.connection.command(doing, &cmd("UNWATCH"), SWAP_TIMEOUT).await.map(drop)
+        unwatch(&mut self.connection, doing, SWAP_TIMEOUT).await
     }
 }
 

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::applied::Applied;
 use super::connection::Connection;
-use super::parameters::{requests, with_identities, with_keys};
+use super::ownership::Ownership;
+use super::parameters::{requests, with_identities, with_keys, write_requests};
 use super::reply;
-use super::rounds::{Refusal, Rounds, Write};
+use super::rounds::{Refusal, Request, Rounds, Write};
 use super::statements::{self, NodePattern, RelationshipPattern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
@@ -22,8 +23,14 @@ use crate::model::profile::Profile;
 const NOT_KEPT: &str = "FalkorDB took the row and did not keep it, although both endpoints are there";
 
 /// Applies a batch to a graph.
-pub(super) async fn apply(connection: &mut Connection, graph: &str, profile: &Profile, rows: &PreparedRows) -> Result<Applied> {
-    let mut batch = Batch { rounds: Rounds::new(connection, graph), profile, applied: Applied::default() };
+pub(super) async fn apply(
+    connection: &mut Connection,
+    graph: &str,
+    ownership: &Ownership,
+    profile: &Profile,
+    rows: &PreparedRows,
+) -> Result<Applied> {
+    let mut batch = Batch { rounds: Rounds::new(connection, graph, ownership), profile, applied: Applied::default() };
     batch.delete_relationships(&rows.deleted_relationships).await?;
     batch.delete_nodes(&rows.deleted_nodes).await?;
     batch.write_nodes(&rows.nodes).await?;
@@ -44,14 +51,14 @@ impl Batch<'_> {
             let pattern = RelationshipPattern::identified(self.profile, identity).ok_or_else(|| unknown(&identity.rel_type))?;
             groups.entry(pattern).or_default().push(identity);
         }
-        let texts = groups.iter().flat_map(|(pattern, identities)| {
+        let requests = groups.iter().flat_map(|(pattern, identities)| {
             let statement = statements::delete_relationships(pattern);
-            identity_requests(identities).into_iter().map(move |range| {
-                let numbered = range.clone().zip(identities[range].iter().copied());
-                with_identities(numbered, &statement)
+            write_requests(identity_sizes(identities)).into_iter().map(move |range| {
+                let (rows, numbered) = (range.len(), range.clone().zip(identities[range].iter().copied()));
+                Request { text: with_identities(numbered, &statement), rows }
             })
         });
-        self.run_deletes("delete relationships", texts.collect()).await
+        self.run_deletes("delete relationships", requests.collect()).await
     }
 
     async fn delete_nodes(&mut self, deleted: &[NodeIdentity]) -> Result<()> {
@@ -60,12 +67,12 @@ impl Batch<'_> {
             let pattern = NodePattern::identified(self.profile, identity).ok_or_else(|| unknown(&identity.label))?;
             groups.entry(pattern).or_default().push(&identity.key);
         }
-        let texts = groups.iter().flat_map(|(pattern, keys)| key_requests(keys, &statements::delete_nodes(pattern)));
-        self.run_deletes("delete nodes", texts.collect()).await
+        let requests = groups.iter().flat_map(|(pattern, keys)| key_writes(keys, &statements::delete_nodes(pattern)));
+        self.run_deletes("delete nodes", requests.collect()).await
     }
 
-    async fn run_deletes(&mut self, doing: &str, texts: Vec<Vec<u8>>) -> Result<()> {
-        for answer in self.rounds.run(doing, texts).await? {
+    async fn run_deletes(&mut self, doing: &str, requests: Vec<Request>) -> Result<()> {
+        for answer in self.rounds.run(doing, requests).await? {
             self.applied.nodes_deleted += reply::statistic(&answer, "Nodes deleted");
             self.applied.relationships_deleted += reply::statistic(&answer, "Relationships deleted");
         }
@@ -109,7 +116,7 @@ impl Batch<'_> {
         let mut removals = Vec::new();
         for (place, answer) in asked.into_iter().zip(self.rounds.read("look for labels to remove", texts).await?) {
             for (label, keys) in kept[place].surplus(reply::rows(answer)?)? {
-                removals.extend(key_requests(
+                removals.extend(key_writes(
                     &keys.iter().collect::<Vec<_>>(),
                     &statements::remove_label(&kept[place].pattern, &label),
                 ));
@@ -170,7 +177,7 @@ impl Batch<'_> {
         identities: &[&'i RelationshipIdentity],
     ) -> Result<Vec<&'i RelationshipIdentity>> {
         let statement = statements::absent_relationships(pattern);
-        let texts = identity_requests(identities)
+        let texts = requests(identity_sizes(identities))
             .into_iter()
             .map(|range| with_identities(range.clone().zip(identities[range].iter().copied()), &statement))
             .collect();
@@ -244,9 +251,17 @@ fn key_requests(keys: &[&Key], statement: &str) -> Vec<Vec<u8>> {
     ranges.into_iter().map(|range| with_keys(keys[range].iter().copied(), statement)).collect()
 }
 
-fn identity_requests(identities: &[&RelationshipIdentity]) -> Vec<std::ops::Range<usize>> {
+/// As [`key_requests`], for a statement that writes.
+fn key_writes(keys: &[&Key], statement: &str) -> Vec<Request> {
+    let ranges = write_requests(keys.iter().map(|key| key.as_str().len()));
+    let request =
+        |range: std::ops::Range<usize>| Request { rows: range.len(), text: with_keys(keys[range].iter().copied(), statement) };
+    ranges.into_iter().map(request).collect()
+}
+
+fn identity_sizes(identities: &[&RelationshipIdentity]) -> impl Iterator<Item = usize> {
     let size = |key: &Key| key.as_str().len();
-    requests(identities.iter().map(|identity| size(&identity.key) + size(&identity.start.key) + size(&identity.end.key)))
+    identities.iter().map(move |identity| size(&identity.key) + size(&identity.start.key) + size(&identity.end.key))
 }
 
 fn unknown(name: &impl std::fmt::Display) -> Error {

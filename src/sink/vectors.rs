@@ -1,14 +1,14 @@
 //! Makes vectors of the lists that a bulk load left in their place: its binary form has none.
 //!
 //! In ranges of internal ids, which FalkorDB seeks (4.16.3: `Node By Label and ID Scan`, `NodeByIdSeek`), so that each statement
-//! holds the server's lock shortly. A list is found by its type, so repeating a range does no harm, and neither does a process
-//! that lost the graph's lease on the way: it makes of the stage what its owner makes of it.
+//! holds the server's lock shortly. A list is found by its type, so repeating a range does no harm.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use super::bulk::BulkLoader;
 use super::graph::write_query;
+use super::ownership::fenced_command;
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
@@ -89,7 +89,9 @@ impl BulkLoader {
         let mut converted = 0;
         loop {
             let command = write_query(self.stage.as_str(), text.as_bytes());
-            let answer = self.connection.command("convert vectors", &command, CONVERT_TIMEOUT).await.map_err(refused)?;
+            let (connection, ownership) = (&mut self.connection, &self.ownership);
+            let answer = fenced_command(connection, "convert vectors", ownership, command, CONVERT_TIMEOUT).await;
+            let answer = answer.map_err(refused)?;
             let set = reply::statistic(&answer, "Properties set");
             converted += set;
             if set < CONVERTED_AT_ONCE {

@@ -16,7 +16,7 @@ use super::address::CacheAddress;
 use super::connection::Connection;
 use super::graph::{read_failed, read_query};
 use super::parameters::{push_string, with_beginnings, with_keys};
-use super::{content, reply};
+use super::{content, foreign, reply};
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
@@ -68,6 +68,13 @@ pub trait CacheView: Send {
 
     /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
+
+    /// How many nodes and how many relationships there are, of whatever kind.
+    async fn totals(&mut self) -> Result<[u64; 2]>;
+
+    /// What no comparison by key meets, counted by what it is: elements of no kind of the profile, and elements without a key that
+    /// an index could find.
+    async fn foreign(&mut self) -> Result<BTreeMap<String, u64>>;
 }
 
 /// An element of the cache, as a scan sees it.
@@ -212,6 +219,29 @@ impl CacheView for FalkorView {
             let kind = RelationshipType::parse(&rel_type).ok().and_then(|rel_type| self.profile.relationship_kind(&rel_type));
             if let Some(kind) = kind {
                 found.entry(key).or_default().insert(kind, number);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn totals(&mut self) -> Result<[u64; 2]> {
+        let answers = self.ask("count the graph", &foreign::TOTALS.map(<[u8]>::to_vec)).await?;
+        let counts = answers.into_iter().map(reply::single_count).collect::<Result<Vec<_>>>()?;
+        counts.try_into().map_err(|_| reply::unexpected("two counts"))
+    }
+
+    async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
+        const DOING: &str = "look for what is of no kind";
+        let profile = Arc::clone(&self.profile);
+        let mut found = foreign::nodes(&profile, &self.compact_rows(DOING, foreign::BY_LABELS).await?)?;
+        found.extend(foreign::relationships(&profile, &self.compact_rows(DOING, foreign::BY_TYPE).await?)?);
+        for kind in profile.kinds() {
+            let answers = self.ask(DOING, &[foreign::without_key(&profile, kind).into_bytes()]).await?;
+            for answer in answers {
+                let number = reply::single_count(answer)?;
+                if number > 0 {
+                    found.insert(foreign::keyless_name(&profile, kind), number);
+                }
             }
         }
         Ok(found)

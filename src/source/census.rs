@@ -80,14 +80,17 @@ fn beginning(text: String, beginnings: &Beginnings) -> Request {
     Request::new(text).with("prefixes", beginnings.names.clone()).with("length", beginnings.length)
 }
 
-/// Nothing for what has no usable identity, and for a node of an earlier kind: neither stands in the cache as this kind.
+/// Nothing for what has no usable identity or cannot be kept, and for a node of an earlier kind: none stands in the cache as this
+/// kind.
 fn identity(profile: &Profile, kind: ElementKind, mut row: Properties) -> Option<ElementIdentity> {
     let key = Key::from_value(column(&mut row, "key").as_ref()).ok()?;
     match kind {
         ElementKind::Node(id) => {
             let labels = texts(column(&mut row, "labels")?)?;
             let label = profile.node(id).label.clone();
-            (profile.kind_of(&labels) == Some(id)).then_some(ElementIdentity::Node(NodeIdentity { label, key }))
+            // A label that the cache cannot express keeps the whole node out of it.
+            let kept = profile.kind_of(&labels) == Some(id) && labels.iter().all(|label| Label::parse(label).is_ok());
+            kept.then_some(ElementIdentity::Node(NodeIdentity { label, key }))
         }
         ElementKind::Relationship(id) => {
             let rel_type = profile.relationship(id).rel_type.clone();

@@ -16,11 +16,13 @@ use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;
 use super::unlabelled::Unlabelled;
+use super::unusable;
 use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, adapt, census, discovery};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, Properties, SourceNode, SourceRelationship};
+use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::name::{Label, quoted_for_neo4j};
 use crate::model::pass::Step;
@@ -104,6 +106,22 @@ impl<R: Reader> GraphSource<R> {
         let keys = rows.into_iter().map(changed).collect::<Result<Vec<_>>>()?;
         let next = if keys.len() < limit { None } else { keys.last().map(|changed| changed.key.clone()) };
         Ok(KeyPage { keys, next })
+    }
+
+    /// Rows of a kind; none without a request.
+    async fn some_rows(&self, kind: ElementKind, request: Option<Request>) -> Result<SourceRows> {
+        let doing = self.profile.kind_name(kind);
+        Ok(match kind {
+            ElementKind::Node(id) => {
+                let Some(request) = request else { return Ok(SourceRows::Nodes(id, Vec::new())) };
+                SourceRows::Nodes(id, adapt::nodes(self.profile.node(id), self.reader.nodes(doing, request).await?)?)
+            }
+            ElementKind::Relationship(id) => {
+                let Some(request) = request else { return Ok(SourceRows::Relationships(id, Vec::new())) };
+                let rows = self.reader.relationships(doing, request).await?;
+                SourceRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?)
+            }
+        })
     }
 
     async fn row(&self, doing: &str, request: Request) -> Result<Properties> {
@@ -324,6 +342,32 @@ impl<R: Reader> Source for GraphSource<R> {
         let kind = self.profile.relationship(id);
         let request = Request::new(text).with("limit", limit);
         adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request).await?)
+    }
+
+    async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
+        unusable::labels(&self.reader, &self.profile).await
+    }
+
+    async fn keys_with_label(&self, kind: NodeKindId, label: &str, limit: usize) -> Result<Vec<String>> {
+        unusable::keys_with_label(&self.reader, &self.profile, kind, label, limit).await
+    }
+
+    async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<SourceRows> {
+        let text = unusable::with_unusable_key(&self.profile, kind, &self.queries().columns(kind));
+        self.some_rows(kind, text.map(|text| Request::new(text).with("limit", limit))).await
+    }
+
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<SourceRows> {
+        let text = unusable::by_number(&self.profile, kind, &self.queries().columns(kind));
+        self.some_rows(kind, text.map(|text| Request::new(text).with("numbers", unusable::numbers(numbers)))).await
+    }
+
+    async fn changed_without_key(&self, since: DateTime<Utc>, limit: usize) -> Result<Vec<(ElementKind, ElementNumber)>> {
+        unusable::changed_without_key(&self.reader, &self.profile, since, limit).await
+    }
+
+    async fn count_without_key(&self, kind: ElementKind) -> Result<u64> {
+        unusable::count_without_key(&self.reader, &self.profile, kind).await
     }
 
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {

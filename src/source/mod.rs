@@ -22,6 +22,7 @@ mod row;
 mod scope;
 mod unindexed;
 mod unlabelled;
+mod unusable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,9 +31,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, SourceNode, SourceRelationship};
+use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::name::Label;
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
@@ -236,6 +238,25 @@ pub trait Source: Send + Sync + 'static {
 
     /// As [`Source::nodes_without_key`], for relationships.
     async fn relationships_without_key(&self, kind: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>>;
+
+    /// How many nodes carry each label that FalkorDB cannot express.
+    async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>>;
+
+    /// Keys of up to `limit` nodes of a kind that carry a label, whatever its name.
+    async fn keys_with_label(&self, kind: NodeKindId, label: &str, limit: usize) -> Result<Vec<String>>;
+
+    /// Up to `limit` elements of a kind with a key that the cache cannot use, or relationships with such an end; some with a long key
+    /// that it can use may be among them.
+    async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<SourceRows>;
+
+    /// The elements of a kind that have these numbers now.
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<SourceRows>;
+
+    /// Up to `limit` elements of each kind that were written after `since`, as their timestamps say, and that no page reaches.
+    async fn changed_without_key(&self, since: DateTime<Utc>, limit: usize) -> Result<Vec<(ElementKind, ElementNumber)>>;
+
+    /// How many elements of a kind no page reaches, because their key is absent, empty or not a text.
+    async fn count_without_key(&self, kind: ElementKind) -> Result<u64>;
 
     /// Its indices, but for those that every database has.
     async fn indexes(&self) -> Result<Vec<SourceIndex>>;

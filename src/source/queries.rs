@@ -347,6 +347,14 @@ impl<'a> Queries<'a> {
         format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
+    /// What is returned of an element of a kind with all its properties.
+    pub(super) fn columns(&self, kind: ElementKind) -> String {
+        match kind {
+            ElementKind::Node(_) => node_columns(ALL_OF_NODE),
+            ElementKind::Relationship(_) => self.relationship_columns(ALL_OF_RELATIONSHIP),
+        }
+    }
+
     fn relationship_columns(&self, properties: &str) -> String {
         format!(
             "RETURN elementId(e) AS id, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key, \

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 use futures::future::try_join;
 
-use super::key_sets::{Digests, ElementHasher, KeySets, Labels, is_excluded};
+use super::key_sets::{Digests, ElementHasher, KeySets, Labels};
 use crate::error::Result;
-use crate::model::comparison::{ComparisonUnderWay, Difference, Finding, Verdict};
+use crate::model::comparison::{ComparisonUnderWay, Difference, Excepted, Finding, Verdict};
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber};
 use crate::model::excluded::Excluded;
@@ -45,7 +45,7 @@ pub struct Sides<'a> {
 impl Sides<'_> {
     /// Whether this is known and listed already.
     fn is_excluded(&self, finding: &Finding) -> bool {
-        finding.difference == Difference::Missing && is_excluded(self.profile, self.excluded, finding.kind, &finding.identity)
+        finding.difference == Difference::Missing && self.excluded.covers(&finding.identity)
     }
 }
 
@@ -54,7 +54,8 @@ impl Sides<'_> {
 pub struct Advance {
     /// What differs.
     pub found: Vec<Finding>,
-    /// What the cache could not hold when it was last tried, and that is no difference; without what an operator lets be.
+    /// What the cache could not hold when it was last tried, and that is no difference; without what an operator lets be and what
+    /// waits for a node.
     pub excluded: Vec<Finding>,
     /// Kinds that were gone through to their end: all their orphans are found.
     pub completed: Vec<ElementKind>,
@@ -76,6 +77,12 @@ pub struct Comparison {
     hasher: ElementHasher,
     /// Whether it was begun by an earlier generation and nobody was told yet.
     resumed: bool,
+    /// Elements of the source that were read so far, those that are left out included.
+    read: u64,
+    /// What was left out by rule so far.
+    excepted: Excepted,
+    /// How many nodes and relationships were found on both sides, or differed.
+    compared: [u64; 2],
 }
 
 impl Comparison {
@@ -93,14 +100,27 @@ impl Comparison {
             seen: Some(Digests::default()),
             hasher: ElementHasher::default(),
             resumed: false,
+            read: 0,
+            excepted: Excepted::default(),
+            compared: [0, 0],
         })
     }
 
     /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
     /// the part that was compared before is not known.
     pub fn resume(standing: ComparisonUnderWay) -> Self {
-        let hasher = ElementHasher::default();
-        Self { standing, begun_with: None, listed: Vec::new(), named: BTreeSet::new(), seen: None, hasher, resumed: true }
+        Self {
+            standing,
+            begun_with: None,
+            listed: Vec::new(),
+            named: BTreeSet::new(),
+            seen: None,
+            hasher: ElementHasher::default(),
+            resumed: true,
+            read: 0,
+            excepted: Excepted::default(),
+            compared: [0, 0],
+        }
     }
 
     /// Elements of the source that were compared so far.
@@ -150,19 +170,28 @@ impl Comparison {
                 None => {
                     if step.is_first_round() {
                         found.extend(self.orphans(sides, step.kind).await?);
+                        let source = sides.source;
+                        let without_key = repeat!(source.count_without_key(step.kind))?;
+                        self.excepted.elements += without_key;
+                        self.read += without_key;
                     }
                     (place, after) = (place + 1, String::new());
                 }
             }
         }
         let (mut excluded, found): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(|found| sides.is_excluded(found));
-        excluded.retain(|found| !sides.excluded.is_ignored(sides.profile.kind_name(found.kind), found.identity.key().as_str()));
+        self.except(&excluded);
+        // What waits for a node follows with it, and what an operator lets be is not tried again.
+        excluded.retain(|found| {
+            let (kind, key) = (sides.profile.kind_name(found.kind), found.identity.key().as_str());
+            sides.excluded.contains(kind, key) && !sides.excluded.is_ignored(kind, key)
+        });
         self.standing.findings += found.len() as u64;
         self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
         let next = steps.get(place);
         self.standing.at_vectors = next.is_some_and(|step| !step.is_first_round());
         self.standing.cursor = next.map(|step| Cursor { step: step.kind_step(sides.profile), after });
-        let verdict = if next.is_none() { Some(self.verdict(sides.source).await?) } else { None };
+        let verdict = if next.is_none() { Some(self.verdict(sides).await?) } else { None };
         let completed = steps[first..place].iter().filter(|step| step.is_first_round()).map(|step| step.kind).collect();
         Ok(Advance { found, excluded, completed, verdict })
     }
@@ -176,15 +205,29 @@ impl Comparison {
         }
     }
 
+    /// Counts elements that are listed and that the cache lacks: they were compared, and they are left out.
+    fn except(&mut self, excluded: &[Finding]) {
+        for finding in excluded {
+            let number = &mut self.compared[place_of(finding.kind)];
+            *number = number.saturating_sub(1);
+        }
+        self.excepted.elements += excluded.len() as u64;
+    }
+
     /// In the first round, each element is counted once.
     fn count(&mut self, sides: &Sides<'_>, part: Part, page: &Expected) {
+        self.excepted.properties += page.excepted.properties;
         if !part.is_first_round() {
             return;
         }
         self.standing.rows += page.contents.len() as u64;
+        self.compared[place_of(part.kind)] += page.contents.len() as u64;
+        self.read += page.contents.len() as u64 + page.excepted.elements + page.excepted.collapsed;
+        self.excepted.elements += page.excepted.elements;
+        self.excepted.collapsed += page.excepted.collapsed;
         if let Some(seen) = &mut self.seen {
             let held = page.contents.keys();
-            let held = held.filter(|identity| !is_excluded(sides.profile, sides.excluded, part.kind, identity));
+            let held = held.filter(|identity| !sides.excluded.covers(identity));
             held.for_each(|identity| seen.add(&self.hasher, identity, &[]));
         }
     }
@@ -213,7 +256,19 @@ impl Comparison {
         Ok(orphans)
     }
 
-    async fn verdict(&mut self, source: &dyn Source) -> Result<Verdict> {
+    /// What no page and no key meets. Where all that was compared is all that the cache holds, there is none.
+    async fn foreign(&mut self, sides: &mut Sides<'_>) -> Result<BTreeMap<String, u64>> {
+        let view = &mut *sides.view;
+        if self.begun_with.is_some() && self.standing.findings == 0 && repeat!(view.totals())? == self.compared {
+            return Ok(BTreeMap::new());
+        }
+        repeat!(view.foreign())
+    }
+
+    async fn verdict(&mut self, sides: &mut Sides<'_>) -> Result<Verdict> {
+        let foreign = self.foreign(sides).await?;
+        self.standing.findings += foreign.values().sum::<u64>();
+        let source = sides.source;
         let now = repeat!(source.bookmark())?;
         // What is of no kind yet was not compared.
         let outgrown = repeat!(source.outgrown())?.is_some();
@@ -226,8 +281,16 @@ impl Comparison {
             rows,
             begun_with: self.begun_with,
             listed: std::mem::take(&mut self.listed),
+            read: self.read,
+            excepted: self.excepted,
+            foreign,
         })
     }
+}
+
+/// The place of a kind's elements among nodes and relationships.
+fn place_of(kind: ElementKind) -> usize {
+    usize::from(matches!(kind, ElementKind::Relationship(_)))
 }
 
 /// A part of what a comparison goes through.
@@ -298,6 +361,27 @@ fn changed(content: &Content, cached: &Content) -> Option<Difference> {
 struct Expected {
     contents: BTreeMap<ElementIdentity, Content>,
     next: Option<String>,
+    /// What is left out of it by rule.
+    excepted: Excepted,
+}
+
+impl Expected {
+    fn of(
+        numbers: impl Iterator<Item = ElementNumber>,
+        properties: impl Iterator<Item = usize>,
+        contents: Vec<Option<(ElementIdentity, Content)>>,
+        next: Option<String>,
+    ) -> Self {
+        let identified = contents.iter().flatten().count();
+        let lost = |(all, content): (usize, &Option<(ElementIdentity, Content)>)| {
+            content.as_ref().map_or(0, |(_, content)| all.saturating_sub(content.properties.len()))
+        };
+        let properties = properties.zip(&contents).map(lost).sum::<usize>() as u64;
+        let elements = (contents.len() - identified) as u64;
+        let contents = lowest(numbers.zip(contents));
+        let collapsed = (identified - contents.len()) as u64;
+        Self { contents, next, excepted: Excepted { elements, properties, collapsed } }
+    }
 }
 
 /// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one with the lowest
@@ -309,13 +393,17 @@ async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after:
     match kind {
         ElementKind::Node(id) => {
             let page = repeat!(source.node_page(id, detail, after, limit))?;
-            let of_kind = page.rows.iter().map(|row| (row.number, encoder.node_content(id, row)));
-            Ok(Expected { contents: lowest(of_kind), next: page.next })
+            let contents: Vec<_> = page.rows.iter().map(|row| encoder.node_content(id, row)).collect();
+            let properties = page.rows.iter().map(|row| row.properties.len());
+            let numbers = page.rows.iter().map(|row| row.number);
+            Ok(Expected::of(numbers, properties, contents, page.next))
         }
         ElementKind::Relationship(id) => {
             let page = repeat!(source.relationship_page(id, detail, after, limit))?;
-            let of_kind = page.rows.iter().map(|row| (row.number, encoder.relationship_content(id, row)));
-            Ok(Expected { contents: lowest(of_kind), next: page.next })
+            let contents: Vec<_> = page.rows.iter().map(|row| encoder.relationship_content(id, row)).collect();
+            let properties = page.rows.iter().map(|row| row.properties.len());
+            let numbers = page.rows.iter().map(|row| row.number);
+            Ok(Expected::of(numbers, properties, contents, page.next))
         }
     }
 }

@@ -9,7 +9,7 @@ use super::follow::Keys;
 use super::guard::{Scales, weigh};
 use super::reader::Reader;
 use super::sweep::Gaps;
-use super::{Changes, PassOutcome, Slice};
+use super::{Changes, PassOutcome, Slice, unusable};
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding, Verdict};
 use crate::model::element::ElementKind;
@@ -44,6 +44,10 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     }
     // What could not be held may have changed since.
     repair(reader, changes, found.into_iter().chain(excluded).collect(), &completed).await?;
+    // What no page meets is listed as well, and what is listed is still there.
+    for kind in &completed {
+        unusable::look(reader, *kind).await?;
+    }
     if verdict.is_some() && changes.allow_deletes {
         approve(reader, changes).await?;
     }

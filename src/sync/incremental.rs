@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::{try_join, try_join_all};
+use futures::future::{try_join, try_join_all, try_join3};
 
 use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
@@ -22,6 +22,7 @@ use super::labels;
 use super::memory::{PassTime, Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
 use super::sweep::{Gaps, find};
+use super::unusable;
 use super::{Changes, PassOutcome};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -39,10 +40,6 @@ const KEY_PAGE: usize = 10_000;
 /// A kind without timestamps of at most so many elements is swept at every late check, whatever the counts say: when all
 /// communities are replaced by as many new ones, no count betrays it.
 const SMALL_KIND: u64 = 1000;
-
-/// Elements of a kind in the quarantine that are read again when somebody waits: far more than a graph in order has, and a
-/// second's work.
-const EXCLUDED: usize = 10_000;
 
 pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
@@ -186,11 +183,11 @@ impl Incremental<'_, '_, '_> {
 
     /// Compares counts by kind, and sweeps what differs.
     async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool) -> Result<()> {
-        let (here, there) = self.counts().await?;
+        let (here, there) = self.counts_of_usable(pass, late).await?;
         let counted_at = self.bookmark().await?;
         let quiet = pass.bookmark.as_ref() == Some(&counted_at);
         self.outcome.source_moved = !quiet;
-        if here.iter().all(|count| *count == 0) && there.iter().any(|count| *count > 0) {
+        if self.reader.excluded.is_empty() && here.iter().all(|count| *count == 0) && there.iter().any(|count| *count > 0) {
             tracing::warn!("the source is empty");
         }
         let profile = self.reader.profile;
@@ -214,6 +211,10 @@ impl Incremental<'_, '_, '_> {
         }
         if let Some(left) = self.sweep(&nodes, &counted_at).await? {
             self.keep_left_over(&mut relationships, &left);
+            self.look_for_lost(&relationships, &left);
+        }
+        if unusable::follow_freed(self.reader, self.changes.memory).await? {
+            self.settle().await?;
         }
         self.sweep(&relationships, &counted_at).await?;
         if self.changes.allow_deletes && !(nodes.is_empty() && relationships.is_empty()) {
@@ -231,43 +232,48 @@ impl Incremental<'_, '_, '_> {
     /// Somebody waits: the key sets and labels of all kinds are compared, whatever their counts say, and what differs is mended.
     /// The source is read under the bookmark of the pass or a later one, so nothing that was committed before is missed.
     async fn compare_key_sets(&mut self, here: &[u64], there: &[u64], counted_at: &Bookmark) -> Result<()> {
-        self.read_excluded().await?;
         let quiet = !self.outcome.source_moved;
         let mut approved = false;
         for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
-            if here[place] == 0 && there[place] == 0 {
+            if matches!(kind, ElementKind::Relationship(_)) && unusable::follow_freed(self.reader, self.changes.memory).await? {
+                self.settle().await?;
+            }
+            if here[place] == 0 && there[place] == 0 && self.listed(kind) == 0 {
                 continue;
             }
-            let difference = here[place].cast_signed() - there[place].cast_signed();
-            let found = self.key_differences(kind).await?;
+            let mut found = self.key_differences(kind).await?;
+            let newly_listed = self.list_waiting(kind, &mut found).await?;
+            let difference = here[place].cast_signed() - there[place].cast_signed() - newly_listed;
             self.reader.keys_listed += found.listed;
             self.outcome.look_again_soon |= found.more;
-            if found.is_empty() {
-                if quiet {
-                    self.changes.memory.explain(kind, difference);
-                }
+            // What has no identity is in no key set: only the counts betray it.
+            if found.is_empty() && (!quiet || self.changes.memory.is_explained(kind, difference)) {
                 continue;
             }
             let (missing, orphaned, changed) =
                 (found.missing.len(), found.orphaned.len(), found.relabelled.len() + found.copied.len());
             tracing::info!(kind = self.reader.profile.kind_name(kind), missing, orphaned, changed, "key sets differ");
             self.write_again(kind, &found).await?;
-            self.mend(&[(kind, difference)], BTreeMap::from([(kind, found.gaps())]), counted_at).await?;
+            let (kinds, mut gaps) = ([(kind, difference)], BTreeMap::from([(kind, found.gaps())]));
+            unusable::complete(self.reader, self.changes, &kinds, &mut gaps).await?;
+            self.mend(&kinds, gaps, counted_at).await?;
             approved |= self.changes.allow_deletes;
         }
         if approved { self.approve().await } else { Ok(()) }
     }
 
-    /// What could not be held may be mended by the commit that somebody waits for, without a trace of its own.
-    async fn read_excluded(&mut self) -> Result<()> {
-        let (profile, excluded) = (self.reader.profile, self.changes.excluded);
-        let keys: Keys =
-            profile.kinds().into_iter().map(|kind| (kind, excluded.keys(profile.kind_name(kind), EXCLUDED))).collect();
-        if keys.values().all(BTreeSet::is_empty) {
-            return Ok(());
+    /// Lists relationships that wait for a node of the quarantine. By how many elements it has grown.
+    async fn list_waiting(&mut self, kind: ElementKind, found: &mut KeyDifferences) -> Result<i64> {
+        let before = self.listed(kind);
+        if unusable::list_waiting(self.reader, kind, std::mem::take(&mut found.waiting)).await? {
+            self.settle().await?;
         }
-        self.reader.fetch(&keys).await?;
-        self.settle().await
+        Ok(self.listed(kind).cast_signed() - before.cast_signed())
+    }
+
+    /// How many elements of a kind stand in the quarantine.
+    fn listed(&self, kind: ElementKind) -> u64 {
+        self.reader.excluded.number_of(self.reader.profile.kind_name(kind))
     }
 
     async fn key_differences(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
@@ -299,6 +305,16 @@ impl Incremental<'_, '_, '_> {
             outcome.look_again_soon |= !kept;
             kept
         });
+    }
+
+    /// A node that became unusable takes relationships with it that the source still has: the next pass lists them.
+    fn look_for_lost(&mut self, swept: &[(ElementKind, i64)], (here, there): &(Vec<u64>, Vec<u64>)) {
+        let lost = |(place, kind): (usize, ElementKind)| {
+            let difference = here[place].cast_signed() - there[place].cast_signed();
+            let is_swept = swept.iter().any(|(other, _)| *other == kind);
+            matches!(kind, ElementKind::Relationship(_)) && !is_swept && !self.changes.memory.is_explained(kind, difference)
+        };
+        self.outcome.look_again_soon |= self.reader.profile.kinds().into_iter().enumerate().any(lost);
     }
 
     fn held(&self, kind: ElementKind) -> u64 {
@@ -336,6 +352,10 @@ impl Incremental<'_, '_, '_> {
             }
             gaps.insert(*kind, found);
         }
+        for (kind, gaps) in &mut gaps {
+            unusable::leave_out_waiting(self.reader, *kind, gaps).await?;
+        }
+        unusable::complete(self.reader, self.changes, kinds, &mut gaps).await?;
         let counts = self.mend(kinds, gaps.clone(), counted_at).await?;
         self.changes.memory.note_sweep();
         Ok(gaps.values().any(|gaps| !gaps.orphaned.is_empty()).then_some(counts))
@@ -382,7 +402,9 @@ impl Incremental<'_, '_, '_> {
             let mended = gaps.orphaned.len() as i64 - gaps.missing.len() as i64;
             let is_untouched = gaps.orphaned.is_empty() && gaps.missing.is_empty();
             if unmoved {
-                self.changes.memory.explain(*kind, here[place].cast_signed() - there[place].cast_signed());
+                let rest = here[place].cast_signed() - there[place].cast_signed();
+                self.tell_what_stands(*kind, rest);
+                self.changes.memory.explain(*kind, rest);
             } else if is_untouched || self.held(*kind) > 0 {
                 self.changes.memory.explain(*kind, before + mended);
             }
@@ -390,10 +412,47 @@ impl Incremental<'_, '_, '_> {
         Ok((here, there))
     }
 
-    /// Of the source and of the cache, in the order of the kinds.
+    /// Elements that share a key make the rest positive, deletes that are held make it negative.
+    fn tell_what_stands(&self, kind: ElementKind, rest: i64) {
+        if !self.changes.memory.is_explained(kind, rest) {
+            let (name, held) = (self.reader.profile.kind_name(kind), self.held(kind));
+            tracing::info!(
+                kind = name,
+                quarantined = self.reader.excluded.number_of(name),
+                held,
+                rest,
+                "counts differ by what stands"
+            );
+        }
+    }
+
+    /// Of the source, without what is listed as unusable, and of the cache, in the order of the kinds.
     async fn counts(&mut self) -> Result<(Vec<u64>, Vec<u64>)> {
         let (source, view) = (self.reader.source, &mut *self.changes.view);
-        try_join(async { repeat!(source.counts()) }, async { repeat!(view.counts()) }).await
+        let (mut here, there) = try_join(async { repeat!(source.counts()) }, async { repeat!(view.counts()) }).await?;
+        unusable::subtract(self.reader.profile, &self.reader.excluded, &mut here);
+        Ok((here, there))
+    }
+
+    /// As [`Self::counts`], once what became unusable or usable is read that no other step finds.
+    async fn counts_of_usable(&mut self, pass: &PassUnderWay, late: bool) -> Result<(Vec<u64>, Vec<u64>)> {
+        let source = self.reader.source;
+        let since = self.changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
+        let labels = async { repeat!(source.unusable_labels()) };
+        let keyless = async { repeat!(source.changed_without_key(since, unusable::LIMIT)) };
+        let (counts, labels, keyless) = try_join3(self.counts(), labels, keyless).await?;
+        let mut read = unusable::read_labelled(self.reader, self.changes.memory, labels).await?;
+        read |= unusable::read_keyless(self.reader, keyless).await?;
+        if self.changes.thorough {
+            read |= unusable::review_all(self.reader).await?;
+        } else if late {
+            read |= unusable::review(self.reader, self.changes.memory, pass.bookmark.as_ref()).await?;
+        }
+        if !read {
+            return Ok(counts);
+        }
+        self.settle().await?;
+        self.counts().await
     }
 
     async fn bookmark(&mut self) -> Result<Bookmark> {

@@ -12,11 +12,11 @@ use futures::future::try_join;
 
 use super::identities::{node_identity, relationship_identity};
 use super::sweep::Gaps;
+use super::unusable::listed_end;
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, NodeIdentity};
 use crate::model::excluded::Excluded;
-use crate::model::name::Label;
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::sink::{CacheView, Keyed};
@@ -87,6 +87,8 @@ pub(super) struct KeyDifferences {
     pub(super) relabelled: Vec<ElementIdentity>,
     /// What the cache holds more than once.
     pub(super) copied: Vec<ElementIdentity>,
+    /// Relationships that are left out because an end of them is listed, by that end.
+    pub(super) waiting: BTreeMap<NodeIdentity, u64>,
     /// Whether there is more than what is listed here.
     pub(super) more: bool,
     /// How many keys travelled for it, of both sides.
@@ -179,12 +181,14 @@ impl KeySets<'_> {
     pub(super) async fn compare(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
         let Self { source, view, profile, excluded, hasher, labels } = self;
         let (mut here, mut there) = (Digests::default(), Digests::default());
+        let mut waiting = BTreeMap::new();
         let side = Side { source: *source, profile, excluded, labels: *labels };
-        let scanned = side.scan(kind, |element, labels| here.add(hasher, element, labels));
+        let scanned =
+            side.scan(kind, |element, labels| here.add(hasher, element, labels), |end| *waiting.entry(end).or_default() += 1);
         let looked = scan_cache(*view, kind, *labels, |element, labels| there.add(hasher, element, labels));
         try_join(scanned, looked).await?;
         let listed = here.len() + there.len();
-        self.list(kind, &here, &there, listed).await
+        Ok(KeyDifferences { waiting, ..self.list(kind, &here, &there, listed).await? })
     }
 
     /// Compares what was seen of the source with what the cache holds.
@@ -207,11 +211,12 @@ impl KeySets<'_> {
         let mut in_source: BTreeMap<ElementIdentity, Vec<String>> = BTreeMap::new();
         let mut in_cache: BTreeMap<ElementIdentity, (Vec<String>, u64)> = BTreeMap::new();
         let side = Side { source: *source, profile, excluded, labels: *labels };
-        let scanned = side.scan(kind, |identity, labels| {
+        let note = |identity: &ElementIdentity, labels: &[String]| {
             if is_chosen(identity) {
                 in_source.insert(identity.clone(), labels.to_vec());
             }
-        });
+        };
+        let scanned = side.scan(kind, note, drop);
         let looked = scan_cache(*view, kind, *labels, |identity, labels| {
             if is_chosen(identity) {
                 in_cache.entry(identity.clone()).or_insert_with(|| (labels.to_vec(), 0)).1 += 1;
@@ -248,16 +253,29 @@ struct Side<'a> {
     labels: Labels,
 }
 
-/// The elements of a page by identity: of several that share one, the lowest number counts.
-type Page = BTreeMap<ElementIdentity, (ElementNumber, Vec<String>)>;
+/// The elements of a page by identity.
+#[derive(Default)]
+struct Page {
+    /// Those that the cache can hold: of several that share an identity, the lowest number counts.
+    held: BTreeMap<ElementIdentity, (ElementNumber, Vec<String>)>,
+    /// Relationships that wait for this end of them.
+    waiting: BTreeMap<ElementIdentity, NodeIdentity>,
+}
 
 impl Side<'_> {
-    /// Visits the elements of a kind that the cache can hold, each once. All elements of one key stand in one page.
-    async fn scan(&self, kind: ElementKind, mut visit: impl FnMut(&ElementIdentity, &[String]) + Send) -> Result<()> {
+    /// Visits the elements of a kind that the cache can hold, each once, and the ends that other relationships wait for. All
+    /// elements of one key stand in one page.
+    async fn scan(
+        &self,
+        kind: ElementKind,
+        mut visit: impl FnMut(&ElementIdentity, &[String]) + Send,
+        mut waits_for: impl FnMut(NodeIdentity) + Send,
+    ) -> Result<()> {
         let mut after = Some(String::new());
         while let Some(from) = after {
             let (page, next) = self.page(kind, &from).await?;
-            page.iter().for_each(|(identity, (_, labels))| visit(identity, labels));
+            page.held.iter().for_each(|(identity, (_, labels))| visit(identity, labels));
+            page.waiting.into_values().for_each(&mut waits_for);
             after = next;
         }
         Ok(())
@@ -265,7 +283,7 @@ impl Side<'_> {
 
     async fn page(&self, kind: ElementKind, after: &str) -> Result<(Page, Option<String>)> {
         let (source, profile) = (self.source, self.profile);
-        let mut page = Page::new();
+        let mut page = Page::default();
         let next = match kind {
             ElementKind::Node(id) => {
                 let rows = repeat!(source.node_page(id, Detail::Key, after, PAGE))?;
@@ -293,10 +311,22 @@ impl Side<'_> {
         (number, labels): (ElementNumber, Vec<String>),
     ) {
         let Some(identity) = identity else { return };
-        let is_known = page.get(&identity).is_some_and(|(known, _)| *known <= number);
-        if !is_known && !is_excluded(self.profile, self.excluded, kind, &identity) {
-            page.insert(identity, (number, self.labels.of(kind, labels)));
+        if self.excluded.covers(&identity) {
+            let end = self.awaited_end(kind, &identity);
+            page.waiting.extend(end.map(|end| (identity, end)));
+            return;
         }
+        let is_known = page.held.get(&identity).is_some_and(|(known, _)| *known <= number);
+        if !is_known {
+            page.held.insert(identity, (number, self.labels.of(kind, labels)));
+        }
+    }
+
+    /// The end that a relationship waits for, unless the relationship is listed itself.
+    fn awaited_end(&self, kind: ElementKind, identity: &ElementIdentity) -> Option<NodeIdentity> {
+        let ElementIdentity::Relationship(relationship) = identity else { return None };
+        let is_listed = self.excluded.contains(self.profile.kind_name(kind), identity.key().as_str());
+        if is_listed { None } else { listed_end(self.excluded, relationship).cloned() }
     }
 }
 
@@ -310,24 +340,12 @@ async fn scan_cache(
     view.scan(kind, &mut each).await
 }
 
-/// Whether the cache cannot hold an element: it is listed itself, or one of its ends is.
-pub(super) fn is_excluded(profile: &Profile, excluded: &Excluded, kind: ElementKind, identity: &ElementIdentity) -> bool {
-    if excluded.is_empty() {
-        return false;
-    }
-    let node = |end: &NodeIdentity| excluded.contains(Label::as_str(&end.label), end.key.as_str());
-    excluded.contains(profile.kind_name(kind), identity.key().as_str())
-        || match identity {
-            ElementIdentity::Node(_) => false,
-            ElementIdentity::Relationship(RelationshipIdentity { start, end, .. }) => node(start) || node(end),
-        }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::model::key::Key;
+    use crate::model::name::Label;
 
     fn node(key: &str) -> ElementIdentity {
         ElementIdentity::Node(NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() })

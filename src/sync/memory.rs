@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::comparison::Comparison;
 use super::follow::Keys;
 use super::key_sets::ElementHasher;
+use super::unusable::Remembered;
 use crate::model::comparison::ComparisonUnderWay;
 use crate::model::element::ElementKind;
 use crate::model::guard::Guard;
@@ -69,6 +70,8 @@ pub struct Memory {
     pub(super) hasher: ElementHasher,
     /// What the delete guard remembers.
     pub(super) guard: Guard,
+    /// What is remembered of elements that the cache cannot hold.
+    pub(super) unusable: Remembered,
 }
 
 /// When a pass runs.
@@ -168,6 +171,11 @@ impl Memory {
         Verdict::LookAgain
     }
 
+    /// Whether a difference of a kind's counts is one that is known to stand.
+    pub(super) fn is_explained(&self, kind: ElementKind, difference: i64) -> bool {
+        self.kinds.explained.get(&kind).copied().unwrap_or(0) == difference
+    }
+
     /// Whether the cache has more of a kind than what is known explains.
     pub(super) fn is_surplus(&self, kind: ElementKind, source: u64, cache: u64) -> bool {
         cache > self.expected(kind, source)
@@ -264,8 +272,8 @@ impl Memory {
 /// Counts on both sides, reading by reading.
 #[derive(Debug)]
 struct Readings<K> {
-    /// How many more the source has than the cache, for reasons that a comparison of the keys has found to stand: quarantined and
-    /// collapsed elements, deletes that are held, and such.
+    /// How many more the source has than the cache, beyond what is listed in the quarantine, for reasons that a comparison of the
+    /// keys has found to stand: collapsed elements, deletes that are held, and such.
     explained: HashMap<K, i64>,
     /// What differed at the last reading.
     suspicious: HashMap<K, i64>,

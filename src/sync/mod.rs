@@ -17,6 +17,7 @@ mod mirror;
 mod reader;
 pub mod survey;
 mod sweep;
+pub(crate) mod unusable;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

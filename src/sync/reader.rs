@@ -1,21 +1,23 @@
 //! What all strategies share: reading pages, cutting them into batches, and running a pass by its mode.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::follow::Keys;
 use super::guard::refuse_losses;
-use super::identities::{node_identity, relationship_identity};
-use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental, mirror};
+use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental, mirror, unusable};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceContent, SourceRows};
 use crate::model::element::{
     ElementIdentity, ElementKind, Properties, RelationshipIdentity, SourceNode, SourceRelationship, property,
 };
+use crate::model::excluded::Excluded;
 use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
+use crate::model::prepared::Review;
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::repeat;
 use crate::source::Source;
+use crate::transform::{Standing, Transformer};
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,10 @@ pub async fn run(
         repairs: false,
         keys_listed: 0,
         unresolved: BTreeSet::new(),
+        encoder: changes.encoder,
+        excluded: changes.excluded.clone(),
+        notes_refused: pass.mode != Mode::Full,
+        refused: BTreeMap::new(),
     };
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
@@ -80,6 +86,14 @@ pub(super) struct Reader<'a> {
     pub(super) unresolved: BTreeSet<RelationshipIdentity>,
     /// How many keys travelled, of both sides, to find what only one of them has.
     pub(super) keys_listed: u64,
+    /// The rules that say what can be kept.
+    pub(super) encoder: &'a Transformer,
+    /// What is listed as unusable.
+    pub(super) excluded: Excluded,
+    /// Whether the cache may hold an older state of what is refused. Where a graph is filled from nothing it does not.
+    pub(super) notes_refused: bool,
+    /// What was read and cannot be kept although it has an identity.
+    pub(super) refused: BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
 }
 
 impl Reader<'_> {
@@ -95,6 +109,10 @@ impl Reader<'_> {
     pub(super) async fn emit_nodes(&mut self, kind: NodeKindId, rows: Vec<SourceNode>, step: Option<&Step>) -> Result<()> {
         let key = self.profile.node(kind).key.as_str();
         note_duplicates(&mut self.duplicates, ElementKind::Node(kind), rows.iter().map(|row| key_text(&row.properties, key)));
+        if self.notes_refused {
+            let standings = rows.iter().map(|row| self.encoder.node_standing(kind, row));
+            standings.for_each(|standing| unusable::note_refused(&mut self.refused, ElementKind::Node(kind), standing));
+        }
         for chunk in cut(rows, self.limits.bytes, SourceNode::weight, |row| key_text(&row.properties, key)) {
             let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
@@ -112,6 +130,10 @@ impl Reader<'_> {
         let key = self.profile.relationship(kind).key.as_str();
         let keys = rows.iter().map(|row| key_text(&row.properties, key));
         note_duplicates(&mut self.duplicates, ElementKind::Relationship(kind), keys);
+        if self.notes_refused {
+            let standings = rows.iter().map(|row| self.encoder.relationship_standing(kind, row));
+            standings.for_each(|standing| unusable::note_refused(&mut self.refused, ElementKind::Relationship(kind), standing));
+        }
         for chunk in cut(rows, self.limits.bytes, SourceRelationship::weight, |row| key_text(&row.properties, key)) {
             let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
@@ -172,22 +194,30 @@ impl Reader<'_> {
             let keys: Vec<String> = chunk.iter().map(|identity| identity.key().as_str().to_owned()).collect();
             self.emit.reserve(2 * keys.len()).await?;
             let source = self.source;
-            let present: BTreeSet<ElementIdentity> = match kind {
+            // What cannot be kept is listed, and its old state goes as that of an absent element does.
+            let (present, there): (BTreeSet<ElementIdentity>, BTreeSet<String>) = match kind {
                 ElementKind::Node(id) => {
                     let rows = repeat!(source.nodes_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| node_identity(self.profile, id, row)).collect();
+                    let present = rows.iter().filter_map(|row| kept(self.encoder.node_standing(id, row))).collect();
+                    let key = self.profile.node(id).key.as_str();
+                    let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
                     self.emit_nodes(id, rows, None).await?;
-                    present
+                    (present, there)
                 }
                 ElementKind::Relationship(id) => {
                     let rows = repeat!(source.relationships_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| relationship_identity(self.profile, id, row)).collect();
+                    let present = rows.iter().filter_map(|row| kept(self.encoder.relationship_standing(id, row))).collect();
+                    let key = self.profile.relationship(id).key.as_str();
+                    let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
                     self.emit_relationships(id, rows, None).await?;
-                    present
+                    (present, there)
                 }
             };
             let absent: Vec<ElementIdentity> = chunk.iter().filter(|identity| !present.contains(*identity)).cloned().collect();
             self.emit_absent(absent).await?;
+            if !self.excluded.is_empty() {
+                unusable::release(self, kind, keys.into_iter().filter(|key| !there.contains(key)).collect()).await?;
+            }
         }
         Ok(())
     }
@@ -207,6 +237,11 @@ impl Reader<'_> {
         }
         let bytes = absent.len() * size_of::<ElementIdentity>();
         self.emit.emit(rows_content(SourceRows::Absent(absent), None, None, self.repairs), bytes).await
+    }
+
+    /// Sends on what was found of elements that are listed.
+    pub(super) async fn emit_review(&mut self, review: Review) -> Result<()> {
+        self.emit.emit(rows_content(SourceRows::Review(review), None, None, false), 0).await
     }
 
     /// The step of a node kind.
@@ -257,6 +292,10 @@ fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>,
     let read = rows.len() as u64;
     let cursor = step.zip(last_key).map(|(step, after)| Cursor { step: step.clone(), after });
     Content::Rows { rows, read, cursor, repairs }
+}
+
+fn kept(standing: Standing) -> Option<ElementIdentity> {
+    if let Standing::Kept(identity) = standing { Some(identity) } else { None }
 }
 
 pub(super) fn key_text<'a>(properties: &'a Properties, key: &str) -> Option<&'a str> {

@@ -105,6 +105,8 @@ pub struct PropertySurvey {
 pub struct Refused {
     /// How often.
     pub number: u64,
+    /// How often a property alone.
+    pub properties: u64,
     /// Keys or numbers of some, with the property if it is one alone.
     pub examples: Vec<String>,
 }
@@ -256,6 +258,7 @@ impl KindSurvey {
         };
         let entry = self.quarantined.entry(refused.reason.clone()).or_default();
         entry.number += 1;
+        entry.properties += u64::from(refused.property.is_some());
         if entry.examples.len() < EXAMPLES {
             entry.examples.push(place);
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::statistics::{Freshness, KindCount, PassCount, PassRecord, PassResult, Sample, Statistics};
 use crate::model::bookmark::Bookmark;
+use crate::model::comparison::Excepted;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
@@ -63,6 +64,12 @@ pub struct PipelineStatus {
     /// Source and cache were found equal as of this bookmark, in this generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
+    /// What the last comparison left out by rule: a proof does not speak of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excepted: Option<Excepted>,
+    /// What the last comparison found in the cache of no kind of the profile, or without a usable key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub foreign: BTreeMap<String, u64>,
     /// When a comparison last came to its end, by this machine's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_at: Option<DateTime<Utc>>,
@@ -267,6 +274,8 @@ impl PipelineStatus {
             watermark: None,
             source_bookmark: None,
             equal_as_of: None,
+            excepted: None,
+            foreign: BTreeMap::new(),
             compared_at: None,
             proven_by: 0,
             held: Vec::new(),

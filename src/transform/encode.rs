@@ -10,11 +10,11 @@ use super::collapse::{Identified, collapse};
 use super::layout::{Columns, Layout, Refusal, VectorProperty};
 use super::literal::write_string;
 use crate::model::element::{
-    ElementNumber, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
+    ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
 };
 use crate::model::key::Key;
 use crate::model::name::Label;
-use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup, name_by_id};
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::model::value::Value;
 
@@ -135,6 +135,8 @@ impl Transformer {
         identified
     }
 
+    // The error is moved once, into the quarantine.
+    #[allow(clippy::result_large_err)]
     fn identify(
         &self,
         kind: &RelationshipKind,
@@ -142,7 +144,7 @@ impl Transformer {
     ) -> Result<(RelationshipIdentity, Ends, Option<String>), Quarantined> {
         let refused = |key: String, reason: String| quarantined_element(kind.rel_type.as_str(), key, reason);
         let key = Key::from_value(property(&row.properties, kind.key.as_str()))
-            .map_err(|reason| refused(number_text(row.number), reason.to_string()))?;
+            .map_err(|reason| refused(name_by_id(row.number), reason.to_string()))?;
         let (start_kind, start) =
             self.endpoint(&row.start).map_err(|reason| refused(key.to_string(), format!("its start node: {reason}")))?;
         let (end_kind, end) =
@@ -173,7 +175,8 @@ impl Transformer {
             let key = match Key::from_value(property(&node.properties, kind.key.as_str())) {
                 Ok(key) => key,
                 Err(reason) => {
-                    quarantined.push(quarantined_element(kind.label.as_str(), number_text(node.number), reason.to_string()));
+                    let reason = format!("{reason} (its labels are {})", node.labels.join(", "));
+                    quarantined.push(quarantined_element(kind.label.as_str(), name_by_id(node.number), reason));
                     continue;
                 }
             };
@@ -187,6 +190,26 @@ impl Transformer {
             }
         }
         identified
+    }
+
+    /// Whether a node can stand in the cache, and under which identity.
+    pub fn node_standing(&self, id: NodeKindId, node: &SourceNode) -> Standing {
+        let kind = self.profile.node(id);
+        let Ok(key) = Key::from_value(property(&node.properties, kind.key.as_str())) else { return Standing::Nameless };
+        let identity = ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key });
+        let is_kept = extra_labels(kind, &node.labels).is_ok() && self.group_of(&node.properties).is_ok();
+        if is_kept { Standing::Kept(identity) } else { Standing::Refused(identity) }
+    }
+
+    /// As [`Self::node_standing`], for a relationship. One that has no usable end has no identity.
+    pub fn relationship_standing(&self, id: RelationshipKindId, relationship: &SourceRelationship) -> Standing {
+        let kind = self.profile.relationship(id);
+        let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok();
+        let ends = self.endpoint(&relationship.start).ok().zip(self.endpoint(&relationship.end).ok());
+        let Some((key, ((_, start), (_, end)))) = key.zip(ends) else { return Standing::Nameless };
+        let rel_type = kind.rel_type.clone();
+        let identity = ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end });
+        if self.group_of(&relationship.properties).is_ok() { Standing::Kept(identity) } else { Standing::Refused(identity) }
     }
 
     fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
@@ -241,6 +264,17 @@ impl Transformer {
             rows: EncodedRows::default(),
         }
     }
+}
+
+/// What an element of the source is to the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is kept under this identity.
+    Kept(ElementIdentity),
+    /// It has this identity and cannot be kept: the cache must not hold an older state of it.
+    Refused(ElementIdentity),
+    /// It has no identity that the cache could use.
+    Nameless,
 }
 
 /// The kinds of a relationship's start and end.
@@ -315,10 +349,6 @@ fn quarantined_element(kind: &str, key: String, reason: String) -> Quarantined {
     Quarantined::new(kind, key, None, reason)
 }
 
-fn number_text(number: ElementNumber) -> String {
-    number.0.to_string()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -329,6 +359,7 @@ mod tests {
     use super::super::decoded::{Decoded, any_plain, any_text, decode, expected};
     use super::super::values::{Fit, fit};
     use super::*;
+    use crate::model::element::ElementNumber;
     use crate::model::name::{PropertyName, RelationshipType};
 
     fn transformer() -> Transformer {
@@ -452,11 +483,32 @@ mod tests {
         assert_eq!(
             reasons(&prepared),
             [
-                ("17", None, "the key property is absent"),
-                ("18", None, "the key begins or ends with a blank, which the cache's index does not keep"),
+                ("Neo4j id 17", None, "the key property is absent (its labels are Entity)"),
+                (
+                    "Neo4j id 18",
+                    None,
+                    "the key begins or ends with a blank, which the cache's index does not keep (its labels are Entity)"
+                ),
                 ("k", None, "a label: the name holds a backtick, which FalkorDB cannot express"),
             ]
         );
+    }
+
+    #[test]
+    fn an_element_stands_only_where_all_of_it_can_be_named() {
+        let standing = |labels: &[&str], key: &str| transformer().node_standing(NodeKindId(0), &entity(1, labels, key, &[]));
+        let identity = |key: &str| {
+            ElementIdentity::Node(NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() })
+        };
+        assert_eq!(standing(&["Entity", "B"], "k"), Standing::Kept(identity("k")));
+        assert_eq!(standing(&["Entity", "a`b"], "k"), Standing::Refused(identity("k")));
+        assert_eq!(standing(&["Entity"], " k"), Standing::Nameless);
+        let relationship = |start| {
+            let row = fact(1, (start, "a"), ("Entity", "b"), &[]);
+            transformer().relationship_standing(RelationshipKindId(0), &row)
+        };
+        assert!(matches!(relationship("Entity"), Standing::Kept(_)));
+        assert_eq!(relationship("Person"), Standing::Nameless);
     }
 
     #[test]

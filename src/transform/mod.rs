@@ -18,7 +18,7 @@ pub mod vectors;
 pub mod writer;
 
 pub use dimensions::Dimensions;
-pub use encode::Transformer;
+pub use encode::{Standing, Transformer};
 
 use crate::model::prepared::PreparedRows;
 

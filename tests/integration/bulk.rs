@@ -71,7 +71,7 @@ impl Stage {
         let client = redis::Client::open(format!("redis://{}:{}/", address.host, address.port)).unwrap();
         let raw = client.get_multiplexed_async_connection().await.unwrap();
         let name = GraphName::new(format!("bulk_{test}_{}", std::process::id())).unwrap();
-        let ownership = Ownership::claim(name.owner_key()).unwrap();
+        let ownership = Ownership::claim(&name).unwrap();
         let mut lease = RedisLease::new(address.clone(), ownership.clone());
         lease.acquire().await.unwrap();
         let renewal = Renewal::of(RedisLease::new(address.clone(), ownership.clone()));
@@ -150,6 +150,7 @@ impl Stage {
             name.stage_checkpoint_key(),
             name.previous_checkpoint_key(),
             name.owner_key(),
+            name.fence_key(),
             name.pause_key(),
         ];
         redis::cmd("UNLINK").arg(&keys).query_async::<()>(&mut self.raw).await.unwrap();
@@ -232,7 +233,7 @@ async fn what_is_loaded_in_bulk_is_what_an_upsert_writes() {
     let converted = stage.convert().await;
     assert!(converted > 20, "{converted}");
 
-    let mut sink = FalkorSink::new(stage.address.clone(), &live, stage.profile.clone());
+    let mut sink = FalkorSink::new(stage.address.clone(), &live, stage.profile.clone(), stage.ownership.clone());
     sink.prepare().await.unwrap();
     sink.apply(&stage.transformer().nodes(NodeKindId(0), varied_nodes())).await.unwrap();
     sink.apply(&stage.transformer().relationships(RelationshipKindId(0), facts().collect())).await.unwrap();
@@ -275,7 +276,7 @@ async fn ids_are_counted_and_can_be_read_back() {
 async fn labels_with_a_colon_go_by_parameters_and_get_their_ids() {
     let mut stage = Stage::new("colon").await;
     let batch = stage.load_nodes(0, vec![node(1, &["Entity", "a:b"], "c", &[]), node(2, &["Entity"], "d", &[])]).await;
-    let mut sink = FalkorSink::new(stage.address.clone(), stage.name.stage_key(), stage.profile.clone());
+    let mut sink = FalkorSink::new(stage.address.clone(), stage.name.stage_key(), stage.profile.clone(), stage.ownership.clone());
     assert_eq!(sink.apply(&batch.by_parameters).await.unwrap().nodes_written, 1);
     let totals = stage.loader.totals().await.unwrap();
     assert_eq!(stage.loader.read_ids(&stage.profile.clone(), stage.totals.nodes..totals.nodes, &mut stage.ids).await.unwrap(), 1);
@@ -305,7 +306,7 @@ async fn a_payload_is_applied_once_and_only_to_its_own_stage() {
     assert_eq!(exists, redis::Value::Int(0));
 
     assert_eq!(stage.loader.begin().await.unwrap(), before);
-    stage.run(&["SET", &stage.name.owner_key(), "another"]).await;
+    stage.run(&["SET", &stage.name.fence_key(), "another:1"]).await;
     assert_eq!(stage.loader.load(payload, before).await.unwrap_err().kind(), ErrorKind::LeaseLost);
     assert_eq!(stage.loader.begin().await.unwrap_err().kind(), ErrorKind::LeaseLost);
     assert_eq!(stage.loader.totals().await.unwrap(), before);
@@ -380,7 +381,7 @@ async fn a_swap_moves_graph_checkpoint_and_indices_and_can_be_undone() {
     stage.lease.acquire().await.unwrap();
     (stage.totals, stage.ids) = (stage.loader.begin().await.unwrap(), IdMap::default());
     stage.load_nodes(0, entities(7, 1)).await;
-    let mut sink = FalkorSink::new(stage.address.clone(), name.stage_key(), stage.profile.clone());
+    let mut sink = FalkorSink::new(stage.address.clone(), name.stage_key(), stage.profile.clone(), stage.ownership.clone());
     sink.prepare().await.unwrap();
     stage.run(&["SET", &name.stage_checkpoint_key(), "second"]).await;
     stage.lease.acquire().await.unwrap();
@@ -418,7 +419,7 @@ async fn a_swap_needs_the_lease_and_never_replaces_another_kind_of_key() {
     let mut swap = stage.swap();
     assert_eq!(swap.swap(false).await.unwrap_err().kind(), ErrorKind::CacheWrongType);
     stage.run(&["DEL", &live]).await;
-    stage.run(&["SET", &stage.name.owner_key(), "another"]).await;
+    stage.run(&["SET", &stage.name.fence_key(), "another:1"]).await;
     assert_eq!(swap.swap(false).await.unwrap_err().kind(), ErrorKind::LeaseLost);
     assert_eq!(stage.run(&["EXISTS", &live]).await, redis::Value::Int(0));
     stage.cleaned().await;
@@ -476,11 +477,11 @@ async fn how_fast_the_loader_is() {
     stage.lease.acquire().await.unwrap();
     stage.loader.rebuild_ids(&stage.profile.clone()).await.unwrap();
     timed.insert("4 read the ids back", begun.elapsed());
-    let mut sink = FalkorSink::new(stage.address.clone(), stage.name.stage_key(), stage.profile.clone());
+    let mut sink = FalkorSink::new(stage.address.clone(), stage.name.stage_key(), stage.profile.clone(), stage.ownership.clone());
     let begun = std::time::Instant::now();
     sink.prepare().await.unwrap();
     timed.insert("5 build indices", begun.elapsed());
-    let mut live = FalkorSink::new(stage.address.clone(), stage.name.as_str(), stage.profile.clone());
+    let mut live = FalkorSink::new(stage.address.clone(), stage.name.as_str(), stage.profile.clone(), stage.ownership.clone());
     live.prepare().await.unwrap();
     let prepared: Vec<_> =
         entities(NODES, 256).chunks(1000).map(|rows| transformer.nodes(NodeKindId(0), rows.to_vec())).collect();

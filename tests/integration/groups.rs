@@ -228,7 +228,7 @@ async fn what_moves_between_groups_is_moved() {
     groups.until_exact().await;
     assert_eq!(running.terminate().await, 0);
     let verdict = groups.service.finish(&["verify"]).await;
-    assert!(verdict.code == 0 && verdict.stdout.contains("1 in quarantine"), "{verdict:?}");
+    assert!(verdict.code == 0 && verdict.stdout.contains("1 quarantined"), "{verdict:?}");
 }
 
 #[tokio::test]

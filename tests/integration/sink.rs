@@ -26,12 +26,12 @@ use crate::support::servers::shared;
 const SOON: Duration = Duration::from_secs(30);
 
 /// The server under test, and nothing else about it.
-async fn server() -> CacheAddress {
+pub(crate) async fn server() -> CacheAddress {
     let address = shared().await.falkordb.address();
     CacheAddress::plain(address.host, address.port)
 }
 
-fn fresh_name(purpose: &str) -> String {
+pub(crate) fn fresh_name(purpose: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("sink-{purpose}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -41,14 +41,23 @@ struct Cache {
     sink: FalkorSink,
     outside: Connection,
     graph: String,
+    ownership: Ownership,
+}
+
+/// A claim on a graph that is owned: the fence outlasts the lease, as long as nobody else takes it.
+pub(crate) async fn owned(graph: &str) -> Ownership {
+    let claim = Ownership::claim(&GraphName::new(graph).unwrap()).unwrap();
+    RedisLease::new(server().await, claim.clone()).acquire().await.unwrap();
+    claim
 }
 
 impl Cache {
     async fn new(purpose: &str) -> Self {
         let graph = fresh_name(purpose);
         let profile = Arc::new(Profile::graphiti().unwrap());
-        let sink = FalkorSink::new(server().await, graph.clone(), profile);
-        Self { sink, outside: Connection::new(server().await), graph }
+        let ownership = owned(&graph).await;
+        let sink = FalkorSink::new(server().await, graph.clone(), profile, ownership.clone());
+        Self { sink, outside: Connection::new(server().await), graph, ownership }
     }
 
     async fn prepared(purpose: &str) -> Self {
@@ -92,7 +101,7 @@ fn rows(reply: Value) -> Vec<Vec<String>> {
     rows.iter().map(cells).collect()
 }
 
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::SimpleString(text) => text.clone(),
@@ -102,19 +111,19 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn label(name: &str) -> Label {
+pub(crate) fn label(name: &str) -> Label {
     Label::parse(name).unwrap()
 }
 
-fn property(name: &str) -> PropertyName {
+pub(crate) fn property(name: &str) -> PropertyName {
     PropertyName::parse(name).unwrap()
 }
 
-fn node_identity(of: &str, key: &str) -> NodeIdentity {
+pub(crate) fn node_identity(of: &str, key: &str) -> NodeIdentity {
     NodeIdentity { label: label(of), key: Key::parse(key).unwrap() }
 }
 
-fn fact_identity(key: &str, start: &str, end: &str) -> RelationshipIdentity {
+pub(crate) fn fact_identity(key: &str, start: &str, end: &str) -> RelationshipIdentity {
     RelationshipIdentity {
         rel_type: RelationshipType::parse("RELATES_TO").unwrap(),
         key: Key::parse(key).unwrap(),
@@ -124,7 +133,7 @@ fn fact_identity(key: &str, start: &str, end: &str) -> RelationshipIdentity {
 }
 
 /// Nodes of a kind; `properties` is the text of what they hold besides the key.
-fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeGroup {
+pub(crate) fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeGroup {
     let mut group = NodeGroup {
         group: None,
         label: label(of),
@@ -142,7 +151,7 @@ fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeGroup {
 }
 
 /// Facts between entities: key, start, end, and the text of what they hold besides the key.
-fn facts(rows: &[(&str, &str, &str, &str)]) -> RelationshipGroup {
+pub(crate) fn facts(rows: &[(&str, &str, &str, &str)]) -> RelationshipGroup {
     let entity = EndpointKind { label: label("Entity"), key: property("uuid") };
     let mut group = RelationshipGroup {
         group: None,
@@ -161,7 +170,7 @@ fn facts(rows: &[(&str, &str, &str, &str)]) -> RelationshipGroup {
     group
 }
 
-fn batch(nodes: Vec<NodeGroup>, relationships: Vec<RelationshipGroup>) -> PreparedRows {
+pub(crate) fn batch(nodes: Vec<NodeGroup>, relationships: Vec<RelationshipGroup>) -> PreparedRows {
     PreparedRows { nodes, relationships, ..PreparedRows::default() }
 }
 
@@ -322,7 +331,7 @@ async fn restricted(cache: &mut Cache, user: &str, without: &[&str]) -> FalkorSi
     rule.extend_from_slice(without);
     cache.redis(&rule).await;
     let address = CacheAddress { username: Some(user.into()), password: Some(Secret::new("pw")), ..server().await };
-    FalkorSink::new(address, cache.graph.clone(), Arc::new(Profile::graphiti().unwrap()))
+    FalkorSink::new(address, cache.graph.clone(), Arc::new(Profile::graphiti().unwrap()), cache.ownership.clone())
 }
 
 #[tokio::test]
@@ -339,7 +348,8 @@ async fn a_missing_permission_is_said_where_it_matters() {
 #[tokio::test]
 async fn a_wrong_password_is_said() {
     let address = CacheAddress { username: Some("nobody".into()), password: Some(Secret::new("hunter2")), ..server().await };
-    let mut sink = FalkorSink::new(address, "x", Arc::new(Profile::graphiti().unwrap()));
+    let claim = Ownership::claim(&GraphName::new("x").unwrap()).unwrap();
+    let mut sink = FalkorSink::new(address, "x", Arc::new(Profile::graphiti().unwrap()), claim);
     let error = sink.state().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheAuthentication, "{}", error.chain());
     assert!(!error.chain().contains("hunter2"));
@@ -458,6 +468,21 @@ async fn indices_are_made_once_and_foreign_ones_left_alone() {
 }
 
 #[tokio::test]
+async fn indices_that_somebody_else_makes_at_the_same_time_are_no_error() {
+    let mut cache = Cache::new("raced").await;
+    let mut other =
+        FalkorSink::new(server().await, cache.graph.clone(), Arc::new(Profile::graphiti().unwrap()), cache.ownership.clone());
+    // Connected before, so that neither lists what the other has made.
+    cache.sink.state().await.unwrap();
+    other.state().await.unwrap();
+    let (first, second) = tokio::join!(cache.sink.prepare(), other.prepare());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert!(first.from_nothing && second.from_nothing, "{first:?} {second:?}");
+    assert!(first.refused.is_empty() && second.refused.is_empty(), "{first:?} {second:?}");
+    assert_eq!(cache.sink.prepare().await.unwrap().made, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn indices_of_a_full_graph_are_waited_for() {
     let mut cache = Cache::new("building").await;
     cache
@@ -503,7 +528,7 @@ async fn a_key_of_another_type_is_never_touched() {
 }
 
 async fn lease_on(graph: &GraphName) -> (RedisLease, Ownership) {
-    let claim = Ownership::claim(graph.owner_key()).unwrap();
+    let claim = Ownership::claim(graph).unwrap();
     (RedisLease::new(server().await, claim.clone()), claim)
 }
 

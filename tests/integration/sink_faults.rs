@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use neo4j_falkordb_sync::error::ErrorKind;
+use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName};
 use neo4j_falkordb_sync::model::prepared::{NodeGroup, PreparedRows};
 use neo4j_falkordb_sync::model::profile::Profile;
-use neo4j_falkordb_sync::sink::{CacheAddress, Connection, FalkorSink, Sink};
+use neo4j_falkordb_sync::sink::{CacheAddress, Connection, FalkorSink, Ownership, Sink};
 use redis::cmd;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,9 +28,10 @@ enum Answer {
     Cut(&'static str),
 }
 
-/// A server that gives every command the same answer.
+/// A server that gives every command the same answer, but those that are about the login and the fence.
 struct FakeServer {
     port: u16,
+    ownership: Ownership,
     connections: Arc<AtomicUsize>,
     commands: Arc<AtomicUsize>,
 }
@@ -39,11 +41,13 @@ impl FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (connections, commands) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let server = Self { port, connections: Arc::clone(&connections), commands: Arc::clone(&commands) };
+        let ownership = Ownership::claim(&GraphName::new("g").unwrap()).unwrap();
+        let fence = ownership.token().to_owned();
+        let server = Self { port, ownership, connections: Arc::clone(&connections), commands: Arc::clone(&commands) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, answer, Arc::clone(&commands)));
+                tokio::spawn(serve(stream, answer, fence.clone(), Arc::clone(&commands)));
             }
         });
         server
@@ -54,15 +58,34 @@ impl FakeServer {
     }
 
     fn sink(&self) -> FalkorSink {
-        FalkorSink::new(self.address(), "g", Arc::new(Profile::graphiti().unwrap()))
+        FalkorSink::new(self.address(), "g", Arc::new(Profile::graphiti().unwrap()), self.ownership.clone())
     }
 }
 
-async fn serve(stream: TcpStream, answer: Answer, commands: Arc<AtomicUsize>) {
+async fn serve(stream: TcpStream, answer: Answer, fence: String, commands: Arc<AtomicUsize>) {
     let mut stream = BufReader::new(stream);
+    let mut queued = None;
     while let Some(name) = next_command(&mut stream).await {
-        if name == "HELLO" || name == "CLIENT" {
-            stream.write_all(b"+OK\r\n").await.unwrap();
+        let reply = match (name.as_str(), answer) {
+            ("HELLO" | "CLIENT" | "WATCH", _) => Some("+OK\r\n".to_owned()),
+            ("GET", _) => Some(format!("${}\r\n{fence}\r\n", fence.len())),
+            ("MULTI", _) => {
+                queued = Some(0);
+                Some("+OK\r\n".to_owned())
+            }
+            ("EXEC", Answer::Bytes(bytes)) => {
+                let number = queued.take().unwrap_or(0);
+                Some(format!("*{number}\r\n{}", bytes.repeat(number)))
+            }
+            _ => queued.as_mut().map(|queued| {
+                *queued += 1;
+                // The fence itself is written by SET.
+                commands.fetch_add(usize::from(name != "SET"), Ordering::SeqCst);
+                "+QUEUED\r\n".to_owned()
+            }),
+        };
+        if let Some(reply) = reply {
+            stream.write_all(reply.as_bytes()).await.unwrap();
             continue;
         }
         commands.fetch_add(1, Ordering::SeqCst);

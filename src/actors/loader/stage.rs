@@ -46,6 +46,7 @@ impl Writer {
         let mut totals = Totals {
             read,
             quarantined: added.len() as u64,
+            properties_quarantined: super::properties_of(&added),
             collapsed: batch.collapsed + batch.by_parameters.collapsed,
             conversions: batch.conversions,
             ..Totals::default()

@@ -130,7 +130,8 @@ impl Supervisor {
         let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, rows = verdict.rows, differences = verdict.findings,
-            equal_as_of, "comparison ended"
+            equal_as_of, elements_excepted = verdict.excepted.elements, properties_excepted = verdict.excepted.properties,
+            collapsed = verdict.excepted.collapsed, foreign = verdict.foreign.values().sum::<u64>(), "comparison ended"
         );
         if let Some(started) = self.comparing.started {
             self.status.statistics.add_ended(Mode::Differential, started.elapsed());
@@ -138,6 +139,8 @@ impl Supervisor {
         self.comparing.ended(verdict, summary.ended_at);
         self.status.compared_at = Some(summary.ended_at);
         self.status.equal_as_of.clone_from(&verdict.equal_as_of);
+        self.status.excepted = Some(verdict.excepted);
+        self.status.foreign.clone_from(&verdict.foreign);
         if verdict.equal_as_of.is_some() {
             self.status.proven_by = verdict.begun_with.unwrap_or(0).max(self.status.proven_by);
         }
@@ -248,11 +251,13 @@ impl Supervisor {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
-    use crate::model::comparison::Difference;
+    use crate::model::comparison::{Difference, Excepted};
     use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity};
     use crate::model::key::Key;
     use crate::model::name::Label;
@@ -274,6 +279,9 @@ mod tests {
             rows: 10,
             begun_with: None,
             listed: keys.iter().map(finding).collect(),
+            read: 10,
+            excepted: Excepted::default(),
+            foreign: BTreeMap::new(),
         }
     }
 

@@ -55,7 +55,7 @@ impl Supervisor {
         match outcome {
             Ok((_, launched)) if self.shutting_down => {
                 self.state = State::Waiting;
-                let mut lease = launched.lease;
+                let lease = launched.lease;
                 ctx.spawn(async move { lease.release().await }.into_actor(self).map(|_, supervisor, ctx| {
                     supervisor.finish(Ok(None), ctx);
                 }));
@@ -84,6 +84,8 @@ impl Supervisor {
         self.status.last_pass = launched.checkpoint.last_pass.clone();
         // A proof is of one generation: what happened in between is not known.
         self.status.equal_as_of = None;
+        self.status.excepted = None;
+        self.status.foreign.clear();
         self.status.compared_at = launched.checkpoint.compared_at;
         let ordered = launched.checkpoint.comparison.as_ref().is_some_and(|comparison| comparison.ordered);
         self.comparing.begin(ordered && !self.is_one_shot(), launched.checkpoint.compared_at);

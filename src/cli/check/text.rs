@@ -28,7 +28,11 @@ impl Findings {
         lines.extend(outside.map(|(name, count)| format!("  left out    {}: {count}, {}", one_line(name), why_left_out(name))));
         lines.push(format!("  memory      about {}", megabytes(self.survey.memory_bytes)));
         lines.push(format!("  quarantine  {}", quarantine_text(&self.survey)));
-        lines.push(format!("  would do    {}", self.would_do));
+        lines.push(format!("  elements    {}", self.parts.text()));
+        lines.push(match &self.refused {
+            Some(reason) => format!("  would do    nothing: {reason}"),
+            None => format!("  would do    {}", self.would_do),
+        });
         lines.extend(survey_lines(&self.survey));
         lines.join("\n")
     }

@@ -30,8 +30,8 @@ use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
+use registry::Registry;
 pub use registry::{Place, taken_graphs};
-use registry::{Registry, count_nodes};
 use split::Parts;
 pub use split::split as split_by_graph;
 pub use swap::RoutedSwap;
@@ -134,7 +134,7 @@ impl RoutedSink {
     async fn ensure(&mut self, graph: &GraphName) -> Result<IndexReport> {
         let key = self.key(graph);
         let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored };
-        let report = schema::ensure(&mut self.lanes[0], &key, wanted, INDEX_DEADLINE).await?;
+        let report = schema::ensure(&mut self.lanes[0], &key, self.registry.ownership(), wanted, INDEX_DEADLINE).await?;
         self.prepared.insert(graph.clone());
         Ok(report)
     }
@@ -172,8 +172,9 @@ impl RoutedSink {
             let key = self.key(&graph);
             queues[number % lanes].push((graph, key, part));
         }
-        let profile = &self.profile;
-        let work = self.lanes.iter_mut().zip(queues).map(|(connection, queue)| apply_queue(connection, profile, queue));
+        let (profile, ownership) = (&self.profile, self.registry.ownership());
+        let work =
+            self.lanes.iter_mut().zip(queues).map(|(connection, queue)| apply_queue(connection, ownership, profile, queue));
         let mut emptied = Vec::new();
         for (graph, of_part, is_empty) in try_join_all(work).await?.into_iter().flatten() {
             add(applied, of_part);
@@ -186,13 +187,14 @@ impl RoutedSink {
 /// What became of each part, and whether its graph is empty now.
 async fn apply_queue(
     connection: &mut Connection,
+    ownership: &Ownership,
     profile: &Profile,
     queue: Vec<(GraphName, String, PreparedRows)>,
 ) -> Result<Vec<(GraphName, Applied, bool)>> {
     let mut outcomes = Vec::with_capacity(queue.len());
     for (graph, key, part) in queue {
-        let applied = upsert::apply(connection, &key, profile, &part).await?;
-        let is_empty = applied.nodes_deleted > 0 && count_nodes(connection, &key).await? == 0;
+        let applied = upsert::apply(connection, &key, ownership, profile, &part).await?;
+        let is_empty = applied.nodes_deleted > 0 && graph::node_count(connection, &key).await? == 0;
         outcomes.push((graph, applied, is_empty));
     }
     Ok(outcomes)
@@ -239,7 +241,7 @@ impl Sink for RoutedSink {
             }
             let key = self.key(graph);
             // One that was emptied just before its end.
-            if count_nodes(self.first(), &key).await? == 0 {
+            if graph::node_count(self.first(), &key).await? == 0 {
                 self.remove(graph).await?;
                 continue;
             }

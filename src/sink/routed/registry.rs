@@ -12,8 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::sink::address::CacheAddress;
 use crate::sink::connection::{COMMAND_TIMEOUT, Connection};
-use crate::sink::graph::{self, GraphState, read_query};
-use crate::sink::ownership::{Ownership, while_owned};
+use crate::sink::graph::{self, GraphState};
+use crate::sink::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch, while_owned};
 use crate::sink::reply;
 
 /// Which of a group's graphs is meant.
@@ -70,6 +70,12 @@ impl Registry {
         self.place
     }
 
+    /// What proves that this process may write the pipeline's graphs. One fence is that of all of them, wherever their keys are:
+    /// they are on one server.
+    pub(super) fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
     /// All graphs of the pipeline.
     pub(super) async fn graphs(&self, connection: &mut Connection) -> Result<BTreeSet<GraphName>> {
         listed(connection, &self.place.set_key(&self.control)).await
@@ -77,13 +83,25 @@ impl Registry {
 
     /// Makes sure that nobody else has a graph of this name, or says who has.
     pub(super) async fn claim(&self, connection: &mut Connection, graph: &GraphName) -> Result<Result<(), Foreign>> {
-        let taken = taken(connection, &self.control, graph).await?;
-        if taken.is_ok() && self.place == Place::Live {
-            // The stage's becomes live, and marked, in one step.
-            let mark = mark(graph, &self.control);
-            while_owned(connection, "mark a graph", &self.ownership, &[mark], COMMAND_TIMEOUT).await?;
+        const DOING: &str = "mark a graph";
+        if self.place == Place::Stage {
+            // It becomes live, and marked, in one step.
+            return taken(connection, &self.control, graph).await;
         }
-        Ok(taken)
+        // Somebody else may take the name between the look and the mark.
+        let watched = [graph.marker_key(), graph.checkpoint_key(), graph.as_str().to_owned()];
+        for _ in 0..ATTEMPTS {
+            require_owned(connection, DOING, &self.ownership, &watched, COMMAND_TIMEOUT).await?;
+            if let Err(foreign) = taken(connection, &self.control, graph).await? {
+                unwatch(connection, DOING, COMMAND_TIMEOUT).await?;
+                return Ok(Err(foreign));
+            }
+            let mark = mark(graph, &self.control);
+            if transaction(connection, DOING, [mark], COMMAND_TIMEOUT).await?.is_some() {
+                return Ok(Ok(()));
+            }
+        }
+        Err(keeps_changing(DOING, graph.as_str()))
     }
 
     /// Lists a graph that was made.
@@ -126,6 +144,9 @@ pub(super) async fn taken(connection: &mut Connection, control: &GraphName, grap
     match reply::optional_text(&marker)? {
         Some(ours) if ours == control.as_str() => Ok(Ok(())),
         Some(other) => Ok(Err(Foreign::OfAnother(graph.clone(), other))),
+        None if graph != control && has_checkpoint(connection, graph).await? => {
+            Ok(Err(Foreign::OfAnother(graph.clone(), graph.to_string())))
+        }
         None => adoptable(connection, graph).await,
     }
 }
@@ -147,6 +168,13 @@ pub async fn taken_graphs<'a>(
     Ok(found)
 }
 
+/// Whether a single-graph pipeline fills the graph, which a version before the markers may have done.
+async fn has_checkpoint(connection: &mut Connection, graph: &GraphName) -> Result<bool> {
+    let command = cmd("TYPE").arg(graph.checkpoint_key()).to_owned();
+    let found = connection.command("look for a graph's checkpoint", &command, COMMAND_TIMEOUT).await?;
+    Ok(reply::text(&found)? != "none")
+}
+
 /// Whether what stands under a name without a marker is nothing, or an empty graph.
 async fn adoptable(connection: &mut Connection, graph: &GraphName) -> Result<Result<(), Foreign>> {
     match graph::state(connection, graph.as_str()).await {
@@ -155,12 +183,6 @@ async fn adoptable(connection: &mut Connection, graph: &GraphName) -> Result<Res
         Err(error) if error.kind() == ErrorKind::CacheWrongType => return Ok(Err(Foreign::NoGraph(graph.clone()))),
         Err(error) => return Err(error),
     }
-    let nodes = count_nodes(connection, graph.as_str()).await?;
+    let nodes = graph::node_count(connection, graph.as_str()).await?;
     Ok(if nodes == 0 { Ok(()) } else { Err(Foreign::Unmarked(graph.clone())) })
-}
-
-/// How many nodes a graph has.
-pub(super) async fn count_nodes(connection: &mut Connection, key: &str) -> Result<u64> {
-    let answer = connection.command("count a graph", &read_query(key, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT).await?;
-    reply::single_count(answer)
 }

@@ -13,7 +13,7 @@ use crate::model::graph_name::GraphName;
 use crate::sink::connection::Connection;
 use crate::sink::engine::EngineSigns;
 use crate::sink::graph::{self, GRAPH_TYPE};
-use crate::sink::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction};
+use crate::sink::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch};
 use crate::sink::permissions::missing_permissions;
 use crate::sink::swap::Swapped;
 use crate::sink::{BulkUse, Swap, reply};
@@ -110,7 +110,7 @@ impl RoutedSwap {
         }
     }
 
-    /// Watches lease and keys, and says what is there.
+    /// Watches fence and keys, and says what is there.
     async fn look(&mut self, doing: &str) -> Result<Standing> {
         let beside = [Beside::live(&self.control), Beside::stage(&self.control), Beside::previous(&self.control)];
         let fixed: Vec<String> = beside.iter().flat_map(Beside::keys).cloned().collect();
@@ -121,7 +121,9 @@ impl RoutedSwap {
         let previous = listed(&mut self.connection, &previous.graphs).await?;
         let keys = live.union(&stage).map(|graph| graph.as_str().to_owned());
         let staged = stage.iter().map(GraphName::stage_key);
-        let keys: Vec<String> = keys.chain(staged).chain(previous.iter().map(GraphName::previous_key)).chain(fixed).collect();
+        let markers = stage.iter().map(GraphName::marker_key);
+        let others = previous.iter().map(GraphName::previous_key).chain(markers).chain(fixed);
+        let keys: Vec<String> = keys.chain(staged).chain(others).collect();
         let present = self.present(doing, &keys).await?;
         Ok(Standing { live, stage, previous, present })
     }
@@ -163,7 +165,7 @@ impl RoutedSwap {
     }
 
     async fn unwatch(&mut self, doing: &str) -> Result<()> {
-        self.connection.command(doing, &cmd("UNWATCH"), SWAP_TIMEOUT).await.map(drop)
+        unwatch(&mut self.connection, doing, SWAP_TIMEOUT).await
     }
 
     fn swap_commands(&self, standing: &Standing, keep_previous: bool) -> Vec<Cmd> {

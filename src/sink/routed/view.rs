@@ -217,4 +217,13 @@ impl CacheView for RoutedView {
         }
         Ok(found)
     }
+
+    async fn totals(&mut self) -> Result<[u64; 2]> {
+        let parts = self.each(|view| view.totals()).await?;
+        Ok(parts.into_iter().fold([0, 0], |sum, (_, part)| [sum[0] + part[0], sum[1] + part[1]]))
+    }
+
+    async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
+        Ok(sum(self.each(|view| view.foreign()).await?))
+    }
 }

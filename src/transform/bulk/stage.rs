@@ -22,7 +22,7 @@ impl StageEncoder {
         Self { encoder, ids }
     }
 
-    /// Encodes a batch. A full pass deletes nothing, so identities of absent elements make an empty one.
+    /// Encodes a batch. A full pass deletes nothing and reviews nothing, so what is for that makes an empty one.
     pub fn encode(&mut self, rows: SourceRows) -> Result<BulkBatch> {
         match rows {
             SourceRows::Nodes(kind, rows) => {
@@ -31,7 +31,7 @@ impl StageEncoder {
                 Ok(batch)
             }
             SourceRows::Relationships(kind, rows) => Ok(self.encoder.bulk_relationships(kind, rows, |node| self.ids.get(node))),
-            SourceRows::Absent(_) => Ok(BulkBatch::default()),
+            SourceRows::Absent(_) | SourceRows::Review(_) => Ok(BulkBatch::default()),
         }
     }
 

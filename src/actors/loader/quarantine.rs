@@ -1,0 +1,178 @@
+//! The quarantine of a graph: what is put in, what leaves, and what is said of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::Utc;
+
+use super::Writer;
+use crate::error::Result;
+use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::name::RelationshipType;
+use crate::model::prepared::{PreparedRows, Quarantined, name_by_end};
+use crate::sink::Applied;
+use crate::sync::unusable::listed_end;
+use crate::telemetry::status::QUARANTINE_ALARM;
+
+/// Entries of one kind and reason that are named in the log. The others are in the quarantine.
+const NAMED: u32 = 20;
+
+/// What was said of a quarantine, so that it is said once.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Whether it was said that it is large.
+    alarmed: bool,
+    /// How often an entry of a kind and reason was named.
+    named: HashMap<(String, String), u32>,
+}
+
+/// Relationships by type and by the end that they wait for.
+pub(super) type Waiting = BTreeMap<(RelationshipType, NodeIdentity), u64>;
+
+impl Writer {
+    /// Takes out the relationships that lack an end because it is in the quarantine: they follow with it, and reading them again
+    /// would find no more.
+    pub(super) fn take_waiting(&self, absent: &mut Vec<RelationshipIdentity>) -> Waiting {
+        let mut waiting = Waiting::new();
+        absent.retain(|identity| {
+            let Some(end) = listed_end(&self.excluded, identity) else { return true };
+            *waiting.entry((identity.rel_type.clone(), end.clone())).or_default() += 1;
+            false
+        });
+        waiting
+    }
+
+    /// Entries about elements that these rows write, unless the rows list them again.
+    pub(super) fn healed(&self, rows: &PreparedRows) -> Vec<Quarantined> {
+        if self.quarantine.is_empty() {
+            return Vec::new();
+        }
+        let nodes = rows.nodes.iter().flat_map(|g| g.rows.identities().iter().map(|key| (g.label.as_str(), key.as_str())));
+        let relationships = rows
+            .relationships
+            .iter()
+            .flat_map(|g| g.rows.identities().iter().map(|identity| (g.rel_type.as_str(), identity.key.as_str())));
+        let written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
+        let is_written = |entry: &&Quarantined| written.contains(&(entry.kind.as_str(), entry.key.as_str()));
+        self.quarantine.iter().filter(is_written).cloned().collect()
+    }
+
+    /// Takes out what is written whole by now or gone, and puts in what cannot be written.
+    pub(super) async fn update_quarantine(
+        &mut self,
+        rows: &PreparedRows,
+        applied: &Applied,
+        healed: Vec<Quarantined>,
+        waiting: &Waiting,
+    ) -> Result<()> {
+        let mut added: Vec<Quarantined> = rows.quarantined.iter().chain(&applied.refused).cloned().collect();
+        added.extend(waiting.iter().map(|((rel_type, end), number)| self.at_least(rel_type, end, *number)));
+        for (rel_type, ends) in &rows.review.waiting {
+            added.extend(ends.iter().map(|(end, number)| Quarantined::waiting(rel_type, end, *number)));
+        }
+        let lacks_an_end: HashSet<(&str, &str)> =
+            applied.absent_endpoints.iter().map(|identity| (identity.rel_type.as_str(), identity.key.as_str())).collect();
+        let mut removed = healed;
+        removed.retain(|entry| !lacks_an_end.contains(&(entry.kind.as_str(), entry.key.as_str())));
+        removed.extend(self.outdated(rows, &added));
+        self.add_to_quarantine(&added, &removed).await
+    }
+
+    /// A batch knows of some relationships that wait for an end; there may be more, as the entry says.
+    fn at_least(&self, rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Quarantined {
+        let entry = Quarantined::waiting(rel_type, end, number);
+        let known = self.quarantine.get(&entry).map_or(0, |known| known.number);
+        Quarantined { number: number.max(known), ..entry }
+    }
+
+    /// Entries that a look at their elements has found to be of the past, or that another reason takes the place of.
+    fn outdated(&self, rows: &PreparedRows, added: &[Quarantined]) -> Vec<Quarantined> {
+        if self.quarantine.is_empty() {
+            return Vec::new();
+        }
+        let released: HashSet<(&str, &str)> =
+            rows.review.released.iter().map(|(kind, key)| (kind.as_str(), key.as_str())).collect();
+        let whole: HashSet<(&str, &str)> =
+            added.iter().filter(|entry| entry.is_of_element()).map(|entry| (entry.kind.as_str(), entry.key.as_str())).collect();
+        let reviewed: HashSet<&str> = rows.review.waiting.keys().map(RelationshipType::as_str).collect();
+        let is_outdated = |entry: &&Quarantined| {
+            let name = (entry.kind.as_str(), entry.key.as_str());
+            let counted_again = reviewed.contains(entry.kind.as_str()) && entry.is_about_waiting();
+            released.contains(&name) || whole.contains(&name) || counted_again
+        };
+        self.quarantine.iter().filter(is_outdated).cloned().collect()
+    }
+
+    /// Puts entries in, and takes others out; what is in both stays.
+    pub(super) async fn add_to_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()> {
+        let added: HashSet<&Quarantined> = added.iter().collect();
+        let mut outdated: HashSet<Quarantined> = removed.iter().filter(|entry| !added.contains(entry)).cloned().collect();
+        outdated.extend(self.waiting_for(&outdated));
+        outdated.retain(|entry| !added.contains(entry));
+        if added.is_empty() && outdated.is_empty() {
+            return Ok(());
+        }
+        let now = Utc::now();
+        let mut listed = Vec::with_capacity(added.len());
+        for entry in added {
+            match self.quarantine.get(entry) {
+                Some(known) => {
+                    listed.push(Quarantined { number: entry.number, ..known.tried_again() });
+                    outdated.insert(known.clone());
+                }
+                None => {
+                    self.told.tell(entry);
+                    listed.push(entry.listed(now));
+                }
+            }
+        }
+        let outdated: Vec<Quarantined> = outdated.into_iter().collect();
+        self.store.update_quarantine(&listed, &outdated).await?;
+        self.excluded.replace(&outdated, &listed);
+        for entry in &outdated {
+            self.quarantine.remove(entry);
+        }
+        self.quarantine.extend(listed);
+        self.told.alarm(self.quarantine.len());
+        self.quarantine_changed = true;
+        Ok(())
+    }
+
+    /// Entries of relationships that wait for these: whether they are still missing is for the counts to say.
+    fn waiting_for(&self, gone: &HashSet<Quarantined>) -> Vec<Quarantined> {
+        let is_node = |kind: &str| self.profile.nodes.iter().any(|node| node.label.as_str() == kind);
+        let nodes = gone.iter().filter(|entry| entry.is_of_element() && is_node(&entry.kind));
+        let names: HashSet<String> = nodes.map(|entry| name_by_end(&entry.kind, &entry.key)).collect();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        self.quarantine.iter().filter(|entry| entry.is_about_waiting() && names.contains(&entry.key)).cloned().collect()
+    }
+}
+
+impl Told {
+    fn tell(&mut self, entry: &Quarantined) {
+        let named = self.named.entry((entry.kind.clone(), entry.reason.clone())).or_default();
+        *named = named.saturating_add(1);
+        let Quarantined { kind, key, property, reason, number, .. } = entry;
+        if *named <= NAMED {
+            tracing::warn!(kind, key, property, reason, number, "quarantined");
+        } else if *named == NAMED + 1 {
+            tracing::warn!(kind, reason, "more are quarantined for this reason: the quarantine names them");
+        }
+    }
+
+    fn alarm(&mut self, entries: usize) {
+        if entries >= QUARANTINE_ALARM && !std::mem::replace(&mut self.alarmed, true) {
+            tracing::error!(entries, "the quarantine is as large as an alarm: the profile or the data is not what it should be");
+        }
+    }
+}
+
+pub(super) fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool) -> Quarantined {
+    let reason = if graph_per_group {
+        "an endpoint is not in the graph of its group: it belongs to another one, or cannot be put there"
+    } else {
+        "an endpoint is not in the cache and cannot be put there"
+    };
+    Quarantined::new(identity.rel_type.to_string(), identity.key.to_string(), None, reason)
+}

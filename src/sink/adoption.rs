@@ -1,0 +1,96 @@
+//! Whether a single-graph pipeline may fill what stands under its graph's name.
+//!
+//! A graph that this service fills has a marker beside it that says so. One with a marker of another pipeline is never filled; one
+//! without any, which holds something and has no checkpoint beside it, is somebody else's, and filled only on a person's word.
+
+use redis::{Cmd, Pipeline, cmd};
+
+use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::graph::{self, GRAPH_TYPE};
+use super::reply;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::graph_name::GraphName;
+
+/// What a person says of a graph that this service did not fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TakeOver {
+    /// It is left alone.
+    #[default]
+    Refused,
+    /// It may be replaced.
+    Allowed,
+}
+
+/// The keys that decide whether a graph may be filled.
+pub(super) fn watched(graph: &GraphName) -> [String; 3] {
+    [graph.marker_key(), graph.checkpoint_key(), graph.as_str().to_owned()]
+}
+
+/// Marks a graph as one that a single-graph pipeline fills. No name of a pipeline with many graphs has braces.
+pub(super) fn mark(graph: &GraphName) -> Cmd {
+    cmd("SET").arg(graph.marker_key()).arg(own_marker(graph)).to_owned()
+}
+
+fn own_marker(graph: &GraphName) -> String {
+    format!("{{{graph}}}")
+}
+
+/// Why a graph may not be filled, if it may not.
+pub async fn refusal(connection: &mut Connection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
+    const DOING: &str = "look for the graph's owner";
+    let mut pipeline = Pipeline::new();
+    pipeline.add_command(cmd("GET").arg(graph.marker_key()).to_owned());
+    pipeline.add_command(cmd("TYPE").arg(graph.checkpoint_key()).to_owned());
+    pipeline.add_command(cmd("TYPE").arg(graph.as_str()).to_owned());
+    let mut answers = connection.pipeline(DOING, &pipeline, COMMAND_TIMEOUT).await?.into_iter();
+    let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("three answers")));
+    let marker = reply::optional_text(&next()?)?;
+    let has_checkpoint = reply::text(&next()?)? != "none";
+    let is_graph = reply::text(&next()?)? == GRAPH_TYPE;
+    match marker {
+        Some(marker) if marker == own_marker(graph) => return Ok(None),
+        Some(other) => return Ok(Some(of_another(graph, &other))),
+        None => {}
+    }
+    // A key that is no graph is refused where the graph is looked at.
+    if has_checkpoint || !is_graph || take_over == TakeOver::Allowed {
+        return Ok(None);
+    }
+    let nodes = graph::node_count(connection, graph.as_str()).await?;
+    Ok((nodes > 0).then(|| unmarked(graph, nodes)))
+}
+
+fn of_another(graph: &GraphName, pipeline: &str) -> Error {
+    let pipeline = pipeline.trim_matches(['{', '}']);
+    let message = format!("the graph {graph} is filled by the pipeline {pipeline}: choose another falkordb.database");
+    Error::new(ErrorKind::CacheForeign, message)
+}
+
+fn unmarked(graph: &GraphName, nodes: u64) -> Error {
+    let message = format!(
+        "the graph {graph} holds {nodes} nodes that this service did not write: choose another falkordb.database, delete the graph, \
+         or let it be replaced with --take-over (falkordb.take_over)"
+    );
+    Error::new(ErrorKind::CacheForeign, message)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_marker_is_the_name_of_no_pipeline() {
+        let graph = GraphName::new("g").unwrap();
+        assert_eq!(own_marker(&graph), "{g}");
+        assert!(GraphName::new(own_marker(&graph)).is_err());
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_there_and_what_to_do() {
+        let graph = GraphName::new("g").unwrap();
+        let text = unmarked(&graph, 500).to_string();
+        assert!(text.contains("the graph g holds 500 nodes") && text.contains("--take-over"), "{text}");
+        assert!(of_another(&graph, "p").to_string().contains("by the pipeline p:"));
+    }
+}

@@ -1,0 +1,78 @@
+//! What a graph holds besides what was written to it: nodes and relationships of no kind of the profile, and elements without a key
+//! that could find them again. No comparison by key meets them.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::{content, reply};
+use crate::error::Result;
+use crate::model::element::ElementKind;
+use crate::model::name::{PropertyName, RelationshipType};
+use crate::model::profile::{Profile, RelationshipKind};
+
+/// All nodes and all relationships; FalkorDB keeps both counts.
+pub(super) const TOTALS: [&[u8]; 2] = [b"MATCH (n) RETURN count(n)", b"MATCH ()-[e]->() RETURN count(e)"];
+
+/// Nodes by their labels, and relationships by their type: a scan of the graph.
+pub(super) const BY_LABELS: &[u8] = b"MATCH (n) RETURN labels(n), count(n)";
+pub(super) const BY_TYPE: &[u8] = b"MATCH ()-[e]->() RETURN type(e), count(e)";
+
+/// How many elements of a kind have no key that an index could find.
+pub(super) fn without_key(profile: &Profile, kind: ElementKind) -> String {
+    match kind {
+        ElementKind::Node(id) => {
+            let node = profile.node(id);
+            format!("MATCH (n:{}) WHERE {} RETURN count(n)", node.label.quoted(), unusable("n", &node.key))
+        }
+        ElementKind::Relationship(id) => {
+            let RelationshipKind { rel_type, key, .. } = profile.relationship(id);
+            format!("MATCH ()-[e:{}]->() WHERE {} RETURN count(e)", rel_type.quoted(), unusable("e", key))
+        }
+    }
+}
+
+/// Only of texts it is asked what they hold. No index serves it, so none serves it wrongly.
+fn unusable(variable: &str, key: &PropertyName) -> String {
+    let key = format!("{variable}.{}", key.quoted());
+    format!("CASE WHEN typeOf({key}) = 'String' THEN size({key}) = 0 OR trim({key}) <> {key} ELSE true END")
+}
+
+/// How an element of a kind without a usable key is called.
+pub(super) fn keyless_name(profile: &Profile, kind: ElementKind) -> String {
+    let name = profile.kind_name(kind);
+    match kind {
+        ElementKind::Node(_) => format!("(:{name}) without a usable key"),
+        ElementKind::Relationship(_) => format!("[:{name}] without a usable key"),
+    }
+}
+
+/// Nodes of no kind among these rows.
+pub(super) fn nodes(profile: &Profile, rows: &[Vec<Value>]) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let labels = content::texts(reply::cell(row, 0)?)?;
+        if profile.kind_of(&labels).is_none() {
+            let name = if labels.is_empty() { "()".to_owned() } else { format!("(:{})", labels.join(":")) };
+            *found.entry(name).or_default() += count(row)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Relationships of no kind among these rows.
+pub(super) fn relationships(profile: &Profile, rows: &[Vec<Value>]) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let name = content::text(reply::cell(row, 0)?)?.unwrap_or_default();
+        let known = RelationshipType::parse(&name).ok().and_then(|name| profile.relationship_kind(&name));
+        if known.is_none() {
+            *found.entry(format!("[:{name}]")).or_default() += count(row)?;
+        }
+    }
+    Ok(found)
+}
+
+fn count(row: &[Value]) -> Result<u64> {
+    content::count(reply::cell(row, 1)?)
+}

@@ -1,0 +1,231 @@
+//! Elements that the cache cannot hold, asked for by what makes them unusable: their key, or a label. They are few, so each of these
+//! questions is asked only where something says that the answer has changed.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::expressions::{self, between_kinds, not_of_an_earlier_kind};
+use super::graph_source::{column, count_of, lacking, take_text};
+use super::queries;
+use super::reader::Reader;
+use super::request::Request;
+use super::scope::Scope;
+use crate::error::Result;
+use crate::model::element::{ElementKind, ElementNumber, Properties};
+use crate::model::key::MAX_KEY_BYTES;
+use crate::model::name::{Label, PropertyName};
+use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+use crate::model::value::Value;
+
+/// A character of Neo4j's texts takes at most so many bytes in UTF-8: a key of fewer characters is not too long.
+const BYTES_OF_A_CHARACTER: usize = 3;
+
+/// White space and control characters, as [`Key`](crate::model::key::Key) understands them.
+const BLANK: &str = r"[\\p{IsWhite_Space}\\p{IsControl}]";
+
+/// How many nodes carry each label that FalkorDB cannot express.
+pub(super) async fn labels(reader: &impl Reader, profile: &Profile) -> Result<BTreeMap<String, u64>> {
+    const DOING: &str = "labels that the cache cannot hold";
+    let rows = reader.rows(DOING, Request::new(queries::LABELS)).await?;
+    let names = rows.into_iter().map(|mut row| take_text(&mut row, "name", DOING)).collect::<Result<Vec<_>>>()?;
+    let unusable: Vec<String> = names.into_iter().filter(|name| Label::parse(name).is_err()).collect();
+    if unusable.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = reader.rows(DOING, Request::new(label_counts(profile, &unusable))).await?;
+    rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", DOING)?, count_of(row, DOING)?))).collect()
+}
+
+/// Each count is kept by Neo4j and read without a scan, where all groups are copied.
+fn label_counts(profile: &Profile, names: &[String]) -> String {
+    let scope = Scope::of(profile).alone("n");
+    let count = |name: &String| {
+        format!("MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count", quoted(name), expressions::text(name))
+    };
+    names.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// Keys of up to `limit` nodes of a kind that carry such a label.
+pub(super) async fn keys_with_label(
+    reader: &impl Reader,
+    profile: &Profile,
+    id: NodeKindId,
+    label: &str,
+    limit: usize,
+) -> Result<Vec<String>> {
+    let kind = profile.node(id);
+    if kind.unlabelled {
+        return Ok(Vec::new());
+    }
+    let doing = format!("nodes of {} with a label that the cache cannot hold", kind.label);
+    let request = Request::new(with_label(profile, id, label)).with("limit", limit);
+    let rows = reader.rows(&doing, request).await?;
+    let text = |value| if let Value::String(text) = value { Some(text) } else { None };
+    Ok(rows.into_iter().filter_map(|mut row| column(&mut row, "key").and_then(text)).collect())
+}
+
+fn with_label(profile: &Profile, id: NodeKindId, label: &str) -> String {
+    let kind = profile.node(id);
+    let (others, scope) = (not_of_an_earlier_kind(profile, id), Scope::of(profile).also("n"));
+    let key = expressions::key("n", kind.identity, &kind.key);
+    format!("MATCH (n:{}&{}) WHERE true{others}{scope} RETURN {key} AS key LIMIT $limit", kind.label.quoted(), quoted(label))
+}
+
+/// Up to `limit` elements of each kind that were written after `since`, as their timestamps say, and have no key by which their rows
+/// could be asked for.
+pub(super) async fn changed_without_key(
+    reader: &impl Reader,
+    profile: &Profile,
+    since: DateTime<Utc>,
+    limit: usize,
+) -> Result<Vec<(ElementKind, ElementNumber)>> {
+    const DOING: &str = "changed elements without a key";
+    let kinds = profile.kinds();
+    let texts: Vec<String> = kinds.iter().enumerate().flat_map(|(place, kind)| changed(profile, *kind, place)).collect();
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let request = Request::new(texts.join(" UNION ")).with("zoned", since).with("local", since.naive_utc()).with("limit", limit);
+    let found = |mut row: Properties| -> Result<(ElementKind, ElementNumber)> {
+        let mut number = |name: &str| match column(&mut row, name) {
+            Some(Value::Integer(number)) => u64::try_from(number).map_err(|_| lacking(DOING)),
+            _ => Err(lacking(DOING)),
+        };
+        let (place, id) = (number("place")?, number("number")?);
+        let kind = usize::try_from(place).ok().and_then(|place| kinds.get(place)).ok_or_else(|| lacking(DOING))?;
+        Ok((*kind, ElementNumber(id)))
+    };
+    reader.rows(DOING, request).await?.into_iter().map(found).collect()
+}
+
+/// One index seek for each timestamp and type of its values.
+fn changed(profile: &Profile, kind: ElementKind, place: usize) -> Vec<String> {
+    if profile.identity(kind) != Identity::Property {
+        return Vec::new();
+    }
+    let (pattern, variable) = match kind {
+        ElementKind::Node(id) => (expressions::node(profile.node(id), None), "n"),
+        ElementKind::Relationship(id) => (format!("()-[e:{}]->()", profile.relationship(id).rel_type.quoted()), "e"),
+    };
+    let condition = without_key(variable, profile.key(kind)) + &Scope::of(profile).also(variable);
+    let seeks =
+        profile.timestamps(kind).iter().flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted(), since)));
+    let text = |(timestamp, since): (String, &str)| {
+        format!(
+            "MATCH {pattern} WHERE {variable}.{timestamp} > {since} WITH {variable} WHERE {condition} \
+             RETURN {place} AS place, id({variable}) AS number LIMIT $limit"
+        )
+    };
+    seeks.map(text).collect()
+}
+
+/// How many elements of a kind no page reaches, because their key is absent, empty or not a text.
+pub(super) async fn count_without_key(reader: &impl Reader, profile: &Profile, kind: ElementKind) -> Result<u64> {
+    let Some(found) = matched(profile, kind, without_key) else { return Ok(0) };
+    let doing = format!("elements of {} without a key", profile.kind_name(kind));
+    super::census::counted(reader, &doing, Request::new(format!("{found} RETURN count(*) AS count"))).await
+}
+
+/// Elements of a kind with a key that the cache cannot use, and relationships with such an end: `$limit`. Some with a long key that
+/// the cache can use may be among them.
+pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind, columns: &str) -> Option<String> {
+    let own = |variable: &str, identity: Identity, key: &PropertyName| {
+        (identity == Identity::Property).then(|| unusable(&format!("{variable}.{}", key.quoted())))
+    };
+    let found = match kind {
+        ElementKind::Node(id) => {
+            let node = profile.node(id);
+            node_pattern(profile, id, &own("n", node.identity, &node.key)?)
+        }
+        ElementKind::Relationship(id) => {
+            let RelationshipKind { key, identity, .. } = profile.relationship(id);
+            let ends = ["a", "b"].map(|end| unusable(&expressions::endpoint_key(profile, end)));
+            let any: Vec<String> = own("e", *identity, key).into_iter().chain(ends).collect();
+            relationship_pattern(profile, id, &format!("({})", any.join(" OR ")))
+        }
+    };
+    Some(format!("{found} {columns} LIMIT $limit"))
+}
+
+/// Elements of a kind by their numbers: `$numbers`.
+pub(super) fn by_number(profile: &Profile, kind: ElementKind, columns: &str) -> Option<String> {
+    matched(profile, kind, |variable, _| format!("id({variable}) IN $numbers")).map(|found| format!("{found} {columns}"))
+}
+
+/// Numbers of elements as a parameter.
+pub(super) fn numbers(numbers: &[ElementNumber]) -> Vec<i64> {
+    numbers.iter().filter_map(|number| i64::try_from(number.0).ok()).collect()
+}
+
+/// Nothing for a kind that has no key property: every element has a number.
+fn matched(profile: &Profile, kind: ElementKind, condition: impl Fn(&str, &PropertyName) -> String) -> Option<String> {
+    if profile.identity(kind) != Identity::Property {
+        return None;
+    }
+    Some(match kind {
+        ElementKind::Node(id) => node_pattern(profile, id, &condition("n", &profile.node(id).key)),
+        ElementKind::Relationship(id) => relationship_pattern(profile, id, &condition("e", &profile.relationship(id).key)),
+    })
+}
+
+fn node_pattern(profile: &Profile, id: NodeKindId, condition: &str) -> String {
+    let (others, scope) = (not_of_an_earlier_kind(profile, id), Scope::of(profile).also("n"));
+    format!("MATCH (n:{}) WHERE {condition}{others}{scope}", profile.node(id).label.quoted())
+}
+
+fn relationship_pattern(profile: &Profile, id: RelationshipKindId, condition: &str) -> String {
+    let ends = between_kinds(profile) + &Scope::of(profile).also("e");
+    format!("MATCH (a)-[e:{}]->(b) WHERE {condition}{ends}", profile.relationship(id).rel_type.quoted())
+}
+
+fn without_key(variable: &str, key: &PropertyName) -> String {
+    let key = format!("{variable}.{}", key.quoted());
+    format!("CASE WHEN {key} IS :: STRING NOT NULL THEN {key} = '' ELSE true END")
+}
+
+/// Only of texts is it asked what they hold. Bytes cannot be counted, so a key is meant that may be too long.
+fn unusable(key: &str) -> String {
+    let long = MAX_KEY_BYTES / BYTES_OF_A_CHARACTER;
+    format!(
+        "CASE WHEN ({key}) IS :: STRING NOT NULL THEN ({key}) = '' OR size({key}) > {long} OR \
+         ({key}) =~ '(?s){BLANK}.*|.*{BLANK}|.*[\\\\x00\\\\x01].*' ELSE true END"
+    )
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_texts_are_asked_what_they_hold() {
+        let profile = Profile::graphiti().unwrap();
+        for kind in [ElementKind::Node(NodeKindId(1)), ElementKind::Relationship(RelationshipKindId(0))] {
+            let text = with_unusable_key(&profile, kind, "RETURN 1").unwrap();
+            assert!(text.contains("CASE WHEN") && text.contains(") IS :: STRING NOT NULL THEN"), "{text}");
+            assert!(text.contains(r"(?s)[\\p{IsWhite_Space}\\p{IsControl}].*|"), "{text}");
+        }
+        let generic = Profile::generic().unwrap().discovered(&crate::model::discovery::Found::default()).unwrap();
+        assert_eq!(by_number(&generic, ElementKind::Node(NodeKindId(0)), "RETURN 1"), None, "every element has a number");
+    }
+
+    #[test]
+    fn only_kinds_with_timestamps_are_asked_what_changed() {
+        let profile = Profile::graphiti().unwrap();
+        let texts = |kind| changed(&profile, kind, 3);
+        assert_eq!(texts(ElementKind::Node(NodeKindId(2))), Vec::<String>::new());
+        let facts = texts(ElementKind::Relationship(RelationshipKindId(0)));
+        assert!(facts.len() == 4 && facts[0].contains("WHERE e.`created_at` > $zoned WITH e WHERE CASE WHEN"), "{facts:?}");
+    }
+
+    #[test]
+    fn a_label_is_quoted_as_neo4j_reads_it() {
+        let text = with_label(&Profile::graphiti().unwrap(), NodeKindId(0), "a`b");
+        assert!(text.starts_with("MATCH (n:`Entity`&`a``b`) WHERE true RETURN n.`uuid` AS key"), "{text}");
+    }
+}

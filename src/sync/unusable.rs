@@ -1,0 +1,406 @@
+//! Elements that the cache cannot hold: found by what says that they became unusable or are usable again, listed with their reason,
+//! and taken out of the cache with their old state.
+//!
+//! Four things say so:
+//! - A row that a pass reads: the transformer refuses it, and the quarantine lists it.
+//! - Counts: `source − listed` differs from the cache's count by something that the key sets do not explain.
+//! - The count of a label that FalkorDB cannot express.
+//! - A late check: what is listed is looked at again where something was committed since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::reader::{Reader, key_text};
+use super::sweep::Gaps;
+use super::{Changes, Memory};
+use crate::error::Result;
+use crate::model::batch::SourceRows;
+use crate::model::bookmark::Bookmark;
+use crate::model::detail::Detail;
+use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity};
+use crate::model::excluded::Excluded;
+use crate::model::pass::Step;
+use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
+use crate::model::profile::Profile;
+use crate::repeat;
+use crate::sink::CacheView;
+use crate::transform::{Standing, Transformer};
+
+/// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
+pub(super) const LIMIT: usize = 1000;
+
+/// Refused elements that a pass remembers to take out of the cache. What is beyond is found again by their entries.
+const MAX_REFUSED: usize = 10_000;
+
+/// Listed elements that are read at once: each may be listed because it is large.
+const AT_ONCE: usize = 100;
+
+/// Names of one kind that are looked at again once a node can be written: its relationships are among them. As many entries are an
+/// alarm.
+const MAX_FREED: usize = 10_000;
+
+/// Names of one kind that are looked at again while somebody waits: far more than a graph in order has, and a second's work.
+const MAX_AWAITED: usize = 10_000;
+
+/// What the passes of a generation remember of unusable elements.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    /// How many nodes carry each label that FalkorDB cannot express; absent until it was looked at.
+    labels: Option<BTreeMap<String, u64>>,
+    /// The bookmark at the last late check.
+    reviewed_at: Option<Bookmark>,
+    /// The last name of each kind that was looked at again; a long list is gone through in turns.
+    reviewed: BTreeMap<ElementKind, String>,
+    /// How many entries of nodes had left the quarantine when the relationships were last looked at.
+    left: u64,
+}
+
+/// Rows of one kind, each with what it is to the cache.
+pub(super) fn standings(encoder: &Transformer, rows: &SourceRows) -> Vec<Standing> {
+    match rows {
+        SourceRows::Nodes(id, rows) => rows.iter().map(|row| encoder.node_standing(*id, row)).collect(),
+        SourceRows::Relationships(id, rows) => rows.iter().map(|row| encoder.relationship_standing(*id, row)).collect(),
+        SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
+    }
+}
+
+/// Remembers identities of which the cache must not hold an older state.
+pub(super) fn note_refused(
+    refused: &mut BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
+    kind: ElementKind,
+    standing: Standing,
+) {
+    let Standing::Refused(identity) = standing else { return };
+    let of_kind = refused.entry(kind).or_default();
+    if of_kind.len() < MAX_REFUSED {
+        of_kind.insert(identity);
+    }
+}
+
+/// Reads nodes again whose labels changed to or from ones that FalkorDB cannot express. Says whether there may be any.
+pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, labels: BTreeMap<String, u64>) -> Result<bool> {
+    let before = memory.unusable.labels.replace(labels.clone());
+    // A generation begins without knowing: what is listed and what carries such a label is looked at once.
+    let known = before.clone().unwrap_or_default();
+    let names: BTreeSet<&String> = labels.keys().chain(known.keys()).collect();
+    let changed: Vec<&String> =
+        names.into_iter().filter(|name| before.is_none() || labels.get(*name) != known.get(*name)).collect();
+    if changed.is_empty() {
+        return Ok(false);
+    }
+    let source = reader.source;
+    for id in reader.profile.node_ids() {
+        let kind = ElementKind::Node(id);
+        let mut keys = BTreeSet::new();
+        for label in &changed {
+            keys.extend(repeat!(source.keys_with_label(id, label, LIMIT))?);
+        }
+        // Those that carry it no longer are listed.
+        let listed = reader.excluded.names_of(reader.profile.kind_name(kind), "", LIMIT);
+        recheck(reader, kind, listed.into_iter().filter(|name| !keys.contains(name)).collect()).await?;
+        reader.fetch_kind(kind, &keys.iter().cloned().collect::<Vec<_>>(), None).await?;
+    }
+    Ok(true)
+}
+
+/// Lists elements that were found to have no key and are not listed yet. Says whether there are any.
+pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: Vec<(ElementKind, ElementNumber)>) -> Result<bool> {
+    let mut names: BTreeMap<ElementKind, Vec<String>> = BTreeMap::new();
+    for (kind, number) in found {
+        let name = name_by_id(number);
+        if !reader.excluded.contains(reader.profile.kind_name(kind), &name) {
+            names.entry(kind).or_default().push(name);
+        }
+    }
+    for (kind, names) in &names {
+        recheck_ids(reader, *kind, names).await?;
+    }
+    Ok(!names.is_empty())
+}
+
+/// Looks again at what is listed while somebody waits: the commit may mend it without a trace of its own. Says whether it did.
+pub(super) async fn review_all(reader: &mut Reader<'_>) -> Result<bool> {
+    for kind in reader.profile.kinds() {
+        let names = reader.excluded.names_of(reader.profile.kind_name(kind), "", MAX_AWAITED);
+        recheck(reader, kind, names).await?;
+    }
+    Ok(!reader.excluded.is_empty())
+}
+
+/// Looks again at what is listed, if something was committed since it was looked at. Says whether it did.
+pub(super) async fn review(reader: &mut Reader<'_>, memory: &mut Memory, bookmark: Option<&Bookmark>) -> Result<bool> {
+    if reader.excluded.is_empty() || memory.unusable.reviewed_at.as_ref() == bookmark {
+        return Ok(false);
+    }
+    memory.unusable.reviewed_at = bookmark.cloned();
+    for kind in reader.profile.kinds() {
+        let after = memory.unusable.reviewed.remove(&kind).unwrap_or_default();
+        let names = reader.excluded.names_of(reader.profile.kind_name(kind), &after, LIMIT);
+        if names.len() == LIMIT
+            && let Some(last) = names.last()
+        {
+            memory.unusable.reviewed.insert(kind, last.clone());
+        }
+        recheck(reader, kind, names).await?;
+    }
+    Ok(true)
+}
+
+/// Once nodes have left the quarantine, relationships that were refused for them may be written. Says whether it looked.
+pub(super) async fn follow_freed(reader: &mut Reader<'_>, memory: &mut Memory) -> Result<bool> {
+    let labels = reader.profile.node_ids().map(|id| reader.profile.node(id).label.as_str());
+    let left = labels.map(|label| reader.excluded.left_of(label)).sum();
+    if std::mem::replace(&mut memory.unusable.left, left) == left {
+        return Ok(false);
+    }
+    for kind in reader.profile.relationship_ids().map(ElementKind::Relationship) {
+        let names = reader.excluded.names_of(reader.profile.kind_name(kind), "", MAX_FREED);
+        recheck(reader, kind, names).await?;
+    }
+    Ok(true)
+}
+
+/// Completes what differs between the key sets: refused elements that the cache still holds are orphaned. Where the gaps do not
+/// explain by how much a kind differs, or deletes of it are held, its unusable elements are looked at.
+pub(super) async fn complete(
+    reader: &mut Reader<'_>,
+    changes: &mut Changes<'_>,
+    kinds: &[(ElementKind, i64)],
+    gaps: &mut BTreeMap<ElementKind, Gaps>,
+) -> Result<()> {
+    for (kind, difference) in kinds {
+        let Some(gaps) = gaps.get_mut(kind) else { continue };
+        let explained = gaps.missing.len() as i64 - gaps.orphaned.len() as i64;
+        let is_held = changes.memory.guard.held(&Step::of(reader.profile, *kind)) > 0;
+        if is_held || !changes.memory.is_explained(*kind, difference - explained) {
+            look(reader, *kind).await?;
+        }
+    }
+    super::deferred::settle(reader).await?;
+    for (kind, gaps) in gaps {
+        let refused = reader.refused.remove(kind).unwrap_or_default();
+        gaps.orphaned.extend(cached(changes.view, *kind, refused).await?);
+    }
+    Ok(())
+}
+
+/// Lists what is unusable of a kind now, and takes out of the list what is not any more.
+pub(super) async fn look(reader: &mut Reader<'_>, kind: ElementKind) -> Result<()> {
+    let source = reader.source;
+    let rows = repeat!(source.with_unusable_key(kind, LIMIT))?;
+    let found: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
+    emit_unkept(reader, kind, rows).await?;
+    let mut names = reader.excluded.names_of(reader.profile.kind_name(kind), "", LIMIT);
+    names.retain(|name| id_in_name(name).is_none_or(|number| !found.contains(&number)));
+    recheck(reader, kind, names).await
+}
+
+/// Reads elements again that are listed under these names: those that can be written are, and names under which there is nothing
+/// any more leave the list.
+async fn recheck(reader: &mut Reader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
+    let (by_id, keys): (Vec<_>, Vec<_>) =
+        names.into_iter().filter(|name| !is_name_by_end(name)).partition(|name| id_in_name(name).is_some());
+    recheck_ids(reader, kind, &by_id).await?;
+    for keys in keys.chunks(AT_ONCE) {
+        recheck_keys(reader, kind, keys).await?;
+    }
+    Ok(())
+}
+
+async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String]) -> Result<()> {
+    let source = reader.source;
+    for names in names.chunks(LIMIT) {
+        let wanted: Vec<ElementNumber> = names.iter().filter_map(|name| id_in_name(name)).collect();
+        reader.emit.reserve(wanted.len()).await?;
+        let rows = repeat!(source.by_number(kind, &wanted))?;
+        let standings = standings(reader.encoder, &rows);
+        let nameless = |(_, standing): &(ElementNumber, &Standing)| **standing == Standing::Nameless;
+        let still: BTreeSet<ElementNumber> =
+            numbers(&rows).into_iter().zip(&standings).filter(nameless).map(|(number, _)| number).collect();
+        // Those that have a key by now are read by it, as any element is.
+        let keys: Vec<String> = standings.iter().filter_map(identity).map(|identity| identity.key().to_string()).collect();
+        let gone = names.iter().filter(|name| id_in_name(name).is_none_or(|number| !still.contains(&number)));
+        release(reader, kind, gone.cloned().collect()).await?;
+        emit_unkept(reader, kind, rows).await?;
+        reader.fetch_kind(kind, &keys, None).await?;
+    }
+    Ok(())
+}
+
+async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String]) -> Result<()> {
+    let name = reader.profile.kind_name(kind).to_owned();
+    reader.emit.reserve(keys.len()).await?;
+    let source = reader.source;
+    let mut there = BTreeSet::new();
+    // What an operator lets be is not tried again, but it leaves the list with its element.
+    match kind {
+        ElementKind::Node(id) => {
+            let mut rows = repeat!(source.nodes_by_key(id, keys))?;
+            let key = reader.profile.node(id).key.as_str();
+            there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
+            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(&name, key)));
+            reader.emit_nodes(id, rows, None).await?;
+        }
+        ElementKind::Relationship(id) => {
+            let mut rows = repeat!(source.relationships_by_key(id, keys))?;
+            let key = reader.profile.relationship(id).key.as_str();
+            there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
+            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(&name, key)));
+            reader.emit_relationships(id, rows, None).await?;
+        }
+    }
+    let gone = keys.iter().filter(|key| !there.contains(*key));
+    release(reader, kind, gone.cloned().collect()).await
+}
+
+/// Takes names out of the list.
+pub(super) async fn release(reader: &mut Reader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let kind = reader.profile.kind_name(kind).to_owned();
+    let released = names.into_iter().map(|name| (kind.clone(), name)).collect();
+    reader.emit_review(Review { released, ..Review::default() }).await
+}
+
+/// Sends on what cannot be kept, so that it is listed with its reason.
+async fn emit_unkept(reader: &mut Reader<'_>, kind: ElementKind, rows: SourceRows) -> Result<()> {
+    let unkept: Vec<bool> =
+        standings(reader.encoder, &rows).into_iter().map(|standing| !matches!(standing, Standing::Kept(_))).collect();
+    match (kind, rows) {
+        (ElementKind::Node(id), SourceRows::Nodes(_, rows)) => reader.emit_nodes(id, only(rows, &unkept), None).await,
+        (ElementKind::Relationship(id), SourceRows::Relationships(_, rows)) => {
+            reader.emit_relationships(id, only(rows, &unkept), None).await
+        }
+        _ => Ok(()),
+    }
+}
+
+fn only<T>(rows: Vec<T>, wanted: &[bool]) -> Vec<T> {
+    rows.into_iter().zip(wanted).filter(|(_, wanted)| **wanted).map(|(row, _)| row).collect()
+}
+
+fn identity(standing: &Standing) -> Option<&ElementIdentity> {
+    match standing {
+        Standing::Kept(identity) | Standing::Refused(identity) => Some(identity),
+        Standing::Nameless => None,
+    }
+}
+
+fn numbers(rows: &SourceRows) -> Vec<ElementNumber> {
+    match rows {
+        SourceRows::Nodes(_, rows) => rows.iter().map(|row| row.number).collect(),
+        SourceRows::Relationships(_, rows) => rows.iter().map(|row| row.number).collect(),
+        SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
+    }
+}
+
+/// Takes relationships out of what a sweep found missing that wait for a listed node: they are listed with their number.
+pub(super) async fn leave_out_waiting(reader: &mut Reader<'_>, kind: ElementKind, gaps: &mut Gaps) -> Result<()> {
+    let mut waiting: BTreeMap<NodeIdentity, u64> = BTreeMap::new();
+    gaps.missing.retain(|identity| {
+        let end = match identity {
+            ElementIdentity::Relationship(relationship) => listed_end(&reader.excluded, relationship),
+            ElementIdentity::Node(_) => None,
+        };
+        end.map(|end| *waiting.entry(end.clone()).or_default() += 1).is_none()
+    });
+    list_waiting(reader, kind, waiting).await.map(drop)
+}
+
+/// Lists relationships that cannot be written before this end of them, all that there are of a kind. Says whether there are any,
+/// or were.
+pub(super) async fn list_waiting(
+    reader: &mut Reader<'_>,
+    kind: ElementKind,
+    waiting: BTreeMap<NodeIdentity, u64>,
+) -> Result<bool> {
+    let ElementKind::Relationship(id) = kind else { return Ok(false) };
+    let name = reader.profile.kind_name(kind);
+    let were_listed = || reader.excluded.names_of(name, "", usize::MAX).iter().any(|name| is_name_by_end(name));
+    if waiting.is_empty() && !were_listed() {
+        return Ok(false);
+    }
+    let rel_type = reader.profile.relationship(id).rel_type.clone();
+    reader.emit_review(Review { waiting: BTreeMap::from([(rel_type, waiting)]), ..Review::default() }).await?;
+    Ok(true)
+}
+
+/// The end of a relationship that is listed as a whole.
+pub(crate) fn listed_end<'r>(excluded: &Excluded, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
+    [&relationship.start, &relationship.end].into_iter().find(|end| excluded.contains(end.label.as_str(), end.key.as_str()))
+}
+
+/// Those that the cache holds.
+async fn cached(
+    view: &mut dyn CacheView,
+    kind: ElementKind,
+    identities: BTreeSet<ElementIdentity>,
+) -> Result<BTreeSet<ElementIdentity>> {
+    let mut there = BTreeSet::new();
+    let identities: Vec<ElementIdentity> = identities.into_iter().collect();
+    for some in identities.chunks(LIMIT) {
+        let keys: BTreeSet<&str> = some.iter().map(|identity| identity.key().as_str()).collect();
+        let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+        let found = repeat!(view.contents(kind, Detail::WithoutVectors, &keys))?;
+        there.extend(some.iter().filter(|identity| found.contains_key(*identity)).cloned());
+    }
+    Ok(there)
+}
+
+/// Takes what is listed off counts of the source: so many elements the cache is to have.
+pub(super) fn subtract(profile: &Profile, excluded: &Excluded, counts: &mut [u64]) {
+    if excluded.is_empty() {
+        return;
+    }
+    for (count, kind) in counts.iter_mut().zip(profile.kinds()) {
+        *count = count.saturating_sub(excluded.number_of(profile.kind_name(kind)));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::key::Key;
+    use crate::model::name::{Label, RelationshipType};
+    use crate::model::prepared::Quarantined;
+    use crate::model::profile::NodeKindId;
+
+    fn node(key: &str) -> NodeIdentity {
+        NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() }
+    }
+
+    #[test]
+    fn what_is_listed_is_taken_off_the_counts_of_its_kind() {
+        let profile = Profile::graphiti().unwrap();
+        let facts = RelationshipType::parse("RELATES_TO").unwrap();
+        let property = Quarantined::new("Entity", "b", Some("p".to_owned()), "r");
+        let entries = [Quarantined::new("Entity", "a", None, "r"), property, Quarantined::waiting(&facts, &node("a"), 7)];
+        let mut counts: Vec<u64> = profile.kinds().iter().map(|_| 5).collect();
+        subtract(&profile, &Excluded::of(&entries), &mut counts);
+        let relationship = profile.nodes.len() + profile.relationship_kind(&facts).unwrap().0;
+        assert_eq!((counts[0], counts[1], counts[relationship]), (4, 5, 0));
+    }
+
+    #[test]
+    fn only_what_has_an_identity_and_is_refused_is_remembered_up_to_a_bound() {
+        let kind = ElementKind::Node(NodeKindId(0));
+        let mut refused = BTreeMap::new();
+        note_refused(&mut refused, kind, Standing::Kept(ElementIdentity::Node(node("kept"))));
+        note_refused(&mut refused, kind, Standing::Nameless);
+        assert!(refused.is_empty());
+        for number in 0..MAX_REFUSED + 5 {
+            note_refused(&mut refused, kind, Standing::Refused(ElementIdentity::Node(node(&format!("k{number}")))));
+        }
+        assert_eq!(refused[&kind].len(), MAX_REFUSED);
+    }
+
+    #[test]
+    fn a_relationship_waits_for_the_end_that_is_listed() {
+        let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
+        let fact = RelationshipIdentity { rel_type, key: Key::parse("f").unwrap(), start: node("a"), end: node("b") };
+        let excluded = Excluded::of(&[Quarantined::new("Entity", "b", None, "r")]);
+        assert_eq!(listed_end(&excluded, &fact), Some(&node("b")));
+        assert_eq!(listed_end(&Excluded::default(), &fact), None);
+    }
+}
