@@ -237,11 +237,25 @@ impl Owned {
         owned(self.name.as_str()).await;
     }
 
+    /// FalkorDB lists an index that it still builds beside the one that it replaces.
+    async fn indices_are_built(&mut self, graph: &str) {
+        let began = Instant::now();
+        loop {
+            let answer = self.redis(&["GRAPH.RO_QUERY", graph, "CALL db.indexes() YIELD status RETURN status"]).await;
+            if !format!("{answer:?}").contains("UNDER CONSTRUCTION") {
+                return;
+            }
+            assert!(began.elapsed() < SOON, "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Everything that is kept under the graph's name, as text.
     async fn standing(&mut self) -> BTreeSet<String> {
         let (live, stage) = (self.name.as_str().to_owned(), self.name.stage_key());
         let mut standing = BTreeSet::new();
         for graph in [&live, &stage] {
+            self.indices_are_built(graph).await;
             for text in [
                 "MATCH (n) RETURN labels(n), properties(n), typeOf(n.name_embedding) ORDER BY n.uuid",
                 "MATCH ()-[e]->() RETURN type(e), properties(e) ORDER BY e.uuid",

@@ -61,3 +61,4 @@ mod take_over;
 mod unusable;
 mod value_round_trip;
 mod verify;
+mod words;

@@ -5,6 +5,7 @@
 
 mod cache;
 mod content;
+mod rules;
 mod snapshot;
 mod source;
 mod value;
@@ -15,6 +16,7 @@ use super::servers::{FalkorAddress, blocking};
 use super::{Error, Result};
 pub use cache::read as read_cache;
 pub use content::{Additions, GENERIC, assert_same_content, compare_content};
+pub use rules::{Promised, promised};
 pub use snapshot::{Difference, Element, Key, NodeKey, RelationshipKey, Snapshot, differences};
 pub use source::{Filter, read as read_source};
 pub use value::Value;

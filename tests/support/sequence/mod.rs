@@ -3,6 +3,7 @@
 //! What is drawn depends on the seed alone: a step that finds nothing to act on in the graph does nothing.
 
 mod content;
+mod odd;
 
 use neo4rs::{BoltType, Graph, Query, Txn, query};
 use rand::rngs::StdRng;
@@ -33,6 +34,8 @@ pub struct Sequence {
     sagas: Vec<String>,
     dead: Vec<String>,
     open: Vec<Open>,
+    /// Whether a step rewrote properties and left no trace of it, since this was last taken back.
+    pub is_silent: bool,
     /// What was done, in order.
     pub log: Vec<&'static str>,
 }
@@ -51,6 +54,7 @@ impl Sequence {
             sagas: Vec::new(),
             dead: Vec::new(),
             open: Vec::new(),
+            is_silent: false,
             log: Vec::new(),
         };
         sequence.run("MATCH (n) DETACH DELETE n", vec![]).await?;

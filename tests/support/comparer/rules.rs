@@ -1,0 +1,118 @@
+//! What of a source the documentation promises to the cache: elements whose key, labels and ends are usable, the others left out.
+//!
+//! The rules are those of `docs/quarantine.md`, written a second time without the product's code.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use neo4rs::{Graph, query};
+
+use super::snapshot::{Element, Raw, Snapshot};
+use super::source::{Filter, read_raw};
+use super::value::Value;
+use super::{IDENTITY_LABELS, NodeKey};
+use crate::support::Result;
+use crate::support::deadline::{self, within};
+
+/// Types of graphiti.
+const TYPES: [&str; 5] = ["RELATES_TO", "MENTIONS", "HAS_MEMBER", "HAS_EPISODE", "NEXT_EPISODE"];
+
+/// Longer texts cannot be keys.
+const LONGEST_KEY: usize = 4096;
+
+/// What the cache must hold, and what it must not.
+#[derive(Debug, Default)]
+pub struct Promised {
+    pub snapshot: Snapshot,
+    /// Elements that cannot be held, by their kind and the name that the quarantine gives them.
+    pub excluded: BTreeSet<(String, String)>,
+    /// Relationships that wait for an excluded node.
+    pub waiting: BTreeSet<(String, String)>,
+}
+
+/// Reads the source, and sorts its elements by the rules.
+pub async fn promised(graph: &Graph, filter: &Filter) -> Result<Promised> {
+    let raw = read_raw(graph, filter).await?;
+    let with_nul = Nul::read(graph).await?;
+    Ok(sorted(raw, &with_nul))
+}
+
+/// Elements with a NUL in their key, which [`Value`] leaves out.
+struct Nul {
+    nodes: HashSet<i64>,
+    relationships: HashSet<i64>,
+}
+
+impl Nul {
+    async fn read(graph: &Graph) -> Result<Self> {
+        let condition = "x.uuid IS :: STRING AND x.uuid CONTAINS $nul RETURN id(x) AS id";
+        Ok(Self {
+            nodes: ids(graph, &format!("MATCH (x) WHERE {condition}")).await?,
+            relationships: ids(graph, &format!("MATCH ()-[x]->() WHERE {condition}")).await?,
+        })
+    }
+}
+
+async fn ids(graph: &Graph, text: &str) -> Result<HashSet<i64>> {
+    let mut rows = within(deadline::QUERY, text, graph.execute(query(text).param("nul", "\0"))).await?;
+    let mut ids = HashSet::new();
+    while let Some(row) = within(deadline::QUERY, text, rows.next()).await? {
+        ids.insert(row.get("id")?);
+    }
+    Ok(ids)
+}
+
+fn is_usable(key: &str) -> bool {
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let fits = !key.is_empty() && key.len() <= LONGEST_KEY && !key.contains('\u{1}');
+    fits && !key.starts_with(blank) && !key.ends_with(blank)
+}
+
+/// The key by which the quarantine names an element, and whether the cache could hold it under that key.
+fn name(uuid: Option<&Value>, id: i64, with_nul: &HashSet<i64>) -> (String, bool) {
+    match uuid {
+        Some(Value::Text(text)) if is_usable(text) && !with_nul.contains(&id) => (text.clone(), true),
+        _ => (format!("Neo4j id {id}"), false),
+    }
+}
+
+fn without_odd_names(properties: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    properties.into_iter().filter(|(name, _)| !name.contains('`')).collect()
+}
+
+fn sorted(raw: Raw, with_nul: &Nul) -> Promised {
+    let mut promised = Promised::default();
+    let mut held = Raw::default();
+    let mut names: HashMap<i64, NodeKey> = HashMap::new();
+    for (id, Element { labels, properties }) in raw.nodes {
+        let Some(kind) = IDENTITY_LABELS.iter().find(|label| labels.contains(**label)) else { continue };
+        let (name, usable) = name(properties.get("uuid"), id, &with_nul.nodes);
+        names.insert(id, NodeKey { label: (*kind).to_owned(), uuid: name.clone() });
+        if usable && !labels.iter().any(|label| label.contains('`')) {
+            held.nodes.push((id, Element { labels, properties: without_odd_names(properties) }));
+        } else {
+            promised.excluded.insert(((*kind).to_owned(), name));
+        }
+    }
+    let nodes: HashSet<i64> = held.nodes.iter().map(|(id, _)| *id).collect();
+    // A node that shares the key of a usable one stands for it: what hangs on it hangs on that key.
+    let usable: HashSet<&NodeKey> = nodes.iter().map(|id| &names[id]).collect();
+    for mut relationship in raw.relationships {
+        if !TYPES.contains(&relationship.typ.as_str()) {
+            continue;
+        }
+        let (name, is_named) = name(relationship.properties.get("uuid"), relationship.id, &with_nul.relationships);
+        let element = (relationship.typ.clone(), name);
+        let has_ends =
+            [relationship.source, relationship.target].iter().all(|end| names.get(end).is_some_and(|end| usable.contains(end)));
+        if !is_named {
+            promised.excluded.insert(element);
+        } else if has_ends {
+            relationship.properties = without_odd_names(relationship.properties);
+            held.relationships.push(relationship);
+        } else {
+            promised.waiting.insert(element);
+        }
+    }
+    promised.snapshot = held.into_snapshot();
+    promised
+}
