@@ -29,22 +29,44 @@ pub struct Promised {
     pub waiting: BTreeSet<(String, String)>,
 }
 
-/// Reads the source, and sorts its elements by the rules.
-pub async fn promised(graph: &Graph, filter: &Filter) -> Result<Promised> {
-    let raw = read_raw(graph, filter).await?;
-    let with_nul = Nul::read(graph).await?;
-    Ok(sorted(raw, &with_nul))
+/// Reads the source, and sorts its elements by the rules: for a graph that holds everything, or for the graph of one group.
+pub async fn promised(graph: &Graph, group: Option<&str>) -> Result<Promised> {
+    let raw = read_raw(graph, &Filter::default()).await?;
+    let unkeyed = Unkeyed::read(graph).await?;
+    let mut promised = sorted(raw, &unkeyed);
+    if let Some(group) = group {
+        promised.keep_group(group);
+    }
+    Ok(promised)
 }
 
-/// Elements with a NUL in their key, which [`Value`] leaves out.
-struct Nul {
+impl Promised {
+    /// Leaves out what is of another group. A key is of the group of the element that has it, and a relationship is only where
+    /// both its ends are.
+    fn keep_group(&mut self, group: &str) {
+        let is_of = |element: &Element| matches!(element.properties.get("group_id"), Some(Value::Text(text)) if text == group);
+        let Promised { snapshot, waiting, .. } = self;
+        snapshot.nodes.retain(|_, node| is_of(node));
+        let nodes = &snapshot.nodes;
+        snapshot.relationships.retain(|key, relationship| {
+            let is_here = is_of(relationship) && nodes.contains_key(&key.source) && nodes.contains_key(&key.target);
+            if !is_here {
+                waiting.insert((key.typ.clone(), key.uuid.clone()));
+            }
+            is_here
+        });
+    }
+}
+
+/// Elements whose key is no text or holds a NUL: [`Value`] has dates as texts, and leaves NUL out.
+struct Unkeyed {
     nodes: HashSet<i64>,
     relationships: HashSet<i64>,
 }
 
-impl Nul {
+impl Unkeyed {
     async fn read(graph: &Graph) -> Result<Self> {
-        let condition = "x.uuid IS :: STRING AND x.uuid CONTAINS $nul RETURN id(x) AS id";
+        let condition = "NOT x.uuid IS :: STRING NOT NULL OR x.uuid CONTAINS $nul RETURN id(x) AS id";
         Ok(Self {
             nodes: ids(graph, &format!("MATCH (x) WHERE {condition}")).await?,
             relationships: ids(graph, &format!("MATCH ()-[x]->() WHERE {condition}")).await?,
@@ -68,9 +90,9 @@ fn is_usable(key: &str) -> bool {
 }
 
 /// The key by which the quarantine names an element, and whether the cache could hold it under that key.
-fn name(uuid: Option<&Value>, id: i64, with_nul: &HashSet<i64>) -> (String, bool) {
+fn name(uuid: Option<&Value>, id: i64, unkeyed: &HashSet<i64>) -> (String, bool) {
     match uuid {
-        Some(Value::Text(text)) if is_usable(text) && !with_nul.contains(&id) => (text.clone(), true),
+        Some(Value::Text(text)) if is_usable(text) && !unkeyed.contains(&id) => (text.clone(), true),
         _ => (format!("Neo4j id {id}"), false),
     }
 }
@@ -79,13 +101,13 @@ fn without_odd_names(properties: BTreeMap<String, Value>) -> BTreeMap<String, Va
     properties.into_iter().filter(|(name, _)| !name.contains('`')).collect()
 }
 
-fn sorted(raw: Raw, with_nul: &Nul) -> Promised {
+fn sorted(raw: Raw, unkeyed: &Unkeyed) -> Promised {
     let mut promised = Promised::default();
     let mut held = Raw::default();
     let mut names: HashMap<i64, NodeKey> = HashMap::new();
     for (id, Element { labels, properties }) in raw.nodes {
         let Some(kind) = IDENTITY_LABELS.iter().find(|label| labels.contains(**label)) else { continue };
-        let (name, usable) = name(properties.get("uuid"), id, &with_nul.nodes);
+        let (name, usable) = name(properties.get("uuid"), id, &unkeyed.nodes);
         names.insert(id, NodeKey { label: (*kind).to_owned(), uuid: name.clone() });
         if usable && !labels.iter().any(|label| label.contains('`')) {
             held.nodes.push((id, Element { labels, properties: without_odd_names(properties) }));
@@ -100,7 +122,7 @@ fn sorted(raw: Raw, with_nul: &Nul) -> Promised {
         if !TYPES.contains(&relationship.typ.as_str()) {
             continue;
         }
-        let (name, is_named) = name(relationship.properties.get("uuid"), relationship.id, &with_nul.relationships);
+        let (name, is_named) = name(relationship.properties.get("uuid"), relationship.id, &unkeyed.relationships);
         let element = (relationship.typ.clone(), name);
         let has_ends =
             [relationship.source, relationship.target].iter().all(|end| names.get(end).is_some_and(|end| usable.contains(end)));
