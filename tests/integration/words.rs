@@ -57,7 +57,7 @@ struct Spoken {
 }
 
 /// Elements left out by the rules, of all copies.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Left {
     excluded: BTreeSet<(String, String)>,
     waiting: BTreeSet<(String, String)>,
@@ -166,14 +166,14 @@ impl Spoken {
     async fn says_applied(&mut self, sequence: &Sequence) {
         self.is_told("applied").await;
         let (found, left) = self.difference(sequence.is_silent).await;
-        assert!(found.is_empty(), "applied, but {found:#?}\n{}", self.report());
+        assert!(found.is_empty(), "applied, but {found:#?}\nleft out: {left:?}\n{}", self.report());
         self.names_what_it_leaves_out(&left, sequence.is_silent).await;
     }
 
     async fn says_verified(&mut self, sequence: &mut Sequence) {
         self.is_told("verified").await;
         let (found, left) = self.difference(false).await;
-        assert!(found.is_empty(), "verified, but {found:#?}\n{}", self.report());
+        assert!(found.is_empty(), "verified, but {found:#?}\nleft out: {left:?}\n{}", self.report());
         let status = self.http.status().await;
         if status["equal_as_of"] == self.bookmark().await.as_str() {
             self.names_what_it_leaves_out(&left, false).await;
@@ -223,12 +223,13 @@ impl Spoken {
     }
 }
 
-/// `WORDS_SEED` has one sequence run alone.
+/// `WORDS_SEED` has one sequence run alone, and `WORDS_FROM` those from this seed on.
 async fn run(by_group: bool, seeds: impl Iterator<Item = u64>) {
     let mut spoken = Spoken::new(by_group).await;
-    let alone: Option<u64> = std::env::var("WORDS_SEED").ok().map(|seed| seed.parse().unwrap());
+    let number = |name: &str| -> Option<u64> { std::env::var(name).ok().map(|seed| seed.parse().unwrap()) };
+    let (alone, from) = (number("WORDS_SEED"), number("WORDS_FROM"));
     let begun = Instant::now();
-    for seed in alone.into_iter().chain(seeds.filter(|_| alone.is_none())) {
+    for seed in alone.into_iter().chain(seeds.filter(|seed| alone.is_none() && from.is_none_or(|from| *seed >= from))) {
         spoken.runs(seed).await;
     }
     println!("all in {:.0} s", begun.elapsed().as_secs_f64());

@@ -3,13 +3,14 @@
 //! The rules are those of `docs/quarantine.md`, written a second time without the product's code.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use neo4rs::{Graph, query};
 
-use super::snapshot::{Element, Raw, Snapshot};
+use super::IDENTITY_LABELS;
+use super::snapshot::{Element, NodeKey, Raw, RawRelationship, RelationshipKey, Snapshot};
 use super::source::{Filter, read_raw};
 use super::value::Value;
-use super::{IDENTITY_LABELS, NodeKey};
 use crate::support::Result;
 use crate::support::deadline::{self, within};
 
@@ -103,38 +104,37 @@ fn without_odd_names(properties: BTreeMap<String, Value>) -> BTreeMap<String, Va
 
 fn sorted(raw: Raw, unkeyed: &Unkeyed) -> Promised {
     let mut promised = Promised::default();
-    let mut held = Raw::default();
-    let mut names: HashMap<i64, NodeKey> = HashMap::new();
+    let mut keys: HashMap<i64, Arc<NodeKey>> = HashMap::new();
     for (id, Element { labels, properties }) in raw.nodes {
         let Some(kind) = IDENTITY_LABELS.iter().find(|label| labels.contains(**label)) else { continue };
         let (name, usable) = name(properties.get("uuid"), id, &unkeyed.nodes);
-        names.insert(id, NodeKey { label: (*kind).to_owned(), uuid: name.clone() });
+        let key = Arc::new(NodeKey { label: (*kind).to_owned(), uuid: name.clone() });
+        keys.insert(id, Arc::clone(&key));
         if usable && !labels.iter().any(|label| label.contains('`')) {
-            held.nodes.push((id, Element { labels, properties: without_odd_names(properties) }));
+            promised.snapshot.add_node(key, Element { labels, properties: without_odd_names(properties) });
         } else {
             promised.excluded.insert(((*kind).to_owned(), name));
         }
     }
-    let nodes: HashSet<i64> = held.nodes.iter().map(|(id, _)| *id).collect();
-    // A node that shares the key of a usable one stands for it: what hangs on it hangs on that key.
-    let usable: HashSet<&NodeKey> = nodes.iter().map(|id| &names[id]).collect();
-    for mut relationship in raw.relationships {
-        if !TYPES.contains(&relationship.typ.as_str()) {
+    for RawRelationship { id, typ, source, target, properties } in raw.relationships {
+        if !TYPES.contains(&typ.as_str()) {
             continue;
         }
-        let (name, is_named) = name(relationship.properties.get("uuid"), relationship.id, &unkeyed.relationships);
-        let element = (relationship.typ.clone(), name);
-        let has_ends =
-            [relationship.source, relationship.target].iter().all(|end| names.get(end).is_some_and(|end| usable.contains(end)));
-        if !is_named {
-            promised.excluded.insert(element);
-        } else if has_ends {
-            relationship.properties = without_odd_names(relationship.properties);
-            held.relationships.push(relationship);
-        } else {
-            promised.waiting.insert(element);
+        let (name, usable) = name(properties.get("uuid"), id, &unkeyed.relationships);
+        if !usable {
+            promised.excluded.insert((typ, name));
+            continue;
+        }
+        // What hangs on a node hangs on its key: it is there if any node of that key is.
+        let held = |end: &i64| keys.get(end).filter(|key| promised.snapshot.nodes.contains_key(*key)).cloned();
+        match held(&source).zip(held(&target)) {
+            Some((source, target)) => {
+                let key = RelationshipKey { typ, uuid: name, source, target };
+                let element = Element { labels: BTreeSet::new(), properties: without_odd_names(properties) };
+                promised.snapshot.add_relationship(key, element);
+            }
+            None => _ = promised.waiting.insert((typ, name)),
         }
     }
-    promised.snapshot = held.into_snapshot();
     promised
 }
