@@ -252,6 +252,8 @@ impl Writer {
         self.changes = changes::read(&rows, read, cursor.as_ref());
         let healed = self.healed(&rows);
         let unchanged = self.written.spare(&mut rows);
+        // Until all of it is applied, it is not known what the cache holds of these elements.
+        self.written.forget(&rows);
         // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
         failpoint!("apply-begin");
         let mut applied = repeat!(self.sink.apply(&rows))?;

@@ -38,16 +38,7 @@ impl Written {
 
     /// Remembers a batch that was applied whole.
     pub fn note(&mut self, rows: &PreparedRows) {
-        // A deleted node takes its relationships with it, whichever those are.
-        if !rows.deleted_nodes.is_empty() {
-            self.relationships.clear();
-        }
-        for node in &rows.deleted_nodes {
-            self.nodes.remove(&self.state.hash_one(&node.key));
-        }
-        for relationship in &rows.deleted_relationships {
-            self.relationships.remove(&self.state.hash_one(relationship));
-        }
+        self.forget(rows);
         for group in &rows.nodes {
             let shape = self.node_shape(group);
             let entries = self.entries(shape, &group.rows);
@@ -60,12 +51,18 @@ impl Written {
         }
     }
 
-    /// Forgets the elements that a batch writes: the cache does not hold what it is thought to hold.
+    /// Forgets the elements that a batch writes or deletes: the cache may not hold what it is thought to hold.
     pub fn forget(&mut self, rows: &PreparedRows) {
-        for key in rows.nodes.iter().flat_map(|group| group.rows.identities()) {
+        // A deleted node takes its relationships with it, whichever those are.
+        if !rows.deleted_nodes.is_empty() {
+            self.relationships.clear();
+        }
+        let written = rows.nodes.iter().flat_map(|group| group.rows.identities());
+        for key in written.chain(rows.deleted_nodes.iter().map(|node| &node.key)) {
             self.nodes.remove(&self.state.hash_one(key));
         }
-        for identity in rows.relationships.iter().flat_map(|group| group.rows.identities()) {
+        let written = rows.relationships.iter().flat_map(|group| group.rows.identities());
+        for identity in written.chain(&rows.deleted_relationships) {
             self.relationships.remove(&self.state.hash_one(identity));
         }
     }

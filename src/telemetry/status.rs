@@ -314,21 +314,28 @@ impl PipelineStatus {
         working && self.watermark.is_some()
     }
 
+    /// Whether the cache has answered whenever it was asked: one that has not may be another one, or empty, by now.
+    fn is_cache_heard(&self) -> bool {
+        !self.failing.contains_key(&Side::Cache)
+    }
+
     /// Whether a thorough pass has found that the cache holds the commit of this bookmark.
     pub fn holds(&self, bookmark: &Bookmark) -> bool {
-        self.is_in_step() && self.assured.as_ref().is_some_and(|assured| assured.includes(bookmark))
+        self.is_in_step() && self.is_cache_heard() && self.assured.as_ref().is_some_and(|assured| assured.includes(bookmark))
     }
 
     /// Whether the pass of this number, or a later one, has ended, and nothing tears the cache since.
     pub fn has_ended(&self, pass: u64) -> bool {
-        self.is_in_step() && self.passes_ended >= pass
+        self.is_in_step() && self.is_cache_heard() && self.passes_ended >= pass
     }
 
     /// Whether the two are proven equal as of this bookmark or a later one, or by a comparison that began with the order of this
     /// number or a later one.
     pub fn is_proven(&self, bookmark: &Bookmark, order: Option<u64>) -> bool {
         let since = order.is_some_and(|order| self.proven_by >= order);
-        self.is_in_step() && (since || self.equal_as_of.as_ref().is_some_and(|proven| proven.includes(bookmark)))
+        self.is_in_step()
+            && self.is_cache_heard()
+            && (since || self.equal_as_of.as_ref().is_some_and(|proven| proven.includes(bookmark)))
     }
 
     /// How many deletes wait for a person, and of what.
@@ -466,6 +473,22 @@ mod tests {
         assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (6.0, Some(2)));
         status.applied(pass(10), None);
         assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (0.0, Some(0)));
+    }
+
+    #[test]
+    fn a_cache_that_does_not_answer_is_said_to_hold_nothing() {
+        let mut status = PipelineStatus::new("p", "g");
+        status.state = PipelineState::Idle;
+        status.watermark = Some(Utc::now());
+        (status.assured, status.equal_as_of) = (Some(bookmark(5)), Some(bookmark(5)));
+        (status.passes_begun, status.passes_ended) = (3, 3);
+        let said =
+            |status: &PipelineStatus| (status.holds(&bookmark(5)), status.has_ended(3), status.is_proven(&bookmark(5), None));
+        assert_eq!(said(&status), (true, true, true));
+        status.probed(Side::Cache, Some("connection refused".to_owned()), Utc::now());
+        assert_eq!(said(&status), (false, false, false));
+        status.probed(Side::Cache, None, Utc::now());
+        assert_eq!(said(&status), (true, true, true));
     }
 
     #[test]

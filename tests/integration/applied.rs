@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use neo4rs::query;
 
+use super::api::TOKEN;
 use super::bookmarks::wait_for;
 use super::pipeline::Pair;
 use crate::support::comparer::{Filter, compare_part, report};
@@ -236,6 +237,40 @@ async fn a_pass_that_is_faster_than_the_probe_is_followed_by_a_comparison() {
         // A pass ends before the probe has seen the commit.
         assert_eq!(applied.http.post("/api/sync/incremental", "0123456789abcdef").await.unwrap().0, 202);
         applied.arrives("a silent change").await;
+    }
+    applied.ends().await;
+}
+
+/// Elements that a pass goes through for so long that a new generation begins in its middle.
+const MANY: u64 = 40_000;
+
+#[tokio::test]
+async fn a_wait_outlives_the_generation_in_which_it_began() {
+    let applied =
+        Applied::new("applied_generations", |service| service.with("API_TOKEN", TOKEN).with("SYNC_LATE_CHECK_SECONDS", 900))
+            .await;
+    let then = "datetime('2020-01-01T00:00:00Z')";
+    applied
+        .write(&format!(
+            "UNWIND range(1, {MANY}) AS i CREATE (:Entity {{uuid: 'many-' + i, name: 'n', group_id: '', summary: '', created_at: {then}}})"
+        ))
+        .await;
+    applied.wait().await;
+    for (number, delay) in [100, 200, 300, 400].into_iter().enumerate() {
+        // Neither a count nor a timestamp tells of it: the pass has to look at all keys.
+        applied
+            .write(&format!(
+                "MATCH (n:Entity {{uuid: 'many-{}'}}) DELETE n \
+                 CREATE (:Entity {{uuid: 'other-{number}', name: 'n', group_id: '', summary: '', created_at: {then}}})",
+                number + 1
+            ))
+            .await;
+        let new_generation = async {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            assert_eq!(applied.http.post("/api/sync/quarantine/ignore", TOKEN).await.unwrap().0, 200);
+        };
+        tokio::join!(applied.wait(), new_generation);
+        applied.assert_equal_now(&format!("a generation after {delay} ms")).await;
     }
     applied.ends().await;
 }

@@ -113,6 +113,15 @@ impl Guarded {
         }
     }
 
+    /// Waits until deletes of entities are held.
+    async fn holds_some(&self) {
+        let begun = Instant::now();
+        while held(&self.http.status().await).iter().all(|(kind, _)| kind != "Entity") {
+            assert!(begun.elapsed() < ARRIVAL, "nothing is held:\n{}", self.running.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Waits for a proof of equality as of now; whether it came.
     async fn is_proven(&self, within_ms: u64) -> bool {
         let bookmark = self.pair.bookmark().await;
@@ -320,5 +329,27 @@ async fn a_full_sync_does_not_swap_losses_in_without_a_word() {
     guarded.arrives("what was held").await;
     guarded.http.until_ready(true).await;
     assert!(guarded.running.log().contains("full sync ended"), "{}", guarded.running.log());
+    guarded.stop().await;
+}
+
+/// A full sync that is held says so until the live graph is proven equal: then nothing waits for a person any more.
+#[tokio::test]
+async fn what_a_full_sync_held_is_forgotten_once_the_live_graph_is_equal() {
+    let guarded = Guarded::new("guard_full").await;
+    delete_alone(&guarded.pair, ALONE - HUB_FACTS).await;
+    write(&guarded.pair, "MATCH (e:Alone) WITH e ORDER BY e.uuid LIMIT 150 DETACH DELETE e").await;
+    guarded.holds_some().await;
+    assert_eq!(guarded.http.command("full").await.0, 202);
+    let mut guarded = guarded;
+    guarded.running.line("full sync held").await;
+    write(
+        &guarded.pair,
+        &format!("UNWIND range(1, {ALONE}) AS i CREATE (:Entity {{uuid: 'again-' + i, name: 'a', group_id: '', summary: '', created_at: datetime()}})"),
+    )
+    .await;
+    assert!(guarded.is_proven(30_000).await, "{}\n{}", guarded.http.status().await, guarded.running.log());
+    guarded.arrives("everything").await;
+    assert_eq!(held(&guarded.http.status().await), of(&[]));
+    guarded.http.until_ready(true).await;
     guarded.stop().await;
 }

@@ -335,3 +335,29 @@ async fn a_proof_says_how_much_is_excepted() {
     assert_eq!(status["excepted"], serde_json::json!({ "elements": 1, "properties": 1, "collapsed": 1 }), "{status}");
     watched.end().await;
 }
+
+/// A batch of which one row cannot be written is not taken for what was written before it.
+#[tokio::test]
+async fn a_row_beside_one_that_waits_is_written_when_it_is_as_it_was_once() {
+    let then = "datetime('2020-01-01T00:00:00Z')";
+    let make = format!(
+        "CREATE (a:Entity {{uuid: 'a', name: 'a', group_id: '', created_at: {then}}}), \
+         (b:Entity {{uuid: 'b', name: 'b', group_id: '', created_at: {then}}}), \
+         (c:Entity:`a``b` {{uuid: 'c', name: 'c', group_id: '', created_at: {then}}}), \
+         (a)-[:RELATES_TO {{uuid: 'whole', name: 'n', fact: 'first', group_id: '', created_at: {then}}}]->(b), \
+         (a)-[:RELATES_TO {{uuid: 'waits', name: 'n', fact: 'w', group_id: '', created_at: {then}}}]->(c)"
+    );
+    let watched = Watched::new("unusable_beside", &[&make], |service| service).await;
+    for (number, (fact, edges)) in
+        [("once", "['whole']"), ("then", "['whole', 'waits']"), ("once", "['whole']")].iter().enumerate()
+    {
+        let text = format!(
+            "MATCH ()-[e:RELATES_TO {{uuid: 'whole'}}]->() SET e.fact = '{fact}' CREATE (:Episodic {{uuid: 'episode-{number}', \
+             name: 'e', group_id: '', content: 'c', created_at: datetime(), valid_at: datetime(), entity_edges: {edges}}})"
+        );
+        watched.write_and_wait(&text).await;
+        let held = watched.cached(&format!("MATCH ()-[e:RELATES_TO {{fact: '{fact}'}}]->() RETURN count(e)")).await;
+        assert_eq!(held, 1, "{fact} of episode {number}\n{}", watched.running.log());
+    }
+    watched.end().await;
+}

@@ -143,6 +143,7 @@ impl Supervisor {
         self.status.foreign.clone_from(&verdict.foreign);
         if verdict.equal_as_of.is_some() {
             self.status.proven_by = verdict.begun_with.unwrap_or(0).max(self.status.proven_by);
+            self.forget_held_swap();
         }
     }
 

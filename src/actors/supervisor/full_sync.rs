@@ -175,6 +175,12 @@ impl Supervisor {
         self.status.held = held;
     }
 
+    /// The live graph is equal to the source: nothing waits for a person any more.
+    pub(super) fn forget_held_swap(&mut self) {
+        let settled = std::mem::take(&mut self.swap_held);
+        self.status.held.retain(|held| !settled.iter().any(|settled| settled.kind == held.kind));
+    }
+
     fn swap_refused(&mut self, reason: String, since: DateTime<Utc>, ctx: &mut Context<Self>) {
         let error = Error::new(ErrorKind::SwapRefused, reason.clone());
         self.status.full_sync_refused = Some(reason);

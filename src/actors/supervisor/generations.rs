@@ -220,7 +220,8 @@ impl Supervisor {
                 return;
             }
         };
-        self.running = None;
+        // Whoever waits for what a broken pass looked for waits for the next one.
+        self.awaited |= self.running.take().is_some() && self.thorough;
         self.held = None;
         self.interrupt_full_sync();
         group.end(ending);
