@@ -28,10 +28,10 @@ use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::sink::{
-    Applied, Attached, CacheServer, CacheView, CheckpointStore, Counts, GraphState, IndexReport, Keyed, LEASE_TTL, Lease, Sink,
+    Applied, Attached, CacheServer, CacheView, CheckpointStore, Contents, Counts, GraphState, IndexReport, Keyed, LEASE_TTL,
+    Lease, Sink,
 };
-use crate::source::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
-use crate::transform::comparison::Content;
+use crate::source::{Answered, ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -285,11 +285,13 @@ impl Source for Side {
         self.note_read(&page, |r| key_of(&r.properties));
         Ok(page)
     }
-    async fn nodes_by_key(&self, _: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>> {
-        Ok(self.world.nodes.lock().iter().filter(|n| keys.contains(&key_of(&n.properties))).cloned().collect())
+    async fn nodes_by_key(&self, _: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>> {
+        let rows = self.world.nodes.lock().iter().filter(|n| keys.contains(&key_of(&n.properties))).cloned().collect();
+        Ok(Answered { rows, keys: keys.len() })
     }
-    async fn relationships_by_key(&self, _: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>> {
-        Ok(self.world.facts.lock().iter().filter(|r| keys.contains(&key_of(&r.properties))).cloned().collect())
+    async fn relationships_by_key(&self, _: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>> {
+        let rows = self.world.facts.lock().iter().filter(|r| keys.contains(&key_of(&r.properties))).cloned().collect();
+        Ok(Answered { rows, keys: keys.len() })
     }
     async fn changed_node_keys(&self, kind: NodeKindId, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
         let nodes = if kind == ENTITY { self.world.nodes.lock().clone() } else { vec![] };
@@ -372,14 +374,14 @@ impl Source for Side {
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
-    async fn keys_with_label(&self, _: NodeKindId, _: &str, _: usize) -> Result<Vec<String>> {
-        Ok(vec![])
+    async fn keys_with_label(&self, _: &str, _: usize) -> Result<BTreeMap<NodeKindId, Vec<String>>> {
+        Ok(BTreeMap::new())
     }
     async fn with_unusable_key(&self, kind: ElementKind, _: usize) -> Result<SourceRows> {
-        Ok(no_rows(kind))
+        Ok(SourceRows::none(kind))
     }
-    async fn by_number(&self, kind: ElementKind, _: &[ElementNumber]) -> Result<SourceRows> {
-        Ok(no_rows(kind))
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)> {
+        Ok((SourceRows::none(kind), numbers.len()))
     }
     async fn changed_without_key(&self, _: DateTime<Utc>, _: usize) -> Result<Vec<(ElementKind, ElementNumber)>> {
         Ok(vec![])
@@ -395,13 +397,6 @@ impl Source for Side {
     }
     async fn outside_profile(&self) -> Result<OutsideProfile> {
         Ok(OutsideProfile::default())
-    }
-}
-
-fn no_rows(kind: ElementKind) -> SourceRows {
-    match kind {
-        ElementKind::Node(id) => SourceRows::Nodes(id, vec![]),
-        ElementKind::Relationship(id) => SourceRows::Relationships(id, vec![]),
     }
 }
 
@@ -465,9 +460,18 @@ impl CacheView for Side {
         }
         Ok(())
     }
-    async fn contents(&mut self, _: ElementKind, _: Detail, _: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
-        // Only rows as text are kept here: comparisons are tested against real servers.
+    async fn labels_beside(&mut self, _: &Label) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
+    }
+    async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {
+        for kind in kinds {
+            self.scan(*kind, &mut |keyed| visit(*kind, keyed)).await?;
+        }
+        Ok(())
+    }
+    async fn contents(&mut self, _: ElementKind, _: Detail, keys: &[String]) -> Result<Contents> {
+        // Only rows as text are kept here: comparisons are tested against real servers.
+        Ok(Contents { elements: BTreeMap::new(), keys: keys.len() })
     }
     async fn totals(&mut self) -> Result<[u64; 2]> {
         let cache = self.world.cache.lock();
@@ -500,7 +504,7 @@ impl Sink for Side {
         let existed = std::mem::replace(&mut self.world.cache.lock().exists, true);
         Ok(IndexReport { from_nothing: !existed, ..IndexReport::default() })
     }
-    async fn make_indices(&mut self, _: &IndexTarget) -> Result<()> {
+    async fn make_indices(&mut self, _: &[IndexTarget]) -> Result<()> {
         Ok(())
     }
     async fn mirror(&mut self, _: &[IndexDefinition]) -> Result<IndexReport> {

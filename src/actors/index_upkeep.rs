@@ -3,6 +3,9 @@
 use crate::sink::IndexReport;
 use crate::telemetry::status::IndexStatus;
 
+/// Indices that the log names of those that were made at once; the rest is counted.
+const NAMED: usize = 50;
+
 /// What was said last, and whether that is still to be told to the supervisor.
 #[derive(Debug, Default)]
 pub(super) struct IndexUpkeep {
@@ -13,8 +16,11 @@ pub(super) struct IndexUpkeep {
 impl IndexUpkeep {
     /// Takes what became of the indices.
     pub(super) fn note(&mut self, report: IndexReport) {
-        for statement in &report.made {
+        for statement in report.made.iter().take(NAMED) {
             tracing::info!(statement, "index made");
+        }
+        if report.made.len() > NAMED {
+            tracing::info!(more = report.made.len() - NAMED, "indices made");
         }
         if report.foreign != self.status.foreign {
             if !report.foreign.is_empty() {

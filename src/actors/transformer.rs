@@ -88,6 +88,11 @@ fn encode_rows(encoder: &Encoder, rows: SourceRows) -> PreparedRows {
     match rows {
         SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
         SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
+        SourceRows::Bundle(parts) => {
+            let mut all = PreparedRows::default();
+            parts.into_iter().for_each(|rows| all.append(encode_rows(encoder, rows)));
+            all
+        }
         SourceRows::Absent(identities) => deletes(identities),
         SourceRows::Review(review) => PreparedRows { review, ..PreparedRows::default() },
     }

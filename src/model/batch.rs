@@ -1,7 +1,7 @@
 //! The unit that travels through the actors.
 
 use super::comparison::ComparisonUnderWay;
-use super::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
+use super::element::{ElementIdentity, ElementKind, RelationshipIdentity, SourceNode, SourceRelationship};
 use super::guard::Guard;
 use super::pass::{Cursor, PassUnderWay};
 use super::prepared::Review;
@@ -27,13 +27,15 @@ impl std::fmt::Display for Generation {
     }
 }
 
-/// Rows of one kind as the source holds them.
+/// Rows as the source holds them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceRows {
     /// Nodes.
     Nodes(NodeKindId, Vec<SourceNode>),
     /// Relationships.
     Relationships(RelationshipKindId, Vec<SourceRelationship>),
+    /// Rows of several kinds that have few each, all of nodes or all of relationships.
+    Bundle(Vec<SourceRows>),
     /// What the source does not have any more, looked for by key just now.
     Absent(Vec<ElementIdentity>),
     /// What was found of elements that stand in the quarantine.
@@ -41,12 +43,32 @@ pub enum SourceRows {
 }
 
 impl SourceRows {
+    /// No rows of a kind.
+    pub fn none(kind: ElementKind) -> Self {
+        match kind {
+            ElementKind::Node(id) => SourceRows::Nodes(id, Vec::new()),
+            ElementKind::Relationship(id) => SourceRows::Relationships(id, Vec::new()),
+        }
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         match self {
             SourceRows::Nodes(_, rows) => rows.len(),
             SourceRows::Relationships(_, rows) => rows.len(),
+            SourceRows::Bundle(parts) => parts.iter().map(SourceRows::len).sum(),
             SourceRows::Absent(identities) => identities.len(),
+            SourceRows::Review(_) => 0,
+        }
+    }
+
+    /// Roughly the bytes that they hold in memory.
+    pub fn weight(&self) -> usize {
+        match self {
+            SourceRows::Nodes(_, rows) => rows.iter().map(SourceNode::weight).sum(),
+            SourceRows::Relationships(_, rows) => rows.iter().map(SourceRelationship::weight).sum(),
+            SourceRows::Bundle(parts) => parts.iter().map(SourceRows::weight).sum(),
+            SourceRows::Absent(identities) => identities.len() * size_of::<ElementIdentity>(),
             SourceRows::Review(_) => 0,
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::name::PropertyName;
 
 /// Which properties of an element are read. The key is always among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Detail {
     /// All of them.
     Whole,

@@ -1,6 +1,6 @@
 //! Kinds that are found in the source instead of named in the profile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -227,13 +227,12 @@ impl Profile {
     /// Whether a label or type that was found makes a kind that the profile does not have.
     pub fn outgrown_by(&self, found: &Found) -> Option<String> {
         let discovery = self.discover.as_ref()?;
-        let new_label = |name: &&String| {
-            let label = Label::parse(name).ok().filter(|_| discovery.labels.takes(name));
-            label.is_some_and(|label| self.node_kind(&label).is_none())
-        };
+        let labels: HashSet<&str> = self.nodes.iter().map(|kind| kind.label.as_str()).collect();
+        let types: HashSet<&str> = self.relationships.iter().map(|kind| kind.rel_type.as_str()).collect();
+        let new_label =
+            |name: &&String| !labels.contains(name.as_str()) && discovery.labels.takes(name) && Label::parse(name).is_ok();
         let new_type = |name: &&String| {
-            let rel_type = RelationshipType::parse(name).ok().filter(|_| discovery.types.takes(name));
-            rel_type.is_some_and(|rel_type| self.relationship_kind(&rel_type).is_none())
+            !types.contains(name.as_str()) && discovery.types.takes(name) && RelationshipType::parse(name).is_ok()
         };
         let label = found.labels.iter().find(new_label).map(|name| format!("the label {name}"));
         label.or_else(|| found.types.iter().find(new_type).map(|name| format!("the relationship type {name}")))

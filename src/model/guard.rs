@@ -84,8 +84,12 @@ pub struct HeldDeletes {
 }
 
 impl Guard {
-    /// Notes a count that a kind has for good, not in the middle of a pass.
+    /// Notes a count that a kind has for good, not in the middle of a pass. A kind that never had more elements than may always go
+    /// is not remembered: of those there may be thousands, in every checkpoint.
     pub fn observe(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
+        if count <= ALWAYS_ALLOWED && self.of(kind).is_none() {
+            return;
+        }
         let highs = &mut self.of_mut(kind).highs;
         let at = now.duration_trunc(GRAIN).unwrap_or(now);
         // What is not higher than a later count is no high any more.
@@ -111,14 +115,19 @@ impl Guard {
 
     /// Takes a person's word: what a kind loses from here on is measured against this count.
     pub fn approve(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
-        let kept = self.of_mut(kind);
-        kept.highs.clear();
-        kept.held = None;
+        if self.of(kind).is_some() {
+            let kept = self.of_mut(kind);
+            kept.highs.clear();
+            kept.held = None;
+        }
         self.observe(kind, count, now);
     }
 
     /// Notes which deletes of a kind wait now; none is a number of 0. Says whether that is news.
     pub fn hold(&mut self, kind: &Step, number: u64, sample: Vec<String>, now: DateTime<Utc>) -> bool {
+        if number == 0 && self.of(kind).is_none() {
+            return false;
+        }
         let held = &mut self.of_mut(kind).held;
         let before = held.as_ref().map_or(0, |held| held.number);
         let since = held.as_ref().map_or(now, |held| held.since);

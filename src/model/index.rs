@@ -40,7 +40,7 @@ pub enum IndexKind {
 }
 
 /// What an index is on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IndexTarget {
     /// Nodes of a label.

@@ -177,6 +177,17 @@ impl Review {
 }
 
 impl PreparedRows {
+    /// Adds rows of other kinds.
+    pub fn append(&mut self, mut other: PreparedRows) {
+        self.nodes.append(&mut other.nodes);
+        self.relationships.append(&mut other.relationships);
+        self.deleted_nodes.append(&mut other.deleted_nodes);
+        self.deleted_relationships.append(&mut other.deleted_relationships);
+        self.quarantined.append(&mut other.quarantined);
+        self.conversions.add(other.conversions);
+        self.collapsed += other.collapsed;
+    }
+
     /// How many elements this writes or deletes.
     pub fn len(&self) -> usize {
         self.nodes.iter().map(|g| g.rows.len()).sum::<usize>()

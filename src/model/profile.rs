@@ -230,6 +230,9 @@ impl Profile {
 
     /// What has to hold of kinds, named or found.
     pub(super) fn check_kinds(&self) -> Result<(), ProfileError> {
+        let ranges = self.indexes.iter().filter(|index| index.kind == IndexKind::Range);
+        let indexed: BTreeSet<(&IndexTarget, &PropertyName)> =
+            ranges.flat_map(|index| index.properties.iter().map(|name| (&index.on, name))).collect();
         let mut seen = BTreeSet::new();
         let labels = self.nodes.iter().map(|k| (IndexTarget::Label(k.label.clone()), &k.key));
         let types = self.relationships.iter().map(|k| (IndexTarget::Type(k.rel_type.clone()), &k.key));
@@ -237,7 +240,7 @@ impl Profile {
             if !seen.insert(target.to_string()) {
                 return Err(ProfileError::Repeated(target.to_string()));
             }
-            if !self.has_range_index(&target, key) {
+            if !indexed.contains(&(&target, key)) {
                 return Err(ProfileError::KeyNotIndexed(format!("{target}.{key}")));
             }
         }

@@ -1,5 +1,6 @@
 //! The sink that is a FalkorDB graph.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,12 +68,12 @@ impl Sink for FalkorSink {
         schema::ensure(&mut self.connection, &self.graph, &self.ownership, wanted, INDEX_DEADLINE).await
     }
 
-    async fn make_indices(&mut self, on: &IndexTarget) -> Result<()> {
-        for definition in self.profile.indexes.iter().filter(|definition| definition.on == *on) {
-            let statement = schema::statement(definition);
-            schema::make(&mut self.connection, &self.graph, &self.ownership, &statement, INDEX_DEADLINE).await?;
-        }
-        Ok(())
+    async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()> {
+        let on: BTreeSet<&IndexTarget> = on.iter().collect();
+        let wanted = self.profile.indexes.iter().filter(|definition| on.contains(&definition.on));
+        let statements: Vec<String> = wanted.map(schema::statement).collect();
+        let made = schema::make_all(&mut self.connection, &self.graph, &self.ownership, &statements, INDEX_DEADLINE).await?;
+        made.into_iter().collect()
     }
 
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport> {

@@ -8,15 +8,15 @@ use redis::{Cmd, Pipeline, Value, cmd};
 use super::classify;
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::ownership::{Ownership, fenced_command};
-use super::reply;
+use super::{content, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::name::{Label, RelationshipType};
-use crate::model::profile::{NodeKindId, Profile};
+use crate::model::profile::Profile;
 
 /// How Redis names the type of a graph's key.
 pub(super) const GRAPH_TYPE: &str = "graphdata";
 
-/// How long a count may take. A label's count is kept by FalkorDB; only nodes of two kinds at once are counted one by one.
+/// How long a count may take. A label's count is kept by FalkorDB; the nodes of each kind are counted by a scan.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What stands under the graph's name.
@@ -124,7 +124,7 @@ pub(super) async fn counts(connection: &mut Connection, graph: &str, profile: &P
     for name in &names.types {
         counts.types.insert(name.to_string(), next()?);
     }
-    counts.kinds = kinds(connection, graph, profile, &counts.labels).await?;
+    counts.kinds = kinds(connection, graph, profile).await?;
     Ok(counts)
 }
 
@@ -179,25 +179,19 @@ async fn ask(connection: &mut Connection, graph: &str, questions: &[String]) -> 
     answers.into_iter().map(|answer| reply::single_count(answer.map_err(read_failed)?)).collect()
 }
 
-/// Nodes by kind: the label's count, unless nodes carry an earlier kind's label as well.
-async fn kinds(connection: &mut Connection, graph: &str, profile: &Profile, labels: &BTreeMap<String, u64>) -> Result<Vec<u64>> {
-    let mut kinds = Vec::new();
-    for id in profile.node_ids() {
-        let own = &profile.node(id).label;
-        let of_label = labels.get(own.as_str()).copied().unwrap_or(0);
-        kinds.push(if of_label == 0 { 0 } else { kind(connection, graph, profile, id, of_label).await? });
+/// Nodes by kind, by one scan: a node of several kinds' labels is of the first of them.
+async fn kinds(connection: &mut Connection, graph: &str, profile: &Profile) -> Result<Vec<u64>> {
+    let mut command =
+        read_query(graph, b"MATCH (n) WITH labels(n) AS labels, count(n) AS number RETURN labels, toString(number)");
+    command.arg("--compact");
+    let answer = connection.command("count by labels", &command, COUNT_TIMEOUT).await.map_err(read_failed)?;
+    let mut kinds = vec![0; profile.nodes.len()];
+    for row in reply::rows(answer)? {
+        let number = content::text(reply::cell(&row, 1)?)?.and_then(|text| text.parse::<u64>().ok());
+        let number = number.ok_or_else(|| reply::unexpected("a count"))?;
+        if let Some(kind) = profile.kind_of(&content::texts(reply::cell(&row, 0)?)?) {
+            kinds[kind.0] += number;
+        }
     }
     Ok(kinds)
-}
-
-async fn kind(connection: &mut Connection, graph: &str, profile: &Profile, id: NodeKindId, of_label: u64) -> Result<u64> {
-    let own = profile.node(id).label.quoted();
-    let earlier: Vec<String> = profile.earlier_labels(id).map(Label::quoted).collect();
-    let shared: Vec<String> = earlier.iter().map(|label| format!("MATCH (n:{own}:{label}) RETURN count(n)")).collect();
-    if ask(connection, graph, &shared).await?.iter().all(|count| *count == 0) {
-        return Ok(of_label);
-    }
-    let without: Vec<String> = earlier.iter().map(|label| format!("NOT n:{label}")).collect();
-    let exact = format!("MATCH (n:{own}) WHERE {} RETURN count(n)", without.join(" AND "));
-    Ok(ask(connection, graph, &[exact]).await?.first().copied().unwrap_or(0))
 }

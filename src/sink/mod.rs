@@ -32,6 +32,7 @@ mod swap;
 mod upsert;
 pub mod vectors;
 mod view;
+mod weight;
 mod written;
 
 use std::ops::Range;
@@ -55,7 +56,7 @@ pub use routed::{Place, RoutedCache, RoutedSink, RoutedSwap, RoutedView, split_b
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
-pub use view::{Attached, CacheView, FalkorView, Keyed};
+pub use view::{Attached, CacheView, Contents, FalkorView, Keyed};
 pub use written::Written;
 
 use crate::error::Result;
@@ -79,8 +80,8 @@ pub trait Sink: Send {
     /// Makes what is missing of the profile's indices, and the graph with them, and waits until all serve queries.
     async fn prepare(&mut self) -> Result<IndexReport>;
 
-    /// Makes the profile's indices on a label or type of a graph that has none of them, one after the other.
-    async fn make_indices(&mut self, on: &IndexTarget) -> Result<()>;
+    /// Makes the profile's indices on these labels and types of a graph that has none of them.
+    async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()>;
 
     /// From here on these indices are made and waited for as well, beside the profile's: those that FalkorDB takes.
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport>;

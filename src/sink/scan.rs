@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use redis::Value;
 
-use super::view::{FalkorView, Keyed, count, identity, identity_columns};
+use super::view::{ASKED_TOGETHER, FalkorView, Keyed, count, identity, identity_columns};
 use super::{content, reply};
 use crate::error::Result;
 use crate::model::element::ElementKind;
@@ -36,6 +36,26 @@ impl FalkorView {
             let to = from + ANSWER;
             self.visit_range(kind, from..to, visit).await?;
             from = to;
+        }
+        Ok(())
+    }
+
+    /// Visits every element of these kinds that has an identity. They have few elements: all of a kind fit into one answer.
+    pub(super) async fn visit_bundle(
+        &mut self,
+        kinds: &[ElementKind],
+        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
+    ) -> Result<()> {
+        for kinds in kinds.chunks(ASKED_TOGETHER) {
+            let texts: Vec<String> = kinds.iter().map(|kind| whole(self.profile(), *kind)).collect();
+            let answers = self.compact_answers("scan elements", &texts).await?;
+            for (kind, rows) in kinds.iter().zip(answers) {
+                for row in &rows {
+                    if let Some(keyed) = keyed(self.profile(), *kind, row)? {
+                        visit(*kind, keyed);
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{read_failed, read_query, write_query};
-use super::ownership::{Ownership, fenced_command};
+use super::ownership::{Ownership, fenced, fenced_command};
 use super::parameters::push_string;
 use super::{classify, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,6 +17,15 @@ use crate::model::name::{Label, RelationshipType};
 /// One row for each indexed property: FalkorDB prints a list of properties as one text, in which a comma may be a name's.
 const LIST: &[u8] = b"CALL db.indexes() YIELD label, entitytype, types, status UNWIND keys(types) AS property \
 RETURN label, entitytype, property, types[property], status";
+
+/// Indices that do not serve queries yet.
+const UNFINISHED: &[u8] = b"CALL db.indexes() YIELD status WHERE status <> 'OPERATIONAL' RETURN count(status)";
+
+/// So many indices are made one after the other.
+const FEW: usize = 32;
+
+/// More are made in pieces of so many: FalkorDB makes 8,000 in a second.
+const MADE_TOGETHER: usize = 200;
 
 /// An index that is being built is looked at after this long, then after twice as long, and so on up to [`LAST_POLL`]: an empty
 /// one is there at once, and a full sync waits for all of them.
@@ -143,20 +152,26 @@ pub(super) async fn ensure(
         ..IndexReport::default()
     };
     let mirrored = wanted.mirrored.iter().map(|definition| (definition, true));
+    let mut absent = Vec::new();
     for (definition, is_mirrored) in wanted.own.iter().map(|definition| (definition, false)).chain(mirrored) {
         let Some(missing) = missing(definition, &properties) else { continue };
-        let statement = statement(&missing);
-        match make(connection, graph, ownership, &statement, within).await {
+        // Definitions may overlap.
+        properties.extend(missing.properties.iter().map(|name| self::wanted(&missing, name.as_str())));
+        absent.push((definition, statement(&missing), is_mirrored));
+    }
+    let statements: Vec<String> = absent.iter().map(|(_, statement, _)| statement.clone()).collect();
+    let made = make_all(connection, graph, ownership, &statements, within).await?;
+    for ((definition, statement, is_mirrored), made) in absent.into_iter().zip(made) {
+        match made {
             Err(error) if is_mirrored && error.kind() == ErrorKind::CacheUnsupported => {
                 tracing::warn!(statement, error = %error.chain(), "an index of the source is refused");
                 report.refused.push(self::statement(definition));
-                continue;
             }
-            made => made?,
+            made => {
+                made?;
+                report.made.push(statement);
+            }
         }
-        // Definitions may overlap.
-        properties.extend(missing.properties.iter().map(|name| self::wanted(&missing, name.as_str())));
-        report.made.push(statement);
     }
     Ok(report)
 }
@@ -166,13 +181,17 @@ pub(super) async fn ensure(
 fn missing(definition: &IndexDefinition, existing: &BTreeSet<IndexedProperty>) -> Option<IndexDefinition> {
     let mut rest = definition.clone();
     rest.properties.retain(|name| !existing.contains(&wanted(definition, name.as_str())));
+    if rest.properties.is_empty() {
+        return None;
+    }
     let on = target(&definition.on);
     // Stop words and language are a label's, not an index', and cannot be set twice.
-    if existing.iter().any(|index| index.on == on && index.kind == IndexKind::Fulltext) {
+    let has_words = rest.stopwords.is_some() || rest.language.is_some();
+    if has_words && existing.iter().any(|index| index.on == on && index.kind == IndexKind::Fulltext) {
         rest.stopwords = None;
         rest.language = None;
     }
-    (!rest.properties.is_empty()).then_some(rest)
+    Some(rest)
 }
 
 fn wanted(definition: &IndexDefinition, property: &str) -> IndexedProperty {
@@ -195,16 +214,52 @@ fn foreign<'a>(existing: &BTreeSet<IndexedProperty>, definitions: impl Iterator<
 /// Makes an index and waits until it serves queries. Whatever writes the graph while FalkorDB builds an index waits for the
 /// graph's lock, and bulk loads and the making of another index do so where all other clients of the server wait with them (half
 /// a second for 40,000 relationships, 4.16.3).
-pub(super) async fn make(
+async fn make(connection: &mut Connection, graph: &str, ownership: &Ownership, statement: &str, within: Duration) -> Result<()> {
+    let command = write_query(graph, statement.as_bytes());
+    let answer = fenced_command(connection, "make an index", ownership, command, COMMAND_TIMEOUT).await;
+    let is_new = answer.is_ok();
+    made(statement, answer)?;
+    if is_new { wait_operational(connection, graph, within).await } else { Ok(()) }
+}
+
+/// Makes indices and waits until they serve queries; what became of each. A few are made one after the other, for the reason that
+/// [`make`] tells. Thousands are on labels and types that have few elements each: they are there at once, and the questions
+/// whether they are would take most of the time.
+pub(super) async fn make_all(
     connection: &mut Connection,
     graph: &str,
     ownership: &Ownership,
-    statement: &str,
+    statements: &[String],
     within: Duration,
-) -> Result<()> {
-    let command = write_query(graph, statement.as_bytes());
-    match fenced_command(connection, "make an index", ownership, command, COMMAND_TIMEOUT).await {
-        Ok(_) => wait_operational(connection, graph, within).await,
+) -> Result<Vec<Result<()>>> {
+    let mut all = Vec::with_capacity(statements.len());
+    if statements.len() <= FEW {
+        for statement in statements {
+            match make(connection, graph, ownership, statement, within).await {
+                Err(error) if error.kind() != ErrorKind::CacheUnsupported => return Err(error),
+                made => all.push(made),
+            }
+        }
+        return Ok(all);
+    }
+    for statements in statements.chunks(MADE_TOGETHER) {
+        let commands: Vec<redis::Cmd> = statements.iter().map(|statement| write_query(graph, statement.as_bytes())).collect();
+        let answers = fenced(connection, "make indices", ownership, &commands, within).await?;
+        for (statement, answer) in statements.iter().zip(answers) {
+            match made(statement, answer) {
+                Err(error) if error.kind() != ErrorKind::CacheUnsupported => return Err(error),
+                made => all.push(made),
+            }
+        }
+        wait_operational(connection, graph, within).await?;
+    }
+    Ok(all)
+}
+
+/// What became of an index by what FalkorDB answered.
+fn made(statement: &str, answer: Result<redis::Value>) -> Result<()> {
+    match answer {
+        Ok(_) => Ok(()),
         // graphiti's own driver makes the same ones at the same time.
         Err(error) if error.kind() == ErrorKind::CacheRefused && is_there_already(&error) => Ok(()),
         Err(error) if error.kind() == ErrorKind::CacheRefused => {
@@ -251,10 +306,19 @@ fn parse_kind(word: &str) -> Option<IndexKind> {
     }
 }
 
+/// Whether all indices serve queries.
+async fn is_operational(connection: &mut Connection, graph: &str) -> Result<bool> {
+    match connection.command("look at the indices", &read_query(graph, UNFINISHED), COMMAND_TIMEOUT).await {
+        Ok(answer) => Ok(reply::single_count(answer)? == 0),
+        Err(error) if super::graph::is_missing(&error) => Ok(true),
+        Err(error) => Err(read_failed(error)),
+    }
+}
+
 async fn wait_operational(connection: &mut Connection, graph: &str, within: Duration) -> Result<()> {
     let deadline = Instant::now() + within;
     let mut pause = FIRST_POLL;
-    while !existing(connection, graph).await?.operational {
+    while !is_operational(connection, graph).await? {
         if Instant::now() >= deadline {
             let message = format!("the indices of {graph} are not built after {} s", within.as_secs());
             return Err(Error::new(ErrorKind::CacheTimeout, message));

@@ -8,6 +8,7 @@ use super::bulk::BulkLoader;
 use super::connection::COMMAND_TIMEOUT;
 use super::graph::{read_failed, read_query};
 use super::reply;
+use super::statements::has_none;
 use super::vectors::with_range;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::NodeIdentity;
@@ -22,7 +23,8 @@ const IDS_PER_QUESTION: u64 = 5_000;
 /// Returns id and key of the nodes of a kind whose ids are in `$a..$b`.
 pub(super) fn statement(profile: &Profile, kind: NodeKindId) -> String {
     let node = profile.node(kind);
-    let earlier: String = profile.earlier_labels(kind).map(|label: &Label| format!(" AND NOT n:{}", label.quoted())).collect();
+    let labels: Vec<Label> = profile.earlier_labels(kind).cloned().collect();
+    let earlier = if labels.is_empty() { String::new() } else { format!(" AND {}", has_none("n", &labels)) };
     format!("MATCH (n:{}) WHERE id(n) >= $a AND id(n) < $b{earlier} RETURN id(n), n.{}", node.label.quoted(), node.key.quoted())
 }
 
@@ -85,7 +87,8 @@ mod tests {
         let profile = Profile::graphiti().unwrap();
         assert_eq!(
             statement(&profile, NodeKindId(1)),
-            "MATCH (n:`Episodic`) WHERE id(n) >= $a AND id(n) < $b AND NOT n:`Entity` RETURN id(n), n.`uuid`"
+            "MATCH (n:`Episodic`) WHERE id(n) >= $a AND id(n) < $b AND NOT any(label IN labels(n) WHERE label IN ['Entity']) \
+             RETURN id(n), n.`uuid`"
         );
     }
 }

@@ -45,8 +45,15 @@ impl NodePattern {
     /// `(n:L {key: value})` and, if need be, ` WHERE …`: `value` is an expression.
     fn matched(&self, variable: &str, value: &str) -> String {
         let (label, key) = (self.label.quoted(), self.key.quoted());
-        let conditions: Vec<String> = self.earlier.iter().map(|earlier| format!("NOT {variable}:{}", earlier.quoted())).collect();
-        let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let filter = if self.earlier.is_empty() {
+            String::new()
+        } else if self.earlier.len() <= ASKED_FOR {
+            let conditions: Vec<String> =
+                self.earlier.iter().map(|earlier| format!("NOT {variable}:{}", earlier.quoted())).collect();
+            format!(" WHERE {}", conditions.join(" AND "))
+        } else {
+            format!(" WHERE {}", has_none(variable, &self.earlier))
+        };
         format!("({variable}:{label} {{{key}: {value}}}){filter}")
     }
 
@@ -54,6 +61,10 @@ impl NodePattern {
     /// because a label in the pattern of a relationship makes FalkorDB start from that label.
     fn conditions(&self, node: &str, value: &str) -> String {
         let mut text = format!("{node}.{} = {value} AND hasLabels({node}, [{}])", self.key.quoted(), literal(&self.label));
+        if self.earlier.len() > ASKED_FOR {
+            text.push_str(&format!(" AND {}", has_none(node, &self.earlier)));
+            return text;
+        }
         for earlier in &self.earlier {
             text.push_str(&format!(" AND NOT hasLabels({node}, [{}])", literal(earlier)));
         }
@@ -189,6 +200,16 @@ fn if_absent(variable: &str) -> String {
     format!("FOREACH (_ IN CASE WHEN {variable} IS NULL THEN [0] ELSE [] END |")
 }
 
+/// Beyond so many labels, a node's labels are looked up in a list. Of 2,000 conditions FalkorDB 4.16.3 makes a plan in 170 ms, of
+/// the list in 18 ms.
+const ASKED_FOR: usize = 8;
+
+/// That an expression yields a node with none of these labels.
+pub(super) fn has_none(node: &str, labels: &[Label]) -> String {
+    let names: Vec<String> = labels.iter().map(literal).collect();
+    format!("NOT any(label IN labels({node}) WHERE label IN [{}])", names.join(", "))
+}
+
 /// A label as a string literal of the query's text.
 fn literal(label: &Label) -> String {
     let mut text = Vec::new();
@@ -273,6 +294,22 @@ mod tests {
             "UNWIND $keys AS k MATCH (n:`Episodic` {`uuid`: k}) WHERE NOT n:`Entity` AND size(labels(n)) > 1 \
              UNWIND labels(n) AS label RETURN k, label"
         );
+    }
+
+    #[test]
+    fn many_earlier_labels_stand_in_a_list() {
+        let labels = (0..20).map(|number| format!("L{number:02}")).collect();
+        let found = crate::model::discovery::Found { labels, ..Default::default() };
+        let profile = Profile::generic().unwrap().discovered(&found).unwrap();
+        let pattern = NodePattern::of(&profile, &profile.nodes[10].label, &profile.nodes[10].key);
+        let text = delete_nodes(&pattern);
+        assert!(
+            text.starts_with(
+                "UNWIND $keys AS k MATCH (n:`L10` {`_neo4j_id`: k}) WHERE NOT any(label IN labels(n) WHERE label IN ['L00', 'L01'"
+            ),
+            "{text}"
+        );
+        assert!(pattern.conditions("startNode(x)", "r.s").ends_with("'L08', 'L09'])"));
     }
 
     #[test]

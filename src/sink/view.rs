@@ -16,7 +16,7 @@ use super::address::CacheAddress;
 use super::connection::Connection;
 use super::graph::{read_failed, read_query};
 use super::parameters::{push_string, with_beginnings, with_keys};
-use super::{content, foreign, reply};
+use super::{content, foreign, reply, weight};
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
@@ -28,6 +28,9 @@ use crate::transform::comparison::Content;
 /// How long a look may take: a scan of ten million keys, behind the writes of others.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Questions that are sent together: the graph's other readers come in between.
+pub(super) const ASKED_TOGETHER: usize = 200;
+
 /// What the strategies see of the cache.
 #[async_trait]
 pub trait CacheView: Send {
@@ -36,6 +39,9 @@ pub trait CacheView: Send {
 
     /// How many nodes carry each label.
     async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>>;
+
+    /// How many of the nodes that carry a label carry each label.
+    async fn labels_beside(&mut self, label: &Label) -> Result<BTreeMap<String, u64>>;
 
     /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
     /// characters.
@@ -58,13 +64,11 @@ pub trait CacheView: Send {
     /// Visits every element of a kind once, in no order; in several graphs, an element that stands in two of them twice.
     async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()>;
 
-    /// What the elements of a kind with these keys hold.
-    async fn contents(
-        &mut self,
-        kind: ElementKind,
-        detail: Detail,
-        keys: &[String],
-    ) -> Result<BTreeMap<ElementIdentity, Content>>;
+    /// As [`CacheView::scan`], for several kinds that have few elements each, all of nodes or all of relationships.
+    async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()>;
+
+    /// What the elements of a kind with the first of these keys hold: with all of them, or with fewer where the elements are heavy.
+    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents>;
 
     /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
@@ -86,6 +90,15 @@ pub struct Keyed {
     pub labels: Vec<String>,
 }
 
+/// What the cache holds of elements that were asked for by key.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// What each of them holds.
+    pub elements: BTreeMap<ElementIdentity, Content>,
+    /// How many of the keys, from the first on, they are all elements of; one at least.
+    pub keys: usize,
+}
+
 /// Relationships by kind that hang on nodes, by the nodes' keys.
 pub type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
 
@@ -95,12 +108,14 @@ pub struct FalkorView {
     connection: Connection,
     graph: String,
     profile: Arc<Profile>,
+    /// How many elements could be asked for at once when fewer than all could; the next question begins with twice as many.
+    borne: usize,
 }
 
 impl FalkorView {
     /// Looks at the graph of this name.
     pub fn new(address: CacheAddress, graph: impl Into<String>, profile: Arc<Profile>) -> Self {
-        Self { connection: Connection::new(address), graph: graph.into(), profile }
+        Self { connection: Connection::new(address), graph: graph.into(), profile, borne: usize::MAX }
     }
 
     /// Looks at another graph of the same server from now on.
@@ -127,6 +142,35 @@ impl FalkorView {
             Some(answer) => reply::rows(answer),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// How many of these keys, from the first on, may be asked for at once.
+    async fn bearable(&mut self, kind: ElementKind, keys: &[String]) -> Result<usize> {
+        let statement = weight::statement(&self.profile, kind);
+        let mut asked = keys.len().min(self.borne.saturating_mul(2));
+        while asked > 1 {
+            let rows = self.rows("weigh elements", with_keys(&usable(&keys[..asked]), &statement)).await?;
+            let weight = rows.first().map(|row| reply::integer(reply::cell(row, 0)?)).transpose()?.unwrap_or(0);
+            if u64::try_from(weight).unwrap_or(0) <= weight::ANSWER_BYTES {
+                break;
+            }
+            asked /= 2;
+        }
+        self.borne = if asked < keys.len() { asked.max(1) } else { usize::MAX };
+        Ok(asked)
+    }
+
+    /// As [`Self::compact_rows`], for several questions that are sent together.
+    pub(super) async fn compact_answers(&mut self, doing: &str, texts: &[String]) -> Result<Vec<Vec<Vec<Value>>>> {
+        let mut pipeline = Pipeline::new();
+        for text in texts {
+            let mut command = read_query(&self.graph, text.as_bytes());
+            command.arg("--compact");
+            pipeline.add_command(command);
+        }
+        self.connection.wake().await;
+        let answers = self.connection.pipeline(doing, &pipeline, LOOK_TIMEOUT).await?;
+        answers.into_iter().map(|answer| reply::rows(answer.map_err(read_failed)?)).collect()
     }
 
     /// Rows with the types of their values: lists come as lists.
@@ -156,6 +200,12 @@ impl CacheView for FalkorView {
         let count = |label: &Label| format!("MATCH (n:{}) RETURN count(n)", label.quoted()).into_bytes();
         let answers = self.ask("count labels", &labels.iter().map(count).collect::<Vec<_>>()).await?;
         labels.iter().zip(answers).map(|(label, answer)| Ok((label.to_string(), reply::single_count(answer)?))).collect()
+    }
+
+    async fn labels_beside(&mut self, label: &Label) -> Result<BTreeMap<String, u64>> {
+        let text = format!("MATCH (n:{}) UNWIND labels(n) AS label RETURN label, count(n)", label.quoted());
+        let rows = self.rows("count labels", text.into_bytes()).await?;
+        rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, count_cell(row)?))).collect()
     }
 
     async fn key_groups(
@@ -190,14 +240,14 @@ impl CacheView for FalkorView {
         self.visit_all(kind, visit).await
     }
 
-    async fn contents(
-        &mut self,
-        kind: ElementKind,
-        detail: Detail,
-        keys: &[String],
-    ) -> Result<BTreeMap<ElementIdentity, Content>> {
-        let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
-        let text = with_keys(&keys, &contents(&self.profile, kind, detail));
+    async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {
+        self.visit_bundle(kinds, visit).await
+    }
+
+    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents> {
+        // Vectors and keys alone are bounded by the number of elements.
+        let asked = if matches!(detail, Detail::Vectors | Detail::Key) { keys.len() } else { self.bearable(kind, keys).await? };
+        let text = with_keys(&usable(&keys[..asked]), &contents(&self.profile, kind, detail));
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
         for row in self.compact_rows("read elements", &text).await? {
             let Some((identity, content)) = element(&self.profile, kind, &row)? else { continue };
@@ -206,7 +256,7 @@ impl CacheView for FalkorView {
                 Entry::Occupied(mut first) => first.get_mut().copies += 1,
             }
         }
-        Ok(found)
+        Ok(Contents { elements: found, keys: asked })
     }
 
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
@@ -235,17 +285,22 @@ impl CacheView for FalkorView {
         let profile = Arc::clone(&self.profile);
         let mut found = foreign::nodes(&profile, &self.compact_rows(DOING, foreign::BY_LABELS).await?)?;
         found.extend(foreign::relationships(&profile, &self.compact_rows(DOING, foreign::BY_TYPE).await?)?);
-        for kind in profile.kinds() {
-            let answers = self.ask(DOING, &[foreign::without_key(&profile, kind).into_bytes()]).await?;
-            for answer in answers {
+        for kinds in profile.kinds().chunks(ASKED_TOGETHER) {
+            let texts: Vec<Vec<u8>> = kinds.iter().map(|kind| foreign::without_key(&profile, *kind).into_bytes()).collect();
+            for (kind, answer) in kinds.iter().zip(self.ask(DOING, &texts).await?) {
                 let number = reply::single_count(answer)?;
                 if number > 0 {
-                    found.insert(foreign::keyless_name(&profile, kind), number);
+                    found.insert(foreign::keyless_name(&profile, *kind), number);
                 }
             }
         }
         Ok(found)
     }
+}
+
+/// Keys that an element of the cache can have.
+fn usable(keys: &[String]) -> Vec<Key> {
+    keys.iter().filter_map(|key| Key::parse(key).ok()).collect()
 }
 
 pub(super) fn count(profile: &Profile, kind: ElementKind) -> String {

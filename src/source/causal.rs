@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::reader::Reader;
+use super::reader::{Portion, Reader};
 use super::request::Request;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -43,16 +43,29 @@ impl<R> Causal<R> {
 impl<R: Reader> Reader for Causal<R> {
     const TELLS_INSTANTS: bool = R::TELLS_INSTANTS;
 
-    async fn nodes(&self, doing: &str, request: Request) -> Result<Vec<SourceNode>> {
-        self.reader.nodes(doing, self.after_newest(request)).await
+    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
+        self.reader.nodes(doing, self.after_newest(request), most).await
     }
 
-    async fn relationships(&self, doing: &str, request: Request) -> Result<Vec<SourceRelationship>> {
-        self.reader.relationships(doing, self.after_newest(request)).await
+    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceRelationship>> {
+        self.reader.relationships(doing, self.after_newest(request), most).await
+    }
+
+    async fn typed_relationships(
+        &self,
+        doing: &str,
+        request: Request,
+        most: usize,
+    ) -> Result<Portion<(String, SourceRelationship)>> {
+        self.reader.typed_relationships(doing, self.after_newest(request), most).await
     }
 
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>> {
         self.reader.rows(doing, self.after_newest(request)).await
+    }
+
+    async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
+        self.reader.each(doing, requests.into_iter().map(|request| self.after_newest(request)).collect()).await
     }
 }
 

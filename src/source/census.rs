@@ -6,6 +6,7 @@ use super::graph_source::{column, count_of, lacking, take_text};
 use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;
+use super::tallies::{FEW, Tallies};
 use super::{Followed, SourceIndex, SourceIndexKind};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, Properties, RelationshipIdentity};
@@ -14,8 +15,11 @@ use crate::model::name::Label;
 use crate::model::profile::{FollowRule, Profile};
 use crate::model::value::Value;
 
-pub(super) async fn counts(reader: &impl Reader, profile: &Profile) -> Result<Vec<u64>> {
+pub(super) async fn counts(reader: &impl Reader, profile: &Profile, tallies: &Tallies) -> Result<Vec<u64>> {
     const DOING: &str = "counts";
+    if profile.nodes.len() + profile.relationships.len() > FEW {
+        return tallies.of_kinds(reader, profile).await;
+    }
     let mut counts = vec![0; profile.kinds().len()];
     if counts.is_empty() {
         return Ok(counts);
@@ -34,19 +38,6 @@ pub(super) async fn counted(reader: &impl Reader, doing: &str, request: Request)
         Some(row) => count_of(row, doing),
         None => Ok(0),
     }
-}
-
-pub(super) async fn label_counts(reader: &impl Reader, profile: &Profile) -> Result<BTreeMap<String, u64>> {
-    const DOING: &str = "labels";
-    let names = reader.rows(DOING, Request::new(queries::LABELS)).await?;
-    let names = names.into_iter().map(|mut row| take_text(&mut row, "name", DOING)).collect::<Result<Vec<_>>>()?;
-    // One that our own type refuses cannot stand in the cache.
-    let labels: Vec<Label> = names.iter().filter_map(|name| Label::parse(name).ok()).collect();
-    if labels.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let rows = reader.rows(DOING, Request::new(Queries::new(profile).label_counts(&labels))).await?;
-    rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", DOING)?, count_of(row, DOING)?))).collect()
 }
 
 pub(super) async fn key_groups(
@@ -108,7 +99,7 @@ fn endpoint(profile: &Profile, row: &mut Properties, labels: &str, key: &str) ->
     Some(NodeIdentity { label, key })
 }
 
-fn texts(value: Value) -> Option<Vec<String>> {
+pub(super) fn texts(value: Value) -> Option<Vec<String>> {
     let Value::List(items) = value else { return None };
     items.into_iter().map(|item| if let Value::String(text) = item { Some(text) } else { None }).collect()
 }

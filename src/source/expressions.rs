@@ -94,6 +94,9 @@ fn has_none(variable: &str, labels: &[&Label]) -> String {
 
 /// The key of an endpoint, which depends on the endpoint's kind.
 pub(super) fn endpoint_key(profile: &Profile, variable: &str) -> String {
+    if let Some(one) = one_key(profile) {
+        return key(variable, one.identity, &one.key);
+    }
     let mut branches: Vec<(Vec<String>, String)> = Vec::new();
     for kind in &profile.nodes {
         let key = key(variable, kind.identity, &kind.key);
@@ -102,12 +105,15 @@ pub(super) fn endpoint_key(profile: &Profile, variable: &str) -> String {
             _ => branches.push((vec![label(kind)], key)),
         }
     }
-    if let [(_, key)] = &branches[..] {
-        return key.clone();
-    }
     let cases: String =
         branches.into_iter().map(|(labels, key)| format!(" WHEN {variable}:{} THEN {key}", labels.join("|"))).collect();
     if cases.is_empty() { "null".to_owned() } else { format!("CASE{cases} END") }
+}
+
+/// A kind, where all of them have the same key.
+fn one_key(profile: &Profile) -> Option<&NodeKind> {
+    let first = profile.nodes.first()?;
+    profile.nodes.iter().all(|kind| kind.identity == first.identity && kind.key == first.key).then_some(first)
 }
 
 /// A text as a literal.

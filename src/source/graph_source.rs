@@ -1,6 +1,6 @@
 //! The source trait over a Neo4j, whichever client reads it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,19 +12,24 @@ use super::causal::Causal;
 use super::instants::{keys_with_wall_clocks, replace_by_number};
 use super::numbered::{by_keys, page, page_after};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
+use super::portions::Weights;
 use super::queries::{self, Queries};
-use super::reader::Reader;
+use super::reader::{Portion, Reader};
 use super::request::Request;
+use super::tallies::{self, Tallies};
 use super::unlabelled::Unlabelled;
 use super::unusable;
-use super::{ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, adapt, census, discovery};
+use super::{
+    Answered, Bundle, ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, adapt, bundles,
+    census, discovery,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
-use crate::model::name::{Label, quoted_for_neo4j};
+use crate::model::name::Label;
 use crate::model::pass::Step;
 use crate::model::profile::{FollowRule, Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
@@ -37,13 +42,16 @@ pub struct GraphSource<R> {
     follower: Mutex<Probe>,
     profile: Arc<Profile>,
     unlabelled: Mutex<Unlabelled>,
+    weights: Weights,
+    tallies: Tallies,
 }
 
 impl<R: Reader> GraphSource<R> {
     /// Reads a profile's kinds with this client, and bookmarks with this probe.
     pub fn new(reader: R, probe: Probe, profile: Arc<Profile>) -> Self {
         let follower = Mutex::new(probe.another());
-        Self { reader: Causal::new(reader), probe: Mutex::new(probe), follower, profile, unlabelled: Mutex::default() }
+        let (unlabelled, weights, tallies) = (Mutex::default(), Weights::default(), Tallies::default());
+        Self { reader: Causal::new(reader), probe: Mutex::new(probe), follower, profile, unlabelled, weights, tallies }
     }
 
     /// The profile with the kinds that the source has now, and with those that were found in it before.
@@ -63,7 +71,8 @@ impl<R: Reader> GraphSource<R> {
             return Ok(rows);
         }
         let request = by_keys(self.queries().nodes_with_instants(id), kind.identity, &keys);
-        let again = adapt::nodes(kind, self.reader.nodes(&format!("zoned times of {}", kind.label), request).await?)?;
+        let again =
+            adapt::nodes(kind, self.reader.nodes(&format!("zoned times of {}", kind.label), request, usize::MAX).await?.rows)?;
         replace_by_number(&mut rows, again);
         Ok(rows)
     }
@@ -80,7 +89,7 @@ impl<R: Reader> GraphSource<R> {
         }
         let request = by_keys(self.queries().relationships_with_instants(id), kind.identity, &keys);
         let doing = format!("zoned times of {}", kind.rel_type);
-        let again = adapt::relationships(kind, self.reader.relationships(&doing, request).await?)?;
+        let again = adapt::relationships(kind, self.reader.relationships(&doing, request, usize::MAX).await?.rows)?;
         replace_by_number(&mut rows, again);
         Ok(rows)
     }
@@ -108,18 +117,17 @@ impl<R: Reader> GraphSource<R> {
         Ok(KeyPage { keys, next })
     }
 
-    /// Rows of a kind; none without a request.
-    async fn some_rows(&self, kind: ElementKind, request: Option<Request>) -> Result<SourceRows> {
+    /// The first rows of a kind, up to about so many bytes, and whether those are all.
+    async fn some_rows(&self, kind: ElementKind, request: Request, most: usize) -> Result<(SourceRows, bool)> {
         let doing = self.profile.kind_name(kind);
         Ok(match kind {
             ElementKind::Node(id) => {
-                let Some(request) = request else { return Ok(SourceRows::Nodes(id, Vec::new())) };
-                SourceRows::Nodes(id, adapt::nodes(self.profile.node(id), self.reader.nodes(doing, request).await?)?)
+                let Portion { rows, is_whole } = self.reader.nodes(doing, request, most).await?;
+                (SourceRows::Nodes(id, adapt::nodes(self.profile.node(id), rows)?), is_whole)
             }
             ElementKind::Relationship(id) => {
-                let Some(request) = request else { return Ok(SourceRows::Relationships(id, Vec::new())) };
-                let rows = self.reader.relationships(doing, request).await?;
-                SourceRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?)
+                let Portion { rows, is_whole } = self.reader.relationships(doing, request, most).await?;
+                (SourceRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?), is_whole)
             }
         })
     }
@@ -138,20 +146,14 @@ impl<R: Reader> GraphSource<R> {
     async fn relationships_outside(&self) -> Result<BTreeMap<String, u64>> {
         const DOING: &str = "relationship types";
         let types = self.reader.rows(DOING, Request::new(queries::RELATIONSHIP_TYPES)).await?;
-        let known = |name: &str| self.profile.relationships.iter().any(|kind| kind.rel_type.as_str() == name);
-        let mut outside = BTreeMap::new();
+        let known: HashSet<&str> = self.profile.relationships.iter().map(|kind| kind.rel_type.as_str()).collect();
+        let mut names = Vec::new();
         for row in types {
-            let name = text_of(row, "name", DOING)?;
-            if known(&name) {
-                continue;
-            }
-            let quoted = quoted_for_neo4j(&name);
-            let count = self.row("a count of relationships", Request::new(self.queries().relationship_count(&quoted))).await?;
-            match count_of(count, "a count of relationships")? {
-                0 => {}
-                count => drop(outside.insert(name, count)),
-            }
+            names.push(text_of(row, "name", DOING)?);
         }
+        names.retain(|name| !known.contains(name.as_str()));
+        let mut outside = self.tallies.of_types(&self.reader, &self.profile, &names).await?;
+        outside.retain(|_, count| *count > 0);
         Ok(outside)
     }
 }
@@ -209,18 +211,22 @@ impl<R: Reader> Source for GraphSource<R> {
 
     async fn node_page(&self, id: NodeKindId, detail: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>> {
         let kind = self.profile.node(id);
-        let mut limit = limit;
-        while limit <= MAX_ROWS_OF_ONE_KEY {
-            let request = page_after(self.queries().node_page(id, detail), kind.identity, after, limit);
-            let rows = adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request).await?)?;
+        let element = ElementKind::Node(id);
+        let mut size = self.weights.page(element, detail, limit);
+        while size.rows <= MAX_ROWS_OF_ONE_KEY {
+            let request = page_after(self.queries().node_page(id, detail), kind.identity, after, size.rows);
+            let read = self.reader.nodes(kind.label.as_str(), request, size.bytes).await?;
+            self.weights.note(element, detail, &read.rows);
+            let is_last = read.is_whole && read.rows.len() < size.rows;
+            let rows = adapt::nodes(kind, read.rows)?;
             let page = match kind.identity {
-                Identity::ElementNumber => Some(page(rows, limit)),
-                Identity::Property => cut_page(rows, &kind.key, limit),
+                Identity::ElementNumber => Some(page(rows, is_last)),
+                Identity::Property => cut_page(rows, &kind.key, is_last),
             };
             if let Some(page) = page {
                 return Ok(Page { rows: self.with_node_instants(id, page.rows).await?, next: page.next });
             }
-            limit *= 2;
+            size = size.doubled();
         }
         Err(too_many(kind.label.as_str()))
     }
@@ -233,34 +239,68 @@ impl<R: Reader> Source for GraphSource<R> {
         limit: usize,
     ) -> Result<Page<SourceRelationship>> {
         let kind = self.profile.relationship(id);
-        let mut limit = limit;
-        while limit <= MAX_ROWS_OF_ONE_KEY {
-            let request = page_after(self.queries().relationship_page(id, detail), kind.identity, after, limit);
-            let rows = adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request).await?)?;
+        let element = ElementKind::Relationship(id);
+        let mut size = self.weights.page(element, detail, limit);
+        while size.rows <= MAX_ROWS_OF_ONE_KEY {
+            let request = page_after(self.queries().relationship_page(id, detail), kind.identity, after, size.rows);
+            let read = self.reader.relationships(kind.rel_type.as_str(), request, size.bytes).await?;
+            self.weights.note(element, detail, &read.rows);
+            let is_last = read.is_whole && read.rows.len() < size.rows;
+            let rows = adapt::relationships(kind, read.rows)?;
             let page = match kind.identity {
-                Identity::ElementNumber => Some(page(rows, limit)),
-                Identity::Property => cut_page(rows, &kind.key, limit),
+                Identity::ElementNumber => Some(page(rows, is_last)),
+                Identity::Property => cut_page(rows, &kind.key, is_last),
             };
             if let Some(page) = page {
                 return Ok(Page { rows: self.with_relationship_instants(id, page.rows).await?, next: page.next });
             }
-            limit *= 2;
+            size = size.doubled();
         }
         Err(too_many(kind.rel_type.as_str()))
     }
 
-    async fn nodes_by_key(&self, id: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>> {
+    async fn nodes_by_key(&self, id: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>> {
         let kind = self.profile.node(id);
-        let request = by_keys(self.queries().nodes_by_key(id), kind.identity, keys);
-        let rows = adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request).await?)?;
-        self.with_node_instants(id, rows).await
+        let element = ElementKind::Node(id);
+        let mut asked = self.weights.keys(element, keys.len());
+        loop {
+            let request = by_keys(self.queries().nodes_by_key(id), kind.identity, &keys[..asked]);
+            let read = self.reader.nodes(kind.label.as_str(), request, Weights::answer(asked)).await?;
+            self.weights.note(element, Detail::Whole, &read.rows);
+            if read.is_whole {
+                let rows = self.with_node_instants(id, adapt::nodes(kind, read.rows)?).await?;
+                return Ok(Answered { rows, keys: asked });
+            }
+            asked = self.weights.keys(element, asked / 2);
+        }
     }
 
-    async fn relationships_by_key(&self, id: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>> {
+    async fn relationships_by_key(&self, id: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>> {
         let kind = self.profile.relationship(id);
-        let request = by_keys(self.queries().relationships_by_key(id), kind.identity, keys);
-        let rows = adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request).await?)?;
-        self.with_relationship_instants(id, rows).await
+        let element = ElementKind::Relationship(id);
+        let mut asked = self.weights.keys(element, keys.len());
+        loop {
+            let request = by_keys(self.queries().relationships_by_key(id), kind.identity, &keys[..asked]);
+            let read = self.reader.relationships(kind.rel_type.as_str(), request, Weights::answer(asked)).await?;
+            self.weights.note(element, Detail::Whole, &read.rows);
+            if read.is_whole {
+                let rows = self.with_relationship_instants(id, adapt::relationships(kind, read.rows)?).await?;
+                return Ok(Answered { rows, keys: asked });
+            }
+            asked = self.weights.keys(element, asked / 2);
+        }
+    }
+
+    async fn node_bundle(&self, kinds: &[NodeKindId], detail: Detail) -> Result<Option<Bundle<NodeKindId, SourceNode>>> {
+        bundles::nodes(&self.reader, &self.profile, kinds, detail).await
+    }
+
+    async fn relationship_bundle(
+        &self,
+        kinds: &[RelationshipKindId],
+        detail: Detail,
+    ) -> Result<Option<Bundle<RelationshipKindId, SourceRelationship>>> {
+        bundles::relationships(&self.reader, &self.profile, kinds, detail).await
     }
 
     async fn changed_node_keys(&self, id: NodeKindId, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
@@ -295,7 +335,7 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn counts(&self) -> Result<Vec<u64>> {
-        let counts = census::counts(&self.reader, &self.profile).await?;
+        let counts = census::counts(&self.reader, &self.profile, &self.tallies).await?;
         self.unlabelled.lock().await.count(&self.reader, &self.profile, counts).await
     }
 
@@ -304,7 +344,11 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
-        census::label_counts(&self.reader, &self.profile).await
+        self.tallies.of_labels(&self.reader, &self.profile).await
+    }
+
+    async fn labels_beside(&self, label: &Label) -> Result<BTreeMap<String, u64>> {
+        tallies::labels_beside(&self.reader, &self.profile, label).await
     }
 
     async fn key_groups(
@@ -334,32 +378,42 @@ impl<R: Reader> Source for GraphSource<R> {
         let Some(text) = self.queries().nodes_without_key(id) else { return Ok(Vec::new()) };
         let kind = self.profile.node(id);
         let request = Request::new(text).with("limit", limit);
-        adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request).await?)
+        adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request, Weights::answer(limit)).await?.rows)
     }
 
     async fn relationships_without_key(&self, id: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>> {
         let Some(text) = self.queries().relationships_without_key(id) else { return Ok(Vec::new()) };
         let kind = self.profile.relationship(id);
         let request = Request::new(text).with("limit", limit);
-        adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request).await?)
+        adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request, Weights::answer(limit)).await?.rows)
     }
 
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
-        unusable::labels(&self.reader, &self.profile).await
+        self.tallies.of_unusable_labels(&self.reader, &self.profile).await
     }
 
-    async fn keys_with_label(&self, kind: NodeKindId, label: &str, limit: usize) -> Result<Vec<String>> {
-        unusable::keys_with_label(&self.reader, &self.profile, kind, label, limit).await
+    async fn keys_with_label(&self, label: &str, limit: usize) -> Result<BTreeMap<NodeKindId, Vec<String>>> {
+        unusable::keys_with_label(&self.reader, &self.profile, label, limit).await
     }
 
     async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<SourceRows> {
-        let text = unusable::with_unusable_key(&self.profile, kind, &self.queries().columns(kind));
-        self.some_rows(kind, text.map(|text| Request::new(text).with("limit", limit))).await
+        let text = unusable::with_unusable_key(&self.profile, kind);
+        let Some(text) = text else { return Ok(SourceRows::none(kind)) };
+        Ok(self.some_rows(kind, Request::new(text).with("limit", limit), Weights::answer(limit)).await?.0)
     }
 
-    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<SourceRows> {
-        let text = unusable::by_number(&self.profile, kind, &self.queries().columns(kind));
-        self.some_rows(kind, text.map(|text| Request::new(text).with("numbers", unusable::numbers(numbers)))).await
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)> {
+        let text = unusable::by_number(&self.profile, kind);
+        let Some(text) = text else { return Ok((SourceRows::none(kind), numbers.len())) };
+        let mut asked = numbers.len();
+        loop {
+            let request = Request::new(text.clone()).with("numbers", unusable::numbers(&numbers[..asked]));
+            let (rows, is_whole) = self.some_rows(kind, request, Weights::answer(asked)).await?;
+            if is_whole {
+                return Ok((rows, asked));
+            }
+            asked = (asked / 2).max(1);
+        }
     }
 
     async fn changed_without_key(&self, since: DateTime<Utc>, limit: usize) -> Result<Vec<(ElementKind, ElementNumber)>> {

@@ -4,6 +4,7 @@
 mod adapt;
 mod address;
 pub mod bolt;
+mod bundles;
 mod causal;
 mod census;
 mod codes;
@@ -15,11 +16,13 @@ mod instants;
 mod neo4j;
 mod numbered;
 mod paging;
+mod portions;
 pub mod queries;
 mod reader;
 mod request;
 mod row;
 mod scope;
+mod tallies;
 mod unindexed;
 mod unlabelled;
 mod unusable;
@@ -42,7 +45,7 @@ use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId}
 pub use address::SourceAddress;
 pub use graph_source::GraphSource;
 pub use neo4j::{DriverReader, Neo4jSource};
-pub use reader::Reader;
+pub use reader::{Portion, Reader};
 pub use request::{Parameter, Request};
 pub use unindexed::missing_indexes;
 
@@ -62,6 +65,18 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// The key to go on after; absent at the end.
     pub next: Option<String>,
+}
+
+/// Elements of several kinds, by kind, each kind in the order of its keys. A kind without elements does not stand there.
+pub type Bundle<K, T> = Vec<(K, Vec<T>)>;
+
+/// Elements that were asked for by key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered<T> {
+    /// The elements.
+    pub rows: Vec<T>,
+    /// How many of the keys, from the first on, they are all elements of; one at least.
+    pub keys: usize,
 }
 
 /// A key whose timestamps say that its element was written lately.
@@ -161,10 +176,10 @@ pub trait Source: Send + Sync + 'static {
     /// The source's own clock.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
-    /// A page of about `limit` nodes after a key.
+    /// A page of nodes after a key: about `limit`, or fewer where they are heavy.
     async fn node_page(&self, kind: NodeKindId, detail: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>>;
 
-    /// A page of about `limit` relationships after a key.
+    /// A page of relationships after a key: about `limit`, or fewer where they are heavy.
     async fn relationship_page(
         &self,
         kind: RelationshipKindId,
@@ -173,11 +188,25 @@ pub trait Source: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<SourceRelationship>>;
 
-    /// The nodes that have these keys now.
-    async fn nodes_by_key(&self, kind: NodeKindId, keys: &[String]) -> Result<Vec<SourceNode>>;
+    /// The nodes that have the first of these keys now: of all keys, or of fewer where the nodes are heavy.
+    async fn nodes_by_key(&self, kind: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>>;
 
-    /// The relationships that have these keys now.
-    async fn relationships_by_key(&self, kind: RelationshipKindId, keys: &[String]) -> Result<Vec<SourceRelationship>>;
+    /// As [`Source::nodes_by_key`], for relationships.
+    async fn relationships_by_key(&self, kind: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>>;
+
+    /// All nodes of these kinds, which their numbers identify, by one query; nothing where they are too heavy for that.
+    async fn node_bundle(&self, _kinds: &[NodeKindId], _detail: Detail) -> Result<Option<Bundle<NodeKindId, SourceNode>>> {
+        Ok(None)
+    }
+
+    /// As [`Source::node_bundle`], for relationships.
+    async fn relationship_bundle(
+        &self,
+        _kinds: &[RelationshipKindId],
+        _detail: Detail,
+    ) -> Result<Option<Bundle<RelationshipKindId, SourceRelationship>>> {
+        Ok(None)
+    }
 
     /// Keys of nodes whose timestamps say that they were written after `since`; none for a kind without timestamps.
     async fn changed_node_keys(&self, kind: NodeKindId, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage>;
@@ -211,6 +240,11 @@ pub trait Source: Send + Sync + 'static {
     /// How many nodes carry each label.
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>>;
 
+    /// How many of the nodes that carry a label carry each label.
+    async fn labels_beside(&self, _label: &Label) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
+
     /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
     /// characters.
     async fn key_groups(
@@ -242,15 +276,17 @@ pub trait Source: Send + Sync + 'static {
     /// How many nodes carry each label that FalkorDB cannot express.
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// Keys of up to `limit` nodes of a kind that carry a label, whatever its name.
-    async fn keys_with_label(&self, kind: NodeKindId, label: &str, limit: usize) -> Result<Vec<String>>;
+    /// Keys of nodes that carry a label, whatever its name, by kind: up to `limit` of each kind, or several times as many of all kinds
+    /// where there are many.
+    async fn keys_with_label(&self, label: &str, limit: usize) -> Result<BTreeMap<NodeKindId, Vec<String>>>;
 
-    /// Up to `limit` elements of a kind with a key that the cache cannot use, or relationships with such an end; some with a long key
-    /// that it can use may be among them.
+    /// Up to `limit` elements of a kind with a key that the cache cannot use, or relationships with such an end, or fewer where their
+    /// keys are heavy; some with a long key that it can use may be among them. Of properties, only key and group are read.
     async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<SourceRows>;
 
-    /// The elements of a kind that have these numbers now.
-    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<SourceRows>;
+    /// The elements of a kind that have the first of these numbers now, with key and group alone; and how many of the numbers were
+    /// looked for: all of them, or fewer where the keys are heavy.
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)>;
 
     /// Up to `limit` elements of each kind that were written after `since`, as their timestamps say, and that no page reaches.
     async fn changed_without_key(&self, since: DateTime<Utc>, limit: usize) -> Result<Vec<(ElementKind, ElementNumber)>>;

@@ -11,7 +11,7 @@ use super::bolt::{Limits, Probe};
 use super::connection::Connection;
 use super::graph_source::GraphSource;
 use super::instants::{Instants, with_instants};
-use super::reader::Reader;
+use super::reader::{Portion, Reader};
 use super::request::{Parameter, Request};
 use super::row::{ElementId, Nullable, PropertyList};
 use crate::error::Result;
@@ -55,12 +55,28 @@ impl DriverReader {
 impl Reader for DriverReader {
     const TELLS_INSTANTS: bool = false;
 
-    async fn nodes(&self, doing: &str, request: Request) -> Result<Vec<SourceNode>> {
-        self.all(doing, request, |row| row.to::<NodeRow>().map(SourceNode::from)).await
+    // This driver has no way to end a query early and keep the connection.
+    async fn nodes(&self, doing: &str, request: Request, _most: usize) -> Result<Portion<SourceNode>> {
+        let rows = self.all(doing, request, |row| row.to::<NodeRow>().map(SourceNode::from)).await?;
+        Ok(Portion { rows, is_whole: true })
     }
 
-    async fn relationships(&self, doing: &str, request: Request) -> Result<Vec<SourceRelationship>> {
-        self.all(doing, request, |row| row.to::<RelationshipRow>().map(SourceRelationship::from)).await
+    async fn relationships(&self, doing: &str, request: Request, _most: usize) -> Result<Portion<SourceRelationship>> {
+        let rows = self.all(doing, request, |row| row.to::<RelationshipRow>().map(SourceRelationship::from)).await?;
+        Ok(Portion { rows, is_whole: true })
+    }
+
+    async fn typed_relationships(
+        &self,
+        doing: &str,
+        request: Request,
+        _most: usize,
+    ) -> Result<Portion<(String, SourceRelationship)>> {
+        let read = |row: Row| {
+            let Typed { rel_type } = row.to()?;
+            Ok((rel_type, SourceRelationship::from(row.to::<RelationshipRow>()?)))
+        };
+        Ok(Portion { rows: self.all(doing, request, read).await?, is_whole: true })
     }
 
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>> {
@@ -92,6 +108,12 @@ struct NodeRow {
     properties: PropertyList,
     #[serde(default)]
     instants: Vec<Instants>,
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    rel_type: String,
 }
 
 #[derive(Deserialize)]

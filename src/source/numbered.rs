@@ -26,7 +26,7 @@ pub(super) fn page_after(text: String, identity: Identity, after: &str, limit: u
 }
 
 /// A page of elements that each have a number of their own.
-pub(super) fn page<T: Row>(rows: Vec<T>, limit: usize) -> Page<T> {
-    let next = if rows.len() < limit { None } else { rows.last().and_then(|row| number_key(row.number())) };
+pub(super) fn page<T: Row>(rows: Vec<T>, is_last: bool) -> Page<T> {
+    let next = if is_last { None } else { rows.last().and_then(|row| number_key(row.number())) };
     Page { rows, next }
 }

@@ -14,6 +14,7 @@ pub(super) const MAX_ROWS_OF_ONE_KEY: usize = 100_000;
 pub(super) trait Row: Send {
     fn properties(&self) -> &Properties;
     fn number(&self) -> ElementNumber;
+    fn weight(&self) -> usize;
 }
 
 impl Row for SourceNode {
@@ -22,6 +23,9 @@ impl Row for SourceNode {
     }
     fn number(&self) -> ElementNumber {
         self.number
+    }
+    fn weight(&self) -> usize {
+        SourceNode::weight(self)
     }
 }
 
@@ -32,6 +36,9 @@ impl Row for SourceRelationship {
     fn number(&self) -> ElementNumber {
         self.number
     }
+    fn weight(&self) -> usize {
+        SourceRelationship::weight(self)
+    }
 }
 
 pub(super) fn key_text<'a>(row: &'a impl Row, key: &PropertyName) -> Option<&'a str> {
@@ -41,10 +48,10 @@ pub(super) fn key_text<'a>(row: &'a impl Row, key: &PropertyName) -> Option<&'a 
     }
 }
 
-/// Keeps the rows of one key together: of a full page, the last key may have more rows, so it opens the next page. None
+/// Keeps the rows of one key together: of a page that is not the last, the last key may have more rows, so it opens the next page. None
 /// if all rows are of one key.
-pub(super) fn cut_page<T: Row>(mut rows: Vec<T>, key: &PropertyName, limit: usize) -> Option<Page<T>> {
-    if rows.len() < limit {
+pub(super) fn cut_page<T: Row>(mut rows: Vec<T>, key: &PropertyName, is_last: bool) -> Option<Page<T>> {
+    if is_last {
         return Some(Page { rows, next: None });
     }
     let last = rows.last().and_then(|row| key_text(row, key)).map(str::to_owned)?;
@@ -71,10 +78,10 @@ mod tests {
     #[test]
     fn rows_of_one_key_stay_in_one_page() {
         let uuid = PropertyName::parse("uuid").unwrap();
-        let page = cut_page(vec![node(1, "a"), node(2, "b"), node(3, "b")], &uuid, 3).unwrap();
+        let page = cut_page(vec![node(1, "a"), node(2, "b"), node(3, "b")], &uuid, false).unwrap();
         assert_eq!((page.rows.len(), page.next.as_deref()), (1, Some("a")));
-        let last = cut_page(vec![node(2, "b"), node(3, "b")], &uuid, 3).unwrap();
+        let last = cut_page(vec![node(2, "b"), node(3, "b")], &uuid, true).unwrap();
         assert_eq!((last.rows.len(), last.next), (2, None));
-        assert!(cut_page(vec![node(2, "b"), node(3, "b")], &uuid, 2).is_none(), "one key alone needs a larger page");
+        assert!(cut_page(vec![node(2, "b"), node(3, "b")], &uuid, false).is_none(), "one key alone needs a larger page");
     }
 }

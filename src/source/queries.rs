@@ -1,5 +1,8 @@
 //! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
 
+mod bundles;
+mod counts;
+
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
 use crate::model::detail::Detail;
@@ -24,6 +27,19 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
     options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
+
+/// How many labels there are.
+pub const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
+
+/// How many types of relationships there are.
+pub const NUMBER_OF_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
+
+/// All counts of labels and types that Neo4j keeps.
+pub const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data \
+    UNWIND [n IN data.nodes WHERE n.label IS NOT NULL | {of: 'node', name: n.label, count: n.count}] \
+    + [e IN data.relationships WHERE e.relationshipType IS NOT NULL AND e.startLabel IS NULL AND e.endLabel IS NULL \
+    | {of: 'relationship', name: e.relationshipType, count: e.count}] AS row \
+    RETURN row.of AS of, row.name AS name, row.count AS count";
 
 /// All labels.
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
@@ -63,19 +79,6 @@ impl<'a> Queries<'a> {
     /// The queries of this profile.
     pub fn new(profile: &'a Profile) -> Self {
         Self { profile }
-    }
-
-    /// How many nodes carry each of these labels. Where all groups are copied, each count is kept by Neo4j and read without a scan.
-    pub fn label_counts(&self, labels: &[Label]) -> String {
-        let scope = self.scope().alone("n");
-        let count = |label: &Label| {
-            format!(
-                "MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count",
-                label.quoted_for_neo4j(),
-                expressions::text(label.as_str())
-            )
-        };
-        labels.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
     /// ` AND …`: a relationship is one that is copied, as far as its ends and its group say.
@@ -170,28 +173,6 @@ impl<'a> Queries<'a> {
                 format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k{ends} {columns}")
             }
         }
-    }
-
-    /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan, where all
-    /// groups are copied.
-    ///
-    /// A node that carries the labels of two kinds counts for both, as it does in the cache. In the place of nodes without a label,
-    /// which nobody has counted, stand all nodes.
-    pub fn counts(&self) -> String {
-        let count = |(place, kind): (usize, ElementKind)| match kind {
-            ElementKind::Node(id) if self.profile.node(id).unlabelled => {
-                format!("MATCH (n){} RETURN {place} AS place, count(n) AS count", self.scope().alone("n"))
-            }
-            ElementKind::Node(id) => {
-                let (label, scope) = (self.profile.node(id).label.quoted_for_neo4j(), self.scope().alone("n"));
-                format!("MATCH (n:{label}){scope} RETURN {place} AS place, count(n) AS count")
-            }
-            ElementKind::Relationship(id) => {
-                let (rel_type, scope) = (self.profile.relationship(id).rel_type.quoted_for_neo4j(), self.scope().alone("e"));
-                format!("MATCH ()-[e:{rel_type}]->(){scope} RETURN {place} AS place, count(e) AS count")
-            }
-        };
-        self.profile.kinds().into_iter().enumerate().map(count).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
     /// How many keys of a kind, or of its nodes with one more label, begin with one of `$prefixes`, which all have `$length`
@@ -319,21 +300,23 @@ impl<'a> Queries<'a> {
     /// has no key property: every element has a number.
     pub fn nodes_without_key(&self, id: NodeKindId) -> Option<String> {
         let NodeKind { label, key, identity, .. } = self.profile.node(id);
-        let others = not_of_an_earlier_kind(self.profile, id);
-        let (unreachable, columns) = (unreachable("n", key), node_columns(ALL_OF_NODE));
-        let scope = self.scope().also("n");
-        (*identity == Identity::Property)
-            .then(|| format!("MATCH (n:{}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit", label.quoted_for_neo4j()))
+        if *identity != Identity::Property {
+            return None;
+        }
+        let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
+        let (unreachable, columns) = (unreachable("n", key), self.deciding_columns(ElementKind::Node(id)));
+        Some(format!("MATCH (n:{}) WHERE {unreachable}{others}{scope} {columns} LIMIT $limit", label.quoted_for_neo4j()))
     }
 
     /// As [`Self::nodes_without_key`], for a relationship kind.
     pub fn relationships_without_key(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        let (unreachable, columns) = (unreachable("e", key), self.relationship_columns(ALL_OF_RELATIONSHIP));
+        if *identity != Identity::Property {
+            return None;
+        }
+        let (unreachable, columns) = (unreachable("e", key), self.deciding_columns(ElementKind::Relationship(id)));
         let ends = self.copied_ends();
-        (*identity == Identity::Property).then(|| {
-            format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted_for_neo4j())
-        })
+        Some(format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted_for_neo4j()))
     }
 
     /// How many nodes there are of each label set that holds no label of the profile.
@@ -347,11 +330,14 @@ impl<'a> Queries<'a> {
         format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
-    /// What is returned of an element of a kind with all its properties.
-    pub(super) fn columns(&self, kind: ElementKind) -> String {
+    /// What is returned of an element of a kind that decides whether the cache can hold it: its key and its group. What it holds
+    /// besides may be heavy.
+    pub(super) fn deciding_columns(&self, kind: ElementKind) -> String {
+        let group = self.profile.group.as_ref().map(|group| format!(", .{}", group.quoted_for_neo4j())).unwrap_or_default();
+        let key = self.profile.key(kind).quoted_for_neo4j();
         match kind {
-            ElementKind::Node(_) => node_columns(ALL_OF_NODE),
-            ElementKind::Relationship(_) => self.relationship_columns(ALL_OF_RELATIONSHIP),
+            ElementKind::Node(_) => node_columns(&format!("n{{.{key}{group}}}")),
+            ElementKind::Relationship(_) => self.relationship_columns(&format!("e{{.{key}{group}}}")),
         }
     }
 
@@ -466,7 +452,13 @@ mod tests {
             queries.relationships_without_key(relationship).unwrap(),
             queries.nodes_outside_profile(),
             queries.relationship_count("`X`"),
-            queries.label_counts(&[Label::parse("Person").unwrap()]),
+            queries.label_count("Person"),
+            queries.scanned_labels(),
+            queries.scanned_types(),
+            queries.all_nodes(),
+            queries.all_relationships(),
+            queries.count(of_nodes),
+            queries.count(of_relationships),
         ];
         for text in texts {
             assert!(text.contains(r"`group_id` IN ['', 'it\'s']"), "{text}");
@@ -492,8 +484,8 @@ mod tests {
 
     #[test]
     fn a_backslash_in_a_name_begins_no_escape() {
-        let text = Queries::new(&Profile::graphiti().unwrap()).label_counts(&[Label::parse(r"C:\users").unwrap()]);
-        assert_eq!(text, r"MATCH (n:`C:\u005Cusers`) RETURN 'C:\\users' AS name, count(n) AS count");
+        let text = Queries::new(&Profile::graphiti().unwrap()).label_count(r"C:\users");
+        assert_eq!(text, r"MATCH (n:`C:\u005Cusers`) RETURN count(n) AS count");
     }
 
     #[test]

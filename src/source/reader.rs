@@ -12,6 +12,15 @@ use crate::model::element::{Properties, SourceNode, SourceRelationship};
 /// server, because a query given up here would otherwise stay open there.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// The first rows of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Portion<T> {
+    /// The rows, in the order of the query.
+    pub rows: Vec<T>,
+    /// Whether there are no more of them.
+    pub is_whole: bool,
+}
+
 /// A client of Neo4j that only reads. `doing` says for an error what was being read.
 #[async_trait]
 pub trait Reader: Send + Sync + 'static {
@@ -19,12 +28,30 @@ pub trait Reader: Send + Sync + 'static {
     /// that a clock change repeats; such rows are read again with their instants.
     const TELLS_INSTANTS: bool;
 
-    /// Rows with the columns of nodes.
-    async fn nodes(&self, doing: &str, request: Request) -> Result<Vec<SourceNode>>;
+    /// Rows with the columns of nodes. The query ends once they weigh `most` bytes, but not before there are two of them: a page
+    /// needs the row after its last one.
+    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>>;
 
-    /// Rows with the columns of relationships.
-    async fn relationships(&self, doing: &str, request: Request) -> Result<Vec<SourceRelationship>>;
+    /// As [`Reader::nodes`], for rows with the columns of relationships.
+    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceRelationship>>;
+
+    /// As [`Reader::relationships`], with a column `type` before the others.
+    async fn typed_relationships(
+        &self,
+        doing: &str,
+        request: Request,
+        most: usize,
+    ) -> Result<Portion<(String, SourceRelationship)>>;
 
     /// Rows of plain values by column, without those that are null.
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>>;
+
+    /// As [`Reader::rows`], for several queries that have short answers.
+    async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(self.rows(doing, request).await?);
+        }
+        Ok(answers)
+    }
 }

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind};
-use super::graph_source::{column, count_of, lacking, take_text};
-use super::queries;
+use super::graph_source::{column, lacking};
+use super::queries::Queries;
 use super::reader::Reader;
 use super::request::Request;
 use super::scope::Scope;
+use super::tallies::FEW;
 use crate::error::Result;
 use crate::model::element::{ElementKind, ElementNumber, Properties};
 use crate::model::key::MAX_KEY_BYTES;
-use crate::model::name::{Label, PropertyName};
+use crate::model::name::{PropertyName, quoted_for_neo4j};
 use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::model::value::Value;
 
@@ -24,52 +25,47 @@ const BYTES_OF_A_CHARACTER: usize = 3;
 /// White space and control characters, as [`Key`](crate::model::key::Key) understands them.
 const BLANK: &str = r"[\\p{IsWhite_Space}\\p{IsControl}]";
 
-/// How many nodes carry each label that FalkorDB cannot express.
-pub(super) async fn labels(reader: &impl Reader, profile: &Profile) -> Result<BTreeMap<String, u64>> {
-    const DOING: &str = "labels that the cache cannot hold";
-    let rows = reader.rows(DOING, Request::new(queries::LABELS)).await?;
-    let names = rows.into_iter().map(|mut row| take_text(&mut row, "name", DOING)).collect::<Result<Vec<_>>>()?;
-    let unusable: Vec<String> = names.into_iter().filter(|name| Label::parse(name).is_err()).collect();
-    if unusable.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let rows = reader.rows(DOING, Request::new(label_counts(profile, &unusable))).await?;
-    rows.into_iter().map(|mut row| Ok((take_text(&mut row, "name", DOING)?, count_of(row, DOING)?))).collect()
-}
-
-/// Each count is kept by Neo4j and read without a scan, where all groups are copied.
-fn label_counts(profile: &Profile, names: &[String]) -> String {
-    let scope = Scope::of(profile).alone("n");
-    let count = |name: &String| {
-        format!("MATCH (n:{}){scope} RETURN {} AS name, count(n) AS count", quoted(name), expressions::text(name))
-    };
-    names.iter().map(count).collect::<Vec<_>>().join(" UNION ALL ")
-}
-
-/// Keys of up to `limit` nodes of a kind that carry such a label.
+/// Keys of nodes that carry such a label, by kind: of few kinds up to `limit` of each, of many up to `limit` times [`FEW`] of all.
 pub(super) async fn keys_with_label(
     reader: &impl Reader,
     profile: &Profile,
-    id: NodeKindId,
     label: &str,
     limit: usize,
-) -> Result<Vec<String>> {
-    let kind = profile.node(id);
-    if kind.unlabelled {
-        return Ok(Vec::new());
-    }
-    let doing = format!("nodes of {} with a label that the cache cannot hold", kind.label);
-    let request = Request::new(with_label(profile, id, label)).with("limit", limit);
-    let rows = reader.rows(&doing, request).await?;
+) -> Result<BTreeMap<NodeKindId, Vec<String>>> {
+    const DOING: &str = "nodes with a label that the cache cannot hold";
+    let mut found: BTreeMap<NodeKindId, Vec<String>> = BTreeMap::new();
     let text = |value| if let Value::String(text) = value { Some(text) } else { None };
-    Ok(rows.into_iter().filter_map(|mut row| column(&mut row, "key").and_then(text)).collect())
+    let key = |row: &mut Properties| column(row, "key").and_then(text);
+    if profile.nodes.len() > FEW {
+        let request = Request::new(all_with_label(profile, label)).with("limit", limit.saturating_mul(FEW));
+        for mut row in reader.rows(DOING, request).await? {
+            let kind = column(&mut row, "labels").and_then(super::census::texts).and_then(|labels| profile.kind_of(&labels));
+            if let Some((kind, key)) = kind.zip(key(&mut row)) {
+                found.entry(kind).or_default().push(key);
+            }
+        }
+        return Ok(found);
+    }
+    for id in profile.node_ids().filter(|id| !profile.node(*id).unlabelled) {
+        let request = Request::new(with_label(profile, id, label)).with("limit", limit);
+        let rows = reader.rows(DOING, request).await?;
+        found.insert(id, rows.into_iter().filter_map(|mut row| key(&mut row)).collect());
+    }
+    Ok(found)
 }
 
 fn with_label(profile: &Profile, id: NodeKindId, label: &str) -> String {
     let kind = profile.node(id);
     let (others, scope) = (not_of_an_earlier_kind(profile, id), Scope::of(profile).also("n"));
     let key = expressions::key("n", kind.identity, &kind.key);
-    format!("MATCH (n:{}&{}) WHERE true{others}{scope} RETURN {key} AS key LIMIT $limit", kind.label.quoted(), quoted(label))
+    let (own, label) = (kind.label.quoted_for_neo4j(), quoted_for_neo4j(label));
+    format!("MATCH (n:{own}&{label}) WHERE true{others}{scope} RETURN {key} AS key LIMIT $limit")
+}
+
+/// Nodes of all kinds: a question for each kind would have to be planned for each.
+fn all_with_label(profile: &Profile, label: &str) -> String {
+    let (scope, key) = (Scope::of(profile).alone("n"), expressions::endpoint_key(profile, "n"));
+    format!("MATCH (n:{}){scope} RETURN labels(n) AS labels, {key} AS key LIMIT $limit", quoted_for_neo4j(label))
 }
 
 /// Up to `limit` elements of each kind that were written after `since`, as their timestamps say, and have no key by which their rows
@@ -82,21 +78,28 @@ pub(super) async fn changed_without_key(
 ) -> Result<Vec<(ElementKind, ElementNumber)>> {
     const DOING: &str = "changed elements without a key";
     let kinds = profile.kinds();
-    let texts: Vec<String> = kinds.iter().enumerate().flat_map(|(place, kind)| changed(profile, *kind, place)).collect();
-    if texts.is_empty() {
-        return Ok(Vec::new());
+    let texts: Vec<Vec<String>> = kinds.iter().enumerate().map(|(place, kind)| changed(profile, *kind, place)).collect();
+    let asked: Vec<&Vec<String>> = texts.iter().filter(|texts| !texts.is_empty()).collect();
+    let mut found = Vec::new();
+    // A union over all kinds would take minutes to plan where there are thousands.
+    for some in asked.chunks(FEW) {
+        let text = some.iter().flat_map(|texts| texts.iter()).map(String::as_str).collect::<Vec<_>>().join(" UNION ");
+        let request = Request::new(text).with("zoned", since).with("local", since.naive_utc()).with("limit", limit);
+        for row in reader.rows(DOING, request).await? {
+            found.push(numbered(&kinds, row, DOING)?);
+        }
     }
-    let request = Request::new(texts.join(" UNION ")).with("zoned", since).with("local", since.naive_utc()).with("limit", limit);
-    let found = |mut row: Properties| -> Result<(ElementKind, ElementNumber)> {
-        let mut number = |name: &str| match column(&mut row, name) {
-            Some(Value::Integer(number)) => u64::try_from(number).map_err(|_| lacking(DOING)),
-            _ => Err(lacking(DOING)),
-        };
-        let (place, id) = (number("place")?, number("number")?);
-        let kind = usize::try_from(place).ok().and_then(|place| kinds.get(place)).ok_or_else(|| lacking(DOING))?;
-        Ok((*kind, ElementNumber(id)))
+    Ok(found)
+}
+
+fn numbered(kinds: &[ElementKind], mut row: Properties, doing: &str) -> Result<(ElementKind, ElementNumber)> {
+    let mut number = |name: &str| match column(&mut row, name) {
+        Some(Value::Integer(number)) => u64::try_from(number).map_err(|_| lacking(doing)),
+        _ => Err(lacking(doing)),
     };
-    reader.rows(DOING, request).await?.into_iter().map(found).collect()
+    let (place, id) = (number("place")?, number("number")?);
+    let kind = usize::try_from(place).ok().and_then(|place| kinds.get(place)).ok_or_else(|| lacking(doing))?;
+    Ok((*kind, ElementNumber(id)))
 }
 
 /// One index seek for each timestamp and type of its values.
@@ -106,11 +109,13 @@ fn changed(profile: &Profile, kind: ElementKind, place: usize) -> Vec<String> {
     }
     let (pattern, variable) = match kind {
         ElementKind::Node(id) => (expressions::node(profile.node(id), None), "n"),
-        ElementKind::Relationship(id) => (format!("()-[e:{}]->()", profile.relationship(id).rel_type.quoted()), "e"),
+        ElementKind::Relationship(id) => (format!("()-[e:{}]->()", profile.relationship(id).rel_type.quoted_for_neo4j()), "e"),
     };
     let condition = without_key(variable, profile.key(kind)) + &Scope::of(profile).also(variable);
-    let seeks =
-        profile.timestamps(kind).iter().flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted(), since)));
+    let seeks = profile
+        .timestamps(kind)
+        .iter()
+        .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted_for_neo4j(), since)));
     let text = |(timestamp, since): (String, &str)| {
         format!(
             "MATCH {pattern} WHERE {variable}.{timestamp} > {since} WITH {variable} WHERE {condition} \
@@ -129,9 +134,9 @@ pub(super) async fn count_without_key(reader: &impl Reader, profile: &Profile, k
 
 /// Elements of a kind with a key that the cache cannot use, and relationships with such an end: `$limit`. Some with a long key that
 /// the cache can use may be among them.
-pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind, columns: &str) -> Option<String> {
+pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind) -> Option<String> {
     let own = |variable: &str, identity: Identity, key: &PropertyName| {
-        (identity == Identity::Property).then(|| unusable(&format!("{variable}.{}", key.quoted())))
+        (identity == Identity::Property).then(|| unusable(&format!("{variable}.{}", key.quoted_for_neo4j())))
     };
     let found = match kind {
         ElementKind::Node(id) => {
@@ -140,17 +145,24 @@ pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind, columns: &
         }
         ElementKind::Relationship(id) => {
             let RelationshipKind { key, identity, .. } = profile.relationship(id);
-            let ends = ["a", "b"].map(|end| unusable(&expressions::endpoint_key(profile, end)));
-            let any: Vec<String> = own("e", *identity, key).into_iter().chain(ends).collect();
+            let mut any = Vec::from_iter(own("e", *identity, key));
+            // Every node has a number.
+            if profile.nodes.iter().any(|kind| kind.identity == Identity::Property) {
+                any.extend(["a", "b"].map(|end| unusable(&expressions::endpoint_key(profile, end))));
+            }
+            if any.is_empty() {
+                return None;
+            }
             relationship_pattern(profile, id, &format!("({})", any.join(" OR ")))
         }
     };
-    Some(format!("{found} {columns} LIMIT $limit"))
+    Some(format!("{found} {} LIMIT $limit", Queries::new(profile).deciding_columns(kind)))
 }
 
 /// Elements of a kind by their numbers: `$numbers`.
-pub(super) fn by_number(profile: &Profile, kind: ElementKind, columns: &str) -> Option<String> {
-    matched(profile, kind, |variable, _| format!("id({variable}) IN $numbers")).map(|found| format!("{found} {columns}"))
+pub(super) fn by_number(profile: &Profile, kind: ElementKind) -> Option<String> {
+    let found = matched(profile, kind, |variable, _| format!("id({variable}) IN $numbers"))?;
+    Some(format!("{found} {}", Queries::new(profile).deciding_columns(kind)))
 }
 
 /// Numbers of elements as a parameter.
@@ -171,16 +183,16 @@ fn matched(profile: &Profile, kind: ElementKind, condition: impl Fn(&str, &Prope
 
 fn node_pattern(profile: &Profile, id: NodeKindId, condition: &str) -> String {
     let (others, scope) = (not_of_an_earlier_kind(profile, id), Scope::of(profile).also("n"));
-    format!("MATCH (n:{}) WHERE {condition}{others}{scope}", profile.node(id).label.quoted())
+    format!("MATCH (n:{}) WHERE {condition}{others}{scope}", profile.node(id).label.quoted_for_neo4j())
 }
 
 fn relationship_pattern(profile: &Profile, id: RelationshipKindId, condition: &str) -> String {
     let ends = between_kinds(profile) + &Scope::of(profile).also("e");
-    format!("MATCH (a)-[e:{}]->(b) WHERE {condition}{ends}", profile.relationship(id).rel_type.quoted())
+    format!("MATCH (a)-[e:{}]->(b) WHERE {condition}{ends}", profile.relationship(id).rel_type.quoted_for_neo4j())
 }
 
 fn without_key(variable: &str, key: &PropertyName) -> String {
-    let key = format!("{variable}.{}", key.quoted());
+    let key = format!("{variable}.{}", key.quoted_for_neo4j());
     format!("CASE WHEN {key} IS :: STRING NOT NULL THEN {key} = '' ELSE true END")
 }
 
@@ -193,10 +205,6 @@ fn unusable(key: &str) -> String {
     )
 }
 
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -206,12 +214,12 @@ mod tests {
     fn only_texts_are_asked_what_they_hold() {
         let profile = Profile::graphiti().unwrap();
         for kind in [ElementKind::Node(NodeKindId(1)), ElementKind::Relationship(RelationshipKindId(0))] {
-            let text = with_unusable_key(&profile, kind, "RETURN 1").unwrap();
+            let text = with_unusable_key(&profile, kind).unwrap();
             assert!(text.contains("CASE WHEN") && text.contains(") IS :: STRING NOT NULL THEN"), "{text}");
             assert!(text.contains(r"(?s)[\\p{IsWhite_Space}\\p{IsControl}].*|"), "{text}");
         }
         let generic = Profile::generic().unwrap().discovered(&crate::model::discovery::Found::default()).unwrap();
-        assert_eq!(by_number(&generic, ElementKind::Node(NodeKindId(0)), "RETURN 1"), None, "every element has a number");
+        assert_eq!(by_number(&generic, ElementKind::Node(NodeKindId(0))), None, "every element has a number");
     }
 
     #[test]

@@ -18,12 +18,15 @@ use crate::model::pass::{Cursor, Step};
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::sink::CacheView;
-use crate::source::Source;
+use crate::source::{Answered, Source};
 use crate::transform::Transformer;
 use crate::transform::comparison::Content;
 
 /// Rows compared at once: a page of the source, and the reply of the cache for its keys.
 const PAGE: usize = 1000;
+
+/// The questions for a page take as long as so many of its rows: a comparison of many small kinds keeps its pace by them.
+const QUESTION: usize = 20;
 
 /// Findings that a verdict names; the rest is counted.
 pub const LISTED: usize = 10_000;
@@ -156,7 +159,7 @@ impl Comparison {
                 None => expected(sides.source, sides.encoder, step, &after, left.min(PAGE)).await?,
             };
             let compared = page.contents.len();
-            left -= compared.clamp(1, left);
+            left -= (compared + QUESTION).min(left);
             self.count(sides, step, &page);
             let suspects;
             (suspects, ahead) = compare_and_read_on(sides, step, &page, left.min(PAGE)).await?;
@@ -334,23 +337,35 @@ pub async fn look_again(sides: &mut Sides<'_>, found: &[Finding]) -> Result<Vec<
     Ok(still)
 }
 
-/// Compares these elements, read by key on both sides.
+/// Compares these elements, read by key on both sides, as many at once as the source's side bears.
 async fn differing_of(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[ElementIdentity]) -> Result<Vec<Finding>> {
     let keys: BTreeSet<&str> = suspects.iter().map(|identity| identity.key().as_str()).collect();
     let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-    let here = expected_by_key(sides, kind, &keys).await?;
-    let view = &mut *sides.view;
-    let there = repeat!(view.contents(kind, Detail::Whole, &keys))?;
-    let finding = |identity: &ElementIdentity| {
-        let difference = match (here.get(identity), there.get(identity)) {
-            (None, None) => return None,
-            (None, Some(_)) => Difference::Orphaned,
-            (Some(_), None) => Difference::Missing,
-            (Some(content), Some(cached)) => changed(content, cached)?,
+    let mut left = &keys[..];
+    let mut found = Vec::new();
+    while !left.is_empty() {
+        let (here, answered) = expected_by_key(sides, kind, left).await?;
+        let view = &mut *sides.view;
+        let there = repeat!(view.contents(kind, Detail::Whole, &left[..answered]))?;
+        // Both sides were asked for these.
+        let (asked, after) = left.split_at(there.keys);
+        let there = there.elements;
+        left = after;
+        let finding = |identity: &ElementIdentity| {
+            let difference = match (here.get(identity), there.get(identity)) {
+                (None, None) => return None,
+                (None, Some(_)) => Difference::Orphaned,
+                (Some(_), None) => Difference::Missing,
+                (Some(content), Some(cached)) => changed(content, cached)?,
+            };
+            Some(Finding { kind, identity: identity.clone(), difference })
         };
-        Some(Finding { kind, identity: identity.clone(), difference })
-    };
-    Ok(suspects.iter().filter_map(finding).collect())
+        // The keys stand in order.
+        let is_asked =
+            |identity: &&ElementIdentity| asked.binary_search_by(|key| key.as_str().cmp(identity.key().as_str())).is_ok();
+        found.extend(suspects.iter().filter(is_asked).filter_map(finding));
+    }
+    Ok(found)
 }
 
 fn changed(content: &Content, cached: &Content) -> Option<Difference> {
@@ -408,20 +423,21 @@ async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after:
     }
 }
 
+/// What the cache is to hold of the first of these keys, and how many keys those are.
 async fn expected_by_key(
     sides: &mut Sides<'_>,
     kind: ElementKind,
     keys: &[String],
-) -> Result<BTreeMap<ElementIdentity, Content>> {
+) -> Result<(BTreeMap<ElementIdentity, Content>, usize)> {
     let (source, encoder) = (sides.source, sides.encoder);
     match kind {
         ElementKind::Node(id) => {
-            let rows = repeat!(source.nodes_by_key(id, keys))?;
-            Ok(lowest(rows.iter().map(|row| (row.number, encoder.node_content(id, row)))))
+            let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
+            Ok((lowest(rows.iter().map(|row| (row.number, encoder.node_content(id, row)))), keys))
         }
         ElementKind::Relationship(id) => {
-            let rows = repeat!(source.relationships_by_key(id, keys))?;
-            Ok(lowest(rows.iter().map(|row| (row.number, encoder.relationship_content(id, row)))))
+            let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
+            Ok((lowest(rows.iter().map(|row| (row.number, encoder.relationship_content(id, row)))), keys))
         }
     }
 }
@@ -465,11 +481,18 @@ async fn suspects(
     }
     let keys: BTreeSet<&str> = contents.keys().map(|identity| identity.key().as_str()).collect();
     let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-    let cached = repeat!(view.contents(part.kind, part.detail, &keys))?;
-    let differs = |(identity, content): &(&ElementIdentity, &Content)| {
-        cached.get(*identity).is_none_or(|cached| changed(content, cached).is_some())
-    };
-    Ok(contents.iter().filter(differs).map(|(identity, _)| identity.clone()).collect())
+    let mut equal = BTreeSet::new();
+    let mut left = &keys[..];
+    while !left.is_empty() {
+        let cached = repeat!(view.contents(part.kind, part.detail, left))?;
+        left = &left[cached.keys..];
+        for (identity, cached) in cached.elements {
+            if contents.get(&identity).is_some_and(|content| changed(content, &cached).is_none()) {
+                equal.insert(identity);
+            }
+        }
+    }
+    Ok(contents.keys().filter(|identity| !equal.contains(*identity)).cloned().collect())
 }
 
 /// What differs at a second look as well, of all that it holds: at the first one, the source may have been read just before a

@@ -1,24 +1,50 @@
 //! The full pass: everything, kind by kind, in the order of the key, so that it can go on after any batch.
 
+use std::collections::BTreeMap;
+
+use super::bundles::{bundled, has_many_kinds};
 use super::reader::{Reader, StepKind};
 use crate::error::Result;
 use crate::model::detail::Detail;
+use crate::model::element::ElementKind;
 use crate::model::pass::{PassUnderWay, Step};
-use crate::model::profile::{NodeKindId, RelationshipKindId};
+use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::repeat;
+use crate::source::Source;
 
 /// Rows without a usable key that are looked at of each kind: enough to show what is wrong, and bounded.
 const UNREACHABLE_LIMIT: usize = 1000;
 
 pub(super) async fn read(reader: &mut Reader<'_>, pass: &PassUnderWay) -> Result<()> {
     reader.begin(pass).await?;
-    for (step, after) in reader.steps_left(pass.cursor.as_ref()) {
-        match step {
-            StepKind::Nodes(kind, step) => read_nodes(reader, kind, &step, after).await?,
-            StepKind::Relationships(kind, step) => read_relationships(reader, kind, &step, after).await?,
+    let steps = reader.steps_left(pass.cursor.as_ref());
+    let counts = counts(reader.source, reader.profile).await?;
+    let mut place = 0;
+    while let Some((step, after)) = steps.get(place) {
+        // A kind that is read in part already has a question of its own.
+        let untouched = steps[place..].iter().take_while(|(_, after)| after.is_empty());
+        let counted = untouched.map(|(step, _)| (step.kind(), counts.get(&step.kind()).copied().unwrap_or(u64::MAX)));
+        let number = bundled(reader.profile, counted);
+        let together: Vec<StepKind> = steps[place..place + number].iter().map(|(step, _)| step.clone()).collect();
+        if number > 0 && reader.read_bundle(&together).await? {
+            place += number;
+            continue;
         }
+        match step {
+            StepKind::Nodes(kind, step) => read_nodes(reader, *kind, step, after.clone()).await?,
+            StepKind::Relationships(kind, step) => read_relationships(reader, *kind, step, after.clone()).await?,
+        }
+        place += 1;
     }
     read_unreachable(reader).await
+}
+
+/// How many elements of each kind there are, where that decides how they are read.
+async fn counts(source: &dyn Source, profile: &Profile) -> Result<BTreeMap<ElementKind, u64>> {
+    if !has_many_kinds(profile) {
+        return Ok(BTreeMap::new());
+    }
+    Ok(profile.kinds().into_iter().zip(repeat!(source.counts())?).collect())
 }
 
 /// The next page is read while the last one goes out, so that the source is never idle: both have to have room.

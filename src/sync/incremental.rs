@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{try_join, try_join_all, try_join3};
 
+use super::bundles::{Suspects, has_many_kinds};
 use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
 use super::key_sets::{KeyDifferences, KeySets, Labels};
@@ -197,14 +198,14 @@ impl Incremental<'_, '_, '_> {
         }
         let (mut nodes, mut relationships) = (Vec::new(), Vec::new());
         let mut nodes_agree = true;
+        let small = if late { self.small_kinds(&here, &there).await? } else { BTreeSet::new() };
         for (place, kind) in profile.kinds().into_iter().enumerate() {
-            let small = late && !self.has_timestamps(kind) && here[place].max(there[place]) <= SMALL_KIND;
             let approved = self.changes.allow_deletes && self.held(kind) > 0;
             let verdict = self.changes.memory.asks_for_sweep(kind, here[place], there[place], quiet);
             let is_node = matches!(kind, ElementKind::Node(_));
             nodes_agree &= verdict == Verdict::Agrees || !is_node;
             self.outcome.look_again_soon |= verdict == Verdict::LookAgain && !approved;
-            if verdict == Verdict::Sweep || approved || (small && verdict == Verdict::Agrees) {
+            if verdict == Verdict::Sweep || approved || (small.contains(&kind) && verdict == Verdict::Agrees) {
                 let difference = here[place].cast_signed() - there[place].cast_signed();
                 if is_node { &mut nodes } else { &mut relationships }.push((kind, difference));
             }
@@ -232,16 +233,44 @@ impl Incremental<'_, '_, '_> {
     /// Somebody waits: the key sets and labels of all kinds are compared, whatever their counts say, and what differs is mended.
     /// The source is read under the bookmark of the pass or a later one, so nothing that was committed before is missed.
     async fn compare_key_sets(&mut self, here: &[u64], there: &[u64], counted_at: &Bookmark) -> Result<()> {
+        let kinds = self.reader.profile.kinds();
+        let counted: Vec<(ElementKind, u64)> =
+            kinds.into_iter().zip(here.iter().zip(there).map(|(here, there)| *here.max(there))).collect();
+        let (nodes, relationships) = counted.split_at(self.reader.profile.nodes.len());
+        let mut approved = self.compare_kinds(nodes, (here, there), counted_at).await?;
+        // Relationships of nodes that were written meanwhile are in the cache by now.
+        approved |= self.compare_kinds(relationships, (here, there), counted_at).await?;
+        if approved { self.approve().await } else { Ok(()) }
+    }
+
+    /// Compares the key sets of kinds, all of nodes or all of relationships. Says whether deletes were approved by it.
+    async fn compare_kinds(
+        &mut self,
+        kinds: &[(ElementKind, u64)],
+        (here, there): (&[u64], &[u64]),
+        counted_at: &Bookmark,
+    ) -> Result<bool> {
         let quiet = !self.outcome.source_moved;
+        let first = match kinds.first() {
+            Some((ElementKind::Relationship(_), _)) => self.reader.profile.nodes.len(),
+            _ => 0,
+        };
+        let mut suspects: Option<BTreeSet<ElementKind>> = None;
         let mut approved = false;
-        for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
+        for (place, (kind, _)) in kinds.iter().enumerate() {
+            let (place, kind) = (first + place, *kind);
             if matches!(kind, ElementKind::Relationship(_)) && unusable::follow_freed(self.reader, self.changes.memory).await? {
                 self.settle().await?;
+                suspects = None;
             }
             if here[place] == 0 && there[place] == 0 && self.listed(kind) == 0 {
                 continue;
             }
-            let mut found = self.key_differences(kind).await?;
+            if suspects.is_none() {
+                suspects = Some(self.to_compare(&kinds[place - first..]).await?);
+            }
+            let is_suspect = suspects.as_ref().is_some_and(|suspects| suspects.contains(&kind));
+            let mut found = if is_suspect { self.key_differences(kind).await? } else { KeyDifferences::default() };
             let newly_listed = self.list_waiting(kind, &mut found).await?;
             let difference = here[place].cast_signed() - there[place].cast_signed() - newly_listed;
             self.reader.keys_listed += found.listed;
@@ -259,7 +288,7 @@ impl Incremental<'_, '_, '_> {
             self.mend(&kinds, gaps, counted_at).await?;
             approved |= self.changes.allow_deletes;
         }
-        if approved { self.approve().await } else { Ok(()) }
+        Ok(approved)
     }
 
     /// Lists relationships that wait for a node of the quarantine. By how many elements it has grown.
@@ -277,10 +306,14 @@ impl Incremental<'_, '_, '_> {
     }
 
     async fn key_differences(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
+        self.key_sets(Labels::Compared).compare(kind).await
+    }
+
+    fn key_sets(&mut self, labels: Labels) -> KeySets<'_> {
         let (source, profile, excluded) = (self.reader.source, self.reader.profile, self.changes.excluded);
         let hasher = &self.changes.memory.hasher;
         let view = &mut *self.changes.view;
-        KeySets { source, view, profile, excluded, hasher, labels: Labels::Compared }.compare(kind).await
+        KeySets { source, view, profile, excluded, hasher, labels }
     }
 
     /// Writes what the cache holds with other labels, or more than once.
@@ -291,6 +324,33 @@ impl Incremental<'_, '_, '_> {
         self.reader.fetch(&Keys::from([(kind, wrong)])).await?;
         self.reader.repairs = false;
         Ok(())
+    }
+
+    /// Kinds that are swept although their counts agree. Of many kinds, those are left out whose keys agree.
+    async fn small_kinds(&mut self, here: &[u64], there: &[u64]) -> Result<BTreeSet<ElementKind>> {
+        let counted = self.reader.profile.kinds().into_iter().zip(here.iter().zip(there).map(|(here, there)| *here.max(there)));
+        let small: Vec<(ElementKind, u64)> =
+            counted.filter(|(kind, count)| !self.has_timestamps(*kind) && *count <= SMALL_KIND).collect();
+        if !has_many_kinds(self.reader.profile) {
+            return Ok(small.into_iter().map(|(kind, _)| kind).collect());
+        }
+        self.suspects(&small, Labels::Ignored).await
+    }
+
+    /// Of some kinds that a profile of many has, those of which the key sets are compared one by one.
+    async fn to_compare(&mut self, kinds: &[(ElementKind, u64)]) -> Result<BTreeSet<ElementKind>> {
+        if !has_many_kinds(self.reader.profile) {
+            return Ok(kinds.iter().map(|(kind, _)| *kind).collect());
+        }
+        self.suspects(kinds, Labels::Compared).await
+    }
+
+    async fn suspects(&mut self, kinds: &[(ElementKind, u64)], labels: Labels) -> Result<BTreeSet<ElementKind>> {
+        let kinds: Vec<(ElementKind, u64)> =
+            kinds.iter().copied().filter(|(kind, count)| *count > 0 || self.listed(*kind) > 0).collect();
+        let Suspects { kinds, listed } = self.key_sets(labels).suspects(&kinds).await?;
+        self.reader.keys_listed += listed;
+        Ok(kinds)
     }
 
     /// A deleted node takes its relationships with it. Of kinds that differed before, those are swept of which the cache still has

@@ -53,7 +53,7 @@ pub(super) enum Labels {
 }
 
 impl Labels {
-    fn of(self, kind: ElementKind, mut labels: Vec<String>) -> Vec<String> {
+    pub(super) fn of(self, kind: ElementKind, mut labels: Vec<String>) -> Vec<String> {
         if self == Labels::Ignored || matches!(kind, ElementKind::Relationship(_)) {
             return Vec::new();
         }

@@ -13,6 +13,11 @@ use crate::model::element::ElementKind;
 use crate::model::name::Label;
 use crate::model::profile::{NodeKindId, Profile};
 use crate::repeat;
+use crate::sink::CacheView;
+use crate::source::Source;
+
+/// So many sets of nodes are compared without a look at which of them differ in their number: one kind's nodes with one label each.
+const FEW_QUESTIONS: usize = 16;
 
 /// Compares the counts of labels, and the nodes of those that differ at two readings in a row.
 pub(super) async fn read(
@@ -37,11 +42,25 @@ pub(super) async fn read(
             Verdict::Agrees => {}
         }
     }
-    for label in differing {
-        let found = compare(reader, changes, &label).await?;
-        let (here, there) = (repeat!(source.label_counts())?, repeat!(changes.view.label_counts())?);
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let mut mended = Vec::new();
+    for (label, kinds) in to_compare(source, changes.view, reader.profile, differing).await? {
         let name = label.to_string();
-        changes.memory.explain_label(&name, count(&here, &name), count(&there, &name), found);
+        if compare(reader, changes, &label, &kinds).await? {
+            mended.push(name);
+        } else {
+            // What comes after the reading is not explained by it.
+            changes.memory.explain_label(&name, count(&here, &name), count(&there, &name), false);
+        }
+    }
+    if mended.is_empty() {
+        return Ok(());
+    }
+    let (here, there) = (repeat!(source.label_counts())?, repeat!(changes.view.label_counts())?);
+    for name in mended {
+        changes.memory.explain_label(&name, count(&here, &name), count(&there, &name), true);
     }
     Ok(())
 }
@@ -53,22 +72,68 @@ fn kinds_beside(profile: &Profile, label: &Label) -> impl Iterator<Item = NodeKi
     profile.node_ids().take(before).filter(|id| !profile.node(*id).unlabelled)
 }
 
+/// The kinds whose nodes are compared, for each label. Where that would be many questions, only those kinds that do not have as many
+/// nodes with the label on both sides: nodes of other programs may carry thousands of labels.
+async fn to_compare(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    profile: &Profile,
+    labels: Vec<Label>,
+) -> Result<Vec<(Label, Vec<NodeKindId>)>> {
+    let all: Vec<(Label, Vec<NodeKindId>)> = labels
+        .into_iter()
+        .map(|label| {
+            let kinds = kinds_beside(profile, &label).collect();
+            (label, kinds)
+        })
+        .collect();
+    if all.iter().map(|(_, kinds)| kinds.len()).sum::<usize>() <= FEW_QUESTIONS {
+        return Ok(all);
+    }
+    let by_kind = profile.nodes.len() < all.len();
+    let mut of_kinds = BTreeMap::new();
+    if by_kind {
+        for id in profile.node_ids().filter(|id| !profile.node(*id).unlabelled) {
+            of_kinds.insert(id, differing_beside(source, view, &profile.node(id).label).await?);
+        }
+    }
+    let mut chosen = Vec::with_capacity(all.len());
+    for (label, mut kinds) in all {
+        if by_kind {
+            kinds.retain(|id| of_kinds.get(id).is_some_and(|names| names.contains(label.as_str())));
+        } else {
+            let names = differing_beside(source, view, &label).await?;
+            kinds.retain(|id| names.contains(profile.node(*id).label.as_str()));
+        }
+        chosen.push((label, kinds));
+    }
+    Ok(chosen)
+}
+
+/// Labels that not as many nodes carry on both sides of those that carry this one.
+async fn differing_beside(source: &dyn Source, view: &mut dyn CacheView, label: &Label) -> Result<BTreeSet<String>> {
+    let (here, there) = (repeat!(source.labels_beside(label))?, repeat!(view.labels_beside(label))?);
+    let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    Ok(names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect())
+}
+
 /// Reads those nodes again of which only one side carries the label; whether there are any.
-async fn compare(reader: &mut Reader<'_>, changes: &mut Changes<'_>, label: &Label) -> Result<bool> {
+async fn compare(reader: &mut Reader<'_>, changes: &mut Changes<'_>, label: &Label, kinds: &[NodeKindId]) -> Result<bool> {
     let mut keys = Keys::new();
-    for kind in kinds_beside(reader.profile, label).map(ElementKind::Node) {
+    for kind in kinds.iter().copied().map(ElementKind::Node) {
         let Gaps { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;
         reader.keys_listed += listed;
         let found = missing.iter().chain(&orphaned).map(|identity| identity.key().as_str().to_owned());
         keys.entry(kind).or_default().extend(found);
     }
     let nodes: usize = keys.values().map(BTreeSet::len).sum();
-    if nodes > 0 {
-        tracing::info!(label = label.as_str(), nodes, "labels differ");
+    if nodes == 0 {
+        return Ok(false);
     }
+    tracing::info!(label = label.as_str(), nodes, "labels differ");
     reader.repairs = true;
     reader.fetch(&keys).await?;
     reader.repairs = false;
     reader.emit.settle().await?;
-    Ok(nodes > 0)
+    Ok(true)
 }

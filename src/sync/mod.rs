@@ -1,6 +1,7 @@
 //! The strategies: what a pass reads, in which order, and when it is over. They know nothing of actors or of FalkorDB: rows
 //! go out through [`Emit`].
 
+mod bundles;
 pub mod comparison;
 pub mod decision;
 mod deferred;

@@ -16,7 +16,7 @@ use crate::model::prepared::Review;
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::repeat;
-use crate::source::Source;
+use crate::source::{Answered, Source};
 use crate::transform::{Standing, Transformer};
 
 /// When a batch closes.
@@ -143,12 +143,15 @@ impl Reader<'_> {
 
     /// Reads the current content of nodes by key and sends it on.
     pub(super) async fn fetch_nodes(&mut self, kind: NodeKindId, keys: &[String], step: Option<&Step>) -> Result<()> {
-        for keys in keys.chunks(self.limits.nodes) {
-            self.emit.reserve(keys.len()).await?;
+        let mut keys = keys;
+        while !keys.is_empty() {
+            let asked = &keys[..keys.len().min(self.limits.nodes)];
+            self.emit.reserve(asked.len()).await?;
             let source = self.source;
-            let rows = repeat!(source.nodes_by_key(kind, keys))?;
-            let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.node(kind).key.as_str()));
-            self.emit_nodes(kind, rows, step).await?;
+            let answered = repeat!(source.nodes_by_key(kind, asked))?;
+            keys = &keys[answered.keys..];
+            let key = self.profile.node(kind).key.as_str();
+            self.emit_nodes(kind, in_key_order(answered.rows, |row| key_text(&row.properties, key)), step).await?;
         }
         Ok(())
     }
@@ -160,12 +163,15 @@ impl Reader<'_> {
         keys: &[String],
         step: Option<&Step>,
     ) -> Result<()> {
-        for keys in keys.chunks(self.limits.relationships) {
-            self.emit.reserve(keys.len()).await?;
+        let mut keys = keys;
+        while !keys.is_empty() {
+            let asked = &keys[..keys.len().min(self.limits.relationships)];
+            self.emit.reserve(asked.len()).await?;
             let source = self.source;
-            let rows = repeat!(source.relationships_by_key(kind, keys))?;
-            let rows = in_key_order(rows, |row| key_text(&row.properties, self.profile.relationship(kind).key.as_str()));
-            self.emit_relationships(kind, rows, step).await?;
+            let answered = repeat!(source.relationships_by_key(kind, asked))?;
+            keys = &keys[answered.keys..];
+            let key = self.profile.relationship(kind).key.as_str();
+            self.emit_relationships(kind, in_key_order(answered.rows, |row| key_text(&row.properties, key)), step).await?;
         }
         Ok(())
     }
@@ -190,36 +196,46 @@ impl Reader<'_> {
     /// Reads elements once more that the source seemed not to have: writes those that it has, deletes those that are absent.
     pub(super) async fn delete_absent(&mut self, kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Result<()> {
         let identities: Vec<ElementIdentity> = identities.into_iter().collect();
-        for chunk in identities.chunks(self.limits.nodes.min(self.limits.relationships)) {
-            let keys: Vec<String> = chunk.iter().map(|identity| identity.key().as_str().to_owned()).collect();
-            self.emit.reserve(2 * keys.len()).await?;
-            let source = self.source;
-            // What cannot be kept is listed, and its old state goes as that of an absent element does.
-            let (present, there): (BTreeSet<ElementIdentity>, BTreeSet<String>) = match kind {
-                ElementKind::Node(id) => {
-                    let rows = repeat!(source.nodes_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| kept(self.encoder.node_standing(id, row))).collect();
-                    let key = self.profile.node(id).key.as_str();
-                    let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
-                    self.emit_nodes(id, rows, None).await?;
-                    (present, there)
-                }
-                ElementKind::Relationship(id) => {
-                    let rows = repeat!(source.relationships_by_key(id, &keys))?;
-                    let present = rows.iter().filter_map(|row| kept(self.encoder.relationship_standing(id, row))).collect();
-                    let key = self.profile.relationship(id).key.as_str();
-                    let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
-                    self.emit_relationships(id, rows, None).await?;
-                    (present, there)
-                }
-            };
-            let absent: Vec<ElementIdentity> = chunk.iter().filter(|identity| !present.contains(*identity)).cloned().collect();
-            self.emit_absent(absent).await?;
+        let keys: Vec<String> = identities.iter().map(|identity| identity.key().as_str().to_owned()).collect();
+        let most = self.limits.nodes.min(self.limits.relationships);
+        let mut done = 0;
+        while done < keys.len() {
+            let asked = &keys[done..keys.len().min(done + most)];
+            self.emit.reserve(2 * asked.len()).await?;
+            let Present { kept, there, answered } = self.read_present(kind, asked).await?;
+            let looked_for = &identities[done..done + answered];
+            self.emit_absent(looked_for.iter().filter(|identity| !kept.contains(*identity)).cloned().collect()).await?;
             if !self.excluded.is_empty() {
-                unusable::release(self, kind, keys.into_iter().filter(|key| !there.contains(key)).collect()).await?;
+                let gone = asked[..answered].iter().filter(|key| !there.contains(*key));
+                unusable::release(self, kind, gone.cloned().collect()).await?;
             }
+            done += answered;
         }
         Ok(())
+    }
+
+    /// Sends on what the source has of these keys. What cannot be kept is listed, and its old state goes as that of an absent element
+    /// does.
+    async fn read_present(&mut self, kind: ElementKind, keys: &[String]) -> Result<Present> {
+        let source = self.source;
+        match kind {
+            ElementKind::Node(id) => {
+                let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
+                let kept = rows.iter().filter_map(|row| kept(self.encoder.node_standing(id, row))).collect();
+                let key = self.profile.node(id).key.as_str();
+                let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
+                self.emit_nodes(id, rows, None).await?;
+                Ok(Present { kept, there, answered: keys })
+            }
+            ElementKind::Relationship(id) => {
+                let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
+                let kept = rows.iter().filter_map(|row| kept(self.encoder.relationship_standing(id, row))).collect();
+                let key = self.profile.relationship(id).key.as_str();
+                let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
+                self.emit_relationships(id, rows, None).await?;
+                Ok(Present { kept, there, answered: keys })
+            }
+        }
     }
 
     /// Deletes elements of which the cache has several, with all their copies: they are to be written again at once.
@@ -273,6 +289,16 @@ impl Reader<'_> {
     }
 }
 
+/// What the source has of keys that it was asked for.
+struct Present {
+    /// What can be kept.
+    kept: BTreeSet<ElementIdentity>,
+    /// Keys that it has.
+    there: BTreeSet<String>,
+    /// How many of the keys it was asked for, from the first on.
+    answered: usize,
+}
+
 /// A step with its kind's place in the profile.
 #[derive(Debug, Clone)]
 pub(super) enum StepKind {
@@ -281,6 +307,14 @@ pub(super) enum StepKind {
 }
 
 impl StepKind {
+    /// Its kind.
+    pub(super) fn kind(&self) -> ElementKind {
+        match self {
+            StepKind::Nodes(id, _) => ElementKind::Node(*id),
+            StepKind::Relationships(id, _) => ElementKind::Relationship(*id),
+        }
+    }
+
     fn step(&self) -> &Step {
         match self {
             StepKind::Nodes(_, step) | StepKind::Relationships(_, step) => step,

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::bundles::{self, bundled, has_many_kinds};
 use super::mirror::mirrored;
 use super::reader::key_text;
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementKind, Properties};
+use crate::model::element::{ElementKind, Properties, SourceNode, SourceRelationship};
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
-use crate::model::profile::{Identity, Profile};
+use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::repeat;
@@ -122,12 +123,22 @@ pub async fn survey(
     let counts = repeat!(source.counts())?;
     let mut graphs = Graphs::new(routes);
     let mut survey = Survey { complete: true, ..Survey::default() };
-    for (kind, count) in profile.kinds().into_iter().zip(counts) {
-        let kind = survey_kind(source, profile, encoder, (kind, count), &mut graphs, limit).await?;
-        survey.complete &= kind.complete;
-        survey.quarantined += kind.quarantined.values().map(|refused| refused.number).sum::<u64>();
-        survey.memory_bytes += kind.memory_bytes;
-        survey.kinds.push(kind);
+    let kinds: Vec<(ElementKind, u64)> = profile.kinds().into_iter().zip(counts).collect();
+    let mut left = &kinds[..];
+    while let Some((kind, count)) = left.first() {
+        let number = if has_many_kinds(profile) { bundled(profile, left.iter().copied()) } else { 0 };
+        let together: Vec<ElementKind> = left[..number].iter().map(|(kind, _)| *kind).collect();
+        let read = if number > 0 { bundles::read(source, &together, Detail::Whole).await? } else { None };
+        let Some(read) = read else {
+            survey.add(survey_kind(source, profile, encoder, (*kind, *count), &mut graphs, limit).await?);
+            left = &left[1..];
+            continue;
+        };
+        let mut rows = Rows::of_bundle(encoder, read);
+        for (kind, count) in &left[..number] {
+            survey.add(survey_rows(profile, (*kind, *count), &mut graphs, rows.remove(kind).unwrap_or_default()));
+        }
+        left = &left[number..];
     }
     survey.graphs = graphs.found;
     let of_source = repeat!(source.indexes())?;
@@ -143,6 +154,26 @@ pub async fn survey(
     Ok(survey)
 }
 
+impl Survey {
+    fn add(&mut self, kind: KindSurvey) {
+        self.complete &= kind.complete;
+        self.quarantined += kind.quarantined.values().map(|refused| refused.number).sum::<u64>();
+        self.memory_bytes += kind.memory_bytes;
+        self.kinds.push(kind);
+    }
+}
+
+/// Of a kind that was read whole beside others.
+fn survey_rows(profile: &Profile, (kind, count): (ElementKind, u64), graphs: &mut Graphs<'_>, rows: Rows) -> KindSurvey {
+    let mut found = KindSurvey::of(profile, kind, count);
+    let mut estimate = Estimate::new(profile, kind);
+    found.add(profile, kind, &rows, &mut estimate);
+    graphs.add(&rows.prepared).iter().for_each(|refused| found.refuse(refused));
+    found.complete = true;
+    found.memory_bytes = estimate.bytes();
+    found
+}
+
 async fn survey_kind(
     source: &dyn Source,
     profile: &Profile,
@@ -151,14 +182,7 @@ async fn survey_kind(
     graphs: &mut Graphs<'_>,
     limit: Option<u64>,
 ) -> Result<KindSurvey> {
-    let key = profile.key(kind);
-    let identity = match profile.identity(kind) {
-        Identity::Property => key.to_string(),
-        Identity::ElementNumber => format!("its number in the source, as {key}"),
-    };
-    let name = profile.kind_name(kind).to_owned();
-    let is_node = matches!(kind, ElementKind::Node(_));
-    let mut found = KindSurvey { kind: name, is_node, count, identity, ..KindSurvey::default() };
+    let mut found = KindSurvey::of(profile, kind, count);
     let mut estimate = Estimate::new(profile, kind);
     let mut after = Some(String::new());
     while let Some(from) = after {
@@ -184,6 +208,7 @@ async fn survey_kind(
 }
 
 /// Rows of a kind as they were read, and as they would be written.
+#[derive(Default)]
 struct Rows {
     properties: Vec<Properties>,
     prepared: PreparedRows,
@@ -191,6 +216,25 @@ struct Rows {
 }
 
 impl Rows {
+    fn of_bundle(encoder: &Transformer, read: bundles::Read) -> BTreeMap<ElementKind, Self> {
+        match read {
+            bundles::Read::Nodes(found) => {
+                let of_kind = |(id, rows): (NodeKindId, Vec<SourceNode>)| {
+                    let properties = rows.iter().map(|row| row.properties.clone()).collect();
+                    (ElementKind::Node(id), Self { properties, prepared: encoder.nodes(id, rows), next: None })
+                };
+                found.into_iter().map(of_kind).collect()
+            }
+            bundles::Read::Relationships(found) => {
+                let of_kind = |(id, rows): (RelationshipKindId, Vec<SourceRelationship>)| {
+                    let properties = rows.iter().map(|row| row.properties.clone()).collect();
+                    (ElementKind::Relationship(id), Self { properties, prepared: encoder.relationships(id, rows), next: None })
+                };
+                found.into_iter().map(of_kind).collect()
+            }
+        }
+    }
+
     async fn page(source: &dyn Source, encoder: &Transformer, kind: ElementKind, after: &str) -> Result<Self> {
         Ok(match kind {
             ElementKind::Node(id) => {
@@ -223,6 +267,17 @@ impl Rows {
 }
 
 impl KindSurvey {
+    fn of(profile: &Profile, kind: ElementKind, count: u64) -> Self {
+        let key = profile.key(kind);
+        let identity = match profile.identity(kind) {
+            Identity::Property => key.to_string(),
+            Identity::ElementNumber => format!("its number in the source, as {key}"),
+        };
+        let name = profile.kind_name(kind).to_owned();
+        let is_node = matches!(kind, ElementKind::Node(_));
+        Self { kind: name, is_node, count, identity, ..Self::default() }
+    }
+
     fn add(&mut self, profile: &Profile, kind: ElementKind, rows: &Rows, estimate: &mut Estimate) {
         let vectors = profile.vectors(kind);
         let is_vector = |name: &str| vectors.iter().any(|vector| vector.as_str() == name);

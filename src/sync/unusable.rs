@@ -20,9 +20,10 @@ use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, NodeIde
 use crate::model::excluded::Excluded;
 use crate::model::pass::Step;
 use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
-use crate::model::profile::Profile;
+use crate::model::profile::{NodeKindId, Profile};
 use crate::repeat;
 use crate::sink::CacheView;
+use crate::source::Answered;
 use crate::transform::{Standing, Transformer};
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
@@ -59,6 +60,7 @@ pub(super) fn standings(encoder: &Transformer, rows: &SourceRows) -> Vec<Standin
     match rows {
         SourceRows::Nodes(id, rows) => rows.iter().map(|row| encoder.node_standing(*id, row)).collect(),
         SourceRows::Relationships(id, rows) => rows.iter().map(|row| encoder.relationship_standing(*id, row)).collect(),
+        SourceRows::Bundle(parts) => parts.iter().flat_map(|rows| standings(encoder, rows)).collect(),
         SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
     }
 }
@@ -88,12 +90,15 @@ pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, 
         return Ok(false);
     }
     let source = reader.source;
+    let mut carrying: BTreeMap<NodeKindId, BTreeSet<String>> = BTreeMap::new();
+    for label in &changed {
+        for (id, keys) in repeat!(source.keys_with_label(label, LIMIT))? {
+            carrying.entry(id).or_default().extend(keys);
+        }
+    }
     for id in reader.profile.node_ids() {
         let kind = ElementKind::Node(id);
-        let mut keys = BTreeSet::new();
-        for label in &changed {
-            keys.extend(repeat!(source.keys_with_label(id, label, LIMIT))?);
-        }
+        let keys = carrying.remove(&id).unwrap_or_default();
         // Those that carry it no longer are listed.
         let listed = reader.excluded.names_of(reader.profile.kind_name(kind), "", LIMIT);
         recheck(reader, kind, listed.into_iter().filter(|name| !keys.contains(name)).collect()).await?;
@@ -147,8 +152,8 @@ pub(super) async fn review(reader: &mut Reader<'_>, memory: &mut Memory, bookmar
 
 /// Once nodes have left the quarantine, relationships that were refused for them may be written. Says whether it looked.
 pub(super) async fn follow_freed(reader: &mut Reader<'_>, memory: &mut Memory) -> Result<bool> {
-    let labels = reader.profile.node_ids().map(|id| reader.profile.node(id).label.as_str());
-    let left = labels.map(|label| reader.excluded.left_of(label)).sum();
+    let is_node = |name: &str| reader.profile.nodes.iter().any(|kind| kind.label.as_str() == name);
+    let left = reader.excluded.left_of(is_node);
     if std::mem::replace(&mut memory.unusable.left, left) == left {
         return Ok(false);
     }
@@ -200,18 +205,24 @@ async fn recheck(reader: &mut Reader<'_>, kind: ElementKind, names: Vec<String>)
     let (by_id, keys): (Vec<_>, Vec<_>) =
         names.into_iter().filter(|name| !is_name_by_end(name)).partition(|name| id_in_name(name).is_some());
     recheck_ids(reader, kind, &by_id).await?;
-    for keys in keys.chunks(AT_ONCE) {
-        recheck_keys(reader, kind, keys).await?;
+    let mut left = &keys[..];
+    while !left.is_empty() {
+        let answered = recheck_keys(reader, kind, &left[..left.len().min(AT_ONCE)]).await?;
+        left = &left[answered..];
     }
     Ok(())
 }
 
 async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String]) -> Result<()> {
     let source = reader.source;
-    for names in names.chunks(LIMIT) {
-        let wanted: Vec<ElementNumber> = names.iter().filter_map(|name| id_in_name(name)).collect();
+    let mut left = names;
+    while !left.is_empty() {
+        let wanted: Vec<ElementNumber> = left.iter().take(LIMIT).filter_map(|name| id_in_name(name)).collect();
         reader.emit.reserve(wanted.len()).await?;
-        let rows = repeat!(source.by_number(kind, &wanted))?;
+        let (rows, answered) = repeat!(source.by_number(kind, &wanted))?;
+        // Every name has a number.
+        let (names, after) = left.split_at(answered.clamp(1, left.len()));
+        left = after;
         let standings = standings(reader.encoder, &rows);
         let nameless = |(_, standing): &(ElementNumber, &Standing)| **standing == Standing::Nameless;
         let still: BTreeSet<ElementNumber> =
@@ -226,30 +237,34 @@ async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String
     Ok(())
 }
 
-async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String]) -> Result<()> {
+/// Says how many of the keys it looked for.
+async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String]) -> Result<usize> {
     let name = reader.profile.kind_name(kind).to_owned();
     reader.emit.reserve(keys.len()).await?;
     let source = reader.source;
     let mut there = BTreeSet::new();
     // What an operator lets be is not tried again, but it leaves the list with its element.
-    match kind {
+    let answered = match kind {
         ElementKind::Node(id) => {
-            let mut rows = repeat!(source.nodes_by_key(id, keys))?;
+            let Answered { mut rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
             let key = reader.profile.node(id).key.as_str();
             there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
             rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(&name, key)));
             reader.emit_nodes(id, rows, None).await?;
+            keys
         }
         ElementKind::Relationship(id) => {
-            let mut rows = repeat!(source.relationships_by_key(id, keys))?;
+            let Answered { mut rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
             let key = reader.profile.relationship(id).key.as_str();
             there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
             rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(&name, key)));
             reader.emit_relationships(id, rows, None).await?;
+            keys
         }
-    }
-    let gone = keys.iter().filter(|key| !there.contains(*key));
-    release(reader, kind, gone.cloned().collect()).await
+    };
+    let gone = keys[..answered].iter().filter(|key| !there.contains(*key));
+    release(reader, kind, gone.cloned().collect()).await?;
+    Ok(answered)
 }
 
 /// Takes names out of the list.
@@ -290,6 +305,7 @@ fn numbers(rows: &SourceRows) -> Vec<ElementNumber> {
     match rows {
         SourceRows::Nodes(_, rows) => rows.iter().map(|row| row.number).collect(),
         SourceRows::Relationships(_, rows) => rows.iter().map(|row| row.number).collect(),
+        SourceRows::Bundle(parts) => parts.iter().flat_map(numbers).collect(),
         SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
     }
 }
@@ -341,8 +357,12 @@ async fn cached(
     for some in identities.chunks(LIMIT) {
         let keys: BTreeSet<&str> = some.iter().map(|identity| identity.key().as_str()).collect();
         let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-        let found = repeat!(view.contents(kind, Detail::WithoutVectors, &keys))?;
-        there.extend(some.iter().filter(|identity| found.contains_key(*identity)).cloned());
+        let mut left = &keys[..];
+        while !left.is_empty() {
+            let found = repeat!(view.contents(kind, Detail::Key, left))?;
+            left = &left[found.keys..];
+            there.extend(some.iter().filter(|identity| found.elements.contains_key(*identity)).cloned());
+        }
     }
     Ok(there)
 }

@@ -112,8 +112,8 @@ async fn every_type_of_value_is_read_as_the_driver_reads_it() {
     // overflows in Neo4j for it.
     let keys = ["v", "w"].map(str::to_owned);
     let kind = both.node_kinds().next().unwrap();
-    let driver = both.driver.nodes_by_key(kind, &keys).await.unwrap();
-    let ours = both.ours.nodes_by_key(kind, &keys).await.unwrap();
+    let driver = both.driver.nodes_by_key(kind, &keys).await.unwrap().rows;
+    let ours = both.ours.nodes_by_key(kind, &keys).await.unwrap().rows;
     assert_eq!(ours.iter().map(|node| node.properties.len()).sum::<usize>(), 41);
     for (driver, ours) in driver.into_iter().zip(ours) {
         for (a, b) in sorted(driver.properties.clone()).into_iter().zip(sorted(ours.properties.clone())) {
@@ -127,8 +127,12 @@ async fn every_type_of_value_is_read_as_the_driver_reads_it() {
 async fn both_hours_of_a_clock_change_are_told_apart() {
     let turn = source_lock().await;
     create_values(&turn.graph).await;
-    let rows =
-        reader(&turn.address).await.nodes("Entity", Request::new(format!("{ALL_ENTITIES} ORDER BY n.uuid"))).await.unwrap();
+    let rows = reader(&turn.address)
+        .await
+        .nodes("Entity", Request::new(format!("{ALL_ENTITIES} ORDER BY n.uuid")), usize::MAX)
+        .await
+        .unwrap()
+        .rows;
     let instant = |seconds| Value::DateTime { epoch_seconds: seconds, nanoseconds: 0 };
     assert_eq!(property(&rows[0].properties, "summer"), Some(&instant(1_729_989_000)));
     assert_eq!(property(&rows[0].properties, "winter"), Some(&instant(1_729_992_600)));
@@ -218,7 +222,7 @@ async fn a_bookmark_moves_with_commits_alone() {
     let first = probe.bookmark().await.unwrap();
 
     let reader = reader(&turn.address).await;
-    assert_eq!(reader.nodes("Entity", Request::new(ALL_ENTITIES)).await.unwrap().len(), 1);
+    assert_eq!(reader.nodes("Entity", Request::new(ALL_ENTITIES), usize::MAX).await.unwrap().rows.len(), 1);
     turn.graph.run(query("MATCH (n:Entity {uuid: 'none'}) SET n.uuid = 'b'")).await.unwrap();
     let mut transaction = turn.graph.start_txn().await.unwrap();
     transaction.run(query("CREATE (n:Entity {uuid: 'c'})")).await.unwrap();
@@ -331,4 +335,54 @@ async fn encrypted_connections_trust_whom_they_are_told_to() {
     }
     let stranger = BoltReader::connect(&address("bolt+s", None), Limits::default()).await.map(drop).unwrap_err();
     assert_eq!(stranger.kind(), ErrorKind::Configuration, "{}", stranger.chain());
+}
+
+/// Two nodes of each weight in characters, the first two with one key.
+const HEAVY: &str = "UNWIND $weights AS weight WITH weight UNWIND range(1, 2) AS i \
+    CREATE (:Entity {uuid: toString(weight) + CASE WHEN weight = $weights[0] THEN '' ELSE '-' + i END, text: left($text, weight)})";
+
+#[tokio::test]
+async fn a_page_ends_where_it_is_heavy_and_not_between_elements_of_one_key() {
+    let turn = source_lock().await;
+    let weights: Vec<i64> = vec![3_000_000, 4_000_000, 5_000_000, 9_000_000];
+    turn.graph.run(query(HEAVY).param("weights", weights).param("text", "x".repeat(9_000_000))).await.unwrap();
+    let address = SourceAddress { pool_size: 1, ..source_address(&turn.address) };
+    let source = BoltSource::connect(&address, Arc::new(Profile::graphiti().unwrap())).await.unwrap();
+    let kind = NodeKindId(0);
+    let (mut pages, mut after) = (Vec::new(), Some(String::new()));
+    while let Some(from) = after {
+        let page = source.node_page(kind, Detail::Whole, &from, 1000).await.unwrap();
+        pages.push(page.rows.iter().map(|row| property(&row.properties, "uuid").cloned().unwrap()).collect::<Vec<_>>());
+        after = page.next;
+    }
+    let keys: Vec<String> =
+        pages.concat().iter().map(|key| if let Value::String(key) = key { key.clone() } else { panic!() }).collect();
+    assert_eq!(keys.len(), 8, "{pages:?}");
+    assert!(keys.is_sorted() && keys[0] == keys[1], "{keys:?}");
+    assert!(pages.len() >= 4 && pages[0].len() >= 2 && pages.iter().all(|page| page.len() <= 3), "{pages:?}");
+
+    let asked: Vec<String> = keys[1..].to_vec();
+    let (mut answered, mut rows) = (0, 0);
+    while answered < asked.len() {
+        let answer = source.nodes_by_key(kind, &asked[answered..]).await.unwrap();
+        assert!(answer.keys > 0 && answer.rows.len() <= 3, "{} of {}", answer.rows.len(), answer.keys);
+        rows += answer.rows.len();
+        answered += answer.keys;
+    }
+    assert_eq!((answered, rows), (7, 8), "each key once, with all of its elements");
+}
+
+#[tokio::test]
+async fn queries_that_are_sent_together_have_their_own_answers() {
+    let turn = source_lock().await;
+    let reader = reader(&turn.address).await;
+    let requests = || (0..250_i64).map(|number| Request::new("UNWIND range(1, $n % 3) AS i RETURN $n AS n").with("n", number));
+    let answers = reader.each("numbers", requests().collect()).await.unwrap();
+    for (number, rows) in answers.iter().enumerate() {
+        assert_eq!(rows, &vec![vec![("n".to_owned(), Value::Integer(number as i64))]; number % 3]);
+    }
+    assert_eq!(answers.len(), 250);
+    let with_a_fault = requests().take(5).chain([Request::new("no query")]).chain(requests().take(5)).collect();
+    assert_eq!(reader.each("numbers", with_a_fault).await.unwrap_err().kind(), ErrorKind::SourceRefused);
+    assert_eq!(reader.each("numbers", requests().take(4).collect()).await.unwrap().len(), 4);
 }

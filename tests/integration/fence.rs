@@ -291,7 +291,7 @@ impl Owned {
                 return Some(self.store.update_quarantine(&[entry], &[]).await);
             }
             10 => return Some(self.sink.prepare().await.map(drop)),
-            11 => return Some(self.sink.make_indices(&IndexTarget::Label(label("Community"))).await),
+            11 => return Some(self.sink.make_indices(&[IndexTarget::Label(label("Community"))]).await),
             12 => {
                 let index = self.profile.indexes.iter().find(|index| index.on == IndexTarget::Label(label("Saga")));
                 let mut mirrored = index.cloned().unwrap();

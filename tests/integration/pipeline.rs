@@ -35,10 +35,7 @@ impl Pair {
 
     /// The source's own word for its last commit.
     pub(crate) async fn bookmark(&self) -> Bookmark {
-        let Neo4jAddress { uri, user, password, database } = self.source.address.clone();
-        let (password, database) = (Secret::new(password), Some(database));
-        let address = SourceAddress { uri, user, password, database, pool_size: 1, ca_file: None };
-        Probe::new(&address, Limits::default()).unwrap().bookmark().await.unwrap()
+        last_bookmark(&self.source.address).await
     }
 
     /// As [`Self::sync`], once the lease of a killed process has run out: one is told to come back until then.
@@ -54,6 +51,19 @@ impl Pair {
     pub(crate) async fn sync(&self, mode: &str) -> serde_json::Value {
         self.service.json(&["sync", "--mode", mode]).await[0].clone()
     }
+}
+
+/// A source's own word for its last commit.
+pub(crate) async fn last_bookmark(source: &Neo4jAddress) -> Bookmark {
+    let Neo4jAddress { uri, user, password, database } = source.clone();
+    let (password, database) = (Secret::new(password), Some(database));
+    let address = SourceAddress { uri, user, password, database, pool_size: 1, ca_file: None };
+    Probe::new(&address, Limits::default()).unwrap().bookmark().await.unwrap()
+}
+
+/// As it stands in an address.
+pub(crate) fn percent_encoded(bookmark: &Bookmark) -> String {
+    bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
 }
 
 #[tokio::test]

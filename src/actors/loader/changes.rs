@@ -7,17 +7,28 @@ use crate::model::pass::Cursor;
 use crate::model::prepared::PreparedRows;
 use crate::sink::Applied;
 use crate::telemetry::logging::AUDIT_TARGET;
-use crate::transform::bulk::BulkPayload;
+use crate::transform::bulk::{BulkBatch, BulkPayload};
 
-/// What was read for a batch. All rows of one are of one kind; where none is left to tell it, the pass's place does.
+/// What was read for a batch: by kind where it holds several, each with what is left of it; where none is left to tell the kind,
+/// the pass's place does.
 pub(super) fn read(rows: &PreparedRows, read: u64, cursor: Option<&Cursor>) -> BatchChanges {
-    let node = rows.nodes.first().map(|group| group.label.as_str());
-    let relationship = || rows.relationships.first().map(|group| group.rel_type.as_str());
+    let nodes = rows.nodes.iter().map(|group| (group.label.as_str(), group.rows.len()));
+    let relationships = rows.relationships.iter().map(|group| (group.rel_type.as_str(), group.rows.len()));
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for (kind, rows) in nodes.chain(relationships) {
+        *kinds.entry(kind).or_default() += rows as u64;
+    }
     let mut changes = BatchChanges::default();
-    if let Some(kind) = node.or_else(relationship).or_else(|| cursor.map(|cursor| cursor.step.name())) {
+    note_read(&mut changes, &kinds, read, cursor);
+    changes
+}
+
+fn note_read(changes: &mut BatchChanges, kinds: &BTreeMap<&str, u64>, read: u64, cursor: Option<&Cursor>) {
+    if kinds.len() > 1 {
+        kinds.iter().for_each(|(kind, rows)| changes.note_read(kind, *rows));
+    } else if let Some(kind) = kinds.keys().next().copied().or_else(|| cursor.map(|cursor| cursor.step.name())) {
         changes.note_read(kind, read);
     }
-    changes
 }
 
 /// Adds what the cache took of the rows.
@@ -53,24 +64,24 @@ pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Ap
     }
 }
 
-/// What payloads load: nodes by label; relationships, of which they keep the number only, by the pass's place.
-pub(super) fn loaded(payloads: &[BulkPayload], read: u64, cursor: Option<&Cursor>) -> BatchChanges {
+/// What payloads load: nodes by label, and relationships, of which they keep the number only, by type.
+pub(super) fn loaded(batch: &BulkBatch, read: u64, cursor: Option<&Cursor>) -> BatchChanges {
     let mut changes = BatchChanges::default();
     let mut nodes: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
-    for node in payloads.iter().flat_map(BulkPayload::nodes) {
+    for node in batch.payloads.iter().flat_map(BulkPayload::nodes) {
         let (count, last) = nodes.entry(node.label.as_str()).or_default();
         *count += 1;
         *last = (*last).max(node.key.as_str());
     }
-    if let Some(kind) = cursor.map(|cursor| cursor.step.name()).or_else(|| nodes.keys().next().copied()) {
-        changes.note_read(kind, read);
-    }
+    let types = batch.types.iter().map(|(rel_type, number)| (rel_type.as_str(), *number));
+    let kinds = nodes.iter().map(|(kind, (count, _))| (*kind, *count)).chain(types.clone()).collect();
+    note_read(&mut changes, &kinds, read, cursor);
     for (kind, (count, last)) in nodes {
         changes.note_count(kind, count, Some(last));
     }
-    let relationships = payloads.iter().map(BulkPayload::relationship_count).sum();
-    if let Some(cursor) = cursor {
-        changes.note_count(cursor.step.name(), relationships, Some(&cursor.after));
+    for (kind, number) in types {
+        let last = cursor.filter(|cursor| cursor.step.name() == kind).map(|cursor| cursor.after.as_str());
+        changes.note_count(kind, number, last);
     }
     changes
 }

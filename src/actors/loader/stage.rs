@@ -16,6 +16,9 @@ use crate::model::stage::{Loading, StageFill};
 use crate::sink::{StageSink, stage_after};
 use crate::transform::bulk::BulkBatch;
 
+/// With more kinds than these, their indices are made together.
+const FEW_KINDS: usize = 16;
+
 impl Writer {
     /// Makes an empty stage. Its checkpoint comes after it: a stage without one is nobody's, and is dropped.
     pub(super) async fn begin_stage(&mut self, pass: PassUnderWay) -> Result<Acknowledged> {
@@ -31,13 +34,23 @@ impl Writer {
         self.checkpoint.sequence += 1;
         self.checkpoint.written_at = Utc::now();
         self.store.store_first(&self.checkpoint).await?;
+        if self.has_many_kinds() {
+            let plain = self.profile.kinds().into_iter().filter(|kind| self.profile.vectors(*kind).is_empty());
+            let on: Vec<IndexTarget> = plain.map(|kind| IndexTarget::of(&Step::of(&self.profile, kind))).collect();
+            self.sink.make_indices(&on).await?;
+        }
         Ok(self.acknowledged(Vec::new(), None))
+    }
+
+    /// A batch holds several kinds then, so that no kind has a begin and an end of its own.
+    fn has_many_kinds(&self) -> bool {
+        self.profile.nodes.len() + self.profile.relationships.len() > FEW_KINDS
     }
 
     /// Loads a batch. Rows that payloads cannot say and relationships without an end are left to the passes that follow: their
     /// kinds' counts differ.
     pub(super) async fn load(&mut self, batch: BulkBatch, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
-        let mut added = batch.quarantined;
+        let mut added = batch.quarantined.clone();
         added.extend(batch.by_parameters.quarantined.iter().cloned());
         self.add_to_quarantine(&added, &[]).await?;
         if let Some(cursor) = &cursor {
@@ -51,7 +64,7 @@ impl Writer {
             conversions: batch.conversions,
             ..Totals::default()
         };
-        self.changes = changes::loaded(&batch.payloads, read, cursor.as_ref());
+        self.changes = changes::loaded(&batch, read, cursor.as_ref());
         let mut left = batch.payloads.len();
         for payload in &batch.payloads {
             left -= 1;
@@ -83,7 +96,7 @@ impl Writer {
     /// each payload, where an index made later is built in one piece that every payload behind it waits for. With vectors that
     /// would be done twice. In a later life all of it is left to the end: what was loaded and not converted is not known then.
     async fn enter(&mut self, step: &Step) -> Result<()> {
-        if self.loading_kind.as_ref() == Some(step) {
+        if self.has_many_kinds() || self.loading_kind.as_ref() == Some(step) {
             return Ok(());
         }
         let whole = self.loading_kind.replace(step.clone());
@@ -92,9 +105,9 @@ impl Writer {
         }
         if let Some(whole) = whole.filter(|whole| self.has_vectors(whole)) {
             self.convert_relationships(Some(&whole)).await?;
-            self.sink.make_indices(&IndexTarget::of(&whole)).await?;
+            self.sink.make_indices(&[IndexTarget::of(&whole)]).await?;
         }
-        if self.has_vectors(step) { Ok(()) } else { self.sink.make_indices(&IndexTarget::of(step)).await }
+        if self.has_vectors(step) { Ok(()) } else { self.sink.make_indices(&[IndexTarget::of(step)]).await }
     }
 
     fn has_vectors(&self, step: &Step) -> bool {

@@ -254,7 +254,7 @@ impl Sink for RoutedSink {
         Ok(report)
     }
 
-    async fn make_indices(&mut self, _: &IndexTarget) -> Result<()> {
+    async fn make_indices(&mut self, _: &[IndexTarget]) -> Result<()> {
         // Each graph has all of its indices from the beginning.
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::sink::connection::Connection;
 use crate::sink::graph::is_missing;
-use crate::sink::view::{Attached, CacheView, FalkorView, Keyed};
+use crate::sink::view::{Attached, CacheView, Contents, FalkorView, Keyed};
 use crate::transform::comparison::{CachedValue, Content};
 
 /// All graphs of a pipeline.
@@ -114,6 +114,16 @@ impl CacheView for RoutedView {
         Ok(sum(self.each(|view| view.label_counts()).await?))
     }
 
+    async fn labels_beside(&mut self, label: &Label) -> Result<BTreeMap<String, u64>> {
+        let label = label.clone();
+        Ok(sum(self
+            .each(|view| {
+                let label = label.clone();
+                Box::pin(async move { view.labels_beside(&label).await })
+            })
+            .await?))
+    }
+
     async fn key_groups(
         &mut self,
         kind: ElementKind,
@@ -173,22 +183,38 @@ impl CacheView for RoutedView {
         Ok(())
     }
 
-    async fn contents(
-        &mut self,
-        kind: ElementKind,
-        detail: Detail,
-        keys: &[String],
-    ) -> Result<BTreeMap<ElementIdentity, Content>> {
+    async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {
+        self.connection.wake().await;
+        let graphs = self.registry.graphs(&mut self.connection).await?;
+        let place = self.registry.place();
+        let Some(view) = self.lanes.first_mut() else { return Ok(()) };
+        for graph in &graphs {
+            view.turn_to(place.graph_key(graph));
+            match view.scan_bundle(kinds, visit).await {
+                Err(error) if is_missing(&error) => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents> {
         let keys: std::sync::Arc<[String]> = keys.into();
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
-        for (graph, part) in self
+        let parts = self
             .each(|view| {
                 let keys = std::sync::Arc::clone(&keys);
                 Box::pin(async move { view.contents(kind, detail, &keys).await })
             })
-            .await?
-        {
-            for (identity, mut content) in part {
+            .await?;
+        // Keys that every graph was asked for.
+        let asked = parts.iter().map(|(_, part)| part.keys).min().unwrap_or(keys.len());
+        let left_out: BTreeSet<&str> = keys[asked..].iter().map(String::as_str).collect();
+        for (graph, part) in parts {
+            for (identity, mut content) in part.elements {
+                if left_out.contains(identity.key().as_str()) {
+                    continue;
+                }
                 // As something of which there is one too many it is written anew, and deleted where it does not belong.
                 content.copies += usize::from(!self.is_at_home(&graph, &content));
                 match found.entry(identity) {
@@ -197,7 +223,7 @@ impl CacheView for RoutedView {
                 }
             }
         }
-        Ok(found)
+        Ok(Contents { elements: found, keys: asked })
     }
 
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {

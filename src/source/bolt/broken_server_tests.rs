@@ -208,7 +208,7 @@ async fn prompt<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn nodes(reader: &BoltReader) -> Result<Vec<SourceNode>> {
-    prompt(reader.nodes("Entity", Request::new("MATCH"))).await
+    Ok(prompt(reader.nodes("Entity", Request::new("MATCH"), usize::MAX)).await?.rows)
 }
 
 /// The kind of error that reading from such a server ends with, and that no connection is kept.
@@ -339,7 +339,7 @@ async fn a_kept_connection_that_does_not_answer_is_replaced() {
 async fn a_query_given_up_takes_its_connection_along() {
     let server = Broken::start(Script { then: Then::Hang, ..Script::default() }).await;
     let reader = server.reader().await.unwrap();
-    let given_up = tokio::time::timeout(LIMIT / 3, reader.nodes("Entity", Request::new("MATCH"))).await;
+    let given_up = tokio::time::timeout(LIMIT / 3, reader.nodes("Entity", Request::new("MATCH"), usize::MAX)).await;
     assert!(given_up.is_err());
     let _ = nodes(&reader).await;
     assert_eq!(server.connections(), 2);

@@ -111,6 +111,24 @@ impl Connection {
         Ok(self.summary("the columns").await?.columns)
     }
 
+    /// Sends queries together, each with a pull of all its rows. The answers come in their order, of each the columns and then the
+    /// rows.
+    pub async fn run_together(&mut self, requests: &[Request], limit: Option<Duration>) -> Result<(), Fault> {
+        self.requests.clear();
+        let settings = self.settings(limit);
+        for request in requests {
+            self.requests.run(request, &settings)?;
+            self.requests.pull(ALL_ROWS)?;
+        }
+        self.fetch = ALL_ROWS;
+        self.send().await
+    }
+
+    /// The columns of the next of several queries.
+    pub async fn columns(&mut self) -> Result<Vec<String>, Fault> {
+        Ok(self.summary("the columns").await?.columns)
+    }
+
     /// The next row, before its list of columns; none at the end, with the bookmark.
     pub async fn record(&mut self) -> Result<Row<'_>, Fault> {
         let place = loop {
@@ -208,12 +226,16 @@ impl Connection {
     }
 
     fn begin(&mut self, request: &Request, limit: Option<Duration>) -> Result<(), Fault> {
-        let settings = RunSettings {
-            database: self.database.clone(),
-            timeout_milliseconds: limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)),
-        };
+        let settings = self.settings(limit);
         self.requests.clear();
         Ok(self.requests.run(request, &settings)?)
+    }
+
+    fn settings(&self, limit: Option<Duration>) -> RunSettings {
+        RunSettings {
+            database: self.database.clone(),
+            timeout_milliseconds: limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)),
+        }
     }
 
     async fn send(&mut self) -> Result<(), Fault> {

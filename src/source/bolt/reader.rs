@@ -1,5 +1,6 @@
 //! The reader over our own Bolt client, and the source that reads by it.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::model::profile::Profile;
 use crate::source::address::SourceAddress;
 use crate::source::graph_source::GraphSource;
-use crate::source::reader::Reader;
+use crate::source::reader::{Portion, Reader};
 use crate::source::request::Request;
 
 /// A Neo4j database, read by Bolt 5.
@@ -46,7 +47,7 @@ impl BoltReader {
     pub async fn connect(address: &SourceAddress, limits: Limits) -> Result<Self> {
         let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
         let reader = Self { pool: Arc::new(Pool::new(server, address.pool_size)) };
-        let first = reader.with_connection(First).await;
+        let first = reader.with_connection(Proof).await;
         first.map_err(|fault| unreachable(fault, reader.pool.server()))?;
         Ok(reader)
     }
@@ -106,10 +107,10 @@ trait Exchange: Send {
 }
 
 /// A first query: it fails if the database is not there or may not be read.
-struct First;
+struct Proof;
 
 #[async_trait]
-impl Exchange for First {
+impl Exchange for Proof {
     type Outcome = ();
 
     async fn run(self, lease: &mut Lease) -> Result<(), Fault> {
@@ -130,38 +131,85 @@ impl Exchange for Count {
     }
 }
 
-/// All rows of a query, read by columns that are checked once.
-struct All<T> {
-    request: Request,
-    check: fn(&[String]) -> Result<(), Fault>,
-    read: fn(&[String], Decoder<'_>) -> Decoded<T>,
-}
+/// All rows of a query, read by the names of their columns.
+struct All(Request);
 
-impl<T: Record> All<T> {
-    fn elements(request: Request) -> Self {
-        Self { request, check: check_columns::<T>, read: |_, decoder| read_record(decoder) }
+#[async_trait]
+impl Exchange for All {
+    type Outcome = Vec<Properties>;
+
+    async fn run(self, lease: &mut Lease) -> Result<Vec<Properties>, Fault> {
+        let limit = lease.connection.limits().query;
+        let columns = lease.connection.run(&self.0, Some(limit), ALL_ROWS).await?;
+        let mut rows = Vec::new();
+        while let Row::Record(decoder) = lease.connection.record().await? {
+            rows.push(read_by_name(&columns, decoder)?);
+        }
+        Ok(rows)
     }
 }
 
-impl All<Properties> {
-    fn plain(request: Request) -> Self {
-        Self { request, check: |_| Ok(()), read: read_by_name }
+/// Queries that are sent together: their answers have to be so short that the server never waits with one for us to read it.
+const SENT_TOGETHER: usize = 100;
+
+/// All rows of several queries.
+struct Each(Vec<Request>);
+
+#[async_trait]
+impl Exchange for Each {
+    type Outcome = Vec<Vec<Properties>>;
+
+    async fn run(self, lease: &mut Lease) -> Result<Vec<Vec<Properties>>, Fault> {
+        let limit = lease.connection.limits().query;
+        let mut answers = Vec::with_capacity(self.0.len());
+        for requests in self.0.chunks(SENT_TOGETHER) {
+            lease.connection.run_together(requests, Some(limit)).await?;
+            for _ in requests {
+                let columns = lease.connection.columns().await?;
+                let mut rows = Vec::new();
+                while let Row::Record(decoder) = lease.connection.record().await? {
+                    rows.push(read_by_name(&columns, decoder)?);
+                }
+                answers.push(rows);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// The first elements of a query, up to about so many bytes. What the server has sent beyond them is passed over, and the reset
+/// ends the query there: what it sends in between is what fits the buffers of both ends.
+struct First<T> {
+    request: Request,
+    most: usize,
+    rows: PhantomData<fn() -> T>,
+}
+
+impl<T> First<T> {
+    fn new(request: Request, most: usize) -> Self {
+        Self { request, most, rows: PhantomData }
     }
 }
 
 #[async_trait]
-impl<T: Send> Exchange for All<T> {
-    type Outcome = Vec<T>;
+impl<T: Record> Exchange for First<T> {
+    type Outcome = Portion<T>;
 
-    async fn run(self, lease: &mut Lease) -> Result<Vec<T>, Fault> {
+    async fn run(self, lease: &mut Lease) -> Result<Portion<T>, Fault> {
         let limit = lease.connection.limits().query;
         let columns = lease.connection.run(&self.request, Some(limit), ALL_ROWS).await?;
-        (self.check)(&columns)?;
+        check_columns::<T>(&columns)?;
         let mut rows = Vec::new();
+        let mut bytes = 0;
         while let Row::Record(decoder) = lease.connection.record().await? {
-            rows.push((self.read)(&columns, decoder)?);
+            bytes += decoder.remaining();
+            rows.push(read_record(decoder)?);
+            if bytes >= self.most && rows.len() > 1 {
+                lease.connection.reset().await?;
+                return Ok(Portion { rows, is_whole: false });
+            }
         }
-        Ok(rows)
+        Ok(Portion { rows, is_whole: true })
     }
 }
 
@@ -184,15 +232,28 @@ fn read_by_name(columns: &[String], mut decoder: Decoder<'_>) -> Decoded<Propert
 impl Reader for BoltReader {
     const TELLS_INSTANTS: bool = true;
 
-    async fn nodes(&self, doing: &str, request: Request) -> Result<Vec<SourceNode>> {
-        self.limited(doing, All::elements(request)).await
+    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
+        self.limited(doing, First::new(request, most)).await
     }
 
-    async fn relationships(&self, doing: &str, request: Request) -> Result<Vec<SourceRelationship>> {
-        self.limited(doing, All::elements(request)).await
+    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceRelationship>> {
+        self.limited(doing, First::new(request, most)).await
+    }
+
+    async fn typed_relationships(
+        &self,
+        doing: &str,
+        request: Request,
+        most: usize,
+    ) -> Result<Portion<(String, SourceRelationship)>> {
+        self.limited(doing, First::new(request, most)).await
     }
 
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>> {
-        self.limited(doing, All::plain(request)).await
+        self.limited(doing, All(request)).await
+    }
+
+    async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
+        self.limited(doing, Each(requests)).await
     }
 }

@@ -34,6 +34,14 @@ impl Record for SourceRelationship {
     }
 }
 
+impl Record for (String, SourceRelationship) {
+    const COLUMNS: &'static [&'static str] = &["type", "id", "start_labels", "start_key", "end_labels", "end_key", "properties"];
+
+    fn read(decoder: &mut Decoder<'_>) -> Decoded<Self> {
+        Ok((decoder.text()?.to_owned(), SourceRelationship::read(decoder)?))
+    }
+}
+
 fn endpoint(decoder: &mut Decoder<'_>) -> Decoded<SourceEndpoint> {
     Ok(SourceEndpoint { labels: texts(decoder)?, key: value(decoder)? })
 }

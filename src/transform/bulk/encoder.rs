@@ -10,7 +10,7 @@ use super::packer::Packer;
 use super::payload::BulkPayload;
 use crate::model::element::{NodeIdentity, Properties, RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::key::Key;
-use crate::model::name::{Label, PropertyName};
+use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::{NodeKind, NodeKindId, RelationshipKindId};
 
@@ -33,6 +33,27 @@ pub struct BulkBatch {
     pub already_there: Vec<NodeIdentity>,
     /// Relationships of which an end is not loaded.
     pub absent_endpoints: Vec<RelationshipIdentity>,
+    /// How many relationships the payloads hold, by type.
+    pub types: Vec<(RelationshipType, u64)>,
+}
+
+impl BulkBatch {
+    /// Adds a batch of another kind, whose payloads come after these. Small ones are put together.
+    pub(super) fn append(&mut self, mut other: BulkBatch) {
+        for payload in other.payloads {
+            match self.payloads.last_mut().filter(|last| last.has_room_for(&payload)) {
+                Some(last) => last.append(payload),
+                None => self.payloads.push(payload),
+            }
+        }
+        self.by_parameters.append(other.by_parameters);
+        self.quarantined.append(&mut other.quarantined);
+        self.conversions.add(other.conversions);
+        self.collapsed += other.collapsed;
+        self.already_there.append(&mut other.already_there);
+        self.absent_endpoints.append(&mut other.absent_endpoints);
+        self.types.append(&mut other.types);
+    }
 }
 
 /// A row whose properties have their places.
@@ -88,6 +109,9 @@ impl Transformer {
             let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut batch.quarantined);
             layout.arrange(&mut relationship.properties, &vectors, refuse);
             arranged.push(Arranged { identity: [start, end], layout, properties: relationship.properties });
+        }
+        if !arranged.is_empty() {
+            batch.types.push((kind.rel_type.clone(), arranged.len() as u64));
         }
         let mut packer = Packer::default();
         for rows in tokens(&arranged) {

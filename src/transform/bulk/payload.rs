@@ -50,6 +50,21 @@ impl BulkPayload {
         self.node_tokens.iter().chain(&self.relationship_tokens).map(Vec::len).sum()
     }
 
+    /// Whether both together are no larger than a payload may be, and both of nodes or both of relationships.
+    pub(super) fn has_room_for(&self, other: &Self) -> bool {
+        let alike = self.nodes.is_empty() == other.nodes.is_empty();
+        let rows = self.node_count() + self.relationships + other.node_count() + other.relationships;
+        alike && rows <= MAX_PAYLOAD_ROWS as u64 && self.bytes() + other.bytes() <= MAX_PAYLOAD_BYTES
+    }
+
+    /// Adds what another one creates, after what this one does.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.nodes.append(&mut other.nodes);
+        self.relationships += other.relationships;
+        self.node_tokens.append(&mut other.node_tokens);
+        self.relationship_tokens.append(&mut other.relationship_tokens);
+    }
+
     /// Whether it creates nothing; such a payload is never made.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.relationships == 0

@@ -31,6 +31,13 @@ impl StageEncoder {
                 Ok(batch)
             }
             SourceRows::Relationships(kind, rows) => Ok(self.encoder.bulk_relationships(kind, rows, |node| self.ids.get(node))),
+            SourceRows::Bundle(parts) => {
+                let mut all = BulkBatch::default();
+                for rows in parts {
+                    all.append(self.encode(rows)?);
+                }
+                Ok(all)
+            }
             SourceRows::Absent(_) | SourceRows::Review(_) => Ok(BulkBatch::default()),
         }
     }

@@ -1,0 +1,46 @@
+//! The texts that read several kinds at once.
+
+use std::collections::BTreeSet;
+
+use super::{Queries, node_columns};
+use crate::model::detail::Detail;
+use crate::model::element::ElementKind;
+use crate::model::name::PropertyName;
+use crate::model::profile::{NodeKindId, RelationshipKindId};
+
+impl Queries<'_> {
+    /// All nodes that carry the label of one of these kinds, none of which is that of nodes without a label. Each says by its labels
+    /// which kind it is of.
+    pub fn node_bundle(&self, ids: &[NodeKindId], detail: Detail) -> String {
+        let scope = self.scope().alone("n");
+        let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.node(*id).vectors).collect();
+        let columns = node_columns(&self.bundled("n", ids.first().map(|id| ElementKind::Node(*id)), &vectors, detail));
+        format!("MATCH {}{scope} {columns}", self.labels_of(ids))
+    }
+
+    /// All relationships of these kinds, with their types.
+    pub fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Detail) -> String {
+        let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.relationship(*id).vectors).collect();
+        let properties = self.bundled("e", ids.first().map(|id| ElementKind::Relationship(*id)), &vectors, detail);
+        let columns = self.relationship_columns(&properties).replacen("RETURN ", "RETURN type(e) AS type, ", 1);
+        format!("MATCH {} WHERE true{} {columns}", self.types_of(ids), self.copied_ends())
+    }
+
+    fn bundled(&self, variable: &str, kind: Option<ElementKind>, vectors: &BTreeSet<&PropertyName>, detail: Detail) -> String {
+        let vectors: Vec<PropertyName> = vectors.iter().map(|name| (*name).clone()).collect();
+        match kind {
+            Some(kind) => detail.projection(variable, self.profile.key(kind), &vectors, PropertyName::quoted_for_neo4j),
+            None => format!("properties({variable})"),
+        }
+    }
+
+    fn labels_of(&self, ids: &[NodeKindId]) -> String {
+        let labels: Vec<String> = ids.iter().map(|id| self.profile.node(*id).label.quoted_for_neo4j()).collect();
+        format!("(n:{})", labels.join("|"))
+    }
+
+    fn types_of(&self, ids: &[RelationshipKindId]) -> String {
+        let types: Vec<String> = ids.iter().map(|id| self.profile.relationship(*id).rel_type.quoted_for_neo4j()).collect();
+        format!("(a)-[e:{}]->(b)", types.join("|"))
+    }
+}
