@@ -99,7 +99,9 @@ async fn by_parameters(rows: &[SourceRows], profile: &Arc<Profile>) -> Took {
         .map(|rows| match rows.clone() {
             SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
             SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
-            SourceRows::Absent(_) | SourceRows::Review(_) => unreachable!("only what is there was read"),
+            SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => {
+                unreachable!("only pages of what is there were read")
+            }
         })
         .collect();
     let address = cache(falkordb.host(), falkordb.port());

@@ -28,6 +28,7 @@ mod schema;
 mod server;
 mod stage_ids;
 pub mod statements;
+mod statistics;
 mod swap;
 mod upsert;
 pub mod vectors;

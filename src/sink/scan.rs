@@ -11,7 +11,7 @@ use super::view::{ASKED_TOGETHER, FalkorView, Keyed, count, identity, identity_c
 use super::{content, reply};
 use crate::error::Result;
 use crate::model::element::ElementKind;
-use crate::model::profile::Profile;
+use crate::model::profile::{Identity, Profile, RelationshipKind};
 
 /// Elements of one answer, about: some megabytes, and below the result sizes that operators limit FalkorDB to.
 const ANSWER: u64 = 20_000;
@@ -100,7 +100,13 @@ fn whole(profile: &Profile, kind: ElementKind) -> String {
     match kind {
         ElementKind::Node(id) => format!("MATCH (n:{}) RETURN {columns}", profile.node(id).label.quoted()),
         ElementKind::Relationship(id) => {
-            format!("MATCH ()-[e:{}]->() RETURN {columns}", profile.relationship(id).rel_type.quoted())
+            let RelationshipKind { rel_type, key, identity, .. } = profile.relationship(id);
+            // Without a condition that the key's index serves, FalkorDB goes through all nodes of the graph for each type.
+            let indexed = match identity {
+                Identity::ElementNumber => format!(" WHERE e.{} > ''", key.quoted()),
+                Identity::Property => String::new(),
+            };
+            format!("MATCH ()-[e:{}]->(){indexed} RETURN {columns}", rel_type.quoted())
         }
     }
 }

@@ -14,10 +14,10 @@ use redis::{Pipeline, Value};
 
 use super::address::CacheAddress;
 use super::connection::Connection;
-use super::graph::{read_failed, read_query};
+use super::graph::{is_missing, read_failed, read_query};
 use super::parameters::{push_string, with_beginnings, with_keys};
-use super::{content, foreign, reply, weight};
-use crate::error::Result;
+use super::{content, foreign, reply, statistics, weight};
+use crate::error::{ErrorKind, Result};
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity, RelationshipIdentity};
 use crate::model::key::{Beginnings, Key};
@@ -144,6 +144,19 @@ impl FalkorView {
         }
     }
 
+    /// All counts that FalkorDB keeps; nothing where it does not tell them.
+    async fn statistics(&mut self) -> Result<Option<(statistics::ByName, statistics::ByName)>> {
+        match self.compact_rows("count the graph", statistics::STATEMENT.as_bytes()).await {
+            Ok(rows) => statistics::counts(&rows).map(Some),
+            // A server that does not know the procedure.
+            Err(error) if error.kind() == ErrorKind::CacheProtocol && !is_missing(&error) => {
+                tracing::debug!(error = %error.chain(), "counts are asked for one by one");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// How many of these keys, from the first on, may be asked for at once.
     async fn bearable(&mut self, kind: ElementKind, keys: &[String]) -> Result<usize> {
         let statement = weight::statement(&self.profile, kind);
@@ -186,6 +199,16 @@ impl FalkorView {
 #[async_trait]
 impl CacheView for FalkorView {
     async fn counts(&mut self) -> Result<Vec<u64>> {
+        let kinds = self.profile.kinds();
+        if kinds.len() > statistics::FEW
+            && let Some((labels, types)) = self.statistics().await?
+        {
+            let count = |kind| match kind {
+                ElementKind::Node(_) => labels.get(self.profile.kind_name(kind)),
+                ElementKind::Relationship(_) => types.get(self.profile.kind_name(kind)),
+            };
+            return Ok(kinds.into_iter().map(|kind| count(kind).copied().unwrap_or(0)).collect());
+        }
         let texts: Vec<Vec<u8>> = self.profile.kinds().into_iter().map(|kind| count(&self.profile, kind).into_bytes()).collect();
         self.ask("count the graph", &texts).await?.into_iter().map(reply::single_count).collect()
     }
@@ -196,6 +219,12 @@ impl CacheView for FalkorView {
         for row in rows {
             // One that our own type refuses cannot be asked for, and we did not write it.
             labels.extend(Label::parse(&reply::text(reply::cell(&row, 0)?)?).ok());
+        }
+        if labels.len() > statistics::FEW
+            && let Some((counts, _)) = self.statistics().await?
+        {
+            let count = |label: &Label| (label.to_string(), counts.get(label.as_str()).copied().unwrap_or(0));
+            return Ok(labels.iter().map(count).collect());
         }
         let count = |label: &Label| format!("MATCH (n:{}) RETURN count(n)", label.quoted()).into_bytes();
         let answers = self.ask("count labels", &labels.iter().map(count).collect::<Vec<_>>()).await?;

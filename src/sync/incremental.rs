@@ -267,7 +267,7 @@ impl Incremental<'_, '_, '_> {
                 continue;
             }
             if suspects.is_none() {
-                suspects = Some(self.to_compare(&kinds[place - first..]).await?);
+                suspects = Some(self.kinds_to_compare(&kinds[place - first..]).await?);
             }
             let is_suspect = suspects.as_ref().is_some_and(|suspects| suspects.contains(&kind));
             let mut found = if is_suspect { self.key_differences(kind).await? } else { KeyDifferences::default() };
@@ -338,7 +338,7 @@ impl Incremental<'_, '_, '_> {
     }
 
     /// Of some kinds that a profile of many has, those of which the key sets are compared one by one.
-    async fn to_compare(&mut self, kinds: &[(ElementKind, u64)]) -> Result<BTreeSet<ElementKind>> {
+    async fn kinds_to_compare(&mut self, kinds: &[(ElementKind, u64)]) -> Result<BTreeSet<ElementKind>> {
         if !has_many_kinds(self.reader.profile) {
             return Ok(kinds.iter().map(|(kind, _)| *kind).collect());
         }

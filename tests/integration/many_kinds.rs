@@ -11,11 +11,14 @@ use crate::support::http::Http;
 use crate::support::servers::{Neo4jOptions, Neo4jServer, fresh_graph_name, shared};
 use crate::support::service::{Running, Service};
 
-/// In step after this time, with an unoptimised build and a database that has planned nothing yet.
-const IN_STEP: Duration = Duration::from_secs(30);
+/// A program that is not optimised may take so many times as long.
+const SLOWNESS: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
+
+/// In step after this time, with a database that has planned nothing yet.
+const IN_STEP: Duration = Duration::from_secs(30 * SLOWNESS);
 
 /// A commit is applied after this time.
-const APPLIED: Duration = Duration::from_secs(10);
+const APPLIED: Duration = Duration::from_secs(10 * SLOWNESS);
 
 const POLL: Duration = Duration::from_millis(20);
 

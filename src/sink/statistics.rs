@@ -1,0 +1,36 @@
+//! Counts of all labels and types by one question.
+//!
+//! A count of each is kept by FalkorDB and costs half a millisecond to be asked for; its statistics tell 4,000 of them in eleven
+//! (4.16.3, two cores).
+
+use std::collections::BTreeMap;
+
+use redis::Value as Reply;
+
+use super::{content, reply};
+use crate::error::Result;
+use crate::model::value::Value;
+use crate::transform::comparison::CachedValue;
+
+/// Up to so many counts are asked for one by one.
+pub(super) const FEW: usize = 16;
+
+/// All counts that FalkorDB keeps.
+pub(super) const STATEMENT: &str = "CALL db.meta.stats() YIELD labels, relTypes RETURN labels, relTypes";
+
+/// How many elements there are by label or type.
+pub(super) type ByName = BTreeMap<String, u64>;
+
+/// Nodes by label, and relationships by type.
+pub(super) fn counts(rows: &[Vec<Reply>]) -> Result<(ByName, ByName)> {
+    let row = rows.first().ok_or_else(|| reply::unexpected("the statistics"))?;
+    Ok((by_name(reply::cell(row, 0)?)?, by_name(reply::cell(row, 1)?)?))
+}
+
+fn by_name(cell: &Reply) -> Result<ByName> {
+    let count = |(name, value)| match value {
+        CachedValue::Plain(Value::Integer(count)) => Ok((name, u64::try_from(count).map_err(|_| reply::unexpected("a count"))?)),
+        _ => Err(reply::unexpected("a count")),
+    };
+    content::properties(cell)?.into_iter().map(count).collect()
+}
