@@ -13,7 +13,7 @@ use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
     BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease,
-    Ownership, Place, RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Sink, StageKey,
+    Ownership, Place, RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Safety, Sink, StageKey,
     StageSink, Swap, TakeOver, adoption_refusal, missing_commands, taken_graphs,
 };
 use crate::source::bolt::BoltSource;
@@ -32,6 +32,7 @@ pub struct ServerConnector {
     ownership: Ownership,
     take_over: TakeOver,
     full_sync: FullSyncConfig,
+    safety: Safety,
 }
 
 impl ServerConnector {
@@ -41,6 +42,7 @@ impl ServerConnector {
         let cache = cache_address(&config.falkordb);
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
         let ownership = Ownership::claim(&graph)?;
+        let safety = Safety::new(graph.clone(), config.indexes.unsafe_ones);
         let routed = profile.graph_per_group.then(|| RoutedCache {
             address: cache.clone(),
             control: graph.clone(),
@@ -48,10 +50,11 @@ impl ServerConnector {
             routes: Routes::new(config.routing.default_graph.clone()),
             profile: Arc::clone(&profile),
             pool_size: config.falkordb.pool_size,
+            safety: safety.clone(),
         });
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
         let take_over = if config.falkordb.take_over { TakeOver::Allowed } else { TakeOver::Refused };
-        Ok(Self { source, cache, graph, routed, profile, ownership, take_over, full_sync })
+        Ok(Self { source, cache, graph, routed, profile, ownership, take_over, full_sync, safety })
     }
 
     /// The profile in use.
@@ -113,7 +116,8 @@ impl ServerConnector {
             return Box::new(RoutedSink::new(routed, place));
         }
         let (cache, profile, ownership) = (self.cache.clone(), Arc::clone(&self.profile), self.ownership.clone());
-        Box::new(FalkorSink::new(cache, self.key_at(place), profile, ownership).of_one_life())
+        let sink = FalkorSink::new(cache, self.key_at(place), profile, ownership).of_one_life();
+        Box::new(sink.guarded(self.safety.clone()))
     }
 
     fn view_at(&self, place: Place) -> Box<dyn CacheView> {

@@ -86,6 +86,14 @@ pub(super) enum Ended {
     Held(Vec<HeldDeletes>),
 }
 
+/// A stage that is ready for the swap.
+struct Filled {
+    /// The pass that filled it.
+    pass: PassSummary,
+    /// What it goes without of what somebody else had made on the live graph.
+    lost: Vec<String>,
+}
+
 /// What fills and feeds a stage.
 struct Stage {
     shadow: Shadow,
@@ -102,6 +110,7 @@ impl FullSync {
             Some(checkpoint) if checkpoint.is_filled() => filling_of(&checkpoint),
             _ => self.over_stage(&stage.filler, Mode::Full).await?,
         };
+        self.carry_over(&mut stage).await?;
         let mut read = filled.bookmark.clone();
         for _ in 0..ROUNDS {
             if read.as_ref() == Some(&stage.source.bookmark().await?) {
@@ -129,7 +138,17 @@ impl FullSync {
         if !held.is_empty() {
             return Ok(Ended::Held(held));
         }
-        self.swap(&mut stage, filled, guard, sequence).await
+        // What was made on the live graph in the meantime.
+        let lost = self.carry_over(&mut stage).await?;
+        for what in &lost {
+            tracing::warn!(pipeline = self.name, what, "an index or a constraint of somebody else is not as it was");
+        }
+        self.swap(&mut stage, Filled { pass: filled, lost }, guard, sequence).await
+    }
+
+    /// Somebody else's indices and constraints are theirs after the swap as well.
+    async fn carry_over(&self, stage: &mut Stage) -> Result<Vec<String>> {
+        stage.shadow.swap.carry_over(&self.profile).await
     }
 
     async fn stage(&self) -> Result<Stage> {
@@ -256,17 +275,18 @@ impl FullSync {
         Ok(losses.into_iter().map(held).collect())
     }
 
-    async fn swap(&self, stage: &mut Stage, filled: PassSummary, guard: Guard, live_sequence: u64) -> Result<Ended> {
+    async fn swap(&self, stage: &mut Stage, Filled { pass, lost }: Filled, guard: Guard, live_sequence: u64) -> Result<Ended> {
         let gone = || Error::new(ErrorKind::CacheChanged, "the stage is gone");
         let mut store = stage.shadow.feeder.store().await?;
         let mut checkpoint = store.load().await?.ok_or_else(gone)?;
-        let summary = PassSummary { ended_at: Utc::now(), ..filled };
+        let summary = PassSummary { ended_at: Utc::now(), ..pass };
         // Never a number twice: whoever watches the live graph's checkpoint takes a lower one for an older state.
         checkpoint.sequence = checkpoint.sequence.max(live_sequence) + 1;
         checkpoint.written_at = Utc::now();
         checkpoint.last_pass = Some(summary.clone());
         checkpoint.guard = guard;
         checkpoint.guard.release();
+        checkpoint.lost_indexes = lost;
         store.store(&checkpoint).await?;
         failpoint!("swap-begin");
         let swapped = stage.shadow.swap.swap(stage.shadow.keep_previous).await;

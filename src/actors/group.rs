@@ -25,8 +25,8 @@ use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
 use crate::source::Source;
 use crate::sync::{BatchLimits, Memory, Rhythm};
+use crate::transform::Transformer as Encoder;
 use crate::transform::bulk::StageEncoder;
-use crate::transform::{Dimensions, Transformer as Encoder};
 
 /// What a generation is told once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,7 +92,8 @@ impl Group {
         let source = Arc::clone(&launched.source);
         let lease = launched.lease;
         let lease_keeper = Worker::spawn(generation, Member::LeaseKeeper, &reports, |quit| lease.hold(quit));
-        let encoder = Arc::new(Encoder::new(Arc::clone(profile), Dimensions::default()));
+        let encoder = Encoder::new(Arc::clone(profile), launched.dimensions).for_graph_with(launched.property_names);
+        let encoder = Arc::new(encoder);
         let (stage, encoding) = match launched.filling {
             Some(Filling { stage, ids }) => {
                 (Some(stage), Encoding::Payloads(Box::new(StageEncoder::new(Arc::clone(&encoder), ids))))

@@ -5,6 +5,8 @@ use crate::telemetry::status::IndexStatus;
 
 /// Indices that the log names of those that were made at once; the rest is counted.
 const NAMED: usize = 50;
+/// Dropped indices that are remembered by name: a client that makes more than these again and again is known by then.
+const DROPPED_SHOWN: usize = 100;
 
 /// What was said last, and whether that is still to be told to the supervisor.
 #[derive(Debug, Default)]
@@ -14,6 +16,11 @@ pub(super) struct IndexUpkeep {
 }
 
 impl IndexUpkeep {
+    /// Knows what the last full sync could not make again.
+    pub(super) fn new(lost: Vec<String>) -> Self {
+        Self { status: IndexStatus { lost, ..IndexStatus::default() }, told: false }
+    }
+
     /// Takes what became of the indices.
     pub(super) fn note(&mut self, report: IndexReport) {
         for statement in report.made.iter().take(NAMED) {
@@ -22,12 +29,43 @@ impl IndexUpkeep {
         if report.made.len() > NAMED {
             tracing::info!(more = report.made.len() - NAMED, "indices made");
         }
-        if report.foreign != self.status.foreign {
-            if !report.foreign.is_empty() {
-                tracing::info!(indexes = report.foreign.join(", "), "indices that are not ours, left alone");
-            }
-            self.status.foreign = report.foreign;
+        self.note_dropped(report.dropped);
+        if report.foreign != self.status.foreign && !report.foreign.is_empty() {
+            tracing::info!(indexes = report.foreign.join(", "), "indices that are not ours, left alone");
+        }
+        if report.unsafe_ones != self.status.unsafe_ones && !report.unsafe_ones.is_empty() {
+            tracing::warn!(indexes = report.unsafe_ones.join(", "), "FalkorDB answers wrongly by these indices");
+        }
+        if report.left_out != self.status.left_out && !report.left_out.is_empty() {
+            tracing::info!(indexes = report.left_out.join(", "), "indices that FalkorDB would answer wrongly by are not made");
+        }
+        for what in &report.lost {
+            tracing::warn!(what, "an index or a constraint of somebody else is not as it was");
+        }
+        let status = &mut self.status;
+        let lists = [
+            (&mut status.foreign, report.foreign),
+            (&mut status.unsafe_ones, report.unsafe_ones),
+            (&mut status.left_out, report.left_out),
+            (&mut status.constraints, report.constraints),
+        ];
+        for (known, now) in lists {
+            self.told &= *known == now;
+            *known = now;
+        }
+        if !report.lost.is_empty() {
+            status.lost = report.lost;
             self.told = false;
+        }
+    }
+
+    fn note_dropped(&mut self, dropped: Vec<String>) {
+        for index in dropped {
+            tracing::warn!(index, "index dropped: FalkorDB answers wrongly by it");
+            if !self.status.dropped.contains(&index) && self.status.dropped.len() < DROPPED_SHOWN {
+                self.status.dropped.push(index);
+                self.told = false;
+            }
         }
     }
 

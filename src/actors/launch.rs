@@ -12,6 +12,7 @@ use super::messages::PassOrder;
 use crate::error::{ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::dimensions::Dimensions;
 use crate::model::id_map::IdMap;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
@@ -20,6 +21,7 @@ use crate::model::stage::Standing;
 use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
 use crate::source::{Source, SourceIdentity, expected_elements, missing_indexes};
 use crate::sync::decision::{Decision, Facts, Reason, first_pass};
+use crate::sync::dimensions::dimensions;
 
 /// Indices of the source that the log names as missing: `check` names all of them.
 const NAMED_INDEXES: usize = 20;
@@ -104,6 +106,10 @@ pub struct Launched {
     pub checkpoint: Checkpoint,
     /// What it cannot hold.
     pub quarantine: Vec<Quarantined>,
+    /// The names of properties that it has.
+    pub property_names: Vec<String>,
+    /// How many numbers its vectors have.
+    pub dimensions: Dimensions,
     /// Whether an operator holds passes back.
     pub paused: bool,
     /// The first pass.
@@ -188,7 +194,7 @@ impl Prepared {
 
 /// All that is done with the lease, however long it takes.
 async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: Known, reached: Reached) -> Result<Prepared> {
-    let Reached { source, identity, bookmark, sink, run_id, graph_exists } = reached;
+    let Reached { source, identity, bookmark, mut sink, run_id, graph_exists } = reached;
     let fingerprint = &profile.fingerprint();
     let mut store = connector.store().await?;
     let (checkpoint, quarantine, paused) = read(store.as_mut()).await?;
@@ -229,6 +235,13 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
     if let Some(beside) = &mut beside {
         beside.drop_what_nobody_owns().await?;
     }
+    // A full pass begins with an empty graph.
+    let fresh = matches!(order, PassOrder::Begin(Mode::Full));
+    let property_names = if fresh { Vec::new() } else { sink.property_names().await? };
+    if fresh {
+        checkpoint.dimensions = dimensions(source.as_ref(), profile).await?;
+    }
+    let dimensions = checkpoint.dimensions.clone().with_those_of(profile);
     let expected = if order.mode() == Mode::Full { expected(source.as_ref(), profile).await } else { None };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
@@ -248,6 +261,8 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
         filling,
         checkpoint,
         quarantine,
+        property_names,
+        dimensions,
         paused,
         order,
         reason,

@@ -163,12 +163,12 @@ impl Writer {
             loading_kind: None,
             profile: parts.profile,
             store: parts.store,
+            indexes: IndexUpkeep::new(parts.checkpoint.lost_indexes.clone()),
             checkpoint: parts.checkpoint,
             quarantine: parts.quarantine.into_iter().collect(),
             excluded: parts.excluded,
             quarantine_changed: false,
             told: Told::default(),
-            indexes: IndexUpkeep::default(),
             written: Written::default(),
             stored_at: None,
             changes: BatchChanges::default(),
@@ -292,8 +292,13 @@ impl Writer {
         if let Some(outside) = end.outside_profile {
             self.checkpoint.outside_profile = outside;
         }
-        if self.pass_mut()?.mode == Mode::Full && self.sink.prepare().await?.from_nothing {
-            return Err(self.graph_was_replaced().await?);
+        if self.pass_mut()?.mode == Mode::Full {
+            let report = self.sink.prepare().await?;
+            if report.from_nothing {
+                return Err(self.graph_was_replaced().await?);
+            }
+            self.checkpoint.lost_indexes.clone_from(&report.lost);
+            self.indexes.note(report);
         }
         let mut pass = self.checkpoint.pass.take().ok_or_else(no_pass)?;
         pass.totals.quarantined += unresolved.len() as u64;

@@ -216,6 +216,14 @@ pub struct SideProbed {
     pub failure: Option<String>,
 }
 
+/// Prober to supervisor: the cache has an index that the next pass drops.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct IndexMade {
+    /// Whose prober it was.
+    pub generation: Generation,
+}
+
 /// Anyone to a supervisor: the commit of this bookmark is to be applied soon. Answered with the number of the first pass that
 /// begins after the source has reached that commit: once it has ended, the cache holds all of it. Fails where no generation
 /// runs, and where the source does not reach the commit.

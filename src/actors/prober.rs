@@ -1,5 +1,6 @@
 //! Looks at both sides a few times a second: whether something was committed, and whether either side is another than before.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use actix::Recipient;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{SideProbed, SourceMoved};
+use super::messages::{IndexMade, SideProbed, SourceMoved};
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
@@ -42,16 +43,19 @@ pub(super) struct Watchers {
     pub(super) moved: Recipient<SourceMoved>,
     /// Each failure, and the first answer after it.
     pub(super) probed: Recipient<SideProbed>,
+    /// Each index that is to be dropped.
+    pub(super) indexed: Recipient<IndexMade>,
 }
 
 /// Probes until it is told to end. Fails when the source or the cache is not what it was: a new generation finds out what is.
 ///
 /// The two sides are looked at side by side, so that one that hangs does not hide the other.
 pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: Watchers, quit: CancellationToken) -> Result<()> {
-    let Watchers { moved, probed } = watchers;
+    let Watchers { moved, probed, indexed } = watchers;
     let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
     let source = watch_source(parts.source, parts.interval, generation, moved, answers(Side::Source));
-    let cache = watch_cache(parts.sink, parts.store, parts.run_id, answers(Side::Cache));
+    let disturbed = || indexed.do_send(IndexMade { generation });
+    let cache = watch_cache(parts.sink, parts.store, parts.run_id, disturbed, answers(Side::Cache));
     tokio::select! {
         () = quit.cancelled() => Ok(()),
         outcome = source => outcome,
@@ -87,14 +91,23 @@ async fn watch_cache(
     mut sink: Box<dyn Sink>,
     mut store: Box<dyn CheckpointStore>,
     run_id: Option<String>,
+    disturbed: impl Fn(),
     mut answers: Answers,
 ) -> Result<()> {
     let mut ticks = ticks(CACHE_INTERVAL);
     let mut cache = CacheWatch { run_id, ..CacheWatch::default() };
+    let mut disturbing = BTreeSet::new();
     loop {
         ticks.tick().await;
         if let Some(seen) = answers.take(look(sink.as_mut(), store.as_mut())).await? {
             cache.compare(seen)?;
+        }
+        // Told once: one that cannot be dropped would be told for ever.
+        if let Some(now) = answers.take(sink.disturbing_indexes()).await? {
+            if !now.is_subset(&disturbing) {
+                disturbed();
+            }
+            disturbing = now;
         }
     }
 }

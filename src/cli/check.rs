@@ -15,11 +15,13 @@ use crate::actors::launch::Connector;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{Counts, GraphState, TELLS_ENGINE};
+use crate::model::index::{IndexDefinition, UnsafeIndexes};
+use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, made_of};
 use crate::source::{OutsideProfile, Source, SourceIdentity};
 use crate::sync::decision::{Decision, Facts, first_pass};
+use crate::sync::dimensions::dimensions;
 use crate::sync::survey::{KindSurvey, Refused, Survey, survey};
-use crate::transform::{Dimensions, Transformer};
+use crate::transform::Transformer;
 
 /// Elements of a kind that are looked at, unless it is to be all of them.
 const LOOKED_AT: u64 = 10_000;
@@ -41,6 +43,8 @@ struct Findings {
     /// Whether a full sync can load in bulk.
     bulk_allowed: bool,
     outside_profile: OutsideProfile,
+    /// The indices and constraints that are there.
+    indexes: IndexReport,
     would_do: String,
     /// Why the graph may not be filled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +101,8 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         graph_exists,
         now: Utc::now(),
     };
-    let survey = look_at_source(&connector, source.as_ref(), limit).await?;
+    let (policy, indexes) = (sink.unsafe_indexes().await?, sink.indexes().await?);
+    let survey = look_at_source(&connector, source.as_ref(), policy, limit).await?;
     let outside_profile = source.outside_profile().await?;
     let would_do = describe(first_pass(&facts, None), &cache, checkpoint.is_some());
     Ok(Findings {
@@ -118,14 +123,22 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         would_do,
         refused: connector.refusal().await?.map(|error| error.to_string()),
         profile: connector.profile().name.clone(),
+        indexes,
         survey,
     })
 }
 
 /// What would be made of the source, with the graphs that somebody else has.
-async fn look_at_source(connector: &ServerConnector, source: &dyn Source, limit: Option<u64>) -> Result<Survey> {
-    let encoder = Transformer::new(Arc::clone(connector.profile()), Dimensions::default());
-    let mut survey = survey(source, connector.profile(), &encoder, connector.routes(), limit).await?;
+async fn look_at_source(
+    connector: &ServerConnector,
+    source: &dyn Source,
+    policy: Option<UnsafeIndexes>,
+    limit: Option<u64>,
+) -> Result<Survey> {
+    let profile = connector.profile();
+    let encoder = Transformer::new(Arc::clone(profile), dimensions(source, profile).await?);
+    let made = |index: &IndexDefinition| made_of(profile, index, policy);
+    let mut survey = survey(source, profile, &encoder, connector.routes(), limit, made).await?;
     let taken = connector.taken_graphs(survey.graphs.keys().map(String::as_str)).await?;
     for (name, reason) in taken {
         if let Some(graph) = survey.graphs.get_mut(&name) {

@@ -110,7 +110,17 @@ fn details(pipeline: &PipelineStatus) -> String {
             row("left out", format!("{what} outside the profile: {}", list.join(", ")));
         }
     }
-    for (what, list) in [("foreign", &pipeline.indexes.foreign), ("not mirrored", &pipeline.indexes.inexpressible)] {
+    let indexes = &pipeline.indexes;
+    let lists = [
+        ("answer wrongly", &indexes.unsafe_ones),
+        ("not made, would answer wrongly", &indexes.left_out),
+        ("dropped, answered wrongly", &indexes.dropped),
+        ("foreign", &indexes.foreign),
+        ("not mirrored", &indexes.inexpressible),
+        ("foreign constraints", &indexes.constraints),
+        ("not made again by the last full sync", &indexes.lost),
+    ];
+    for (what, list) in lists {
         if !list.is_empty() {
             row("indices", format!("{what}: {}", list.join(", ")));
         }

@@ -24,7 +24,7 @@ use crate::model::pass::Mode;
 use crate::sink::{CacheView, GraphState};
 use crate::source::{Source, expected_elements};
 use crate::sync::comparison::{Comparison, Sides, look_again};
-use crate::transform::{Dimensions, Transformer};
+use crate::transform::Transformer;
 
 /// Elements compared in one go, so that what was found is in memory only as far as it is listed.
 const SLICE: usize = 5_000;
@@ -113,7 +113,11 @@ struct Looks {
 impl Looks {
     async fn new(config: &PipelineConfig) -> Result<Self> {
         let connector = ServerConnector::new(config)?.fit().await?;
-        let encoder = Transformer::new(std::sync::Arc::clone(connector.profile()), Dimensions::default());
+        let profile = connector.profile();
+        let names = connector.sink().await?.property_names().await?;
+        let stored = connector.store().await?.load().await?.map(|stored| stored.dimensions);
+        let dimensions = stored.unwrap_or_default().with_those_of(profile);
+        let encoder = Transformer::new(std::sync::Arc::clone(profile), dimensions).for_graph_with(names);
         let excluded = Excluded::of(&connector.store().await?.quarantine().await?);
         Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, excluded, connector })
     }

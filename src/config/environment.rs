@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 47] = [
+pub(super) const VARIABLES: [(&str, &str); 48] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -44,6 +44,7 @@ pub(super) const VARIABLES: [(&str, &str); 47] = [
     ("SYNC_MAX_DELETE_FRACTION", "sync.max_delete_fraction"),
     ("FULL_SYNC_STRATEGY", "full_sync.strategy"),
     ("FULL_SYNC_KEEP_PREVIOUS", "full_sync.keep_previous"),
+    ("INDEXES_UNSAFE", "indexes.unsafe"),
     ("ROUTING_DEFAULT_GRAPH", "routing.default_graph"),
     ("FILTER_GROUP_IDS", "filter.group_ids"),
     ("LOG_LEVEL", "logging.level"),

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::document::{Document, join};
 use super::falkordb::{FalkorConfig, GraphTarget};
 use super::full_sync::FullSyncConfig;
+use super::indexes::IndexesConfig;
 use super::neo4j::Neo4jConfig;
 use super::profile::ProfileChoice;
 use super::report::Report;
@@ -19,7 +20,8 @@ use super::sync::SyncConfig;
 use crate::model::graph_name::GraphName;
 
 /// The settings that a pipeline may have of its own; all others are the service's.
-pub(super) const PIPELINE_SETTINGS: [&str; 7] = ["neo4j", "falkordb", "profile", "sync", "full_sync", "routing", "filter"];
+pub(super) const PIPELINE_SETTINGS: [&str; 8] =
+    ["neo4j", "falkordb", "profile", "sync", "full_sync", "indexes", "routing", "filter"];
 
 /// The name of the only pipeline where none are listed.
 const DEFAULT_NAME: &str = "default";
@@ -52,6 +54,8 @@ pub struct PipelineConfig {
     pub sync: SyncConfig,
     /// How a graph is built anew.
     pub full_sync: FullSyncConfig,
+    /// What becomes of indices that FalkorDB answers wrongly by.
+    pub indexes: IndexesConfig,
     /// Where groups go that cannot name a graph.
     pub routing: RoutingConfig,
     /// Which part of the source is copied.
@@ -99,9 +103,11 @@ impl PipelineConfig {
         let profile = read_profile(root);
         let sync = root.section("sync", SyncConfig::read);
         let full_sync = root.section("full_sync", FullSyncConfig::read);
+        let indexes = root.section("indexes", IndexesConfig::read);
         let routing = root.section("routing", RoutingConfig::read);
         let filter = root.section("filter", FilterConfig::read);
-        Some(Self { name: name?, neo4j: neo4j?, falkordb: falkordb?, profile, sync, full_sync, routing: routing?, filter })
+        let (name, neo4j, falkordb, routing) = (name?, neo4j?, falkordb?, routing?);
+        Some(Self { name, neo4j, falkordb, profile, sync, full_sync, indexes, routing, filter })
     }
 
     fn same_server(&self, other: &Self) -> bool {

@@ -163,7 +163,7 @@ extra: 1
             "monitoring.bind: is not an IP address (0.0.0.0 is all, 127.0.0.1 this machine only)",
             "monitoring.allowed_hosts: \"http://x\" is not a host name or an address (without scheme and port; * is every host)",
             "monitoring.api_token: must have at least 16 characters, all of them ASCII without spaces",
-            "extra: is not a setting (there are: falkordb, filter, full_sync, logging, monitoring, neo4j, pipelines, profile, \
+            "extra: is not a setting (there are: falkordb, filter, full_sync, indexes, logging, monitoring, neo4j, pipelines, profile, \
          routing, sync)",
             "neo4j.uri: must not hold a user name or password (set neo4j.user and neo4j.password_file)",
             "neo4j.password: is needed: set neo4j.password_file, NEO4J_PASSWORD_FILE or NEO4J_PASSWORD (any text if the \

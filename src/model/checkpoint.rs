@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::bookmark::Bookmark;
 use super::comparison::ComparisonUnderWay;
+use super::dimensions::Dimensions;
 use super::guard::Guard;
 use super::pass::{PassSummary, PassUnderWay, Step};
 use super::profile::ProfileFingerprint;
@@ -68,6 +69,12 @@ pub struct Checkpoint {
     /// the profile is the same when the next one comes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found_kinds: Vec<Step>,
+    /// How many numbers the vectors of each property have, as the last full pass found it.
+    #[serde(default, skip_serializing_if = "Dimensions::is_empty")]
+    pub dimensions: Dimensions,
+    /// Indices and constraints of somebody else that the last full sync could not make again, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_indexes: Vec<String>,
 }
 
 /// Why a stored checkpoint cannot be used.
@@ -105,6 +112,8 @@ impl Checkpoint {
             cache_run_id: None,
             outside_profile: OutsideProfile::default(),
             found_kinds: Vec::new(),
+            dimensions: Dimensions::default(),
+            lost_indexes: Vec::new(),
         }
     }
 

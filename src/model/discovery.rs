@@ -1,11 +1,11 @@
 //! Kinds that are found in the source instead of named in the profile.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::element::ElementKind;
-use super::index::{IndexDefinition, IndexKind, IndexTarget};
+use super::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
 use super::kind_rules::{KindRule, NodeRule, PropertyRules, RelationshipRule, Selection};
 use super::name::{Label, PropertyName, RelationshipType};
 use super::pass::Step;
@@ -59,6 +59,8 @@ pub struct Found {
     pub indexed: BTreeSet<(String, String)>,
     /// Key properties that hold numbers: of these labels and types the key is no text.
     pub numbers: BTreeSet<(String, String)>,
+    /// Properties that the source has a vector index on, with what the cache's needs, where the cache can have one.
+    pub vectors: BTreeMap<(IndexTarget, PropertyName), Option<VectorOptions>>,
 }
 
 impl Found {
@@ -151,6 +153,24 @@ impl Discovery {
         union(rule.map(|rule| rule.vectors.as_slice()).unwrap_or_default(), self.vectors.iter())
     }
 
+    /// The vectors that a profile says, and those that the source has an index on. What is left out or has another name in the cache
+    /// stays what it is, and so does what identifies an element.
+    fn with_found(&self, said: Vec<PropertyName>, on: &IndexTarget, rule: Option<&KindRule>, found: &Found) -> Vec<PropertyName> {
+        let properties = self.properties(rule);
+        let key = rule.and_then(|rule| rule.key.as_ref());
+        let is_free =
+            |name: &PropertyName| !properties.disturbs(name) && Some(name) != key && Some(name) != self.identity.as_ref();
+        let indexed = found.vectors.keys().filter(|(place, name)| place == on && is_free(name)).map(|(_, name)| name);
+        union(&said, indexed)
+    }
+
+    fn rule_of(&self, on: &IndexTarget) -> Option<&KindRule> {
+        match on {
+            IndexTarget::Label(label) => self.nodes.get(self.place_of_label(label.as_str())).map(|rule| &rule.rule),
+            IndexTarget::Type(name) => self.relationships.get(self.place_of_type(name.as_str())).map(|rule| &rule.rule),
+        }
+    }
+
     fn properties(&self, rule: Option<&KindRule>) -> PropertyRules {
         rule.map_or_else(|| self.properties.clone(), |rule| self.properties.with(rule))
     }
@@ -158,7 +178,8 @@ impl Discovery {
     fn node_kind(&self, label: Label, found: &Found) -> Result<NodeKind, ProfileError> {
         let rule = self.nodes.get(self.place_of_label(label.as_str())).map(|rule| &rule.rule);
         let (key, identity) = self.key(label.as_str(), rule, found)?;
-        let (timestamps, vectors) = (self.timestamps(label.as_str(), rule, found), self.vectors(rule));
+        let timestamps = self.timestamps(label.as_str(), rule, found);
+        let vectors = self.with_found(self.vectors(rule), &IndexTarget::Label(label.clone()), rule, found);
         Ok(NodeKind { label, key, identity, unlabelled: false, properties: self.properties(rule), timestamps, vectors })
     }
 
@@ -179,7 +200,8 @@ impl Discovery {
     fn relationship_kind(&self, rel_type: RelationshipType, found: &Found) -> Result<RelationshipKind, ProfileError> {
         let rule = self.relationships.get(self.place_of_type(rel_type.as_str())).map(|rule| &rule.rule);
         let (key, identity) = self.key(rel_type.as_str(), rule, found)?;
-        let (timestamps, vectors) = (self.timestamps(rel_type.as_str(), rule, found), self.vectors(rule));
+        let timestamps = self.timestamps(rel_type.as_str(), rule, found);
+        let vectors = self.with_found(self.vectors(rule), &IndexTarget::Type(rel_type.clone()), rule, found);
         Ok(RelationshipKind { rel_type, key, identity, properties: self.properties(rule), timestamps, vectors })
     }
 }
@@ -217,6 +239,7 @@ impl Profile {
         let kinds = types.into_iter().map(|rel_type| discovery.relationship_kind(rel_type, found));
         profile.relationships = kinds.collect::<Result<_, _>>()?;
         profile.index_keys();
+        profile.index_vectors(found);
         // A rule of what the graph does not have yet leads nowhere.
         let known = profile.clone();
         profile.follow.retain(|rule| !matches!(known.check_follow(rule), Err(ProfileError::FollowsUnknown(_))));
@@ -235,7 +258,25 @@ impl Profile {
             !types.contains(name.as_str()) && discovery.types.takes(name) && RelationshipType::parse(name).is_ok()
         };
         let label = found.labels.iter().find(new_label).map(|name| format!("the label {name}"));
-        label.or_else(|| found.types.iter().find(new_type).map(|name| format!("the relationship type {name}")))
+        let rel_type = || found.types.iter().find(new_type).map(|name| format!("the relationship type {name}"));
+        label.or_else(rel_type).or_else(|| self.new_vector(discovery, found))
+    }
+
+    /// A vector index of the source whose property this profile holds as a list.
+    fn new_vector(&self, discovery: &Discovery, found: &Found) -> Option<String> {
+        let is_new = |(on, name): &&(IndexTarget, PropertyName)| {
+            let Some(kind) = self.kind_on(on) else { return false };
+            let wanted = discovery.with_found(Vec::new(), on, discovery.rule_of(on), found);
+            wanted.contains(name) && !self.vectors(kind).contains(name)
+        };
+        found.vectors.keys().find(is_new).map(|(on, name)| format!("a vector index on {on}.{name}"))
+    }
+
+    fn kind_on(&self, on: &IndexTarget) -> Option<ElementKind> {
+        match on {
+            IndexTarget::Label(label) => self.node_kind(label).map(ElementKind::Node),
+            IndexTarget::Type(name) => self.relationship_kind(name).map(ElementKind::Relationship),
+        }
     }
 
     /// The kinds that were found in the source.
@@ -245,18 +286,27 @@ impl Profile {
         self.kinds().into_iter().filter(|kind| found && is_found(kind)).map(|kind| Step::of(self, kind)).collect()
     }
 
+    /// The source's vector indices: the dimension that they name is that of the property in the cache as well.
+    fn index_vectors(&mut self, found: &Found) {
+        if !self.mirror_indexes {
+            return;
+        }
+        for ((on, name), options) in &found.vectors {
+            let held = self.kind_on(on).is_some_and(|kind| self.vectors(kind).contains(name));
+            let is_there =
+                |index: &IndexDefinition| index.kind == IndexKind::Vector && index.on == *on && index.properties.contains(name);
+            if let Some(vector) = options.filter(|_| held && !self.indexes.iter().any(is_there)) {
+                let plain = IndexDefinition::plain(IndexKind::Vector, on.clone(), vec![name.clone()]);
+                self.indexes.push(IndexDefinition { vector: Some(vector), ..plain });
+            }
+        }
+    }
+
     fn index_keys(&mut self) {
         let labels = self.nodes.iter().map(|kind| (IndexTarget::Label(kind.label.clone()), kind.key.clone()));
         let types = self.relationships.iter().map(|kind| (IndexTarget::Type(kind.rel_type.clone()), kind.key.clone()));
         let missing: Vec<_> = labels.chain(types).filter(|(on, key)| !self.has_range_index(on, key)).collect();
-        let range = |(on, key)| IndexDefinition {
-            kind: IndexKind::Range,
-            on,
-            properties: vec![key],
-            stopwords: None,
-            language: None,
-            vector: None,
-        };
+        let range = |(on, key)| IndexDefinition::plain(IndexKind::Range, on, vec![key]);
         // Before full-text indices: FalkorDB has looked ranges up wrongly where one of those covered the property first.
         let declared = std::mem::take(&mut self.indexes);
         self.indexes = missing.into_iter().map(range).chain(declared).collect();
@@ -267,6 +317,7 @@ impl Profile {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::index::Similarity;
     use crate::model::profile::{NodeKindId, RelationshipKindId};
 
     fn found(labels: &[&str], types: &[&str]) -> Found {
@@ -324,6 +375,35 @@ mod tests {
         let with_property = Found { properties: ["_neo4j_id".to_owned()].into(), ..Found::default() };
         assert!(matches!(profile.discovered(&with_property), Err(ProfileError::Taken(..))));
         assert!(matches!(profile.discovered(&found(&["_Unlabelled"], &[])), Err(ProfileError::Taken(..))));
+    }
+
+    #[test]
+    fn a_vector_index_of_the_source_makes_vectors_and_an_index() {
+        let vector =
+            |dimension| Some(VectorOptions { dimension, similarity: Similarity::Cosine, m: None, ef_construction: None });
+        let name = |text: &str| PropertyName::parse(text).unwrap();
+        let on_label = |label: &str| IndexTarget::Label(Label::parse(label).unwrap());
+        let before = found(&["A", "B"], &["R"]);
+        let mut with = before.clone();
+        with.vectors.insert((on_label("B"), name("emb")), vector(3));
+        with.vectors.insert((IndexTarget::Type(RelationshipType::parse("R").unwrap()), name("fact")), None);
+        with.vectors.insert((on_label("Elsewhere"), name("emb")), vector(3));
+        let without = Profile::generic().unwrap().discovered(&before).unwrap();
+        assert!(without.outgrown_by(&with).is_some_and(|what| what == "a vector index on (:B).emb"));
+        let profile = Profile::generic().unwrap().discovered(&with).unwrap();
+        assert_eq!(profile.outgrown_by(&with), None);
+        assert_eq!(profile.outgrown_by(&before), None, "what is gone stays until the next start");
+        assert!(profile.nodes[0].vectors.is_empty() && profile.nodes[1].vectors == [name("emb")]);
+        assert_eq!(profile.relationships[0].vectors, [name("fact")]);
+        let made: Vec<_> = profile.indexes.iter().filter(|index| index.kind == IndexKind::Vector).collect();
+        assert!(made.len() == 1 && made[0].on == on_label("B") && made[0].vector == vector(3), "{made:?}");
+        assert_ne!(profile.fingerprint(), without.fingerprint());
+
+        let leaves_out =
+            "name: x\nmirror_indexes: true\ndiscover: { identity: emb2, unlabelled: _U, properties: { omit: [emb] } }";
+        let profile = Profile::parse(leaves_out).unwrap().discovered(&with).unwrap();
+        assert!(profile.nodes[1].vectors.is_empty(), "what is left out is no vector");
+        assert_eq!(profile.outgrown_by(&with), None);
     }
 
     #[test]

@@ -25,6 +25,26 @@ pub struct IndexDefinition {
     /// What a vector index needs, and no other kind has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector: Option<VectorOptions>,
+    /// Whether values may be text, as dates are in the cache. Range indices over text are unsafe on many versions of FalkorDB.
+    #[serde(default = "may_be_text", skip_serializing_if = "is_text")]
+    pub text: bool,
+}
+
+fn may_be_text() -> bool {
+    true
+}
+
+fn is_text(text: &bool) -> bool {
+    *text
+}
+
+/// What becomes of the range indices that a server answers wrongly by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsafeIndexes {
+    /// They are made and kept: searches are fast, and some are wrong.
+    Keep,
+    /// The profile's and the source's are not made, and dropped where they are.
+    Drop,
 }
 
 /// The kinds of index.
@@ -105,6 +125,11 @@ impl Similarity {
 }
 
 impl IndexDefinition {
+    /// An index of a kind on some properties, with the defaults of FalkorDB.
+    pub fn plain(kind: IndexKind, on: IndexTarget, properties: Vec<PropertyName>) -> Self {
+        Self { kind, on, properties, stopwords: None, language: None, vector: None, text: true }
+    }
+
     /// Whether it has what its kind needs: a vector index its options and a single property, no other kind either.
     pub fn is_sound(&self) -> bool {
         match self.kind {

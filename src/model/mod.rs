@@ -6,6 +6,7 @@ pub mod changes;
 pub mod checkpoint;
 pub mod comparison;
 pub mod detail;
+pub mod dimensions;
 pub mod discovery;
 pub mod element;
 pub mod excluded;

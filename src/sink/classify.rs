@@ -58,6 +58,9 @@ const MISSING_GRAPH: &str = "err invalid graph operation on empty key";
 /// How FalkorDB refuses an index that is there: the first quotes the property, the second is about stop words and language.
 const EXISTING_INDEX: [&str; 2] = ["already indexed", "Can not override index configuration"];
 
+/// How FalkorDB refuses to drop an index that is not there. The sentence begins with the index' names.
+const MISSING_INDEX: &str = "no such index";
+
 /// What is shown of either.
 const INDEX_EXISTS: &str = "the index is there already";
 
@@ -74,6 +77,11 @@ pub(super) fn says_missing_graph(sentence: &str) -> bool {
 /// Whether this says that an index is there already: FalkorDB's own sentence, or what is shown of it.
 pub(super) fn says_index_exists(sentence: &str) -> bool {
     sentence == INDEX_EXISTS || EXISTING_INDEX.iter().any(|words| sentence.contains(words))
+}
+
+/// Whether this says that there is no such index to drop: FalkorDB's own sentence, or what is shown of it.
+pub(super) fn says_index_missing(sentence: &str) -> bool {
+    sentence.contains(MISSING_INDEX)
 }
 
 /// What a server's sentence means; what is not known is FalkorDB's verdict on the query.
@@ -141,6 +149,7 @@ fn outline(sentence: &str) -> &'static str {
         s if starts_with(s, "NOPERM") => "NOPERM this user may not run the command",
         s if starts_with(s, "ERR unknown command") => "ERR unknown command",
         s if says_index_exists(s) => INDEX_EXISTS,
+        s if says_index_missing(s) => MISSING_INDEX,
         s if s.contains("constraint violation") => "a constraint of the graph is violated",
         _ => "FalkorDB refuses the statement; its words are left out because they quote values",
     }

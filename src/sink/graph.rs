@@ -160,6 +160,15 @@ async fn names(connection: &mut Connection, graph: &str, profile: &Profile) -> R
     Ok(Some(names))
 }
 
+/// The names that properties of a graph have or ever had; a missing graph has none.
+pub(super) async fn property_names(connection: &mut Connection, graph: &str) -> Result<Vec<String>> {
+    let question = read_query(graph, b"CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey");
+    match connection.command("list the names of properties", &question, COUNT_TIMEOUT).await {
+        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        answer => first_column(answer.map_err(read_failed)?),
+    }
+}
+
 /// Whether a read found no graph.
 pub(crate) fn is_missing(error: &Error) -> bool {
     error.kind() == ErrorKind::CacheProtocol && error.to_string().split(": ").any(classify::says_missing_graph)

@@ -8,14 +8,17 @@ mod address;
 mod adoption;
 mod applied;
 mod bulk;
+mod carry_over;
 mod checkpoint_store;
 mod classify;
 mod connection;
+mod constraints;
 mod content;
 mod engine;
 mod falkor;
 mod foreign;
 mod graph;
+mod inspection;
 mod lease;
 mod ownership;
 mod parameters;
@@ -23,6 +26,7 @@ mod permissions;
 mod reply;
 mod rounds;
 mod routed;
+mod safety;
 mod scan;
 mod schema;
 mod server;
@@ -36,6 +40,7 @@ mod view;
 mod weight;
 mod written;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use async_trait::async_trait;
@@ -54,6 +59,7 @@ pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
 pub use permissions::{BULK_COMMANDS, TELLS_ENGINE, missing_commands, missing_permissions};
 pub use routed::{Place, RoutedCache, RoutedSink, RoutedSwap, RoutedView, split_by_graph, taken_graphs};
+pub use safety::{Safety, made_of};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
@@ -63,7 +69,7 @@ pub use written::Written;
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
-use crate::model::index::{IndexDefinition, IndexTarget};
+use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
@@ -87,7 +93,23 @@ pub trait Sink: Send {
     /// From here on these indices are made and waited for as well, beside the profile's: those that FalkorDB takes.
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport>;
 
-    /// Deletes the graph with its indices; says whether there was one.
+    /// The indices and constraints as they are, without a change.
+    async fn indexes(&mut self) -> Result<IndexReport> {
+        Ok(IndexReport::default())
+    }
+
+    /// Indices that are there and that [`Self::prepare`] drops. A short look.
+    async fn disturbing_indexes(&mut self) -> Result<BTreeSet<String>> {
+        Ok(BTreeSet::new())
+    }
+
+    /// What is done about unsafe indices; absent where the server answers right by all of them.
+    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
+        Ok(None)
+    }
+
+    /// Deletes the graph with its indices; says whether there was one. What somebody else had made on it is made again when the
+    /// graph is filled.
     async fn clear(&mut self) -> Result<bool>;
 
     /// Applies a batch. It can be repeated without harm, and must be when it fails: an error says nothing about what was
@@ -96,6 +118,11 @@ pub trait Sink: Send {
 
     /// Counts what the graph holds; a graph that is not there holds nothing.
     async fn counts(&mut self) -> Result<Counts>;
+
+    /// The names that properties of the graph have or ever had.
+    async fn property_names(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A graph that nobody reads yet, filled by payloads.
@@ -126,6 +153,12 @@ pub trait StageSink: Send {
 pub trait Swap: Send {
     /// Whether a stage graph is there.
     async fn is_staged(&mut self) -> Result<bool>;
+
+    /// Makes on the stage what somebody else has made on the live graph, indices and constraints, and waits until it serves; returns
+    /// what the stage goes without, and why.
+    async fn carry_over(&mut self, _: &Profile) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Puts the stage with what belongs to it in the place of the live graph, which is kept or dropped.
     async fn swap(&mut self, keep_previous: bool) -> Result<Swapped>;

@@ -9,10 +9,11 @@ use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{read_failed, read_query, write_query};
 use super::ownership::{Ownership, fenced, fenced_command};
 use super::parameters::push_string;
-use super::{classify, reply};
+use super::{classify, inspection, reply, safety};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
-use crate::model::name::{Label, RelationshipType};
+use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexes, VectorOptions};
+use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::profile::Profile;
 
 /// One row for each indexed property: FalkorDB prints a list of properties as one text, in which a comma may be a name's.
 const LIST: &[u8] = b"CALL db.indexes() YIELD label, entitytype, types, status UNWIND keys(types) AS property \
@@ -35,15 +36,56 @@ const LAST_POLL: Duration = Duration::from_millis(20);
 /// One property's index, as the cache has it or the profile wants it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct IndexedProperty {
-    on: Target,
-    property: String,
-    kind: IndexKind,
+    pub(super) on: Target,
+    pub(super) property: String,
+    pub(super) kind: IndexKind,
 }
 
+/// A label or type of the cache, which somebody else may have named.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
+pub(super) enum Target {
     Label(String),
     Type(String),
+}
+
+impl Target {
+    /// From FalkorDB's words for it.
+    pub(super) fn read(entity: &str, name: String) -> Self {
+        if entity == "NODE" { Target::Label(name) } else { Target::Type(name) }
+    }
+
+    /// A pattern of its elements as `x`. No name of FalkorDB holds a backtick.
+    pub(super) fn pattern(&self) -> String {
+        match self {
+            Target::Label(label) => format!("(x:`{label}`)"),
+            Target::Type(name) => format!("()-[x:`{name}`]->()"),
+        }
+    }
+
+    /// As an index on it is declared, with `x` for its elements.
+    pub(super) fn declared(&self) -> String {
+        match self {
+            Target::Label(label) => format!("(x:`{label}`)"),
+            Target::Type(name) => format!("()-[x:`{name}`]-()"),
+        }
+    }
+
+    /// The same as the profile has it, if the profile can name it.
+    fn named(&self) -> Option<IndexTarget> {
+        match self {
+            Target::Label(label) => Label::parse(label).ok().map(IndexTarget::Label),
+            Target::Type(name) => RelationshipType::parse(name).ok().map(IndexTarget::Type),
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Label(label) => write!(f, "(:{label})"),
+            Target::Type(name) => write!(f, "[:{name}]"),
+        }
+    }
 }
 
 impl std::fmt::Display for IndexedProperty {
@@ -53,10 +95,7 @@ impl std::fmt::Display for IndexedProperty {
             IndexKind::Fulltext => "full text",
             IndexKind::Vector => "vector",
         };
-        match &self.on {
-            Target::Label(label) => write!(f, "{kind} (:{label}).{}", self.property),
-            Target::Type(name) => write!(f, "{kind} [:{name}].{}", self.property),
-        }
+        write!(f, "{kind} {}.{}", self.on, self.property)
     }
 }
 
@@ -69,13 +108,24 @@ pub struct IndexReport {
     pub foreign: Vec<String>,
     /// Statements for indices of the source that FalkorDB refuses.
     pub refused: Vec<String>,
+    /// Indices that are there, and that this server answers wrongly by.
+    #[serde(rename = "unsafe")]
+    pub unsafe_ones: Vec<String>,
+    /// Indices of the profile or the source that were there, answered wrongly, and were dropped.
+    pub dropped: Vec<String>,
+    /// Indices of the profile or the source that are not made, because this server would answer wrongly by them.
+    pub left_out: Vec<String>,
+    /// Constraints of the cache. Each of them is somebody else's: this service makes none.
+    pub constraints: Vec<String>,
+    /// What a full sync could not make again of what somebody else had made, and why.
+    pub lost: Vec<String>,
     /// Whether there was not a single one: the graph is new, or is not the one that was prepared before.
     pub from_nothing: bool,
 }
 
 /// The indices as they are.
-struct Existing {
-    properties: BTreeSet<IndexedProperty>,
+pub(super) struct Existing {
+    pub(super) properties: BTreeSet<IndexedProperty>,
     /// Whether all of them serve queries.
     operational: bool,
 }
@@ -132,6 +182,47 @@ pub(super) struct Wanted<'a> {
     pub(super) own: &'a [IndexDefinition],
     /// The source's: as far as FalkorDB takes them.
     pub(super) mirrored: &'a [IndexDefinition],
+    /// What they are of.
+    pub(super) profile: &'a Profile,
+    /// What is done about unsafe indices; absent where the server answers right by all of them.
+    pub(super) policy: Option<UnsafeIndexes>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn definitions(&self) -> impl Iterator<Item = &'a IndexDefinition> + use<'a> {
+        self.own.iter().chain(self.mirrored)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&'a IndexDefinition, &'a PropertyName)> + use<'a> {
+        self.definitions().flat_map(|definition| definition.properties.iter().map(move |property| (definition, property)))
+    }
+
+    /// Indices of the definitions that are unsafe here.
+    pub(super) fn unsafe_ones(&self) -> BTreeSet<IndexedProperty> {
+        let is_unsafe = |(definition, property): &(&IndexDefinition, &PropertyName)| {
+            self.policy.is_some() && safety::is_unsafe(self.profile, definition, property)
+        };
+        self.each().filter(is_unsafe).map(|(definition, property)| wanted(definition, property.as_str())).collect()
+    }
+
+    /// Whether an index that is there may be unsafe: it is over a property that is no key, and nobody knows that it holds no text.
+    pub(super) fn may_be_unsafe(&self, index: &IndexedProperty) -> bool {
+        let is_key = |on| safety::is_key(self.profile, &on, &index.property);
+        let holds_no_text = |(definition, property): (&IndexDefinition, &PropertyName)| {
+            !definition.text && wanted(definition, property.as_str()) == *index
+        };
+        self.policy.is_some()
+            && index.kind == IndexKind::Range
+            && !index.on.named().is_some_and(is_key)
+            && !self.each().any(holds_no_text)
+    }
+}
+
+/// Whether the profile itself names an index.
+pub(super) fn is_named(profile: &Profile, index: &IndexedProperty) -> bool {
+    let each =
+        |definition: &IndexDefinition| definition.properties.iter().any(|name| wanted(definition, name.as_str()) == *index);
+    profile.indexes.iter().any(each)
 }
 
 /// Makes what is missing and waits until all indices serve queries.
@@ -146,15 +237,13 @@ pub(super) async fn ensure(
     if !operational {
         wait_operational(connection, graph, within).await?;
     }
-    let mut report = IndexReport {
-        foreign: foreign(&properties, wanted.own.iter().chain(wanted.mirrored)),
-        from_nothing: properties.is_empty() && !wanted.own.is_empty(),
-        ..IndexReport::default()
-    };
+    let mut report = inspection::report(connection, graph, wanted, &properties).await?;
+    inspection::drop_unsafe(connection, graph, ownership, wanted, &mut properties, &mut report).await?;
     let mirrored = wanted.mirrored.iter().map(|definition| (definition, true));
     let mut absent = Vec::new();
     for (definition, is_mirrored) in wanted.own.iter().map(|definition| (definition, false)).chain(mirrored) {
-        let Some(missing) = missing(definition, &properties) else { continue };
+        let Some(made) = safety::made_of(wanted.profile, definition, wanted.policy) else { continue };
+        let Some(missing) = missing(&made, &properties) else { continue };
         // Definitions may overlap.
         properties.extend(missing.properties.iter().map(|name| self::wanted(&missing, name.as_str())));
         absent.push((definition, statement(&missing), is_mirrored));
@@ -205,7 +294,11 @@ fn target(on: &IndexTarget) -> Target {
     }
 }
 
-fn foreign<'a>(existing: &BTreeSet<IndexedProperty>, definitions: impl Iterator<Item = &'a IndexDefinition>) -> Vec<String> {
+/// The indices that no definition names.
+pub(super) fn foreign<'a>(
+    existing: &BTreeSet<IndexedProperty>,
+    definitions: impl Iterator<Item = &'a IndexDefinition>,
+) -> Vec<String> {
     let ours: BTreeSet<IndexedProperty> =
         definitions.flat_map(|definition| definition.properties.iter().map(|name| wanted(definition, name.as_str()))).collect();
     existing.difference(&ours).map(ToString::to_string).collect()
@@ -214,7 +307,13 @@ fn foreign<'a>(existing: &BTreeSet<IndexedProperty>, definitions: impl Iterator<
 /// Makes an index and waits until it serves queries. Whatever writes the graph while FalkorDB builds an index waits for the
 /// graph's lock, and bulk loads and the making of another index do so where all other clients of the server wait with them (half
 /// a second for 40,000 relationships, 4.16.3).
-async fn make(connection: &mut Connection, graph: &str, ownership: &Ownership, statement: &str, within: Duration) -> Result<()> {
+pub(super) async fn make(
+    connection: &mut Connection,
+    graph: &str,
+    ownership: &Ownership,
+    statement: &str,
+    within: Duration,
+) -> Result<()> {
     let command = write_query(graph, statement.as_bytes());
     let answer = fenced_command(connection, "make an index", ownership, command, COMMAND_TIMEOUT).await;
     let is_new = answer.is_ok();
@@ -273,7 +372,7 @@ fn is_there_already(error: &Error) -> bool {
     error.to_string().split(": ").any(classify::says_index_exists)
 }
 
-async fn existing(connection: &mut Connection, graph: &str) -> Result<Existing> {
+pub(super) async fn existing(connection: &mut Connection, graph: &str) -> Result<Existing> {
     let answer = connection.command("list the indices", &read_query(graph, LIST), COMMAND_TIMEOUT).await;
     let nothing = || Existing { properties: BTreeSet::new(), operational: true };
     match answer {
@@ -288,13 +387,18 @@ fn parse(answer: redis::Value) -> Result<Existing> {
     for row in reply::rows(answer)? {
         let column = |index| reply::text(reply::cell(&row, index)?);
         let (name, entity, property, kinds, status) = (column(0)?, column(1)?, column(2)?, column(3)?, column(4)?);
-        let on = if entity == "NODE" { Target::Label(name) } else { Target::Type(name) };
+        let on = Target::read(&entity, name);
         existing.operational &= status == "OPERATIONAL";
-        for kind in kinds.trim_matches(['[', ']']).split(", ").filter_map(parse_kind) {
+        for kind in parse_kinds(&kinds) {
             existing.properties.insert(IndexedProperty { on: on.clone(), property: property.clone(), kind });
         }
     }
     Ok(existing)
+}
+
+/// From FalkorDB's text of a list of them.
+pub(super) fn parse_kinds(words: &str) -> impl Iterator<Item = IndexKind> {
+    words.trim_matches(['[', ']']).split(", ").filter_map(parse_kind)
 }
 
 fn parse_kind(word: &str) -> Option<IndexKind> {
@@ -315,7 +419,7 @@ async fn is_operational(connection: &mut Connection, graph: &str) -> Result<bool
     }
 }
 
-async fn wait_operational(connection: &mut Connection, graph: &str, within: Duration) -> Result<()> {
+pub(super) async fn wait_operational(connection: &mut Connection, graph: &str, within: Duration) -> Result<()> {
     let deadline = Instant::now() + within;
     let mut pause = FIRST_POLL;
     while !is_operational(connection, graph).await? {

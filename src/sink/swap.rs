@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use redis::{Cmd, Pipeline, cmd};
 
 use super::address::CacheAddress;
+use super::carry_over::carry_over;
 use super::connection::Connection;
 use super::engine::EngineSigns;
 use super::graph::{self, GraphState};
@@ -17,6 +18,7 @@ use super::permissions::missing_permissions;
 use super::{BulkUse, Swap, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
+use crate::model::profile::Profile;
 
 /// How long a swap may take: milliseconds, but it may wait for a query that is committing.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -198,6 +200,11 @@ impl GraphSwap {
 impl Swap for GraphSwap {
     async fn is_staged(&mut self) -> Result<bool> {
         Ok(graph::state(&mut self.connection, &self.stage.graph).await? == GraphState::Present)
+    }
+
+    async fn carry_over(&mut self, profile: &Profile) -> Result<Vec<String>> {
+        let Self { connection, ownership, live, stage, .. } = self;
+        carry_over(connection, &live.graph, &stage.graph, ownership, profile).await
     }
 
     async fn swap(&mut self, keep_previous: bool) -> Result<Swapped> {

@@ -10,6 +10,7 @@ use super::request::Request;
 use super::{SourceIndex, SourceIndexKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::discovery::Found;
+use crate::model::index::{IndexTarget, Similarity, VectorOptions};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::pass::Step;
 use crate::model::profile::Profile;
@@ -24,6 +25,7 @@ pub(super) async fn discovered(reader: &impl Reader, profile: &Profile, before: 
     note_identity(reader, profile, &mut found).await?;
     for index in census::indexes(reader).await? {
         note_index(&mut found, &index);
+        note_vector(&mut found, &index);
     }
     note_numbers(reader, profile, &mut found).await?;
     profile.discovered(&found).map_err(|error| {
@@ -34,7 +36,11 @@ pub(super) async fn discovered(reader: &impl Reader, profile: &Profile, before: 
 /// What the source has by now that the profile does not.
 pub(super) async fn outgrown(reader: &impl Reader, profile: &Profile) -> Result<Option<String>> {
     match profile.discover {
-        Some(_) => Ok(profile.outgrown_by(&kinds(reader).await?)),
+        Some(_) => {
+            let mut found = kinds(reader).await?;
+            census::indexes(reader).await?.iter().for_each(|index| note_vector(&mut found, index));
+            Ok(profile.outgrown_by(&found))
+        }
         None => Ok(None),
     }
 }
@@ -80,6 +86,26 @@ async fn note_identity(reader: &impl Reader, profile: &Profile, found: &mut Foun
 fn note_index(found: &mut Found, index: &SourceIndex) {
     let (SourceIndexKind::Range, [property]) = (&index.kind, &index.properties[..]) else { return };
     found.indexed.extend(index.on.iter().map(|name| (name.clone(), property.clone())));
+}
+
+/// The properties of a vector index. FalkorDB's needs a dimension, and knows fewer similarities.
+fn note_vector(found: &mut Found, index: &SourceIndex) {
+    let SourceIndexKind::Vector { dimension, similarity, m, ef_construction } = &index.kind else { return };
+    let Some(property) = index.properties.first().and_then(|name| PropertyName::parse(name).ok()) else { return };
+    let options = dimension.zip(Similarity::parse(similarity)).map(|(dimension, similarity)| VectorOptions {
+        dimension,
+        similarity,
+        m: *m,
+        ef_construction: *ef_construction,
+    });
+    for name in &index.on {
+        let on = if index.of_nodes {
+            Label::parse(name).ok().map(IndexTarget::Label)
+        } else {
+            RelationshipType::parse(name).ok().map(IndexTarget::Type)
+        };
+        found.vectors.extend(on.map(|on| ((on, property.clone()), options)));
+    }
 }
 
 /// Keys that a rule names and that hold numbers. Only where there is an index on the key: without one the question is a scan.

@@ -29,7 +29,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
-use crate::model::name::Label;
+use crate::model::name::{Label, PropertyName};
 use crate::model::pass::Step;
 use crate::model::profile::{FollowRule, Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
@@ -424,8 +424,18 @@ impl<R: Reader> Source for GraphSource<R> {
         unusable::count_without_key(&self.reader, &self.profile, kind).await
     }
 
+    async fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> Result<Option<usize>> {
+        const DOING: &str = "dimensions of vectors";
+        let request = Request::new(self.queries().usual_dimension(kind, property, share));
+        let Some(mut row) = self.reader.rows(DOING, request).await?.into_iter().next() else { return Ok(None) };
+        match column(&mut row, "dimension") {
+            Some(Value::Integer(dimension)) => Ok(usize::try_from(dimension).ok()),
+            _ => Err(lacking(DOING)),
+        }
+    }
+
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {
-        census::indexes(&self.reader).await
+        census::indexes_with_texts(&self.reader).await
     }
 
     async fn node_total(&self) -> Result<u64> {

@@ -39,7 +39,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
-use crate::model::name::Label;
+use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
 
 pub use address::SourceAddress;
@@ -119,6 +119,8 @@ pub struct SourceIndex {
     pub on: Vec<String>,
     /// Properties, in order.
     pub properties: Vec<String>,
+    /// Of a range index: the properties of which some value is, or becomes, text in the cache; all of them until somebody has looked.
+    pub texts: Vec<String>,
 }
 
 /// Kinds of indices of the source.
@@ -296,6 +298,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// Its indices, but for those that every database has.
     async fn indexes(&self) -> Result<Vec<SourceIndex>>;
+
+    /// How many numbers most lists of a property have, of about this share of a kind's elements; nothing where none has a list.
+    async fn usual_dimension(&self, _: ElementKind, _: &PropertyName, _share: f64) -> Result<Option<usize>> {
+        Ok(None)
+    }
 
     /// What there is besides the profile's kinds.
     async fn outside_profile(&self) -> Result<OutsideProfile>;

@@ -69,6 +69,22 @@ pub fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
     format!("MATCH {pattern} WHERE {variable}.{} >= {} RETURN 1 AS count LIMIT 1", key.quoted_for_neo4j(), i64::MIN)
 }
 
+/// Whether some value of an indexed property is text in the cache: a text, or a time. Each part is a seek of the index.
+pub fn becomes_text(pattern: &str, property: &PropertyName) -> String {
+    let property = property.quoted();
+    let first = [
+        "STARTS WITH ''",
+        ">= date('-999999999-01-01')",
+        ">= localdatetime('-999999999-01-01T00:00:00')",
+        ">= datetime('-999999999-01-01T00:00:00Z')",
+        ">= localtime('00:00')",
+        ">= time('00:00:00+18:00')",
+    ];
+    let some = |condition| format!("MATCH {pattern} WHERE x.{property} {condition} RETURN 1 AS found LIMIT 1");
+    let parts = first.map(some).join(" UNION ALL ");
+    format!("CALL {{ {parts} }} RETURN count(found) AS count")
+}
+
 /// Writes the queries of one profile.
 #[derive(Debug, Clone, Copy)]
 pub struct Queries<'a> {
@@ -272,6 +288,19 @@ impl<'a> Queries<'a> {
                 ))
             }
         }
+    }
+
+    /// How many numbers most lists of a property have, of about this share of a kind's elements. Only of those is the list read.
+    pub fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> String {
+        let pattern = match kind {
+            ElementKind::Node(id) => expressions::node(self.profile.node(id), None),
+            ElementKind::Relationship(id) => format!("()-[n:{}]->()", self.profile.relationship(id).rel_type.quoted()),
+        };
+        let property = property.quoted();
+        format!(
+            "MATCH {pattern} WHERE rand() < {share} AND n.{property} IS :: LIST<ANY> WITH size(n.{property}) AS dimension \
+             WHERE dimension > 0 RETURN dimension, count(*) AS count ORDER BY count DESC, dimension LIMIT 1"
+        )
     }
 
     /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`.

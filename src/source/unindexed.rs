@@ -49,6 +49,7 @@ mod tests {
             of_nodes,
             on: vec![on.to_owned()],
             properties: properties.iter().map(|name| (*name).to_owned()).collect(),
+            texts: Vec::new(),
         }
     }
 

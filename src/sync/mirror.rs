@@ -64,8 +64,8 @@ const PLAIN_ANALYZERS: [&str; 2] = ["standard-no-stop-words", "standard"];
 pub(super) fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> Mirrored {
     let mut mirrored = Mirrored::default();
     for index in indexes {
-        for name in &index.on {
-            match definition(index, name, profile) {
+        for (part, name) in parts(index).iter().flat_map(|part| index.on.iter().map(move |name| (part, name))) {
+            match definition(part, name, profile) {
                 Ok((definition, remark)) => {
                     mirrored.wanted.push(definition);
                     mirrored.inexpressible.extend(remark.map(|remark| format!("{}: {remark}", index.name)));
@@ -75,6 +75,17 @@ pub(super) fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> Mirrored {
         }
     }
     mirrored
+}
+
+/// A range index over texts and other values is two for the cache, which may not have the one over texts.
+fn parts(index: &SourceIndex) -> Vec<SourceIndex> {
+    let is_text = |property: &String| index.texts.contains(property);
+    let (texts, others): (Vec<String>, Vec<String>) = index.properties.iter().cloned().partition(is_text);
+    if index.kind != SourceIndexKind::Range || texts.is_empty() || others.is_empty() {
+        return vec![index.clone()];
+    }
+    let part = |properties: Vec<String>| SourceIndex { texts: texts.clone(), properties, ..index.clone() };
+    vec![part(texts.clone()), part(others)]
 }
 
 /// An index on one label or type, and what of it is lost.
@@ -89,16 +100,12 @@ fn definition(index: &SourceIndex, name: &str, profile: &Profile) -> Result<(Ind
     };
     let names = index.properties.iter().map(|name| PropertyName::parse(name).map_err(unusable));
     let properties = names.collect::<Result<Vec<_>, _>>()?;
-    let plain = |kind| IndexDefinition {
-        kind,
-        on: on.clone(),
-        properties: properties.clone(),
-        stopwords: None,
-        language: None,
-        vector: None,
-    };
+    let plain = |kind| IndexDefinition::plain(kind, on.clone(), properties.clone());
     match &index.kind {
-        SourceIndexKind::Range => Ok((plain(IndexKind::Range), None)),
+        SourceIndexKind::Range => Ok((
+            IndexDefinition { text: index.properties.iter().any(|name| index.texts.contains(name)), ..plain(IndexKind::Range) },
+            None,
+        )),
         SourceIndexKind::Fulltext { analyzer } => {
             let own = profile.indexes.iter().any(|index| index.kind == IndexKind::Fulltext && index.on == on);
             let (language, remark) = language(analyzer, own);
@@ -145,7 +152,14 @@ mod tests {
     use super::*;
 
     fn index(kind: SourceIndexKind, of_nodes: bool, on: &str, property: &str) -> SourceIndex {
-        SourceIndex { name: "i".to_owned(), kind, of_nodes, on: vec![on.to_owned()], properties: vec![property.to_owned()] }
+        SourceIndex {
+            name: "i".to_owned(),
+            kind,
+            of_nodes,
+            on: vec![on.to_owned()],
+            properties: vec![property.to_owned()],
+            texts: vec![property.to_owned()],
+        }
     }
 
     fn vector(dimension: Option<u64>, similarity: &str) -> SourceIndexKind {
@@ -166,6 +180,15 @@ mod tests {
         assert_eq!(mirrored_ones.inexpressible, Vec::<String>::new());
         assert_eq!(mirrored_ones.wanted[1].language.as_deref(), Some("german"));
         assert_eq!(mirrored_ones.wanted[2].vector.unwrap().dimension, 256);
+
+        let both = SourceIndex {
+            properties: vec!["age".to_owned(), "email".to_owned()],
+            texts: vec!["email".to_owned()],
+            ..index(SourceIndexKind::Range, true, "Person", "age")
+        };
+        let of_both = mirrored(&[both], &profile).wanted;
+        let shown = |index: &IndexDefinition| (index.properties[0].to_string(), index.properties.len(), index.text);
+        assert_eq!(of_both.iter().map(shown).collect::<Vec<_>>(), [("email".to_owned(), 1, true), ("age".to_owned(), 1, false)]);
 
         let others = [
             index(SourceIndexKind::Other("POINT".to_owned()), true, "Person", "place"),

@@ -6,6 +6,7 @@ pub mod comparison;
 pub mod decision;
 mod deferred;
 mod differential;
+pub mod dimensions;
 mod follow;
 mod full;
 pub mod guard;

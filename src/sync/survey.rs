@@ -11,6 +11,7 @@ use super::reader::key_text;
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementKind, Properties, SourceNode, SourceRelationship};
+use crate::model::index::IndexDefinition;
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::model::routes::Routes;
@@ -54,6 +55,8 @@ pub struct Survey {
     pub missing_source_indexes: Vec<String>,
     /// Elements and properties that would be quarantined.
     pub quarantined: u64,
+    /// How many names of properties the graph would have.
+    pub property_names: usize,
     /// About how much memory the graph would take in FalkorDB.
     pub memory_bytes: u64,
     /// Whether every element was looked at.
@@ -112,13 +115,15 @@ pub struct Refused {
     pub examples: Vec<String>,
 }
 
-/// Looks at up to `limit` elements of each kind, or at all. `routes` say which graph each group goes to, where it has its own.
+/// Looks at up to `limit` elements of each kind, or at all. `routes` say which graph each group goes to, where it has its own;
+/// `made` says what of an index would be made.
 pub async fn survey(
     source: &dyn Source,
     profile: &Profile,
     encoder: &Transformer,
     routes: Option<&Routes>,
     limit: Option<u64>,
+    made: impl Fn(&IndexDefinition) -> Option<IndexDefinition>,
 ) -> Result<Survey> {
     let counts = repeat!(source.counts())?;
     let mut graphs = Graphs::new(routes);
@@ -143,10 +148,12 @@ pub async fn survey(
     survey.graphs = graphs.found;
     let of_source = repeat!(source.indexes())?;
     survey.missing_source_indexes = missing_indexes(profile, &of_source);
-    survey.indexes = profile.indexes.iter().map(index_statement).collect();
+    let statement = |index: &IndexDefinition| made(index).as_ref().map(index_statement);
+    survey.indexes = profile.indexes.iter().filter_map(statement).collect();
+    survey.property_names = encoder.names().len();
     if profile.mirror_indexes {
         let mirrored = mirrored(&of_source, profile);
-        survey.indexes.extend(mirrored.wanted.iter().map(index_statement));
+        survey.indexes.extend(mirrored.wanted.iter().filter_map(statement));
         survey.indexes.sort();
         survey.indexes.dedup();
         survey.inexpressible = mirrored.inexpressible;

@@ -206,6 +206,17 @@ pub struct IndexStatus {
     pub foreign: Vec<String>,
     /// Indices of the source that FalkorDB cannot express, with the reason.
     pub inexpressible: Vec<String>,
+    /// Those that are there, and that FalkorDB answers wrongly by.
+    #[serde(rename = "unsafe")]
+    pub unsafe_ones: Vec<String>,
+    /// The profile's and the source's that are not made, because FalkorDB would answer wrongly by them.
+    pub left_out: Vec<String>,
+    /// Those of them that were there, and were dropped, in this generation.
+    pub dropped: Vec<String>,
+    /// Constraints, which are all somebody else's.
+    pub constraints: Vec<String>,
+    /// What the last full sync could not make again of what somebody else had made, with the reason.
+    pub lost: Vec<String>,
 }
 
 /// A fault as an operator reads it.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::encode::Transformer;
 use super::layout::VectorProperty;
+use super::property_names::PropertyNames;
 use super::values::{fit, write_value};
 use super::vectors::{check_vector, write_vector};
 use super::writer::ParameterText;
@@ -84,7 +85,7 @@ impl Transformer {
         let labels: Vec<Label> = node.labels.iter().map(|label| Label::parse(label)).collect::<Result<_, _>>().ok()?;
         let own = self.node_vectors(kind);
         let vectors = self.with_vectors_of(&labels, &own);
-        let (labels, properties) = (node.labels.iter().cloned().collect(), texts(&node.properties, &vectors));
+        let (labels, properties) = (node.labels.iter().cloned().collect(), texts(&node.properties, &vectors, self.names()));
         let content = Content { labels, properties, copies: 1 };
         Some((ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key }), content))
     }
@@ -99,19 +100,19 @@ impl Transformer {
         let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok()?;
         let end = |endpoint| self.endpoint_identity(endpoint).ok();
         let (start, end) = (end(&relationship.start)?, end(&relationship.end)?);
-        let properties = texts(&relationship.properties, &self.relationship_vectors(kind));
+        let properties = texts(&relationship.properties, &self.relationship_vectors(kind), self.names());
         let identity = RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end };
         Some((ElementIdentity::Relationship(identity), Content { labels: BTreeSet::new(), properties, copies: 1 }))
     }
 }
 
 /// Properties that are quarantined alone are left out: the cache does not have them.
-fn texts(properties: &Properties, vectors: &[VectorProperty]) -> BTreeMap<String, Vec<u8>> {
+fn texts(properties: &Properties, vectors: &[VectorProperty], names: &PropertyNames) -> BTreeMap<String, Vec<u8>> {
     let text = |(name, value): &(String, Value)| {
         PropertyName::parse(name).ok()?;
         let text = match vectors.iter().find(|vector| vector.name.as_str() == name) {
             Some(vector) => check_vector(value, vector.dimension).ok().map(|()| vector_text(value))?,
-            None => fit(value).ok().map(|_| value_text(value))?,
+            None => fit(value).ok().filter(|_| names.admit(name)).map(|_| value_text(value))?,
         };
         Some((name.clone(), text))
     };

@@ -9,6 +9,7 @@ use super::Dimensions;
 use super::collapse::{Identified, collapse};
 use super::layout::{Columns, Layout, Refusal, VectorProperty};
 use super::literal::write_string;
+use super::property_names::PropertyNames;
 use crate::model::element::{
     ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
 };
@@ -18,17 +19,31 @@ use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows,
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::model::value::Value;
 
-/// Makes of what the source holds what the cache takes. It does no I/O and keeps nothing from one batch to the next.
+/// Makes of what the source holds what the cache takes. It does no I/O, and keeps nothing from one batch to the next but the names
+/// that it gave to properties.
 #[derive(Debug, Clone)]
 pub struct Transformer {
     profile: Arc<Profile>,
     dimensions: Dimensions,
+    names: PropertyNames,
 }
 
 impl Transformer {
     /// A transformer for a profile. Vectors of a property whose dimension is not known are taken as they are.
     pub fn new(profile: Arc<Profile>, dimensions: Dimensions) -> Self {
-        Self { profile, dimensions }
+        let names = PropertyNames::new(&profile, []);
+        Self { profile, dimensions, names }
+    }
+
+    /// The same for a graph that has properties of these names already.
+    #[must_use]
+    pub fn for_graph_with(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self { names: PropertyNames::new(&self.profile, names), ..self }
+    }
+
+    /// The names of properties that the graph has, or gets with what was encoded.
+    pub fn names(&self) -> &PropertyNames {
+        &self.names
     }
 
     /// Encodes nodes of one kind: nodes whose labels [`Profile::kind_of`] says are of it.
@@ -59,7 +74,7 @@ impl Transformer {
         for Identified { identity: key, row: KeptNode { extra_labels, group, mut node }, .. } in rows {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
             let refuse = refusals(kind.label.as_str(), &key, &mut prepared.quarantined);
-            let columns = layout.arrange(&mut node.properties, &vectors, refuse);
+            let columns = layout.arrange(&mut node.properties, &vectors, &self.names, refuse);
             let group = grouped(&mut prepared.nodes, &mut places, (group, extra_labels, columns), |signature| {
                 node_group(kind, signature)
             });
@@ -104,7 +119,7 @@ impl Transformer {
         let mut places = HashMap::new();
         for Identified { identity, row: KeptRelationship { ends, group, mut relationship }, .. } in rows {
             let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut prepared.quarantined);
-            let columns = layout.arrange(&mut relationship.properties, &vectors, refuse);
+            let columns = layout.arrange(&mut relationship.properties, &vectors, &self.names, refuse);
             let make = |signature: &_| self.relationship_group(kind, signature);
             let group = grouped(&mut prepared.relationships, &mut places, (group, ends, columns), make);
             let conversions = &mut prepared.conversions;

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::literal::{write_display, write_name};
+use super::property_names::{MAX_PROPERTY_NAMES, PropertyNames};
 use super::values::{Fit, Unstorable, fit, write_value};
 use super::vectors::{UnusableVector, check_vector, write_vector};
 use super::writer::{ParameterText, ValueWriter};
@@ -36,6 +37,8 @@ pub(super) enum Refusal {
     Vector(#[from] UnusableVector),
     #[error("the profile has given its name to what identifies the element")]
     Taken,
+    #[error("the graph has {MAX_PROPERTY_NAMES} names of properties, and FalkorDB can tell no more apart")]
+    TooManyNames,
 }
 
 /// Where one property goes.
@@ -77,6 +80,7 @@ impl Layout {
         &mut self,
         properties: &mut Properties,
         vectors: &[VectorProperty],
+        names: &PropertyNames,
         mut refuse: impl FnMut(&str, Refusal),
     ) -> Columns {
         properties.sort_by(|(left, _), (right, _)| left.cmp(right));
@@ -84,7 +88,7 @@ impl Layout {
         self.places.clear();
         for (index, (name, value)) in properties.iter().enumerate() {
             let repeated = index > 0 && properties[index - 1].0 == *name;
-            let placed = if repeated { Err(Refusal::Taken) } else { place(name, value, vectors, &mut columns) };
+            let placed = if repeated { Err(Refusal::Taken) } else { place(name, value, vectors, names, &mut columns) };
             self.places.push(placed.unwrap_or_else(|reason| {
                 refuse(name, reason);
                 Place::Nowhere
@@ -129,14 +133,24 @@ impl Layout {
     }
 }
 
-fn place(name: &str, value: &Value, vectors: &[VectorProperty], columns: &mut Columns) -> Result<Place, Refusal> {
+fn place(
+    name: &str,
+    value: &Value,
+    vectors: &[VectorProperty],
+    names: &PropertyNames,
+    columns: &mut Columns,
+) -> Result<Place, Refusal> {
     if let Some(vector) = vectors.iter().find(|vector| vector.name.as_str() == name) {
         check_vector(value, vector.dimension)?;
         columns.vectors.push(vector.name.clone());
         return Ok(Place::Vector);
     }
     PropertyName::check(name)?;
-    if fit(value)? == Fit::Whole {
+    let fits = fit(value)?;
+    if !names.admit(name) {
+        return Err(Refusal::TooManyNames);
+    }
+    if fits == Fit::Whole {
         return Ok(Place::Map);
     }
     columns.not_a_number.push(PropertyName::parse(name)?);

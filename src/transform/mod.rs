@@ -8,17 +8,18 @@ mod collapse;
 pub mod comparison;
 #[cfg(test)]
 mod decoded;
-mod dimensions;
 mod encode;
 mod layout;
 pub mod literal;
+mod property_names;
 mod temporal;
 pub mod values;
 pub mod vectors;
 pub mod writer;
 
-pub use dimensions::Dimensions;
+pub use crate::model::dimensions::Dimensions;
 pub use encode::{Standing, Transformer};
+pub use property_names::{MAX_PROPERTY_NAMES, PropertyNames};
 
 use crate::model::prepared::PreparedRows;
 

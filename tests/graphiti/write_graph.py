@@ -3,7 +3,7 @@
     NEO4J_URI=bolt://... NEO4J_USER=... NEO4J_PASSWORD=... python write_graph.py [--seed 1] STEP
 
 STEP is one of
-    create          indices, and three groups of episodes with all that graphiti keeps
+    create          indices, and four groups of episodes with all that graphiti keeps
     mutate          the changes that graphiti makes to what it has written
     delete          the deletes that graphiti makes
     episodes N      N new episodes in each group, now
@@ -33,7 +33,8 @@ from graphiti_core.utils.maintenance.community_operations import remove_communit
 
 # The group that `delete` deletes as a whole.
 SHORT_LIVED = 'scratch'
-EPISODES = {'alpha': 60, 'beta-2': 60, SHORT_LIVED: 10}
+# The group without a name is graphiti's own default on Neo4j.
+EPISODES = {'alpha': 60, 'beta-2': 60, '': 30, SHORT_LIVED: 10}
 
 NAMESPACE = uuid.UUID('6e0d7c4e-3f0c-4d2c-9a55-0d0f6a5f7a11')
 START = datetime(2024, 2, 28, 22, 0, tzinfo=timezone.utc)

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use neo4j_falkordb_sync::error::{ErrorKind, Result};
 use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
 use neo4j_falkordb_sync::model::graph_name::GraphName;
-use neo4j_falkordb_sync::model::index::IndexTarget;
+use neo4j_falkordb_sync::model::index::{IndexTarget, UnsafeIndexes};
 use neo4j_falkordb_sync::model::prepared::{PreparedRows, Quarantined};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::sink::{
     BulkLoader, CheckpointStore, Connection, FalkorSink, GraphSwap, Ownership, Place, RedisCheckpointStore, RoutedCache,
-    RoutedSink, Sink, StageKey,
+    RoutedSink, Safety, Sink, StageKey, Swap,
 };
 use neo4j_falkordb_sync::source::SourceIdentity;
 use neo4rs::query;
@@ -383,6 +383,7 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
         routes: Routes::new(GraphName::new("default_db").unwrap()),
         profile: Arc::new(Profile::graphiti().unwrap()),
         pool_size: 4,
+        safety: Safety::new(control.clone(), UnsafeIndexes::Keep),
     };
     let rows = |key: &str, group: &str| {
         let mut rows = batch(vec![nodes("Entity", &[], &[(key, "")])], vec![]);
@@ -402,4 +403,97 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
     assert_eq!(sink.clear().await.unwrap_err().kind(), ErrorKind::LeaseLost);
     let counts = sink.counts().await.unwrap();
     assert_eq!(counts.nodes, 1);
+}
+
+/// The ways in which indices and constraints are written that are not simply the profile's.
+#[derive(Debug, Clone, Copy)]
+enum Furnishing {
+    /// An index is dropped because the server answers wrongly by it.
+    DropUnsafe,
+    /// What somebody has made on the live graph is made on the stage.
+    CarryIndex,
+    CarryConstraint,
+    /// What somebody had made on a graph that was cleared is made again.
+    MakeIndexAgain,
+    MakeConstraintAgain,
+}
+
+const FURNISHINGS: [Furnishing; 5] = [
+    Furnishing::DropUnsafe,
+    Furnishing::CarryIndex,
+    Furnishing::CarryConstraint,
+    Furnishing::MakeIndexAgain,
+    Furnishing::MakeConstraintAgain,
+];
+
+impl Owned {
+    /// Just before such a write.
+    async fn before(way: Furnishing) -> Self {
+        let mut owned = Self::new().await;
+        let graph = owned.name.as_str().to_owned();
+        match way {
+            Furnishing::DropUnsafe => {}
+            Furnishing::CarryIndex | Furnishing::MakeIndexAgain => {
+                owned.redis(&["GRAPH.QUERY", &graph, "CREATE INDEX FOR (n:Person) ON (n.age)"]).await;
+            }
+            Furnishing::CarryConstraint | Furnishing::MakeConstraintAgain => {
+                let words = ["CREATE", &graph, "MANDATORY", "NODE", "Person", "PROPERTIES", "1", "uuid"];
+                owned.redis(&[&["GRAPH.CONSTRAINT"], &words[..]].concat()).await;
+            }
+        }
+        owned.furniture().await;
+        if matches!(way, Furnishing::MakeIndexAgain | Furnishing::MakeConstraintAgain) {
+            owned.sink.clear().await.unwrap();
+            owned.sink.apply(&batch(vec![nodes("Entity", &["Person"], &[("a", "")])], vec![])).await.unwrap();
+        }
+        let safety = Safety::new(owned.name.clone(), UnsafeIndexes::Drop);
+        owned.sink = owned.sink.guarded(safety);
+        owned
+    }
+
+    async fn furnish(&mut self, way: Furnishing) -> Result<()> {
+        match way {
+            Furnishing::CarryIndex | Furnishing::CarryConstraint => self.swap.carry_over(&self.profile).await.map(drop),
+            _ => self.sink.prepare().await.map(drop),
+        }
+    }
+
+    /// The indices and constraints of both graphs, once the server has done what it was told to do.
+    async fn furniture(&mut self) -> String {
+        let (live, stage) = (self.name.as_str().to_owned(), self.name.stage_key());
+        let began = Instant::now();
+        loop {
+            let mut shown = String::new();
+            for graph in [&live, &stage] {
+                for text in [
+                    "CALL db.indexes() YIELD label, types, status RETURN label, types, status ORDER BY label",
+                    "CALL db.constraints() YIELD label, properties, status RETURN label, properties, status",
+                ] {
+                    let Value::Array(parts) = self.redis(&["GRAPH.RO_QUERY", graph, text]).await else { panic!("{text}") };
+                    shown.push_str(&format!("{graph}: {:?}\n", parts[1]));
+                }
+            }
+            if !shown.contains("UNDER CONSTRUCTION") {
+                return shown;
+            }
+            assert!(began.elapsed() < SOON, "{shown}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn indices_and_constraints_of_others_are_behind_the_fence_as_well() {
+    for way in FURNISHINGS {
+        let mut owned = Owned::before(way).await;
+        owned.is_succeeded().await;
+        let before = owned.furniture().await;
+        assert_eq!(owned.furnish(way).await.unwrap_err().kind(), ErrorKind::LeaseLost, "{way:?}");
+        assert_eq!(owned.furniture().await, before, "{way:?}");
+        // The owner may do the same, or this would prove nothing.
+        let mut owned = Owned::before(way).await;
+        let before = owned.furniture().await;
+        owned.furnish(way).await.unwrap_or_else(|error| panic!("{way:?}: {}", error.chain()));
+        assert_ne!(owned.furniture().await, before, "{way:?}");
+    }
 }

@@ -62,8 +62,8 @@ async fn what_graphiti_writes_arrives() {
     let before = snapshot(&pair).await;
     graphiti.write(source, Step::Episodes(NEW_EPISODES)).await.unwrap();
     let after = snapshot(&pair).await;
-    let expected = 2 * NEW_EPISODES;
-    assert_eq!(reached("Episodic", &before, &after), expected, "an episode each in two groups");
+    let expected = 3 * NEW_EPISODES;
+    assert_eq!(reached("Episodic", &before, &after), expected, "an episode each in three groups");
     assert_eq!(reached("Entity", &before, &after), expected, "an entity with each");
     assert!(reached("RELATES_TO", &before, &after) >= 3 * expected, "two new facts and an expired one with each");
     assert!(missed(&pair, &before, &after).await.len() >= 5 * expected, "nothing has arrived yet");

@@ -10,6 +10,7 @@ use neo4rs::query;
 use serde_json::Value;
 
 use super::api::{Http, start};
+use super::indices::until_told;
 use super::pipeline::PROGRAM;
 use crate::support::comparer::{Filter, assert_part_equal, compare_part, report};
 use crate::support::graph::{GraphSpec, World, build};
@@ -319,6 +320,46 @@ async fn the_graphs_before_a_full_sync_can_be_had_again() {
     assert_eq!(live(groups.graphs().await), [DEFAULT, "group-1", "group-2"]);
     keeping.json(&["rollback"]).await;
     assert_eq!(live(groups.graphs().await), [DEFAULT, "group-2", "newcomers"]);
+}
+
+/// A client of graphiti has a graph for each group, and makes its indices on it again.
+#[tokio::test]
+async fn indices_that_answer_wrongly_are_dropped_from_every_groups_graph() {
+    let mut groups = Groups::new().await;
+    groups.service = groups.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 0).with("SYNC_INTERVAL_SECONDS", 86_400);
+    build(&groups.source.graph, &GraphSpec { dimension: 16, ..spec(3) }).await.unwrap();
+    groups.sync("full").await;
+    let (running, http) = crate::support::http::Http::start(&groups.service).unwrap();
+    until_told(http, "left_out", "(:Entity).created_at").await;
+    for graph in [DEFAULT, "group-2"] {
+        groups.redis(&["GRAPH.QUERY", graph, "CREATE INDEX FOR (n:Entity) ON (n.created_at)"]).await;
+    }
+    let told = until_told(http, "dropped", "group-2: range (:Entity).created_at").await;
+    assert!(told["dropped"].to_string().contains("default_db: range (:Entity).created_at"), "{told}");
+    // One that is made again is dropped again.
+    let line = running.length();
+    groups.redis(&["GRAPH.QUERY", "group-2", "CREATE INDEX FOR (n:Entity) ON (n.created_at)"]).await;
+    let mut running = running;
+    running.line_from(line, "index dropped").await;
+    assert_eq!(running.terminate().await, 0);
+}
+
+/// Beside the graphs, and in them.
+#[tokio::test]
+async fn indices_of_somebody_else_outlive_a_full_sync_of_groups() {
+    let groups = Groups::new().await;
+    build(&groups.source.graph, &GraphSpec { dimension: 16, ..spec(3) }).await.unwrap();
+    groups.sync("full").await;
+    groups.redis(&["GRAPH.QUERY", "group-2", "CREATE INDEX FOR (n:Person) ON (n.age)"]).await;
+    for strategy in ["shadow", "in_place"] {
+        let service = groups.service.clone().with("FULL_SYNC_STRATEGY", strategy);
+        service.json(&["sync", "--mode", "full"]).await;
+        let shown =
+            groups.redis(&["GRAPH.RO_QUERY", "group-2", "CALL db.indexes() YIELD label, properties RETURN label, properties"]);
+        let shown = format!("{:?}", shown.await);
+        assert!(shown.contains("Person") && shown.contains("age"), "{strategy}: {shown}");
+        groups.assert_exact().await;
+    }
 }
 
 /// As many as a service with many users has.

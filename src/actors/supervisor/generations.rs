@@ -118,7 +118,7 @@ impl Supervisor {
             &self.fitted.profile,
             self.pipeline.settings,
             address.clone().recipient(),
-            Watchers { moved: address.clone().recipient(), probed: address.recipient() },
+            Watchers { moved: address.clone().recipient(), probed: address.clone().recipient(), indexed: address.recipient() },
             reports,
         );
         self.state = State::Running(group);

@@ -11,8 +11,8 @@ use super::{Ending, Schedule, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::messages::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, Prove, Reconfigure, RequestPass, RollBack,
-    SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, IndexMade, Prove, Reconfigure, RequestPass,
+    RollBack, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
@@ -103,6 +103,17 @@ impl Handler<SourceMoved> for Supervisor {
             self.schedule_slice(ctx);
         }
         self.show_again();
+    }
+}
+
+impl Handler<IndexMade> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: IndexMade, _: &mut Self::Context) {
+        let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
+        if message.generation == self.generation && follows {
+            self.request(Mode::Incremental);
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::{BULK, Findings};
 use crate::cli::table::{one_line, table};
 use crate::model::name::Label;
+use crate::sink::IndexReport;
 use crate::sync::survey::{GraphSurvey, KindSurvey, PropertySurvey, Survey};
+use crate::transform::MAX_PROPERTY_NAMES;
 
 /// Graphs of groups that are listed for people; there may be thousands.
 const LISTED_GRAPHS: usize = 20;
@@ -27,6 +29,7 @@ impl Findings {
         }
         lines.extend(outside.map(|(name, count)| format!("  left out    {}: {count}, {}", one_line(name), why_left_out(name))));
         lines.push(format!("  memory      about {}", megabytes(self.survey.memory_bytes)));
+        lines.push(format!("  names       {} of at most {MAX_PROPERTY_NAMES} of properties", self.survey.property_names));
         lines.push(format!("  quarantine  {}", quarantine_text(&self.survey)));
         lines.push(format!("  elements    {}", self.parts.text()));
         lines.push(match &self.refused {
@@ -34,6 +37,7 @@ impl Findings {
             None => format!("  would do    {}", self.would_do),
         });
         lines.extend(survey_lines(&self.survey));
+        lines.extend(index_lines(&self.indexes));
         lines.join("\n")
     }
 
@@ -107,6 +111,19 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
     lines.extend(survey.indexes.iter().map(|index| one_line(&format!("  index: {index}"))));
     lines.extend(survey.inexpressible.iter().map(|index| one_line(&format!("  no index: {index}"))));
     lines
+}
+
+fn index_lines(indexes: &IndexReport) -> Vec<String> {
+    let lists = [
+        ("not made, FalkorDB would answer wrongly by it", &indexes.left_out),
+        ("is there, and FalkorDB answers wrongly by it", &indexes.unsafe_ones),
+        ("not the profile's, left alone", &indexes.foreign),
+    ];
+    let lines = lists.into_iter().flat_map(|(what, list)| list.iter().map(move |index| format!("  index {index}: {what}")));
+    let constraints =
+        indexes.constraints.iter().map(|constraint| format!("  constraint {constraint}: not the profile's, left alone"));
+    let lost = indexes.lost.iter().map(|what| format!("  lost by a full sync: {what}"));
+    lines.chain(constraints).chain(lost).collect()
 }
 
 fn kind_name(kind: &KindSurvey) -> String {

@@ -3,12 +3,13 @@
 //! To everything above it the graphs are one cache: counts add up, and what is deleted is deleted wherever it is. A graph is made
 //! with the first row of its group and deleted with the last one.
 
+mod looks;
 mod registry;
 mod split;
 mod swap;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,19 +18,22 @@ use redis::{Pipeline, cmd};
 
 use super::address::CacheAddress;
 use super::applied::Applied;
+use super::carry_over::Furniture;
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::falkor::INDEX_DEADLINE;
 use super::graph::{self, Counts, GraphState};
 use super::ownership::Ownership;
+use super::safety::Safety;
 use super::schema::{self, IndexReport, Wanted};
 use super::server::{self, CacheServer};
-use super::{Sink, reply, upsert};
+use super::{Sink, inspection, reply, upsert};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
-use crate::model::index::{IndexDefinition, IndexTarget};
+use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
+use looks::Looks;
 use registry::Registry;
 pub use registry::{Place, taken_graphs};
 use split::Parts;
@@ -55,6 +59,8 @@ pub struct RoutedCache {
     pub profile: Arc<Profile>,
     /// The most connections to open.
     pub pool_size: usize,
+    /// What is done about unsafe indices.
+    pub safety: Safety,
 }
 
 impl RoutedCache {
@@ -78,8 +84,12 @@ pub struct RoutedSink {
     mirrored: Vec<IndexDefinition>,
     /// The pipeline's graphs. Nobody but this sink makes or deletes one.
     graphs: BTreeSet<GraphName>,
-    /// Graphs whose indices were looked at.
-    prepared: BTreeSet<GraphName>,
+    /// Graphs whose indices were looked at, and how they were found.
+    prepared: BTreeMap<GraphName, IndexReport>,
+    safety: Safety,
+    /// What somebody else had made on the graphs that were cleared, until it is made again.
+    cleared: BTreeMap<GraphName, Furniture>,
+    looks: Looks,
 }
 
 impl RoutedSink {
@@ -93,7 +103,10 @@ impl RoutedSink {
             registry: cache.registry(place),
             mirrored: Vec::new(),
             graphs: BTreeSet::new(),
-            prepared: BTreeSet::new(),
+            prepared: BTreeMap::new(),
+            safety: cache.safety.clone(),
+            cleared: BTreeMap::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -133,10 +146,22 @@ impl RoutedSink {
 
     async fn ensure(&mut self, graph: &GraphName) -> Result<IndexReport> {
         let key = self.key(graph);
-        let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored };
+        let policy = self.safety.policy(&mut self.lanes[0]).await?;
+        let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy };
         let report = schema::ensure(&mut self.lanes[0], &key, self.registry.ownership(), wanted, INDEX_DEADLINE).await?;
-        self.prepared.insert(graph.clone());
+        // What was done is told once, what stands as long as it does.
+        let (made, dropped, refused) = (Vec::new(), Vec::new(), Vec::new());
+        self.prepared.insert(graph.clone(), IndexReport { made, dropped, refused, from_nothing: false, ..report.clone() });
         Ok(report)
+    }
+
+    /// What was cleared with a graph that is filled again. Returns what it goes without, and why.
+    async fn make_what_was_cleared(&mut self, graph: &GraphName) -> Result<Vec<String>> {
+        let Some(cleared) = self.cleared.remove(graph) else { return Ok(Vec::new()) };
+        self.prepared.remove(graph);
+        let policy = self.safety.policy(&mut self.lanes[0]).await?;
+        let (key, ownership) = (self.key(graph), self.registry.ownership());
+        cleared.make_again(&mut self.lanes[0], &key, ownership, &self.profile, policy).await
     }
 
     /// Makes the graphs of new groups; what is meant for a graph that is not ours is refused.
@@ -210,6 +235,19 @@ fn add(sum: &mut Applied, part: Applied) {
     sum.refused.extend(part.refused);
 }
 
+fn add_report(sum: &mut IndexReport, graph: &GraphName, part: IndexReport) {
+    let of_graph = |list: Vec<String>| list.into_iter().map(|index| format!("{graph}: {index}")).collect::<Vec<_>>();
+    sum.made.extend(part.made);
+    sum.refused.extend(part.refused);
+    sum.foreign.extend(of_graph(part.foreign));
+    sum.unsafe_ones.extend(of_graph(part.unsafe_ones));
+    sum.dropped.extend(of_graph(part.dropped));
+    sum.constraints.extend(of_graph(part.constraints));
+    sum.lost.extend(of_graph(part.lost));
+    // The same in each graph.
+    sum.left_out = part.left_out;
+}
+
 fn add_counts(sum: &mut Counts, part: Counts) {
     sum.nodes += part.nodes;
     sum.relationships += part.relationships;
@@ -232,11 +270,17 @@ impl Sink for RoutedSink {
 
     async fn prepare(&mut self) -> Result<IndexReport> {
         self.graphs = self.listed().await?;
+        for graph in self.safety.take_disturbed() {
+            self.prepared.remove(&graph);
+        }
         let graphs = self.graphs.clone();
         let gone = self.gone(&graphs).await?;
         let mut report = IndexReport { from_nothing: !gone.is_empty(), ..IndexReport::default() };
         for graph in graphs.difference(&gone) {
-            if self.prepared.contains(graph) {
+            let lost = self.make_what_was_cleared(graph).await?;
+            report.lost.extend(lost.into_iter().map(|what| format!("{graph}: {what}")));
+            if let Some(known) = self.prepared.get(graph) {
+                add_report(&mut report, graph, known.clone());
                 continue;
             }
             let key = self.key(graph);
@@ -247,9 +291,7 @@ impl Sink for RoutedSink {
             }
             let of_graph = self.ensure(graph).await?;
             report.from_nothing |= of_graph.from_nothing;
-            report.made.extend(of_graph.made);
-            report.foreign.extend(of_graph.foreign.into_iter().map(|index| format!("{graph}: {index}")));
-            report.refused.extend(of_graph.refused);
+            add_report(&mut report, graph, of_graph);
         }
         Ok(report)
     }
@@ -270,9 +312,57 @@ impl Sink for RoutedSink {
         Ok(report)
     }
 
+    async fn indexes(&mut self) -> Result<IndexReport> {
+        let policy = self.safety.policy(&mut self.lanes[0]).await?;
+        let mut report = IndexReport::default();
+        for graph in self.listed().await? {
+            let key = self.key(&graph);
+            let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy };
+            let of_graph = inspection::look(&mut self.lanes[0], &key, wanted).await?;
+            add_report(&mut report, &graph, of_graph);
+        }
+        Ok(report)
+    }
+
+    async fn disturbing_indexes(&mut self) -> Result<BTreeSet<String>> {
+        let policy = self.safety.known_policy();
+        if policy != Some(UnsafeIndexes::Drop) {
+            return Ok(BTreeSet::new());
+        }
+        let graphs = self.listed().await?;
+        for graph in self.looks.next(&graphs) {
+            let key = self.key(&graph);
+            let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy };
+            let found = inspection::disturbing(&mut self.lanes[0], &key, wanted).await?;
+            if self.looks.note(&graph, found) {
+                self.safety.note_disturbed(graph);
+            }
+        }
+        Ok(self.looks.found())
+    }
+
+    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
+        self.safety.policy(&mut self.lanes[0]).await
+    }
+
+    /// Of all graphs together: a name is refused where it might be one too many for one of them.
+    async fn property_names(&mut self) -> Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        for graph in self.listed().await? {
+            let key = self.key(&graph);
+            names.extend(graph::property_names(&mut self.lanes[0], &key).await?);
+        }
+        Ok(names.into_iter().collect())
+    }
+
     async fn clear(&mut self) -> Result<bool> {
         let graphs = self.listed().await?;
         for graph in &graphs {
+            let key = self.key(graph);
+            let found = Furniture::of(&mut self.lanes[0], &key).await?;
+            if !found.is_empty() {
+                self.cleared.insert(graph.clone(), found);
+            }
             self.remove(graph).await?;
         }
         Ok(!graphs.is_empty())

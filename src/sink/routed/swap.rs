@@ -10,6 +10,8 @@ use super::RoutedCache;
 use super::registry::{listed, mark, taken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
+use crate::model::profile::Profile;
+use crate::sink::carry_over::carry_over;
 use crate::sink::connection::Connection;
 use crate::sink::engine::EngineSigns;
 use crate::sink::graph::{self, GRAPH_TYPE};
@@ -237,6 +239,17 @@ impl Swap for RoutedSwap {
         command.arg(&stage.graphs).arg(&stage.checkpoint);
         let answer = self.connection.command("look for a stage", &command, SWAP_TIMEOUT).await?;
         Ok(reply::integer(&answer)? > 0)
+    }
+
+    async fn carry_over(&mut self, profile: &Profile) -> Result<Vec<String>> {
+        let live = listed(&mut self.connection, &self.control.graphs_key()).await?;
+        let stage = listed(&mut self.connection, &self.control.stage_graphs_key()).await?;
+        let mut lost = Vec::new();
+        for graph in live.intersection(&stage) {
+            let of_graph = carry_over(&mut self.connection, graph.as_str(), &graph.stage_key(), &self.ownership, profile).await?;
+            lost.extend(of_graph.into_iter().map(|what| format!("{graph}: {what}")));
+        }
+        Ok(lost)
     }
 
     async fn swap(&mut self, keep_previous: bool) -> Result<Swapped> {

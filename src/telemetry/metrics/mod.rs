@@ -145,6 +145,8 @@ impl Metrics {
         }
         set(names::SECONDS_BEHIND, status.lag_seconds(now));
         set(names::QUARANTINED, status.quarantined as f64);
+        set(names::UNSAFE_INDEXES, status.indexes.unsafe_ones.len() as f64);
+        set(names::DROPPED_INDEXES, status.indexes.dropped.len() as f64);
         set(names::ROWS_IN_FLIGHT, status.in_flight.rows as f64);
         set(names::BYTES_IN_FLIGHT, status.in_flight.bytes as f64);
         set(names::IN_STEP, flag(status.is_in_step()));

@@ -132,6 +132,15 @@ pub const SERVER_UP: Metric =
     Metric::gauge("server_up", &[PIPELINE, SERVER], "Whether the server answered the last probes: 1 or 0");
 /// The quarantine.
 pub const QUARANTINED: Metric = Metric::gauge("quarantined", BY_PIPELINE, "Elements and properties that the cache cannot hold");
+/// Unsafe indices.
+pub const UNSAFE_INDEXES: Metric =
+    Metric::gauge("unsafe_indexes", BY_PIPELINE, "Indices of the cache that FalkorDB answers wrongly by");
+/// Unsafe indices that somebody made.
+pub const DROPPED_INDEXES: Metric = Metric::gauge(
+    "dropped_indexes",
+    BY_PIPELINE,
+    "Indices that FalkorDB answers wrongly by and that were dropped since the generation began",
+);
 /// Held deletes.
 pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for an approval");
 /// Whether both sides are proven equal.
@@ -191,7 +200,7 @@ pub const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
 
 /// All of them, in the order in which they are exported.
-pub const ALL: [Metric; 36] = [
+pub const ALL: [Metric; 38] = [
     ROWS_READ,
     ROWS_WRITTEN,
     ROWS_DELETED,
@@ -209,6 +218,8 @@ pub const ALL: [Metric; 36] = [
     HALTED,
     SERVER_UP,
     QUARANTINED,
+    UNSAFE_INDEXES,
+    DROPPED_INDEXES,
     HELD_DELETES,
     PROVEN_EQUAL,
     EQUAL_AS_OF_COMMIT,

@@ -107,7 +107,7 @@ impl Transformer {
             };
             let mut layout = Layout::default();
             let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut batch.quarantined);
-            layout.arrange(&mut relationship.properties, &vectors, refuse);
+            layout.arrange(&mut relationship.properties, &vectors, self.names(), refuse);
             arranged.push(Arranged { identity: [start, end], layout, properties: relationship.properties });
         }
         if !arranged.is_empty() {
@@ -155,7 +155,8 @@ impl Transformer {
         for Identified { identity, row: KeptNode { extra_labels, mut node, .. }, .. } in rows {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
             let mut layout = Layout::default();
-            layout.arrange(&mut node.properties, &vectors, refusals(kind.label.as_str(), &identity, quarantined));
+            let refuse = refusals(kind.label.as_str(), &identity, quarantined);
+            layout.arrange(&mut node.properties, &vectors, self.names(), refuse);
             let place = *places.entry(extra_labels).or_insert_with_key(|labels| {
                 groups.push((labels.clone(), Vec::new()));
                 groups.len() - 1

@@ -1,0 +1,19 @@
+//! What becomes of indices that FalkorDB answers wrongly by.
+
+use super::section::Section;
+use crate::model::index::UnsafeIndexes;
+
+/// Settings of the cache's indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexesConfig {
+    /// What becomes of the range indices over text, where the server answers wrongly by them.
+    pub unsafe_ones: UnsafeIndexes,
+}
+
+const CHOICES: [(&str, UnsafeIndexes); 2] = [("drop", UnsafeIndexes::Drop), ("keep", UnsafeIndexes::Keep)];
+
+impl IndexesConfig {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        Self { unsafe_ones: section.choice("unsafe", &CHOICES).unwrap_or(UnsafeIndexes::Drop) }
+    }
+}

@@ -1,0 +1,169 @@
+//! Constraints of the cache. This service makes none: each of them is somebody else's.
+
+use std::time::Duration;
+
+use redis::{Cmd, cmd};
+use tokio::time::{Instant, sleep};
+
+use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::graph::{is_missing, read_failed, read_query};
+use super::ownership::{Ownership, fenced_command};
+use super::reply;
+use super::schema::Target;
+use crate::error::{Error, ErrorKind, Result};
+
+const LIST: &[u8] = b"CALL db.constraints() YIELD type, label, properties, entitytype, status \
+RETURN type, label, entitytype, properties, status";
+
+/// How long a look at all values of a property may take.
+const VALUES_TIMEOUT: Duration = Duration::from_secs(60);
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// Characters of a text that a unique constraint surely bears: FalkorDB looks it up by at most 4,096 bytes.
+const LONGEST_TEXT: usize = 1_024;
+
+/// A constraint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Constraint {
+    pub(super) on: Target,
+    /// FalkorDB's word: `UNIQUE` or `MANDATORY`.
+    sort: String,
+    /// FalkorDB takes letters, digits, `_` and `$` alone in their names.
+    pub(super) properties: Vec<String>,
+    /// FalkorDB's word: `OPERATIONAL`, `UNDER CONSTRUCTION` or `FAILED`.
+    status: String,
+}
+
+impl std::fmt::Display for Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}.{}", self.sort.to_lowercase(), self.on, self.properties.join(", "))
+    }
+}
+
+impl Constraint {
+    pub(super) fn is_unique(&self) -> bool {
+        self.sort == "UNIQUE"
+    }
+
+    /// Whether it is about the same and asks for the same, in whatever state it is.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.on, &self.sort, &self.properties) == (&other.on, &other.sort, &other.properties)
+    }
+
+    fn command(&self, word: &str, graph: &str) -> Cmd {
+        let (entity, name) = match &self.on {
+            Target::Label(label) => ("NODE", label),
+            Target::Type(name) => ("RELATIONSHIP", name),
+        };
+        let mut command = cmd("GRAPH.CONSTRAINT");
+        command.arg(word).arg(graph).arg(&self.sort).arg(entity).arg(name);
+        command.arg("PROPERTIES").arg(self.properties.len()).arg(&self.properties);
+        command
+    }
+}
+
+/// The constraints of a graph; a missing graph has none.
+pub(super) async fn read(connection: &mut Connection, graph: &str) -> Result<Vec<Constraint>> {
+    let answer = match connection.command("list the constraints", &read_query(graph, LIST), COMMAND_TIMEOUT).await {
+        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        answer => answer.map_err(read_failed)?,
+    };
+    let constraint = |row: &Vec<redis::Value>| {
+        let column = |index| reply::text(reply::cell(row, index)?);
+        let properties = column(3)?.trim_matches(['[', ']']).split(", ").map(str::to_owned).collect();
+        Ok::<_, Error>(Constraint { on: Target::read(&column(2)?, column(1)?), sort: column(0)?, properties, status: column(4)? })
+    };
+    reply::rows(answer)?.iter().map(constraint).collect()
+}
+
+/// Why a constraint must not be made on a graph, if there is a reason. A unique one ends the server's process at a value that its
+/// index cannot tell apart: an empty text, one with blanks at its ends or with U+0001, a very long one, NaN (4.16.3).
+pub(super) async fn obstacle(connection: &mut Connection, graph: &str, constraint: &Constraint) -> Result<Option<String>> {
+    if !constraint.is_unique() {
+        return Ok(None);
+    }
+    for property in &constraint.properties {
+        for question in fatal_values(&constraint.on, property) {
+            let answer = connection.command("look for values", &read_query(graph, question.as_bytes()), VALUES_TIMEOUT).await;
+            if reply::single_count(answer.map_err(read_failed)?)? > 0 {
+                let reason =
+                    "has values that end the server's process under a unique constraint: empty, blank at an end, long or NaN";
+                return Ok(Some(format!("{property} {reason}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Questions that count such values. No index serves a condition that follows `WITH`, so none serves it wrongly.
+fn fatal_values(on: &Target, property: &str) -> [String; 2] {
+    let of_type =
+        |name: &str| format!("MATCH {} WHERE typeOf(x.`{property}`) = '{name}' WITH x.`{property}` AS v WHERE", on.pattern());
+    let blank = |side: &str| format!("{side}(v, 1) IN [' ', '\\t', '\\n', '\\r', '\\v', '\\f']");
+    let texts = format!(
+        "{} size(v) = 0 OR size(v) > {LONGEST_TEXT} OR {} OR {} OR v CONTAINS '\u{1}' RETURN count(v)",
+        of_type("String"),
+        blank("left"),
+        blank("right")
+    );
+    [texts, format!("{} v <> v RETURN count(v)", of_type("Float"))]
+}
+
+/// Makes a constraint and waits until it holds; returns why it does not, where the graph or the user stands against it.
+pub(super) async fn make(
+    connection: &mut Connection,
+    graph: &str,
+    ownership: &Ownership,
+    constraint: &Constraint,
+    within: Duration,
+) -> Result<Option<String>> {
+    if let Some(reason) = obstacle(connection, graph, constraint).await? {
+        return Ok(Some(reason));
+    }
+    let create = constraint.command("CREATE", graph);
+    match fenced_command(connection, "make a constraint", ownership, create, COMMAND_TIMEOUT).await {
+        Err(error) if matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheRefused) => {
+            return Ok(Some(error.chain()));
+        }
+        made => drop(made?),
+    }
+    let deadline = Instant::now() + within;
+    loop {
+        let now = read(connection, graph).await?.into_iter().find(|now| now.is_same(constraint));
+        match now.map(|now| now.status).as_deref() {
+            Some("OPERATIONAL") => return Ok(None),
+            Some("FAILED") | None => {
+                let drop = constraint.command("DROP", graph);
+                fenced_command(connection, "drop a constraint", ownership, drop, COMMAND_TIMEOUT).await?;
+                return Ok(Some("what the source holds does not keep to it".to_owned()));
+            }
+            Some(_) if Instant::now() >= deadline => {
+                let message = format!("the constraint {constraint} of {graph} is not built after {} s", within.as_secs());
+                return Err(Error::new(ErrorKind::CacheTimeout, message));
+            }
+            Some(_) => sleep(POLL).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_is_named_and_made_by_its_parts() {
+        let constraint = Constraint {
+            on: Target::Type("KNOWS".to_owned()),
+            sort: "UNIQUE".to_owned(),
+            properties: vec!["a".to_owned(), "b".to_owned()],
+            status: "OPERATIONAL".to_owned(),
+        };
+        assert_eq!(constraint.to_string(), "unique [:KNOWS].a, b");
+        let command = constraint.command("CREATE", "g").get_packed_command();
+        let text = String::from_utf8_lossy(&command).replace("\r\n", " ");
+        let words: Vec<&str> = text.split(' ').filter(|word| !word.starts_with(['$', '*']) && !word.is_empty()).collect();
+        let wanted = ["GRAPH.CONSTRAINT", "CREATE", "g", "UNIQUE", "RELATIONSHIP", "KNOWS", "PROPERTIES", "2", "a", "b"];
+        assert_eq!(words, wanted);
+    }
+}

@@ -1,0 +1,71 @@
+//! Looks for unsafe indices in the graphs of a pipeline, some graphs at a time: there may be thousands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use crate::model::graph_name::GraphName;
+
+/// Graphs that one look asks, one after the other: a look may take no longer than a few round trips.
+const AT_ONCE: usize = 8;
+
+/// Where the looks stand, and what they found.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    last: Option<GraphName>,
+    found: BTreeMap<GraphName, BTreeSet<String>>,
+}
+
+impl Looks {
+    /// The graphs that are next. What was found in graphs that are gone is forgotten.
+    pub(super) fn next(&mut self, graphs: &BTreeSet<GraphName>) -> Vec<GraphName> {
+        self.found.retain(|graph, _| graphs.contains(graph));
+        let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = graphs.range::<GraphName, _>((after, Bound::Unbounded));
+        let next: Vec<GraphName> = behind.chain(graphs).take(AT_ONCE.min(graphs.len())).cloned().collect();
+        self.last = next.last().cloned().or(self.last.take());
+        next
+    }
+
+    /// Takes what a look found in a graph; says whether there is something new.
+    pub(super) fn note(&mut self, graph: &GraphName, found: BTreeSet<String>) -> bool {
+        let is_new = !found.is_subset(self.found.get(graph).unwrap_or(&BTreeSet::new()));
+        self.found.insert(graph.clone(), found);
+        is_new
+    }
+
+    /// All that was found at the last look at each graph.
+    pub(super) fn found(&self) -> BTreeSet<String> {
+        self.found.iter().flat_map(|(graph, found)| found.iter().map(move |index| format!("{graph}: {index}"))).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_graph_is_looked_at_in_its_turn() {
+        let graphs: BTreeSet<GraphName> = (0..2 * AT_ONCE + 3).map(|n| GraphName::new(format!("g{n:02}")).unwrap()).collect();
+        let mut looks = Looks::default();
+        let seen: Vec<GraphName> = (0..3).flat_map(|_| looks.next(&graphs)).collect();
+        assert_eq!(seen.len(), 3 * AT_ONCE);
+        assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), graphs.len());
+        assert_eq!(seen[graphs.len()], seen[0], "from the beginning again");
+        let few: BTreeSet<GraphName> = graphs.iter().take(2).cloned().collect();
+        assert_eq!(looks.next(&few).len(), 2);
+        assert_eq!(looks.next(&BTreeSet::new()), []);
+    }
+
+    #[test]
+    fn an_index_is_new_once_and_goes_with_its_graph() {
+        let graph = GraphName::new("g").unwrap();
+        let found = BTreeSet::from(["range (:A).name".to_owned()]);
+        let mut looks = Looks::default();
+        assert!(looks.note(&graph, found.clone()) && !looks.note(&graph, found.clone()));
+        assert_eq!(looks.found(), BTreeSet::from(["g: range (:A).name".to_owned()]));
+        assert!(!looks.note(&graph, BTreeSet::new()) && looks.note(&graph, found));
+        looks.next(&BTreeSet::new());
+        assert!(looks.found().is_empty());
+    }
+}

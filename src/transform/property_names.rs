@@ -1,0 +1,78 @@
+//! Which names of properties a graph has, and whether it takes another one.
+//!
+//! FalkorDB numbers the names of a graph's properties with 16 bits. Beyond its limit the numbers begin again, so that a property is
+//! stored under the name of another one, without an error (4.16.3). A name that a graph once had keeps its number for good.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::profile::Profile;
+
+/// The most names of properties that a graph can have (tried on 4.16.3: 65,534 are right, one more is not).
+pub const MAX_PROPERTY_NAMES: usize = 65_534;
+
+/// The names that a graph has, or gets with what is on its way to it. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct PropertyNames {
+    known: Arc<Mutex<HashSet<Box<str>>>>,
+}
+
+impl PropertyNames {
+    /// The names of a graph, and those that the profile itself writes: elements are found by them, so none of them is ever refused
+    /// for the sake of another one.
+    pub fn new(profile: &Profile, of_graph: impl IntoIterator<Item = String>) -> Self {
+        let kinds = profile.kinds();
+        let keys = kinds.iter().map(|kind| profile.key(*kind));
+        let vectors = kinds.iter().flat_map(|kind| profile.vectors(*kind));
+        let indexed = profile.indexes.iter().flat_map(|index| &index.properties);
+        let of_profile = keys.chain(vectors).chain(indexed).map(|name| Box::<str>::from(name.as_str()));
+        let known = of_profile.chain(of_graph.into_iter().map(String::into_boxed_str)).collect();
+        Self { known: Arc::new(Mutex::new(known)) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.known().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.known().is_empty()
+    }
+
+    /// Whether the graph has this name or has room for it; then it counts from here on.
+    pub(super) fn admit(&self, name: &str) -> bool {
+        let mut known = self.known();
+        if known.contains(name) {
+            return true;
+        }
+        if known.len() >= MAX_PROPERTY_NAMES {
+            return false;
+        }
+        known.insert(name.into())
+    }
+
+    /// A thread that panicked between two changes of the set has left it whole.
+    fn known(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_graph_takes_no_new_name_and_keeps_those_that_it_has() {
+        let profile = Profile::graphiti().unwrap();
+        let of_profile = PropertyNames::new(&profile, []).len();
+        let of_graph = (0..MAX_PROPERTY_NAMES - of_profile - 1).map(|number| format!("p{number}"));
+        let names = PropertyNames::new(&profile, of_graph);
+        assert_eq!(names.len(), MAX_PROPERTY_NAMES - 1);
+        assert!(names.admit("p7") && names.admit("uuid") && names.admit("the last one"));
+        assert!(!names.clone().admit("one too many"));
+        assert!(names.admit("the last one") && names.admit("uuid"));
+        assert_eq!(names.len(), MAX_PROPERTY_NAMES);
+    }
+}
