@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{IndexMade, SideProbed, SourceMoved};
@@ -18,6 +18,10 @@ use crate::telemetry::status::Side;
 
 /// How often the cache is looked at: it changes only if somebody does something to it.
 const CACHE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An index that is made again between two looks looks like one that was never dropped, so it is told of again. One that cannot be
+/// dropped costs a pass as often.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// How long a probe may take. Two in a row that take longer, with the pause between them, stay under the 15 seconds within which
 /// `/ready` is to know.
@@ -97,15 +101,17 @@ async fn watch_cache(
     let mut ticks = ticks(CACHE_INTERVAL);
     let mut cache = CacheWatch { run_id, ..CacheWatch::default() };
     let mut disturbing = BTreeSet::new();
+    let mut told = None;
     loop {
         ticks.tick().await;
         if let Some(seen) = answers.take(look(sink.as_mut(), store.as_mut())).await? {
             cache.compare(seen)?;
         }
-        // Told once: one that cannot be dropped would be told for ever.
         if let Some(now) = answers.take(sink.disturbing_indexes()).await? {
-            if !now.is_subset(&disturbing) {
+            let is_due = told.is_none_or(|told: Instant| told.elapsed() >= TOLD_AGAIN_AFTER);
+            if !now.is_subset(&disturbing) || (!now.is_empty() && is_due) {
                 disturbed();
+                told = Some(Instant::now());
             }
             disturbing = now;
         }

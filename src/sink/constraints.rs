@@ -9,8 +9,9 @@ use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{is_missing, read_failed, read_query};
 use super::ownership::{Ownership, fenced_command};
 use super::reply;
-use super::schema::Target;
+use super::schema::{self, Target};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::index::IndexKind;
 
 const LIST: &[u8] = b"CALL db.constraints() YIELD type, label, properties, entitytype, status \
 RETURN type, label, entitytype, properties, status";
@@ -77,19 +78,24 @@ pub(super) async fn read(connection: &mut Connection, graph: &str) -> Result<Vec
     reply::rows(answer)?.iter().map(constraint).collect()
 }
 
+/// What is wrong with a property that a unique constraint must not be made on.
+const FATAL: &str = "has values that end the server's process under a unique constraint: empty, blank at an end, long or NaN, \
+                     or 0 or false beside a full-text index";
+
 /// Why a constraint must not be made on a graph, if there is a reason. A unique one ends the server's process at a value that its
-/// index cannot tell apart: an empty text, one with blanks at its ends or with U+0001, a very long one, NaN (4.16.3).
+/// index cannot tell apart: an empty text, one with blanks at its ends or with U+0001, a very long one, NaN; and at 0 or false where
+/// a full-text index of the label names a language, because a range index does not find them there (4.16.3).
 pub(super) async fn obstacle(connection: &mut Connection, graph: &str, constraint: &Constraint) -> Result<Option<String>> {
     if !constraint.is_unique() {
         return Ok(None);
     }
+    let existing = schema::existing(connection, graph).await?.properties;
+    let has_fulltext = existing.iter().any(|index| index.on == constraint.on && index.kind == IndexKind::Fulltext);
     for property in &constraint.properties {
-        for question in fatal_values(&constraint.on, property) {
+        for question in fatal_values(&constraint.on, property, has_fulltext) {
             let answer = connection.command("look for values", &read_query(graph, question.as_bytes()), VALUES_TIMEOUT).await;
             if reply::single_count(answer.map_err(read_failed)?)? > 0 {
-                let reason =
-                    "has values that end the server's process under a unique constraint: empty, blank at an end, long or NaN";
-                return Ok(Some(format!("{property} {reason}")));
+                return Ok(Some(format!("{property} {FATAL}")));
             }
         }
     }
@@ -97,7 +103,7 @@ pub(super) async fn obstacle(connection: &mut Connection, graph: &str, constrain
 }
 
 /// Questions that count such values. No index serves a condition that follows `WITH`, so none serves it wrongly.
-fn fatal_values(on: &Target, property: &str) -> [String; 2] {
+fn fatal_values(on: &Target, property: &str, has_fulltext: bool) -> Vec<String> {
     let of_type =
         |name: &str| format!("MATCH {} WHERE typeOf(x.`{property}`) = '{name}' WITH x.`{property}` AS v WHERE", on.pattern());
     let blank = |side: &str| format!("{side}(v, 1) IN [' ', '\\t', '\\n', '\\r', '\\v', '\\f']");
@@ -107,7 +113,12 @@ fn fatal_values(on: &Target, property: &str) -> [String; 2] {
         blank("left"),
         blank("right")
     );
-    [texts, format!("{} v <> v RETURN count(v)", of_type("Float"))]
+    let mut questions = vec![texts, format!("{} v <> v RETURN count(v)", of_type("Float"))];
+    if has_fulltext {
+        let zeros = [("Integer", "v = 0"), ("Float", "v = 0"), ("Boolean", "NOT v")];
+        questions.extend(zeros.map(|(name, condition)| format!("{} {condition} RETURN count(v)", of_type(name))));
+    }
+    questions
 }
 
 /// Makes a constraint and waits until it holds; returns why it does not, where the graph or the user stands against it.

@@ -12,16 +12,17 @@ use crate::support::http::Http;
 const SOON: Duration = Duration::from_secs(10);
 
 const MADE: [&str; 4] = [
-    "CREATE INDEX FOR (n:Person) ON (n.age, n.code, n.nick)",
+    "CREATE INDEX FOR (n:Person) ON (n.age, n.code, n.nick, n.rank)",
     "CREATE FULLTEXT INDEX FOR (n:Person) ON (n.note) OPTIONS {language: 'german', stopwords: ['der', 'die']}",
     "CREATE VECTOR INDEX FOR (n:Person) ON (n.face) OPTIONS {dimension: 3, similarityFunction: 'euclidean', M: 20, \
      efConstruction: 210, efRuntime: 12}",
     "CREATE INDEX FOR ()-[e:MENTIONS]-() ON (e.weight)",
 ];
 
-const CONSTRAINTS: [[&str; 4]; 4] = [
+const CONSTRAINTS: [[&str; 4]; 5] = [
     ["UNIQUE", "NODE", "Person", "code"],
     ["UNIQUE", "NODE", "Person", "nick"],
+    ["UNIQUE", "NODE", "Person", "rank"],
     ["MANDATORY", "NODE", "Entity", "uuid"],
     ["MANDATORY", "RELATIONSHIP", "MENTIONS", "weight"],
 ];
@@ -54,7 +55,7 @@ async fn furnished(pair: &Pair) {
     for text in MADE {
         pair.cypher(text).await;
     }
-    for (on, property, kind) in [("Person", "nick", "RANGE"), ("Person", "face", "VECTOR"), ("MENTIONS", "weight", "RANGE")] {
+    for (on, property, kind) in [("Person", "rank", "RANGE"), ("Person", "face", "VECTOR"), ("MENTIONS", "weight", "RANGE")] {
         pair.until_indexed(on, property, kind).await;
     }
     for constraint in CONSTRAINTS {
@@ -84,15 +85,16 @@ async fn assert_furnished(pair: &Pair) {
     for kept in ["UNIQUE Person.code OPERATIONAL", "MANDATORY Entity.uuid OPERATIONAL"] {
         assert!(constraints.contains(kept), "{kept}: {constraints}");
     }
-    assert!(!constraints.contains("nick") && !constraints.contains("weight"), "{constraints}");
+    assert!(!constraints.contains("nick") && !constraints.contains("rank") && !constraints.contains("weight"), "{constraints}");
 }
 
 /// Values that a unique constraint would end the server's process at, and a relationship without what it must have.
-const AGAINST: &str = "MATCH (n:Person) WITH n LIMIT 1 SET n.nick = '' WITH 1 AS one MATCH ()-[e:MENTIONS]->() REMOVE e.weight";
+const AGAINST: &str =
+    "MATCH (n:Person) WITH n LIMIT 1 SET n.nick = '', n.rank = 0 WITH 1 AS one MATCH ()-[e:MENTIONS]->() REMOVE e.weight";
 
 async fn source(pair: &Pair) {
     build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
-    let codes = "MATCH (n:Person) WITH collect(n) AS all UNWIND range(0, size(all) - 1) AS i WITH all[i] AS n, i SET n.code = i";
+    let codes = "MATCH (n:Person) WITH collect(n) AS found UNWIND range(0, size(found) - 1) AS i WITH found[i] AS n, i SET n.code = i + 1";
     for text in [codes, "MATCH ()-[e:MENTIONS]->() SET e.weight = 1"] {
         pair.source.graph.run(query(text)).await.unwrap();
     }
@@ -113,6 +115,7 @@ async fn indices_and_constraints_of_somebody_else_outlive_a_full_sync() {
     let (running, http) = Http::start(&pair.service).unwrap();
     let told = until_told(http, "lost", "unique (:Person).nick: nick has values").await;
     assert!(told["lost"].to_string().contains("mandatory [:MENTIONS].weight"), "{told}");
+    assert!(told["lost"].to_string().contains("unique (:Person).rank: rank has values"), "{told}");
     let told = until_told(http, "constraints", "unique (:Person).code").await;
     assert!(told["foreign"].to_string().contains("vector (:Person).face"), "{told}");
     assert_eq!(running.terminate().await, 0);

@@ -30,11 +30,11 @@ const QUESTIONS: [(&str, &str); 4] = [
 
 /// Dates on both sides of the first of February, and a group without a name.
 const DATES: [&str; 2] = [
-    "MATCH (n:Entity) WITH n ORDER BY n.uuid WITH collect(n) AS all UNWIND range(0, size(all) - 1) AS i
-     WITH all[i] AS n, i SET n.created_at = datetime('2026-01-15T00:00:00Z') + duration({days: i % 31}),
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid WITH collect(n) AS found UNWIND range(0, size(found) - 1) AS i
+     WITH found[i] AS n, i SET n.created_at = datetime('2026-01-15T00:00:00Z') + duration({days: i % 31}),
      n.group_id = CASE WHEN i % 3 = 0 THEN '' ELSE n.group_id END",
-    "MATCH ()-[e:RELATES_TO]->() WITH e ORDER BY e.uuid WITH collect(e) AS all UNWIND range(0, size(all) - 1) AS i
-     WITH all[i] AS e, i SET e.valid_at = datetime('2026-01-15T00:00:00Z') + duration({days: i % 31})",
+    "MATCH ()-[e:RELATES_TO]->() WITH e ORDER BY e.uuid WITH collect(e) AS found UNWIND range(0, size(found) - 1) AS i
+     WITH found[i] AS e, i SET e.valid_at = datetime('2026-01-15T00:00:00Z') + duration({days: i % 31})",
 ];
 
 async fn assert_answers(pair: &Pair, when: &str) {

@@ -334,9 +334,10 @@ impl Sink for RoutedSink {
             let key = self.key(&graph);
             let wanted = Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy };
             let found = inspection::disturbing(&mut self.lanes[0], &key, wanted).await?;
-            if self.looks.note(&graph, found) {
-                self.safety.note_disturbed(graph);
+            if !found.is_empty() {
+                self.safety.note_disturbed(graph.clone());
             }
+            self.looks.note(graph, found);
         }
         Ok(self.looks.found())
     }
