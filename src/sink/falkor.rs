@@ -73,7 +73,10 @@ impl FalkorSink {
 
     /// Once the graph is filled: each of them slows the filling, and a constraint is looked at before it is made.
     async fn make_what_was_cleared(&mut self, policy: Option<UnsafeIndexes>) -> Result<Vec<String>> {
-        if self.cleared.is_empty() || graph::node_count(&mut self.connection, &self.graph).await? == 0 {
+        if self.cleared.is_empty()
+            || graph::state(&mut self.connection, &self.graph).await? == GraphState::Missing
+            || graph::node_count(&mut self.connection, &self.graph).await? == 0
+        {
             return Ok(Vec::new());
         }
         let cleared = std::mem::take(&mut self.cleared);
