@@ -11,9 +11,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::HOST;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpRequest};
+use actix_web::{Error, HttpRequest, ResponseError};
 
-use super::answer::refusal;
+use super::refusal::Refusal;
 use super::server::Api;
 use crate::model::host::{AllowedHost, Host};
 
@@ -59,7 +59,7 @@ pub(super) async fn only_allowed(
     if api.rules.read().hosts.allow_request(request.request()) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    Ok(request.into_response(refusal(StatusCode::FORBIDDEN, REASON)).map_into_right_body())
+    Ok(request.into_response(Refusal::new(StatusCode::FORBIDDEN, REASON).error_response()).map_into_right_body())
 }
 
 #[cfg(test)]

@@ -1,16 +1,14 @@
 //! The service over HTTP: whether it lives, whether it is in step, what it does, and a few commands.
 
-// The error of these functions is the response to send, which is large; boxing it would gain nothing on so cold a path.
-#![allow(clippy::result_large_err)]
-
-mod answer;
 mod authority;
+mod chosen;
 mod client;
 mod commands;
 mod hosts;
 mod openapi;
 mod page;
 mod readiness;
+mod refusal;
 mod reload;
 mod server;
 mod unread;

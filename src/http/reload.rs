@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::answer::refusal;
 use super::authority::authorize;
-use super::commands::audit;
+use super::chosen::audit;
 use super::hosts::Hosts;
+use super::refusal::Refusal;
 use super::server::Api;
 use super::unread::Unread;
 use crate::config::Secret;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 
 /// Reads the configuration again and has it followed.
 #[async_trait(?Send)]
@@ -49,17 +48,9 @@ pub struct Rules {
 #[serde(deny_unknown_fields)]
 struct NoParameters {}
 
-pub(super) async fn reload(request: HttpRequest, api: Data<Api>, _body: Unread) -> HttpResponse {
-    if let Err(refusal) = authorize(&request, &api) {
-        return refusal;
-    }
-    if Query::<NoParameters>::from_query(request.query_string()).is_err() {
-        return refusal(StatusCode::BAD_REQUEST, "there are no parameters");
-    }
+pub(super) async fn reload(request: HttpRequest, api: Data<Api>, _body: Unread) -> Result<HttpResponse, Refusal> {
+    authorize(&request, &api)?;
+    Query::<NoParameters>::from_query(request.query_string()).map_err(|_| Refusal::bad_request("there are no parameters"))?;
     audit(&request, "", "reload");
-    match api.reload.reload().await {
-        Ok(reloaded) => HttpResponse::Ok().json(reloaded),
-        Err(error) if error.kind() == ErrorKind::Configuration => refusal(StatusCode::CONFLICT, error.chain()),
-        Err(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, error.chain()),
-    }
+    Ok(HttpResponse::Ok().json(api.reload.reload().await?))
 }

@@ -20,7 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::answer::refusal;
+use super::refusal::Refusal;
 use super::server::Api;
 use crate::actors::health::AppliedBatch;
 use crate::telemetry::status::ServiceStatus;
@@ -66,22 +66,20 @@ pub(super) async fn updates(
     body: Payload,
     api: Data<Api>,
     followers: Data<Followers>,
-) -> actix_web::Result<HttpResponse> {
+) -> Result<HttpResponse, Refusal> {
     if !is_of_this_site(&request) {
-        return Ok(refusal(StatusCode::FORBIDDEN, "a page of another site may not follow"));
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "a page of another site may not follow"));
     }
     let parameters = match Query::<Parameters>::from_query(request.query_string()) {
         Ok(parameters) if parameters.changes <= 1 => parameters,
-        Ok(_) => return Ok(refusal(StatusCode::BAD_REQUEST, "changes must be 0 or 1")),
-        Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, format!("the only parameter is changes: {error}"))),
+        Ok(_) => return Err(Refusal::bad_request("changes must be 0 or 1")),
+        Err(error) => return Err(Refusal::bad_request(format!("the only parameter is changes: {error}"))),
     };
     let Ok(place) = Arc::clone(&followers.0).try_acquire_owned() else {
-        return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, format!("{MAX_FOLLOWERS} clients follow already")));
+        return Err(Refusal::unavailable(format!("{MAX_FOLLOWERS} clients follow already")));
     };
-    let (response, session, stream) = match actix_ws::handle(&request, body) {
-        Ok(parts) => parts,
-        Err(error) => return Ok(refusal(StatusCode::BAD_REQUEST, format!("this path is a WebSocket: {error}"))),
-    };
+    let (response, session, stream) =
+        actix_ws::handle(&request, body).map_err(|error| Refusal::bad_request(format!("this path is a WebSocket: {error}")))?;
     let stream = stream.max_frame_size(MAX_MESSAGE_BYTES).aggregate_continuations().max_continuation_size(MAX_MESSAGE_BYTES);
     let follower = Follower {
         commands: api.rules.read().token.is_some(),

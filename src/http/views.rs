@@ -8,8 +8,8 @@ use actix_web::web::Data;
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::answer::refusal;
 use super::readiness::Readiness;
+use super::refusal::Refusal;
 use super::server::Api;
 use crate::telemetry::metrics::CONTENT_TYPE;
 use crate::telemetry::status::PipelineStatus;
@@ -53,12 +53,12 @@ pub(super) async fn quarantine(api: Data<Api>) -> HttpResponse {
     of_each(&api, |pipeline| json!({ "total": pipeline.quarantined, "entries": *pipeline.quarantine }))
 }
 
-pub(super) async fn metrics(api: Data<Api>) -> HttpResponse {
+pub(super) async fn metrics(api: Data<Api>) -> Result<HttpResponse, Refusal> {
     let text = api.metrics.as_ref().map(|metrics| metrics.text(&api.status.borrow(), Utc::now()));
     match text {
-        Some(Ok(text)) => HttpResponse::Ok().content_type(CONTENT_TYPE).body(text),
-        Some(Err(_)) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"),
-        None => refusal(StatusCode::NOT_FOUND, "metrics are off (monitoring.metrics_enabled)"),
+        Some(Ok(text)) => Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text)),
+        Some(Err(_)) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written")),
+        None => Err(Refusal::new(StatusCode::NOT_FOUND, "metrics are off (monitoring.metrics_enabled)")),
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::refusal;
+use super::refusal::Refusal;
 use super::server::{Api, Control};
 use crate::actors::messages::{Cover, Prove};
 use crate::error::{Error, ErrorKind, Result};
@@ -62,15 +62,13 @@ struct Order<'a> {
     control: &'a Control,
 }
 
-pub(super) async fn wait(request: HttpRequest, api: Data<Api>, waiters: Data<Semaphore>) -> HttpResponse {
-    match read(request.query_string(), &api) {
-        Ok(order) => carry_out(order, &api, &waiters).await,
-        Err(refusal) => refusal,
-    }
+pub(super) async fn wait(request: HttpRequest, api: Data<Api>, waiters: Data<Semaphore>) -> Result<HttpResponse, Refusal> {
+    let order = read(request.query_string(), &api)?;
+    carry_out(order, &api, &waiters).await
 }
 
-fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, HttpResponse> {
-    let bad = |reason: String| refusal(StatusCode::BAD_REQUEST, reason);
+fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, Refusal> {
+    let bad = |reason: String| Refusal::bad_request(reason);
     let parameters = Query::<Parameters>::from_query(query).map_err(|error| bad(error.to_string()))?.into_inner();
     let level = match parameters.level.as_deref() {
         None | Some("applied") => Level::Applied,
@@ -91,7 +89,7 @@ fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, HttpResponse> {
         None if api.pipelines.len() > 1 => return Err(bad("there are several pipelines: pipeline must name one".to_owned())),
         None => api.pipelines.first_key_value(),
     };
-    let missing = || refusal(StatusCode::NOT_FOUND, "there is no such pipeline");
+    let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such pipeline");
     let (name, control) = found.ok_or_else(missing)?;
     let bookmark = Bookmark::new(bookmark);
     let source = api.status.borrow().pipelines.get(name).and_then(|pipeline| pipeline.source_bookmark.clone());
@@ -110,7 +108,7 @@ fn foreign(bookmark: &Bookmark, source: Option<&Bookmark>) -> Option<String> {
     other.then(|| "bookmark is of another database than the pipeline's source".to_owned())
 }
 
-async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResponse {
+async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<HttpResponse, Refusal> {
     let began = Instant::now();
     let mut status = api.status.clone();
     let held = status.borrow_and_update().pipelines.get(order.name).is_some_and(|pipeline| order.is_met(pipeline, None));
@@ -119,7 +117,7 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResp
     } else {
         let Ok(_waiting) = waiters.try_acquire() else {
             let body = json!({ "error": "too many requests wait already" });
-            return HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).json(body);
+            return Ok(HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).json(body));
         };
         match timeout_at(began + order.within, until_met(&order, &mut status)).await {
             Ok(outcome) => outcome,
@@ -128,20 +126,20 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> HttpResp
     };
     let waited_ms = began.elapsed().as_millis() as u64;
     match outcome {
-        Outcome::Met => HttpResponse::Ok().json(json!({
+        Outcome::Met => Ok(HttpResponse::Ok().json(json!({
             "pipeline": order.name, "bookmark": order.bookmark, "level": order.level, "waited_ms": waited_ms,
-        })),
-        Outcome::Ended => refusal(StatusCode::SERVICE_UNAVAILABLE, "the pipeline has ended"),
-        Outcome::Failed(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, error.chain()),
+        }))),
+        Outcome::Ended => Err(Refusal::unavailable("the pipeline has ended")),
+        Outcome::Failed(error) => Err(Refusal::unavailable(error.chain())),
         Outcome::Late => {
             let state = status.borrow().pipelines.get(order.name).map(|pipeline| pipeline.state.clone());
             let error = match order.level {
                 Level::Applied => "the commit is not applied yet",
                 Level::Verified => "the two sides are not proven equal yet",
             };
-            HttpResponse::GatewayTimeout().json(json!({
+            Ok(HttpResponse::GatewayTimeout().json(json!({
                 "error": error, "pipeline": order.name, "waited_ms": waited_ms, "state": state,
-            }))
+            })))
         }
     }
 }

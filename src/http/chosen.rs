@@ -1,0 +1,103 @@
+//! The pipelines that a command is for.
+
+use std::future::{Ready, ready};
+
+use actix::{Message, Recipient};
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::USER_AGENT;
+use actix_web::web::{Data, Query};
+use actix_web::{FromRequest, HttpRequest};
+use serde::Deserialize;
+
+use super::authority::authorize;
+use super::refusal::Refusal;
+use super::server::{Api, Control};
+use crate::error::Result;
+use crate::telemetry::logging::AUDIT_TARGET;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    pipeline: Option<String>,
+}
+
+/// The pipeline that a request names, else all of them. Only a request with the token gets here.
+pub(super) struct Chosen {
+    request: HttpRequest,
+    pipelines: Vec<(String, Control)>,
+}
+
+impl FromRequest for Chosen {
+    type Error = Refusal;
+    type Future = Ready<std::result::Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(choose(request))
+    }
+}
+
+fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
+    let no_api = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the server was started without its state");
+    let api = request.app_data::<Data<Api>>().ok_or_else(no_api)?;
+    authorize(request, api)?;
+    let parameters = Query::<Parameters>::from_query(request.query_string())
+        .map_err(|error| Refusal::bad_request(format!("the only parameter is pipeline: {error}")))?;
+    let is_chosen = |name: &str| parameters.pipeline.as_ref().is_none_or(|wanted| wanted == name);
+    let pipelines: Vec<_> = api.pipelines.iter().filter(|(name, _)| is_chosen(name)).collect();
+    match &parameters.pipeline {
+        Some(wanted) if pipelines.is_empty() => {
+            Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no pipeline {wanted}")))
+        }
+        _ => {
+            let pipelines = pipelines.into_iter().map(|(name, control)| (name.clone(), control.clone())).collect();
+            Ok(Chosen { request: request.clone(), pipelines })
+        }
+    }
+}
+
+impl Chosen {
+    /// Their names.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.pipelines.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Sends each of them a message whose outcome shows in the status.
+    pub(super) fn tell<M>(&self, command: &str, to: impl Fn(&Control) -> &Recipient<M>, message: impl Fn() -> M)
+    where
+        M: Message<Result = ()> + Send,
+    {
+        for (name, control) in &self.pipelines {
+            audit(&self.request, name, command);
+            to(control).do_send(message());
+        }
+    }
+
+    /// Sends each of them a message and returns their answers. The first one that refuses ends it.
+    pub(super) async fn ask<M, T>(
+        &self,
+        command: &str,
+        to: impl Fn(&Control) -> &Recipient<M>,
+        message: impl Fn() -> M,
+    ) -> std::result::Result<Vec<T>, Refusal>
+    where
+        M: Message<Result = Result<T>> + Send,
+        T: Send + 'static,
+    {
+        let mut answers = Vec::with_capacity(self.pipelines.len());
+        for (name, control) in &self.pipelines {
+            audit(&self.request, name, command);
+            let answer = to(control).send(message()).await.map_err(|_| Refusal::unavailable("it has ended"));
+            let answer = answer.and_then(|answer| answer.map_err(Refusal::from));
+            answers.push(answer.map_err(|refusal| refusal.of_pipeline(name))?);
+        }
+        Ok(answers)
+    }
+}
+
+/// Logs a command with its origin. Behind a proxy the origin is the proxy: nothing that a client says of itself is trusted.
+pub(super) fn audit(request: &HttpRequest, pipeline: &str, command: &str) {
+    let origin = request.peer_addr().map(|address| address.to_string());
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    tracing::info!(target: AUDIT_TARGET, pipeline, command, origin, agent, "command over HTTP");
+}
