@@ -23,6 +23,7 @@ mod request;
 mod row;
 mod scope;
 mod tallies;
+pub mod transaction_log;
 mod unindexed;
 mod unlabelled;
 mod unusable;

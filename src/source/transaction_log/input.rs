@@ -1,0 +1,215 @@
+//! Bytes in their order, from wherever they are, with a running checksum.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::oddity::Oddity;
+
+/// Bytes that are read first at a place: a look at whether anything is written there must cost little.
+const FIRST: usize = 512;
+
+/// The most bytes that are read at once. Larger than nearly every transaction.
+const MOST: usize = 256 * 1024;
+
+/// What can be read at any place.
+pub trait ReadAt {
+    /// Reads some bytes at this place; none at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+}
+
+impl<R: ReadAt + ?Sized> ReadAt for &R {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        (**self).read_at(buffer, offset)
+    }
+}
+
+impl ReadAt for [u8] {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+}
+
+/// Reads on from a place. What was read is in the checksum.
+#[derive(Debug)]
+pub(super) struct Input<R> {
+    source: R,
+    buffer: Vec<u8>,
+    /// Where the buffer's first byte is in the source.
+    base: u64,
+    /// The next byte, and the end of what was read, in the buffer.
+    at: usize,
+    end: usize,
+    /// The checksum up to `summed`.
+    checksum: u32,
+    summed: usize,
+}
+
+impl<R: ReadAt> Input<R> {
+    pub(super) fn new(source: R, offset: u64) -> Self {
+        Self { source, buffer: vec![0; FIRST], base: offset, at: 0, end: 0, checksum: 0, summed: 0 }
+    }
+
+    /// Where the next byte is in the source.
+    pub(super) fn position(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
+    /// Goes to a place, and forgets what it has read: the source may hold something else there by now.
+    pub(super) fn go_to(&mut self, offset: u64) {
+        (self.base, self.at, self.end, self.summed) = (offset, 0, 0, 0);
+        self.buffer.truncate(FIRST);
+    }
+
+    /// Begins a new checksum.
+    pub(super) fn begin_checksum(&mut self) {
+        (self.checksum, self.summed) = (0, self.at);
+    }
+
+    /// Has at least one more byte in the buffer; `false` at the end of the source.
+    fn fill(&mut self) -> Result<bool, Oddity> {
+        if self.at < self.end {
+            return Ok(true);
+        }
+        self.sum();
+        self.base += self.end as u64;
+        if self.end == self.buffer.len() {
+            self.buffer.resize(MOST.min(2 * self.buffer.len()), 0);
+        }
+        (self.at, self.end, self.summed) = (0, 0, 0);
+        self.end = loop {
+            match self.source.read_at(&mut self.buffer, self.base) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        Ok(self.end > 0)
+    }
+
+    fn sum(&mut self) {
+        self.checksum = crc32c::crc32c_append(self.checksum, &self.buffer[self.summed..self.at]);
+        self.summed = self.at;
+    }
+
+    /// The CRC-32C of all bytes that were read.
+    pub(super) fn checksum(&mut self) -> u32 {
+        self.sum();
+        self.checksum
+    }
+
+    /// Looks at the next byte; a source that has ended has a zero there, as one that was made large in advance.
+    pub(super) fn peek(&mut self) -> Result<u8, Oddity> {
+        Ok(if self.fill()? { self.buffer[self.at] } else { 0 })
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Oddity> {
+        let mut bytes = [0; N];
+        if let Some(there) = self.buffer[self.at..self.end].first_chunk::<N>() {
+            bytes = *there;
+            self.at += N;
+            return Ok(bytes);
+        }
+        for byte in &mut bytes {
+            if !self.fill()? {
+                return Err(Oddity::Unfinished);
+            }
+            *byte = self.buffer[self.at];
+            self.at += 1;
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, Oddity> {
+        Ok(u8::from_le_bytes(self.bytes()?))
+    }
+
+    pub(super) fn i32(&mut self) -> Result<i32, Oddity> {
+        Ok(i32::from_le_bytes(self.bytes()?))
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, Oddity> {
+        Ok(i64::from_le_bytes(self.bytes()?))
+    }
+
+    /// A number of things that follow.
+    pub(super) fn length(&mut self) -> Result<u32, Oddity> {
+        let length = self.i32()?;
+        u32::try_from(length).map_err(|_| Oddity::Length(length.into()))
+    }
+
+    /// Goes over so many bytes.
+    pub(super) fn skip(&mut self, bytes: u64) -> Result<(), Oddity> {
+        self.each_part(bytes, |_| ())
+    }
+
+    /// Appends so many bytes. They are there when memory is taken for them.
+    pub(super) fn append(&mut self, bytes: u64, to: &mut Vec<u8>) -> Result<(), Oddity> {
+        self.each_part(bytes, |part| to.extend_from_slice(part))
+    }
+
+    fn each_part(&mut self, bytes: u64, mut take: impl FnMut(&[u8])) -> Result<(), Oddity> {
+        let mut left = bytes;
+        while left > 0 {
+            if !self.fill()? {
+                return Err(Oddity::Unfinished);
+            }
+            let there = self.end - self.at;
+            let part = usize::try_from(left).map_or(there, |left| left.min(there));
+            take(&self.buffer[self.at..self.at + part]);
+            self.at += part;
+            left -= part as u64;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Gives a byte at a time.
+    struct Slowly<'a>(&'a [u8]);
+
+    impl ReadAt for Slowly<'_> {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.0.read_at(&mut buffer[..1], offset)
+        }
+    }
+
+    #[test]
+    fn numbers_and_parts_are_the_same_however_bytes_arrive() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        let mut sums = Vec::new();
+        for source in [&&bytes[..] as &dyn ReadAt, &Slowly(&bytes)] {
+            let mut input = Input::new(source, 2);
+            assert_eq!(input.peek().unwrap(), 3);
+            assert_eq!(input.i32().unwrap(), 0x06_05_04_03);
+            input.skip(1).unwrap();
+            assert_eq!(input.i64().unwrap(), 0x0f_0e_0d_0c_0b_0a_09_08);
+            let mut part = Vec::new();
+            input.append(3, &mut part).unwrap();
+            assert_eq!((part, input.position()), (vec![16, 17, 18], 18));
+            sums.push(input.checksum());
+            assert_eq!(input.checksum(), crc32c::crc32c(&bytes[2..18]));
+            assert!(matches!(input.skip(u64::MAX), Err(Oddity::Unfinished)));
+            assert_eq!(input.peek().unwrap(), 0);
+        }
+        assert_eq!(sums[0], sums[1]);
+    }
+
+    #[test]
+    fn a_length_below_zero_is_odd() {
+        let bytes = (-1_i32).to_le_bytes();
+        assert!(matches!(Input::new(&bytes[..], 0).length(), Err(Oddity::Length(-1))));
+    }
+}

@@ -1,0 +1,52 @@
+//! Kernel versions, which decide how entries look.
+
+use super::oddity::Oddity;
+
+/// The first version whose entries are little endian: 5.0.
+const FIRST: u8 = 5;
+
+/// The last one that was seen: 2026.08.
+const LAST: u8 = 32;
+
+/// The first version with commands of their own for what is created and deleted: 5.11.
+const WITH_CREATES: u8 = 10;
+
+/// The first version whose transactions carry an append index: 5.20.
+const WITH_APPEND_INDEX: u8 = 17;
+
+/// The first version whose transactions do not carry the checksum of the one before: 2025.05.
+const WITHOUT_PREVIOUS_CHECKSUM: u8 = 22;
+
+/// The first version whose transactions carry a sequence number: 2026.06.
+const WITH_SEQUENCE_NUMBER: u8 = 30;
+
+/// The version of the kernel that wrote an entry: one that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelVersion(u8);
+
+impl KernelVersion {
+    pub(super) fn parse(byte: u8) -> Result<Self, Oddity> {
+        if (FIRST..=LAST).contains(&byte) { Ok(Self(byte)) } else { Err(Oddity::Kernel(byte)) }
+    }
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    pub(super) fn has_creates(self) -> bool {
+        self.0 >= WITH_CREATES
+    }
+
+    pub(super) fn has_append_index(self) -> bool {
+        self.0 >= WITH_APPEND_INDEX
+    }
+
+    pub(super) fn has_previous_checksum(self) -> bool {
+        self.0 < WITHOUT_PREVIOUS_CHECKSUM
+    }
+
+    pub(super) fn has_sequence_number(self) -> bool {
+        self.0 >= WITH_SEQUENCE_NUMBER
+    }
+}

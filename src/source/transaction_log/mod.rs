@@ -1,0 +1,34 @@
+//! Neo4j's transaction log, read as a change feed: which elements each committed transaction created, updated and deleted.
+//!
+//! A Neo4j server of Community writes every commit to `data/transactions/<database>/neostore.transaction.db.<N>` before its client
+//! hears of it. A process that can read this directory sees all changes, also those that leave no timestamp and no count. This room
+//! turns the bytes of these files into [`Transaction`]s. It never writes, and needs no plugin in the server.
+//!
+//! [`header`] reads what a file begins with, [`transaction`] one transaction, and [`command`] what a transaction did to the records
+//! of the store. Everything is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No
+//! size in a file is believed: a length is followed byte by byte until the bytes end.
+//!
+//! Formats: kernel versions 5 to 32 (Neo4j 5.0 to 2026.08), engine `record`, log formats 8 and 9. All else is an [`Oddity`], and
+//! what reads the log falls back to the probe.
+
+mod command;
+mod elements;
+mod header;
+mod input;
+mod kernel;
+mod oddity;
+mod property;
+mod record;
+mod short_string;
+mod transaction;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
+mod fixture_tests;
+
+pub use elements::{Change, Elements, OldValues, Token, TokenKind};
+pub use header::{FileHeader, HEADER_BYTES, StoreId};
+pub use input::ReadAt;
+pub use kernel::KernelVersion;
+pub use oddity::Oddity;
+pub use transaction::{Previous, Transaction, TransactionReader};

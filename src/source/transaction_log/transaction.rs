@@ -1,0 +1,177 @@
+//! A transaction of the log: its beginning, its commands and its end, with the checksum over all of it.
+
+use super::command::{Changes, Commands};
+use super::elements::{Elements, OldValues, Token};
+use super::header::HEADER_BYTES;
+use super::input::{Input, ReadAt};
+use super::kernel::KernelVersion;
+use super::oddity::Oddity;
+
+const START: u8 = 1;
+const COMMAND: u8 = 3;
+const COMMIT: u8 = 5;
+
+/// The transaction before the one that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Previous {
+    /// Its id.
+    pub id: u64,
+    /// Its checksum; unknown before the first one of the oldest file.
+    pub checksum: Option<u32>,
+}
+
+/// A committed transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transaction {
+    /// Its id: the number in the bookmark of its commit.
+    pub id: u64,
+    /// The version of the kernel that wrote it.
+    pub kernel: KernelVersion,
+    /// Its place among all that was appended to the log; absent before kernel 17.
+    pub append_index: Option<i64>,
+    /// Where it begins and ends in its file.
+    pub start: u64,
+    /// The offset after its last byte.
+    pub end: u64,
+    /// When it was committed, in milliseconds since 1970, by the server's clock.
+    pub committed_ms: i64,
+    /// The CRC-32C over it.
+    pub checksum: u32,
+    /// Changed nodes.
+    pub nodes: Elements,
+    /// Changed relationships.
+    pub relationships: Elements,
+    /// Texts that it replaced or deleted.
+    pub old_values: OldValues,
+    /// Names that it gave a number.
+    pub tokens: Vec<Token>,
+    /// Commands about indices and constraints.
+    pub schema_rules: u64,
+}
+
+/// Reads transactions one after the other.
+#[derive(Debug)]
+pub struct TransactionReader<R> {
+    input: Input<R>,
+}
+
+impl<R: ReadAt> TransactionReader<R> {
+    /// Reads from a source.
+    pub fn new(source: R) -> Self {
+        Self { input: Input::new(source, HEADER_BYTES) }
+    }
+
+    /// Reads the transaction that begins at this place. With `previous`, it must be the next one. The old texts of the properties
+    /// are kept for which `wanted` is true. What was odd once is read anew the next time.
+    pub fn read(
+        &mut self,
+        offset: u64,
+        previous: Option<Previous>,
+        wanted: &dyn Fn(u32) -> bool,
+    ) -> Result<Option<Transaction>, Oddity> {
+        if self.input.position() != offset {
+            self.input.go_to(offset);
+        }
+        let read = self.transaction(offset, previous, wanted);
+        if !matches!(read, Ok(Some(_))) {
+            self.input.go_to(offset);
+        }
+        read
+    }
+
+    fn transaction(
+        &mut self,
+        offset: u64,
+        previous: Option<Previous>,
+        wanted: &dyn Fn(u32) -> bool,
+    ) -> Result<Option<Transaction>, Oddity> {
+        let input = &mut self.input;
+        if input.peek()? == 0 {
+            return Ok(None);
+        }
+        input.begin_checksum();
+        let Start { kernel, append_index, previous_checksum } = Start::read(input)?;
+        let mut commands = Commands { input: &mut *input, kernel, wanted, changes: Changes::default() };
+        while next_entry(commands.input, kernel)? == COMMAND {
+            commands.read()?;
+        }
+        let Changes { nodes, relationships, old_values, tokens, schema_rules, unowned } = commands.changes;
+        let (id, committed_ms) = (input.i64()?, input.i64()?);
+        let checksum = input.checksum();
+        if input.i32()? as u32 != checksum {
+            return Err(Oddity::Checksum);
+        }
+        let id = follows(id, previous_checksum, previous)?;
+        if unowned > 0 {
+            return Err(Oddity::Unowned);
+        }
+        let end = input.position();
+        Ok(Some(Transaction {
+            id,
+            kernel,
+            append_index,
+            start: offset,
+            end,
+            committed_ms,
+            checksum,
+            nodes,
+            relationships,
+            old_values,
+            tokens,
+            schema_rules,
+        }))
+    }
+}
+
+fn follows(id: i64, previous_checksum: Option<u32>, previous: Option<Previous>) -> Result<u64, Oddity> {
+    let last = previous.map(|previous| previous.id);
+    let number = u64::try_from(id).ok().filter(|number| last.is_none_or(|last| *number == last.saturating_add(1)));
+    let number = number.ok_or(Oddity::Sequence { last: last.unwrap_or_default(), found: id })?;
+    let expected = previous.and_then(|previous| previous.checksum);
+    match expected.zip(previous_checksum) {
+        Some((expected, found)) if expected != found => Err(Oddity::PreviousChecksum),
+        _ => Ok(number),
+    }
+}
+
+struct Start {
+    kernel: KernelVersion,
+    append_index: Option<i64>,
+    previous_checksum: Option<u32>,
+}
+
+impl Start {
+    fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, Oddity> {
+        let kernel = KernelVersion::parse(input.u8()?)?;
+        match input.u8()? {
+            START => {}
+            other => return Err(Oddity::Entry(other)),
+        }
+        // When it began, and the newest transaction then.
+        input.skip(8 + 8)?;
+        let previous_checksum = if kernel.has_previous_checksum() { Some(input.i32()? as u32) } else { None };
+        let append_index = if kernel.has_append_index() { Some(input.i64()?) } else { None };
+        if kernel.has_sequence_number() {
+            input.skip(8)?;
+        }
+        let header = input.length()?;
+        input.skip(header.into())?;
+        Ok(Self { kernel, append_index, previous_checksum })
+    }
+}
+
+/// The type of the next entry of a transaction.
+fn next_entry<R: ReadAt>(input: &mut Input<R>, kernel: KernelVersion) -> Result<u8, Oddity> {
+    match input.u8()? {
+        0 => return Err(Oddity::Unfinished),
+        version if version != kernel.number() => {
+            KernelVersion::parse(version)?;
+            return Err(Oddity::KernelChanges);
+        }
+        _ => {}
+    }
+    match input.u8()? {
+        entry @ (COMMAND | COMMIT) => Ok(entry),
+        other => Err(Oddity::Entry(other)),
+    }
+}
