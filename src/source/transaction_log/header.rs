@@ -1,5 +1,7 @@
 //! The first 128 bytes of a log file, big endian.
 
+use serde::{Deserialize, Serialize};
+
 use super::input::{Input, ReadAt};
 use super::oddity::Oddity;
 
@@ -27,7 +29,7 @@ pub struct FileHeader {
 }
 
 /// What tells one store from another: a copy of it has the same id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StoreId {
     /// When it was created, in milliseconds since 1970.
     pub created_ms: i64,

@@ -12,6 +12,7 @@
 //! what reads the log falls back to the probe.
 
 mod command;
+mod directory;
 mod elements;
 mod header;
 mod input;
@@ -19,16 +20,24 @@ mod kernel;
 mod oddity;
 mod property;
 mod record;
+mod refusal;
 mod short_string;
+mod tail;
 mod transaction;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::print_stdout)]
 mod fixture_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tail_tests;
 
+pub use directory::{LogDirectory, LogFile};
 pub use elements::{Change, Elements, OldValues, Token, TokenKind};
 pub use header::{FileHeader, HEADER_BYTES, StoreId};
 pub use input::ReadAt;
 pub use kernel::KernelVersion;
 pub use oddity::Oddity;
+pub use refusal::Refusal;
+pub use tail::{Position, Step, Tail};
 pub use transaction::{Previous, Transaction, TransactionReader};

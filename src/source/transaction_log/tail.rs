@@ -1,0 +1,190 @@
+//! Follows a log from file to file, transaction by transaction.
+
+use std::fs::File;
+
+use serde::{Deserialize, Serialize};
+
+use super::directory::{LogDirectory, LogFile};
+use super::header::{HEADER_BYTES, StoreId};
+use super::oddity::Oddity;
+use super::refusal::Refusal;
+use super::transaction::{Previous, Transaction, TransactionReader};
+
+/// A place in a log: after a transaction that was read. It can be stored, and found again by [`Tail::resume`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The store that the log belongs to.
+    pub store: StoreId,
+    /// The number of the file.
+    pub file: u64,
+    /// Where the last transaction that was read begins in the file; absent where none of the file was read.
+    pub start: Option<u64>,
+    /// Where the next one begins.
+    pub offset: u64,
+    /// The id of the last transaction that was read.
+    pub transaction: u64,
+    /// Its checksum; absent where the log does not hold it any more.
+    pub checksum: Option<u32>,
+}
+
+/// What stands at the end of what was read.
+#[derive(Debug)]
+pub enum Step {
+    /// The next transaction.
+    Transaction(Box<Transaction>),
+    /// Nothing is written yet.
+    Nothing,
+    /// A transaction that the server has not written whole yet. If it stays so although a bookmark names the transaction, the log
+    /// is of an unknown format or damaged.
+    Unwhole(Oddity),
+}
+
+/// Follows a log.
+#[derive(Debug)]
+pub struct Tail {
+    directory: LogDirectory,
+    position: Position,
+    file: OpenFile,
+    /// The file after it, held open as soon as it is there: a server may delete files that are not read yet.
+    ahead: Option<LogFile>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    reader: TransactionReader<File>,
+    /// The same file, for its size.
+    file: File,
+}
+
+impl OpenFile {
+    fn new(file: File) -> Result<Self, Refusal> {
+        let reader = TransactionReader::new(file.try_clone().map_err(Oddity::Io)?);
+        Ok(Self { reader, file })
+    }
+
+    fn size(&self) -> Result<u64, Refusal> {
+        Ok(self.file.metadata().map_err(Oddity::Io)?.len())
+    }
+}
+
+impl Tail {
+    /// Follows a log from the first transaction after this one, which has to be in the log or to be the one before its first.
+    pub fn after(directory: LogDirectory, transaction: u64) -> Result<Self, Refusal> {
+        let mut files = directory.open_all()?;
+        let oldest = files.values().next().ok_or_else(|| Refusal::Empty(directory.path().to_owned()))?;
+        let oldest = oldest.header.last_transaction;
+        let newest_before = files.iter().rev().find(|(_, file)| file.header.last_transaction <= transaction);
+        let number = *newest_before.ok_or(Refusal::Pruned { wanted: transaction, oldest: oldest + 1 })?.0;
+        let Some(LogFile { file, header }) = files.remove(&number) else { return Err(Refusal::MissingFile(number)) };
+        let position = Position {
+            store: header.store,
+            file: number,
+            start: None,
+            offset: HEADER_BYTES,
+            transaction: header.last_transaction,
+            checksum: None,
+        };
+        let mut tail = Self { directory, position, file: OpenFile::new(file)?, ahead: None };
+        while tail.position.transaction < transaction {
+            match tail.next(&|_| false)? {
+                Step::Transaction(_) => {}
+                Step::Nothing | Step::Unwhole(_) => return Err(Refusal::OtherHistory(transaction)),
+            }
+        }
+        Ok(tail)
+    }
+
+    /// Goes on at a position that was stored, once the transaction that ends there is the same as then.
+    pub fn resume(directory: LogDirectory, position: &Position) -> Result<Self, Refusal> {
+        let Some(LogFile { file, header }) = directory.open(position.file)? else {
+            return Err(missing(&directory, position));
+        };
+        if header.store != position.store {
+            return Err(Refusal::OtherStore);
+        }
+        let mut file = OpenFile::new(file)?;
+        match position.start {
+            None if header.last_transaction != position.transaction => return Err(Refusal::OtherHistory(position.transaction)),
+            None => {}
+            Some(start) => {
+                let read = file.reader.read(start, None, &|_| false);
+                let same = matches!(&read, Ok(Some(read)) if read.id == position.transaction
+                    && Some(read.checksum) == position.checksum && read.end == position.offset);
+                if !same {
+                    return Err(Refusal::OtherHistory(position.transaction));
+                }
+            }
+        }
+        Ok(Self { directory, position: position.clone(), file, ahead: None })
+    }
+
+    /// The place after the last transaction that was read.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Reads the next transaction. The old texts of the properties are kept for which `wanted` is true.
+    pub fn next(&mut self, wanted: &dyn Fn(u32) -> bool) -> Result<Step, Refusal> {
+        loop {
+            let previous = Previous { id: self.position.transaction, checksum: self.position.checksum };
+            match self.file.reader.read(self.position.offset, Some(previous), wanted) {
+                Ok(Some(transaction)) => {
+                    self.position.start = Some(transaction.start);
+                    self.position.offset = transaction.end;
+                    self.position.transaction = transaction.id;
+                    self.position.checksum = Some(transaction.checksum);
+                    return Ok(Step::Transaction(Box::new(transaction)));
+                }
+                Ok(None) if self.is_at_the_end_of_the_file()? && self.turn_over()? => {}
+                Ok(None) => return Ok(Step::Nothing),
+                Err(oddity) => return Ok(Step::Unwhole(oddity)),
+            }
+        }
+    }
+
+    /// Opens the next file if it is there already.
+    pub fn look_ahead(&mut self) -> Result<(), Refusal> {
+        if self.ahead.is_none() {
+            self.ahead = self.directory.open(self.position.file + 1)?;
+        }
+        Ok(())
+    }
+
+    /// A file that the server has left ends with its last transaction; one that it writes may be larger.
+    fn is_at_the_end_of_the_file(&self) -> Result<bool, Refusal> {
+        Ok(self.position.offset >= self.file.size()?)
+    }
+
+    /// Goes on in the next file; `false` if there is none yet.
+    fn turn_over(&mut self) -> Result<bool, Refusal> {
+        self.look_ahead()?;
+        let Some(LogFile { file, header }) = self.ahead.take() else {
+            let later = self.directory.numbers()?.last().is_some_and(|last| *last > self.position.file + 1);
+            return if later { Err(Refusal::MissingFile(self.position.file + 1)) } else { Ok(false) };
+        };
+        if header.store != self.position.store {
+            return Err(Refusal::OtherStore);
+        }
+        if header.last_transaction != self.position.transaction {
+            return Err(Refusal::OtherHistory(self.position.transaction));
+        }
+        self.file = OpenFile::new(file)?;
+        self.position.file += 1;
+        (self.position.start, self.position.offset) = (None, HEADER_BYTES);
+        Ok(true)
+    }
+}
+
+/// A file that is gone was pruned where later ones are there; else the log is another one.
+fn missing(directory: &LogDirectory, position: &Position) -> Refusal {
+    match directory.open_all() {
+        Err(refusal) => refusal,
+        Ok(files) => match files.values().next() {
+            Some(oldest) if oldest.header.file > position.file => {
+                Refusal::Pruned { wanted: position.transaction, oldest: oldest.header.last_transaction + 1 }
+            }
+            Some(_) => Refusal::OtherHistory(position.transaction),
+            None => Refusal::Empty(directory.path().to_owned()),
+        },
+    }
+}

@@ -1,0 +1,173 @@
+//! Directories as a server makes them, of the logs of real servers: files that fill, are left, and are deleted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::directory::LogDirectory;
+use super::header::HEADER_BYTES;
+use super::refusal::Refusal;
+use super::tail::{Step, Tail};
+use super::transaction::TransactionReader;
+
+/// A file made large in advance.
+const PREALLOCATED: u64 = 1024 * 1024;
+
+struct Log {
+    directory: tempfile::TempDir,
+    /// Transactions of a real log, each with its id and its bytes.
+    transactions: Vec<(u64, Vec<u8>)>,
+    header: Vec<u8>,
+}
+
+impl Log {
+    fn new() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/transaction-log/5.26.12/neostore.transaction.db.0");
+        let bytes = fs::read(path).unwrap();
+        let mut reader = TransactionReader::new(&bytes[..]);
+        let (mut transactions, mut offset) = (Vec::new(), HEADER_BYTES);
+        while let Some(transaction) = reader.read(offset, None, &|_| false).unwrap() {
+            transactions.push((transaction.id, bytes[transaction.start as usize..transaction.end as usize].to_vec()));
+            offset = transaction.end;
+        }
+        let header = bytes[..HEADER_BYTES as usize].to_vec();
+        Self { directory: tempfile::tempdir().unwrap(), transactions, header }
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.directory.path().join(format!("neostore.transaction.db.{number}"))
+    }
+
+    fn header(&self, number: u64, last_transaction: u64) -> Vec<u8> {
+        let mut header = self.header.clone();
+        header[1..8].copy_from_slice(&number.to_be_bytes()[1..]);
+        header[8..16].copy_from_slice(&last_transaction.to_be_bytes());
+        header
+    }
+
+    /// Writes a file with these of the transactions, and zeros up to a size.
+    fn write(&self, number: u64, transactions: std::ops::Range<usize>, size: Option<u64>) {
+        let last = self.transactions[transactions.start].0 - 1;
+        let mut bytes = self.header(number, last);
+        self.transactions[transactions].iter().for_each(|(_, part)| bytes.extend_from_slice(part));
+        let file = self.path(number);
+        fs::write(&file, &bytes).unwrap();
+        if let Some(size) = size {
+            fs::File::options().write(true).open(&file).unwrap().set_len(size).unwrap();
+        }
+    }
+
+    fn directory(&self) -> LogDirectory {
+        LogDirectory::new(self.directory.path())
+    }
+}
+
+/// Reads what is there; the last id.
+fn read_on(tail: &mut Tail) -> u64 {
+    while let Step::Transaction(_) = tail.next(&|_| true).unwrap() {}
+    tail.position().transaction
+}
+
+#[test]
+fn files_are_followed_one_after_the_other() {
+    let log = Log::new();
+    let id = |at: usize| log.transactions[at].0;
+    log.write(0, 0..10, Some(PREALLOCATED));
+    let mut tail = Tail::after(log.directory(), id(4)).unwrap();
+    assert_eq!(tail.position().transaction, id(4));
+    assert_eq!(read_on(&mut tail), id(9));
+    log.write(0, 0..20, Some(PREALLOCATED));
+    assert_eq!(read_on(&mut tail), id(19));
+    // The server leaves the file, makes the next one, and writes its header later.
+    log.write(0, 0..20, None);
+    fs::write(log.path(1), vec![0; 4096]).unwrap();
+    assert_eq!(read_on(&mut tail), id(19));
+    log.write(1, 20..30, Some(PREALLOCATED));
+    assert_eq!(read_on(&mut tail), id(29));
+    assert_eq!((tail.position().file, tail.position().start.is_some()), (1, true));
+}
+
+#[test]
+fn a_stored_position_is_found_again() {
+    let log = Log::new();
+    log.write(0, 0..20, None);
+    log.write(1, 20..30, Some(PREALLOCATED));
+    for last in [10, 19, 20, 29] {
+        let tail = Tail::after(log.directory(), log.transactions[last].0).unwrap();
+        let stored = serde_json::to_string(tail.position()).unwrap();
+        let mut resumed = Tail::resume(log.directory(), &serde_json::from_str(&stored).unwrap()).unwrap();
+        assert_eq!(read_on(&mut resumed), log.transactions[29].0);
+    }
+}
+
+#[test]
+fn a_file_that_is_held_open_is_read_after_its_deletion() {
+    let log = Log::new();
+    log.write(0, 0..10, None);
+    log.write(1, 10..20, None);
+    log.write(2, 20..30, None);
+    let mut tail = Tail::after(log.directory(), log.transactions[4].0).unwrap();
+    tail.look_ahead().unwrap();
+    fs::remove_file(log.path(0)).unwrap();
+    fs::remove_file(log.path(1)).unwrap();
+    assert_eq!(read_on(&mut tail), log.transactions[29].0);
+}
+
+#[test]
+fn another_history_is_named() {
+    let log = Log::new();
+    let id = |at: usize| log.transactions[at].0;
+    log.write(0, 0..10, None);
+    log.write(1, 10..20, Some(PREALLOCATED));
+    let position = Tail::after(log.directory(), id(15)).unwrap().position().clone();
+    // The server lost its last transactions and wrote others with the same ids.
+    let mut bytes = fs::read(log.path(1)).unwrap();
+    bytes[position.start.unwrap() as usize + 10] ^= 1;
+    fs::write(log.path(1), &bytes).unwrap();
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::OtherHistory(lost)) if lost == id(15)));
+    log.write(1, 10..13, Some(PREALLOCATED));
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::OtherHistory(_))));
+    let mut other = log.header(1, id(9));
+    other[30] ^= 1;
+    fs::write(log.path(1), other).unwrap();
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::OtherStore)));
+    assert!(matches!(Tail::after(log.directory(), id(29)), Err(Refusal::OtherStore | Refusal::OtherHistory(_))));
+}
+
+#[test]
+fn a_log_that_does_not_reach_back_is_named() {
+    let log = Log::new();
+    let id = |at: usize| log.transactions[at].0;
+    log.write(0, 0..10, None);
+    let mut tail = Tail::after(log.directory(), id(4)).unwrap();
+    let position = tail.position().clone();
+    log.write(3, 20..30, Some(PREALLOCATED));
+    read_on_to_the_gap(&mut tail, 1);
+    fs::remove_file(log.path(0)).unwrap();
+    let expected = format!("the log begins after transaction {}: {} is the first one that it still holds", id(4), id(20));
+    assert_eq!(Tail::resume(log.directory(), &position).unwrap_err().to_string(), expected);
+    assert_eq!(Tail::after(log.directory(), id(4)).unwrap_err().to_string(), expected);
+    fs::remove_file(log.path(3)).unwrap();
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::Empty(_))));
+    let nowhere = LogDirectory::new(log.directory.path().join("nowhere"));
+    assert!(Tail::after(nowhere, 1).unwrap_err().to_string().starts_with("cannot read "));
+}
+
+fn read_on_to_the_gap(tail: &mut Tail, missing: u64) {
+    let refusal = loop {
+        match tail.next(&|_| false) {
+            Ok(Step::Transaction(_)) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(matches!(refusal, Refusal::MissingFile(number) if number == missing), "{refusal}");
+}
+
+#[test]
+fn a_file_under_another_number_is_named() {
+    let log = Log::new();
+    log.write(0, 0..10, None);
+    fs::rename(log.path(0), log.path(5)).unwrap();
+    let refusal = Tail::after(log.directory(), 1).unwrap_err().to_string();
+    assert!(refusal.ends_with("is file 0 of its log by its header"), "{refusal}");
+}
