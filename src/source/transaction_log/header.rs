@@ -121,7 +121,7 @@ mod tests {
                 numbers.iter().enumerate().map(|(at, n)| if at == 0 { format << 56 | n } else { *n }).collect();
             let read = FileHeader::read(&header(&numbers, STORE)[..]).unwrap().unwrap();
             assert_eq!((read.file, read.last_transaction), (7, 41));
-            assert_eq!((read.store.created_ms, read.store.format.as_str()), (0x01_a221_1100_25, "aligned"));
+            assert_eq!((read.store.created_ms, read.store.format.as_str()), (0x01a2_2111_0025, "aligned"));
         }
     }
 
