@@ -68,7 +68,7 @@ impl<'a> Followed<'a> {
         let found = compare_content(&self.pair.source.graph, &self.pair.cache, &self.pair.graph, GENERIC).await.unwrap();
         let first = found.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
         assert!(found.is_empty(), "{what}\n{}\nproven equal, but {} differ:\n{first}", self.running.log(), found.len());
-        assert_eq!(status["faults"], 0, "{what}: {status}");
+        assert_eq!(status["faults"], 0, "{what}: {status}\n{}", self.running.log());
         println!("{:.2} s until proven equal", begun.elapsed().as_secs_f64());
         status
     }
