@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::element::ElementIdentity;
-use super::prepared::Quarantined;
+use super::prepared::{Cause, Quarantined, is_name};
 
 /// What the writer of a graph has quarantined, for whoever compares the graph. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,7 @@ struct Element {
     ignored: bool,
     /// How many elements of the source it stands for.
     number: u64,
+    cause: Cause,
 }
 
 impl Excluded {
@@ -73,7 +74,7 @@ impl Excluded {
             let names = listed.kinds.entry(entry.kind.clone()).or_default();
             match &entry.property {
                 None => {
-                    let element = Element { ignored: entry.ignored, number: entry.number };
+                    let element = Element { ignored: entry.ignored, number: entry.number, cause: entry.cause };
                     names.elements.insert(entry.key.clone(), element);
                 }
                 Some(property) => drop(names.properties.entry(entry.key.clone()).or_default().insert(property.clone())),
@@ -94,24 +95,36 @@ impl Excluded {
         self.0.read().kinds.get(kind).is_some_and(|names| names.elements.contains_key(key))
     }
 
-    /// Whether it explains that the cache lacks an element: the element is listed, or it is a relationship and an end of it is.
+    /// What keeps the element of this key out of the cache, if it is listed under it.
+    pub fn cause_of(&self, kind: &str, key: &str) -> Option<Cause> {
+        self.0.read().cause_of(kind, key)
+    }
+
+    /// Whether it explains that the cache lacks an element that can be written as far as its content says: its row was refused, or it
+    /// is a relationship and an end of it cannot be kept.
     pub fn covers(&self, identity: &ElementIdentity) -> bool {
-        let kinds = &self.0.read().kinds;
+        let listed = self.0.read();
         // Nearly always there is none.
-        if kinds.is_empty() {
+        if listed.kinds.is_empty() {
             return false;
         }
-        let listed = |kind: &str, key: &str| kinds.get(kind).is_some_and(|names| names.elements.contains_key(key));
-        if listed(identity.kind_name(), identity.key().as_str()) {
-            return true;
+        let (kind, key) = (identity.kind_name(), identity.key().as_str());
+        match listed.cause_of(kind, key) {
+            Some(Cause::Cache | Cause::End) => return true,
+            // An operator lets it be.
+            Some(Cause::Content) if listed.is_ignored(kind, key) => return true,
+            // Its content was another one then.
+            Some(Cause::Content) | None => {}
         }
         let ElementIdentity::Relationship(relationship) = identity else { return false };
-        [&relationship.start, &relationship.end].into_iter().any(|end| listed(end.label.as_str(), end.key.as_str()))
+        [&relationship.start, &relationship.end]
+            .into_iter()
+            .any(|end| listed.cause_of(end.label.as_str(), end.key.as_str()).is_some())
     }
 
     /// Whether it is one of those that an operator lets be.
     pub fn is_ignored(&self, kind: &str, key: &str) -> bool {
-        self.0.read().kinds.get(kind).and_then(|names| names.elements.get(key)).is_some_and(|element| element.ignored)
+        self.0.read().is_ignored(kind, key)
     }
 
     /// How many elements of the source it explains that the cache lacks of a label or type.
@@ -135,6 +148,18 @@ impl Excluded {
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.0.read().kinds.is_empty()
+    }
+}
+
+impl Listed {
+    /// An element with a key that reads like a name is not what the entry of that name is about.
+    fn cause_of(&self, kind: &str, key: &str) -> Option<Cause> {
+        let element = self.kinds.get(kind)?.elements.get(key)?;
+        (!is_name(key)).then_some(element.cause)
+    }
+
+    fn is_ignored(&self, kind: &str, key: &str) -> bool {
+        self.kinds.get(kind).and_then(|names| names.elements.get(key)).is_some_and(|element| element.ignored)
     }
 }
 
@@ -193,9 +218,12 @@ mod tests {
             let rel_type = rel_type.clone();
             ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start: node(start), end: node(end) })
         };
-        let excluded = Excluded::of([&Quarantined::new("Entity", "hub", None, "reason")]);
+        let listed = Quarantined::new("Entity", "hub", None, "reason");
+        let excluded = Excluded::of([&listed]);
         assert!(excluded.covers(&fact("hub", "a")) && excluded.covers(&fact("a", "hub")) && !excluded.covers(&fact("a", "b")));
-        assert!(excluded.covers(&ElementIdentity::Node(node("hub"))));
+        assert!(!excluded.covers(&ElementIdentity::Node(node("hub"))), "its content tells");
+        excluded.replace([&listed], [&listed.clone().because_of(Cause::Cache)]);
+        assert!(excluded.covers(&ElementIdentity::Node(node("hub"))), "only another attempt tells");
         excluded.add([&Quarantined::waiting(&rel_type, &node("hub"), 7)]);
         assert_eq!((excluded.number_of("KNOWS"), excluded.number_of("Entity"), excluded.number_of("Saga")), (7, 1, 0));
     }

@@ -228,6 +228,28 @@ pub struct Quarantined {
     /// How many elements it stands for.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub number: u64,
+    /// What keeps the element out of the cache.
+    #[serde(default, skip_serializing_if = "Cause::is_content")]
+    pub cause: Cause,
+}
+
+/// What keeps an element out of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// What it is: its key, a label, its group or the key of an end. Whoever reads it can tell.
+    #[default]
+    Content,
+    /// The cache has refused its row, by a constraint or a limit. Only another attempt can tell whether it still does.
+    Cache,
+    /// An end of it was not in the cache.
+    End,
+}
+
+impl Cause {
+    fn is_content(&self) -> bool {
+        *self == Cause::Content
+    }
 }
 
 /// How an element without usable key is named, before its id.
@@ -256,6 +278,11 @@ pub fn is_name_by_end(name: &str) -> bool {
     name.starts_with(WAITING)
 }
 
+/// Whether an entry of this name is not named by a key. An element with a key that reads so is not listed by its key either.
+pub fn is_name(name: &str) -> bool {
+    id_in_name(name).is_some() || is_name_by_end(name)
+}
+
 fn one() -> u64 {
     1
 }
@@ -277,13 +304,18 @@ impl Quarantined {
     /// One that is not listed yet.
     pub fn new(kind: impl Into<String>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
         let (kind, key, reason) = (kind.into(), key.into(), reason.into());
-        Self { kind, key, property, reason, since: None, attempts: 0, ignored: false, number: 1 }
+        Self { kind, key, property, reason, since: None, attempts: 0, ignored: false, number: 1, cause: Cause::Content }
     }
 
     /// So many relationships of a type that cannot be written because this end of them is in the quarantine.
     pub fn waiting(rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Self {
         const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
         Self { number, ..Self::new(rel_type.to_string(), name_by_end(end.label.as_str(), end.key.as_str()), None, REASON) }
+    }
+
+    /// The same, for this cause.
+    pub fn because_of(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 
     /// Whether it is about relationships that wait for one of their ends.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
 use crate::model::name::Label;
-use crate::model::prepared::{NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::profile::Profile;
 
 /// What a relationship that is missing in spite of both its endpoints is reported with.
@@ -206,7 +206,7 @@ impl Batch<'_> {
 
     fn refuse(&mut self, kind: &str, key: &Key, reason: &str) {
         let (kind, key, reason) = (kind.to_owned(), key.to_string(), reason.to_owned());
-        self.applied.refused.push(Quarantined::new(kind, key, None, reason));
+        self.applied.refused.push(Quarantined::new(kind, key, None, reason).because_of(Cause::Cache));
     }
 }
 

@@ -10,6 +10,7 @@ pub mod comparison;
 mod decoded;
 mod encode;
 mod layout;
+mod refused;
 pub mod literal;
 mod property_names;
 mod temporal;

@@ -8,7 +8,7 @@ use super::Writer;
 use crate::error::Result;
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::name::RelationshipType;
-use crate::model::prepared::{PreparedRows, Quarantined, name_by_end};
+use crate::model::prepared::{Cause, PreparedRows, Quarantined, is_name, name_by_end};
 use crate::sink::Applied;
 use crate::sync::unusable::listed_end;
 use crate::telemetry::status::QUARANTINE_ALARM;
@@ -52,7 +52,10 @@ impl Writer {
             .iter()
             .flat_map(|g| g.rows.identities().iter().map(|identity| (g.rel_type.as_str(), identity.key.as_str())));
         let written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
-        let is_written = |entry: &&Quarantined| written.contains(&(entry.kind.as_str(), entry.key.as_str()));
+        // An element with a key that reads like a name is not what the entry of that name is about.
+        let is_of_key = |entry: &Quarantined| !entry.is_of_element() || !is_name(&entry.key);
+        let is_written =
+            |entry: &&Quarantined| is_of_key(entry) && written.contains(&(entry.kind.as_str(), entry.key.as_str()));
         self.quarantine.iter().filter(is_written).cloned().collect()
     }
 
@@ -116,7 +119,7 @@ impl Writer {
         for entry in added {
             match self.quarantine.get(entry) {
                 Some(known) => {
-                    listed.push(Quarantined { number: entry.number, ..known.tried_again() });
+                    listed.push(Quarantined { number: entry.number, cause: entry.cause, ..known.tried_again() });
                     outdated.insert(known.clone());
                 }
                 None => {
@@ -174,5 +177,5 @@ pub(super) fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool)
     } else {
         "an endpoint is not in the cache and cannot be put there"
     };
-    Quarantined::new(identity.rel_type.to_string(), identity.key.to_string(), None, reason)
+    Quarantined::new(identity.rel_type.to_string(), identity.key.to_string(), None, reason).because_of(Cause::End)
 }
