@@ -110,10 +110,8 @@ impl<'a> Queries<'a> {
     pub fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
         let kind = self.profile.node(id);
         let (pattern, others) = (expressions::node(kind, None), not_of_an_earlier_kind(self.profile, id));
-        let (columns, scope) = (
-            node_columns(&self.projection("n", ElementKind::Node(id), &kind.vectors, detail)),
-            self.scope().also("n"),
-        );
+        let (columns, scope) =
+            (node_columns(&self.projection("n", ElementKind::Node(id), &kind.vectors, detail)), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
                 let key = kind.key.quoted_for_neo4j();

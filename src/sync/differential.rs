@@ -97,8 +97,7 @@ async fn try_again(
     };
     let (waiting, freed): (Vec<Finding>, Vec<Finding>) = waits.into_iter().partition(waits_still);
     comparison.except(&waiting);
-    let (ignored, refused): (Vec<Finding>, Vec<Finding>) =
-        refused.into_iter().partition(|finding| is_ignored(changes, finding));
+    let (ignored, refused): (Vec<Finding>, Vec<Finding>) = refused.into_iter().partition(|finding| is_ignored(changes, finding));
     comparison.except(&ignored);
     if !freed.is_empty() {
         repair(reader, changes, freed.clone(), &[]).await?;

@@ -116,7 +116,12 @@ impl KeyDifferences {
 
     /// Whether both sides hold the same elements with the same labels, and all others are listed.
     pub(super) fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.orphaned.is_empty() && self.relabelled.is_empty() && self.copied.is_empty() && self.unlisted.is_empty() && !self.more
+        self.missing.is_empty()
+            && self.orphaned.is_empty()
+            && self.relabelled.is_empty()
+            && self.copied.is_empty()
+            && self.unlisted.is_empty()
+            && !self.more
     }
 }
 
@@ -345,9 +350,8 @@ impl Side<'_> {
     ) {
         let Standing::Kept(identity) = standing else {
             let name = self.profile.kind_name(kind);
-            let unlisted = key.filter(|key| {
-                self.excluded.cause_of(name, key).is_none() && !self.excluded.contains(name, &name_by_id(number))
-            });
+            let unlisted = key
+                .filter(|key| self.excluded.cause_of(name, key).is_none() && !self.excluded.contains(name, &name_by_id(number)));
             page.unlisted.extend(unlisted.map(str::to_owned));
             return;
         };

@@ -100,11 +100,8 @@ impl Memory {
             let keys = checkpoint.duplicates.of(&Step::of(profile, kind)).iter().cloned().collect();
             (kind, keys)
         };
-        let duplicates = if checkpoint.duplicates.is_empty() {
-            Keys::new()
-        } else {
-            profile.kinds().into_iter().map(of_kind).collect()
-        };
+        let duplicates =
+            if checkpoint.duplicates.is_empty() { Keys::new() } else { profile.kinds().into_iter().map(of_kind).collect() };
         let comparison = checkpoint.comparison.clone().map(Comparison::resume);
         Self { guard: checkpoint.guard.clone(), comparison, duplicates, ..Self::default() }
     }

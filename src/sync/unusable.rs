@@ -362,7 +362,9 @@ pub(super) async fn list_waiting(
 
 /// The end of a relationship that is listed as a whole.
 pub(crate) fn listed_end<'r>(excluded: &Excluded, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
-    [&relationship.start, &relationship.end].into_iter().find(|end| excluded.cause_of(end.label.as_str(), end.key.as_str()).is_some())
+    [&relationship.start, &relationship.end]
+        .into_iter()
+        .find(|end| excluded.cause_of(end.label.as_str(), end.key.as_str()).is_some())
 }
 
 /// Those that the cache holds.

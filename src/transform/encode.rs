@@ -160,8 +160,11 @@ impl Transformer {
         row: &SourceRelationship,
     ) -> Result<(RelationshipIdentity, Ends, Option<String>), Refused> {
         let number = row.number;
-        let key = Key::from_value(property(&row.properties, kind.key.as_str()))
-            .map_err(|reason| Refused { number, key: None, reason: reason.to_string() })?;
+        let key = Key::from_value(property(&row.properties, kind.key.as_str())).map_err(|reason| Refused {
+            number,
+            key: None,
+            reason: reason.to_string(),
+        })?;
         let refused = |reason: String| Refused { number, key: Some(key.clone()), reason };
         let (start_kind, start) = self.endpoint(&row.start).map_err(|reason| refused(format!("its start node: {reason}")))?;
         let (end_kind, end) = self.endpoint(&row.end).map_err(|reason| refused(format!("its end node: {reason}")))?;

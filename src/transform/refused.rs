@@ -32,8 +32,7 @@ pub(super) fn entries<'k>(kind: &str, refused: Vec<Refused>, kept: impl Iterator
             *lowest = (*number).min(*lowest);
         }
     }
-    let stands_for_key =
-        |key: &&Key, number| !kept.contains(key) && first.get(*key) == Some(&number) && !is_name(key.as_str());
+    let stands_for_key = |key: &&Key, number| !kept.contains(key) && first.get(*key) == Some(&number) && !is_name(key.as_str());
     let entry = |Refused { number, key, reason }: &Refused| {
         let key = key.as_ref().filter(|key| stands_for_key(key, *number));
         Quarantined::new(kind, key.map_or_else(|| name_by_id(*number), Key::to_string), None, reason.clone())

@@ -48,8 +48,7 @@ fn strings(texts: &[&str]) -> Vec<String> {
 /// The entries of the quarantine by kind and name.
 async fn listed(watched: &Watched) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut listed: Vec<_> =
-        watched.entries().await.iter().map(|entry| (text(&entry["kind"]), text(&entry["key"]))).collect();
+    let mut listed: Vec<_> = watched.entries().await.iter().map(|entry| (text(&entry["kind"]), text(&entry["key"]))).collect();
     listed.sort();
     listed
 }
@@ -203,7 +202,10 @@ async fn of_two_that_share_a_key_the_one_left_is_kept() {
     let watched = Watched::new("rule_duplicates", &[&make], |service| service).await;
     let names = "MATCH (n:Entity {uuid: 'd'}) RETURN n.name";
     let values = "MATCH ()-[e:HAS_MEMBER]->() RETURN e.v";
-    assert_eq!((texts(&watched.pair, names).await, texts(&watched.pair, values).await), (strings(&["first"]), strings(&["first"])));
+    assert_eq!(
+        (texts(&watched.pair, names).await, texts(&watched.pair, values).await),
+        (strings(&["first"]), strings(&["first"]))
+    );
     // What the full sync met is known after its graph took the place of the live one.
     watched.write_and_wait("MATCH ()-[e:HAS_MEMBER {v: 'first'}]->() DELETE e").await;
     assert_eq!(texts(&watched.pair, values).await, ["second"]);
@@ -221,9 +223,8 @@ async fn of_two_that_share_a_key_the_one_left_is_kept() {
 
 #[tokio::test]
 async fn a_relationship_is_listed_once_its_end_is_of_no_kind() {
-    let make = format!(
-        "CREATE (a:Community {{uuid: 'a'}})-[:HAS_MEMBER {{uuid: 'h'}}]->(b:Entity {{uuid: 'b', created_at: {THEN}}})"
-    );
+    let make =
+        format!("CREATE (a:Community {{uuid: 'a'}})-[:HAS_MEMBER {{uuid: 'h'}}]->(b:Entity {{uuid: 'b', created_at: {THEN}}})");
     let watched = Watched::new("rule_no_kind", &[&make], |service| service).await;
     watched.until_told("applied").await;
     watched.write_and_wait("MATCH (b:Entity) REMOVE b:Entity SET b:Thing").await;
@@ -237,9 +238,7 @@ async fn a_relationship_is_listed_once_its_end_is_of_no_kind() {
 
 #[tokio::test]
 async fn a_relationship_has_one_entry_whatever_is_mended_first() {
-    let make = format!(
-        "CREATE (a:Community {{uuid: 'a'}})-[:HAS_MEMBER {{uuid: ' x'}}]->(b:Entity {{created_at: {THEN}}})"
-    );
+    let make = format!("CREATE (a:Community {{uuid: 'a'}})-[:HAS_MEMBER {{uuid: ' x'}}]->(b:Entity {{created_at: {THEN}}})");
     let watched = Watched::new("rule_one_entry", &[&make], |service| service).await;
     watched.write_and_wait("MATCH ()-[e:HAS_MEMBER]->() SET e.uuid = 'x'").await;
     assert_eq!(watched.listed("HAS_MEMBER").await.len(), 1, "{:?}", watched.entries().await);
@@ -263,10 +262,9 @@ async fn an_element_without_key_is_listed_although_a_collapse_ends_with_it() {
 
 #[tokio::test]
 async fn a_key_that_reads_like_the_name_of_an_entry_takes_no_entry_away() {
-    let watched = Watched::new("rule_names", &[&format!("CREATE (:Entity {{name: 'keyless', created_at: {THEN}}})")], |service| {
-        service
-    })
-    .await;
+    let watched =
+        Watched::new("rule_names", &[&format!("CREATE (:Entity {{name: 'keyless', created_at: {THEN}}})")], |service| service)
+            .await;
     let [(_, name)] = &listed(&watched).await[..] else { panic!("{:?}", watched.entries().await) };
     for round in 0..2 {
         let text = format!("CREATE (:Entity {{uuid: '{name}', name: 'n{round}', created_at: datetime()}})");

@@ -54,8 +54,7 @@ impl Writer {
         let written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
         // An element with a key that reads like a name is not what the entry of that name is about.
         let is_of_key = |entry: &Quarantined| !entry.is_of_element() || !is_name(&entry.key);
-        let is_written =
-            |entry: &&Quarantined| is_of_key(entry) && written.contains(&(entry.kind.as_str(), entry.key.as_str()));
+        let is_written = |entry: &&Quarantined| is_of_key(entry) && written.contains(&(entry.kind.as_str(), entry.key.as_str()));
         self.quarantine.iter().filter(is_written).cloned().collect()
     }
 

@@ -46,10 +46,9 @@ fn refuse_nodes(group: &NodeGroup, reason: &str) -> Vec<Quarantined> {
 }
 
 fn refuse_relationships(group: &RelationshipGroup, reason: &str) -> Vec<Quarantined> {
-    let refused =
-        |identity: &RelationshipIdentity| {
-            Quarantined::new(group.rel_type.as_str(), identity.key.to_string(), None, reason).because_of(Cause::Cache)
-        };
+    let refused = |identity: &RelationshipIdentity| {
+        Quarantined::new(group.rel_type.as_str(), identity.key.to_string(), None, reason).because_of(Cause::Cache)
+    };
     group.rows.identities().iter().map(refused).collect()
 }
 
