@@ -270,7 +270,7 @@ async fn a_key_that_reads_like_the_name_of_an_entry_takes_no_entry_away() {
         let text = format!("CREATE (:Entity {{uuid: '{name}', name: 'n{round}', created_at: datetime()}})");
         watched.write_and_wait(&text).await;
         assert_eq!(listed(&watched).await, [entry("Entity", name)]);
-        assert_eq!(held(&watched.pair).await.0, [name.clone()]);
+        assert_eq!(held(&watched.pair).await.0, *std::slice::from_ref(name));
         watched.write_and_wait(&format!("MATCH (n:Entity {{uuid: '{name}'}}) DELETE n")).await;
         assert_eq!(listed(&watched).await, [entry("Entity", name)]);
         assert_eq!(held(&watched.pair).await.0, Vec::<String>::new());
