@@ -4,7 +4,7 @@
 //! hears of it. A process that can read this directory sees all changes, also those that leave no timestamp and no count. This room
 //! turns the bytes of these files into [`Transaction`]s. It never writes, and needs no plugin in the server.
 //!
-//! [`header`] reads what a file begins with, [`transaction`] one transaction, and [`command`] what a transaction did to the records
+//! `header` reads what a file begins with, `transaction` one transaction, and `command` what a transaction did to the records
 //! of the store. Everything is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No
 //! size in a file is believed: a length is followed byte by byte until the bytes end.
 //!
