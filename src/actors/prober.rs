@@ -23,6 +23,9 @@ const CACHE_INTERVAL: Duration = Duration::from_secs(1);
 /// dropped costs a pass as often.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// How often the indices of the cache are looked at: a client makes them when it starts, and an idle cache is left alone.
+const INDEX_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long a probe may take. Two in a row that take longer, with the pause between them, stay under the 15 seconds within which
 /// `/ready` is to know.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,12 +104,16 @@ async fn watch_cache(
     let mut ticks = ticks(CACHE_INTERVAL);
     let mut cache = CacheWatch { run_id, ..CacheWatch::default() };
     let mut disturbing = BTreeSet::new();
-    let mut told = None;
+    let (mut told, mut looked) = (None, None);
     loop {
         ticks.tick().await;
         if let Some(seen) = answers.take(look(sink.as_mut(), store.as_mut())).await? {
             cache.compare(seen)?;
         }
+        if looked.is_some_and(|looked: Instant| looked.elapsed() < INDEX_INTERVAL) {
+            continue;
+        }
+        looked = Some(Instant::now());
         if let Some(now) = answers.take(sink.disturbing_indexes()).await? {
             let is_due = told.is_none_or(|told: Instant| told.elapsed() >= TOLD_AGAIN_AFTER);
             if !now.is_subset(&disturbing) || (!now.is_empty() && is_due) {

@@ -69,7 +69,7 @@ impl Compared {
 #[tokio::test]
 async fn a_lone_rewrite_arrives_and_equality_is_proven() {
     let compared = Compared::new("lone").await;
-    let rewrite = "MATCH (e:Entity) WITH e ORDER BY e.uuid LIMIT 3 SET e.summary = 'silently', e.name_embedding = [0.5, 0.25] REMOVE e.name";
+    let rewrite = "MATCH (e:Entity) WITH e ORDER BY e.uuid LIMIT 3 SET e.summary = 'silently', e.name_embedding = [x IN e.name_embedding | 0.5] REMOVE e.name";
     compared.pair.source.graph.run(query(rewrite)).await.unwrap();
     compared.proves_equality("after a lone rewrite of nodes").await;
     let rewrite = "MATCH ()-[f:MENTIONS]->() WITH f ORDER BY f.uuid LIMIT 2 SET f.note = 'silently'";
