@@ -32,10 +32,12 @@ pub(super) fn without_key(profile: &Profile, kind: ElementKind) -> String {
     }
 }
 
-/// Only of texts it is asked what they hold. No index serves it, so none serves it wrongly.
+/// A key of another type counts as an empty text: FalkorDB evaluates all branches of a CASE, so no function may stand in one that is
+/// only for texts. No index serves it, so none serves it wrongly.
 fn unusable(variable: &str, key: &PropertyName) -> String {
     let key = format!("{variable}.{}", key.quoted());
-    format!("CASE WHEN typeOf({key}) = 'String' THEN size({key}) = 0 OR trim({key}) <> {key} ELSE true END")
+    let text = format!("CASE WHEN typeOf({key}) = 'String' THEN {key} ELSE '' END");
+    format!("size({text}) = 0 OR trim({text}) <> {text}")
 }
 
 /// How an element of a kind without a usable key is called.

@@ -22,6 +22,7 @@ async fn every_line_tells_whose_it_is_and_none_tells_a_value() {
     write(format!("CREATE (:Entity {{uuid: 'written-1', {properties}}})")).await.unwrap();
     let (mut running, http) = start(&pair.service.clone().with("API_TOKEN", TOKEN).with("LOG_LEVEL", "debug")).await;
     http.until_ready(true).await;
+    running.line("\"message\":\"pass ended\"").await;
     write(format!("CREATE (:Entity {{uuid: 'written-2', {properties}}})")).await.unwrap();
     // A vector that FalkorDB cannot hold: told by its key and property, never by what it holds.
     let broken = format!("CREATE (:Entity {{uuid: 'broken', name_embedding: '{CANARY}', {properties}}})");
