@@ -372,11 +372,19 @@ impl<'a> Queries<'a> {
 
     fn relationship_columns(&self, properties: &str) -> String {
         format!(
-            "RETURN elementId(e) AS id, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key, \
-             {properties} AS properties",
+            "RETURN elementId(e) AS id, labels(a) AS start_labels, {} AS start_key, {} AS start_group, labels(b) AS end_labels, \
+             {} AS end_key, {} AS end_group, {properties} AS properties",
             self.endpoint_key("a"),
-            self.endpoint_key("b")
+            self.endpoint_group("a"),
+            self.endpoint_key("b"),
+            self.endpoint_group("b")
         )
+    }
+
+    /// The group of an endpoint, where it decides in which graph the endpoint stands.
+    fn endpoint_group(&self, variable: &str) -> String {
+        let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some());
+        group.map_or_else(|| "null".to_owned(), |group| format!("{variable}.{}", group.quoted_for_neo4j()))
     }
 
     fn endpoint_key(&self, variable: &str) -> String {

@@ -186,7 +186,7 @@ impl Comparison {
         self.except(&excluded);
         // What waits for a node follows with it, and what an operator lets be is not tried again.
         excluded.retain(|found| {
-            let (kind, key) = (sides.profile.kind_name(found.kind), found.identity.key().as_str());
+            let (kind, key) = (sides.profile.name_of(found.kind), found.identity.key().as_str());
             sides.excluded.contains(kind, key) && !sides.excluded.is_ignored(kind, key)
         });
         self.standing.findings += found.len() as u64;

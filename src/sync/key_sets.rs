@@ -325,7 +325,7 @@ impl Side<'_> {
     /// The end that a relationship waits for, unless the relationship is listed itself.
     fn awaited_end(&self, kind: ElementKind, identity: &ElementIdentity) -> Option<NodeIdentity> {
         let ElementIdentity::Relationship(relationship) = identity else { return None };
-        let is_listed = self.excluded.contains(self.profile.kind_name(kind), identity.key().as_str());
+        let is_listed = self.excluded.contains(self.profile.name_of(kind), identity.key().as_str());
         if is_listed { None } else { listed_end(self.excluded, relationship).cloned() }
     }
 }

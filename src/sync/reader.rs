@@ -202,7 +202,12 @@ impl Reader<'_> {
         while done < keys.len() {
             let asked = &keys[done..keys.len().min(done + most)];
             self.emit.reserve(2 * asked.len()).await?;
-            let Present { kept, there, answered } = self.read_present(kind, asked).await?;
+            let Present { mut kept, there, answered } = self.read_present(kind, asked).await?;
+            if self.profile.routes.is_some() && !kept.is_empty() {
+                // Whether there is a graph for an element is known once the sink has tried.
+                deferred::settle(self).await?;
+                kept.retain(|identity| !self.excluded.is_without_graph(identity.kind_name(), identity.key().as_str()));
+            }
             let looked_for = &identities[done..done + answered];
             self.emit_absent(looked_for.iter().filter(|identity| !kept.contains(*identity)).cloned().collect()).await?;
             if !self.excluded.is_empty() {

@@ -194,6 +194,14 @@ mod tests {
     }
 
     #[test]
+    fn doubles_that_agree_in_fifteen_digits_are_equal() {
+        let cached = |float| vec![("f", CachedValue::Plain(Value::Float(float)))];
+        let source = || vec![("f", Value::Float(0.1 + 0.2))];
+        assert_eq!(differences(source(), cached(0.3)), Vec::<String>::new());
+        assert_eq!(differences(source(), cached(0.300_000_000_000_01)), ["f"]);
+    }
+
+    #[test]
     fn every_difference_is_named() {
         let source = vec![("a", Value::Integer(1)), ("b", Value::Integer(1)), ("name_embedding", Value::Floats(vec![1.5, 0.5]))];
         let list = |floats: &[f64]| CachedValue::Plain(Value::Floats(floats.to_vec()));

@@ -11,7 +11,8 @@ use super::layout::{Columns, Layout, Refusal, VectorProperty};
 use super::literal::write_string;
 use super::property_names::PropertyNames;
 use crate::model::element::{
-    ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
+    ElementIdentity, KindName, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
+    property,
 };
 use crate::model::key::Key;
 use crate::model::name::Label;
@@ -73,7 +74,7 @@ impl Transformer {
         let mut places = HashMap::new();
         for Identified { identity: key, row: KeptNode { extra_labels, group, mut node }, .. } in rows {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
-            let refuse = refusals(kind.label.as_str(), &key, &mut prepared.quarantined);
+            let refuse = refusals(KindName::Label(kind.label.as_str()), &key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut node.properties, &vectors, &self.names, refuse);
             let group = grouped(&mut prepared.nodes, &mut places, (group, extra_labels, columns), |signature| {
                 node_group(kind, signature)
@@ -118,7 +119,7 @@ impl Transformer {
         let mut layout = Layout::default();
         let mut places = HashMap::new();
         for Identified { identity, row: KeptRelationship { ends, group, mut relationship }, .. } in rows {
-            let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut prepared.quarantined);
+            let refuse = refusals(KindName::Type(kind.rel_type.as_str()), &identity.key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut relationship.properties, &vectors, &self.names, refuse);
             let make = |signature: &_| self.relationship_group(kind, signature);
             let group = grouped(&mut prepared.relationships, &mut places, (group, ends, columns), make);
@@ -157,26 +158,42 @@ impl Transformer {
         kind: &RelationshipKind,
         row: &SourceRelationship,
     ) -> Result<(RelationshipIdentity, Ends, Option<String>), Quarantined> {
-        let refused = |key: String, reason: String| quarantined_element(kind.rel_type.as_str(), key, reason);
+        let refused = |key: String, reason: String| Quarantined::new(KindName::Type(kind.rel_type.as_str()), key, None, reason);
         let key = Key::from_value(property(&row.properties, kind.key.as_str()))
             .map_err(|reason| refused(name_by_id(row.number), reason.to_string()))?;
         let (start_kind, start) =
             self.endpoint(&row.start).map_err(|reason| refused(key.to_string(), format!("its start node: {reason}")))?;
         let (end_kind, end) =
             self.endpoint(&row.end).map_err(|reason| refused(key.to_string(), format!("its end node: {reason}")))?;
-        let group = self.group_of(&row.properties).map_err(|reason| refused(key.to_string(), reason))?;
+        let group = self.group_of_relationship(row).map_err(|reason| refused(key.to_string(), reason))?;
         Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind), group))
     }
 
     /// The group of an element, where it decides in which graph the element stands. One without a group is of no group in
     /// particular, as one with an empty text is.
     fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
-        let Some(name) = self.profile.group.as_ref().filter(|_| self.profile.graph_per_group) else { return Ok(None) };
-        match property(properties, name.as_str()) {
-            None => Ok(Some(String::new())),
-            Some(Value::String(group)) => Ok(Some(group.clone())),
-            Some(_) => Err(format!("its {name} is no text, so it belongs to no graph")),
+        let Some((name, routes)) = self.profile.group.as_ref().zip(self.profile.routes.as_ref()) else { return Ok(None) };
+        let Some(group) = group_text(property(properties, name.as_str())) else {
+            return Err(format!("its {name} is no text, so it belongs to no graph"));
+        };
+        match routes.graph_of(group) {
+            Ok(_) => Ok(Some(group.to_owned())),
+            Err(reason) => Err(format!("its group cannot have a graph: {reason}")),
         }
+    }
+
+    /// As [`Self::group_of`], for a relationship, which stands in the graph of its group only if both its ends do. An end that can
+    /// stand in no graph has an entry of its own, and the relationship waits for it.
+    fn group_of_relationship(&self, row: &SourceRelationship) -> Result<Option<String>, String> {
+        let group = self.group_of(&row.properties)?;
+        let Some((group_id, routes)) = group.as_deref().zip(self.profile.routes.as_ref()) else { return Ok(group) };
+        for (end, name) in [(&row.start, "start"), (&row.end, "end")] {
+            let Some(of_end) = group_text(end.group.as_ref()).filter(|of_end| *of_end != group_id) else { continue };
+            if routes.graph_of(of_end).is_ok_and(|graph| routes.graph_of(group_id) != Ok(graph)) {
+                return Err(format!("its {name} node is not in the graph of its group"));
+            }
+        }
+        Ok(group)
     }
 
     pub(super) fn identified_nodes(
@@ -185,13 +202,14 @@ impl Transformer {
         rows: Vec<SourceNode>,
         quarantined: &mut Vec<Quarantined>,
     ) -> Vec<Identified<Key, KeptNode>> {
+        let name = KindName::Label(kind.label.as_str());
         let mut identified = Vec::with_capacity(rows.len());
         for node in rows {
             let key = match Key::from_value(property(&node.properties, kind.key.as_str())) {
                 Ok(key) => key,
                 Err(reason) => {
                     let reason = format!("{reason} (its labels are {})", node.labels.join(", "));
-                    quarantined.push(quarantined_element(kind.label.as_str(), name_by_id(node.number), reason));
+                    quarantined.push(Quarantined::new(name, name_by_id(node.number), None, reason));
                     continue;
                 }
             };
@@ -201,7 +219,7 @@ impl Transformer {
                     let number = node.number;
                     identified.push(Identified { identity: key, number, row: KeptNode { extra_labels, group, node } });
                 }
-                Err(reason) => quarantined.push(quarantined_element(kind.label.as_str(), key.to_string(), reason)),
+                Err(reason) => quarantined.push(Quarantined::new(name, key.to_string(), None, reason)),
             }
         }
         identified
@@ -224,7 +242,7 @@ impl Transformer {
         let Some((key, ((_, start), (_, end)))) = key.zip(ends) else { return Standing::Nameless };
         let rel_type = kind.rel_type.clone();
         let identity = ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end });
-        if self.group_of(&relationship.properties).is_ok() { Standing::Kept(identity) } else { Standing::Refused(identity) }
+        if self.group_of_relationship(relationship).is_ok() { Standing::Kept(identity) } else { Standing::Refused(identity) }
     }
 
     fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
@@ -307,6 +325,15 @@ pub(super) struct KeptRelationship {
     pub(super) relationship: SourceRelationship,
 }
 
+/// The group that a property names, if it is a text: an element without the property is of no group in particular.
+fn group_text(value: Option<&Value>) -> Option<&str> {
+    match value {
+        None => Some(""),
+        Some(Value::String(group)) => Some(group),
+        Some(_) => None,
+    }
+}
+
 fn extra_labels(kind: &NodeKind, labels: &[String]) -> Result<Vec<Label>, String> {
     let others = labels.iter().filter(|label| *label != kind.label.as_str());
     let mut extra: Vec<Label> =
@@ -354,14 +381,10 @@ fn write_relationship_head(out: &mut Vec<u8>, identity: &RelationshipIdentity) {
 }
 
 /// Quarantines properties of one element.
-pub(super) fn refusals(kind: &str, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
+pub(super) fn refusals(kind: KindName<'_>, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
     move |property, reason| {
         quarantined.push(Quarantined::new(kind, key.to_string(), Some(property.to_owned()), reason.to_string()));
     }
-}
-
-fn quarantined_element(kind: &str, key: String, reason: String) -> Quarantined {
-    Quarantined::new(kind, key, None, reason)
 }
 
 #[cfg(test)]
@@ -407,7 +430,8 @@ mod tests {
     }
 
     fn fact(number: u64, start: (&str, &str), end: (&str, &str), properties: &[(&str, Value)]) -> SourceRelationship {
-        let endpoint = |(label, key): (&str, &str)| SourceEndpoint { labels: strings(&[label]), key: Some(string(key)) };
+        let endpoint =
+            |(label, key): (&str, &str)| SourceEndpoint { labels: strings(&[label]), key: Some(string(key)), group: None };
         SourceRelationship {
             number: ElementNumber(number),
             start: endpoint(start),
