@@ -398,7 +398,9 @@ mod tests {
     use super::super::values::{Fit, fit};
     use super::*;
     use crate::model::element::ElementNumber;
+    use crate::model::graph_name::GraphName;
     use crate::model::name::{PropertyName, RelationshipType};
+    use crate::model::routes::Routes;
 
     fn transformer() -> Transformer {
         let mut dimensions = Dimensions::default();
@@ -458,6 +460,32 @@ mod tests {
         assert_eq!((&group.vectors, &group.not_a_number), (&names(&["name_embedding"]), &vec![]));
         assert_eq!(texts(&group.rows), [r#"{k:"k",p:{`a b`:1,name:"\"x\"",uuid:"k"},v0:[0.5,1.0]}"#]);
         assert_eq!((prepared.quarantined.len(), prepared.collapsed), (0, 0));
+    }
+
+    #[test]
+    fn what_cannot_stand_in_the_graph_of_its_group_is_refused() {
+        let routes = Routes::new(GraphName::new("home").unwrap());
+        let profile = Profile::graphiti().unwrap().with_a_graph_for_each_group(routes).unwrap();
+        let by_group = Transformer::new(Arc::new(profile), Dimensions::default());
+        let node = |group: Value| {
+            let row = entity(1, &["Entity"], "k", &[("group_id", group)]);
+            matches!(by_group.node_standing(NodeKindId(0), &row), Standing::Kept(_))
+        };
+        assert_eq!([string("a"), string(""), string("{x}"), Value::Integer(5)].map(node), [true, true, false, false]);
+        let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
+        let id = by_group.profile().relationship_kind(&rel_type).unwrap();
+        let relationship = |group: &str, start: Option<Value>, end: Option<Value>| {
+            let mut row = fact(1, ("Entity", "s"), ("Entity", "e"), &[("group_id", string(group))]);
+            (row.start.group, row.end.group) = (start, end);
+            matches!(by_group.relationship_standing(id, &row), Standing::Kept(_))
+        };
+        let of = |group: &str| Some(string(group));
+        assert!(relationship("a", of("a"), of("a")));
+        assert!(relationship("_", None, of("home")), "all three mean the same graph");
+        assert!(relationship("a", of("a"), Some(Value::Integer(5))), "it waits for its end");
+        assert!(
+            !relationship("a", of("a"), of("b")) && !relationship("b", of("a"), of("a")) && !relationship("a", None, of("a"))
+        );
     }
 
     #[test]

@@ -45,3 +45,43 @@ fn entry(identity: &RelationshipIdentity) -> Quarantined {
     const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
     Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, REASON)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::key::Key;
+    use crate::model::name::{Label, PropertyName, RelationshipType};
+    use crate::model::prepared::{EncodedRows, EndpointKind, RelationshipGroup};
+
+    fn node(key: &str) -> NodeIdentity {
+        NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() }
+    }
+
+    fn relationships(keys: &[[&str; 2]]) -> PreparedRows {
+        let rel_type = RelationshipType::parse("KNOWS").unwrap();
+        let end = EndpointKind { label: Label::parse("Entity").unwrap(), key: PropertyName::parse("uuid").unwrap() };
+        let mut rows = EncodedRows::default();
+        for [start, finish] in keys {
+            let key = Key::parse(&format!("{start}{finish}")).unwrap();
+            let identity = RelationshipIdentity { rel_type: rel_type.clone(), key, start: node(start), end: node(finish) };
+            rows.push(identity, |text| text.extend_from_slice(b"{}"));
+        }
+        let key = PropertyName::parse("uuid").unwrap();
+        let (start, end) = (end.clone(), end);
+        let group = RelationshipGroup { group: None, rel_type, key, start, end, vectors: vec![], not_a_number: vec![], rows };
+        PreparedRows { relationships: vec![group], ..PreparedRows::default() }
+    }
+
+    #[test]
+    fn relationships_of_refused_nodes_are_refused() {
+        let mut refusals = Refusals::default();
+        let refused = Quarantined::new(KindName::Label("Entity"), "b", None, "r");
+        let property = Quarantined::new(KindName::Label("Entity"), "a", Some("p".to_owned()), "r");
+        refusals.note(&mut PreparedRows { quarantined: vec![refused, property], ..PreparedRows::default() });
+        let mut rows = relationships(&[["a", "c"], ["a", "b"], ["b", "b"]]);
+        refusals.note(&mut rows);
+        assert_eq!(rows.relationships[0].rows.len(), 1);
+        assert_eq!(rows.quarantined.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["ab", "bb"]);
+    }
+}
