@@ -34,6 +34,7 @@ use crate::source::Source;
 use crate::sync::guard::losses;
 use crate::sync::{BatchLimits, Gaps, Rhythm, gaps};
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
+use crate::transform::{Dimensions, Transformer};
 
 /// Rows of a page: large enough that the question costs nothing beside the answer, small enough for memory. With vectors of
 /// 1,024 numbers a page takes some 20 MB.
@@ -243,6 +244,7 @@ impl FullSync {
     async fn differences(&self, stage: &mut Stage) -> Result<BTreeMap<ElementKind, Gaps>> {
         let listed = stage.shadow.feeder.store().await?.quarantine().await?;
         let excluded = Excluded::of(&listed);
+        let encoder = Transformer::new(Arc::clone(&self.profile), Dimensions::default());
         let (source, view, profile) = (stage.source.as_ref(), stage.view.as_mut(), self.profile.as_ref());
         let (here, there) = (repeat!(source.counts())?, repeat!(view.counts())?);
         let mut differing = BTreeMap::new();
@@ -250,7 +252,7 @@ impl FullSync {
             if here == there + excluded.number_of(profile.name_of(kind)) {
                 continue;
             }
-            let gaps = gaps(source, view, profile, &excluded, kind).await?;
+            let gaps = gaps(source, view, &encoder, &excluded, kind).await?;
             if !gaps.is_empty() {
                 differing.insert(kind, gaps);
             }

@@ -100,7 +100,7 @@ impl Group {
             }
             None => (None, Encoding::Rows(Arc::clone(&encoder))),
         };
-        let memory = Memory::new(launched.checkpoint.guard.clone(), launched.checkpoint.comparison.clone());
+        let memory = Memory::new(&launched.checkpoint, profile);
         let excluded = Excluded::of(&launched.quarantine);
         let parts = LoaderParts {
             sink: launched.sink,

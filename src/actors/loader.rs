@@ -311,8 +311,9 @@ impl Writer {
             self.checkpoint.equal_as_of = verdict.equal_as_of.clone();
             self.checkpoint.compared_at = Some(summary.ended_at);
         }
-        let news = ended || self.checkpoint.guard != end.guard;
+        let news = ended || self.checkpoint.guard != end.guard || self.checkpoint.duplicates != end.duplicates;
         self.checkpoint.guard = end.guard;
+        self.checkpoint.duplicates = end.duplicates;
         self.checkpoint.comparison = end.comparison;
         // A comparison reads what changed no more than any look does: only the other passes move the watermark.
         if mode != Mode::Differential {

@@ -161,8 +161,10 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<Report>
     let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0).await?;
     let verdict = loop {
         let advance = comparison.advance(&mut looks.sides(), SLICE).await?;
-        if let Some(verdict) = advance.verdict {
-            break verdict;
+        // Nothing is tried here: what the cache once refused is left out.
+        comparison.except(&advance.excluded);
+        if advance.is_over {
+            break comparison.verdict(&mut looks.sides()).await?;
         }
         shown.show(Standing { what: "comparison".to_owned(), done: comparison.rows(), of });
     };

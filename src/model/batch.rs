@@ -1,6 +1,7 @@
 //! The unit that travels through the actors.
 
 use super::comparison::ComparisonUnderWay;
+use super::duplicates::Duplicates;
 use super::element::{ElementIdentity, ElementKind, RelationshipIdentity, SourceNode, SourceRelationship};
 use super::guard::Guard;
 use super::pass::{Cursor, PassUnderWay};
@@ -115,6 +116,8 @@ pub struct PassEnd {
     pub outcome: PassOutcome,
     /// What the delete guard remembers.
     pub guard: Guard,
+    /// Keys that more than one element has.
+    pub duplicates: Duplicates,
     /// Where the comparison stands that is under way.
     pub comparison: Option<ComparisonUnderWay>,
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::bookmark::Bookmark;
 use super::comparison::ComparisonUnderWay;
 use super::dimensions::Dimensions;
+use super::duplicates::Duplicates;
 use super::graph_name::GraphName;
 use super::guard::Guard;
 use super::pass::{PassSummary, PassUnderWay, Step};
@@ -51,6 +52,9 @@ pub struct Checkpoint {
     /// How many elements each kind had lately, and which deletes wait for a person.
     #[serde(default)]
     pub guard: Guard,
+    /// Keys that more than one element has.
+    #[serde(default, skip_serializing_if = "Duplicates::is_empty")]
+    pub duplicates: Duplicates,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<PassUnderWay>,
@@ -110,6 +114,7 @@ impl Checkpoint {
             comparison: None,
             compared_at: None,
             guard: Guard::default(),
+            duplicates: Duplicates::default(),
             pass: None,
             stage: None,
             last_pass: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::element::{ElementIdentity, KindName};
-use super::prepared::Quarantined;
+use super::prepared::{Cause, Quarantined, is_name};
 
 /// What the writer of a graph has quarantined, for whoever compares the graph. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +63,7 @@ struct Element {
     ignored: bool,
     /// How many elements of the source it stands for.
     number: u64,
-    /// Whether its group has no graph.
-    without_graph: bool,
+    cause: Cause,
 }
 
 impl Excluded {
@@ -102,8 +101,7 @@ impl Excluded {
             let names = listed.kinds.like(entry.kind_name()).entry(entry.kind.clone()).or_default();
             match &entry.property {
                 None => {
-                    let Quarantined { ignored, number, without_graph, .. } = *entry;
-                    let element = Element { ignored, number, without_graph };
+                    let element = Element { ignored: entry.ignored, number: entry.number, cause: entry.cause };
                     names.elements.insert(entry.key.clone(), element);
                 }
                 Some(property) => drop(names.properties.entry(entry.key.clone()).or_default().insert(property.clone())),
@@ -124,39 +122,50 @@ impl Excluded {
 
     /// Whether an element is listed because its group has no graph.
     pub fn is_without_graph(&self, kind: KindName<'_>, key: &str) -> bool {
-        self.element(kind, key).is_some_and(|element| element.without_graph)
+        self.element(kind, key).is_some_and(|element| element.cause == Cause::Graph)
     }
 
     /// Keys of elements of a label or type that are listed because their group has no graph: up to `limit`.
     pub fn keys_without_graph(&self, kind: KindName<'_>, limit: usize) -> Vec<String> {
         let listed = self.0.read();
         let elements = listed.kinds.of(kind).into_iter().flat_map(|names| &names.elements);
-        elements.filter(|(_, element)| element.without_graph).map(|(key, _)| key.clone()).take(limit).collect()
+        elements.filter(|(_, element)| element.cause == Cause::Graph).map(|(key, _)| key.clone()).take(limit).collect()
     }
 
     fn element(&self, kind: KindName<'_>, key: &str) -> Option<Element> {
         self.0.read().kinds.of(kind).and_then(|names| names.elements.get(key)).copied()
     }
 
-    /// Whether it explains that the cache lacks an element: the element is listed, or it is a relationship and an end of it is.
+    /// What keeps the element of this key out of the cache, if it is listed under it.
+    pub fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
+        self.0.read().cause_of(kind, key)
+    }
+
+    /// Whether it explains that the cache lacks an element that can be written as far as its content says: its row was refused, or it
+    /// is a relationship and an end of it cannot be kept.
     pub fn covers(&self, identity: &ElementIdentity) -> bool {
-        let kinds = &self.0.read().kinds;
+        let listed = self.0.read();
         // Nearly always there is none.
-        if kinds.all().next().is_none() {
+        if listed.kinds.all().next().is_none() {
             return false;
         }
-        if kinds.lists(identity.kind_name(), identity.key().as_str()) {
-            return true;
+        let (kind, key) = (identity.kind_name(), identity.key().as_str());
+        match listed.cause_of(kind, key) {
+            Some(Cause::Cache | Cause::End | Cause::Graph) => return true,
+            // An operator lets it be.
+            Some(Cause::Content) if listed.is_ignored(kind, key) => return true,
+            // Its content was another one then.
+            Some(Cause::Content) | None => {}
         }
         let ElementIdentity::Relationship(relationship) = identity else { return false };
         [&relationship.start, &relationship.end]
             .into_iter()
-            .any(|end| kinds.lists(KindName::Label(end.label.as_str()), end.key.as_str()))
+            .any(|end| listed.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some())
     }
 
     /// Whether it is one of those that an operator lets be.
     pub fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
-        self.element(kind, key).is_some_and(|element| element.ignored)
+        self.0.read().is_ignored(kind, key)
     }
 
     /// How many elements of the source it explains that the cache lacks of a label or type.
@@ -180,6 +189,18 @@ impl Excluded {
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.0.read().kinds.all().next().is_none()
+    }
+}
+
+impl Listed {
+    /// An element with a key that reads like a name is not what the entry of that name is about.
+    fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
+        let element = self.kinds.of(kind)?.elements.get(key)?;
+        (!is_name(key)).then_some(element.cause)
+    }
+
+    fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
+        self.kinds.of(kind).and_then(|names| names.elements.get(key)).is_some_and(|element| element.ignored)
     }
 }
 
@@ -241,9 +262,12 @@ mod tests {
             let rel_type = rel_type.clone();
             ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start: node(start), end: node(end) })
         };
-        let excluded = Excluded::of([&Quarantined::new(KindName::Label("Entity"), "hub", None, "reason")]);
+        let listed = Quarantined::new(KindName::Label("Entity"), "hub", None, "reason");
+        let excluded = Excluded::of([&listed]);
         assert!(excluded.covers(&fact("hub", "a")) && excluded.covers(&fact("a", "hub")) && !excluded.covers(&fact("a", "b")));
-        assert!(excluded.covers(&ElementIdentity::Node(node("hub"))));
+        assert!(!excluded.covers(&ElementIdentity::Node(node("hub"))), "its content tells");
+        excluded.replace([&listed], [&listed.clone().because_of(Cause::Cache)]);
+        assert!(excluded.covers(&ElementIdentity::Node(node("hub"))), "only another attempt tells");
         excluded.add([&Quarantined::waiting(&rel_type, &node("hub"), 7)]);
         let number = |kind| excluded.number_of(kind);
         assert_eq!(

@@ -8,6 +8,7 @@ pub mod comparison;
 pub mod detail;
 pub mod dimensions;
 pub mod discovery;
+pub mod duplicates;
 pub mod element;
 pub mod excluded;
 pub mod graph_name;

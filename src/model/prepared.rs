@@ -232,10 +232,30 @@ pub struct Quarantined {
     /// How many elements it stands for.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub number: u64,
-    /// Whether its group has no graph because somebody else has one of that name: an older state must not stand in another graph.
-    /// Each try tells it anew, so it is not stored.
-    #[serde(skip)]
-    pub without_graph: bool,
+    /// What keeps the element out of the cache.
+    #[serde(default, skip_serializing_if = "Cause::is_content")]
+    pub cause: Cause,
+}
+
+/// What keeps an element out of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// What it is: its key, a label, its group or the key of an end. Whoever reads it can tell.
+    #[default]
+    Content,
+    /// The cache has refused its row, by a constraint or a limit. Only another attempt can tell whether it still does.
+    Cache,
+    /// An end of it was not in the cache.
+    End,
+    /// Somebody else has a graph of its group's name: an older state of it must not stand in another graph.
+    Graph,
+}
+
+impl Cause {
+    fn is_content(&self) -> bool {
+        *self == Cause::Content
+    }
 }
 
 /// How an element without usable key is named, before its id.
@@ -264,6 +284,11 @@ pub fn is_name_by_end(name: &str) -> bool {
     name.starts_with(WAITING)
 }
 
+/// Whether an entry of this name is not named by a key. An element with a key that reads so is not listed by its key either.
+pub fn is_name(name: &str) -> bool {
+    id_in_name(name).is_some() || is_name_by_end(name)
+}
+
 fn one() -> u64 {
     1
 }
@@ -286,7 +311,8 @@ impl Quarantined {
     pub fn new(kind: KindName<'_>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
         let (element, kind) = (Some(kind.class()), kind.as_str().to_owned());
         let (key, reason) = (key.into(), reason.into());
-        Self { kind, element, key, property, reason, since: None, attempts: 0, ignored: false, number: 1, without_graph: false }
+        let cause = Cause::Content;
+        Self { kind, element, key, property, reason, since: None, attempts: 0, ignored: false, number: 1, cause }
     }
 
     /// Its label or its type.
@@ -323,6 +349,11 @@ impl Quarantined {
             number,
             ..Self::new(KindName::Type(rel_type.as_str()), name_by_end(end.label.as_str(), end.key.as_str()), None, REASON)
         }
+    }
+
+    /// The same, for this cause.
+    pub fn because_of(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 
     /// Whether it is about relationships that wait for one of their ends.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
 use crate::model::name::Label;
-use crate::model::prepared::{NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::profile::Profile;
 
 /// What a relationship that is missing in spite of both its endpoints is reported with.
@@ -205,7 +205,7 @@ impl Batch<'_> {
     }
 
     fn refuse(&mut self, kind: KindName<'_>, key: &Key, reason: &str) {
-        self.applied.refused.push(Quarantined::new(kind, key.to_string(), None, reason));
+        self.applied.refused.push(Quarantined::new(kind, key.to_string(), None, reason).because_of(Cause::Cache));
     }
 }
 

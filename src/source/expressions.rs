@@ -73,7 +73,7 @@ pub(super) fn between_kinds(profile: &Profile) -> String {
     ["a", "b"].map(|end| format!(" AND {}", is_of_a_kind(profile, end))).concat()
 }
 
-fn is_of_a_kind(profile: &Profile, variable: &str) -> String {
+pub(super) fn is_of_a_kind(profile: &Profile, variable: &str) -> String {
     if profile.nodes.len() <= ASKED_FOR {
         let labels: Vec<String> = profile.nodes.iter().map(label).collect();
         return if labels.is_empty() { "false".to_owned() } else { format!("{variable}:{}", labels.join("|")) };

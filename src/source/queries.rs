@@ -110,10 +110,8 @@ impl<'a> Queries<'a> {
     pub fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
         let kind = self.profile.node(id);
         let (pattern, others) = (expressions::node(kind, None), not_of_an_earlier_kind(self.profile, id));
-        let (columns, scope) = (
-            node_columns(&detail.projection("n", &kind.key, &kind.vectors, PropertyName::quoted_for_neo4j)),
-            self.scope().also("n"),
-        );
+        let (columns, scope) =
+            (node_columns(&self.projection("n", ElementKind::Node(id), &kind.vectors, detail)), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
                 let key = kind.key.quoted_for_neo4j();
@@ -154,8 +152,7 @@ impl<'a> Queries<'a> {
     pub fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
         let kind = self.profile.relationship(id);
         let rel_type = kind.rel_type.quoted_for_neo4j();
-        let columns =
-            self.relationship_columns(&detail.projection("e", &kind.key, &kind.vectors, PropertyName::quoted_for_neo4j));
+        let columns = self.relationship_columns(&self.projection("e", ElementKind::Relationship(id), &kind.vectors, detail));
         let ends = self.copied_ends();
         match kind.identity {
             Identity::Property => {
@@ -367,6 +364,16 @@ impl<'a> Queries<'a> {
         match kind {
             ElementKind::Node(_) => node_columns(&format!("n{{.{key}{group}}}")),
             ElementKind::Relationship(_) => self.relationship_columns(&format!("e{{.{key}{group}}}")),
+        }
+    }
+
+    /// The properties that are read of an element. What decides whether the cache can hold it is always among them.
+    pub(super) fn projection(&self, variable: &str, kind: ElementKind, vectors: &[PropertyName], detail: Detail) -> String {
+        let key = self.profile.key(kind);
+        let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some() && detail == Detail::Key);
+        match group {
+            Some(group) => format!("{variable}{{.{}, .{}}}", key.quoted_for_neo4j(), group.quoted_for_neo4j()),
+            None => detail.projection(variable, key, vectors, PropertyName::quoted_for_neo4j),
         }
     }
 

@@ -132,7 +132,7 @@ pub(super) async fn count_without_key(reader: &impl Reader, profile: &Profile, k
     super::census::counted(reader, &doing, Request::new(format!("{found} RETURN count(*) AS count"))).await
 }
 
-/// Elements of a kind with a key that the cache cannot use, and relationships with such an end: `$limit`. Some with a long key that
+/// Elements of a kind with a key that the cache cannot use, and relationships with such an end, or with one that is of no kind: `$limit`. Some with a long key that
 /// the cache can use may be among them.
 pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind) -> Option<String> {
     let own = |variable: &str, identity: Identity, key: &PropertyName| {
@@ -148,7 +148,11 @@ pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind) -> Option<
             let mut any = Vec::from_iter(own("e", *identity, key));
             // Every node has a number.
             if profile.nodes.iter().any(|kind| kind.identity == Identity::Property) {
-                any.extend(["a", "b"].map(|end| unusable(&expressions::endpoint_key(profile, end))));
+                let of_end = |end: &str| {
+                    let key = unusable(&expressions::endpoint_key(profile, end));
+                    format!("{key} OR NOT {}", expressions::is_of_a_kind(profile, end))
+                };
+                any.extend(["a", "b"].map(of_end));
             }
             if any.is_empty() {
                 return None;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::identities::{node_identity, relationship_identity};
 use super::key_sets::KeySets;
 use super::reader::{Reader, StepKind};
 use crate::error::Result;
@@ -14,6 +13,7 @@ use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKindId};
 use crate::repeat;
 use crate::sink::Keyed;
 use crate::source::{Bundle, Source};
+use crate::transform::Standing;
 
 /// A profile of so few kinds has a question for each of them.
 const FEW_KINDS: usize = 16;
@@ -144,7 +144,7 @@ impl KeySets<'_> {
         let mut suspects = Suspects::default();
         let mut place = 0;
         while place < kinds.len() {
-            let number = bundled(self.profile, kinds[place..].iter().copied());
+            let number = bundled(self.encoder.profile(), kinds[place..].iter().copied());
             if number == 0 {
                 suspects.kinds.insert(kinds[place].0);
                 place += 1;
@@ -184,23 +184,24 @@ impl KeySets<'_> {
     /// What the cache is to hold of what was read. A kind of which it cannot hold something is a suspect.
     fn elements(&self, read: Read, suspects: &mut Suspects) -> Elements {
         let mut elements = Elements::new();
-        let mut note = |kind: ElementKind, identity: Option<ElementIdentity>, labels: Vec<String>| match identity {
-            Some(identity) if self.excluded.covers(&identity) => drop(suspects.kinds.insert(kind)),
-            Some(identity) => elements.entry(kind).or_default().push((identity, self.labels.of(kind, labels))),
-            None => {}
+        let mut note = |kind: ElementKind, standing: Standing, labels: Vec<String>| match standing {
+            Standing::Kept(identity) if !self.excluded.covers(&identity) => {
+                elements.entry(kind).or_default().push((identity, self.labels.of(kind, labels)));
+            }
+            Standing::Kept(_) | Standing::Refused(_) | Standing::Nameless => drop(suspects.kinds.insert(kind)),
         };
         match read {
             Read::Nodes(found) => {
                 for (id, rows) in found {
                     for row in rows {
-                        note(ElementKind::Node(id), node_identity(self.profile, id, &row), row.labels);
+                        note(ElementKind::Node(id), self.encoder.node_standing(id, &row), row.labels);
                     }
                 }
             }
             Read::Relationships(found) => {
                 for (id, rows) in found {
                     for row in rows {
-                        note(ElementKind::Relationship(id), relationship_identity(self.profile, id, &row), Vec::new());
+                        note(ElementKind::Relationship(id), self.encoder.relationship_standing(id, &row), Vec::new());
                     }
                 }
             }

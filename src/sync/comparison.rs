@@ -9,13 +9,15 @@ use chrono::Utc;
 use futures::future::try_join;
 
 use super::key_sets::{Digests, ElementHasher, KeySets, Labels};
+use super::unusable::listed_end;
 use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Excepted, Finding, Verdict};
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber};
+use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::excluded::Excluded;
 use crate::model::pass::{Cursor, Step};
-use crate::model::profile::Profile;
+use crate::model::prepared::Cause;
+use crate::model::profile::{NodeKindId, Profile};
 use crate::repeat;
 use crate::sink::CacheView;
 use crate::source::{Answered, Source};
@@ -45,25 +47,21 @@ pub struct Sides<'a> {
     pub excluded: &'a Excluded,
 }
 
-impl Sides<'_> {
-    /// Whether this is known and listed already.
-    fn is_excluded(&self, finding: &Finding) -> bool {
-        finding.difference == Difference::Missing && self.excluded.covers(&finding.identity)
-    }
-}
-
 /// What a comparison did in one go.
 #[derive(Debug)]
 pub struct Advance {
     /// What differs.
     pub found: Vec<Finding>,
-    /// What the cache could not hold when it was last tried, and that is no difference; without what an operator lets be and what
-    /// waits for a node.
+    /// What the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there. A difference
+    /// only if it can be mended, so whoever may write tries.
     pub excluded: Vec<Finding>,
     /// Kinds that were gone through to their end: all their orphans are found.
     pub completed: Vec<ElementKind>,
-    /// What it says, once it has gone through everything.
-    pub verdict: Option<Verdict>,
+    /// How many relationships of a completed kind wait for an end, by the end; absent where an earlier generation compared a part of
+    /// the kind.
+    pub waiting: BTreeMap<ElementKind, BTreeMap<NodeIdentity, u64>>,
+    /// Whether it has gone through everything, so that its verdict can be asked for.
+    pub is_over: bool,
 }
 
 /// A comparison under way.
@@ -86,6 +84,8 @@ pub struct Comparison {
     excepted: Excepted,
     /// How many nodes and relationships were found on both sides, or differed.
     compared: [u64; 2],
+    /// Relationships of the kind under way that wait for an end.
+    waiting: BTreeMap<NodeIdentity, u64>,
 }
 
 impl Comparison {
@@ -106,6 +106,7 @@ impl Comparison {
             read: 0,
             excepted: Excepted::default(),
             compared: [0, 0],
+            waiting: BTreeMap::new(),
         })
     }
 
@@ -123,6 +124,7 @@ impl Comparison {
             read: 0,
             excepted: Excepted::default(),
             compared: [0, 0],
+            waiting: BTreeMap::new(),
         }
     }
 
@@ -149,7 +151,7 @@ impl Comparison {
         let steps = steps(sides.profile);
         let (first, mut after) = self.place(sides.profile, &steps);
         let mut place = first;
-        let mut found = Vec::new();
+        let (mut found, mut excluded, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut left = rows;
         let mut ahead = None;
         while left > 0 {
@@ -160,18 +162,28 @@ impl Comparison {
             };
             let compared = page.contents.len();
             left -= (compared + QUESTION).min(left);
-            self.count(sides, step, &page);
+            self.count(step, &page);
             let suspects;
             (suspects, ahead) = compare_and_read_on(sides, step, &page, left.min(PAGE)).await?;
             let mut differing = differing(sides, step.kind, &suspects).await?;
             differing.retain(|finding| step.is_first_round() || !self.named.contains(&finding.identity));
             let room = LISTED.saturating_sub(self.named.len());
             self.named.extend(differing.iter().take(room).map(|finding| finding.identity.clone()));
+            let (reasonable, differing) = excused(sides, step.kind, differing).await?;
+            if step.is_first_round() {
+                self.see(&page, &reasonable);
+                self.note_waiting(sides.excluded, &reasonable);
+            }
+            excluded.extend(reasonable);
             found.extend(differing);
             match page.next {
                 Some(next) => after = next,
                 None => {
                     if step.is_first_round() {
+                        let by_end = std::mem::take(&mut self.waiting);
+                        if self.seen.is_some() {
+                            waiting.insert(step.kind, by_end);
+                        }
                         found.extend(self.orphans(sides, step.kind).await?);
                         let source = sides.source;
                         let without_key = repeat!(source.count_without_key(step.kind))?;
@@ -182,21 +194,37 @@ impl Comparison {
                 }
             }
         }
-        let (mut excluded, found): (Vec<Finding>, Vec<Finding>) = found.into_iter().partition(|found| sides.is_excluded(found));
-        self.except(&excluded);
-        // What waits for a node follows with it, and what an operator lets be is not tried again.
-        excluded.retain(|found| {
-            let (kind, key) = (sides.profile.name_of(found.kind), found.identity.key().as_str());
-            sides.excluded.contains(kind, key) && !sides.excluded.is_ignored(kind, key)
-        });
-        self.standing.findings += found.len() as u64;
-        self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
+        self.note_found(&found);
         let next = steps.get(place);
         self.standing.at_vectors = next.is_some_and(|step| !step.is_first_round());
         self.standing.cursor = next.map(|step| Cursor { step: step.kind_step(sides.profile), after });
-        let verdict = if next.is_none() { Some(self.verdict(sides).await?) } else { None };
+        let is_over = next.is_none();
         let completed = steps[first..place].iter().filter(|step| step.is_first_round()).map(|step| step.kind).collect();
-        Ok(Advance { found, excluded, completed, verdict })
+        Ok(Advance { found, excluded, completed, waiting, is_over })
+    }
+
+    /// Takes note of differences.
+    pub fn note_found(&mut self, found: &[Finding]) {
+        self.standing.findings += found.len() as u64;
+        self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
+    }
+
+    /// Takes note of relationships that wait for an end that is listed.
+    fn note_waiting(&mut self, excluded: &Excluded, lacking: &[Finding]) {
+        for finding in lacking {
+            let ElementIdentity::Relationship(relationship) = &finding.identity else { continue };
+            if let Some(end) = listed_end(excluded, relationship) {
+                *self.waiting.entry(end.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    /// Remembers what of a page the cache is to hold.
+    fn see(&mut self, page: &Expected, lacking: &[Finding]) {
+        let Some(seen) = &mut self.seen else { return };
+        let lacking: BTreeSet<&ElementIdentity> = lacking.iter().map(|finding| &finding.identity).collect();
+        let held = page.contents.keys().filter(|identity| !lacking.contains(identity));
+        held.for_each(|identity| seen.add(&self.hasher, identity, &[]));
     }
 
     fn place(&self, profile: &Profile, steps: &[Part]) -> (usize, String) {
@@ -208,8 +236,8 @@ impl Comparison {
         }
     }
 
-    /// Counts elements that are listed and that the cache lacks: they were compared, and they are left out.
-    fn except(&mut self, excluded: &[Finding]) {
+    /// Counts elements that the cache cannot hold: they were compared, and they are left out.
+    pub fn except(&mut self, excluded: &[Finding]) {
         for finding in excluded {
             let number = &mut self.compared[place_of(finding.kind)];
             *number = number.saturating_sub(1);
@@ -218,7 +246,7 @@ impl Comparison {
     }
 
     /// In the first round, each element is counted once.
-    fn count(&mut self, sides: &Sides<'_>, part: Part, page: &Expected) {
+    fn count(&mut self, part: Part, page: &Expected) {
         self.excepted.properties += page.excepted.properties;
         if !part.is_first_round() {
             return;
@@ -228,20 +256,16 @@ impl Comparison {
         self.read += page.contents.len() as u64 + page.excepted.elements + page.excepted.collapsed;
         self.excepted.elements += page.excepted.elements;
         self.excepted.collapsed += page.excepted.collapsed;
-        if let Some(seen) = &mut self.seen {
-            let held = page.contents.keys();
-            let held = held.filter(|identity| !sides.excluded.covers(identity));
-            held.for_each(|identity| seen.add(&self.hasher, identity, &[]));
-        }
     }
 
     /// What the source does not have: by the key sets of both sides, and then by key, on both.
     async fn orphans(&mut self, sides: &mut Sides<'_>, kind: ElementKind) -> Result<Vec<Finding>> {
         let seen = self.seen.replace(Digests::default());
         let found = {
-            let Sides { source, profile, excluded, .. } = *sides;
+            // What is listed is no reason for what the cache holds.
+            let (source, encoder, excluded) = (sides.source, sides.encoder, &Excluded::default());
             let view = &mut *sides.view;
-            let mut sets = KeySets { source, view, profile, excluded, hasher: &self.hasher, labels: Labels::Ignored };
+            let mut sets = KeySets { source, view, encoder, excluded, hasher: &self.hasher, labels: Labels::Ignored };
             match seen {
                 Some(seen) => sets.compare_seen(kind, &seen).await?,
                 None => sets.compare(kind).await?,
@@ -256,7 +280,30 @@ impl Comparison {
             orphans.extend(differing_of(sides, kind, suspects).await?);
         }
         orphans.retain(|finding| finding.difference == Difference::Orphaned);
+        if orphans.is_empty() && !found.suspects.is_empty() && self.begun_with.is_some() {
+            return self.unexplained(sides, kind, &found.suspects).await;
+        }
         Ok(orphans)
+    }
+
+    /// The two sides differ by their digests and in no element. Where the source was written meanwhile, that is why, and nothing is
+    /// proven anyway. Otherwise all that may be different is compared whole; what is left is a riddle, and no proof.
+    async fn unexplained(
+        &mut self,
+        sides: &mut Sides<'_>,
+        kind: ElementKind,
+        suspects: &[ElementIdentity],
+    ) -> Result<Vec<Finding>> {
+        let source = sides.source;
+        if self.standing.findings > 0 || repeat!(source.bookmark())? != self.standing.bookmark {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for suspects in suspects.chunks(PAGE) {
+            found.extend(differing_of(sides, kind, suspects).await?);
+        }
+        self.begun_with = None;
+        Ok(found)
     }
 
     /// What no page and no key meets. Where all that was compared is all that the cache holds, there is none.
@@ -268,7 +315,8 @@ impl Comparison {
         repeat!(view.foreign())
     }
 
-    async fn verdict(&mut self, sides: &mut Sides<'_>) -> Result<Verdict> {
+    /// What it says, once it has gone through everything.
+    pub async fn verdict(&mut self, sides: &mut Sides<'_>) -> Result<Verdict> {
         let foreign = self.foreign(sides).await?;
         self.standing.findings += foreign.values().sum::<u64>();
         let source = sides.source;
@@ -289,6 +337,75 @@ impl Comparison {
             foreign,
         })
     }
+}
+
+/// What the cache lacks and is not to be called a difference, and what differs. Where a row can be kept as far as its content says,
+/// only its refusal by the cache or the lack of an end is a reason.
+async fn excused(sides: &mut Sides<'_>, kind: ElementKind, found: Vec<Finding>) -> Result<(Vec<Finding>, Vec<Finding>)> {
+    if sides.excluded.is_empty() || found.is_empty() {
+        return Ok((Vec::new(), found));
+    }
+    let name = sides.profile.name_of(kind);
+    let (mut lacking, mut differing, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for finding in found {
+        let key = finding.identity.key().as_str();
+        let own = sides.excluded.cause_of(name, key);
+        let is_missing = finding.difference == Difference::Missing;
+        match &finding.identity {
+            _ if !is_missing => differing.push(finding),
+            _ if matches!(own, Some(Cause::Cache | Cause::Graph)) || (own.is_some() && sides.excluded.is_ignored(name, key)) => {
+                lacking.push(finding);
+            }
+            ElementIdentity::Node(_) => differing.push(finding),
+            ElementIdentity::Relationship(relationship) => {
+                let end = listed_end(sides.excluded, relationship);
+                match end.and_then(|end| sides.excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str())) {
+                    // It would be there under its key.
+                    Some(Cause::Content | Cause::Graph) => lacking.push(finding),
+                    Some(Cause::Cache | Cause::End) => unclear.push(finding),
+                    None if own == Some(Cause::End) => unclear.push(finding),
+                    None => differing.push(finding),
+                }
+            }
+        }
+    }
+    // Of another graph's nodes it is not known in which one they would have to be.
+    if sides.profile.routes.is_some() {
+        lacking.append(&mut unclear);
+        return Ok((lacking, differing));
+    }
+    let there = ends_in_cache(sides, &unclear).await?;
+    for finding in unclear {
+        let ElementIdentity::Relationship(RelationshipIdentity { start, end, .. }) = &finding.identity else { continue };
+        if there.contains(start) && there.contains(end) { differing.push(finding) } else { lacking.push(finding) }
+    }
+    Ok((lacking, differing))
+}
+
+/// The ends of relationships that the cache holds.
+async fn ends_in_cache(sides: &mut Sides<'_>, relationships: &[Finding]) -> Result<BTreeSet<NodeIdentity>> {
+    let mut keys: BTreeMap<NodeKindId, BTreeSet<String>> = BTreeMap::new();
+    for finding in relationships {
+        let ElementIdentity::Relationship(RelationshipIdentity { start, end, .. }) = &finding.identity else { continue };
+        for end in [start, end] {
+            if let Some(kind) = sides.profile.node_kind(&end.label) {
+                keys.entry(kind).or_default().insert(end.key.as_str().to_owned());
+            }
+        }
+    }
+    let mut there = BTreeSet::new();
+    for (kind, keys) in keys {
+        let keys: Vec<String> = keys.into_iter().collect();
+        let mut left = &keys[..];
+        while !left.is_empty() {
+            let view = &mut *sides.view;
+            let found = repeat!(view.contents(ElementKind::Node(kind), Detail::Key, left))?;
+            left = &left[found.keys..];
+            let node = |identity| if let ElementIdentity::Node(node) = identity { Some(node) } else { None };
+            there.extend(found.elements.into_keys().filter_map(node));
+        }
+    }
+    Ok(there)
 }
 
 /// The place of a kind's elements among nodes and relationships.

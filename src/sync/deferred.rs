@@ -23,7 +23,7 @@ pub(super) async fn finish(
     pass: &PassUnderWay,
     mut deferred: BTreeSet<RelationshipIdentity>,
     outcome: PassOutcome,
-    memory: &Memory,
+    memory: &mut Memory,
 ) -> Result<()> {
     deferred.extend(reader.emit.settle().await?);
     deferred.append(&mut reader.unresolved);
@@ -42,8 +42,10 @@ pub(super) async fn finish(
         Mode::Incremental | Mode::Differential => None,
     };
     let unresolved = deferred.into_iter().collect();
+    memory.note_duplicates(std::mem::take(&mut reader.duplicates));
     let (guard, comparison) = (memory.guard.clone(), memory.comparison().cloned());
-    let end = PassEnd { unresolved, outside_profile, keys_listed: reader.keys_listed, outcome, guard, comparison };
+    let duplicates = memory.duplicates(reader.profile);
+    let end = PassEnd { unresolved, outside_profile, keys_listed: reader.keys_listed, outcome, guard, duplicates, comparison };
     reader.emit.emit(Content::End(end), 0).await?;
     reader.emit.settle().await.map(drop)
 }

@@ -1,10 +1,10 @@
 //! The differential pass: a slice of the comparison, and the repair of what it finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
-use super::comparison::{Advance, Comparison, Sides};
+use super::comparison::{Advance, Comparison, Sides, look_again};
 use super::follow::Keys;
 use super::guard::{Scales, weigh};
 use super::reader::Reader;
@@ -12,8 +12,9 @@ use super::sweep::Gaps;
 use super::{Changes, PassOutcome, Slice, unusable};
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding, Verdict};
-use crate::model::element::ElementKind;
+use crate::model::element::{ElementIdentity, ElementKind};
 use crate::model::pass::{PassUnderWay, Step};
+use crate::model::prepared::Cause;
 use crate::repeat;
 use crate::transform::comparison::COPIES;
 
@@ -25,29 +26,33 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     reader.begin(pass).await?;
     reader.emit.settle().await?;
     let mut comparison = under_way(reader, changes).await?;
-    let mut sides = Sides {
-        source: reader.source,
-        view: changes.view,
-        encoder: changes.encoder,
-        profile: reader.profile,
-        excluded: changes.excluded,
-    };
-    let Advance { found, excluded, completed, verdict } = comparison.advance(&mut sides, changes.slice.rows).await?;
-    if verdict.is_none() {
-        changes.memory.keep_comparison(comparison);
-    }
+    let rows = changes.slice.rows;
+    let Advance { mut found, excluded, completed, waiting, is_over } =
+        comparison.advance(&mut sides(reader, changes), rows).await?;
     for finding in found.iter().take(NAMED) {
         tracing::info!(%finding, "difference");
     }
     if found.len() > NAMED {
         tracing::info!(more = found.len() - NAMED, "differences");
     }
-    // What could not be held may have changed since.
-    repair(reader, changes, found.into_iter().chain(excluded).collect(), &completed).await?;
+    let (refused, waits): (Vec<Finding>, Vec<Finding>) = excluded.into_iter().partition(|finding| is_refused(changes, finding));
+    found.extend(refused.iter().filter(|finding| !is_ignored(changes, finding)).cloned());
+    repair(reader, changes, found, &completed).await?;
+    try_again(reader, changes, &mut comparison, refused, waits).await?;
+    for (kind, waiting) in waiting {
+        unusable::list_waiting(reader, kind, waiting).await?;
+    }
     // What no page meets is listed as well, and what is listed is still there.
     for kind in &completed {
         unusable::look(reader, *kind).await?;
     }
+    let verdict = if is_over {
+        reader.emit.settle().await?;
+        Some(comparison.verdict(&mut sides(reader, changes)).await?)
+    } else {
+        changes.memory.keep_comparison(comparison);
+        None
+    };
     if verdict.is_some() && changes.allow_deletes {
         approve(reader, changes).await?;
     }
@@ -55,6 +60,56 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     let holds = changes.memory.guard.holds_any();
     let verdict = verdict.map(|verdict| Verdict { equal_as_of: verdict.equal_as_of.filter(|_| !holds), ..verdict });
     Ok(PassOutcome { verdict, ..PassOutcome::default() })
+}
+
+fn sides<'s>(reader: &'s Reader<'_>, changes: &'s mut Changes<'_>) -> Sides<'s> {
+    Sides {
+        source: reader.source,
+        view: changes.view,
+        encoder: changes.encoder,
+        profile: reader.profile,
+        excluded: changes.excluded,
+    }
+}
+
+/// Whether the cache lacks it because it refused its row, not because of an end.
+fn is_refused(changes: &Changes<'_>, finding: &Finding) -> bool {
+    changes.excluded.cause_of(finding.identity.kind_name(), finding.identity.key().as_str()) == Some(Cause::Cache)
+}
+
+/// What an operator lets be is not tried again.
+fn is_ignored(changes: &Changes<'_>, finding: &Finding) -> bool {
+    changes.excluded.is_ignored(finding.identity.kind_name(), finding.identity.key().as_str())
+}
+
+/// What the cache lacked and could be mended was a difference after all; what it still lacks is excepted. Rows that it had refused
+/// have been tried just now. A relationship that waits for an end is tried once the end is not listed any more.
+async fn try_again(
+    reader: &mut Reader<'_>,
+    changes: &mut Changes<'_>,
+    comparison: &mut Comparison,
+    refused: Vec<Finding>,
+    waits: Vec<Finding>,
+) -> Result<()> {
+    let waits_still = |finding: &Finding| match &finding.identity {
+        ElementIdentity::Relationship(relationship) => unusable::listed_end(changes.excluded, relationship).is_some(),
+        ElementIdentity::Node(_) => true,
+    };
+    let (waiting, freed): (Vec<Finding>, Vec<Finding>) = waits.into_iter().partition(waits_still);
+    comparison.except(&waiting);
+    let (ignored, refused): (Vec<Finding>, Vec<Finding>) = refused.into_iter().partition(|finding| is_ignored(changes, finding));
+    comparison.except(&ignored);
+    if !freed.is_empty() {
+        repair(reader, changes, freed.clone(), &[]).await?;
+    }
+    let tried: Vec<Finding> = refused.into_iter().chain(freed).collect();
+    let left = look_again(&mut sides(reader, changes), &tried).await?;
+    let lacking: BTreeSet<&ElementIdentity> = left.iter().map(|finding| &finding.identity).collect();
+    let (lacking, mended): (Vec<Finding>, Vec<Finding>) =
+        tried.into_iter().partition(|finding| lacking.contains(&finding.identity));
+    comparison.except(&lacking);
+    comparison.note_found(&mended);
+    Ok(())
 }
 
 /// One that runs in the background is no part of one that somebody ordered, which is about everything; the other way round it

@@ -275,13 +275,21 @@ impl Incremental<'_, '_, '_> {
             let difference = here[place].cast_signed() - there[place].cast_signed() - newly_listed;
             self.reader.keys_listed += found.listed;
             self.outcome.look_again_soon |= found.more;
-            // What has no identity is in no key set: only the counts betray it.
-            if found.is_empty() && (!quiet || self.changes.memory.is_explained(kind, difference)) {
+            // What no page reaches is in no key set: only the counts betray it. Where pages were counted, it is known what they make.
+            let is_explained = match is_suspect {
+                true => difference == found.collapsed.cast_signed(),
+                false => self.changes.memory.is_explained(kind, difference),
+            };
+            if found.is_empty() && (!quiet || is_explained) {
                 continue;
             }
             let (missing, orphaned, changed) =
                 (found.missing.len(), found.orphaned.len(), found.relabelled.len() + found.copied.len());
-            tracing::info!(kind = self.reader.profile.kind_name(kind), missing, orphaned, changed, "key sets differ");
+            let unlisted = found.unlisted.len();
+            tracing::info!(kind = self.reader.profile.kind_name(kind), missing, orphaned, changed, unlisted, "key sets differ");
+            if is_suspect && !found.more && self.held(kind) == 0 {
+                self.changes.memory.explain(kind, found.collapsed.cast_signed());
+            }
             self.write_again(kind, &found).await?;
             let (kinds, mut gaps) = ([(kind, difference)], BTreeMap::from([(kind, found.gaps())]));
             unusable::complete(self.reader, self.changes, &kinds, &mut gaps).await?;
@@ -310,14 +318,16 @@ impl Incremental<'_, '_, '_> {
     }
 
     fn key_sets(&mut self, labels: Labels) -> KeySets<'_> {
-        let (source, profile, excluded) = (self.reader.source, self.reader.profile, self.changes.excluded);
+        let (source, encoder, excluded) = (self.reader.source, self.changes.encoder, self.changes.excluded);
         let hasher = &self.changes.memory.hasher;
         let view = &mut *self.changes.view;
-        KeySets { source, view, profile, excluded, hasher, labels }
+        KeySets { source, view, encoder, excluded, hasher, labels }
     }
 
-    /// Writes what the cache holds with other labels, or more than once.
+    /// Writes what the cache holds with other labels, or more than once, and lists what it cannot hold.
     async fn write_again(&mut self, kind: ElementKind, found: &KeyDifferences) -> Result<()> {
+        let unlisted: Vec<String> = found.unlisted.iter().cloned().collect();
+        self.reader.fetch_kind(kind, &unlisted, None).await?;
         let wrong = found.relabelled.iter().chain(&found.copied).map(|identity| identity.key().as_str().to_owned()).collect();
         self.reader.repairs = true;
         self.reader.delete_copies(&found.copied).await?;

@@ -5,22 +5,24 @@
 //! the elements of the others are read once more and compared one by one. The hashes have 128 bits and are keyed at random in
 //! each process, so that no writer of the source can make two sets look alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
 use futures::future::try_join;
 
-use super::identities::{node_identity, relationship_identity};
+use super::reader::key_text;
 use super::sweep::Gaps;
 use super::unusable::listed_end;
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, NodeIdentity};
 use crate::model::excluded::Excluded;
+use crate::model::prepared::name_by_id;
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::sink::{CacheView, Keyed};
 use crate::source::Source;
+use crate::transform::{Standing, Transformer};
 
 /// Digests of one kind and side: 32 bytes each. With a million elements, a bucket that differs costs the reading of a thousand.
 const BUCKETS: usize = 1024;
@@ -32,11 +34,15 @@ const PAGE: usize = 10_000;
 /// next go.
 const LISTED: u64 = 50_000;
 
+/// Keys of elements that cannot be kept and are not listed, at most, of a kind. The rest is left to the next go.
+const UNLISTED: usize = 10_000;
+
 /// What the comparison of a kind looks at.
 pub(super) struct KeySets<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) view: &'a mut dyn CacheView,
-    pub(super) profile: &'a Profile,
+    /// The rules that say what can be kept, and of what.
+    pub(super) encoder: &'a Transformer,
     /// What the cache lacks because it cannot hold it.
     pub(super) excluded: &'a Excluded,
     pub(super) hasher: &'a ElementHasher,
@@ -67,12 +73,12 @@ impl Labels {
 pub async fn gaps(
     source: &dyn Source,
     view: &mut dyn CacheView,
-    profile: &Profile,
+    encoder: &Transformer,
     excluded: &Excluded,
     kind: ElementKind,
 ) -> Result<Gaps> {
     let hasher = &ElementHasher::default();
-    let found = KeySets { source, view, profile, excluded, hasher, labels: Labels::Ignored }.compare(kind).await?;
+    let found = KeySets { source, view, encoder, excluded, hasher, labels: Labels::Ignored }.compare(kind).await?;
     Ok(found.gaps())
 }
 
@@ -89,6 +95,12 @@ pub(super) struct KeyDifferences {
     pub(super) copied: Vec<ElementIdentity>,
     /// Relationships that are left out because an end of them is listed, by that end.
     pub(super) waiting: BTreeMap<NodeIdentity, u64>,
+    /// Keys of elements that cannot be kept and are not listed yet.
+    pub(super) unlisted: BTreeSet<String>,
+    /// Elements that can be kept and share their identity with another one, which is kept for them.
+    pub(super) collapsed: u64,
+    /// What the cache holds in buckets that differ.
+    pub(super) suspects: Vec<ElementIdentity>,
     /// Whether there is more than what is listed here.
     pub(super) more: bool,
     /// How many keys travelled for it, of both sides.
@@ -102,9 +114,14 @@ impl KeyDifferences {
         Gaps { missing: set(&self.missing), orphaned: set(&self.orphaned), listed: self.listed }
     }
 
-    /// Whether both sides hold the same elements with the same labels.
+    /// Whether both sides hold the same elements with the same labels, and all others are listed.
     pub(super) fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.orphaned.is_empty() && self.relabelled.is_empty() && self.copied.is_empty() && !self.more
+        self.missing.is_empty()
+            && self.orphaned.is_empty()
+            && self.relabelled.is_empty()
+            && self.copied.is_empty()
+            && self.unlisted.is_empty()
+            && !self.more
     }
 }
 
@@ -179,16 +196,19 @@ impl Digests {
 impl KeySets<'_> {
     /// Compares the key sets of a kind.
     pub(super) async fn compare(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
-        let Self { source, view, profile, excluded, hasher, labels } = self;
+        let Self { source, view, encoder, excluded, hasher, labels } = self;
         let (mut here, mut there) = (Digests::default(), Digests::default());
-        let mut waiting = BTreeMap::new();
-        let side = Side { source: *source, profile, excluded, labels: *labels };
-        let scanned =
-            side.scan(kind, |element, labels| here.add(hasher, element, labels), |end| *waiting.entry(end).or_default() += 1);
+        let side = Side { source: *source, encoder, profile: encoder.profile(), excluded, labels: *labels };
+        let scanned = side.scan(kind, |element, labels| here.add(hasher, element, labels));
         let looked = scan_cache(*view, kind, *labels, |element, labels| there.add(hasher, element, labels));
-        try_join(scanned, looked).await?;
+        let (LeftOut { waiting, mut unlisted, collapsed }, ()) = try_join(scanned, looked).await?;
         let listed = here.len() + there.len();
-        Ok(KeyDifferences { waiting, ..self.list(kind, &here, &there, listed).await? })
+        let found = self.list(kind, &here, &there, listed).await?;
+        let more = found.more || unlisted.len() > UNLISTED;
+        while unlisted.len() > UNLISTED {
+            unlisted.pop_last();
+        }
+        Ok(KeyDifferences { waiting, unlisted, collapsed, more, ..found })
     }
 
     /// Compares what was seen of the source with what the cache holds.
@@ -206,17 +226,17 @@ impl KeySets<'_> {
         if !chosen.contains(&true) {
             return Ok(KeyDifferences { listed, ..KeyDifferences::default() });
         }
-        let Self { source, view, profile, excluded, hasher, labels } = self;
+        let Self { source, view, encoder, excluded, hasher, labels } = self;
         let is_chosen = |identity: &ElementIdentity| chosen[hasher.bucket(identity)];
         let mut in_source: BTreeMap<ElementIdentity, Vec<String>> = BTreeMap::new();
         let mut in_cache: BTreeMap<ElementIdentity, (Vec<String>, u64)> = BTreeMap::new();
-        let side = Side { source: *source, profile, excluded, labels: *labels };
+        let side = Side { source: *source, encoder, profile: encoder.profile(), excluded, labels: *labels };
         let note = |identity: &ElementIdentity, labels: &[String]| {
             if is_chosen(identity) {
                 in_source.insert(identity.clone(), labels.to_vec());
             }
         };
-        let scanned = side.scan(kind, note, drop);
+        let scanned = side.scan(kind, note);
         let looked = scan_cache(*view, kind, *labels, |identity, labels| {
             if is_chosen(identity) {
                 in_cache.entry(identity.clone()).or_insert_with(|| (labels.to_vec(), 0)).1 += 1;
@@ -224,7 +244,8 @@ impl KeySets<'_> {
         });
         try_join(scanned, looked).await?;
         let listed = listed + (in_source.len() + in_cache.len()) as u64;
-        Ok(KeyDifferences { more, listed, ..differences(in_source, in_cache) })
+        let suspects = in_cache.keys().cloned().collect();
+        Ok(KeyDifferences { more, listed, suspects, ..differences(in_source, in_cache) })
     }
 }
 
@@ -248,9 +269,19 @@ fn differences(
 /// The source's side of a comparison.
 struct Side<'a> {
     source: &'a dyn Source,
+    encoder: &'a Transformer,
     profile: &'a Profile,
     excluded: &'a Excluded,
     labels: Labels,
+}
+
+/// Elements of the source that the cache is not to have.
+#[derive(Default)]
+struct LeftOut {
+    waiting: BTreeMap<NodeIdentity, u64>,
+    /// One more than may be listed at most.
+    unlisted: BTreeSet<String>,
+    collapsed: u64,
 }
 
 /// The elements of a page by identity.
@@ -260,25 +291,28 @@ struct Page {
     held: BTreeMap<ElementIdentity, (ElementNumber, Vec<String>)>,
     /// Relationships that wait for this end of them.
     waiting: BTreeMap<ElementIdentity, NodeIdentity>,
+    /// Keys of those that cannot be kept and are not listed.
+    unlisted: BTreeSet<String>,
+    /// Those that share their identity with one that is held.
+    collapsed: u64,
 }
 
 impl Side<'_> {
-    /// Visits the elements of a kind that the cache can hold, each once, and the ends that other relationships wait for. All
-    /// elements of one key stand in one page.
-    async fn scan(
-        &self,
-        kind: ElementKind,
-        mut visit: impl FnMut(&ElementIdentity, &[String]) + Send,
-        mut waits_for: impl FnMut(NodeIdentity) + Send,
-    ) -> Result<()> {
+    /// Visits the elements of a kind that the cache can hold, each once, and says what is left out. All elements of one key stand in
+    /// one page.
+    async fn scan(&self, kind: ElementKind, mut visit: impl FnMut(&ElementIdentity, &[String]) + Send) -> Result<LeftOut> {
+        let mut left_out = LeftOut::default();
         let mut after = Some(String::new());
         while let Some(from) = after {
             let (page, next) = self.page(kind, &from).await?;
             page.held.iter().for_each(|(identity, (_, labels))| visit(identity, labels));
-            page.waiting.into_values().for_each(&mut waits_for);
+            page.waiting.into_values().for_each(|end| *left_out.waiting.entry(end).or_default() += 1);
+            let room = (UNLISTED + 1).saturating_sub(left_out.unlisted.len());
+            left_out.unlisted.extend(page.unlisted.into_iter().take(room));
+            left_out.collapsed += page.collapsed;
             after = next;
         }
-        Ok(())
+        Ok(left_out)
     }
 
     async fn page(&self, kind: ElementKind, after: &str) -> Result<(Page, Option<String>)> {
@@ -287,15 +321,19 @@ impl Side<'_> {
         let next = match kind {
             ElementKind::Node(id) => {
                 let rows = repeat!(source.node_page(id, Detail::Key, after, PAGE))?;
+                let key = profile.node(id).key.as_str();
                 for row in rows.rows {
-                    self.add(&mut page, kind, node_identity(profile, id, &row), (row.number, row.labels));
+                    let standing = self.encoder.node_standing(id, &row);
+                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), row.labels));
                 }
                 rows.next
             }
             ElementKind::Relationship(id) => {
                 let rows = repeat!(source.relationship_page(id, Detail::Key, after, PAGE))?;
+                let key = profile.relationship(id).key.as_str();
                 for row in rows.rows {
-                    self.add(&mut page, kind, relationship_identity(profile, id, &row), (row.number, Vec::new()));
+                    let standing = self.encoder.relationship_standing(id, &row);
+                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), Vec::new()));
                 }
                 rows.next
             }
@@ -307,17 +345,24 @@ impl Side<'_> {
         &self,
         page: &mut Page,
         kind: ElementKind,
-        identity: Option<ElementIdentity>,
-        (number, labels): (ElementNumber, Vec<String>),
+        standing: Standing,
+        (number, key, labels): (ElementNumber, Option<&str>, Vec<String>),
     ) {
-        let Some(identity) = identity else { return };
+        let Standing::Kept(identity) = standing else {
+            let name = self.profile.name_of(kind);
+            let unlisted = key
+                .filter(|key| self.excluded.cause_of(name, key).is_none() && !self.excluded.contains(name, &name_by_id(number)));
+            page.unlisted.extend(unlisted.map(str::to_owned));
+            return;
+        };
         if self.excluded.covers(&identity) {
             let end = self.awaited_end(kind, &identity);
             page.waiting.extend(end.map(|end| (identity, end)));
             return;
         }
-        let is_known = page.held.get(&identity).is_some_and(|(known, _)| *known <= number);
-        if !is_known {
+        let known = page.held.get(&identity).map(|(known, _)| *known);
+        page.collapsed += u64::from(known.is_some());
+        if known.is_none_or(|known| known > number) {
             page.held.insert(identity, (number, self.labels.of(kind, labels)));
         }
     }
@@ -325,7 +370,7 @@ impl Side<'_> {
     /// The end that a relationship waits for, unless the relationship is listed itself.
     fn awaited_end(&self, kind: ElementKind, identity: &ElementIdentity) -> Option<NodeIdentity> {
         let ElementIdentity::Relationship(relationship) = identity else { return None };
-        let is_listed = self.excluded.contains(self.profile.name_of(kind), identity.key().as_str());
+        let is_listed = self.excluded.cause_of(self.profile.name_of(kind), identity.key().as_str()).is_some();
         if is_listed { None } else { listed_end(self.excluded, relationship).cloned() }
     }
 }

@@ -11,7 +11,9 @@ use super::comparison::Comparison;
 use super::follow::Keys;
 use super::key_sets::ElementHasher;
 use super::unusable::Remembered;
+use crate::model::checkpoint::Checkpoint;
 use crate::model::comparison::ComparisonUnderWay;
+use crate::model::duplicates::Duplicates;
 use crate::model::element::ElementKind;
 use crate::model::guard::Guard;
 use crate::model::pass::{Mode, Step};
@@ -93,8 +95,21 @@ struct Seen {
 
 impl Memory {
     /// What a generation begins with, from the checkpoint.
-    pub fn new(guard: Guard, comparison: Option<ComparisonUnderWay>) -> Self {
-        Self { guard, comparison: comparison.map(Comparison::resume), ..Self::default() }
+    pub fn new(checkpoint: &Checkpoint, profile: &Profile) -> Self {
+        let of_kind = |kind| {
+            let keys = checkpoint.duplicates.of(&Step::of(profile, kind)).iter().cloned().collect();
+            (kind, keys)
+        };
+        let duplicates =
+            if checkpoint.duplicates.is_empty() { Keys::new() } else { profile.kinds().into_iter().map(of_kind).collect() };
+        let comparison = checkpoint.comparison.clone().map(Comparison::resume);
+        Self { guard: checkpoint.guard.clone(), comparison, duplicates, ..Self::default() }
+    }
+
+    /// The duplicates that are known, for the checkpoint.
+    pub(super) fn duplicates(&self, profile: &Profile) -> Duplicates {
+        let known = self.duplicates.iter().filter(|(_, keys)| !keys.is_empty());
+        Duplicates::bounded(known.map(|(kind, keys)| (Step::of(profile, *kind), keys.iter().cloned().collect())))
     }
 
     /// A full pass puts another graph in the place of the one that all this is about.

@@ -10,7 +10,6 @@ pub mod dimensions;
 mod follow;
 mod full;
 pub mod guard;
-mod identities;
 mod incremental;
 mod key_sets;
 mod labels;

@@ -12,7 +12,7 @@ use crate::model::element::{
 };
 use crate::model::excluded::Excluded;
 use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
-use crate::model::prepared::Review;
+use crate::model::prepared::{Review, is_name};
 use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
 use crate::model::value::Value;
 use crate::repeat;
@@ -67,9 +67,7 @@ pub async fn run(
         Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
     };
     mirror::send(&mut reader, changes.memory, pass.mode).await?;
-    deferred::finish(&mut reader, &pass, deferred, outcome, changes.memory).await?;
-    changes.memory.note_duplicates(reader.duplicates);
-    Ok(())
+    deferred::finish(&mut reader, &pass, deferred, outcome, changes.memory).await
 }
 
 /// A source and the way out, for one pass.
@@ -113,11 +111,20 @@ impl Reader<'_> {
             let standings = rows.iter().map(|row| self.encoder.node_standing(kind, row));
             standings.for_each(|standing| unusable::note_refused(&mut self.refused, ElementKind::Node(kind), standing));
         }
+        let outdated = match self.notes_refused {
+            true => unusable::outdated_names(
+                &self.excluded,
+                self.profile.name_of(ElementKind::Node(kind)),
+                rows.iter().map(|row| row.number),
+                || self.encoder.names_of_refused_nodes(kind, &rows),
+            ),
+            false => Vec::new(),
+        };
         for chunk in cut(rows, self.limits.bytes, SourceNode::weight, |row| key_text(&row.properties, key)) {
             let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
-        Ok(())
+        unusable::release(self, ElementKind::Node(kind), outdated).await
     }
 
     /// As [`Self::emit_nodes`], for relationships.
@@ -134,11 +141,20 @@ impl Reader<'_> {
             let standings = rows.iter().map(|row| self.encoder.relationship_standing(kind, row));
             standings.for_each(|standing| unusable::note_refused(&mut self.refused, ElementKind::Relationship(kind), standing));
         }
+        let outdated = match self.notes_refused {
+            true => unusable::outdated_names(
+                &self.excluded,
+                self.profile.name_of(ElementKind::Relationship(kind)),
+                rows.iter().map(|row| row.number),
+                || self.encoder.names_of_refused_relationships(kind, &rows),
+            ),
+            false => Vec::new(),
+        };
         for chunk in cut(rows, self.limits.bytes, SourceRelationship::weight, |row| key_text(&row.properties, key)) {
             let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
-        Ok(())
+        unusable::release(self, ElementKind::Relationship(kind), outdated).await
     }
 
     /// Reads the current content of nodes by key and sends it on.
@@ -211,7 +227,7 @@ impl Reader<'_> {
             let looked_for = &identities[done..done + answered];
             self.emit_absent(looked_for.iter().filter(|identity| !kept.contains(*identity)).cloned().collect()).await?;
             if !self.excluded.is_empty() {
-                let gone = asked[..answered].iter().filter(|key| !there.contains(*key));
+                let gone = asked[..answered].iter().filter(|key| !there.contains(*key) && !is_name(key));
                 unusable::release(self, kind, gone.cloned().collect()).await?;
             }
             done += answered;

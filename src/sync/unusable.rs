@@ -16,7 +16,9 @@ use crate::error::Result;
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, KindName, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{
+    ElementIdentity, ElementKind, ElementNumber, KindName, NodeIdentity, Properties, RelationshipIdentity, property,
+};
 use crate::model::excluded::Excluded;
 use crate::model::key::Key;
 use crate::model::pass::Step;
@@ -25,7 +27,7 @@ use crate::model::profile::{NodeKindId, Profile};
 use crate::repeat;
 use crate::sink::CacheView;
 use crate::source::Answered;
-use crate::transform::{Standing, Transformer};
+use crate::transform::Standing;
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
 pub(super) const LIMIT: usize = 1000;
@@ -35,6 +37,9 @@ const MAX_REFUSED: usize = 10_000;
 
 /// Listed elements that are read at once: each may be listed because it is large.
 const AT_ONCE: usize = 100;
+
+/// Nodes of a kind that are read for one label. What is beyond is found where key sets are compared.
+const MAX_LABELLED: usize = 10_000;
 
 /// Names of one kind that are looked at again once a node can be written: its relationships are among them. As many entries are an
 /// alarm.
@@ -54,16 +59,6 @@ pub(super) struct Remembered {
     reviewed: BTreeMap<ElementKind, String>,
     /// How many entries of nodes had left the quarantine when the relationships were last looked at.
     left: u64,
-}
-
-/// Rows of one kind, each with what it is to the cache.
-pub(super) fn standings(encoder: &Transformer, rows: &SourceRows) -> Vec<Standing> {
-    match rows {
-        SourceRows::Nodes(id, rows) => rows.iter().map(|row| encoder.node_standing(*id, row)).collect(),
-        SourceRows::Relationships(id, rows) => rows.iter().map(|row| encoder.relationship_standing(*id, row)).collect(),
-        SourceRows::Bundle(parts) => parts.iter().flat_map(|rows| standings(encoder, rows)).collect(),
-        SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
-    }
 }
 
 /// Remembers identities of which the cache must not hold an older state.
@@ -93,7 +88,7 @@ pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, 
     let source = reader.source;
     let mut carrying: BTreeMap<NodeKindId, BTreeSet<String>> = BTreeMap::new();
     for label in &changed {
-        for (id, keys) in repeat!(source.keys_with_label(label, LIMIT))? {
+        for (id, keys) in repeat!(source.keys_with_label(label, MAX_LABELLED))? {
             carrying.entry(id).or_default().extend(keys);
         }
     }
@@ -207,9 +202,13 @@ pub(super) async fn look(reader: &mut Reader<'_>, kind: ElementKind) -> Result<(
     let source = reader.source;
     let rows = repeat!(source.with_unusable_key(kind, LIMIT))?;
     let found: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
-    emit_unkept(reader, kind, rows).await?;
+    let keys: BTreeSet<String> = own_keys(reader.profile, kind, &rows).into_iter().flatten().collect();
+    emit_with_key(reader, kind, rows).await?;
     let mut names = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
-    names.retain(|name| id_in_name(name).is_none_or(|number| !found.contains(&number)));
+    names.retain(|name| match id_in_name(name) {
+        Some(number) => !found.contains(&number),
+        None => !keys.contains(name),
+    });
     recheck(reader, kind, names).await
 }
 
@@ -237,16 +236,10 @@ async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String
         // Every name has a number.
         let (names, after) = left.split_at(answered.clamp(1, left.len()));
         left = after;
-        let standings = standings(reader.encoder, &rows);
-        let nameless = |(_, standing): &(ElementNumber, &Standing)| **standing == Standing::Nameless;
-        let still: BTreeSet<ElementNumber> =
-            numbers(&rows).into_iter().zip(&standings).filter(nameless).map(|(number, _)| number).collect();
-        // Those that have a key by now are read by it, as any element is.
-        let keys: Vec<String> = standings.iter().filter_map(identity).map(|identity| identity.key().to_string()).collect();
-        let gone = names.iter().filter(|name| id_in_name(name).is_none_or(|number| !still.contains(&number)));
+        let there: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
+        let gone = names.iter().filter(|name| id_in_name(name).is_none_or(|number| !there.contains(&number)));
         release(reader, kind, gone.cloned().collect()).await?;
-        emit_unkept(reader, kind, rows).await?;
-        reader.fetch_kind(kind, &keys, None).await?;
+        emit_with_key(reader, kind, rows).await?;
     }
     Ok(())
 }
@@ -290,28 +283,53 @@ pub(super) async fn release(reader: &mut Reader<'_>, kind: ElementKind, names: V
     reader.emit_review(Review { released, ..Review::default() }).await
 }
 
-/// Sends on what cannot be kept, so that it is listed with its reason.
-async fn emit_unkept(reader: &mut Reader<'_>, kind: ElementKind, rows: SourceRows) -> Result<()> {
-    let unkept: Vec<bool> =
-        standings(reader.encoder, &rows).into_iter().map(|standing| !matches!(standing, Standing::Kept(_))).collect();
+/// Sends on rows that were found one by one. Those that have a usable key of their own are read by it, with all others of that key:
+/// only together they tell which of them is kept, and which of them the key names.
+async fn emit_with_key(reader: &mut Reader<'_>, kind: ElementKind, rows: SourceRows) -> Result<()> {
+    let keys = own_keys(reader.profile, kind, &rows);
+    let without: Vec<bool> = keys.iter().map(Option::is_none).collect();
+    let keys: BTreeSet<String> = keys.into_iter().flatten().collect();
     match (kind, rows) {
-        (ElementKind::Node(id), SourceRows::Nodes(_, rows)) => reader.emit_nodes(id, only(rows, &unkept), None).await,
+        (ElementKind::Node(id), SourceRows::Nodes(_, rows)) => reader.emit_nodes(id, only(rows, &without), None).await?,
         (ElementKind::Relationship(id), SourceRows::Relationships(_, rows)) => {
-            reader.emit_relationships(id, only(rows, &unkept), None).await
+            reader.emit_relationships(id, only(rows, &without), None).await?;
         }
-        _ => Ok(()),
+        _ => {}
     }
+    reader.fetch_kind(kind, &Vec::from_iter(keys), None).await
+}
+
+/// The key of each row, where the cache can use it.
+fn own_keys(profile: &Profile, kind: ElementKind, rows: &SourceRows) -> Vec<Option<String>> {
+    let name = profile.key(kind).as_str();
+    let usable = |properties: &Properties| Key::from_value(property(properties, name)).ok().map(String::from);
+    match rows {
+        SourceRows::Nodes(_, rows) => rows.iter().map(|row| usable(&row.properties)).collect(),
+        SourceRows::Relationships(_, rows) => rows.iter().map(|row| usable(&row.properties)).collect(),
+        SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
+    }
+}
+
+/// Names by number that are listed and that these rows, all of their keys, do not have any more.
+pub(super) fn outdated_names(
+    excluded: &Excluded,
+    kind: KindName<'_>,
+    numbers: impl Iterator<Item = ElementNumber>,
+    refused: impl FnOnce() -> Vec<String>,
+) -> Vec<String> {
+    if excluded.is_empty() {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = numbers.map(name_by_id).filter(|name| excluded.contains(kind, name)).collect();
+    if !names.is_empty() {
+        let refused: BTreeSet<String> = refused().into_iter().collect();
+        names.retain(|name| !refused.contains(name));
+    }
+    names
 }
 
 fn only<T>(rows: Vec<T>, wanted: &[bool]) -> Vec<T> {
     rows.into_iter().zip(wanted).filter(|(_, wanted)| **wanted).map(|(row, _)| row).collect()
-}
-
-fn identity(standing: &Standing) -> Option<&ElementIdentity> {
-    match standing {
-        Standing::Kept(identity) | Standing::Refused(identity) => Some(identity),
-        Standing::Nameless => None,
-    }
 }
 
 fn numbers(rows: &SourceRows) -> Vec<ElementNumber> {
@@ -358,7 +376,7 @@ pub(super) async fn list_waiting(
 pub(crate) fn listed_end<'r>(excluded: &Excluded, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
     [&relationship.start, &relationship.end]
         .into_iter()
-        .find(|end| excluded.contains(KindName::Label(end.label.as_str()), end.key.as_str()))
+        .find(|end| excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some())
 }
 
 /// Those that the cache holds.

@@ -83,6 +83,7 @@ impl Transformer {
         let kind = self.profile().node(id);
         let key = Key::from_value(property(&node.properties, kind.key.as_str())).ok()?;
         let labels: Vec<Label> = node.labels.iter().map(|label| Label::parse(label)).collect::<Result<_, _>>().ok()?;
+        self.group_of(&node.properties).ok()?;
         let own = self.node_vectors(kind);
         let vectors = self.with_vectors_of(&labels, &own);
         let (labels, properties) = (node.labels.iter().cloned().collect(), texts(&node.properties, &vectors, self.names()));
@@ -100,6 +101,7 @@ impl Transformer {
         let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok()?;
         let end = |endpoint| self.endpoint_identity(endpoint).ok();
         let (start, end) = (end(&relationship.start)?, end(&relationship.end)?);
+        self.group_of(&relationship.properties).ok()?;
         let properties = texts(&relationship.properties, &self.relationship_vectors(kind), self.names());
         let identity = RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end };
         Some((ElementIdentity::Relationship(identity), Content { labels: BTreeSet::new(), properties, copies: 1 }))

@@ -10,13 +10,14 @@ use super::collapse::{Identified, collapse};
 use super::layout::{Columns, Layout, Refusal, VectorProperty};
 use super::literal::write_string;
 use super::property_names::PropertyNames;
+use super::refused::{self, Refused};
 use crate::model::element::{
     ElementIdentity, KindName, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
     property,
 };
 use crate::model::key::Key;
 use crate::model::name::Label;
-use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup, name_by_id};
+use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
 use crate::model::value::Value;
 
@@ -138,40 +139,43 @@ impl Transformer {
         rows: Vec<SourceRelationship>,
         quarantined: &mut Vec<Quarantined>,
     ) -> Vec<Identified<RelationshipIdentity, KeptRelationship>> {
-        let mut identified = Vec::with_capacity(rows.len());
+        let mut identified: Vec<Identified<RelationshipIdentity, _>> = Vec::with_capacity(rows.len());
+        let mut refused = Vec::new();
         for relationship in rows {
             match self.identify(kind, &relationship) {
                 Ok((identity, ends, group)) => {
                     let number = relationship.number;
                     identified.push(Identified { identity, number, row: KeptRelationship { ends, group, relationship } });
                 }
-                Err(refusal) => quarantined.push(refusal),
+                Err(refusal) => refused.push(refusal),
             }
         }
+        let kept = identified.iter().map(|row| &row.identity.key);
+        quarantined.extend(refused::entries(KindName::Type(kind.rel_type.as_str()), refused, kept));
         identified
     }
 
-    // The error is moved once, into the quarantine.
-    #[allow(clippy::result_large_err)]
     fn identify(
         &self,
         kind: &RelationshipKind,
         row: &SourceRelationship,
-    ) -> Result<(RelationshipIdentity, Ends, Option<String>), Quarantined> {
-        let refused = |key: String, reason: String| Quarantined::new(KindName::Type(kind.rel_type.as_str()), key, None, reason);
-        let key = Key::from_value(property(&row.properties, kind.key.as_str()))
-            .map_err(|reason| refused(name_by_id(row.number), reason.to_string()))?;
-        let (start_kind, start) =
-            self.endpoint(&row.start).map_err(|reason| refused(key.to_string(), format!("its start node: {reason}")))?;
-        let (end_kind, end) =
-            self.endpoint(&row.end).map_err(|reason| refused(key.to_string(), format!("its end node: {reason}")))?;
-        let group = self.group_of_relationship(row).map_err(|reason| refused(key.to_string(), reason))?;
+    ) -> Result<(RelationshipIdentity, Ends, Option<String>), Refused> {
+        let number = row.number;
+        let key = Key::from_value(property(&row.properties, kind.key.as_str())).map_err(|reason| Refused {
+            number,
+            key: None,
+            reason: reason.to_string(),
+        })?;
+        let refused = |reason: String| Refused { number, key: Some(key.clone()), reason };
+        let (start_kind, start) = self.endpoint(&row.start).map_err(|reason| refused(format!("its start node: {reason}")))?;
+        let (end_kind, end) = self.endpoint(&row.end).map_err(|reason| refused(format!("its end node: {reason}")))?;
+        let group = self.group_of_relationship(row).map_err(refused)?;
         Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind), group))
     }
 
     /// The group of an element, where it decides in which graph the element stands. One without a group is of no group in
     /// particular, as one with an empty text is.
-    fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
+    pub(super) fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
         let Some((name, routes)) = self.profile.group.as_ref().zip(self.profile.routes.as_ref()) else { return Ok(None) };
         let Some(group) = group_text(property(properties, name.as_str())) else {
             return Err(format!("its {name} is no text, so it belongs to no graph"));
@@ -202,27 +206,57 @@ impl Transformer {
         rows: Vec<SourceNode>,
         quarantined: &mut Vec<Quarantined>,
     ) -> Vec<Identified<Key, KeptNode>> {
-        let name = KindName::Label(kind.label.as_str());
-        let mut identified = Vec::with_capacity(rows.len());
+        let mut identified: Vec<Identified<Key, _>> = Vec::with_capacity(rows.len());
+        let mut refused = Vec::new();
         for node in rows {
-            let key = match Key::from_value(property(&node.properties, kind.key.as_str())) {
-                Ok(key) => key,
-                Err(reason) => {
-                    let reason = format!("{reason} (its labels are {})", node.labels.join(", "));
-                    quarantined.push(Quarantined::new(name, name_by_id(node.number), None, reason));
-                    continue;
-                }
-            };
-            let kept = extra_labels(kind, &node.labels).and_then(|labels| Ok((labels, self.group_of(&node.properties)?)));
-            match kept {
-                Ok((extra_labels, group)) => {
+            match self.keep(kind, &node) {
+                Ok((identity, extra_labels, group)) => {
                     let number = node.number;
-                    identified.push(Identified { identity: key, number, row: KeptNode { extra_labels, group, node } });
+                    identified.push(Identified { identity, number, row: KeptNode { extra_labels, group, node } });
                 }
-                Err(reason) => quarantined.push(Quarantined::new(name, key.to_string(), None, reason)),
+                Err(refusal) => refused.push(refusal),
             }
         }
+        quarantined.extend(refused::entries(KindName::Label(kind.label.as_str()), refused, identified.iter().map(|row| &row.identity)));
         identified
+    }
+
+    fn keep(&self, kind: &NodeKind, node: &SourceNode) -> Result<(Key, Vec<Label>, Option<String>), Refused> {
+        let number = node.number;
+        let key = Key::from_value(property(&node.properties, kind.key.as_str())).map_err(|reason| {
+            let reason = format!("{reason} (its labels are {})", node.labels.join(", "));
+            Refused { number, key: None, reason }
+        })?;
+        let refused = |reason| Refused { number, key: Some(key.clone()), reason };
+        let labels = extra_labels(kind, &node.labels).map_err(refused)?;
+        let group = self.group_of(&node.properties).map_err(refused)?;
+        Ok((key, labels, group))
+    }
+
+    /// The names under which nodes of one kind are listed that cannot be kept. All of a key have to be among them.
+    pub fn names_of_refused_nodes(&self, id: NodeKindId, rows: &[SourceNode]) -> Vec<String> {
+        let kind = self.profile.node(id);
+        let (mut kept, mut refused) = (Vec::new(), Vec::new());
+        for row in rows {
+            match self.keep(kind, row) {
+                Ok((key, ..)) => kept.push(key),
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+        refused::entries(KindName::Label(kind.label.as_str()), refused, kept.iter()).into_iter().map(|entry| entry.key).collect()
+    }
+
+    /// As [`Self::names_of_refused_nodes`], of relationships.
+    pub fn names_of_refused_relationships(&self, id: RelationshipKindId, rows: &[SourceRelationship]) -> Vec<String> {
+        let kind = self.profile.relationship(id);
+        let (mut kept, mut refused) = (Vec::new(), Vec::new());
+        for row in rows {
+            match self.identify(kind, row) {
+                Ok((identity, ..)) => kept.push(identity.key),
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+        refused::entries(KindName::Type(kind.rel_type.as_str()), refused, kept.iter()).into_iter().map(|entry| entry.key).collect()
     }
 
     /// Whether a node can stand in the cache, and under which identity.
@@ -230,7 +264,7 @@ impl Transformer {
         let kind = self.profile.node(id);
         let Ok(key) = Key::from_value(property(&node.properties, kind.key.as_str())) else { return Standing::Nameless };
         let identity = ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key });
-        let is_kept = extra_labels(kind, &node.labels).is_ok() && self.group_of(&node.properties).is_ok();
+        let is_kept = node.labels.iter().all(|label| Label::check(label).is_ok()) && self.group_of(&node.properties).is_ok();
         if is_kept { Standing::Kept(identity) } else { Standing::Refused(identity) }
     }
 
@@ -621,7 +655,7 @@ mod tests {
             reasons(&prepared),
             [
                 ("f", None, "its start node: it is of no kind of the profile"),
-                ("f", None, "its end node: the key property is absent")
+                ("Neo4j id 2", None, "its end node: the key property is absent")
             ]
         );
     }

@@ -12,6 +12,7 @@ mod encode;
 mod layout;
 pub mod literal;
 mod property_names;
+mod refused;
 mod temporal;
 pub mod values;
 pub mod vectors;

@@ -45,6 +45,7 @@ mod limits;
 mod logs;
 mod many_kinds;
 mod odd;
+mod one_rule;
 mod one_shot;
 mod openapi;
 mod page;

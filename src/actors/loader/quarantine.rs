@@ -8,7 +8,7 @@ use super::Writer;
 use crate::error::Result;
 use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::name::RelationshipType;
-use crate::model::prepared::{PreparedRows, Quarantined, name_by_end};
+use crate::model::prepared::{Cause, PreparedRows, Quarantined, is_name, name_by_end};
 use crate::sink::Applied;
 use crate::sync::unusable::listed_end;
 use crate::telemetry::status::QUARANTINE_ALARM;
@@ -52,7 +52,9 @@ impl Writer {
             .flat_map(|g| g.rows.identities().iter().map(|key| (KindName::Label(g.label.as_str()), key.as_str())));
         let relationships = rows.relationships.iter().flat_map(|g| g.rows.identities().iter().map(relationship_place));
         let written: HashSet<(KindName<'_>, &str)> = nodes.chain(relationships).collect();
-        let is_written = |entry: &&Quarantined| written.contains(&entry.place());
+        // An element with a key that reads like a name is not what the entry of that name is about.
+        let is_of_key = |entry: &Quarantined| !entry.is_of_element() || !is_name(&entry.key);
+        let is_written = |entry: &&Quarantined| is_of_key(entry) && written.contains(&entry.place());
         self.quarantine.iter().filter(is_written).cloned().collect()
     }
 
@@ -115,8 +117,7 @@ impl Writer {
         for entry in added {
             match self.quarantine.get(entry) {
                 Some(known) => {
-                    let Quarantined { number, without_graph, .. } = *entry;
-                    listed.push(Quarantined { number, without_graph, ..known.tried_again() });
+                    listed.push(Quarantined { number: entry.number, cause: entry.cause, ..known.tried_again() });
                     outdated.insert(known.clone());
                 }
                 None => {
@@ -174,7 +175,7 @@ pub(super) fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool)
     } else {
         "an endpoint is not in the cache and cannot be put there"
     };
-    Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, reason)
+    Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, reason).because_of(Cause::End)
 }
 
 fn relationship_place(identity: &RelationshipIdentity) -> (KindName<'_>, &str) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::graph_name::{GraphName, GraphNameError};
-use crate::model::prepared::{NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::routes::Routes;
 
 /// What goes to which graph.
@@ -40,16 +40,17 @@ pub(super) fn refuse(part: &PreparedRows, reason: &str) -> Vec<Quarantined> {
 
 fn refuse_nodes(group: &NodeGroup, reason: &str) -> Vec<Quarantined> {
     let kind = KindName::Label(group.label.as_str());
-    let refused = |key: &crate::model::key::Key| Quarantined {
-        without_graph: true,
-        ..Quarantined::new(kind, key.to_string(), None, reason)
+    let refused = |key: &crate::model::key::Key| {
+        Quarantined::new(kind, key.to_string(), None, reason).because_of(Cause::Graph)
     };
     group.rows.identities().iter().map(refused).collect()
 }
 
 fn refuse_relationships(group: &RelationshipGroup, reason: &str) -> Vec<Quarantined> {
     let kind = KindName::Type(group.rel_type.as_str());
-    let refused = |identity: &RelationshipIdentity| Quarantined::new(kind, identity.key.to_string(), None, reason);
+    let refused = |identity: &RelationshipIdentity| {
+        Quarantined::new(kind, identity.key.to_string(), None, reason).because_of(Cause::Cache)
+    };
     group.rows.identities().iter().map(refused).collect()
 }
 

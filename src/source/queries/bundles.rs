@@ -29,7 +29,7 @@ impl Queries<'_> {
     fn bundled(&self, variable: &str, kind: Option<ElementKind>, vectors: &BTreeSet<&PropertyName>, detail: Detail) -> String {
         let vectors: Vec<PropertyName> = vectors.iter().map(|name| (*name).clone()).collect();
         match kind {
-            Some(kind) => detail.projection(variable, self.profile.key(kind), &vectors, PropertyName::quoted_for_neo4j),
+            Some(kind) => self.projection(variable, kind, &vectors, detail),
             None => format!("properties({variable})"),
         }
     }

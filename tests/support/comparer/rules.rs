@@ -105,6 +105,7 @@ fn without_odd_names(properties: BTreeMap<String, Value>) -> BTreeMap<String, Va
 fn sorted(raw: Raw, unkeyed: &Unkeyed) -> Promised {
     let mut promised = Promised::default();
     let mut keys: HashMap<i64, Arc<NodeKey>> = HashMap::new();
+    let mut refused: Vec<(i64, Arc<NodeKey>)> = Vec::new();
     for (id, Element { labels, properties }) in raw.nodes {
         let Some(kind) = IDENTITY_LABELS.iter().find(|label| labels.contains(**label)) else { continue };
         let (name, usable) = name(properties.get("uuid"), id, &unkeyed.nodes);
@@ -113,8 +114,16 @@ fn sorted(raw: Raw, unkeyed: &Unkeyed) -> Promised {
         if usable && !labels.iter().any(|label| label.contains('`')) {
             promised.snapshot.add_node(key, Element { labels, properties: without_odd_names(properties) });
         } else {
-            promised.excluded.insert(((*kind).to_owned(), name));
+            refused.push((id, key));
         }
+    }
+    // A key names what is left out only if nothing of it is kept, and then one of them: the one with the lowest id.
+    refused.sort_unstable_by_key(|(id, _)| *id);
+    let mut named: HashSet<Arc<NodeKey>> = HashSet::new();
+    for (id, key) in refused {
+        let stands_for_key = !promised.snapshot.nodes.contains_key(&key) && named.insert(Arc::clone(&key));
+        let name = if stands_for_key { key.uuid.clone() } else { format!("Neo4j id {id}") };
+        promised.excluded.insert((key.label.clone(), name));
     }
     for RawRelationship { id, typ, source, target, properties } in raw.relationships {
         if !TYPES.contains(&typ.as_str()) {
@@ -133,7 +142,11 @@ fn sorted(raw: Raw, unkeyed: &Unkeyed) -> Promised {
                 let element = Element { labels: BTreeSet::new(), properties: without_odd_names(properties) };
                 promised.snapshot.add_relationship(key, element);
             }
-            None => _ = promised.waiting.insert((typ, name)),
+            // By its key, or by its id where another one of this key is kept or listed.
+            None => {
+                promised.waiting.insert((typ.clone(), format!("Neo4j id {id}")));
+                promised.waiting.insert((typ, name));
+            }
         }
     }
     promised

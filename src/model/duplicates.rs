@@ -1,0 +1,64 @@
+//! Keys that more than one element of the source has, as a checkpoint keeps them.
+
+use serde::{Deserialize, Serialize};
+
+use super::pass::Step;
+
+/// Keys that a checkpoint names at most, of all kinds, and their bytes. It is stored with every batch, so it has to stay small.
+const MAX_KEYS: usize = 1000;
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Keys of which one element is kept for several. Which of them it is may change by a delete that leaves no other trace, so whoever
+/// knows them reads them again in every pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Duplicates(Vec<OfKind>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OfKind {
+    kind: Step,
+    keys: Vec<String>,
+}
+
+impl Duplicates {
+    /// As many of these as a checkpoint may name.
+    pub fn bounded(kinds: impl IntoIterator<Item = (Step, Vec<String>)>) -> Self {
+        let (mut number, mut bytes) = (0, 0);
+        let mut fits = |key: &String| {
+            number += 1;
+            bytes += key.len();
+            number <= MAX_KEYS && bytes <= MAX_BYTES
+        };
+        let of_kind = |(kind, mut keys): (Step, Vec<String>)| {
+            keys.retain(&mut fits);
+            OfKind { kind, keys }
+        };
+        Self(kinds.into_iter().map(of_kind).filter(|of_kind| !of_kind.keys.is_empty()).collect())
+    }
+
+    /// The keys of a kind.
+    pub fn of(&self, kind: &Step) -> &[String] {
+        self.0.iter().find(|of_kind| of_kind.kind == *kind).map_or(&[], |of_kind| &of_kind.keys)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::name::Label;
+
+    #[test]
+    fn they_are_bounded_by_number_and_by_bytes() {
+        let kind = Step::Nodes(Label::parse("Entity").unwrap());
+        let kept = |keys: Vec<String>| Duplicates::bounded([(kind.clone(), keys)]).of(&kind).len();
+        assert_eq!(kept((0..MAX_KEYS + 5).map(|number| number.to_string()).collect()), MAX_KEYS);
+        assert_eq!(kept((0..40).map(|_| "x".repeat(4096)).collect()), 16);
+        assert!(Duplicates::bounded([(kind, Vec::new())]).is_empty());
+    }
+}
