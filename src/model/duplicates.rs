@@ -8,8 +8,8 @@ use super::pass::Step;
 const MAX_KEYS: usize = 1000;
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Keys of which one element is kept for several. Which of them it is may change by a delete that leaves no other trace, so whoever
-/// knows them reads them again in every pass.
+/// Keys that several elements share, of which the cache holds one. A delete that leaves no other trace may change which one it is, so
+/// every pass reads the elements of these keys again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Duplicates(Vec<OfKind>);

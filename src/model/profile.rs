@@ -13,6 +13,9 @@ use super::kind_rules::PropertyRules;
 use super::name::{Label, PropertyName, RelationshipType};
 pub use super::profile_error::ProfileError;
 
+/// With no more kinds than these, each has questions and indices of its own.
+const FEW_KINDS: usize = 16;
+
 /// The built-in profiles' texts.
 const GRAPHITI: &str = include_str!("../../config/profiles/graphiti.yaml");
 const GENERIC: &str = include_str!("../../config/profiles/generic.yaml");
@@ -288,6 +291,11 @@ impl Profile {
     /// Places of all relationship kinds.
     pub fn relationship_ids(&self) -> impl Iterator<Item = RelationshipKindId> + use<> {
         (0..self.relationships.len()).map(RelationshipKindId)
+    }
+
+    /// Whether it has so many kinds that small ones are handled together: a question for each would take minutes.
+    pub fn has_many_kinds(&self) -> bool {
+        self.nodes.len() + self.relationships.len() > FEW_KINDS
     }
 
     /// All kinds, nodes first: a relationship needs both its endpoints.

@@ -74,7 +74,7 @@ impl Safety {
         Ok(wrongly.then_some(self.policy))
     }
 
-    /// The same as far as it is known: for who must not wait for an index to be built.
+    /// The same as far as it is known, without asking the server: building an index may take long.
     pub(super) fn known_policy(&self) -> Option<UnsafeIndexes> {
         self.answers_wrongly.get().and_then(|wrongly| wrongly.then_some(self.policy))
     }
@@ -98,7 +98,7 @@ async fn answers_wrongly(connection: &mut Connection, trial: &str) -> Result<boo
         dropped => dropped.map(drop),
     };
     match asked {
-        // A user who may not make a graph of this name goes without: no answer is trusted.
+        // Without the right to make a graph of this name the server cannot be asked, so it is not trusted.
         Err(error) if error.kind() == ErrorKind::CachePermission => Ok(true),
         Err(error) => Err(error),
         Ok(wrongly) => dropped.map(|()| wrongly),

@@ -36,9 +36,8 @@ impl Written {
         spared
     }
 
-    /// Remembers a batch that was applied whole.
+    /// Remembers a batch that was applied whole, after [`Self::forget`] was called for it.
     pub fn note(&mut self, rows: &PreparedRows) {
-        self.forget(rows);
         for group in &rows.nodes {
             let shape = self.node_shape(group);
             let entries = self.entries(shape, &group.rows);
@@ -145,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn a_delete_is_remembered_as_well() {
+    fn what_is_deleted_is_forgotten() {
         let mut written = Written::default();
         written.note(&batch(&[("a", "1"), ("b", "2")], &[]));
         let node = NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse("b").unwrap() };
-        written.note(&PreparedRows { deleted_nodes: vec![node], ..PreparedRows::default() });
+        written.forget(&PreparedRows { deleted_nodes: vec![node], ..PreparedRows::default() });
         assert_eq!(written.spare(&mut batch(&[("a", "1"), ("b", "2")], &[])), 1, "only the one that is still there");
     }
 

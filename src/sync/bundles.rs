@@ -15,9 +15,6 @@ use crate::sink::Keyed;
 use crate::source::{Bundle, Source};
 use crate::transform::Standing;
 
-/// A profile of so few kinds has a question for each of them.
-const FEW_KINDS: usize = 16;
-
 /// A kind of more elements has questions of its own.
 const SMALL: u64 = 500;
 
@@ -26,11 +23,6 @@ const KINDS: usize = 500;
 
 /// Elements of one bundle.
 const ELEMENTS: u64 = 2_000;
-
-/// Whether a profile has so many kinds that some are looked at together.
-pub(super) fn has_many_kinds(profile: &Profile) -> bool {
-    profile.nodes.len() + profile.relationships.len() > FEW_KINDS
-}
 
 /// How many of these kinds, from the first on, are looked at together; one that stands alone is no bundle. The counts may be too
 /// high: a node that carries the labels of two kinds counts for both.
@@ -233,7 +225,7 @@ mod tests {
         assert_eq!(bundled(&profile, counted(590, 1)), 10, "nodes without a label have a question of their own");
         assert_eq!(bundled(&profile, counted(600, 1)), 0);
         assert_eq!(bundled(&profile, counted(1195, 1)), 6);
-        assert!(!has_many_kinds(&Profile::graphiti().unwrap()) && has_many_kinds(&profile));
+        assert!(!Profile::graphiti().unwrap().has_many_kinds() && profile.has_many_kinds());
         let keyed = Profile::graphiti().unwrap();
         assert_eq!(bundled(&keyed, keyed.kinds().into_iter().map(|kind| (kind, 1))), 0);
     }

@@ -52,8 +52,8 @@ pub struct Sides<'a> {
 pub struct Advance {
     /// What differs.
     pub found: Vec<Finding>,
-    /// What the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there. A difference
-    /// only if it can be mended, so whoever may write tries.
+    /// What the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there. It is a
+    /// difference only if another attempt mends it.
     pub excluded: Vec<Finding>,
     /// Kinds that were gone through to their end: all their orphans are found.
     pub completed: Vec<ElementKind>,

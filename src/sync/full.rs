@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bundles::{bundled, has_many_kinds};
+use super::bundles::bundled;
 use super::reader::{Reader, StepKind};
 use crate::error::Result;
 use crate::model::detail::Detail;
@@ -41,7 +41,7 @@ pub(super) async fn read(reader: &mut Reader<'_>, pass: &PassUnderWay) -> Result
 
 /// How many elements of each kind there are, where that decides how they are read.
 async fn counts(source: &dyn Source, profile: &Profile) -> Result<BTreeMap<ElementKind, u64>> {
-    if !has_many_kinds(profile) {
+    if !profile.has_many_kinds() {
         return Ok(BTreeMap::new());
     }
     Ok(profile.kinds().into_iter().zip(repeat!(source.counts())?).collect())

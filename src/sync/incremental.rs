@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{try_join, try_join_all, try_join3};
 
-use super::bundles::{Suspects, has_many_kinds};
+use super::bundles::Suspects;
 use super::follow::{Keys, follow};
 use super::guard::{Scales, weigh};
 use super::key_sets::{KeyDifferences, KeySets, Labels};
@@ -341,7 +341,7 @@ impl Incremental<'_, '_, '_> {
         let counted = self.reader.profile.kinds().into_iter().zip(here.iter().zip(there).map(|(here, there)| *here.max(there)));
         let small: Vec<(ElementKind, u64)> =
             counted.filter(|(kind, count)| !self.has_timestamps(*kind) && *count <= SMALL_KIND).collect();
-        if !has_many_kinds(self.reader.profile) {
+        if !self.reader.profile.has_many_kinds() {
             return Ok(small.into_iter().map(|(kind, _)| kind).collect());
         }
         self.suspects(&small, Labels::Ignored).await
@@ -349,7 +349,7 @@ impl Incremental<'_, '_, '_> {
 
     /// Of some kinds that a profile of many has, those of which the key sets are compared one by one.
     async fn kinds_to_compare(&mut self, kinds: &[(ElementKind, u64)]) -> Result<BTreeSet<ElementKind>> {
-        if !has_many_kinds(self.reader.profile) {
+        if !self.reader.profile.has_many_kinds() {
             return Ok(kinds.iter().map(|(kind, _)| *kind).collect());
         }
         self.suspects(kinds, Labels::Compared).await

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::bundles::{self, bundled, has_many_kinds};
+use super::bundles::{self, bundled};
 use super::mirror::mirrored;
 use super::reader::key_text;
 use crate::error::Result;
@@ -131,7 +131,7 @@ pub async fn survey(
     let kinds: Vec<(ElementKind, u64)> = profile.kinds().into_iter().zip(counts).collect();
     let mut left = &kinds[..];
     while let Some((kind, count)) = left.first() {
-        let number = if has_many_kinds(profile) { bundled(profile, left.iter().copied()) } else { 0 };
+        let number = if profile.has_many_kinds() { bundled(profile, left.iter().copied()) } else { 0 };
         let together: Vec<ElementKind> = left[..number].iter().map(|(kind, _)| *kind).collect();
         let read = if number > 0 { bundles::read(source, &together, Detail::Whole).await? } else { None };
         let Some(read) = read else {

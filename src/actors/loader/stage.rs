@@ -16,9 +16,6 @@ use crate::model::stage::{Loading, StageFill};
 use crate::sink::{StageSink, stage_after};
 use crate::transform::bulk::BulkBatch;
 
-/// With more kinds than these, their indices are made together.
-const FEW_KINDS: usize = 16;
-
 impl Writer {
     /// Makes an empty stage. Its checkpoint comes after it: a stage without one is nobody's, and is dropped.
     pub(super) async fn begin_stage(&mut self, pass: PassUnderWay) -> Result<Acknowledged> {
@@ -34,17 +31,13 @@ impl Writer {
         self.checkpoint.sequence += 1;
         self.checkpoint.written_at = Utc::now();
         self.store.store_first(&self.checkpoint).await?;
-        if self.has_many_kinds() {
+        // A batch holds several kinds then, so that no kind has a begin and an end of its own.
+        if self.profile.has_many_kinds() {
             let plain = self.profile.kinds().into_iter().filter(|kind| self.profile.vectors(*kind).is_empty());
             let on: Vec<IndexTarget> = plain.map(|kind| IndexTarget::of(&Step::of(&self.profile, kind))).collect();
             self.sink.make_indices(&on).await?;
         }
         Ok(self.acknowledged(Vec::new(), None))
-    }
-
-    /// A batch holds several kinds then, so that no kind has a begin and an end of its own.
-    fn has_many_kinds(&self) -> bool {
-        self.profile.nodes.len() + self.profile.relationships.len() > FEW_KINDS
     }
 
     /// Loads a batch. Rows that payloads cannot say and relationships without an end are left to the passes that follow: their
@@ -96,7 +89,7 @@ impl Writer {
     /// each payload, where an index made later is built in one piece that every payload behind it waits for. With vectors that
     /// would be done twice. In a later life all of it is left to the end: what was loaded and not converted is not known then.
     async fn enter(&mut self, step: &Step) -> Result<()> {
-        if self.has_many_kinds() || self.loading_kind.as_ref() == Some(step) {
+        if self.profile.has_many_kinds() || self.loading_kind.as_ref() == Some(step) {
             return Ok(());
         }
         let whole = self.loading_kind.replace(step.clone());

@@ -5,9 +5,7 @@ use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
 use super::oddity::Oddity;
 use super::property::{Owner, PropertyRecord};
-use super::record::{NodeRecord, RelationshipRecord, dynamic_records, skip_group};
-
-const IN_USE: u8 = 0x01;
+use super::record::{IN_USE, NodeRecord, RelationshipRecord, dynamic_records, skip_group};
 
 /// Values in arrays in a schema rule: no deeper nesting is written.
 const MAX_DEPTH: u32 = 2;

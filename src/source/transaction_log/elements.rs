@@ -18,8 +18,8 @@ pub enum Change {
 pub struct Elements(HashMap<u64, Change>);
 
 impl Elements {
-    /// Notes a change beside those that are known. A number that is given to another element in the same transaction is updated:
-    /// whoever reads it sees what is there.
+    /// Notes a change beside those that are known. A number that one element gives back and another one gets in the
+    /// same transaction counts as updated.
     pub(super) fn note(&mut self, number: u64, change: Change) {
         let known = self.0.entry(number).or_insert(change);
         *known = match (*known, change) {

@@ -2,10 +2,9 @@
 
 use super::input::{Input, ReadAt};
 use super::oddity::Oddity;
-use super::record::dynamic_records;
+use super::record::{IN_USE, dynamic_records};
 use super::short_string;
 
-const IN_USE: u8 = 0x01;
 const OF_NODE: u8 = 0x40;
 const OF_RELATIONSHIP: u8 = 0x80;
 

@@ -3,7 +3,8 @@
 use super::input::{Input, ReadAt};
 use super::oddity::Oddity;
 
-const IN_USE: u8 = 0x01;
+/// A record that is in use, in the flags of every kind of record.
+pub(super) const IN_USE: u8 = 0x01;
 const HAS_SECONDARY_UNIT: u8 = 0x08;
 
 /// Bytes of a relationship group after its flags, without a secondary unit.
