@@ -49,7 +49,8 @@ fn entities(dimension: usize) -> Vec<SourceNode> {
 }
 
 fn mentions() -> Vec<SourceRelationship> {
-    let endpoint = |label: &str, number| SourceEndpoint { labels: vec![label.to_owned()], key: Some(text(uuid(number))) };
+    let endpoint =
+        |label: &str, number| SourceEndpoint { labels: vec![label.to_owned()], key: Some(text(uuid(number))), group: None };
     let mention = |number| SourceRelationship {
         number: ElementNumber(number),
         start: endpoint("Episodic", number),

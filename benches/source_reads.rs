@@ -225,8 +225,8 @@ impl Bench {
             rows += 1;
         }
         self.note(format!("nodes stream {fetch}"), rows, started);
-        let facts = "MATCH (a)-[e:RELATES_TO]->(b) RETURN elementId(e) AS id, labels(a) AS start_labels, a.uuid AS start_key, \
-                     labels(b) AS end_labels, b.uuid AS end_key, properties(e) AS properties";
+        let facts = "MATCH (a)-[e:RELATES_TO]->(b) RETURN elementId(e) AS id, labels(a) AS start_labels, a.uuid AS start_key, null AS start_group, \
+                     labels(b) AS end_labels, b.uuid AS end_key, null AS end_group, properties(e) AS properties";
         let started = Clock::start();
         let mut stream = self.reader.stream::<SourceRelationship>("facts", &Request::new(facts), fetch).await.unwrap();
         let mut rows = 0;

@@ -43,11 +43,11 @@ impl ServerConnector {
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
         let ownership = Ownership::claim(&graph)?;
         let safety = Safety::new(graph.clone(), config.indexes.unsafe_ones);
-        let routed = profile.graph_per_group.then(|| RoutedCache {
+        let routed = profile.routes.clone().map(|routes| RoutedCache {
             address: cache.clone(),
             control: graph.clone(),
             ownership: ownership.clone(),
-            routes: Routes::new(config.routing.default_graph.clone()),
+            routes,
             profile: Arc::clone(&profile),
             pool_size: config.falkordb.pool_size,
             safety: safety.clone(),
@@ -206,7 +206,10 @@ fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
     let profile = profile.limited_to(&config.filter.group_ids).map_err(unusable)?;
     match config.falkordb.database {
         GraphTarget::Single(_) => Ok(profile),
-        GraphTarget::PerGroup => profile.with_a_graph_for_each_group().map_err(unusable),
+        GraphTarget::PerGroup => {
+            let routes = Routes::new(config.routing.default_graph.clone());
+            profile.with_a_graph_for_each_group(routes).map_err(unusable)
+        }
     }
 }
 

@@ -249,7 +249,7 @@ impl FullSync {
         let (here, there) = (repeat!(source.counts())?, repeat!(view.counts())?);
         let mut differing = BTreeMap::new();
         for ((kind, here), there) in self.profile.kinds().into_iter().zip(here).zip(there) {
-            if here == there + excluded.number_of(profile.kind_name(kind)) {
+            if here == there + excluded.number_of(profile.name_of(kind)) {
                 continue;
             }
             let gaps = gaps(source, view, &encoder, &excluded, kind).await?;

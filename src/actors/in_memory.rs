@@ -99,8 +99,11 @@ pub(super) fn entity(number: u64) -> SourceNode {
 }
 
 fn fact(number: u64, start: u64, end: u64) -> SourceRelationship {
-    let endpoint =
-        |number: u64| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(Value::String(format!("n{number:05}"))) };
+    let endpoint = |number: u64| SourceEndpoint {
+        labels: vec!["Entity".to_owned()],
+        key: Some(Value::String(format!("n{number:05}"))),
+        group: None,
+    };
     SourceRelationship {
         number: ElementNumber(number),
         start: endpoint(start),

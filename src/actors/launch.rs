@@ -20,7 +20,7 @@ use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::stage::Standing;
 use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
 use crate::source::{Source, SourceIdentity, expected_elements, missing_indexes};
-use crate::sync::decision::{Decision, Facts, Reason, first_pass};
+use crate::sync::decision::{Decision, Facts, Reason, first_pass, is_routed_otherwise};
 use crate::sync::dimensions::dimensions;
 
 /// Indices of the source that the log names as missing: `check` names all of them.
@@ -197,10 +197,11 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
     let Reached { source, identity, bookmark, mut sink, run_id, graph_exists } = reached;
     let fingerprint = &profile.fingerprint();
     let mut store = connector.store().await?;
-    let (checkpoint, quarantine, paused) = read(store.as_mut()).await?;
+    let (checkpoint, quarantine, paused) = read(store.as_mut(), profile).await?;
     let facts = Facts {
         checkpoint: checkpoint.as_ref(),
         profile: fingerprint,
+        routes: profile.routes.as_ref(),
         source: &identity,
         bookmark: Some(&bookmark),
         last_bookmark: known.last_bookmark.as_ref(),
@@ -210,7 +211,7 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
         now: Utc::now(),
     };
     let mut beside = match connector.shadow().await? {
-        Some(shadow) => Some(Beside::look(shadow, fingerprint, &identity).await?),
+        Some(shadow) => Some(Beside::look(shadow, profile, &identity).await?),
         None => None,
     };
     // A full sync beside the graph asks nothing of the graph.
@@ -225,6 +226,7 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
     let (mut checkpoint, order, reason) = starting_point(decision, checkpoint, fingerprint, identity, beside.is_some());
     checkpoint.cache_run_id = run_id;
     checkpoint.found_kinds = profile.found_kinds();
+    checkpoint.default_graph = profile.routes.as_ref().map(|routes| routes.default_graph().clone());
     // Never a number twice: a state from before a wipe would pass for a newer one.
     checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
     if order.mode() == Mode::Full && beside.is_some() && stored {
@@ -301,8 +303,14 @@ fn tell_missing_indexes(missing: &[String]) {
     }
 }
 
-async fn read(store: &mut dyn CheckpointStore) -> Result<(Option<Checkpoint>, Vec<Quarantined>, bool)> {
-    Ok((store.load().await?, store.quarantine().await?, store.is_paused().await?))
+async fn read(store: &mut dyn CheckpointStore, profile: &Profile) -> Result<(Option<Checkpoint>, Vec<Quarantined>, bool)> {
+    let (checkpoint, stored) = (store.load().await?, store.quarantine().await?);
+    let (older, mut quarantine): (Vec<_>, Vec<_>) = stored.into_iter().partition(|entry| entry.element.is_none());
+    // An entry is taken out by its stored form.
+    let told_apart: Vec<Quarantined> = older.iter().map(|entry| entry.clone().told_apart(profile)).collect();
+    store.update_quarantine(&told_apart, &older).await?;
+    quarantine.extend(told_apart);
+    Ok((checkpoint, quarantine, store.is_paused().await?))
 }
 
 /// A stage beside the graph.
@@ -313,9 +321,14 @@ struct Beside {
 }
 
 impl Beside {
-    async fn look(shadow: Shadow, profile: &ProfileFingerprint, source: &SourceIdentity) -> Result<Self> {
+    async fn look(shadow: Shadow, profile: &Profile, source: &SourceIdentity) -> Result<Self> {
         let stored = shadow.feeder.store().await?.load().await?;
-        let under_way = stored.is_some_and(|stored| stored.profile == *profile && stored.source == *source);
+        let fits = |stored: &Checkpoint| {
+            stored.profile == profile.fingerprint()
+                && stored.source == *source
+                && !is_routed_otherwise(stored, profile.routes.as_ref())
+        };
+        let under_way = stored.as_ref().is_some_and(fits);
         Ok(Self { shadow, under_way })
     }
 

@@ -265,6 +265,7 @@ impl Writer {
         let waiting = self.take_waiting(&mut applied.absent_endpoints);
         self.update_quarantine(&rows, &applied, healed, &waiting).await?;
         let totals = Totals { unchanged, ..totals_of(&rows, &applied, read) };
+        let totals = Totals { quarantined: totals.quarantined + waiting.values().sum::<u64>(), ..totals };
         let written: Vec<&RelationshipIdentity> = rows.relationships.iter().flat_map(|group| group.rows.identities()).collect();
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
@@ -286,7 +287,7 @@ impl Writer {
     }
 
     async fn end(&mut self, end: PassEnd) -> Result<Acknowledged> {
-        let apart = self.profile.graph_per_group;
+        let apart = self.profile.routes.is_some();
         let unresolved: Vec<_> = end.unresolved.iter().map(|identity| unresolved(identity, apart)).collect();
         self.add_to_quarantine(&unresolved, &[]).await?;
         if let Some(outside) = end.outside_profile {

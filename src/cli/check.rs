@@ -93,6 +93,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
     let facts = Facts {
         checkpoint: checkpoint.as_ref(),
         profile: &fingerprint,
+        routes: connector.routes(),
         source: &identity,
         bookmark: Some(&bookmark),
         last_bookmark: None,

@@ -21,6 +21,7 @@ use crate::model::element::ElementIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::Mode;
+use crate::model::prepared::Quarantined;
 use crate::sink::{CacheView, GraphState};
 use crate::source::{Source, expected_elements};
 use crate::sync::comparison::{Comparison, Sides, look_again};
@@ -118,7 +119,9 @@ impl Looks {
         let stored = connector.store().await?.load().await?.map(|stored| stored.dimensions);
         let dimensions = stored.unwrap_or_default().with_those_of(profile);
         let encoder = Transformer::new(std::sync::Arc::clone(profile), dimensions).for_graph_with(names);
-        let excluded = Excluded::of(&connector.store().await?.quarantine().await?);
+        let stored = connector.store().await?.quarantine().await?;
+        let listed: Vec<Quarantined> = stored.into_iter().map(|entry| entry.told_apart(connector.profile())).collect();
+        let excluded = Excluded::of(&listed);
         Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, excluded, connector })
     }
 

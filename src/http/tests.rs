@@ -28,6 +28,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
+use crate::model::element::KindName;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
 use crate::telemetry::metrics::Metrics;
@@ -411,7 +412,7 @@ async fn what_is_listed_is_by_pipeline() {
         status.applied(summary(12), None);
         status.statistics.rows_read = 12;
         status.quarantined = 1;
-        let entry = Quarantined::new("Entity", "k", None, "too large");
+        let entry = Quarantined::new(KindName::Label("Entity"), "k", None, "too large");
         status.quarantine = Arc::new(vec![entry]);
     });
     let history = service.json("/api/sync/history").await;

@@ -9,6 +9,7 @@ use super::bookmark::Bookmark;
 use super::comparison::ComparisonUnderWay;
 use super::dimensions::Dimensions;
 use super::duplicates::Duplicates;
+use super::graph_name::GraphName;
 use super::guard::Guard;
 use super::pass::{PassSummary, PassUnderWay, Step};
 use super::profile::ProfileFingerprint;
@@ -69,6 +70,9 @@ pub struct Checkpoint {
     /// What the source held besides the profile's kinds at the last full pass.
     #[serde(default)]
     pub outside_profile: OutsideProfile,
+    /// The graph of what is of no group in particular, where each group has a graph of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_graph: Option<GraphName>,
     /// The kinds that were found in the source, where the profile does not name them: one whose last element goes stays, so that
     /// the profile is the same when the next one comes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -116,6 +120,7 @@ impl Checkpoint {
             last_pass: None,
             cache_run_id: None,
             outside_profile: OutsideProfile::default(),
+            default_graph: None,
             found_kinds: Vec::new(),
             dimensions: Dimensions::default(),
             lost_indexes: Vec::new(),

@@ -35,6 +35,8 @@ pub struct SourceEndpoint {
     pub labels: Vec<String>,
     /// The value of the key property of its kind, if it has one.
     pub key: Option<Value>,
+    /// Its group, where it decides in which graph the endpoint stands, and if it has one.
+    pub group: Option<Value>,
 }
 
 /// A relationship as it was read.
@@ -82,6 +84,42 @@ pub enum ElementKind {
     Relationship(RelationshipKindId),
 }
 
+/// The label of a kind of nodes, or the type of a kind of relationships. A label and a type may have one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KindName<'a> {
+    /// The label.
+    Label(&'a str),
+    /// The type.
+    Type(&'a str),
+}
+
+impl<'a> KindName<'a> {
+    /// The name alone.
+    pub fn as_str(self) -> &'a str {
+        match self {
+            KindName::Label(name) | KindName::Type(name) => name,
+        }
+    }
+
+    /// Whether its elements are nodes.
+    pub fn class(self) -> ElementClass {
+        match self {
+            KindName::Label(_) => ElementClass::Node,
+            KindName::Type(_) => ElementClass::Relationship,
+        }
+    }
+}
+
+/// Whether an element is a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ElementClass {
+    /// It is one.
+    Node,
+    /// It is a relationship.
+    Relationship,
+}
+
 /// What identifies an element.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElementIdentity {
@@ -101,10 +139,10 @@ impl ElementIdentity {
     }
 
     /// The label or type of its kind.
-    pub fn kind_name(&self) -> &str {
+    pub fn kind_name(&self) -> KindName<'_> {
         match self {
-            ElementIdentity::Node(node) => node.label.as_str(),
-            ElementIdentity::Relationship(relationship) => relationship.rel_type.as_str(),
+            ElementIdentity::Node(node) => KindName::Label(node.label.as_str()),
+            ElementIdentity::Relationship(relationship) => KindName::Type(relationship.rel_type.as_str()),
         }
     }
 }

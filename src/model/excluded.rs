@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::element::ElementIdentity;
+use super::element::{ElementIdentity, KindName};
 use super::prepared::{Cause, Quarantined, is_name};
 
 /// What the writer of a graph has quarantined, for whoever compares the graph. Clones are the same one.
@@ -15,12 +15,39 @@ pub struct Excluded(Arc<RwLock<Listed>>);
 #[derive(Debug, Default)]
 struct Listed {
     kinds: Kinds,
-    /// How many elements of a label or type have left since the beginning.
-    left: HashMap<String, u64>,
+    /// How many nodes have left since the beginning.
+    nodes_left: u64,
 }
 
-/// By label or type.
-type Kinds = HashMap<String, Names>;
+#[derive(Debug, Default)]
+struct Kinds {
+    by_label: HashMap<String, Names>,
+    by_type: HashMap<String, Names>,
+}
+
+impl Kinds {
+    fn of(&self, kind: KindName<'_>) -> Option<&Names> {
+        match kind {
+            KindName::Label(name) => self.by_label.get(name),
+            KindName::Type(name) => self.by_type.get(name),
+        }
+    }
+
+    fn like(&mut self, kind: KindName<'_>) -> &mut HashMap<String, Names> {
+        match kind {
+            KindName::Label(_) => &mut self.by_label,
+            KindName::Type(_) => &mut self.by_type,
+        }
+    }
+
+    fn lists(&self, kind: KindName<'_>, key: &str) -> bool {
+        self.of(kind).is_some_and(|names| names.elements.contains_key(key))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Names> {
+        self.by_label.values().chain(self.by_type.values())
+    }
+}
 
 #[derive(Debug, Default)]
 struct Names {
@@ -64,14 +91,14 @@ impl Excluded {
         added: impl IntoIterator<Item = &'q Quarantined>,
     ) {
         let mut listed = self.0.write();
-        let mut gone: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let mut gone: BTreeSet<(KindName<'_>, &str)> = BTreeSet::new();
         for entry in outdated {
             take_out(&mut listed.kinds, entry);
-            gone.extend(entry.is_of_element().then_some((entry.kind.as_str(), entry.key.as_str())));
+            gone.extend(entry.is_of_element().then_some(entry.place()));
         }
         for entry in added {
-            gone.remove(&(entry.kind.as_str(), entry.key.as_str()));
-            let names = listed.kinds.entry(entry.kind.clone()).or_default();
+            gone.remove(&entry.place());
+            let names = listed.kinds.like(entry.kind_name()).entry(entry.kind.clone()).or_default();
             match &entry.property {
                 None => {
                     let element = Element { ignored: entry.ignored, number: entry.number, cause: entry.cause };
@@ -80,23 +107,37 @@ impl Excluded {
                 Some(property) => drop(names.properties.entry(entry.key.clone()).or_default().insert(property.clone())),
             }
         }
-        for (kind, _) in gone {
-            *listed.left.entry(kind.to_owned()).or_default() += 1;
-        }
+        listed.nodes_left += gone.iter().filter(|(kind, _)| matches!(kind, KindName::Label(_))).count() as u64;
     }
 
-    /// How many elements of such labels or types have left the list so far.
-    pub fn left_of(&self, is_asked_for: impl Fn(&str) -> bool) -> u64 {
-        self.0.read().left.iter().filter(|(kind, _)| is_asked_for(kind)).map(|(_, number)| number).sum()
+    /// How many nodes have left the list so far.
+    pub fn nodes_left(&self) -> u64 {
+        self.0.read().nodes_left
     }
 
     /// Whether an element of this label or type is listed as a whole.
-    pub fn contains(&self, kind: &str, key: &str) -> bool {
-        self.0.read().kinds.get(kind).is_some_and(|names| names.elements.contains_key(key))
+    pub fn contains(&self, kind: KindName<'_>, key: &str) -> bool {
+        self.0.read().kinds.lists(kind, key)
+    }
+
+    /// Whether an element is listed because its group has no graph.
+    pub fn is_without_graph(&self, kind: KindName<'_>, key: &str) -> bool {
+        self.element(kind, key).is_some_and(|element| element.cause == Cause::Graph)
+    }
+
+    /// Keys of elements of a label or type that are listed because their group has no graph: up to `limit`.
+    pub fn keys_without_graph(&self, kind: KindName<'_>, limit: usize) -> Vec<String> {
+        let listed = self.0.read();
+        let elements = listed.kinds.of(kind).into_iter().flat_map(|names| &names.elements);
+        elements.filter(|(_, element)| element.cause == Cause::Graph).map(|(key, _)| key.clone()).take(limit).collect()
+    }
+
+    fn element(&self, kind: KindName<'_>, key: &str) -> Option<Element> {
+        self.0.read().kinds.of(kind).and_then(|names| names.elements.get(key)).copied()
     }
 
     /// What keeps the element of this key out of the cache, if it is listed under it.
-    pub fn cause_of(&self, kind: &str, key: &str) -> Option<Cause> {
+    pub fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
         self.0.read().cause_of(kind, key)
     }
 
@@ -105,12 +146,12 @@ impl Excluded {
     pub fn covers(&self, identity: &ElementIdentity) -> bool {
         let listed = self.0.read();
         // Nearly always there is none.
-        if listed.kinds.is_empty() {
+        if listed.kinds.all().next().is_none() {
             return false;
         }
         let (kind, key) = (identity.kind_name(), identity.key().as_str());
         match listed.cause_of(kind, key) {
-            Some(Cause::Cache | Cause::End) => return true,
+            Some(Cause::Cache | Cause::End | Cause::Graph) => return true,
             // An operator lets it be.
             Some(Cause::Content) if listed.is_ignored(kind, key) => return true,
             // Its content was another one then.
@@ -119,51 +160,52 @@ impl Excluded {
         let ElementIdentity::Relationship(relationship) = identity else { return false };
         [&relationship.start, &relationship.end]
             .into_iter()
-            .any(|end| listed.cause_of(end.label.as_str(), end.key.as_str()).is_some())
+            .any(|end| listed.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some())
     }
 
     /// Whether it is one of those that an operator lets be.
-    pub fn is_ignored(&self, kind: &str, key: &str) -> bool {
+    pub fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
         self.0.read().is_ignored(kind, key)
     }
 
     /// How many elements of the source it explains that the cache lacks of a label or type.
-    pub fn number_of(&self, kind: &str) -> u64 {
-        self.0.read().kinds.get(kind).map_or(0, |names| names.elements.values().map(|element| element.number).sum())
+    pub fn number_of(&self, kind: KindName<'_>) -> u64 {
+        self.0.read().kinds.of(kind).map_or(0, |names| names.elements.values().map(|element| element.number).sum())
     }
 
     /// Names under which something is listed of a label or type: up to `limit`, in the order of the names, those after `after`.
-    pub fn names_of(&self, kind: &str, after: &str, limit: usize) -> Vec<String> {
+    pub fn names_of(&self, kind: KindName<'_>, after: &str, limit: usize) -> Vec<String> {
         let listed = self.0.read();
-        let Some(names) = listed.kinds.get(kind) else { return Vec::new() };
+        let Some(names) = listed.kinds.of(kind) else { return Vec::new() };
         let all: BTreeSet<&String> = names.elements.keys().chain(names.properties.keys()).collect();
         all.into_iter().filter(|name| name.as_str() > after).take(limit).cloned().collect()
     }
 
     /// How many elements are listed.
     pub fn len(&self) -> usize {
-        self.0.read().kinds.values().map(|names| names.elements.len()).sum()
+        self.0.read().kinds.all().map(|names| names.elements.len()).sum()
     }
 
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
-        self.0.read().kinds.is_empty()
+        self.0.read().kinds.all().next().is_none()
     }
 }
 
 impl Listed {
     /// An element with a key that reads like a name is not what the entry of that name is about.
-    fn cause_of(&self, kind: &str, key: &str) -> Option<Cause> {
-        let element = self.kinds.get(kind)?.elements.get(key)?;
+    fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
+        let element = self.kinds.of(kind)?.elements.get(key)?;
         (!is_name(key)).then_some(element.cause)
     }
 
-    fn is_ignored(&self, kind: &str, key: &str) -> bool {
-        self.kinds.get(kind).and_then(|names| names.elements.get(key)).is_some_and(|element| element.ignored)
+    fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
+        self.kinds.of(kind).and_then(|names| names.elements.get(key)).is_some_and(|element| element.ignored)
     }
 }
 
 fn take_out(kinds: &mut Kinds, entry: &Quarantined) {
+    let kinds = kinds.like(entry.kind_name());
     let Some(names) = kinds.get_mut(&entry.kind) else { return };
     match &entry.property {
         None => drop(names.elements.remove(&entry.key)),
@@ -195,19 +237,21 @@ mod tests {
 
     #[test]
     fn elements_are_excluded_and_properties_are_not() {
-        let whole = Quarantined::new("Entity", "a", None, "reason");
-        let property = Quarantined::new("Entity", "b", Some("name".to_owned()), "reason");
+        let (entity, saga) = (KindName::Label("Entity"), KindName::Label("Saga"));
+        let whole = Quarantined::new(entity, "a", None, "reason");
+        let property = Quarantined::new(entity, "b", Some("name".to_owned()), "reason");
         let excluded = Excluded::of([&whole, &property]);
-        assert!(excluded.contains("Entity", "a") && !excluded.contains("Entity", "b") && !excluded.contains("Saga", "a"));
-        assert!(!excluded.is_ignored("Entity", "a"));
-        assert_eq!(excluded.names_of("Entity", "", 9), ["a", "b"]);
-        assert_eq!(excluded.names_of("Entity", "a", 9), ["b"]);
+        assert!(excluded.contains(entity, "a") && !excluded.contains(entity, "b") && !excluded.contains(saga, "a"));
+        assert!(!excluded.contains(KindName::Type("Entity"), "a"), "a type of that name is something else");
+        assert!(!excluded.is_ignored(entity, "a"));
+        assert_eq!(excluded.names_of(entity, "", 9), ["a", "b"]);
+        assert_eq!(excluded.names_of(entity, "a", 9), ["b"]);
         excluded.add([&whole.ignored()]);
-        assert!(excluded.is_ignored("Entity", "a") && excluded.len() == 1);
+        assert!(excluded.is_ignored(entity, "a") && excluded.len() == 1);
         excluded.replace([&whole], [&whole]);
-        assert_eq!(excluded.left_of(|kind| kind == "Entity"), 0, "it is listed again");
+        assert_eq!(excluded.nodes_left(), 0, "it is listed again");
         excluded.clone().remove([&whole, &property]);
-        assert!(excluded.is_empty() && excluded.left_of(|kind| kind == "Entity") == 1);
+        assert!(excluded.is_empty() && excluded.nodes_left() == 1);
     }
 
     #[test]
@@ -218,13 +262,17 @@ mod tests {
             let rel_type = rel_type.clone();
             ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start: node(start), end: node(end) })
         };
-        let listed = Quarantined::new("Entity", "hub", None, "reason");
+        let listed = Quarantined::new(KindName::Label("Entity"), "hub", None, "reason");
         let excluded = Excluded::of([&listed]);
         assert!(excluded.covers(&fact("hub", "a")) && excluded.covers(&fact("a", "hub")) && !excluded.covers(&fact("a", "b")));
         assert!(!excluded.covers(&ElementIdentity::Node(node("hub"))), "its content tells");
         excluded.replace([&listed], [&listed.clone().because_of(Cause::Cache)]);
         assert!(excluded.covers(&ElementIdentity::Node(node("hub"))), "only another attempt tells");
         excluded.add([&Quarantined::waiting(&rel_type, &node("hub"), 7)]);
-        assert_eq!((excluded.number_of("KNOWS"), excluded.number_of("Entity"), excluded.number_of("Saga")), (7, 1, 0));
+        let number = |kind| excluded.number_of(kind);
+        assert_eq!(
+            (number(KindName::Type("KNOWS")), number(KindName::Label("Entity")), number(KindName::Label("KNOWS"))),
+            (7, 1, 0)
+        );
     }
 }

@@ -5,9 +5,10 @@ use std::hash::{Hash, Hasher};
 
 use chrono::{DateTime, Utc};
 
-use super::element::{ElementNumber, NodeIdentity, RelationshipIdentity};
+use super::element::{ElementClass, ElementKind, ElementNumber, KindName, NodeIdentity, RelationshipIdentity};
 use super::key::Key;
 use super::name::{Label, PropertyName, RelationshipType};
+use super::profile::Profile;
 
 /// Rows encoded as FalkorDB parameter text, each a map literal, side by side in one buffer, so that a refused group can be
 /// halved without encoding anything again.
@@ -162,8 +163,8 @@ pub struct PreparedRows {
 /// What a look at the elements of the quarantine found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Review {
-    /// Label or type and key of entries whose element is gone from the source, or has another name by now.
-    pub released: Vec<(String, String)>,
+    /// Kind and key of entries whose element is gone from the source, or has another name by now.
+    pub released: Vec<(ElementKind, String)>,
     /// By type, how many relationships cannot be written because this end of them is in the quarantine. For a type that is named,
     /// these are all.
     pub waiting: BTreeMap<RelationshipType, BTreeMap<NodeIdentity, u64>>,
@@ -208,6 +209,9 @@ impl PreparedRows {
 pub struct Quarantined {
     /// Label or type.
     pub kind: String,
+    /// Which of the two; absent in what was stored before a label and a type of one name were told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element: Option<ElementClass>,
     /// The key where there is a usable one, else a name made of Neo4j's id of the element. Relationships that wait for one of their
     /// ends share an entry, which is named by that end.
     pub key: String,
@@ -244,6 +248,8 @@ pub enum Cause {
     Cache,
     /// An end of it was not in the cache.
     End,
+    /// Somebody else has a graph of its group's name: an older state of it must not stand in another graph.
+    Graph,
 }
 
 impl Cause {
@@ -302,15 +308,47 @@ fn is_none(attempts: &u32) -> bool {
 
 impl Quarantined {
     /// One that is not listed yet.
-    pub fn new(kind: impl Into<String>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
-        let (kind, key, reason) = (kind.into(), key.into(), reason.into());
-        Self { kind, key, property, reason, since: None, attempts: 0, ignored: false, number: 1, cause: Cause::Content }
+    pub fn new(kind: KindName<'_>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
+        let (element, kind) = (Some(kind.class()), kind.as_str().to_owned());
+        let (key, reason) = (key.into(), reason.into());
+        let cause = Cause::Content;
+        Self { kind, element, key, property, reason, since: None, attempts: 0, ignored: false, number: 1, cause }
+    }
+
+    /// Its label or its type.
+    pub fn kind_name(&self) -> KindName<'_> {
+        match self.element {
+            Some(ElementClass::Relationship) => KindName::Type(&self.kind),
+            Some(ElementClass::Node) => KindName::Label(&self.kind),
+            None if self.is_about_waiting() => KindName::Type(&self.kind),
+            None => KindName::Label(&self.kind),
+        }
+    }
+
+    /// What the entry is about: its kind and the key.
+    pub fn place(&self) -> (KindName<'_>, &str) {
+        (self.kind_name(), &self.key)
+    }
+
+    /// The same for an entry that was stored before a label and a type of one name were told apart. Where the profile has both,
+    /// it is taken for one of a node: the next look at it tells.
+    pub fn told_apart(self, profile: &Profile) -> Self {
+        if self.element.is_some() {
+            return self;
+        }
+        let is_label = profile.nodes.iter().any(|kind| kind.label.as_str() == self.kind);
+        let is_node = is_label && !self.is_about_waiting();
+        let element = if is_node { ElementClass::Node } else { ElementClass::Relationship };
+        Self { element: Some(element), ..self }
     }
 
     /// So many relationships of a type that cannot be written because this end of them is in the quarantine.
     pub fn waiting(rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Self {
         const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
-        Self { number, ..Self::new(rel_type.to_string(), name_by_end(end.label.as_str(), end.key.as_str()), None, REASON) }
+        Self {
+            number,
+            ..Self::new(KindName::Type(rel_type.as_str()), name_by_end(end.label.as_str(), end.key.as_str()), None, REASON)
+        }
     }
 
     /// The same, for this cause.
@@ -348,8 +386,8 @@ impl Quarantined {
         entries.into_iter().filter(|entry| !entry.ignored).count() as u64
     }
 
-    fn identity(&self) -> (&str, &str, Option<&str>, &str) {
-        (&self.kind, &self.key, self.property.as_deref(), &self.reason)
+    fn identity(&self) -> (KindName<'_>, &str, Option<&str>, &str) {
+        (self.kind_name(), &self.key, self.property.as_deref(), &self.reason)
     }
 }
 
@@ -410,6 +448,28 @@ mod tests {
         let stored = r#"{"kind":"A","key":"k","reason":"r"}"#;
         let entry: Quarantined = serde_json::from_str(stored).unwrap();
         assert_eq!((entry.number, serde_json::to_string(&entry).unwrap().as_str()), (1, stored));
+    }
+
+    #[test]
+    fn entries_tell_a_label_from_a_type_of_its_name() {
+        let of = |kind| Quarantined::new(kind, "k", None, "r");
+        let (node, relationship) = (of(KindName::Label("Foo")), of(KindName::Type("Foo")));
+        assert_ne!(node, relationship);
+        let stored = serde_json::to_string(&relationship).unwrap();
+        assert_eq!(stored, r#"{"kind":"Foo","element":"relationship","key":"k","reason":"r"}"#);
+        assert_eq!(serde_json::from_str::<Quarantined>(&stored).unwrap(), relationship);
+    }
+
+    #[test]
+    fn what_was_stored_before_is_told_apart_by_the_profile() {
+        let profile = Profile::graphiti().unwrap();
+        let stored = |kind: &str, key: &str| {
+            let entry: Quarantined = serde_json::from_str(&format!(r#"{{"kind":"{kind}","key":"{key}","reason":"r"}}"#)).unwrap();
+            entry.told_apart(&profile).element
+        };
+        assert_eq!(stored("Entity", "a"), Some(ElementClass::Node));
+        assert_eq!(stored("RELATES_TO", "a"), Some(ElementClass::Relationship));
+        assert_eq!(stored("RELATES_TO", &name_by_end("Entity", "a")), Some(ElementClass::Relationship));
     }
 
     #[test]

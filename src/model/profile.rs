@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::discovery::Discovery;
-use super::element::ElementKind;
+use super::element::{ElementKind, KindName};
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
 use super::kind_rules::PropertyRules;
 use super::name::{Label, PropertyName, RelationshipType};
 pub use super::profile_error::ProfileError;
+use super::routes::Routes;
 
 /// With no more kinds than these, each has questions and indices of its own.
 const FEW_KINDS: usize = 16;
@@ -33,9 +34,16 @@ pub struct Profile {
     /// as much of what stands in the cache, so it is part of the fingerprint.
     #[serde(default, skip_deserializing, skip_serializing_if = "BTreeSet::is_empty")]
     pub only_groups: BTreeSet<String>,
-    /// Whether each group has a graph of its own. A pipeline's target says so, as its filter says which groups are copied.
-    #[serde(default, skip_deserializing, skip_serializing_if = "is_false")]
-    pub graph_per_group: bool,
+    /// Which graph each group has, where each has one of its own. A pipeline's target says so, as its filter says which groups are
+    /// copied. Only whether it is so is part of the fingerprint: the checkpoint names the rest.
+    #[serde(
+        default,
+        rename = "graph_per_group",
+        skip_deserializing,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "as_flag"
+    )]
+    pub routes: Option<Routes>,
     /// Node kinds; where a node carries several of their labels, the first one names it.
     #[serde(default)]
     pub nodes: Vec<NodeKind>,
@@ -183,8 +191,9 @@ pub struct RelationshipKindId(pub usize);
 #[serde(transparent)]
 pub struct ProfileFingerprint(String);
 
-fn is_false(flag: &bool) -> bool {
-    !flag
+/// The fingerprint tells whether there are routes, and nothing of them.
+fn as_flag<S: serde::Serializer>(routes: &Option<Routes>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(routes.is_some())
 }
 
 impl Profile {
@@ -214,11 +223,11 @@ impl Profile {
     }
 
     /// The same with a graph for each group.
-    pub fn with_a_graph_for_each_group(self) -> Result<Self, ProfileError> {
+    pub fn with_a_graph_for_each_group(self, routes: Routes) -> Result<Self, ProfileError> {
         if self.group.is_none() {
             return Err(ProfileError::NoGroups(self.name));
         }
-        Ok(Self { graph_per_group: true, ..self })
+        Ok(Self { routes: Some(routes), ..self })
     }
 
     fn check(&self) -> Result<(), ProfileError> {
@@ -319,6 +328,14 @@ impl Profile {
         match kind {
             ElementKind::Node(id) => self.node(id).label.as_str(),
             ElementKind::Relationship(id) => self.relationship(id).rel_type.as_str(),
+        }
+    }
+
+    /// Its label or its type, told apart.
+    pub fn name_of(&self, kind: ElementKind) -> KindName<'_> {
+        match kind {
+            ElementKind::Node(id) => KindName::Label(self.node(id).label.as_str()),
+            ElementKind::Relationship(id) => KindName::Type(self.relationship(id).rel_type.as_str()),
         }
     }
 

@@ -13,7 +13,7 @@ use super::reply;
 use super::rounds::{Refusal, Request, Rounds, Write};
 use super::statements::{self, NodePattern, RelationshipPattern};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
 use crate::model::name::Label;
 use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
@@ -91,7 +91,7 @@ impl Batch<'_> {
         self.applied.nodes_written += written(&writes, &refusals);
         for refusal in &refusals {
             let group = &groups[refusal.write];
-            self.refuse(group.label.as_str(), &group.rows.identities()[refusal.row], &refusal.reason);
+            self.refuse(KindName::Label(group.label.as_str()), &group.rows.identities()[refusal.row], &refusal.reason);
         }
         let refused = refused_rows(&refusals);
         let kept: Vec<Kept<'_>> = groups
@@ -140,7 +140,7 @@ impl Batch<'_> {
         self.applied.relationships_written += written(&writes, &refusals);
         for refusal in &refusals {
             let group = &groups[refusal.write];
-            self.refuse(group.rel_type.as_str(), &group.rows.identities()[refusal.row].key, &refusal.reason);
+            self.refuse(KindName::Type(group.rel_type.as_str()), &group.rows.identities()[refusal.row].key, &refusal.reason);
         }
         let refused = refused_rows(&refusals);
         for (write, (group, pattern)) in groups.iter().zip(&patterns).enumerate() {
@@ -165,7 +165,7 @@ impl Batch<'_> {
             if absent_starts.contains(identity.start.key.as_str()) || absent_ends.contains(identity.end.key.as_str()) {
                 self.applied.absent_endpoints.push(identity.clone());
             } else {
-                self.refuse(identity.rel_type.as_str(), &identity.key, NOT_KEPT);
+                self.refuse(KindName::Type(identity.rel_type.as_str()), &identity.key, NOT_KEPT);
             }
         }
         Ok(())
@@ -204,9 +204,8 @@ impl Batch<'_> {
         Ok(absent)
     }
 
-    fn refuse(&mut self, kind: &str, key: &Key, reason: &str) {
-        let (kind, key, reason) = (kind.to_owned(), key.to_string(), reason.to_owned());
-        self.applied.refused.push(Quarantined::new(kind, key, None, reason).because_of(Cause::Cache));
+    fn refuse(&mut self, kind: KindName<'_>, key: &Key, reason: &str) {
+        self.applied.refused.push(Quarantined::new(kind, key.to_string(), None, reason).because_of(Cause::Cache));
     }
 }
 

@@ -17,7 +17,7 @@ use super::queries::{self, Queries};
 use super::reader::{Portion, Reader};
 use super::request::Request;
 use super::tallies::{self, Tallies};
-use super::unlabelled::Unlabelled;
+use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
 use super::{
     Answered, Bundle, ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, adapt, bundles,
@@ -336,7 +336,12 @@ impl<R: Reader> Source for GraphSource<R> {
 
     async fn counts(&self) -> Result<Vec<u64>> {
         let counts = census::counts(&self.reader, &self.profile, &self.tallies).await?;
-        self.unlabelled.lock().await.count(&self.reader, &self.profile, counts).await
+        self.unlabelled.lock().await.count(&self.reader, &self.profile, counts, Precision::Believed).await
+    }
+
+    async fn exact_counts(&self) -> Result<Vec<u64>> {
+        let counts = census::counts(&self.reader, &self.profile, &self.tallies).await?;
+        self.unlabelled.lock().await.count(&self.reader, &self.profile, counts, Precision::Exact).await
     }
 
     async fn outgrown(&self) -> Result<Option<String>> {

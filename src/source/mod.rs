@@ -230,7 +230,13 @@ pub trait Source: Send + Sync + 'static {
     async fn reach(&self, bookmark: &Bookmark) -> Result<()>;
 
     /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
+    /// A count that only a scan of all nodes tells may be an older one: see [`Source::exact_counts`].
     async fn counts(&self) -> Result<Vec<u64>>;
+
+    /// As [`Source::counts`], and each of them is counted now, whatever that costs.
+    async fn exact_counts(&self) -> Result<Vec<u64>> {
+        self.counts().await
+    }
 
     /// How many nodes the whole database has.
     async fn node_total(&self) -> Result<u64>;

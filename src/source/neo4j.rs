@@ -121,8 +121,10 @@ struct RelationshipRow {
     id: ElementId,
     start_labels: Vec<String>,
     start_key: Nullable,
+    start_group: Nullable,
     end_labels: Vec<String>,
     end_key: Nullable,
+    end_group: Nullable,
     properties: PropertyList,
     #[serde(default)]
     instants: Vec<Instants>,
@@ -139,8 +141,8 @@ impl From<RelationshipRow> for SourceRelationship {
     fn from(row: RelationshipRow) -> Self {
         SourceRelationship {
             number: row.id.0,
-            start: SourceEndpoint { labels: row.start_labels, key: row.start_key.0 },
-            end: SourceEndpoint { labels: row.end_labels, key: row.end_key.0 },
+            start: SourceEndpoint { labels: row.start_labels, key: row.start_key.0, group: row.start_group.0 },
+            end: SourceEndpoint { labels: row.end_labels, key: row.end_key.0, group: row.end_group.0 },
             properties: with_instants(row.properties.0, row.instants),
         }
     }

@@ -370,7 +370,7 @@ impl<'a> Queries<'a> {
     /// The properties that are read of an element. What decides whether the cache can hold it is always among them.
     pub(super) fn projection(&self, variable: &str, kind: ElementKind, vectors: &[PropertyName], detail: Detail) -> String {
         let key = self.profile.key(kind);
-        let group = self.profile.group.as_ref().filter(|_| self.profile.graph_per_group && detail == Detail::Key);
+        let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some() && detail == Detail::Key);
         match group {
             Some(group) => format!("{variable}{{.{}, .{}}}", key.quoted_for_neo4j(), group.quoted_for_neo4j()),
             None => detail.projection(variable, key, vectors, PropertyName::quoted_for_neo4j),
@@ -379,11 +379,19 @@ impl<'a> Queries<'a> {
 
     fn relationship_columns(&self, properties: &str) -> String {
         format!(
-            "RETURN elementId(e) AS id, labels(a) AS start_labels, {} AS start_key, labels(b) AS end_labels, {} AS end_key, \
-             {properties} AS properties",
+            "RETURN elementId(e) AS id, labels(a) AS start_labels, {} AS start_key, {} AS start_group, labels(b) AS end_labels, \
+             {} AS end_key, {} AS end_group, {properties} AS properties",
             self.endpoint_key("a"),
-            self.endpoint_key("b")
+            self.endpoint_group("a"),
+            self.endpoint_key("b"),
+            self.endpoint_group("b")
         )
+    }
+
+    /// The group of an endpoint, where it decides in which graph the endpoint stands.
+    fn endpoint_group(&self, variable: &str) -> String {
+        let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some());
+        group.map_or_else(|| "null".to_owned(), |group| format!("{variable}.{}", group.quoted_for_neo4j()))
     }
 
     fn endpoint_key(&self, variable: &str) -> String {

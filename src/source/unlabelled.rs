@@ -1,6 +1,7 @@
 //! How many nodes have no label. Neo4j keeps counts of labels and of all nodes, not of these: only a scan of all nodes tells. So
 //! they are counted again only when the counts that it keeps say that they may have changed, and never so often that the scans
-//! become a burden.
+//! become a burden. The counts that Neo4j keeps do not always say so: a node without a label and a node with two labels may come
+//! together. A pass that somebody waits for counts exactly.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,15 @@ use crate::model::profile::Profile;
 
 /// For a scan that took some time, the source is left alone so many times as long.
 const REST: u32 = 50;
+
+/// How far the last count may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Precision {
+    /// While the counts that Neo4j keeps do not say otherwise, and while the source rests.
+    Believed,
+    /// Not at all: the nodes are counted now.
+    Exact,
+}
 
 /// The last count.
 #[derive(Debug, Default)]
@@ -32,12 +42,18 @@ struct Last {
 
 impl Unlabelled {
     /// Puts the number of nodes without a label in the place of the number of all nodes.
-    pub(super) async fn count(&mut self, reader: &impl Reader, profile: &Profile, mut counts: Vec<u64>) -> Result<Vec<u64>> {
+    pub(super) async fn count(
+        &mut self,
+        reader: &impl Reader,
+        profile: &Profile,
+        mut counts: Vec<u64>,
+        precision: Precision,
+    ) -> Result<Vec<u64>> {
         let Some(place) = profile.nodes.iter().position(|kind| kind.unlabelled) else { return Ok(counts) };
         let labels: u64 = (0..profile.nodes.len()).filter(|other| *other != place).map(|other| counts[other]).sum();
         let difference = counts[place].cast_signed() - labels.cast_signed();
         counts[place] = match &self.last {
-            Some(last) if last.difference == difference || Instant::now() < last.rests_until => last.count,
+            Some(last) if precision == Precision::Believed && last.is_believed(difference) => last.count,
             _ => {
                 let begun = Instant::now();
                 let count = counted(reader, "nodes without a label", Request::new(queries::UNLABELLED)).await?;
@@ -46,6 +62,12 @@ impl Unlabelled {
             }
         };
         Ok(counts)
+    }
+}
+
+impl Last {
+    fn is_believed(&self, difference: i64) -> bool {
+        self.difference == difference || Instant::now() < self.rests_until
     }
 }
 

@@ -13,7 +13,7 @@ use super::unusable::listed_end;
 use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Excepted, Finding, Verdict};
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::excluded::Excluded;
 use crate::model::pass::{Cursor, Step};
 use crate::model::prepared::Cause;
@@ -347,21 +347,23 @@ async fn excused(sides: &mut Sides<'_>, kind: ElementKind, found: Vec<Finding>) 
     if sides.excluded.is_empty() || found.is_empty() {
         return Ok((Vec::new(), found));
     }
-    let name = sides.profile.kind_name(kind).to_owned();
+    let name = sides.profile.name_of(kind);
     let (mut lacking, mut differing, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
     for finding in found {
         let key = finding.identity.key().as_str();
-        let own = sides.excluded.cause_of(&name, key);
+        let own = sides.excluded.cause_of(name, key);
         let is_missing = finding.difference == Difference::Missing;
         match &finding.identity {
             _ if !is_missing => differing.push(finding),
-            _ if own == Some(Cause::Cache) || (own.is_some() && sides.excluded.is_ignored(&name, key)) => lacking.push(finding),
+            _ if matches!(own, Some(Cause::Cache | Cause::Graph)) || (own.is_some() && sides.excluded.is_ignored(name, key)) => {
+                lacking.push(finding);
+            }
             ElementIdentity::Node(_) => differing.push(finding),
             ElementIdentity::Relationship(relationship) => {
                 let end = listed_end(sides.excluded, relationship);
-                match end.and_then(|end| sides.excluded.cause_of(end.label.as_str(), end.key.as_str())) {
+                match end.and_then(|end| sides.excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str())) {
                     // It would be there under its key.
-                    Some(Cause::Content) => lacking.push(finding),
+                    Some(Cause::Content | Cause::Graph) => lacking.push(finding),
                     Some(Cause::Cache | Cause::End) => unclear.push(finding),
                     None if own == Some(Cause::End) => unclear.push(finding),
                     None => differing.push(finding),
@@ -370,7 +372,7 @@ async fn excused(sides: &mut Sides<'_>, kind: ElementKind, found: Vec<Finding>) 
         }
     }
     // Of another graph's nodes it is not known in which one they would have to be.
-    if sides.profile.graph_per_group {
+    if sides.profile.routes.is_some() {
         lacking.append(&mut unclear);
         return Ok((lacking, differing));
     }

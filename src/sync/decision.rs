@@ -8,6 +8,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::ProfileFingerprint;
+use crate::model::routes::Routes;
 use crate::source::SourceIdentity;
 
 /// A full pass older than this begins anew: what changed in the part already read has to be found again by other means, and
@@ -21,6 +22,8 @@ pub struct Facts<'a> {
     pub checkpoint: Option<&'a Checkpoint>,
     /// The profile in use.
     pub profile: &'a ProfileFingerprint,
+    /// Which graph each group has, where each has one of its own.
+    pub routes: Option<&'a Routes>,
     /// The source in use.
     pub source: &'a SourceIdentity,
     /// The source's bookmark now.
@@ -63,6 +66,8 @@ pub enum Reason {
     OtherSource,
     /// The checkpoint is of another profile.
     ChangedProfile,
+    /// What is of no group in particular has another graph than the checkpoint says.
+    ChangedRouting,
     /// The source's bookmark is behind the one in the checkpoint.
     SourceRestored,
     /// The checkpoint is older than one that this process has stored.
@@ -88,6 +93,7 @@ impl fmt::Display for Reason {
             Reason::CacheRestarted => "the cache was started again while nobody watched: it may be an older state",
             Reason::OtherSource => "the cache was filled from another database",
             Reason::ChangedProfile => "the profile has changed",
+            Reason::ChangedRouting => "routing.default_graph has changed",
             Reason::SourceRestored => "the source was restored from a backup",
             Reason::CacheRestored => "the cache was restored from an older state",
             Reason::GraphGone => "the graph is gone from the cache",
@@ -108,6 +114,9 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     }
     if checkpoint.profile != *facts.profile {
         return begin(Reason::ChangedProfile);
+    }
+    if is_routed_otherwise(checkpoint, facts.routes) {
+        return begin(Reason::ChangedRouting);
     }
     if source_went_back(facts, checkpoint) {
         return begin(Reason::SourceRestored);
@@ -133,6 +142,11 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
         (Some(mode), _) => Decision::Begin(mode, Reason::Requested),
         (None, _) => Decision::Begin(Mode::Incremental, Reason::Scheduled),
     }
+}
+
+/// Whether what is of no group in particular has another graph by now. A checkpoint from before this was kept does not say.
+pub fn is_routed_otherwise(checkpoint: &Checkpoint, routes: Option<&Routes>) -> bool {
+    checkpoint.default_graph.as_ref().zip(routes).is_some_and(|(before, routes)| before != routes.default_graph())
 }
 
 /// Whether the source is behind anything that is known to have been read from it. A pass under way has read on, and so may have
@@ -184,6 +198,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::model::graph_name::GraphName;
     use crate::model::profile::Profile;
 
     struct World {
@@ -192,6 +207,7 @@ mod tests {
         source: SourceIdentity,
         graph_exists: bool,
         last_sequence: u64,
+        routes: Option<Routes>,
         bookmark: Bookmark,
         last_bookmark: Option<Bookmark>,
         cache_run_id: &'static str,
@@ -218,6 +234,7 @@ mod tests {
                 source,
                 graph_exists: true,
                 last_sequence: 0,
+                routes: None,
                 bookmark: bookmark(50),
                 last_bookmark: None,
                 cache_run_id: "first",
@@ -236,6 +253,7 @@ mod tests {
             let facts = Facts {
                 checkpoint: self.checkpoint.as_ref(),
                 profile: &self.profile,
+                routes: self.routes.as_ref(),
                 source: &self.source,
                 bookmark: Some(&self.bookmark),
                 last_bookmark: self.last_bookmark.as_ref(),
@@ -267,6 +285,19 @@ mod tests {
         let mut changed = Profile::graphiti().unwrap();
         changed.nodes.truncate(1);
         assert_eq!(World { profile: changed.fingerprint(), ..World::in_step() }.decide(None), full(Reason::ChangedProfile));
+    }
+
+    #[test]
+    fn what_is_of_no_group_in_particular_moves_by_a_full_pass() {
+        let graph = |name: &str| GraphName::new(name).unwrap();
+        let world = |before: Option<GraphName>| {
+            let mut world = World { routes: Some(Routes::new(graph("d2"))), ..World::in_step() };
+            world.checkpoint.as_mut().unwrap().default_graph = before;
+            world.decide(None)
+        };
+        let goes_on = Decision::Begin(Mode::Incremental, Reason::Scheduled);
+        assert_eq!(world(Some(graph("d1"))), full(Reason::ChangedRouting));
+        assert_eq!((world(Some(graph("d2"))), world(None)), (goes_on.clone(), goes_on));
     }
 
     #[test]

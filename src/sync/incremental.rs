@@ -310,7 +310,7 @@ impl Incremental<'_, '_, '_> {
 
     /// How many elements of a kind stand in the quarantine.
     fn listed(&self, kind: ElementKind) -> u64 {
-        self.reader.excluded.number_of(self.reader.profile.kind_name(kind))
+        self.reader.excluded.number_of(self.reader.profile.name_of(kind))
     }
 
     async fn key_differences(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
@@ -486,20 +486,15 @@ impl Incremental<'_, '_, '_> {
     fn tell_what_stands(&self, kind: ElementKind, rest: i64) {
         if !self.changes.memory.is_explained(kind, rest) {
             let (name, held) = (self.reader.profile.kind_name(kind), self.held(kind));
-            tracing::info!(
-                kind = name,
-                quarantined = self.reader.excluded.number_of(name),
-                held,
-                rest,
-                "counts differ by what stands"
-            );
+            tracing::info!(kind = name, quarantined = self.listed(kind), held, rest, "counts differ by what stands");
         }
     }
 
     /// Of the source, without what is listed as unusable, and of the cache, in the order of the kinds.
     async fn counts(&mut self) -> Result<(Vec<u64>, Vec<u64>)> {
-        let (source, view) = (self.reader.source, &mut *self.changes.view);
-        let (mut here, there) = try_join(async { repeat!(source.counts()) }, async { repeat!(view.counts()) }).await?;
+        let (source, view, exact) = (self.reader.source, &mut *self.changes.view, self.changes.thorough);
+        let here = async { if exact { repeat!(source.exact_counts()) } else { repeat!(source.counts()) } };
+        let (mut here, there) = try_join(here, async { repeat!(view.counts()) }).await?;
         unusable::subtract(self.reader.profile, &self.reader.excluded, &mut here);
         Ok((here, there))
     }

@@ -349,7 +349,7 @@ impl Side<'_> {
         (number, key, labels): (ElementNumber, Option<&str>, Vec<String>),
     ) {
         let Standing::Kept(identity) = standing else {
-            let name = self.profile.kind_name(kind);
+            let name = self.profile.name_of(kind);
             let unlisted = key
                 .filter(|key| self.excluded.cause_of(name, key).is_none() && !self.excluded.contains(name, &name_by_id(number)));
             page.unlisted.extend(unlisted.map(str::to_owned));
@@ -370,7 +370,7 @@ impl Side<'_> {
     /// The end that a relationship waits for, unless the relationship is listed itself.
     fn awaited_end(&self, kind: ElementKind, identity: &ElementIdentity) -> Option<NodeIdentity> {
         let ElementIdentity::Relationship(relationship) = identity else { return None };
-        let is_listed = self.excluded.cause_of(self.profile.kind_name(kind), identity.key().as_str()).is_some();
+        let is_listed = self.excluded.cause_of(self.profile.name_of(kind), identity.key().as_str()).is_some();
         if is_listed { None } else { listed_end(self.excluded, relationship).cloned() }
     }
 }

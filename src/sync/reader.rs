@@ -114,7 +114,7 @@ impl Reader<'_> {
         let outdated = match self.notes_refused {
             true => unusable::outdated_names(
                 &self.excluded,
-                self.profile.kind_name(ElementKind::Node(kind)),
+                self.profile.name_of(ElementKind::Node(kind)),
                 rows.iter().map(|row| row.number),
                 || self.encoder.names_of_refused_nodes(kind, &rows),
             ),
@@ -144,7 +144,7 @@ impl Reader<'_> {
         let outdated = match self.notes_refused {
             true => unusable::outdated_names(
                 &self.excluded,
-                self.profile.kind_name(ElementKind::Relationship(kind)),
+                self.profile.name_of(ElementKind::Relationship(kind)),
                 rows.iter().map(|row| row.number),
                 || self.encoder.names_of_refused_relationships(kind, &rows),
             ),
@@ -218,7 +218,12 @@ impl Reader<'_> {
         while done < keys.len() {
             let asked = &keys[done..keys.len().min(done + most)];
             self.emit.reserve(2 * asked.len()).await?;
-            let Present { kept, there, answered } = self.read_present(kind, asked).await?;
+            let Present { mut kept, there, answered } = self.read_present(kind, asked).await?;
+            if self.profile.routes.is_some() && !kept.is_empty() {
+                // Whether there is a graph for an element is known once the sink has tried.
+                deferred::settle(self).await?;
+                kept.retain(|identity| !self.excluded.is_without_graph(identity.kind_name(), identity.key().as_str()));
+            }
             let looked_for = &identities[done..done + answered];
             self.emit_absent(looked_for.iter().filter(|identity| !kept.contains(*identity)).cloned().collect()).await?;
             if !self.excluded.is_empty() {

@@ -24,8 +24,10 @@ use crate::transform::values::kept_as;
 
 mod graphs;
 mod memory;
+mod waiting;
 
 pub use graphs::GraphSurvey;
+use waiting::Refusals;
 
 use graphs::Graphs;
 use memory::Estimate;
@@ -126,7 +128,7 @@ pub async fn survey(
     made: impl Fn(&IndexDefinition) -> Option<IndexDefinition>,
 ) -> Result<Survey> {
     let counts = repeat!(source.counts())?;
-    let mut graphs = Graphs::new(routes);
+    let (mut graphs, mut refusals) = (Graphs::new(routes), Refusals::default());
     let mut survey = Survey { complete: true, ..Survey::default() };
     let kinds: Vec<(ElementKind, u64)> = profile.kinds().into_iter().zip(counts).collect();
     let mut left = &kinds[..];
@@ -135,13 +137,18 @@ pub async fn survey(
         let together: Vec<ElementKind> = left[..number].iter().map(|(kind, _)| *kind).collect();
         let read = if number > 0 { bundles::read(source, &together, Detail::Whole).await? } else { None };
         let Some(read) = read else {
-            survey.add(survey_kind(source, profile, encoder, (*kind, *count), &mut graphs, limit).await?);
+            survey.add(survey_kind(source, profile, encoder, (*kind, *count), (&mut graphs, &mut refusals), limit).await?);
             left = &left[1..];
             continue;
         };
         let mut rows = Rows::of_bundle(encoder, read);
         for (kind, count) in &left[..number] {
-            survey.add(survey_rows(profile, (*kind, *count), &mut graphs, rows.remove(kind).unwrap_or_default()));
+            survey.add(survey_rows(
+                profile,
+                (*kind, *count),
+                (&mut graphs, &mut refusals),
+                rows.remove(kind).unwrap_or_default(),
+            ));
         }
         left = &left[number..];
     }
@@ -171,11 +178,17 @@ impl Survey {
 }
 
 /// Of a kind that was read whole beside others.
-fn survey_rows(profile: &Profile, (kind, count): (ElementKind, u64), graphs: &mut Graphs<'_>, rows: Rows) -> KindSurvey {
+fn survey_rows(
+    profile: &Profile,
+    (kind, count): (ElementKind, u64),
+    (graphs, refusals): (&mut Graphs<'_>, &mut Refusals),
+    mut rows: Rows,
+) -> KindSurvey {
     let mut found = KindSurvey::of(profile, kind, count);
     let mut estimate = Estimate::new(profile, kind);
+    refusals.note(&mut rows.prepared);
     found.add(profile, kind, &rows, &mut estimate);
-    graphs.add(&rows.prepared).iter().for_each(|refused| found.refuse(refused));
+    graphs.add(&rows.prepared);
     found.complete = true;
     found.memory_bytes = estimate.bytes();
     found
@@ -186,17 +199,18 @@ async fn survey_kind(
     profile: &Profile,
     encoder: &Transformer,
     (kind, count): (ElementKind, u64),
-    graphs: &mut Graphs<'_>,
+    (graphs, refusals): (&mut Graphs<'_>, &mut Refusals),
     limit: Option<u64>,
 ) -> Result<KindSurvey> {
     let mut found = KindSurvey::of(profile, kind, count);
     let mut estimate = Estimate::new(profile, kind);
     let mut after = Some(String::new());
     while let Some(from) = after {
-        let rows = Rows::page(source, encoder, kind, &from).await?;
+        let mut rows = Rows::page(source, encoder, kind, &from).await?;
         after = rows.next.clone();
+        refusals.note(&mut rows.prepared);
         found.add(profile, kind, &rows, &mut estimate);
-        graphs.add(&rows.prepared).iter().for_each(|refused| found.refuse(refused));
+        graphs.add(&rows.prepared);
         if limit.is_some_and(|limit| found.looked_at >= limit) {
             break;
         }

@@ -17,7 +17,7 @@ use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{
-    ElementIdentity, ElementKind, ElementNumber, NodeIdentity, Properties, RelationshipIdentity, property,
+    ElementIdentity, ElementKind, ElementNumber, KindName, NodeIdentity, Properties, RelationshipIdentity, property,
 };
 use crate::model::excluded::Excluded;
 use crate::model::key::Key;
@@ -96,7 +96,7 @@ pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, 
         let kind = ElementKind::Node(id);
         let keys = carrying.remove(&id).unwrap_or_default();
         // Those that carry it no longer are listed.
-        let listed = reader.excluded.names_of(reader.profile.kind_name(kind), "", LIMIT);
+        let listed = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
         recheck(reader, kind, listed.into_iter().filter(|name| !keys.contains(name)).collect()).await?;
         reader.fetch_kind(kind, &keys.iter().cloned().collect::<Vec<_>>(), None).await?;
     }
@@ -108,7 +108,7 @@ pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: Vec<(ElementKin
     let mut names: BTreeMap<ElementKind, Vec<String>> = BTreeMap::new();
     for (kind, number) in found {
         let name = name_by_id(number);
-        if !reader.excluded.contains(reader.profile.kind_name(kind), &name) {
+        if !reader.excluded.contains(reader.profile.name_of(kind), &name) {
             names.entry(kind).or_default().push(name);
         }
     }
@@ -121,7 +121,7 @@ pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: Vec<(ElementKin
 /// Looks again at what is listed while somebody waits: the commit may mend it without a trace of its own. Says whether it did.
 pub(super) async fn review_all(reader: &mut Reader<'_>) -> Result<bool> {
     for kind in reader.profile.kinds() {
-        let names = reader.excluded.names_of(reader.profile.kind_name(kind), "", MAX_AWAITED);
+        let names = reader.excluded.names_of(reader.profile.name_of(kind), "", MAX_AWAITED);
         recheck(reader, kind, names).await?;
     }
     Ok(!reader.excluded.is_empty())
@@ -135,7 +135,7 @@ pub(super) async fn review(reader: &mut Reader<'_>, memory: &mut Memory, bookmar
     memory.unusable.reviewed_at = bookmark.cloned();
     for kind in reader.profile.kinds() {
         let after = memory.unusable.reviewed.remove(&kind).unwrap_or_default();
-        let names = reader.excluded.names_of(reader.profile.kind_name(kind), &after, LIMIT);
+        let names = reader.excluded.names_of(reader.profile.name_of(kind), &after, LIMIT);
         if names.len() == LIMIT
             && let Some(last) = names.last()
         {
@@ -148,13 +148,12 @@ pub(super) async fn review(reader: &mut Reader<'_>, memory: &mut Memory, bookmar
 
 /// Once nodes have left the quarantine, relationships that were refused for them may be written. Says whether it looked.
 pub(super) async fn follow_freed(reader: &mut Reader<'_>, memory: &mut Memory) -> Result<bool> {
-    let is_node = |name: &str| reader.profile.nodes.iter().any(|kind| kind.label.as_str() == name);
-    let left = reader.excluded.left_of(is_node);
+    let left = reader.excluded.nodes_left();
     if std::mem::replace(&mut memory.unusable.left, left) == left {
         return Ok(false);
     }
     for kind in reader.profile.relationship_ids().map(ElementKind::Relationship) {
-        let names = reader.excluded.names_of(reader.profile.kind_name(kind), "", MAX_FREED);
+        let names = reader.excluded.names_of(reader.profile.name_of(kind), "", MAX_FREED);
         recheck(reader, kind, names).await?;
     }
     Ok(true)
@@ -178,10 +177,24 @@ pub(super) async fn complete(
     }
     super::deferred::settle(reader).await?;
     for (kind, gaps) in gaps {
-        let refused = reader.refused.remove(kind).unwrap_or_default();
+        let mut refused = reader.refused.remove(kind).unwrap_or_default();
+        refused.extend(without_graph(reader, *kind));
         gaps.orphaned.extend(cached(changes.view, *kind, refused).await?);
     }
     Ok(())
+}
+
+/// Nodes whose group has no graph, as the sink has found: the graph of their old group must not hold them. Relationships go with
+/// their ends.
+fn without_graph(reader: &Reader<'_>, kind: ElementKind) -> Vec<ElementIdentity> {
+    let ElementKind::Node(id) = kind else { return Vec::new() };
+    let label = &reader.profile.node(id).label;
+    let keys = reader.excluded.keys_without_graph(KindName::Label(label.as_str()), MAX_REFUSED);
+    let identity = |key: String| {
+        let key = Key::parse(&key).ok()?;
+        Some(ElementIdentity::Node(NodeIdentity { label: label.clone(), key }))
+    };
+    keys.into_iter().filter_map(identity).collect()
 }
 
 /// Lists what is unusable of a kind now, and takes out of the list what is not any more.
@@ -191,7 +204,7 @@ pub(super) async fn look(reader: &mut Reader<'_>, kind: ElementKind) -> Result<(
     let found: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
     let keys: BTreeSet<String> = own_keys(reader.profile, kind, &rows).into_iter().flatten().collect();
     emit_with_key(reader, kind, rows).await?;
-    let mut names = reader.excluded.names_of(reader.profile.kind_name(kind), "", LIMIT);
+    let mut names = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
     names.retain(|name| match id_in_name(name) {
         Some(number) => !found.contains(&number),
         None => !keys.contains(name),
@@ -233,7 +246,7 @@ async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String
 
 /// Says how many of the keys it looked for.
 async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String]) -> Result<usize> {
-    let name = reader.profile.kind_name(kind).to_owned();
+    let name = reader.profile.name_of(kind);
     reader.emit.reserve(keys.len()).await?;
     let source = reader.source;
     let mut there = BTreeSet::new();
@@ -243,7 +256,7 @@ async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String
             let Answered { mut rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
             let key = reader.profile.node(id).key.as_str();
             there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
-            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(&name, key)));
+            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
             reader.emit_nodes(id, rows, None).await?;
             keys
         }
@@ -251,7 +264,7 @@ async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String
             let Answered { mut rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
             let key = reader.profile.relationship(id).key.as_str();
             there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
-            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(&name, key)));
+            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
             reader.emit_relationships(id, rows, None).await?;
             keys
         }
@@ -266,8 +279,7 @@ pub(super) async fn release(reader: &mut Reader<'_>, kind: ElementKind, names: V
     if names.is_empty() {
         return Ok(());
     }
-    let kind = reader.profile.kind_name(kind).to_owned();
-    let released = names.into_iter().map(|name| (kind.clone(), name)).collect();
+    let released = names.into_iter().map(|name| (kind, name)).collect();
     reader.emit_review(Review { released, ..Review::default() }).await
 }
 
@@ -301,7 +313,7 @@ fn own_keys(profile: &Profile, kind: ElementKind, rows: &SourceRows) -> Vec<Opti
 /// Names by number that are listed and that these rows, all of their keys, do not have any more.
 pub(super) fn outdated_names(
     excluded: &Excluded,
-    kind: &str,
+    kind: KindName<'_>,
     numbers: impl Iterator<Item = ElementNumber>,
     refused: impl FnOnce() -> Vec<String>,
 ) -> Vec<String> {
@@ -350,7 +362,7 @@ pub(super) async fn list_waiting(
     waiting: BTreeMap<NodeIdentity, u64>,
 ) -> Result<bool> {
     let ElementKind::Relationship(id) = kind else { return Ok(false) };
-    let name = reader.profile.kind_name(kind);
+    let name = reader.profile.name_of(kind);
     let were_listed = || reader.excluded.names_of(name, "", usize::MAX).iter().any(|name| is_name_by_end(name));
     if waiting.is_empty() && !were_listed() {
         return Ok(false);
@@ -364,7 +376,7 @@ pub(super) async fn list_waiting(
 pub(crate) fn listed_end<'r>(excluded: &Excluded, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
     [&relationship.start, &relationship.end]
         .into_iter()
-        .find(|end| excluded.cause_of(end.label.as_str(), end.key.as_str()).is_some())
+        .find(|end| excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some())
 }
 
 /// Those that the cache holds.
@@ -394,7 +406,7 @@ pub(super) fn subtract(profile: &Profile, excluded: &Excluded, counts: &mut [u64
         return;
     }
     for (count, kind) in counts.iter_mut().zip(profile.kinds()) {
-        *count = count.saturating_sub(excluded.number_of(profile.kind_name(kind)));
+        *count = count.saturating_sub(excluded.number_of(profile.name_of(kind)));
     }
 }
 
@@ -402,7 +414,6 @@ pub(super) fn subtract(profile: &Profile, excluded: &Excluded, counts: &mut [u64
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::key::Key;
     use crate::model::name::{Label, RelationshipType};
     use crate::model::prepared::Quarantined;
     use crate::model::profile::NodeKindId;
@@ -415,8 +426,9 @@ mod tests {
     fn what_is_listed_is_taken_off_the_counts_of_its_kind() {
         let profile = Profile::graphiti().unwrap();
         let facts = RelationshipType::parse("RELATES_TO").unwrap();
-        let property = Quarantined::new("Entity", "b", Some("p".to_owned()), "r");
-        let entries = [Quarantined::new("Entity", "a", None, "r"), property, Quarantined::waiting(&facts, &node("a"), 7)];
+        let property = Quarantined::new(KindName::Label("Entity"), "b", Some("p".to_owned()), "r");
+        let entries =
+            [Quarantined::new(KindName::Label("Entity"), "a", None, "r"), property, Quarantined::waiting(&facts, &node("a"), 7)];
         let mut counts: Vec<u64> = profile.kinds().iter().map(|_| 5).collect();
         subtract(&profile, &Excluded::of(&entries), &mut counts);
         let relationship = profile.nodes.len() + profile.relationship_kind(&facts).unwrap().0;
@@ -440,7 +452,7 @@ mod tests {
     fn a_relationship_waits_for_the_end_that_is_listed() {
         let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
         let fact = RelationshipIdentity { rel_type, key: Key::parse("f").unwrap(), start: node("a"), end: node("b") };
-        let excluded = Excluded::of(&[Quarantined::new("Entity", "b", None, "r")]);
+        let excluded = Excluded::of(&[Quarantined::new(KindName::Label("Entity"), "b", None, "r")]);
         assert_eq!(listed_end(&excluded, &fact), Some(&node("b")));
         assert_eq!(listed_end(&Excluded::default(), &fact), None);
     }

@@ -101,7 +101,7 @@ impl Transformer {
         let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok()?;
         let end = |endpoint| self.endpoint_identity(endpoint).ok();
         let (start, end) = (end(&relationship.start)?, end(&relationship.end)?);
-        self.group_of(&relationship.properties).ok()?;
+        self.group_of_relationship(relationship).ok()?;
         let properties = texts(&relationship.properties, &self.relationship_vectors(kind), self.names());
         let identity = RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end };
         Some((ElementIdentity::Relationship(identity), Content { labels: BTreeSet::new(), properties, copies: 1 }))
@@ -193,6 +193,14 @@ mod tests {
             ("nan", CachedValue::Plain(Value::Float(f64::NAN))),
         ];
         assert_eq!(differences(source, cache), Vec::<String>::new());
+    }
+
+    #[test]
+    fn doubles_that_agree_in_fifteen_digits_are_equal() {
+        let cached = |float| vec![("f", CachedValue::Plain(Value::Float(float)))];
+        let source = || vec![("f", Value::Float(0.1 + 0.2))];
+        assert_eq!(differences(source(), cached(0.3)), Vec::<String>::new());
+        assert_eq!(differences(source(), cached(0.300_000_000_000_01)), ["f"]);
     }
 
     #[test]

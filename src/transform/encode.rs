@@ -12,7 +12,8 @@ use super::literal::write_string;
 use super::property_names::PropertyNames;
 use super::refused::{self, Refused};
 use crate::model::element::{
-    ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
+    ElementIdentity, KindName, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
+    property,
 };
 use crate::model::key::Key;
 use crate::model::name::Label;
@@ -74,7 +75,7 @@ impl Transformer {
         let mut places = HashMap::new();
         for Identified { identity: key, row: KeptNode { extra_labels, group, mut node }, .. } in rows {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
-            let refuse = refusals(kind.label.as_str(), &key, &mut prepared.quarantined);
+            let refuse = refusals(KindName::Label(kind.label.as_str()), &key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut node.properties, &vectors, &self.names, refuse);
             let group = grouped(&mut prepared.nodes, &mut places, (group, extra_labels, columns), |signature| {
                 node_group(kind, signature)
@@ -119,7 +120,7 @@ impl Transformer {
         let mut layout = Layout::default();
         let mut places = HashMap::new();
         for Identified { identity, row: KeptRelationship { ends, group, mut relationship }, .. } in rows {
-            let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut prepared.quarantined);
+            let refuse = refusals(KindName::Type(kind.rel_type.as_str()), &identity.key, &mut prepared.quarantined);
             let columns = layout.arrange(&mut relationship.properties, &vectors, &self.names, refuse);
             let make = |signature: &_| self.relationship_group(kind, signature);
             let group = grouped(&mut prepared.relationships, &mut places, (group, ends, columns), make);
@@ -150,7 +151,7 @@ impl Transformer {
             }
         }
         let kept = identified.iter().map(|row| &row.identity.key);
-        quarantined.extend(refused::entries(kind.rel_type.as_str(), refused, kept));
+        quarantined.extend(refused::entries(KindName::Type(kind.rel_type.as_str()), refused, kept));
         identified
     }
 
@@ -168,19 +169,35 @@ impl Transformer {
         let refused = |reason: String| Refused { number, key: Some(key.clone()), reason };
         let (start_kind, start) = self.endpoint(&row.start).map_err(|reason| refused(format!("its start node: {reason}")))?;
         let (end_kind, end) = self.endpoint(&row.end).map_err(|reason| refused(format!("its end node: {reason}")))?;
-        let group = self.group_of(&row.properties).map_err(refused)?;
+        let group = self.group_of_relationship(row).map_err(refused)?;
         Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind), group))
     }
 
     /// The group of an element, where it decides in which graph the element stands. One without a group is of no group in
     /// particular, as one with an empty text is.
     pub(super) fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
-        let Some(name) = self.profile.group.as_ref().filter(|_| self.profile.graph_per_group) else { return Ok(None) };
-        match property(properties, name.as_str()) {
-            None => Ok(Some(String::new())),
-            Some(Value::String(group)) => Ok(Some(group.clone())),
-            Some(_) => Err(format!("its {name} is no text, so it belongs to no graph")),
+        let Some((name, routes)) = self.profile.group.as_ref().zip(self.profile.routes.as_ref()) else { return Ok(None) };
+        let Some(group) = group_text(property(properties, name.as_str())) else {
+            return Err(format!("its {name} is no text, so it belongs to no graph"));
+        };
+        match routes.graph_of(group) {
+            Ok(_) => Ok(Some(group.to_owned())),
+            Err(reason) => Err(format!("its group cannot have a graph: {reason}")),
         }
+    }
+
+    /// As [`Self::group_of`], for a relationship, which stands in the graph of its group only if both its ends do. An end that can
+    /// stand in no graph has an entry of its own, and the relationship waits for it.
+    pub(super) fn group_of_relationship(&self, row: &SourceRelationship) -> Result<Option<String>, String> {
+        let group = self.group_of(&row.properties)?;
+        let Some((group_id, routes)) = group.as_deref().zip(self.profile.routes.as_ref()) else { return Ok(group) };
+        for (end, name) in [(&row.start, "start"), (&row.end, "end")] {
+            let Some(of_end) = group_text(end.group.as_ref()).filter(|of_end| *of_end != group_id) else { continue };
+            if routes.graph_of(of_end).is_ok_and(|graph| routes.graph_of(group_id) != Ok(graph)) {
+                return Err(format!("its {name} node is not in the graph of its group"));
+            }
+        }
+        Ok(group)
     }
 
     pub(super) fn identified_nodes(
@@ -200,7 +217,11 @@ impl Transformer {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        quarantined.extend(refused::entries(kind.label.as_str(), refused, identified.iter().map(|row| &row.identity)));
+        quarantined.extend(refused::entries(
+            KindName::Label(kind.label.as_str()),
+            refused,
+            identified.iter().map(|row| &row.identity),
+        ));
         identified
     }
 
@@ -226,7 +247,7 @@ impl Transformer {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        refused::entries(kind.label.as_str(), refused, kept.iter()).into_iter().map(|entry| entry.key).collect()
+        refused::entries(KindName::Label(kind.label.as_str()), refused, kept.iter()).into_iter().map(|entry| entry.key).collect()
     }
 
     /// As [`Self::names_of_refused_nodes`], of relationships.
@@ -239,7 +260,10 @@ impl Transformer {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        refused::entries(kind.rel_type.as_str(), refused, kept.iter()).into_iter().map(|entry| entry.key).collect()
+        refused::entries(KindName::Type(kind.rel_type.as_str()), refused, kept.iter())
+            .into_iter()
+            .map(|entry| entry.key)
+            .collect()
     }
 
     /// Whether a node can stand in the cache, and under which identity.
@@ -259,7 +283,7 @@ impl Transformer {
         let Some((key, ((_, start), (_, end)))) = key.zip(ends) else { return Standing::Nameless };
         let rel_type = kind.rel_type.clone();
         let identity = ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end });
-        if self.group_of(&relationship.properties).is_ok() { Standing::Kept(identity) } else { Standing::Refused(identity) }
+        if self.group_of_relationship(relationship).is_ok() { Standing::Kept(identity) } else { Standing::Refused(identity) }
     }
 
     fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
@@ -342,6 +366,15 @@ pub(super) struct KeptRelationship {
     pub(super) relationship: SourceRelationship,
 }
 
+/// The group that a property names, if it is a text: an element without the property is of no group in particular.
+fn group_text(value: Option<&Value>) -> Option<&str> {
+    match value {
+        None => Some(""),
+        Some(Value::String(group)) => Some(group),
+        Some(_) => None,
+    }
+}
+
 fn extra_labels(kind: &NodeKind, labels: &[String]) -> Result<Vec<Label>, String> {
     let others = labels.iter().filter(|label| *label != kind.label.as_str());
     let mut extra: Vec<Label> =
@@ -389,7 +422,7 @@ fn write_relationship_head(out: &mut Vec<u8>, identity: &RelationshipIdentity) {
 }
 
 /// Quarantines properties of one element.
-pub(super) fn refusals(kind: &str, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
+pub(super) fn refusals(kind: KindName<'_>, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
     move |property, reason| {
         quarantined.push(Quarantined::new(kind, key.to_string(), Some(property.to_owned()), reason.to_string()));
     }
@@ -406,7 +439,9 @@ mod tests {
     use super::super::values::{Fit, fit};
     use super::*;
     use crate::model::element::ElementNumber;
+    use crate::model::graph_name::GraphName;
     use crate::model::name::{PropertyName, RelationshipType};
+    use crate::model::routes::Routes;
 
     fn transformer() -> Transformer {
         let mut dimensions = Dimensions::default();
@@ -438,7 +473,8 @@ mod tests {
     }
 
     fn fact(number: u64, start: (&str, &str), end: (&str, &str), properties: &[(&str, Value)]) -> SourceRelationship {
-        let endpoint = |(label, key): (&str, &str)| SourceEndpoint { labels: strings(&[label]), key: Some(string(key)) };
+        let endpoint =
+            |(label, key): (&str, &str)| SourceEndpoint { labels: strings(&[label]), key: Some(string(key)), group: None };
         SourceRelationship {
             number: ElementNumber(number),
             start: endpoint(start),
@@ -465,6 +501,32 @@ mod tests {
         assert_eq!((&group.vectors, &group.not_a_number), (&names(&["name_embedding"]), &vec![]));
         assert_eq!(texts(&group.rows), [r#"{k:"k",p:{`a b`:1,name:"\"x\"",uuid:"k"},v0:[0.5,1.0]}"#]);
         assert_eq!((prepared.quarantined.len(), prepared.collapsed), (0, 0));
+    }
+
+    #[test]
+    fn what_cannot_stand_in_the_graph_of_its_group_is_refused() {
+        let routes = Routes::new(GraphName::new("home").unwrap());
+        let profile = Profile::graphiti().unwrap().with_a_graph_for_each_group(routes).unwrap();
+        let by_group = Transformer::new(Arc::new(profile), Dimensions::default());
+        let node = |group: Value| {
+            let row = entity(1, &["Entity"], "k", &[("group_id", group)]);
+            matches!(by_group.node_standing(NodeKindId(0), &row), Standing::Kept(_))
+        };
+        assert_eq!([string("a"), string(""), string("{x}"), Value::Integer(5)].map(node), [true, true, false, false]);
+        let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
+        let id = by_group.profile().relationship_kind(&rel_type).unwrap();
+        let relationship = |group: &str, start: Option<Value>, end: Option<Value>| {
+            let mut row = fact(1, ("Entity", "s"), ("Entity", "e"), &[("group_id", string(group))]);
+            (row.start.group, row.end.group) = (start, end);
+            matches!(by_group.relationship_standing(id, &row), Standing::Kept(_))
+        };
+        let of = |group: &str| Some(string(group));
+        assert!(relationship("a", of("a"), of("a")));
+        assert!(relationship("_", None, of("home")), "all three mean the same graph");
+        assert!(relationship("a", of("a"), Some(Value::Integer(5))), "it waits for its end");
+        assert!(
+            !relationship("a", of("a"), of("b")) && !relationship("b", of("a"), of("a")) && !relationship("a", None, of("a"))
+        );
     }
 
     #[test]

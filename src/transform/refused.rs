@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::element::ElementNumber;
+use crate::model::element::{ElementNumber, KindName};
 use crate::model::key::Key;
 use crate::model::prepared::{Quarantined, is_name, name_by_id};
 
@@ -19,7 +19,7 @@ pub(super) struct Refused {
 }
 
 /// The entries of rows of one kind that cannot be kept, beside keys of rows that are.
-pub(super) fn entries<'k>(kind: &str, refused: Vec<Refused>, kept: impl Iterator<Item = &'k Key>) -> Vec<Quarantined> {
+pub(super) fn entries<'k>(kind: KindName<'_>, refused: Vec<Refused>, kept: impl Iterator<Item = &'k Key>) -> Vec<Quarantined> {
     // Nearly always there is none.
     if refused.is_empty() {
         return Vec::new();
@@ -53,7 +53,10 @@ mod tests {
             reason: "r".to_owned(),
         };
         let kept: Vec<Key> = kept.iter().map(|text| key(text)).collect();
-        entries("Entity", refused.iter().map(row).collect(), kept.iter()).into_iter().map(|entry| entry.key).collect()
+        entries(KindName::Label("Entity"), refused.iter().map(row).collect(), kept.iter())
+            .into_iter()
+            .map(|entry| entry.key)
+            .collect()
     }
 
     #[test]

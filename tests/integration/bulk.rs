@@ -170,7 +170,7 @@ fn node(number: u64, labels: &[&str], key: &str, properties: &[(&str, Value)]) -
 }
 
 fn fact(key: &str, start: &str, end: &str, properties: &[(&str, Value)]) -> SourceRelationship {
-    let endpoint = |key: &str| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(text(key)) };
+    let endpoint = |key: &str| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(text(key)), group: None };
     SourceRelationship {
         number: ElementNumber(0),
         start: endpoint(start),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::error::{ErrorKind, Result};
 use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
+use neo4j_falkordb_sync::model::element::KindName;
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::index::{IndexTarget, UnsafeIndexes};
 use neo4j_falkordb_sync::model::prepared::{PreparedRows, Quarantined};
@@ -287,7 +288,7 @@ impl Owned {
             7 => return Some(self.loader.begin().await.map(drop)),
             8 => return Some(self.store.store(&checkpoint(2)).await),
             9 => {
-                let entry = Quarantined::new("Entity", "k", None, "a reason");
+                let entry = Quarantined::new(KindName::Label("Entity"), "k", None, "a reason");
                 return Some(self.store.update_quarantine(&[entry], &[]).await);
             }
             10 => return Some(self.sink.prepare().await.map(drop)),

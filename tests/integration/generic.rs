@@ -1,6 +1,8 @@
 //! Graphs that are not Graphiti's, of any shape, kept in step by the profile that finds its kinds in the source. The comparer knows
 //! nothing of that profile: it compares the elements of both sides by what they hold.
 
+mod told_apart;
+
 use std::time::{Duration, Instant};
 
 use neo4rs::query;

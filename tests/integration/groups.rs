@@ -1,5 +1,7 @@
 //! Groups of one source: a part of it in one graph, or each group in a graph of its own.
 
+mod homes;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

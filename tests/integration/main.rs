@@ -46,6 +46,7 @@ mod logs;
 mod many_kinds;
 mod odd;
 mod one_rule;
+mod one_shot;
 mod openapi;
 mod page;
 mod pipeline;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
 use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
-use neo4j_falkordb_sync::model::element::{NodeIdentity, RelationshipIdentity};
+use neo4j_falkordb_sync::model::element::{KindName, NodeIdentity, RelationshipIdentity};
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName, RelationshipType};
@@ -590,7 +590,7 @@ async fn the_quarantine_is_kept_beside_the_graph() {
     let (mut lease, claim) = lease_on(&graph).await;
     lease.acquire().await.unwrap();
     let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
-    let entry = |key: &str| Quarantined::new("Entity", key, None, "a reason");
+    let entry = |key: &str| Quarantined::new(KindName::Label("Entity"), key, None, "a reason");
     store.update_quarantine(&[entry("a"), entry("b")], &[]).await.unwrap();
     store.update_quarantine(&[entry("c")], &[entry("a")]).await.unwrap();
     let mut kept: Vec<_> = store.quarantine().await.unwrap().into_iter().map(|entry| entry.key).collect();

@@ -368,7 +368,8 @@ async fn relationships_come_back_with_their_vectors_and_nan() {
     let mut graph = Graph::new().await;
     graph.write_node("a \"1\"", vec![]).await;
     graph.write_node("b\\", vec![]).await;
-    let end = |key: &str| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(Value::String(key.to_owned())) };
+    let end =
+        |key: &str| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(Value::String(key.to_owned())), group: None };
     let fact = SourceRelationship {
         number: ElementNumber(0),
         start: end("a \"1\""),

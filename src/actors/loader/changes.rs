@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::model::changes::{BatchChanges, Operation};
+use crate::model::element::KindName;
 use crate::model::pass::Cursor;
-use crate::model::prepared::PreparedRows;
+use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::sink::Applied;
 use crate::telemetry::logging::AUDIT_TARGET;
 use crate::transform::bulk::{BulkBatch, BulkPayload};
@@ -33,20 +34,19 @@ fn note_read(changes: &mut BatchChanges, kinds: &BTreeMap<&str, u64>, read: u64,
 
 /// Adds what the cache took of the rows.
 pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Applied) {
-    let refused: HashSet<(&str, &str)> =
-        applied.refused.iter().map(|refused| (refused.kind.as_str(), refused.key.as_str())).collect();
+    let refused: HashSet<(KindName<'_>, &str)> = applied.refused.iter().map(Quarantined::place).collect();
     let absent: HashSet<_> = applied.absent_endpoints.iter().collect();
-    let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut written: BTreeMap<KindName<'_>, Vec<&str>> = BTreeMap::new();
     for group in &rows.nodes {
         let keys = group.rows.identities().iter().map(|key| key.as_str());
-        written.entry(group.label.as_str()).or_default().extend(keys);
+        written.entry(KindName::Label(group.label.as_str())).or_default().extend(keys);
     }
     for group in &rows.relationships {
         let there = group.rows.identities().iter().filter(|identity| !absent.contains(identity));
-        written.entry(group.rel_type.as_str()).or_default().extend(there.map(|identity| identity.key.as_str()));
+        written.entry(KindName::Type(group.rel_type.as_str())).or_default().extend(there.map(|identity| identity.key.as_str()));
     }
     for (kind, keys) in written {
-        changes.note(kind, Operation::Written, keys.into_iter().filter(|key| !refused.contains(&(kind, *key))));
+        changes.note(kind.as_str(), Operation::Written, keys.into_iter().filter(|key| !refused.contains(&(kind, *key))));
     }
     // What was to be deleted and was not there changes nothing.
     if applied.nodes_deleted + applied.relationships_deleted == 0 {

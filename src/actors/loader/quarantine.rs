@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::Writer;
 use crate::error::Result;
-use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::name::RelationshipType;
 use crate::model::prepared::{Cause, PreparedRows, Quarantined, is_name, name_by_end};
 use crate::sink::Applied;
@@ -46,15 +46,15 @@ impl Writer {
         if self.quarantine.is_empty() {
             return Vec::new();
         }
-        let nodes = rows.nodes.iter().flat_map(|g| g.rows.identities().iter().map(|key| (g.label.as_str(), key.as_str())));
-        let relationships = rows
-            .relationships
+        let nodes = rows
+            .nodes
             .iter()
-            .flat_map(|g| g.rows.identities().iter().map(|identity| (g.rel_type.as_str(), identity.key.as_str())));
-        let written: HashSet<(&str, &str)> = nodes.chain(relationships).collect();
+            .flat_map(|g| g.rows.identities().iter().map(|key| (KindName::Label(g.label.as_str()), key.as_str())));
+        let relationships = rows.relationships.iter().flat_map(|g| g.rows.identities().iter().map(relationship_place));
+        let written: HashSet<(KindName<'_>, &str)> = nodes.chain(relationships).collect();
         // An element with a key that reads like a name is not what the entry of that name is about.
         let is_of_key = |entry: &Quarantined| !entry.is_of_element() || !is_name(&entry.key);
-        let is_written = |entry: &&Quarantined| is_of_key(entry) && written.contains(&(entry.kind.as_str(), entry.key.as_str()));
+        let is_written = |entry: &&Quarantined| is_of_key(entry) && written.contains(&entry.place());
         self.quarantine.iter().filter(is_written).cloned().collect()
     }
 
@@ -71,10 +71,9 @@ impl Writer {
         for (rel_type, ends) in &rows.review.waiting {
             added.extend(ends.iter().map(|(end, number)| Quarantined::waiting(rel_type, end, *number)));
         }
-        let lacks_an_end: HashSet<(&str, &str)> =
-            applied.absent_endpoints.iter().map(|identity| (identity.rel_type.as_str(), identity.key.as_str())).collect();
+        let lacks_an_end: HashSet<(KindName<'_>, &str)> = applied.absent_endpoints.iter().map(relationship_place).collect();
         let mut removed = healed;
-        removed.retain(|entry| !lacks_an_end.contains(&(entry.kind.as_str(), entry.key.as_str())));
+        removed.retain(|entry| !lacks_an_end.contains(&entry.place()));
         removed.extend(self.outdated(rows, &added));
         self.add_to_quarantine(&added, &removed).await
     }
@@ -91,13 +90,13 @@ impl Writer {
         if self.quarantine.is_empty() {
             return Vec::new();
         }
-        let released: HashSet<(&str, &str)> =
-            rows.review.released.iter().map(|(kind, key)| (kind.as_str(), key.as_str())).collect();
-        let whole: HashSet<(&str, &str)> =
-            added.iter().filter(|entry| entry.is_of_element()).map(|entry| (entry.kind.as_str(), entry.key.as_str())).collect();
+        let released: HashSet<(KindName<'_>, &str)> =
+            rows.review.released.iter().map(|(kind, key)| (self.profile.name_of(*kind), key.as_str())).collect();
+        let whole: HashSet<(KindName<'_>, &str)> =
+            added.iter().filter(|entry| entry.is_of_element()).map(Quarantined::place).collect();
         let reviewed: HashSet<&str> = rows.review.waiting.keys().map(RelationshipType::as_str).collect();
         let is_outdated = |entry: &&Quarantined| {
-            let name = (entry.kind.as_str(), entry.key.as_str());
+            let name = entry.place();
             let counted_again = reviewed.contains(entry.kind.as_str()) && entry.is_about_waiting();
             released.contains(&name) || whole.contains(&name) || counted_again
         };
@@ -141,8 +140,8 @@ impl Writer {
 
     /// Entries of relationships that wait for these: whether they are still missing is for the counts to say.
     fn waiting_for(&self, gone: &HashSet<Quarantined>) -> Vec<Quarantined> {
-        let is_node = |kind: &str| self.profile.nodes.iter().any(|node| node.label.as_str() == kind);
-        let nodes = gone.iter().filter(|entry| entry.is_of_element() && is_node(&entry.kind));
+        let is_node = |entry: &Quarantined| matches!(entry.kind_name(), KindName::Label(_));
+        let nodes = gone.iter().filter(|entry| entry.is_of_element() && is_node(entry));
         let names: HashSet<String> = nodes.map(|entry| name_by_end(&entry.kind, &entry.key)).collect();
         if names.is_empty() {
             return Vec::new();
@@ -176,5 +175,9 @@ pub(super) fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool)
     } else {
         "an endpoint is not in the cache and cannot be put there"
     };
-    Quarantined::new(identity.rel_type.to_string(), identity.key.to_string(), None, reason).because_of(Cause::End)
+    Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, reason).because_of(Cause::End)
+}
+
+fn relationship_place(identity: &RelationshipIdentity) -> (KindName<'_>, &str) {
+    (KindName::Type(identity.rel_type.as_str()), identity.key.as_str())
 }

@@ -14,6 +14,7 @@ use crate::model::index::IndexTarget;
 use crate::model::pass::{Cursor, PassUnderWay, Step, Totals};
 use crate::model::stage::{Loading, StageFill};
 use crate::sink::{StageSink, stage_after};
+use crate::sync::unusable::listed_end;
 use crate::transform::bulk::BulkBatch;
 
 impl Writer {
@@ -51,7 +52,7 @@ impl Writer {
         }
         let mut totals = Totals {
             read,
-            quarantined: added.len() as u64,
+            quarantined: added.len() as u64 + self.waiting(&batch),
             properties_quarantined: super::properties_of(&added),
             collapsed: batch.collapsed + batch.by_parameters.collapsed,
             conversions: batch.conversions,
@@ -82,6 +83,11 @@ impl Writer {
             pass.cursor = cursor;
         }
         Ok(self.acknowledged(Vec::new(), None))
+    }
+
+    /// How many relationships of a batch wait for an end that is in the quarantine. The passes that follow list them.
+    fn waiting(&self, batch: &BulkBatch) -> u64 {
+        batch.absent_endpoints.iter().filter(|identity| listed_end(&self.excluded, identity).is_some()).count() as u64
     }
 
     /// Before the first batch of a kind, the kind before it is whole: its vectors and its indices are made while the source is

@@ -15,6 +15,9 @@ use crate::telemetry::status::PipelineState;
 /// Passes over a stage whose counts differ from the source's, at most: then whoever swaps it in decides.
 const MAX_STAGE_PASSES: u64 = 5;
 
+/// Incremental passes that one command runs at most, until one of them leaves nothing to be looked at again.
+const MAX_ONE_SHOT_PASSES: u64 = 10;
+
 /// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
 
@@ -63,6 +66,8 @@ impl Supervisor {
         if self.requested == Some(mode) || mode == Mode::Full {
             self.requested = None;
         }
+        // What no timestamp betrays is left to no later pass, because there is none.
+        thorough |= self.pipeline.schedule == Schedule::Once(Mode::Incremental) && mode == Mode::Incremental;
         self.approving = self.approved;
         self.thorough = thorough || mode == Mode::Full;
         let start = StartPass { order, watermark: self.status.watermark, thorough, allow_deletes: self.approved };
@@ -161,6 +166,9 @@ impl Supervisor {
         }
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
+            Schedule::Once(Mode::Incremental) if outcome.look_again_soon && self.status.passes_begun < MAX_ONE_SHOT_PASSES => {
+                self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, ctx);
+            }
             // An incremental pass comes only after whatever full pass was needed.
             Schedule::Once(mode) if summary.mode == mode || (mode == Mode::Full && summary.mode == Mode::Incremental) => {
                 let done = Box::new(Done { held: self.status.held.clone(), ..*Done::of(summary) });

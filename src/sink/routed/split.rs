@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
 use crate::model::graph_name::{GraphName, GraphNameError};
 use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::routes::Routes;
@@ -39,16 +39,15 @@ pub(super) fn refuse(part: &PreparedRows, reason: &str) -> Vec<Quarantined> {
 }
 
 fn refuse_nodes(group: &NodeGroup, reason: &str) -> Vec<Quarantined> {
-    let refused = |key: &crate::model::key::Key| {
-        Quarantined::new(group.label.as_str(), key.to_string(), None, reason).because_of(Cause::Cache)
-    };
+    let kind = KindName::Label(group.label.as_str());
+    let refused = |key: &crate::model::key::Key| Quarantined::new(kind, key.to_string(), None, reason).because_of(Cause::Graph);
     group.rows.identities().iter().map(refused).collect()
 }
 
 fn refuse_relationships(group: &RelationshipGroup, reason: &str) -> Vec<Quarantined> {
-    let refused = |identity: &RelationshipIdentity| {
-        Quarantined::new(group.rel_type.as_str(), identity.key.to_string(), None, reason).because_of(Cause::Cache)
-    };
+    let kind = KindName::Type(group.rel_type.as_str());
+    let refused =
+        |identity: &RelationshipIdentity| Quarantined::new(kind, identity.key.to_string(), None, reason).because_of(Cause::Cache);
     group.rows.identities().iter().map(refused).collect()
 }
 

@@ -78,9 +78,12 @@ impl RoutedView {
     }
 
     /// Whether an element stands in the graph of its group. Where its group was not read, there is nothing that says otherwise.
-    fn is_at_home(&self, graph: &GraphName, content: &Content) -> bool {
-        let Some(text) = self.group.as_ref().and_then(|group| content.properties.get(group.as_str())) else { return true };
+    fn is_at_home(&self, graph: &GraphName, detail: Detail, content: &Content) -> bool {
+        let Some(group) = self.group.as_ref().filter(|_| matches!(detail, Detail::Whole | Detail::WithoutVectors)) else {
+            return true;
+        };
         let home = |group: &str| self.routes.graph_of(group).is_ok_and(|home| home == *graph);
+        let Some(text) = content.properties.get(group.as_str()) else { return home("") };
         // A content holds texts as they are written in a query.
         let written = |group: &str| {
             let value = CachedValue::Plain(Value::String(group.to_owned()));
@@ -216,7 +219,7 @@ impl CacheView for RoutedView {
                     continue;
                 }
                 // As something of which there is one too many it is written anew, and deleted where it does not belong.
-                content.copies += usize::from(!self.is_at_home(&graph, &content));
+                content.copies += usize::from(!self.is_at_home(&graph, detail, &content));
                 match found.entry(identity) {
                     Entry::Vacant(place) => drop(place.insert(content)),
                     Entry::Occupied(mut first) => first.get_mut().copies += content.copies,

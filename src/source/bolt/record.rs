@@ -22,7 +22,8 @@ impl Record for SourceNode {
 }
 
 impl Record for SourceRelationship {
-    const COLUMNS: &'static [&'static str] = &["id", "start_labels", "start_key", "end_labels", "end_key", "properties"];
+    const COLUMNS: &'static [&'static str] =
+        &["id", "start_labels", "start_key", "start_group", "end_labels", "end_key", "end_group", "properties"];
 
     fn read(decoder: &mut Decoder<'_>) -> Decoded<Self> {
         Ok(Self {
@@ -35,7 +36,8 @@ impl Record for SourceRelationship {
 }
 
 impl Record for (String, SourceRelationship) {
-    const COLUMNS: &'static [&'static str] = &["type", "id", "start_labels", "start_key", "end_labels", "end_key", "properties"];
+    const COLUMNS: &'static [&'static str] =
+        &["type", "id", "start_labels", "start_key", "start_group", "end_labels", "end_key", "end_group", "properties"];
 
     fn read(decoder: &mut Decoder<'_>) -> Decoded<Self> {
         Ok((decoder.text()?.to_owned(), SourceRelationship::read(decoder)?))
@@ -43,7 +45,7 @@ impl Record for (String, SourceRelationship) {
 }
 
 fn endpoint(decoder: &mut Decoder<'_>) -> Decoded<SourceEndpoint> {
-    Ok(SourceEndpoint { labels: texts(decoder)?, key: value(decoder)? })
+    Ok(SourceEndpoint { labels: texts(decoder)?, key: value(decoder)?, group: value(decoder)? })
 }
 
 /// The number in an element id: `4:<database>:<number>`.
@@ -71,11 +73,15 @@ mod tests {
 
     #[test]
     fn a_relationship_may_have_endpoints_without_a_key() {
-        let bytes = b"\x855:u:7\x90\xC0\x91\x81A\x81b\xA0";
+        let bytes = b"\x855:u:7\x90\xC0\xC0\x91\x81A\x81b\x81g\xA0";
         let relationship = SourceRelationship {
             number: ElementNumber(7),
-            start: SourceEndpoint { labels: vec![], key: None },
-            end: SourceEndpoint { labels: vec!["A".to_owned()], key: Some(Value::String("b".to_owned())) },
+            start: SourceEndpoint { labels: vec![], key: None, group: None },
+            end: SourceEndpoint {
+                labels: vec!["A".to_owned()],
+                key: Some(Value::String("b".to_owned())),
+                group: Some(Value::String("g".to_owned())),
+            },
             properties: vec![],
         };
         assert_eq!(SourceRelationship::read(&mut Decoder::new(bytes)), Ok(relationship));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::prepared::{PreparedRows, Quarantined};
+use crate::model::prepared::PreparedRows;
 use crate::model::routes::Routes;
 use crate::sink::split_by_graph;
 
@@ -33,15 +33,13 @@ impl<'a> Graphs<'a> {
         Self { routes, found: BTreeMap::new() }
     }
 
-    /// Sends rows to their graphs as a pass would; what cannot have a graph is returned.
-    pub(super) fn add(&mut self, rows: &PreparedRows) -> Vec<Quarantined> {
-        let mut refused = Vec::new();
-        let Some(routes) = self.routes else { return refused };
-        for (graph, part) in split_by_graph(rows, routes, &mut refused) {
+    /// Sends rows to their graphs as a pass would. Rows that cannot have a graph are none of those that are prepared.
+    pub(super) fn add(&mut self, rows: &PreparedRows) {
+        let Some(routes) = self.routes else { return };
+        for (graph, part) in split_by_graph(rows, routes, &mut Vec::new()) {
             let found = self.found.entry(graph.to_string()).or_default();
             found.nodes += part.nodes.iter().map(|group| group.rows.len() as u64).sum::<u64>();
             found.relationships += part.relationships.iter().map(|group| group.rows.len() as u64).sum::<u64>();
         }
-        refused
     }
 }

@@ -456,7 +456,7 @@ impl Bytes<'_> {
         if self.byte() < 240 {
             labels.push(["A", "B", "C:c"][self.below(3)].to_owned());
         }
-        SourceEndpoint { labels, key: (self.byte() != 255).then(|| self.key()) }
+        SourceEndpoint { labels, key: (self.byte() != 255).then(|| self.key()), group: None }
     }
 
     fn relationships(&mut self) -> Vec<SourceRelationship> {

@@ -8,7 +8,7 @@ use super::super::layout::{Cell, Layout};
 use super::header::{Header, MAX_COLUMNS, can_say};
 use super::packer::Packer;
 use super::payload::BulkPayload;
-use crate::model::element::{NodeIdentity, Properties, RelationshipIdentity, SourceNode, SourceRelationship};
+use crate::model::element::{KindName, NodeIdentity, Properties, RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::key::Key;
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
@@ -106,7 +106,7 @@ impl Transformer {
                 continue;
             };
             let mut layout = Layout::default();
-            let refuse = refusals(kind.rel_type.as_str(), &identity.key, &mut batch.quarantined);
+            let refuse = refusals(KindName::Type(kind.rel_type.as_str()), &identity.key, &mut batch.quarantined);
             layout.arrange(&mut relationship.properties, &vectors, self.names(), refuse);
             arranged.push(Arranged { identity: [start, end], layout, properties: relationship.properties });
         }
@@ -155,7 +155,7 @@ impl Transformer {
         for Identified { identity, row: KeptNode { extra_labels, mut node, .. }, .. } in rows {
             let vectors = self.with_vectors_of(&extra_labels, &own_vectors);
             let mut layout = Layout::default();
-            let refuse = refusals(kind.label.as_str(), &identity, quarantined);
+            let refuse = refusals(KindName::Label(kind.label.as_str()), &identity, quarantined);
             layout.arrange(&mut node.properties, &vectors, self.names(), refuse);
             let place = *places.entry(extra_labels).or_insert_with_key(|labels| {
                 groups.push((labels.clone(), Vec::new()));

@@ -74,7 +74,7 @@ mod tests {
     }
 
     fn fact(key: &str, start: &str, end: &str) -> SourceRelationship {
-        let end_of = |key: &str| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(text(key)) };
+        let end_of = |key: &str| SourceEndpoint { labels: vec!["Entity".to_owned()], key: Some(text(key)), group: None };
         let properties = vec![("uuid".to_owned(), text(key))];
         SourceRelationship { number: ElementNumber(0), start: end_of(start), end: end_of(end), properties }
     }
