@@ -9,7 +9,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use neo4j_falkordb_sync::model::element::{ElementNumber, NodeIdentity, SourceEndpoint, SourceNode, SourceRelationship};
 use neo4j_falkordb_sync::model::id_map::IdMap;
 use neo4j_falkordb_sync::model::key::Key;
-use neo4j_falkordb_sync::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
+use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
 

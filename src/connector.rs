@@ -12,12 +12,13 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    BulkLoader, CacheAddress, CacheTls, CacheView, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease,
-    Ownership, Place, RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Safety, Sink, StageKey,
-    StageSink, Swap, TakeOver, adoption_refusal, missing_commands, taken_graphs,
+    BulkLoader, CacheAddress, CacheTls, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
+    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Safety, Sink, StageKey, StageSink, Swap,
+    TakeOver, adoption_refusal, missing_commands, taken_graphs,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
+use crate::sync::CacheView;
 
 /// Connects to a real Neo4j and a real FalkorDB.
 #[derive(Debug, Clone)]

@@ -20,6 +20,28 @@
 //! - [`transform`] is pure: it encodes rows as FalkorDB reads them, and says what it cannot encode and why.
 //! - [`sink`] is the only place that writes the cache. Everything it does can be repeated without harm.
 //!
+//! # The layers
+//!
+//! A module imports only modules below it; a test holds that. The strategies of [`sync`] ask the cache through a trait of their own,
+//! [`sync::CacheView`], which the sink implements: so they know nothing of FalkorDB.
+//!
+//! ```text
+//!   cli
+//!   connector
+//!   http
+//!   actors
+//!   sink
+//!   sync
+//!   source
+//!   transform
+//!   retry
+//!   telemetry
+//!   config
+//!   model
+//!   failpoint
+//!   error
+//! ```
+//!
 //! # The actors
 //!
 //! Each of the three stages is an actor around a task of its own ([`actors`]); a supervisor starts them together as one

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::in_memory::{Fault, InMemory, Place, World};
+use super::pipeline::Schedule;
 use super::pipeline_tests::{CONTINUOUS, in_step, run};
-use super::supervisor::Schedule;
 use crate::error::{Directive, ErrorKind};
 use crate::model::pass::Mode;
 

@@ -9,7 +9,9 @@ use futures::future::try_join;
 use tokio::sync::mpsc;
 
 use super::credit::{Credit, CreditPool};
-use super::messages::{Acknowledged, Extracted, Member, PassOrder, Quit, StartPass};
+use super::member::Member;
+use super::messages::{Acknowledged, Extracted, Quit, StartPass};
+use super::pass_order::PassOrder;
 use super::prober::same_database;
 use super::transformer::Transformer;
 use super::worker::Worker;
@@ -24,8 +26,8 @@ use crate::model::guard::DeleteLimit;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::CacheView;
 use crate::source::Source;
+use crate::sync::CacheView;
 use crate::sync::{self, BatchLimits, Changes, Emit, Memory, Rhythm};
 use crate::transform::Transformer as Encoder;
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Recipient};
+use actix::Recipient;
 use chrono::Utc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -19,22 +19,25 @@ use super::credit::CreditLimits;
 use super::group::Settings;
 use super::launch::{Connector, Shadow};
 use super::messages::{Quiesce, Shutdown, StatusChanged};
-use super::supervisor::{Pipeline, Schedule, Supervisor, Timing};
+use super::pipeline::{Outcome, Pipeline, Schedule, Timing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::element::ElementKind;
+use crate::model::dimensions::Dimensions;
 use crate::model::excluded::Excluded;
 use crate::model::guard::{DeleteLimit, Guard, Held, HeldDeletes};
-use crate::model::pass::{Mode, PassSummary, Step, Totals};
+use crate::model::kind::ElementKind;
+use crate::model::kind::Step;
+use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::{BulkUse, CacheView, GraphState, Swapped};
+use crate::sink::{BulkUse, GraphState, Swapped};
 use crate::source::Source;
+use crate::sync::CacheView;
 use crate::sync::guard::losses;
 use crate::sync::{BatchLimits, Gaps, Rhythm, gaps};
+use crate::transform::Transformer;
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
-use crate::transform::{Dimensions, Transformer};
 
 /// Rows of a page: large enough that the question costs nothing beside the answer, small enough for memory. With vectors of
 /// 1,024 numbers a page takes some 20 MB.
@@ -55,8 +58,13 @@ const ROUNDS: usize = 10;
 /// Readings of counts before the swap. Counts of a source that is being written differ now and then, but not every time.
 const READINGS: usize = 5;
 
+/// Starts the supervisor of the stage; it stops when it is told to, and the receiver gets the outcome.
+pub(super) type Start = fn(Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<Outcome>);
+
 /// What a full sync needs.
 pub(super) struct FullSync {
+    /// Starts the supervisor of the stage.
+    pub(super) start: Start,
     /// The pipeline's name.
     pub(super) name: String,
     /// The live graph.
@@ -180,7 +188,7 @@ impl FullSync {
 
     /// Runs a pass over the stage, by supervised actors of its own.
     async fn over_stage(&self, connector: &Arc<dyn Connector>, mode: Mode) -> Result<PassSummary> {
-        let (supervisor, mut outcome) = Supervisor::new(Pipeline {
+        let (supervisor, mut outcome) = (self.start)(Pipeline {
             name: self.name.clone(),
             graph: "stage".to_owned(),
             connector: Arc::clone(connector),
@@ -191,7 +199,7 @@ impl FullSync {
             timing: self.timing,
             health: self.progress.clone(),
         });
-        let supervisor = Running(supervisor.start());
+        let supervisor = Running(supervisor);
         let outcome = tokio::select! {
             outcome = &mut outcome => outcome,
             () = self.quit.cancelled() => {
@@ -333,7 +341,7 @@ fn stage_settings(settings: Settings, mode: Mode) -> Settings {
 }
 
 /// The stage's supervisor, which ends when nobody waits for it any more.
-struct Running(Addr<Supervisor>);
+struct Running(Recipient<Shutdown>);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -11,7 +11,8 @@ use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 use super::credit::CreditPool;
-use super::messages::{Member, StatusChanged};
+use super::member::Member;
+use super::messages::StatusChanged;
 use super::pace::STAGES;
 use crate::model::changes::BatchChanges;
 use crate::telemetry::metrics::Metrics;

@@ -18,20 +18,21 @@ use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::detail::Detail;
 use crate::model::element::{
-    ElementIdentity, ElementKind, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode,
-    SourceRelationship,
+    ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
 };
 use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::key::{Beginnings, Key};
+use crate::model::kind::ElementKind;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::Label;
+use crate::model::outside_profile::OutsideProfile;
 use crate::model::prepared::{PreparedRows, Quarantined};
-use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
+use crate::model::profile::{FollowRule, Profile};
+use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
-use crate::sink::{
-    Applied, Attached, CacheServer, CacheView, CheckpointStore, Contents, Counts, GraphState, IndexReport, Keyed, LEASE_TTL,
-    Lease, Sink,
-};
-use crate::source::{Answered, ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex};
+use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphState, IndexReport, LEASE_TTL, Lease, Sink};
+use crate::source::{Answered, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex};
+use crate::sync::{Attached, CacheView, Contents, Keyed};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -459,7 +460,7 @@ impl CacheView for Side {
                 ElementIdentity::Node(node) => vec![node.label.to_string()],
                 ElementIdentity::Relationship(_) => Vec::new(),
             };
-            visit(Keyed { identity, labels });
+            visit(Keyed { identity, labels, graph: None });
         }
         Ok(())
     }

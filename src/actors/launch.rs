@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 
 use super::lease_keeper::KeptLease;
-use super::messages::PassOrder;
+use super::pass_order::PassOrder;
 use crate::error::{ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
@@ -17,9 +17,11 @@ use crate::model::id_map::IdMap;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
+use crate::model::source_identity::SourceIdentity;
 use crate::model::stage::Standing;
-use crate::sink::{CacheView, CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
-use crate::source::{Source, SourceIdentity, expected_elements, missing_indexes};
+use crate::sink::{CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
+use crate::source::{Source, expected_elements, missing_indexes};
+use crate::sync::CacheView;
 use crate::sync::decision::{Decision, Facts, Reason, first_pass, is_routed_otherwise};
 use crate::sync::dimensions::dimensions;
 

@@ -15,24 +15,28 @@ use tokio_util::sync::CancellationToken;
 
 use super::credit::CreditPool;
 use super::index_upkeep::IndexUpkeep;
-use super::messages::{Abandon, Acknowledged, Drain, Member, Prepared, Quit};
+use super::member::Member;
+use super::messages::{Abandon, Acknowledged, Drain, Prepared, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::model::batch::{Content, Generation, PassEnd, PreparedContent};
+use crate::model::batch::{Content, Generation, PassEnd};
 use crate::model::changes::BatchChanges;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
 use crate::model::excluded::Excluded;
-use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Step, Totals};
+use crate::model::index::MirroredIndexes;
+use crate::model::kind::Step;
+use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::sink::{Applied, CheckpointStore, Sink, StageSink, Written};
-use crate::sync::{Mirrored, PassOutcome};
 use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
+use crate::transform::PreparedContent;
 
 use quarantine::{Told, unresolved};
 
@@ -241,7 +245,7 @@ impl Writer {
         Ok(Error::new(ErrorKind::CacheChanged, "the graph is gone from the cache, or another one is in its place"))
     }
 
-    async fn mirror(&mut self, Mirrored { wanted, inexpressible }: Mirrored) -> Result<Acknowledged> {
+    async fn mirror(&mut self, MirroredIndexes { wanted, inexpressible }: MirroredIndexes) -> Result<Acknowledged> {
         let report = self.sink.mirror(&wanted).await?;
         self.indexes.note_inexpressible(inexpressible, &report);
         self.indexes.note(report);

@@ -6,17 +6,19 @@ use actix::Message;
 use chrono::{DateTime, Utc};
 
 use super::credit::{Credit, CreditPool};
-use super::supervisor::Pipeline;
+use super::member::Member;
+use super::pass_order::PassOrder;
 use crate::error::Error;
-use crate::model::batch::{Generation, PreparedContent, SourceContent};
+use crate::model::batch::{Generation, SourceContent};
 use crate::model::bookmark::Bookmark;
 use crate::model::changes::BatchChanges;
 use crate::model::element::RelationshipIdentity;
 use crate::model::guard::HeldDeletes;
-use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
+use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::Quarantined;
-use crate::sync::{PassOutcome, Slice};
 use crate::telemetry::status::{IndexStatus, PipelineStatus, Side};
+use crate::transform::PreparedContent;
 
 /// Extractor to transformer.
 #[derive(Debug, Message)]
@@ -72,36 +74,6 @@ pub struct Acknowledged {
     pub changes: Arc<BatchChanges>,
 }
 
-/// The pass that the extractor is to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PassOrder {
-    /// A new one.
-    Begin(Mode),
-    /// One that a checkpoint left.
-    Resume(Box<PassUnderWay>),
-    /// A slice of the comparison.
-    Compare(Slice),
-}
-
-impl PassOrder {
-    /// The part of a comparison that it is.
-    pub fn slice(&self) -> Slice {
-        match self {
-            PassOrder::Compare(slice) => *slice,
-            PassOrder::Begin(_) | PassOrder::Resume(_) => Slice::default(),
-        }
-    }
-
-    /// Its strategy.
-    pub fn mode(&self) -> Mode {
-        match self {
-            PassOrder::Begin(mode) => *mode,
-            PassOrder::Resume(pass) => pass.mode,
-            PassOrder::Compare(_) => Mode::Differential,
-        }
-    }
-}
-
 /// Supervisor to extractor: run a pass.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
@@ -130,33 +102,6 @@ pub struct Quit;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Abandon;
-
-/// The members of a generation that end on their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Member {
-    /// Reads Neo4j.
-    Extractor,
-    /// Encodes.
-    Transformer,
-    /// Writes FalkorDB.
-    Loader,
-    /// Renews the lease.
-    LeaseKeeper,
-    /// Looks at both sides.
-    Prober,
-}
-
-impl std::fmt::Display for Member {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Member::Extractor => "extractor",
-            Member::Transformer => "transformer",
-            Member::Loader => "loader",
-            Member::LeaseKeeper => "lease keeper",
-            Member::Prober => "prober",
-        })
-    }
-}
 
 /// How a member's worker ended.
 #[derive(Debug)]
@@ -268,16 +213,6 @@ pub struct RollBack;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "crate::error::Result<usize>")]
 pub struct IgnoreQuarantine;
-
-/// An operator to a supervisor: go on as this says. Answered with whether anything changes by it.
-#[derive(Message)]
-#[rtype(result = "crate::error::Result<bool>")]
-pub struct Reconfigure {
-    /// What it is from now on.
-    pub pipeline: Box<Pipeline>,
-    /// Whether its settings changed; its profile may have all the same.
-    pub changed: bool,
-}
 
 /// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
 #[derive(Debug, Clone, Copy, Message)]

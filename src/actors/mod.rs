@@ -17,8 +17,11 @@ mod index_upkeep;
 pub mod launch;
 mod lease_keeper;
 pub mod loader;
+pub mod member;
 pub mod messages;
 pub mod pace;
+pub mod pass_order;
+pub mod pipeline;
 mod prober;
 pub mod quarantine;
 pub mod rollback;
@@ -38,7 +41,8 @@ mod pipeline_tests;
 use actix::Recipient;
 
 use crate::model::batch::Generation;
-use messages::{ActorStopped, Member, WorkerExited};
+use member::Member;
+use messages::{ActorStopped, WorkerExited};
 
 /// Messages that a mailbox holds. The credits allow fewer batches than this in flight, so a full mailbox is a defect; the
 /// rest is room for control messages.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::messages::Member;
+use super::member::Member;
 
 /// The stages of the stream, in its order.
 pub const STAGES: [Member; 3] = [Member::Extractor, Member::Transformer, Member::Loader];

@@ -13,15 +13,18 @@ use super::credit::CreditLimits;
 use super::group::Settings;
 use super::health::Health;
 use super::in_memory::{Fault, InMemory, Place, World, entity};
-use super::messages::{Acknowledged, ActorStopped, Cover, Exit, Member, RequestPass, SetPaused, Shutdown, WorkerExited};
-use super::supervisor::{Outcome, Pipeline, Schedule, StopMember, Supervisor, Timing};
+use super::member::Member;
+use super::messages::{Acknowledged, ActorStopped, Cover, Exit, RequestPass, SetPaused, Shutdown, WorkerExited};
+use super::pipeline::{Outcome, Pipeline, Schedule, Timing};
+use super::supervisor::{StopMember, Supervisor};
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::DeleteLimit;
 use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::pass_outcome::PassOutcome;
 use crate::retry::Backoff;
-use crate::sync::{BatchLimits, PassOutcome, Rhythm};
+use crate::sync::{BatchLimits, Rhythm};
 use crate::telemetry::status::{PassResult, PipelineState, PipelineStatus, ServiceStatus};
 
 const NODES: u64 = 95;
@@ -357,6 +360,18 @@ async fn a_pass_that_begins_after_the_question_covers_it() {
     assert_eq!(covering(&run).await, idle.passes_begun + 1);
     run.until("covered by a pass of its own", |status| status.has_ended(3)).await;
     assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn what_is_covered_was_looked_at_thoroughly_although_the_covering_pass_broke_off() {
+    let world = World::of(NODES);
+    let mut run = run(InMemory::process(&world), CONTINUOUS);
+    run.until("in step", in_step).await;
+    world.strike(Place::ReadPage, 0, Fault::Error(ErrorKind::CacheProtocol));
+    let pass = covering(&run).await;
+    let status = run.until("covered", |status| status.has_ended(pass)).await;
+    assert!(world.struck() && status.generation == 2, "{status:?}");
+    assert!(status.assured.is_some(), "{status:?}");
 }
 
 #[actix::test]

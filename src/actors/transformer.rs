@@ -7,14 +7,16 @@ use tokio::sync::mpsc;
 
 use super::credit::CreditPool;
 use super::loader::Loader;
-use super::messages::{Drain, Extracted, Member, Prepared, Quit};
+use super::member::Member;
+use super::messages::{Drain, Extracted, Prepared, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::model::batch::{Content, Generation, PreparedContent, SourceContent, SourceRows};
+use crate::model::batch::{Content, Generation, SourceContent, SourceRows};
 use crate::model::element::ElementIdentity;
 use crate::model::prepared::PreparedRows;
+use crate::transform::PreparedContent;
 use crate::transform::bulk::StageEncoder;
 use crate::transform::{Encoded, Transformer as Encoder};
 

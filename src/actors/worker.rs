@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::Reports;
-use super::messages::{Exit, Member, WorkerExited};
+use super::member::Member;
+use super::messages::{Exit, WorkerExited};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 

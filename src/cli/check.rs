@@ -16,8 +16,10 @@ use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::index::{IndexDefinition, UnsafeIndexes};
-use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, made_of};
-use crate::source::{OutsideProfile, Source, SourceIdentity};
+use crate::model::outside_profile::OutsideProfile;
+use crate::model::source_identity::SourceIdentity;
+use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, index_statement, made_of};
+use crate::source::Source;
 use crate::sync::decision::{Decision, Facts, first_pass};
 use crate::sync::dimensions::dimensions;
 use crate::sync::survey::{KindSurvey, Refused, Survey, survey};
@@ -138,8 +140,8 @@ async fn look_at_source(
 ) -> Result<Survey> {
     let profile = connector.profile();
     let encoder = Transformer::new(Arc::clone(profile), dimensions(source, profile).await?);
-    let made = |index: &IndexDefinition| made_of(profile, index, policy);
-    let mut survey = survey(source, profile, &encoder, connector.routes(), limit, made).await?;
+    let statement = |index: &IndexDefinition| made_of(profile, index, policy).as_ref().map(index_statement);
+    let mut survey = survey(source, profile, &encoder, connector.routes(), limit, statement).await?;
     let taken = connector.taken_graphs(survey.graphs.keys().map(String::as_str)).await?;
     for (name, reason) in taken {
         if let Some(graph) = survey.graphs.get_mut(&name) {

@@ -1,8 +1,7 @@
 //! What becomes of the elements of a source, in the same parts and words in every report.
 
+use crate::model::outside_profile::OutsideProfile;
 use serde::Serialize;
-
-use crate::source::OutsideProfile;
 
 /// Elements of a source by what becomes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

@@ -7,7 +7,7 @@ use actix::Recipient;
 use crate::actors::credit::CreditLimits;
 use crate::actors::group::Settings;
 use crate::actors::messages::StatusChanged;
-use crate::actors::supervisor::{Pipeline, Schedule, Timing};
+use crate::actors::pipeline::{Pipeline, Schedule, Timing};
 use crate::config::{PipelineConfig, SyncConfig};
 use crate::connector::ServerConnector;
 use crate::error::Result;

@@ -9,12 +9,25 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 
 use super::pipelines;
-use super::run::{rules, schedule};
-use crate::actors::messages::{Reconfigure, StatusChanged};
-use crate::config::{Config, Environment, Overrides, PipelineConfig};
+use crate::actors::messages::StatusChanged;
+use crate::actors::pipeline::Reconfigure;
+use crate::actors::pipeline::Schedule;
+use crate::config::{Config, Environment, Overrides, PipelineConfig, SyncConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Reload, Reloaded, Rules};
+use crate::http::{Hosts, Reload, Reloaded, Rules};
 use crate::telemetry::logging::LevelControl;
+
+pub(super) fn rules(config: &Config) -> Rules {
+    let limit = config.monitoring.ready_lag;
+    let limits = config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit)).collect();
+    let hosts = Hosts { bound: Some(config.monitoring.bind), allowed: config.monitoring.allowed_hosts.clone() };
+    Rules { limits, token: config.monitoring.api_token.clone(), hosts }
+}
+
+pub(super) fn schedule(sync: &SyncConfig) -> Schedule {
+    let interval = sync.enable_incremental.then_some(sync.interval);
+    Schedule::Continuous { full_first: sync.full_sync_on_startup, interval }
+}
 
 /// Where a configuration comes from, so that it can be read again.
 #[derive(Debug, Clone)]

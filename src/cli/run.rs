@@ -10,14 +10,15 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::exit::Exit;
 use super::progress::Progress;
-use super::reload::{Origin, Reloader};
+use super::reload::{Origin, Reloader, rules, schedule};
 use super::{pipelines, print};
 use crate::actors::health::{AppliedBatch, Health};
 use crate::actors::messages::Shutdown;
-use crate::actors::supervisor::{Outcome, Schedule, Supervisor};
-use crate::config::{Config, SyncConfig};
+use crate::actors::pipeline::Outcome;
+use crate::actors::supervisor::Supervisor;
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Api, Hosts, Reload, Rules, bind, serve};
+use crate::http::{Api, Reload, Rules, bind, serve};
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
@@ -111,18 +112,6 @@ async fn stop(running: Vec<Running>) {
 }
 
 /// What HTTP goes by.
-pub(super) fn rules(config: &Config) -> Rules {
-    let limit = config.monitoring.ready_lag;
-    let limits = config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit)).collect();
-    let hosts = Hosts { bound: Some(config.monitoring.bind), allowed: config.monitoring.allowed_hosts.clone() };
-    Rules { limits, token: config.monitoring.api_token.clone(), hosts }
-}
-
-pub(super) fn schedule(sync: &SyncConfig) -> Schedule {
-    let interval = sync.enable_incremental.then_some(sync.interval);
-    Schedule::Continuous { full_first: sync.full_sync_on_startup, interval }
-}
-
 fn start_http(listener: TcpListener, shown: Shown, running: &[Running]) -> Result<actix_web::dev::ServerHandle> {
     let address = listener.local_addr().ok();
     let api = Api {

@@ -11,14 +11,15 @@ use super::{pipelines, print};
 use crate::actors::health::Health;
 use crate::actors::launch::Connector;
 use crate::actors::messages::Shutdown;
-use crate::actors::supervisor::{Done, Schedule, Supervisor};
+use crate::actors::pipeline::{Done, Schedule};
+use crate::actors::supervisor::Supervisor;
 use crate::config::{Config, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::HeldDeletes;
+use crate::model::outside_profile::OutsideProfile;
 use crate::model::pass::{Mode, PassSummary};
-use crate::source::OutsideProfile;
 
 #[derive(Serialize)]
 struct Report {

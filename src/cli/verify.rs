@@ -22,8 +22,9 @@ use crate::model::excluded::Excluded;
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
-use crate::sink::{CacheView, GraphState};
+use crate::sink::GraphState;
 use crate::source::{Source, expected_elements};
+use crate::sync::CacheView;
 use crate::sync::comparison::{Comparison, Sides, look_again};
 use crate::transform::Transformer;
 

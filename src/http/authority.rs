@@ -1,11 +1,31 @@
-//! Commands need the token.
+//! Which requests are answered: requests for an allowed host, and commands with the token.
 
-use actix_web::HttpRequest;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpRequest, ResponseError};
 
+use super::api::Api;
 use super::refusal::{Refusal, SCHEME};
-use super::server::Api;
+
+/// What a client is told that asks under another host name.
+const STRANGE_HOST: &str = "the service does not answer under this host name: monitoring.allowed_hosts (ALLOWED_HOSTS) lists those that it \
+                      does besides localhost and its own address";
+
+/// Answers only requests for an allowed host.
+pub(super) async fn only_allowed(
+    api: Data<Api>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if api.rules.read().hosts.allow_request(request.request()) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    Ok(request.into_response(Refusal::new(StatusCode::FORBIDDEN, STRANGE_HOST).error_response()).map_into_right_body())
+}
 
 /// Checks that a request may change something.
 pub(super) fn authorize(request: &HttpRequest, api: &Api) -> Result<(), Refusal> {

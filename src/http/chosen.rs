@@ -10,9 +10,9 @@ use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
 
+use super::api::{Api, Control};
 use super::authority::authorize;
 use super::refusal::Refusal;
-use super::server::{Api, Control};
 use crate::error::Result;
 use crate::telemetry::logging::AUDIT_TARGET;
 

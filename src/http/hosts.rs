@@ -5,21 +5,10 @@
 
 use std::net::IpAddr;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
-use actix_web::middleware::Next;
-use actix_web::web::Data;
-use actix_web::{Error, HttpRequest, ResponseError};
 
-use super::refusal::Refusal;
-use super::server::Api;
 use crate::model::host::{AllowedHost, Host};
-
-/// What a refused client is told.
-const REASON: &str = "the service does not answer under this host name: monitoring.allowed_hosts (ALLOWED_HOSTS) lists those that it \
-                      does besides localhost and its own address";
 
 /// The hosts that the service answers under.
 #[derive(Debug, Clone, Default)]
@@ -42,24 +31,12 @@ impl Hosts {
     }
 
     /// Whether every host that the request names is answered. Every browser sends the header, so whatever sends none is no browser.
-    fn allow_request(&self, request: &HttpRequest) -> bool {
+    pub(super) fn allow_request(&self, request: &HttpRequest) -> bool {
         request.headers().get_all(HOST).all(|header| {
             let host = header.to_str().ok().and_then(|header| Host::of_header(header).ok());
             host.is_some_and(|host| self.allow(&host))
         })
     }
-}
-
-/// Answers only requests for an allowed host.
-pub(super) async fn only_allowed(
-    api: Data<Api>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if api.rules.read().hosts.allow_request(request.request()) {
-        return Ok(next.call(request).await?.map_into_left_body());
-    }
-    Ok(request.into_response(Refusal::new(StatusCode::FORBIDDEN, REASON).error_response()).map_into_right_body())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The service over HTTP: whether it lives, whether it is in step, what it does, and a few commands.
 
+mod api;
 mod authority;
 mod chosen;
 mod client;
@@ -21,8 +22,8 @@ mod tests;
 #[cfg(test)]
 mod updates_tests;
 
+pub use api::{Api, Control, Reload, Reloaded, Rules};
 pub use client::{Answer, get};
 pub use hosts::Hosts;
 pub use readiness::{PipelineReadiness, Readiness};
-pub use reload::{Reload, Reloaded, Rules};
-pub use server::{Api, Control, bind, serve};
+pub use server::{bind, serve};

@@ -1,90 +1,30 @@
 //! The HTTP server.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::time::Duration;
 
-use actix::{Addr, Recipient};
 use actix_web::dev::{HttpServiceFactory, Server, ServerHandle};
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, PayloadConfig, ServiceConfig, get, post};
 use actix_web::{HttpResponse, HttpServer, Resource, Route};
-use parking_lot::RwLock;
 use serde_json::json;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::Semaphore;
 
-use super::reload::{Reload, Rules, reload};
-use super::{commands, hosts, openapi, page, updates, views, wait};
-use crate::actors::health::AppliedBatch;
-use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
-use crate::actors::supervisor::Supervisor;
+use super::api::{Api, REQUEST_TIMEOUT};
+use super::authority::only_allowed;
+use super::reload::reload;
+use super::{commands, openapi, page, updates, views, wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::status::ServiceStatus;
 
 /// One thread is plenty for answers from memory, and leaves the cores to the work.
 const WORKERS: usize = 1;
-
-/// How long a client may take to send its request's head, and then its body: a slower one is no monitor.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Clients at once: those that wait for a commit, those that follow, and as many again for monitors and people.
 const MAX_CONNECTIONS: usize = 2 * (wait::MAX_WAITERS + updates::MAX_FOLLOWERS);
 
 /// No command has a body; what clients send nevertheless is read up to here.
 const MAX_BODY_BYTES: usize = 4096;
-
-/// What the paths answer from: the state that Health shows, and the supervisors. Never a worker.
-pub struct Api {
-    /// The state.
-    pub status: watch::Receiver<ServiceStatus>,
-    /// What they go by.
-    pub rules: Arc<RwLock<Rules>>,
-    /// Reads the configuration again.
-    pub reload: Arc<dyn Reload>,
-    /// Each pipeline's supervisor.
-    pub pipelines: BTreeMap<String, Control>,
-    /// What `/metrics` shows; without them there is no such path.
-    pub metrics: Option<Arc<Metrics>>,
-    /// Where batches can be followed as they are applied.
-    pub applied: broadcast::Sender<Arc<AppliedBatch>>,
-}
-
-/// What a supervisor can be asked for.
-#[derive(Clone)]
-pub struct Control {
-    /// Passes.
-    pub pass: Recipient<RequestPass>,
-    /// Passes that cover a commit.
-    pub cover: Recipient<Cover>,
-    /// Comparisons that prove equality.
-    pub prove: Recipient<Prove>,
-    /// Deletes that are held.
-    pub approve: Recipient<Approve>,
-    /// The way back to the previous graph.
-    pub rollback: Recipient<RollBack>,
-    /// What is quarantined and is to be let be.
-    pub ignore: Recipient<IgnoreQuarantine>,
-    /// Pauses.
-    pub pause: Recipient<SetPaused>,
-}
-
-impl From<Addr<Supervisor>> for Control {
-    fn from(supervisor: Addr<Supervisor>) -> Self {
-        Self {
-            pass: supervisor.clone().recipient(),
-            cover: supervisor.clone().recipient(),
-            prove: supervisor.clone().recipient(),
-            approve: supervisor.clone().recipient(),
-            rollback: supervisor.clone().recipient(),
-            ignore: supervisor.clone().recipient(),
-            pause: supervisor.recipient(),
-        }
-    }
-}
 
 /// Takes the address. Before anything else begins, so that a port in use is said at once.
 pub fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -158,7 +98,7 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
 
 /// A path for browsers and programs: answered only where the host is allowed.
 fn path(path: &str, method: Method, route: Route) -> impl HttpServiceFactory + 'static {
-    open_path(path, method, route).wrap(from_fn(hosts::only_allowed))
+    open_path(path, method, route).wrap(from_fn(only_allowed))
 }
 
 /// A path for monitors, whatever name they know this service by: it tells neither keys nor values. With the one method that it has.

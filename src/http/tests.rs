@@ -16,9 +16,9 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::sync::{Semaphore, broadcast, watch};
 
+use super::api::{Api, Control, Reload, Reloaded, Rules};
 use super::hosts::Hosts;
-use super::reload::{Reload, Reloaded, Rules};
-use super::server::{Api, Control, routes};
+use super::server::routes;
 use super::updates::Followers;
 use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
 use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
@@ -28,7 +28,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
-use crate::model::element::KindName;
+use crate::model::kind::KindName;
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
 use crate::telemetry::metrics::Metrics;

@@ -9,7 +9,7 @@ use actix_web::web::Bytes;
 use actix_web::{Error, FromRequest, HttpRequest};
 use tokio::time::timeout;
 
-use super::server::REQUEST_TIMEOUT;
+use super::api::REQUEST_TIMEOUT;
 
 /// A body that nobody looks at: taken off the connection up to a size and within a time, so that a client that promises a body
 /// and does not send it is cut off like one that does not finish its head.

@@ -20,8 +20,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::api::Api;
 use super::refusal::Refusal;
-use super::server::Api;
 use crate::actors::health::AppliedBatch;
 use crate::telemetry::status::ServiceStatus;
 

@@ -8,9 +8,9 @@ use actix_web::web::Data;
 use chrono::Utc;
 use serde_json::{Value, json};
 
+use super::api::Api;
 use super::readiness::Readiness;
 use super::refusal::Refusal;
-use super::server::Api;
 use crate::telemetry::metrics::CONTENT_TYPE;
 use crate::telemetry::status::PipelineStatus;
 

@@ -15,8 +15,8 @@ use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::api::{Api, Control};
 use super::refusal::Refusal;
-use super::server::{Api, Control};
 use crate::actors::messages::{Cover, Prove};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;

@@ -2,14 +2,15 @@
 
 use super::comparison::ComparisonUnderWay;
 use super::duplicates::Duplicates;
-use super::element::{ElementIdentity, ElementKind, RelationshipIdentity, SourceNode, SourceRelationship};
+use super::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
 use super::guard::Guard;
+use super::index::MirroredIndexes;
+use super::kind::ElementKind;
+use super::kind::{NodeKindId, RelationshipKindId};
+use super::outside_profile::OutsideProfile;
 use super::pass::{Cursor, PassUnderWay};
+use super::pass_outcome::PassOutcome;
 use super::prepared::Review;
-use super::profile::{NodeKindId, RelationshipKindId};
-use crate::source::OutsideProfile;
-use crate::sync::{Mirrored, PassOutcome};
-use crate::transform::Encoded;
 
 /// One life of a pipeline's actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -81,7 +82,7 @@ impl SourceRows {
 }
 
 /// What a batch of a pass carries: its begin, rows, or its end. `R` is [`SourceRows`] before the transformer and
-/// [`Encoded`] after it.
+/// what the loader takes after it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content<R> {
     /// The pass begins: a full one has the graph emptied and indexed.
@@ -98,7 +99,7 @@ pub enum Content<R> {
         repairs: bool,
     },
     /// Indices of the source that the cache is to have as well.
-    Indexes(Mirrored),
+    Indexes(MirroredIndexes),
     /// Everything was read: once this is applied, the pass is over.
     End(PassEnd),
 }
@@ -124,6 +125,3 @@ pub struct PassEnd {
 
 /// Content before the transformer.
 pub type SourceContent = Content<SourceRows>;
-
-/// Content after the transformer.
-pub type PreparedContent = Content<Encoded>;

@@ -11,10 +11,12 @@ use super::dimensions::Dimensions;
 use super::duplicates::Duplicates;
 use super::graph_name::GraphName;
 use super::guard::Guard;
-use super::pass::{PassSummary, PassUnderWay, Step};
+use super::kind::Step;
+use super::pass::{PassSummary, PassUnderWay};
 use super::profile::ProfileFingerprint;
 use super::stage::StageFill;
-use crate::source::{OutsideProfile, SourceIdentity};
+use crate::model::outside_profile::OutsideProfile;
+use crate::model::source_identity::SourceIdentity;
 
 /// The layout that this program writes. A program refuses a newer one.
 pub const CHECKPOINT_VERSION: u32 = 1;

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::bookmark::Bookmark;
-use super::element::{ElementIdentity, ElementKind};
+use super::element::ElementIdentity;
+use super::kind::ElementKind;
 use super::pass::Cursor;
 
 /// A comparison that has begun and not ended, as the checkpoint keeps it.

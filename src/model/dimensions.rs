@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::element::ElementKind;
 use super::index::IndexTarget;
+use super::kind::ElementKind;
 use super::name::{Label, PropertyName, RelationshipType};
 use super::profile::Profile;
 

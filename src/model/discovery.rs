@@ -2,49 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde::{Deserialize, Serialize};
-
-use super::element::ElementKind;
 use super::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
-use super::kind_rules::{KindRule, NodeRule, PropertyRules, RelationshipRule, Selection};
+use super::kind::ElementKind;
+use super::kind::Step;
+use super::kind_rules::Discovery;
+use super::kind_rules::{KindRule, PropertyRules, Selection};
 use super::name::{Label, PropertyName, RelationshipType};
-use super::pass::Step;
 use super::profile::{Identity, NodeKind, Profile, RelationshipKind};
 use super::profile_error::ProfileError;
-
-/// How the kinds of a graph are found.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Discovery {
-    /// The property of the cache that holds an element's number in the source, for kinds without a key of their own. Absent
-    /// where each kind has one.
-    #[serde(default)]
-    pub identity: Option<PropertyName>,
-    /// The label that nodes without one get in the cache. Absent where such nodes are left out.
-    #[serde(default)]
-    pub unlabelled: Option<Label>,
-    /// Which labels make kinds. A node comes along with all its labels if one of them does.
-    #[serde(default)]
-    pub labels: Selection,
-    /// Which relationship types are taken.
-    #[serde(default)]
-    pub types: Selection,
-    /// What holds of some labels; of each label, the first that fits. Their order is the identity order.
-    #[serde(default)]
-    pub nodes: Vec<NodeRule>,
-    /// What holds of some types; of each type, the first that fits.
-    #[serde(default)]
-    pub relationships: Vec<RelationshipRule>,
-    /// Timestamps of all kinds whose source has a range index on them.
-    #[serde(default)]
-    pub timestamps: Vec<PropertyName>,
-    /// Vectors of all kinds.
-    #[serde(default)]
-    pub vectors: Vec<PropertyName>,
-    /// Properties of all kinds that are left out or renamed.
-    #[serde(default)]
-    pub properties: PropertyRules,
-}
 
 /// What was found in the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,39 +43,6 @@ impl Found {
 }
 
 impl Discovery {
-    /// Whether no node is left out on purpose.
-    pub fn takes_all_nodes(&self) -> bool {
-        self.labels.takes_all() && self.unlabelled.is_some()
-    }
-
-    pub(super) fn check(&self) -> Result<(), ProfileError> {
-        let rules = self.nodes.iter().map(|rule| (&rule.label, &rule.rule));
-        for (name, rule) in rules.chain(self.relationships.iter().map(|rule| (&rule.rel_type, &rule.rule))) {
-            if rule.key.is_none() && self.identity.is_none() {
-                return Err(ProfileError::NoIdentity(name.to_string()));
-            }
-            let properties = self.properties.with(rule);
-            let used = rule.key.iter().chain(&rule.timestamps).chain(&rule.vectors);
-            self.check_used(&properties, used)?;
-        }
-        self.check_used(&self.properties, [].iter())
-    }
-
-    fn check_used<'a>(
-        &'a self,
-        properties: &PropertyRules,
-        used: impl Iterator<Item = &'a PropertyName>,
-    ) -> Result<(), ProfileError> {
-        if properties.is_ambiguous() {
-            return Err(ProfileError::AmbiguousNames);
-        }
-        let mut used = used.chain(&self.timestamps).chain(&self.vectors).chain(&self.identity);
-        match used.find(|name| properties.disturbs(name)) {
-            Some(name) => Err(ProfileError::Disturbed(name.to_string())),
-            None => Ok(()),
-        }
-    }
-
     /// Labels that make kinds, in identity order: by the rules' order, then by name. What the cache cannot name makes none.
     fn kinds_of<N: Ord>(
         names: &BTreeSet<String>,
@@ -283,7 +215,7 @@ impl Profile {
     pub fn found_kinds(&self) -> Vec<Step> {
         let found = self.discover.is_some();
         let is_found = |kind: &ElementKind| !matches!(kind, ElementKind::Node(id) if self.node(*id).unlabelled);
-        self.kinds().into_iter().filter(|kind| found && is_found(kind)).map(|kind| Step::of(self, kind)).collect()
+        self.kinds().into_iter().filter(|kind| found && is_found(kind)).map(|kind| self.step(kind)).collect()
     }
 
     /// The source's vector indices: the dimension that they name is that of the property in the cache as well.
@@ -318,7 +250,7 @@ impl Profile {
 mod tests {
     use super::*;
     use crate::model::index::Similarity;
-    use crate::model::profile::{NodeKindId, RelationshipKindId};
+    use crate::model::kind::{NodeKindId, RelationshipKindId};
 
     fn found(labels: &[&str], types: &[&str]) -> Found {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pass::Step;
+use super::kind::Step;
 
 /// Keys that a checkpoint names at most, of all kinds, and their bytes. It is stored with every batch, so it has to stay small.
 const MAX_KEYS: usize = 1000;

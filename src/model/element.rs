@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
+use super::kind::KindName;
 use super::name::{Label, RelationshipType};
-use super::profile::{NodeKindId, RelationshipKindId};
 use super::value::Value;
 
 /// Property names and values of one element, in the source's order.
@@ -73,51 +73,6 @@ fn weight(properties: &Properties) -> usize {
 /// The value of a property.
 pub fn property<'a>(properties: &'a Properties, name: &str) -> Option<&'a Value> {
     properties.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value)
-}
-
-/// A kind of the profile, of nodes or of relationships.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ElementKind {
-    /// A node kind.
-    Node(NodeKindId),
-    /// A relationship kind.
-    Relationship(RelationshipKindId),
-}
-
-/// The label of a kind of nodes, or the type of a kind of relationships. A label and a type may have one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KindName<'a> {
-    /// The label.
-    Label(&'a str),
-    /// The type.
-    Type(&'a str),
-}
-
-impl<'a> KindName<'a> {
-    /// The name alone.
-    pub fn as_str(self) -> &'a str {
-        match self {
-            KindName::Label(name) | KindName::Type(name) => name,
-        }
-    }
-
-    /// Whether its elements are nodes.
-    pub fn class(self) -> ElementClass {
-        match self {
-            KindName::Label(_) => ElementClass::Node,
-            KindName::Type(_) => ElementClass::Relationship,
-        }
-    }
-}
-
-/// Whether an element is a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ElementClass {
-    /// It is one.
-    Node,
-    /// It is a relationship.
-    Relationship,
 }
 
 /// What identifies an element.

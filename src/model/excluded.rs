@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::element::{ElementIdentity, KindName};
+use super::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
+use super::kind::KindName;
 use super::prepared::{Cause, Quarantined, is_name};
 
 /// What the writer of a graph has quarantined, for whoever compares the graph. Clones are the same one.
@@ -163,6 +164,12 @@ impl Excluded {
             .any(|end| listed.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some())
     }
 
+    /// The end of a relationship that is listed as a whole.
+    pub fn listed_end<'r>(&self, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
+        let is_listed = |end: &&NodeIdentity| self.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some();
+        [&relationship.start, &relationship.end].into_iter().find(is_listed)
+    }
+
     /// Whether it is one of those that an operator lets be.
     pub fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
         self.0.read().is_ignored(kind, key)
@@ -274,5 +281,14 @@ mod tests {
             (number(KindName::Type("KNOWS")), number(KindName::Label("Entity")), number(KindName::Label("KNOWS"))),
             (7, 1, 0)
         );
+    }
+
+    #[test]
+    fn a_relationship_waits_for_the_end_that_is_listed() {
+        let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
+        let fact = RelationshipIdentity { rel_type, key: Key::parse("f").unwrap(), start: node("a"), end: node("b") };
+        let excluded = Excluded::of(&[Quarantined::new(KindName::Label("Entity"), "b", None, "r")]);
+        assert_eq!(excluded.listed_end(&fact), Some(&node("b")));
+        assert_eq!(Excluded::default().listed_end(&fact), None);
     }
 }

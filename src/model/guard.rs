@@ -6,7 +6,7 @@
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::pass::Step;
+use super::kind::Step;
 
 /// Counts are remembered by the hour, so that a day of them takes some 25 entries.
 const GRAIN: TimeDelta = TimeDelta::hours(1);

@@ -2,8 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::Step;
 use super::name::{Label, PropertyName, RelationshipType};
-use super::pass::Step;
+
+/// What becomes of the indices of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MirroredIndexes {
+    /// Indices to make in the cache.
+    pub wanted: Vec<IndexDefinition>,
+    /// What FalkorDB cannot express, and why.
+    pub inexpressible: Vec<String>,
+}
 
 /// An index of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,78 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::name::PropertyName;
+use super::name::{Label, PropertyName};
 use super::pattern::NamePattern;
+use super::profile_error::ProfileError;
+
+/// How the kinds of a graph are found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discovery {
+    /// The property of the cache that holds an element's number in the source, for kinds without a key of their own. Absent
+    /// where each kind has one.
+    #[serde(default)]
+    pub identity: Option<PropertyName>,
+    /// The label that nodes without one get in the cache. Absent where such nodes are left out.
+    #[serde(default)]
+    pub unlabelled: Option<Label>,
+    /// Which labels make kinds. A node comes along with all its labels if one of them does.
+    #[serde(default)]
+    pub labels: Selection,
+    /// Which relationship types are taken.
+    #[serde(default)]
+    pub types: Selection,
+    /// What holds of some labels; of each label, the first that fits. Their order is the identity order.
+    #[serde(default)]
+    pub nodes: Vec<NodeRule>,
+    /// What holds of some types; of each type, the first that fits.
+    #[serde(default)]
+    pub relationships: Vec<RelationshipRule>,
+    /// Timestamps of all kinds whose source has a range index on them.
+    #[serde(default)]
+    pub timestamps: Vec<PropertyName>,
+    /// Vectors of all kinds.
+    #[serde(default)]
+    pub vectors: Vec<PropertyName>,
+    /// Properties of all kinds that are left out or renamed.
+    #[serde(default)]
+    pub properties: PropertyRules,
+}
+
+impl Discovery {
+    /// Whether no node is left out on purpose.
+    pub fn takes_all_nodes(&self) -> bool {
+        self.labels.takes_all() && self.unlabelled.is_some()
+    }
+
+    pub(super) fn check(&self) -> Result<(), ProfileError> {
+        let rules = self.nodes.iter().map(|rule| (&rule.label, &rule.rule));
+        for (name, rule) in rules.chain(self.relationships.iter().map(|rule| (&rule.rel_type, &rule.rule))) {
+            if rule.key.is_none() && self.identity.is_none() {
+                return Err(ProfileError::NoIdentity(name.to_string()));
+            }
+            let properties = self.properties.with(rule);
+            let used = rule.key.iter().chain(&rule.timestamps).chain(&rule.vectors);
+            self.check_used(&properties, used)?;
+        }
+        self.check_used(&self.properties, [].iter())
+    }
+
+    fn check_used<'a>(
+        &'a self,
+        properties: &PropertyRules,
+        used: impl Iterator<Item = &'a PropertyName>,
+    ) -> Result<(), ProfileError> {
+        if properties.is_ambiguous() {
+            return Err(ProfileError::AmbiguousNames);
+        }
+        let mut used = used.chain(&self.timestamps).chain(&self.vectors).chain(&self.identity);
+        match used.find(|name| properties.disturbs(name)) {
+            Some(name) => Err(ProfileError::Disturbed(name.to_string())),
+            None => Ok(()),
+        }
+    }
+}
 
 /// Names by pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::bookmark::Bookmark;
-use super::element::{ElementKind, RelationshipIdentity};
-use super::name::{Label, RelationshipType};
+use super::element::RelationshipIdentity;
+use super::kind::Step;
 use super::prepared::Conversions;
-use super::profile::Profile;
 
 /// The strategies that a pass can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,43 +30,6 @@ impl fmt::Display for Mode {
             Mode::Incremental => "incremental",
             Mode::Differential => "differential",
         })
-    }
-}
-
-/// One stretch of a pass: all rows of one kind that the strategy reads.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Step {
-    /// Nodes with this identity label.
-    Nodes(Label),
-    /// Relationships of this type.
-    Relationships(RelationshipType),
-}
-
-impl Step {
-    /// The step of a kind.
-    pub fn of(profile: &Profile, kind: ElementKind) -> Self {
-        match kind {
-            ElementKind::Node(id) => Step::Nodes(profile.node(id).label.clone()),
-            ElementKind::Relationship(id) => Step::Relationships(profile.relationship(id).rel_type.clone()),
-        }
-    }
-
-    /// The label or type.
-    pub fn name(&self) -> &str {
-        match self {
-            Step::Nodes(label) => label.as_str(),
-            Step::Relationships(rel_type) => rel_type.as_str(),
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Step::Nodes(label) => write!(f, "nodes of {label}"),
-            Step::Relationships(rel_type) => write!(f, "relationships of {rel_type}"),
-        }
     }
 }
 

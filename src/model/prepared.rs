@@ -5,8 +5,9 @@ use std::hash::{Hash, Hasher};
 
 use chrono::{DateTime, Utc};
 
-use super::element::{ElementClass, ElementKind, ElementNumber, KindName, NodeIdentity, RelationshipIdentity};
+use super::element::{ElementNumber, NodeIdentity, RelationshipIdentity};
 use super::key::Key;
+use super::kind::{ElementClass, ElementKind, KindName};
 use super::name::{Label, PropertyName, RelationshipType};
 use super::profile::Profile;
 

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::discovery::Discovery;
-use super::element::{ElementKind, KindName};
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
+use super::kind::{ElementKind, KindName, NodeKindId, RelationshipKindId, Step};
+use super::kind_rules::Discovery;
 use super::kind_rules::PropertyRules;
 use super::name::{Label, PropertyName, RelationshipType};
 pub use super::profile_error::ProfileError;
@@ -178,14 +178,6 @@ pub enum Direction {
     In,
 }
 
-/// The place of a node kind in its profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeKindId(pub usize);
-
-/// The place of a relationship kind in its profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RelationshipKindId(pub usize);
-
 /// What stands in a checkpoint to recognise a changed profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -328,6 +320,14 @@ impl Profile {
         match kind {
             ElementKind::Node(id) => self.node(id).label.as_str(),
             ElementKind::Relationship(id) => self.relationship(id).rel_type.as_str(),
+        }
+    }
+
+    /// The kind as a step of a pass.
+    pub fn step(&self, kind: ElementKind) -> Step {
+        match kind {
+            ElementKind::Node(id) => Step::Nodes(self.node(id).label.clone()),
+            ElementKind::Relationship(id) => Step::Relationships(self.relationship(id).rel_type.clone()),
         }
     }
 

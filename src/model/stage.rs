@@ -74,8 +74,8 @@ impl StageFill {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::kind::Step;
     use crate::model::name::Label;
-    use crate::model::pass::Step;
 
     fn totals(nodes: u64, relationships: u64) -> StageTotals {
         StageTotals { nodes, relationships }

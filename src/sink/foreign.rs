@@ -7,7 +7,7 @@ use redis::Value;
 
 use super::{content, reply};
 use crate::error::Result;
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
 use crate::model::name::{PropertyName, RelationshipType};
 use crate::model::profile::{Profile, RelationshipKind};
 

@@ -58,12 +58,12 @@ pub use graph::{Counts, GraphState};
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
 pub use permissions::{BULK_COMMANDS, TELLS_ENGINE, missing_commands, missing_permissions};
-pub use routed::{Place, RoutedCache, RoutedSink, RoutedSwap, RoutedView, split_by_graph, taken_graphs};
+pub use routed::{Place, RoutedCache, RoutedSink, RoutedSwap, RoutedView, taken_graphs};
 pub use safety::{Safety, made_of};
 pub use schema::{IndexReport, statement as index_statement};
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
-pub use view::{Attached, CacheView, Contents, FalkorView, Keyed};
+pub use view::FalkorView;
 pub use written::Written;
 
 use crate::error::Result;

@@ -7,11 +7,12 @@ use std::ops::Range;
 
 use redis::Value;
 
-use super::view::{ASKED_TOGETHER, FalkorView, Keyed, count, identity, identity_columns};
+use super::view::{ASKED_TOGETHER, FalkorView, count, identity, identity_columns};
 use super::{content, reply};
 use crate::error::Result;
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
 use crate::model::profile::{Identity, Profile, RelationshipKind};
+use crate::sync::Keyed;
 
 /// Elements of one answer, about: some megabytes, and below the result sizes that operators limit FalkorDB to.
 const ANSWER: u64 = 20_000;
@@ -92,7 +93,7 @@ fn keyed(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<K
         ElementKind::Node(_) => content::texts(reply::cell(row, 0)?)?,
         ElementKind::Relationship(_) => Vec::new(),
     };
-    Ok(Some(Keyed { identity, labels }))
+    Ok(Some(Keyed { identity, labels, graph: None }))
 }
 
 fn whole(profile: &Profile, kind: ElementKind) -> String {
@@ -127,7 +128,7 @@ fn part(profile: &Profile, kind: ElementKind, ids: &Range<u64>, skip: u64) -> St
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::profile::{NodeKindId, RelationshipKindId};
+    use crate::model::kind::{NodeKindId, RelationshipKindId};
 
     #[test]
     fn ranges_are_of_node_ids() {

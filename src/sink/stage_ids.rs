@@ -14,8 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::NodeIdentity;
 use crate::model::id_map::IdMap;
 use crate::model::key::Key;
+use crate::model::kind::NodeKindId;
 use crate::model::name::Label;
-use crate::model::profile::{NodeKindId, Profile};
+use crate::model::profile::Profile;
 
 /// Ids of one question: an answer of some hundred kilobytes, and below the result sizes that operators limit FalkorDB to.
 const IDS_PER_QUESTION: u64 = 5_000;

@@ -3,7 +3,7 @@
 //! FalkorDB sends an answer in one piece. Where the source's elements are light and the cache still holds them as they were, the
 //! answer may weigh any multiple of what was read from the source. The question for the weight costs a tenth of the answer.
 
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
 use crate::model::profile::Profile;
 
 /// An answer weighs about this much at most, unless one element alone weighs more. A page of the source does too.
@@ -28,7 +28,7 @@ pub(super) fn statement(profile: &Profile, kind: ElementKind) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::profile::{NodeKindId, RelationshipKindId};
+    use crate::model::kind::{NodeKindId, RelationshipKindId};
 
     #[test]
     fn elements_are_found_by_the_index_of_their_key() {

@@ -59,7 +59,8 @@ fn follow_rules(rules: &PropertyRules, properties: &mut Properties) {
 mod tests {
     use super::*;
     use crate::model::discovery::Found;
-    use crate::model::profile::{NodeKindId, Profile};
+    use crate::model::kind::NodeKindId;
+    use crate::model::profile::Profile;
 
     fn node(number: u64, names: &[&str]) -> SourceNode {
         let properties = names.iter().map(|name| ((*name).to_owned(), Value::Boolean(true))).collect();

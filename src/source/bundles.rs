@@ -13,7 +13,8 @@ use super::{Bundle, adapt};
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{SourceNode, SourceRelationship};
-use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::profile::Profile;
 
 /// All nodes of these kinds; nothing where they are too heavy to be read at once.
 pub(super) async fn nodes(

@@ -11,8 +11,8 @@ use super::{SourceIndex, SourceIndexKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::discovery::Found;
 use crate::model::index::{IndexTarget, Similarity, VectorOptions};
+use crate::model::kind::Step;
 use crate::model::name::{Label, PropertyName, RelationshipType};
-use crate::model::pass::Step;
 use crate::model::profile::Profile;
 
 /// The profile with the kinds that the source has now, and with those that were found before.

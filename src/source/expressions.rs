@@ -1,9 +1,10 @@
 //! How the kinds of a profile and their keys are written in queries of the source.
 
-use crate::model::discovery::Discovery;
 use crate::model::element::ElementNumber;
+use crate::model::kind::NodeKindId;
+use crate::model::kind_rules::Discovery;
 use crate::model::name::{Label, PropertyName};
-use crate::model::profile::{Identity, NodeKind, NodeKindId, Profile};
+use crate::model::profile::{Identity, NodeKind, Profile};
 
 /// Digits of a number that stands as a key. The numbers of a store are far below: its records begin to be counted at zero, and
 /// free ones are used again. As many digits for each make the order of the texts that of the numbers.

@@ -19,19 +19,20 @@ use super::request::Request;
 use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
-use super::{
-    Answered, Bundle, ChangedKey, Followed, KeyPage, OutsideProfile, Page, Source, SourceIdentity, SourceIndex, adapt, bundles,
-    census, discovery,
-};
+use super::{Answered, Bundle, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, discovery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, Properties, SourceNode, SourceRelationship};
+use crate::model::element::{ElementIdentity, ElementNumber, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
+use crate::model::kind::ElementKind;
+use crate::model::kind::Step;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
-use crate::model::pass::Step;
-use crate::model::profile::{FollowRule, Identity, NodeKindId, Profile, RelationshipKindId};
+use crate::model::outside_profile::OutsideProfile;
+use crate::model::profile::{FollowRule, Identity, Profile};
+use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 
 /// A Neo4j database, read by a client.

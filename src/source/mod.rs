@@ -32,16 +32,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, SourceNode, SourceRelationship};
+use crate::model::element::{ElementIdentity, ElementNumber, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
+use crate::model::kind::ElementKind;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
-use crate::model::profile::{FollowRule, NodeKindId, Profile, RelationshipKindId};
+use crate::model::outside_profile::OutsideProfile;
+use crate::model::profile::{FollowRule, Profile};
+use crate::model::source_identity::SourceIdentity;
 
 pub use address::SourceAddress;
 pub use graph_source::GraphSource;
@@ -49,15 +52,6 @@ pub use neo4j::{DriverReader, Neo4jSource};
 pub use reader::{Portion, Reader};
 pub use request::{Parameter, Request};
 pub use unindexed::missing_indexes;
-
-/// What tells one source database from another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceIdentity {
-    /// The store's id.
-    pub id: String,
-    /// The database's name.
-    pub name: String,
-}
 
 /// A page of rows in the order of their key.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,15 +141,6 @@ pub enum SourceIndexKind {
     },
     /// Any other, by its name.
     Other(String),
-}
-
-/// What the source holds besides the profile's kinds, counted by label set and by type.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutsideProfile {
-    /// Nodes by their labels, joined by colons.
-    pub nodes: BTreeMap<String, u64>,
-    /// Relationships by type.
-    pub relationships: BTreeMap<String, u64>,
 }
 
 /// How many elements a full pass reads, for its progress: a node of several kinds is read once. Nodes of several kinds that are not

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::paging::Row;
 use crate::model::detail::Detail;
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
 
 /// Elements that are read at once weigh about this much. A page of 2,000 elements with vectors of 256 floats weighs 6 MB, so that
 /// ordinary pages are as long as they are asked for; of elements of 10 MB, a page has one.
@@ -75,7 +75,7 @@ impl Weights {
 mod tests {
     use super::*;
     use crate::model::element::{ElementNumber, SourceNode};
-    use crate::model::profile::NodeKindId;
+    use crate::model::kind::NodeKindId;
     use crate::model::value::Value;
 
     const KIND: ElementKind = ElementKind::Node(NodeKindId(0));

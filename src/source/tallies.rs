@@ -16,7 +16,8 @@ use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;
 use crate::error::{ErrorKind, Result};
-use crate::model::element::{ElementKind, Properties};
+use crate::model::element::Properties;
+use crate::model::kind::ElementKind;
 use crate::model::name::{Label, quoted_for_neo4j};
 use crate::model::profile::Profile;
 

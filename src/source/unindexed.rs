@@ -5,7 +5,7 @@
 //! reach their time limit.
 
 use super::{SourceIndex, SourceIndexKind};
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
 use crate::model::name::{PropertyName, quoted_for_neo4j};
 use crate::model::profile::{Identity, Profile};
 

@@ -13,10 +13,12 @@ use super::request::Request;
 use super::scope::Scope;
 use super::tallies::FEW;
 use crate::error::Result;
-use crate::model::element::{ElementKind, ElementNumber, Properties};
+use crate::model::element::{ElementNumber, Properties};
 use crate::model::key::MAX_KEY_BYTES;
+use crate::model::kind::ElementKind;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::{PropertyName, quoted_for_neo4j};
-use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+use crate::model::profile::{Identity, Profile, RelationshipKind};
 use crate::model::value::Value;
 
 /// A character of Neo4j's texts takes at most so many bytes in UTF-8: a key of fewer characters is not too long.

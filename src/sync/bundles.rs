@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cache_view::Keyed;
 use super::key_sets::KeySets;
+use super::keys::key_text;
 use super::reader::{Reader, StepKind};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceRows};
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, SourceNode, SourceRelationship};
-use crate::model::pass::{Cursor, Step};
-use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKindId};
+use crate::model::element::{ElementIdentity, Properties, SourceNode, SourceRelationship};
+use crate::model::kind::ElementKind;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::pass::Cursor;
+use crate::model::profile::{Identity, Profile};
 use crate::repeat;
-use crate::sink::Keyed;
 use crate::source::{Bundle, Source};
 use crate::transform::Standing;
 
@@ -109,11 +112,11 @@ impl Reader<'_> {
         };
         let key = self.profile.key(kind).as_str();
         let after = match rows {
-            SourceRows::Nodes(_, rows) => super::reader::key_text(&rows.last()?.properties, key),
-            SourceRows::Relationships(_, rows) => super::reader::key_text(&rows.last()?.properties, key),
+            SourceRows::Nodes(_, rows) => key_text(&rows.last()?.properties, key),
+            SourceRows::Relationships(_, rows) => key_text(&rows.last()?.properties, key),
             SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => None,
         };
-        Some(Cursor { step: Step::of(self.profile, kind), after: after?.to_owned() })
+        Some(Cursor { step: self.profile.step(kind), after: after?.to_owned() })
     }
 }
 
@@ -157,8 +160,8 @@ impl KeySets<'_> {
         let mut here = self.elements(here, suspects);
         let mut there = Elements::new();
         let labels = self.labels;
-        let mut note = |kind: ElementKind, Keyed { identity, labels: all }: Keyed| {
-            there.entry(kind).or_default().push((identity, labels.of(kind, all)));
+        let mut note = |kind: ElementKind, Keyed { identity, labels: all, graph }: Keyed| {
+            there.entry(kind).or_default().push((identity, labels.of(kind, all, graph.as_ref())));
         };
         self.view.scan_bundle(kinds, &mut note).await?;
         for kind in kinds {
@@ -176,9 +179,10 @@ impl KeySets<'_> {
     /// What the cache is to hold of what was read. A kind of which it cannot hold something is a suspect.
     fn elements(&self, read: Read, suspects: &mut Suspects) -> Elements {
         let mut elements = Elements::new();
-        let mut note = |kind: ElementKind, standing: Standing, labels: Vec<String>| match standing {
+        let mut note = |kind: ElementKind, standing: Standing, labels: Vec<String>, properties: &Properties| match standing {
             Standing::Kept(identity) if !self.excluded.covers(&identity) => {
-                elements.entry(kind).or_default().push((identity, self.labels.of(kind, labels)));
+                let graph = self.encoder.graph_of(properties);
+                elements.entry(kind).or_default().push((identity, self.labels.of(kind, labels, graph.as_ref())));
             }
             Standing::Kept(_) | Standing::Refused(_) | Standing::Nameless => drop(suspects.kinds.insert(kind)),
         };
@@ -186,14 +190,19 @@ impl KeySets<'_> {
             Read::Nodes(found) => {
                 for (id, rows) in found {
                     for row in rows {
-                        note(ElementKind::Node(id), self.encoder.node_standing(id, &row), row.labels);
+                        note(ElementKind::Node(id), self.encoder.node_standing(id, &row), row.labels, &row.properties);
                     }
                 }
             }
             Read::Relationships(found) => {
                 for (id, rows) in found {
                     for row in rows {
-                        note(ElementKind::Relationship(id), self.encoder.relationship_standing(id, &row), Vec::new());
+                        note(
+                            ElementKind::Relationship(id),
+                            self.encoder.relationship_standing(id, &row),
+                            Vec::new(),
+                            &row.properties,
+                        );
                     }
                 }
             }

@@ -8,18 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 use futures::future::try_join;
 
+use super::cache_view::CacheView;
 use super::key_sets::{Digests, ElementHasher, KeySets, Labels};
-use super::unusable::listed_end;
 use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Excepted, Finding, Verdict};
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, KindName, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity};
 use crate::model::excluded::Excluded;
-use crate::model::pass::{Cursor, Step};
+use crate::model::kind::NodeKindId;
+use crate::model::kind::Step;
+use crate::model::kind::{ElementKind, KindName};
+use crate::model::pass::Cursor;
 use crate::model::prepared::Cause;
-use crate::model::profile::{NodeKindId, Profile};
+use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::CacheView;
 use crate::source::{Answered, Source};
 use crate::transform::Transformer;
 use crate::transform::comparison::Content;
@@ -213,7 +215,7 @@ impl Comparison {
     fn note_waiting(&mut self, excluded: &Excluded, lacking: &[Finding]) {
         for finding in lacking {
             let ElementIdentity::Relationship(relationship) = &finding.identity else { continue };
-            if let Some(end) = listed_end(excluded, relationship) {
+            if let Some(end) = excluded.listed_end(relationship) {
                 *self.waiting.entry(end.clone()).or_default() += 1;
             }
         }
@@ -360,7 +362,7 @@ async fn excused(sides: &mut Sides<'_>, kind: ElementKind, found: Vec<Finding>) 
             }
             ElementIdentity::Node(_) => differing.push(finding),
             ElementIdentity::Relationship(relationship) => {
-                let end = listed_end(sides.excluded, relationship);
+                let end = sides.excluded.listed_end(relationship);
                 match end.and_then(|end| sides.excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str())) {
                     // It would be there under its key.
                     Some(Cause::Content | Cause::Graph) => lacking.push(finding),
@@ -428,7 +430,7 @@ impl Part {
     }
 
     fn kind_step(self, profile: &Profile) -> Step {
-        Step::of(profile, self.kind)
+        profile.step(self.kind)
     }
 }
 

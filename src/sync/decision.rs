@@ -9,7 +9,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::ProfileFingerprint;
 use crate::model::routes::Routes;
-use crate::source::SourceIdentity;
+use crate::model::source_identity::SourceIdentity;
 
 /// A full pass older than this begins anew: what changed in the part already read has to be found again by other means, and
 /// the longer ago it was read, the more that is.

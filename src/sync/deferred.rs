@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Memory;
 use super::reader::Reader;
-use super::{Memory, PassOutcome};
 use crate::error::Result;
 use crate::model::batch::{Content, PassEnd};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::name::Label;
 use crate::model::pass::{Mode, PassUnderWay};
+use crate::model::pass_outcome::PassOutcome;
 use crate::repeat;
 
 /// Rounds of reading again. One suffices unless endpoints come and go meanwhile; what is absent after the last round has an
@@ -31,7 +32,7 @@ pub(super) async fn finish(
         if deferred.is_empty() {
             break;
         }
-        read_again(reader, &deferred).await?;
+        reader.read_again(&deferred).await?;
         deferred = reader.emit.settle().await?;
     }
     let outside_profile = match pass.mode {
@@ -50,31 +51,33 @@ pub(super) async fn finish(
     reader.emit.settle().await.map(drop)
 }
 
-/// Waits until everything is applied, relationships included whose endpoints came after them. Those that still lack one are kept
-/// for the end of the pass, which lists them.
-pub(super) async fn settle(reader: &mut Reader<'_>) -> Result<()> {
-    let deferred = reader.emit.settle().await?;
-    read_again(reader, &deferred).await?;
-    let left = reader.emit.settle().await?;
-    reader.unresolved.extend(left);
-    Ok(())
-}
+impl Reader<'_> {
+    /// Waits until everything is applied, relationships included whose endpoints came after them. Those that still lack one are kept
+    /// for the end of the pass, which lists them.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        let deferred = self.emit.settle().await?;
+        self.read_again(&deferred).await?;
+        let left = self.emit.settle().await?;
+        self.unresolved.extend(left);
+        Ok(())
+    }
 
-async fn read_again(reader: &mut Reader<'_>, deferred: &BTreeSet<RelationshipIdentity>) -> Result<()> {
-    let profile = reader.profile;
-    let endpoints = endpoints_by_label(deferred);
-    for kind in profile.node_ids() {
-        if let Some(keys) = endpoints.get(&profile.node(kind).label) {
-            reader.fetch_nodes(kind, keys, None).await?;
+    async fn read_again(&mut self, deferred: &BTreeSet<RelationshipIdentity>) -> Result<()> {
+        let profile = self.profile;
+        let endpoints = endpoints_by_label(deferred);
+        for kind in profile.node_ids() {
+            if let Some(keys) = endpoints.get(&profile.node(kind).label) {
+                self.fetch_nodes(kind, keys, None).await?;
+            }
         }
+        for kind in profile.relationship_ids() {
+            let rel_type = &profile.relationship(kind).rel_type;
+            let keys: BTreeSet<&str> = deferred.iter().filter(|d| d.rel_type == *rel_type).map(|d| d.key.as_str()).collect();
+            let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+            self.fetch_relationships(kind, &keys, None).await?;
+        }
+        Ok(())
     }
-    for kind in profile.relationship_ids() {
-        let rel_type = &profile.relationship(kind).rel_type;
-        let keys: BTreeSet<&str> = deferred.iter().filter(|d| d.rel_type == *rel_type).map(|d| d.key.as_str()).collect();
-        let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-        reader.fetch_relationships(kind, &keys, None).await?;
-    }
-    Ok(())
 }
 
 fn endpoints_by_label(deferred: &BTreeSet<RelationshipIdentity>) -> BTreeMap<&Label, Vec<String>> {

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 
 use super::comparison::{Advance, Comparison, Sides, look_again};
-use super::follow::Keys;
 use super::guard::{Scales, weigh};
+use super::keys::Keys;
 use super::reader::Reader;
 use super::sweep::Gaps;
-use super::{Changes, PassOutcome, Slice, unusable};
+use super::{Changes, Slice, unusable};
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding, Verdict};
-use crate::model::element::{ElementIdentity, ElementKind};
-use crate::model::pass::{PassUnderWay, Step};
+use crate::model::element::ElementIdentity;
+use crate::model::kind::ElementKind;
+use crate::model::pass::PassUnderWay;
+use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::Cause;
 use crate::repeat;
 use crate::transform::comparison::COPIES;
@@ -92,7 +94,7 @@ async fn try_again(
     waits: Vec<Finding>,
 ) -> Result<()> {
     let waits_still = |finding: &Finding| match &finding.identity {
-        ElementIdentity::Relationship(relationship) => unusable::listed_end(changes.excluded, relationship).is_some(),
+        ElementIdentity::Relationship(relationship) => changes.excluded.listed_end(relationship).is_some(),
         ElementIdentity::Node(_) => true,
     };
     let (waiting, freed): (Vec<Finding>, Vec<Finding>) = waits.into_iter().partition(waits_still);
@@ -165,7 +167,7 @@ async fn repair(
     reader.delete_copies(&copies).await?;
     reader.fetch(&keys).await?;
     // What was missing is there when deletes are weighed.
-    super::deferred::settle(reader).await?;
+    reader.settle().await?;
     let (limit, allow) = (changes.limit, changes.allow_deletes);
     let guard = &mut changes.memory.guard;
     let mut scales = Scales { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
@@ -182,7 +184,7 @@ async fn approve(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<(
     reader.emit.settle().await?;
     let counts = repeat!(changes.view.counts())?;
     for (kind, count) in reader.profile.kinds().into_iter().zip(counts) {
-        changes.memory.guard.approve(&Step::of(reader.profile, kind), count, Utc::now());
+        changes.memory.guard.approve(&reader.profile.step(kind), count, Utc::now());
     }
     Ok(())
 }

@@ -1,18 +1,14 @@
 //! What hangs on a changed element and is written beside it without a trace: the follow rules of the profile, applied.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::keys::Keys;
 use super::reader::Reader;
 use crate::error::Result;
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
 use crate::model::profile::{FollowRule, Profile};
 use crate::repeat;
 
 /// Keys asked about at once.
 const KEYS: usize = 1000;
-
-/// Keys by kind.
-pub(super) type Keys = BTreeMap<ElementKind, BTreeSet<String>>;
 
 /// The keys that the rules lead to from the changed elements. Rules are applied in the profile's order, so that a rule finds
 /// what an earlier one led to.

@@ -6,9 +6,11 @@ use super::bundles::bundled;
 use super::reader::{Reader, StepKind};
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::ElementKind;
-use crate::model::pass::{PassUnderWay, Step};
-use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::kind::ElementKind;
+use crate::model::kind::Step;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::pass::PassUnderWay;
+use crate::model::profile::Profile;
 use crate::repeat;
 use crate::source::Source;
 

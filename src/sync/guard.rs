@@ -8,14 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::Changes;
+use super::cache_view::Attached;
+use super::cache_view::CacheView;
 use super::sweep::{self, Gaps};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::element::{ElementIdentity, ElementKind};
+use crate::model::element::ElementIdentity;
 use crate::model::guard::{DeleteLimit, Guard, SAMPLE};
-use crate::model::pass::Step;
-use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use crate::model::kind::ElementKind;
+use crate::model::kind::Step;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::{Attached, CacheView, is_missing};
+use crate::sink::is_missing;
 use crate::source::Source;
 
 /// Nodes that are asked about at once.
@@ -37,7 +41,7 @@ pub(super) struct Scales<'a> {
 pub fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live: &[u64], new: &[u64]) -> Vec<(Step, u64)> {
     let now = Utc::now();
     let loss = |(place, kind): (usize, ElementKind)| {
-        let step = Step::of(profile, kind);
+        let step = profile.step(kind);
         let (live, new) = (live[place], new[place]);
         guard.holds(limit, &step, live, new, now).then(|| (step, live.saturating_sub(new)))
     };
@@ -95,7 +99,7 @@ async fn shrinking(
     let kinds = scales.profile.kinds();
     let count = |kind: ElementKind| kinds.iter().position(|known| *known == kind).map_or(0, |place| counts[place]);
     let holds = |guard: &Guard, kind: ElementKind, left: u64| {
-        guard.holds(scales.limit, &Step::of(scales.profile, kind), count(kind), left, now)
+        guard.holds(scales.limit, &scales.profile.step(kind), count(kind), left, now)
     };
     let left =
         |kind: ElementKind, gaps: &Gaps| (count(kind) + gaps.missing.len() as u64).saturating_sub(gaps.orphaned.len() as u64);
@@ -157,7 +161,7 @@ async fn attached(view: &mut dyn CacheView, kind: NodeKindId, nodes: &BTreeSet<E
 }
 
 fn note(scales: &mut Scales<'_>, kind: ElementKind, waits: &BTreeSet<ElementIdentity>, now: DateTime<Utc>) {
-    let step = Step::of(scales.profile, kind);
+    let step = scales.profile.step(kind);
     let sample: Vec<String> = waits.iter().take(SAMPLE).map(|identity| identity.key().to_string()).collect();
     let number = waits.len() as u64;
     if scales.guard.hold(&step, number, sample.clone(), now) {

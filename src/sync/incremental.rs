@@ -15,20 +15,24 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{try_join, try_join_all, try_join3};
 
+use super::Changes;
 use super::bundles::Suspects;
-use super::follow::{Keys, follow};
+use super::follow::follow;
 use super::guard::{Scales, weigh};
 use super::key_sets::{KeyDifferences, KeySets, Labels};
+use super::keys::Keys;
 use super::labels;
 use super::memory::{PassTime, Verdict, overlap_begin};
 use super::reader::{Reader, StepKind};
 use super::sweep::{Gaps, find};
 use super::unusable;
-use super::{Changes, PassOutcome};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::element::{ElementIdentity, ElementKind};
-use crate::model::pass::{PassUnderWay, Step};
+use crate::model::element::ElementIdentity;
+use crate::model::kind::ElementKind;
+use crate::model::kind::Step;
+use crate::model::pass::PassUnderWay;
+use crate::model::pass_outcome::PassOutcome;
 use crate::repeat;
 use crate::source::{ChangedKey, KeyPage, Source};
 
@@ -388,7 +392,7 @@ impl Incremental<'_, '_, '_> {
     }
 
     fn held(&self, kind: ElementKind) -> u64 {
-        self.changes.memory.guard.held(&Step::of(self.reader.profile, kind))
+        self.changes.memory.guard.held(&self.reader.profile.step(kind))
     }
 
     /// What is left after a person's word is what later deletes are measured by.
@@ -396,14 +400,14 @@ impl Incremental<'_, '_, '_> {
         let view = &mut *self.changes.view;
         let there = repeat!(view.counts())?;
         for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
-            self.changes.memory.guard.approve(&Step::of(self.reader.profile, kind), there[place], Utc::now());
+            self.changes.memory.guard.approve(&self.reader.profile.step(kind), there[place], Utc::now());
         }
         Ok(())
     }
 
     /// Waits until everything is applied, relationships included whose endpoints came after them.
     async fn settle(&mut self) -> Result<()> {
-        super::deferred::settle(self.reader).await
+        self.reader.settle().await
     }
 
     /// Finds what only one side has of these kinds, reads what is missing, deletes what the guard lets go, and remembers what

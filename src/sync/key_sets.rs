@@ -10,17 +10,19 @@ use std::hash::{BuildHasher, RandomState};
 
 use futures::future::try_join;
 
-use super::reader::key_text;
+use super::cache_view::CacheView;
+use super::cache_view::Keyed;
+use super::keys::key_text;
 use super::sweep::Gaps;
-use super::unusable::listed_end;
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind, ElementNumber, NodeIdentity};
+use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, Properties};
 use crate::model::excluded::Excluded;
+use crate::model::graph_name::GraphName;
+use crate::model::kind::ElementKind;
 use crate::model::prepared::name_by_id;
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::{CacheView, Keyed};
 use crate::source::Source;
 use crate::transform::{Standing, Transformer};
 
@@ -49,22 +51,26 @@ pub(super) struct KeySets<'a> {
     pub(super) labels: Labels,
 }
 
-/// Whether nodes with other labels differ.
+/// What of an element is compared beside its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Labels {
-    /// They do.
+    /// Its labels, and the graph that holds it where each group has a graph of its own.
     Compared,
-    /// Whoever asks compares them otherwise.
+    /// Nothing: the caller compares the rest in another way.
     Ignored,
 }
 
 impl Labels {
-    pub(super) fn of(self, kind: ElementKind, mut labels: Vec<String>) -> Vec<String> {
-        if self == Labels::Ignored || matches!(kind, ElementKind::Relationship(_)) {
+    /// What is compared of an element with these labels in this graph.
+    pub(super) fn of(self, kind: ElementKind, labels: Vec<String>, graph: Option<&GraphName>) -> Vec<String> {
+        if self == Labels::Ignored {
             return Vec::new();
         }
+        let mut labels = if matches!(kind, ElementKind::Node(_)) { labels } else { Vec::new() };
         labels.sort_unstable();
         labels.dedup();
+        // No label of the cache holds a backtick, so this is not taken for one.
+        labels.extend(graph.map(|graph| format!("`{graph}")));
         labels
     }
 }
@@ -89,7 +95,7 @@ pub(super) struct KeyDifferences {
     pub(super) missing: Vec<ElementIdentity>,
     /// What the source does not have.
     pub(super) orphaned: Vec<ElementIdentity>,
-    /// What the cache holds with other labels.
+    /// What the cache holds with other labels, or in the graph of another group.
     pub(super) relabelled: Vec<ElementIdentity>,
     /// What the cache holds more than once.
     pub(super) copied: Vec<ElementIdentity>,
@@ -324,7 +330,8 @@ impl Side<'_> {
                 let key = profile.node(id).key.as_str();
                 for row in rows.rows {
                     let standing = self.encoder.node_standing(id, &row);
-                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), row.labels));
+                    let compared = self.compared(kind, row.labels, &row.properties);
+                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), compared));
                 }
                 rows.next
             }
@@ -333,7 +340,8 @@ impl Side<'_> {
                 let key = profile.relationship(id).key.as_str();
                 for row in rows.rows {
                     let standing = self.encoder.relationship_standing(id, &row);
-                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), Vec::new()));
+                    let compared = self.compared(kind, Vec::new(), &row.properties);
+                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), compared));
                 }
                 rows.next
             }
@@ -346,7 +354,7 @@ impl Side<'_> {
         page: &mut Page,
         kind: ElementKind,
         standing: Standing,
-        (number, key, labels): (ElementNumber, Option<&str>, Vec<String>),
+        (number, key, compared): (ElementNumber, Option<&str>, Vec<String>),
     ) {
         let Standing::Kept(identity) = standing else {
             let name = self.profile.name_of(kind);
@@ -363,15 +371,19 @@ impl Side<'_> {
         let known = page.held.get(&identity).map(|(known, _)| *known);
         page.collapsed += u64::from(known.is_some());
         if known.is_none_or(|known| known > number) {
-            page.held.insert(identity, (number, self.labels.of(kind, labels)));
+            page.held.insert(identity, (number, compared));
         }
+    }
+
+    fn compared(&self, kind: ElementKind, labels: Vec<String>, properties: &Properties) -> Vec<String> {
+        self.labels.of(kind, labels, self.encoder.graph_of(properties).as_ref())
     }
 
     /// The end that a relationship waits for, unless the relationship is listed itself.
     fn awaited_end(&self, kind: ElementKind, identity: &ElementIdentity) -> Option<NodeIdentity> {
         let ElementIdentity::Relationship(relationship) = identity else { return None };
         let is_listed = self.excluded.cause_of(self.profile.name_of(kind), identity.key().as_str()).is_some();
-        if is_listed { None } else { listed_end(self.excluded, relationship).cloned() }
+        if is_listed { None } else { self.excluded.listed_end(relationship).cloned() }
     }
 }
 
@@ -381,7 +393,7 @@ async fn scan_cache(
     labels: Labels,
     mut visit: impl FnMut(&ElementIdentity, &[String]) + Send,
 ) -> Result<()> {
-    let mut each = |keyed: Keyed| visit(&keyed.identity, &labels.of(kind, keyed.labels));
+    let mut each = |keyed: Keyed| visit(&keyed.identity, &labels.of(kind, keyed.labels, keyed.graph.as_ref()));
     view.scan(kind, &mut each).await
 }
 

@@ -3,17 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::follow::Keys;
+use super::Changes;
+use super::cache_view::CacheView;
+use super::keys::Keys;
 use super::memory::Verdict;
 use super::reader::Reader;
 use super::sweep::{Gaps, find};
-use super::{Changes, PassOutcome};
 use crate::error::Result;
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
+use crate::model::kind::NodeKindId;
 use crate::model::name::Label;
-use crate::model::profile::{NodeKindId, Profile};
+use crate::model::pass_outcome::PassOutcome;
+use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::CacheView;
 use crate::source::Source;
 
 /// So many sets of nodes are compared without a look at which of them differ in their number: one kind's nodes with one label each.

@@ -1,22 +1,22 @@
 //! What the incremental passes of one generation remember: bounded, and never trusted beyond sparing work.
 
 use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use super::comparison::Comparison;
-use super::follow::Keys;
 use super::key_sets::ElementHasher;
-use super::unusable::Remembered;
+use super::keys::Keys;
+use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::comparison::ComparisonUnderWay;
 use crate::model::duplicates::Duplicates;
-use crate::model::element::ElementKind;
 use crate::model::guard::Guard;
-use crate::model::pass::{Mode, Step};
+use crate::model::kind::ElementKind;
+use crate::model::pass::Mode;
 use crate::model::profile::Profile;
 use crate::source::ChangedKey;
 
@@ -47,6 +47,19 @@ pub struct Rhythm {
     pub late_check: Duration,
 }
 
+/// What the passes of a generation remember of unusable elements.
+#[derive(Debug, Default)]
+pub(super) struct UnusableMemory {
+    /// How many nodes carry each label that FalkorDB cannot express; absent until it was looked at.
+    pub(super) labels: Option<BTreeMap<String, u64>>,
+    /// The bookmark at the last late check.
+    pub(super) reviewed_at: Option<Bookmark>,
+    /// The last name of each kind that was looked at again; a long list is gone through in turns.
+    pub(super) reviewed: BTreeMap<ElementKind, String>,
+    /// How many entries of nodes had left the quarantine when the relationships were last looked at.
+    pub(super) left: u64,
+}
+
 /// The memory.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -73,7 +86,7 @@ pub struct Memory {
     /// What the delete guard remembers.
     pub(super) guard: Guard,
     /// What is remembered of elements that the cache cannot hold.
-    pub(super) unusable: Remembered,
+    pub(super) unusable: UnusableMemory,
 }
 
 /// When a pass runs.
@@ -97,7 +110,7 @@ impl Memory {
     /// What a generation begins with, from the checkpoint.
     pub fn new(checkpoint: &Checkpoint, profile: &Profile) -> Self {
         let of_kind = |kind| {
-            let keys = checkpoint.duplicates.of(&Step::of(profile, kind)).iter().cloned().collect();
+            let keys = checkpoint.duplicates.of(&profile.step(kind)).iter().cloned().collect();
             (kind, keys)
         };
         let duplicates =
@@ -109,7 +122,7 @@ impl Memory {
     /// The duplicates that are known, for the checkpoint.
     pub(super) fn duplicates(&self, profile: &Profile) -> Duplicates {
         let known = self.duplicates.iter().filter(|(_, keys)| !keys.is_empty());
-        Duplicates::bounded(known.map(|(kind, keys)| (Step::of(profile, *kind), keys.iter().cloned().collect())))
+        Duplicates::bounded(known.map(|(kind, keys)| (profile.step(*kind), keys.iter().cloned().collect())))
     }
 
     /// A full pass puts another graph in the place of the one that all this is about.
@@ -264,7 +277,7 @@ impl Memory {
     /// round, is no count that a kind has for good: the smaller of both sides is.
     pub(super) fn observe(&mut self, profile: &Profile, source: &[u64], cache: &[u64], now: DateTime<Utc>) {
         for (place, kind) in profile.kinds().into_iter().enumerate() {
-            let step = Step::of(profile, kind);
+            let step = profile.step(kind);
             let count = match self.guard.high(&step, now) {
                 None => cache[place],
                 Some(_) => self.expected(kind, source[place]).min(cache[place]),
@@ -348,7 +361,7 @@ pub(super) fn overlap_begin(now: DateTime<Utc>, rhythm: Rhythm) -> DateTime<Utc>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::profile::NodeKindId;
+    use crate::model::kind::NodeKindId;
 
     const KIND: ElementKind = ElementKind::Node(NodeKindId(0));
 

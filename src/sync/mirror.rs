@@ -4,21 +4,12 @@ use super::Memory;
 use super::reader::Reader;
 use crate::error::Result;
 use crate::model::batch::Content;
-use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, Similarity, VectorOptions};
+use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, MirroredIndexes, Similarity, VectorOptions};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::pass::Mode;
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::source::{SourceIndex, SourceIndexKind};
-
-/// What becomes of the source's indices.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mirrored {
-    /// Indices to make in the cache.
-    pub wanted: Vec<IndexDefinition>,
-    /// What FalkorDB cannot express, and why.
-    pub inexpressible: Vec<String>,
-}
 
 /// Sends the source's indices to the loader: once in a generation, after each full pass and before each comparison.
 pub(super) async fn send(reader: &mut Reader<'_>, memory: &mut Memory, mode: Mode) -> Result<()> {
@@ -61,8 +52,8 @@ const LANGUAGES: [&str; 23] = [
 const PLAIN_ANALYZERS: [&str; 2] = ["standard-no-stop-words", "standard"];
 
 /// Says which indices to make for those of the source.
-pub(super) fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> Mirrored {
-    let mut mirrored = Mirrored::default();
+pub(super) fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> MirroredIndexes {
+    let mut mirrored = MirroredIndexes::default();
     for index in indexes {
         for (part, name) in parts(index).iter().flat_map(|part| index.on.iter().map(move |name| (part, name))) {
             match definition(part, name, profile) {

@@ -2,6 +2,7 @@
 //! go out through [`Emit`].
 
 mod bundles;
+mod cache_view;
 pub mod comparison;
 pub mod decision;
 mod deferred;
@@ -12,34 +13,35 @@ mod full;
 pub mod guard;
 mod incremental;
 mod key_sets;
+mod keys;
 mod labels;
 mod memory;
 mod mirror;
+mod pass;
 mod reader;
+mod refusals;
 pub mod survey;
 mod sweep;
-pub(crate) mod unusable;
+mod unusable;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::batch::SourceContent;
-use crate::model::comparison::Verdict;
 use crate::model::element::RelationshipIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 
-use crate::sink::CacheView;
 use crate::transform::Transformer;
 
+pub use cache_view::{Attached, CacheView, Contents, Keyed};
 pub use key_sets::gaps;
 pub use memory::{Memory, READ_AGAIN, Rhythm};
-pub use mirror::Mirrored;
-pub use reader::{BatchLimits, run};
+pub use pass::run;
+pub use reader::BatchLimits;
 pub use sweep::Gaps;
 
 /// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
@@ -76,28 +78,6 @@ pub struct Slice {
     pub ordered: bool,
     /// The number of this order.
     pub number: u64,
-}
-
-/// What a pass asks of whoever schedules the next one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PassOutcome {
-    /// Rows were spared that have to be looked at again a little later.
-    pub look_again: bool,
-    /// Counts differed, and commits in the meantime may explain it: the next pass should follow at once.
-    pub look_again_soon: bool,
-    /// Something was committed since the pass began: the next one need not wait for a probe to see it.
-    pub source_moved: bool,
-    /// Keys that were committed late were not looked for, and are to be after this time even if nothing more is committed.
-    pub late_check_in: Option<Duration>,
-    /// What a comparison says that has gone through everything.
-    pub verdict: Option<Verdict>,
-}
-
-impl PassOutcome {
-    /// Whether what was committed before the pass began is in the cache, as far as the pass can tell.
-    pub fn is_settled(&self) -> bool {
-        !self.look_again && !self.look_again_soon
-    }
 }
 
 /// Where a strategy's rows go: towards the loader, in the order in which they are emitted.

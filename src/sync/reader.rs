@@ -1,20 +1,20 @@
-//! What all strategies share: reading pages, cutting them into batches, and running a pass by its mode.
+//! What all strategies share: reading pages and cutting them into batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::follow::Keys;
-use super::guard::refuse_losses;
-use super::{Changes, Emit, PassOutcome, deferred, differential, full, incremental, mirror, unusable};
+use super::Emit;
+use super::keys::{Keys, key_text};
+use super::refusals::{note_refused, outdated_names};
 use crate::error::Result;
 use crate::model::batch::{Content, SourceContent, SourceRows};
-use crate::model::element::{
-    ElementIdentity, ElementKind, Properties, RelationshipIdentity, SourceNode, SourceRelationship, property,
-};
+use crate::model::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::excluded::Excluded;
-use crate::model::pass::{Cursor, Mode, PassUnderWay, Step};
+use crate::model::kind::ElementKind;
+use crate::model::kind::Step;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::pass::{Cursor, PassUnderWay};
 use crate::model::prepared::{Review, is_name};
-use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
-use crate::model::value::Value;
+use crate::model::profile::Profile;
 use crate::repeat;
 use crate::source::{Answered, Source};
 use crate::transform::{Standing, Transformer};
@@ -28,46 +28,6 @@ pub struct BatchLimits {
     pub relationships: usize,
     /// Weight in memory, in bytes; one row alone may be heavier.
     pub bytes: usize,
-}
-
-/// Runs a pass from where it stands to its end.
-pub async fn run(
-    source: &dyn Source,
-    profile: &Profile,
-    limits: BatchLimits,
-    pass: PassUnderWay,
-    changes: &mut Changes<'_>,
-    emit: &mut dyn Emit,
-) -> Result<()> {
-    let mut reader = Reader {
-        source,
-        profile,
-        limits,
-        emit,
-        duplicates: Keys::new(),
-        repairs: false,
-        keys_listed: 0,
-        unresolved: BTreeSet::new(),
-        encoder: changes.encoder,
-        excluded: changes.excluded.clone(),
-        notes_refused: pass.mode != Mode::Full,
-        refused: BTreeMap::new(),
-    };
-    let deferred = pass.deferred.clone();
-    let outcome = match pass.mode {
-        Mode::Full => {
-            if !pass.prepared {
-                refuse_losses(source, profile, changes).await?;
-            }
-            full::read(&mut reader, &pass).await?;
-            changes.memory.begin_anew();
-            PassOutcome::default()
-        }
-        Mode::Incremental => incremental::read(&mut reader, changes, &pass).await?,
-        Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
-    };
-    mirror::send(&mut reader, changes.memory, pass.mode).await?;
-    deferred::finish(&mut reader, &pass, deferred, outcome, changes.memory).await
 }
 
 /// A source and the way out, for one pass.
@@ -103,16 +63,25 @@ impl Reader<'_> {
         self.emit.emit(Content::Begin(pass.clone()), 0).await
     }
 
+    /// Takes names out of the quarantine.
+    pub(super) async fn release(&mut self, kind: ElementKind, names: Vec<String>) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let released = names.into_iter().map(|name| (kind, name)).collect();
+        self.emit_review(Review { released, ..Review::default() }).await
+    }
+
     /// Sends nodes on, cut into batches. With a step, each batch moves the pass's cursor.
     pub(super) async fn emit_nodes(&mut self, kind: NodeKindId, rows: Vec<SourceNode>, step: Option<&Step>) -> Result<()> {
         let key = self.profile.node(kind).key.as_str();
         note_duplicates(&mut self.duplicates, ElementKind::Node(kind), rows.iter().map(|row| key_text(&row.properties, key)));
         if self.notes_refused {
             let standings = rows.iter().map(|row| self.encoder.node_standing(kind, row));
-            standings.for_each(|standing| unusable::note_refused(&mut self.refused, ElementKind::Node(kind), standing));
+            standings.for_each(|standing| note_refused(&mut self.refused, ElementKind::Node(kind), standing));
         }
         let outdated = match self.notes_refused {
-            true => unusable::outdated_names(
+            true => outdated_names(
                 &self.excluded,
                 self.profile.name_of(ElementKind::Node(kind)),
                 rows.iter().map(|row| row.number),
@@ -124,7 +93,7 @@ impl Reader<'_> {
             let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
-        unusable::release(self, ElementKind::Node(kind), outdated).await
+        self.release(ElementKind::Node(kind), outdated).await
     }
 
     /// As [`Self::emit_nodes`], for relationships.
@@ -139,10 +108,10 @@ impl Reader<'_> {
         note_duplicates(&mut self.duplicates, ElementKind::Relationship(kind), keys);
         if self.notes_refused {
             let standings = rows.iter().map(|row| self.encoder.relationship_standing(kind, row));
-            standings.for_each(|standing| unusable::note_refused(&mut self.refused, ElementKind::Relationship(kind), standing));
+            standings.for_each(|standing| note_refused(&mut self.refused, ElementKind::Relationship(kind), standing));
         }
         let outdated = match self.notes_refused {
-            true => unusable::outdated_names(
+            true => outdated_names(
                 &self.excluded,
                 self.profile.name_of(ElementKind::Relationship(kind)),
                 rows.iter().map(|row| row.number),
@@ -154,7 +123,7 @@ impl Reader<'_> {
             let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key, self.repairs);
             self.emit.emit(content, chunk.bytes).await?;
         }
-        unusable::release(self, ElementKind::Relationship(kind), outdated).await
+        self.release(ElementKind::Relationship(kind), outdated).await
     }
 
     /// Reads the current content of nodes by key and sends it on.
@@ -221,14 +190,14 @@ impl Reader<'_> {
             let Present { mut kept, there, answered } = self.read_present(kind, asked).await?;
             if self.profile.routes.is_some() && !kept.is_empty() {
                 // Whether there is a graph for an element is known once the sink has tried.
-                deferred::settle(self).await?;
+                self.settle().await?;
                 kept.retain(|identity| !self.excluded.is_without_graph(identity.kind_name(), identity.key().as_str()));
             }
             let looked_for = &identities[done..done + answered];
             self.emit_absent(looked_for.iter().filter(|identity| !kept.contains(*identity)).cloned().collect()).await?;
             if !self.excluded.is_empty() {
                 let gone = asked[..answered].iter().filter(|key| !there.contains(*key) && !is_name(key));
-                unusable::release(self, kind, gone.cloned().collect()).await?;
+                self.release(kind, gone.cloned().collect()).await?;
             }
             done += answered;
         }
@@ -351,13 +320,6 @@ fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>,
 
 fn kept(standing: Standing) -> Option<ElementIdentity> {
     if let Standing::Kept(identity) = standing { Some(identity) } else { None }
-}
-
-pub(super) fn key_text<'a>(properties: &'a Properties, key: &str) -> Option<&'a str> {
-    match property(properties, key) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
-    }
 }
 
 /// Rows of one key stand side by side.

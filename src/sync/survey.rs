@@ -6,18 +6,19 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::bundles::{self, bundled};
+use super::keys::key_text;
 use super::mirror::mirrored;
-use super::reader::key_text;
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementKind, Properties, SourceNode, SourceRelationship};
+use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::model::index::IndexDefinition;
+use crate::model::kind::ElementKind;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
-use crate::model::profile::{Identity, NodeKindId, Profile, RelationshipKindId};
+use crate::model::profile::{Identity, Profile};
 use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::repeat;
-use crate::sink::index_statement;
 use crate::source::{Source, missing_indexes};
 use crate::transform::Transformer;
 use crate::transform::values::kept_as;
@@ -118,14 +119,14 @@ pub struct Refused {
 }
 
 /// Looks at up to `limit` elements of each kind, or at all. `routes` say which graph each group goes to, where it has its own;
-/// `made` says what of an index would be made.
+/// `statement` makes the cache's statement of an index, or none for an index that the cache would not get.
 pub async fn survey(
     source: &dyn Source,
     profile: &Profile,
     encoder: &Transformer,
     routes: Option<&Routes>,
     limit: Option<u64>,
-    made: impl Fn(&IndexDefinition) -> Option<IndexDefinition>,
+    statement: impl Fn(&IndexDefinition) -> Option<String>,
 ) -> Result<Survey> {
     let counts = repeat!(source.counts())?;
     let (mut graphs, mut refusals) = (Graphs::new(routes), Refusals::default());
@@ -155,12 +156,11 @@ pub async fn survey(
     survey.graphs = graphs.found;
     let of_source = repeat!(source.indexes())?;
     survey.missing_source_indexes = missing_indexes(profile, &of_source);
-    let statement = |index: &IndexDefinition| made(index).as_ref().map(index_statement);
-    survey.indexes = profile.indexes.iter().filter_map(statement).collect();
+    survey.indexes = profile.indexes.iter().filter_map(&statement).collect();
     survey.property_names = encoder.names().len();
     if profile.mirror_indexes {
         let mirrored = mirrored(&of_source, profile);
-        survey.indexes.extend(mirrored.wanted.iter().filter_map(statement));
+        survey.indexes.extend(mirrored.wanted.iter().filter_map(&statement));
         survey.indexes.sort();
         survey.indexes.dedup();
         survey.inexpressible = mirrored.inexpressible;

@@ -3,16 +3,17 @@
 //! What it finds is for others to act on: what is missing in the cache is read and written; what the source does not have any
 //! more is weighed by the delete guard, looked for once more by key, and deleted only if it is absent then.
 
+use super::cache_view::CacheView;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join;
 
 use crate::error::Result;
-use crate::model::element::{ElementIdentity, ElementKind};
+use crate::model::element::ElementIdentity;
 use crate::model::key::Beginnings;
+use crate::model::kind::ElementKind;
 use crate::model::name::Label;
 use crate::repeat;
-use crate::sink::CacheView;
 use crate::source::Source;
 
 /// Groups of at most so many keys are listed; larger ones are split first.

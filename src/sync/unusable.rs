@@ -9,31 +9,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::reader::{Reader, key_text};
+use super::cache_view::CacheView;
+use super::keys::key_text;
+use super::reader::Reader;
+use super::refusals::MAX_REFUSED;
 use super::sweep::Gaps;
 use super::{Changes, Memory};
 use crate::error::Result;
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{
-    ElementIdentity, ElementKind, ElementNumber, KindName, NodeIdentity, Properties, RelationshipIdentity, property,
-};
+use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, Properties, property};
 use crate::model::excluded::Excluded;
 use crate::model::key::Key;
-use crate::model::pass::Step;
+use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
-use crate::model::profile::{NodeKindId, Profile};
+use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::CacheView;
 use crate::source::Answered;
-use crate::transform::Standing;
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
 pub(super) const LIMIT: usize = 1000;
-
-/// Refused elements that a pass remembers to take out of the cache. What is beyond is found again by their entries.
-const MAX_REFUSED: usize = 10_000;
 
 /// Listed elements that are read at once: each may be listed because it is large.
 const AT_ONCE: usize = 100;
@@ -47,32 +43,6 @@ const MAX_FREED: usize = 10_000;
 
 /// Names of one kind that are looked at again while somebody waits: far more than a graph in order has, and a second's work.
 const MAX_AWAITED: usize = 10_000;
-
-/// What the passes of a generation remember of unusable elements.
-#[derive(Debug, Default)]
-pub(super) struct Remembered {
-    /// How many nodes carry each label that FalkorDB cannot express; absent until it was looked at.
-    labels: Option<BTreeMap<String, u64>>,
-    /// The bookmark at the last late check.
-    reviewed_at: Option<Bookmark>,
-    /// The last name of each kind that was looked at again; a long list is gone through in turns.
-    reviewed: BTreeMap<ElementKind, String>,
-    /// How many entries of nodes had left the quarantine when the relationships were last looked at.
-    left: u64,
-}
-
-/// Remembers identities of which the cache must not hold an older state.
-pub(super) fn note_refused(
-    refused: &mut BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
-    kind: ElementKind,
-    standing: Standing,
-) {
-    let Standing::Refused(identity) = standing else { return };
-    let of_kind = refused.entry(kind).or_default();
-    if of_kind.len() < MAX_REFUSED {
-        of_kind.insert(identity);
-    }
-}
 
 /// Reads nodes again whose labels changed to or from ones that FalkorDB cannot express. Says whether there may be any.
 pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, labels: BTreeMap<String, u64>) -> Result<bool> {
@@ -170,12 +140,12 @@ pub(super) async fn complete(
     for (kind, difference) in kinds {
         let Some(gaps) = gaps.get_mut(kind) else { continue };
         let explained = gaps.missing.len() as i64 - gaps.orphaned.len() as i64;
-        let is_held = changes.memory.guard.held(&Step::of(reader.profile, *kind)) > 0;
+        let is_held = changes.memory.guard.held(&reader.profile.step(*kind)) > 0;
         if is_held || !changes.memory.is_explained(*kind, difference - explained) {
             look(reader, *kind).await?;
         }
     }
-    super::deferred::settle(reader).await?;
+    reader.settle().await?;
     for (kind, gaps) in gaps {
         let mut refused = reader.refused.remove(kind).unwrap_or_default();
         refused.extend(without_graph(reader, *kind));
@@ -238,7 +208,7 @@ async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String
         left = after;
         let there: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
         let gone = names.iter().filter(|name| id_in_name(name).is_none_or(|number| !there.contains(&number)));
-        release(reader, kind, gone.cloned().collect()).await?;
+        reader.release(kind, gone.cloned().collect()).await?;
         emit_with_key(reader, kind, rows).await?;
     }
     Ok(())
@@ -270,17 +240,8 @@ async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String
         }
     };
     let gone = keys[..answered].iter().filter(|key| !there.contains(*key));
-    release(reader, kind, gone.cloned().collect()).await?;
+    reader.release(kind, gone.cloned().collect()).await?;
     Ok(answered)
-}
-
-/// Takes names out of the list.
-pub(super) async fn release(reader: &mut Reader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let released = names.into_iter().map(|name| (kind, name)).collect();
-    reader.emit_review(Review { released, ..Review::default() }).await
 }
 
 /// Sends on rows that were found one by one. Those that have a usable key of their own are read by it, with all others of that key:
@@ -310,24 +271,6 @@ fn own_keys(profile: &Profile, kind: ElementKind, rows: &SourceRows) -> Vec<Opti
     }
 }
 
-/// Names by number that are listed and that these rows, all of their keys, do not have any more.
-pub(super) fn outdated_names(
-    excluded: &Excluded,
-    kind: KindName<'_>,
-    numbers: impl Iterator<Item = ElementNumber>,
-    refused: impl FnOnce() -> Vec<String>,
-) -> Vec<String> {
-    if excluded.is_empty() {
-        return Vec::new();
-    }
-    let mut names: Vec<String> = numbers.map(name_by_id).filter(|name| excluded.contains(kind, name)).collect();
-    if !names.is_empty() {
-        let refused: BTreeSet<String> = refused().into_iter().collect();
-        names.retain(|name| !refused.contains(name));
-    }
-    names
-}
-
 fn only<T>(rows: Vec<T>, wanted: &[bool]) -> Vec<T> {
     rows.into_iter().zip(wanted).filter(|(_, wanted)| **wanted).map(|(row, _)| row).collect()
 }
@@ -346,7 +289,7 @@ pub(super) async fn leave_out_waiting(reader: &mut Reader<'_>, kind: ElementKind
     let mut waiting: BTreeMap<NodeIdentity, u64> = BTreeMap::new();
     gaps.missing.retain(|identity| {
         let end = match identity {
-            ElementIdentity::Relationship(relationship) => listed_end(&reader.excluded, relationship),
+            ElementIdentity::Relationship(relationship) => reader.excluded.listed_end(relationship),
             ElementIdentity::Node(_) => None,
         };
         end.map(|end| *waiting.entry(end.clone()).or_default() += 1).is_none()
@@ -370,13 +313,6 @@ pub(super) async fn list_waiting(
     let rel_type = reader.profile.relationship(id).rel_type.clone();
     reader.emit_review(Review { waiting: BTreeMap::from([(rel_type, waiting)]), ..Review::default() }).await?;
     Ok(true)
-}
-
-/// The end of a relationship that is listed as a whole.
-pub(crate) fn listed_end<'r>(excluded: &Excluded, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
-    [&relationship.start, &relationship.end]
-        .into_iter()
-        .find(|end| excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some())
 }
 
 /// Those that the cache holds.
@@ -416,7 +352,6 @@ mod tests {
     use super::*;
     use crate::model::name::{Label, RelationshipType};
     use crate::model::prepared::Quarantined;
-    use crate::model::profile::NodeKindId;
 
     fn node(key: &str) -> NodeIdentity {
         NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() }
@@ -433,27 +368,5 @@ mod tests {
         subtract(&profile, &Excluded::of(&entries), &mut counts);
         let relationship = profile.nodes.len() + profile.relationship_kind(&facts).unwrap().0;
         assert_eq!((counts[0], counts[1], counts[relationship]), (4, 5, 0));
-    }
-
-    #[test]
-    fn only_what_has_an_identity_and_is_refused_is_remembered_up_to_a_bound() {
-        let kind = ElementKind::Node(NodeKindId(0));
-        let mut refused = BTreeMap::new();
-        note_refused(&mut refused, kind, Standing::Kept(ElementIdentity::Node(node("kept"))));
-        note_refused(&mut refused, kind, Standing::Nameless);
-        assert!(refused.is_empty());
-        for number in 0..MAX_REFUSED + 5 {
-            note_refused(&mut refused, kind, Standing::Refused(ElementIdentity::Node(node(&format!("k{number}")))));
-        }
-        assert_eq!(refused[&kind].len(), MAX_REFUSED);
-    }
-
-    #[test]
-    fn a_relationship_waits_for_the_end_that_is_listed() {
-        let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
-        let fact = RelationshipIdentity { rel_type, key: Key::parse("f").unwrap(), start: node("a"), end: node("b") };
-        let excluded = Excluded::of(&[Quarantined::new(KindName::Label("Entity"), "b", None, "r")]);
-        assert_eq!(listed_end(&excluded, &fact), Some(&node("b")));
-        assert_eq!(listed_end(&Excluded::default(), &fact), None);
     }
 }

@@ -11,9 +11,9 @@ pub use super::statistics::{Freshness, KindCount, PassCount, PassRecord, PassRes
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::Excepted;
 use crate::model::guard::HeldDeletes;
+use crate::model::outside_profile::OutsideProfile;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
-use crate::source::OutsideProfile;
 
 /// Passes that the history remembers: with a commit every second or two, the last few minutes; with quiet sources, days.
 pub const HISTORY: usize = 100;

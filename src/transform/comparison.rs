@@ -16,9 +16,9 @@ use crate::model::element::{
     ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceNode, SourceRelationship, property,
 };
 use crate::model::key::Key;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::prepared::Conversions;
-use crate::model::profile::{NodeKindId, RelationshipKindId};
 use crate::model::value::Value;
 
 /// Significant digits that FalkorDB prints of a double.

@@ -12,13 +12,15 @@ use super::literal::write_string;
 use super::property_names::PropertyNames;
 use super::refused::{self, Refused};
 use crate::model::element::{
-    ElementIdentity, KindName, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
-    property,
+    ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
 };
+use crate::model::graph_name::GraphName;
 use crate::model::key::Key;
+use crate::model::kind::KindName;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::Label;
 use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
-use crate::model::profile::{NodeKind, NodeKindId, Profile, RelationshipKind, RelationshipKindId};
+use crate::model::profile::{NodeKind, Profile, RelationshipKind};
 use crate::model::value::Value;
 
 /// Makes of what the source holds what the cache takes. It does no I/O, and keeps nothing from one batch to the next but the names
@@ -184,6 +186,12 @@ impl Transformer {
             Ok(_) => Ok(Some(group.to_owned())),
             Err(reason) => Err(format!("its group cannot have a graph: {reason}")),
         }
+    }
+
+    /// The graph of an element, where each group has one of its own and this group can have one.
+    pub fn graph_of(&self, properties: &Properties) -> Option<GraphName> {
+        let routes = self.profile.routes.as_ref()?;
+        routes.graph_of(&self.group_of(properties).ok()??).ok()
     }
 
     /// As [`Self::group_of`], for a relationship, which stands in the graph of its group only if both its ends do. An end that can

@@ -22,6 +22,7 @@ pub use crate::model::dimensions::Dimensions;
 pub use encode::{Standing, Transformer};
 pub use property_names::{MAX_PROPERTY_NAMES, PropertyNames};
 
+use crate::model::batch::Content;
 use crate::model::prepared::PreparedRows;
 
 /// A batch as the loader takes it.
@@ -32,3 +33,6 @@ pub enum Encoded {
     /// Payloads of GRAPH.BULK, for a stage that holds exactly what was loaded before.
     Payloads(bulk::BulkBatch),
 }
+
+/// What a batch carries after the transformer.
+pub type PreparedContent = Content<Encoded>;

@@ -5,8 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::element::{ElementNumber, KindName};
+use crate::model::element::ElementNumber;
 use crate::model::key::Key;
+use crate::model::kind::KindName;
 use crate::model::prepared::{Quarantined, is_name, name_by_id};
 
 /// A row that cannot be kept.

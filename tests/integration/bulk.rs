@@ -10,8 +10,9 @@ use neo4j_falkordb_sync::model::element::{
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::id_map::IdMap;
 use neo4j_falkordb_sync::model::key::Key;
+use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
 use neo4j_falkordb_sync::model::name::Label;
-use neo4j_falkordb_sync::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::sink::{

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::error::{ErrorKind, Result};
 use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
-use neo4j_falkordb_sync::model::element::KindName;
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::index::{IndexTarget, UnsafeIndexes};
+use neo4j_falkordb_sync::model::kind::KindName;
 use neo4j_falkordb_sync::model::prepared::{PreparedRows, Quarantined};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::routes::Routes;
+use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::{
     BulkLoader, CheckpointStore, Connection, FalkorSink, GraphSwap, Ownership, Place, RedisCheckpointStore, RoutedCache,
     RoutedSink, Safety, Sink, StageKey, Swap,
 };
-use neo4j_falkordb_sync::source::SourceIdentity;
 use neo4rs::query;
 use redis::{Value, cmd};
 
@@ -296,7 +296,7 @@ impl Owned {
             12 => {
                 let index = self.profile.indexes.iter().find(|index| index.on == IndexTarget::Label(label("Saga")));
                 let mut mirrored = index.cloned().unwrap();
-                mirrored.on = IndexTarget::Label(label("Mirrored"));
+                mirrored.on = IndexTarget::Label(label("MirroredIndexes"));
                 return Some(self.sink.mirror(&[mirrored]).await.map(drop));
             }
             13 => return Some(neo4j_falkordb_sync::sink::Swap::drop_stage(&mut self.swap).await),

@@ -2,7 +2,7 @@
 
 use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::discovery::Found;
-use neo4j_falkordb_sync::model::element::ElementKind;
+use neo4j_falkordb_sync::model::kind::ElementKind;
 use neo4j_falkordb_sync::model::name::Label;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::source::queries::Queries;

@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
 use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
-use neo4j_falkordb_sync::model::element::{KindName, NodeIdentity, RelationshipIdentity};
+use neo4j_falkordb_sync::model::element::{NodeIdentity, RelationshipIdentity};
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
+use neo4j_falkordb_sync::model::kind::KindName;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName, RelationshipType};
 use neo4j_falkordb_sync::model::prepared::{EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use neo4j_falkordb_sync::model::profile::Profile;
+use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::statements::{self, NodePattern, RelationshipPattern};
 use neo4j_falkordb_sync::sink::{
     CacheAddress, CacheServer, CheckpointStore, Connection, FalkorSink, GraphState, LEASE_TTL, Lease, Ownership,
     RedisCheckpointStore, RedisLease, Sink,
 };
-use neo4j_falkordb_sync::source::SourceIdentity;
 use redis::{Value, cmd};
 
 use crate::support::servers::shared;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use neo4j_falkordb_sync::model::element::{ElementNumber, Properties, SourceEndpoint, SourceNode, SourceRelationship};
+use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
 use neo4j_falkordb_sync::model::name::PropertyName;
 use neo4j_falkordb_sync::model::prepared::{EncodedRows, PreparedRows, not_a_number_expression};
-use neo4j_falkordb_sync::model::profile::{NodeKindId, Profile, RelationshipKindId};
+use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
 use rand::rngs::StdRng;

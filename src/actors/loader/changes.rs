@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::model::changes::{BatchChanges, Operation};
-use crate::model::element::KindName;
+use crate::model::kind::KindName;
 use crate::model::pass::Cursor;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::sink::Applied;

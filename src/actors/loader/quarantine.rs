@@ -6,11 +6,11 @@ use chrono::Utc;
 
 use super::Writer;
 use crate::error::Result;
-use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::kind::KindName;
 use crate::model::name::RelationshipType;
 use crate::model::prepared::{Cause, PreparedRows, Quarantined, is_name, name_by_end};
 use crate::sink::Applied;
-use crate::sync::unusable::listed_end;
 use crate::telemetry::status::QUARANTINE_ALARM;
 
 /// Entries of one kind and reason that are named in the log. The others are in the quarantine.
@@ -34,7 +34,7 @@ impl Writer {
     pub(super) fn take_waiting(&self, absent: &mut Vec<RelationshipIdentity>) -> Waiting {
         let mut waiting = Waiting::new();
         absent.retain(|identity| {
-            let Some(end) = listed_end(&self.excluded, identity) else { return true };
+            let Some(end) = self.excluded.listed_end(identity) else { return true };
             *waiting.entry((identity.rel_type.clone(), end.clone())).or_default() += 1;
             false
         });

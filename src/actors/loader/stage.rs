@@ -11,10 +11,10 @@ use crate::actors::messages::Acknowledged;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::index::IndexTarget;
-use crate::model::pass::{Cursor, PassUnderWay, Step, Totals};
+use crate::model::kind::Step;
+use crate::model::pass::{Cursor, PassUnderWay, Totals};
 use crate::model::stage::{Loading, StageFill};
 use crate::sink::{StageSink, stage_after};
-use crate::sync::unusable::listed_end;
 use crate::transform::bulk::BulkBatch;
 
 impl Writer {
@@ -35,7 +35,7 @@ impl Writer {
         // A batch holds several kinds then, so that no kind has a begin and an end of its own.
         if self.profile.has_many_kinds() {
             let plain = self.profile.kinds().into_iter().filter(|kind| self.profile.vectors(*kind).is_empty());
-            let on: Vec<IndexTarget> = plain.map(|kind| IndexTarget::of(&Step::of(&self.profile, kind))).collect();
+            let on: Vec<IndexTarget> = plain.map(|kind| IndexTarget::of(&self.profile.step(kind))).collect();
             self.sink.make_indices(&on).await?;
         }
         Ok(self.acknowledged(Vec::new(), None))
@@ -87,7 +87,7 @@ impl Writer {
 
     /// How many relationships of a batch wait for an end that is in the quarantine. The passes that follow list them.
     fn waiting(&self, batch: &BulkBatch) -> u64 {
-        batch.absent_endpoints.iter().filter(|identity| listed_end(&self.excluded, identity).is_some()).count() as u64
+        batch.absent_endpoints.iter().filter(|identity| self.excluded.listed_end(identity).is_some()).count() as u64
     }
 
     /// Before the first batch of a kind, the kind before it is whole: its vectors and its indices are made while the source is
@@ -110,7 +110,7 @@ impl Writer {
     }
 
     fn has_vectors(&self, step: &Step) -> bool {
-        let mut kinds = self.profile.kinds().into_iter().filter(|kind| Step::of(&self.profile, *kind) == *step);
+        let mut kinds = self.profile.kinds().into_iter().filter(|kind| self.profile.step(*kind) == *step);
         kinds.any(|kind| !self.profile.vectors(kind).is_empty())
     }
 

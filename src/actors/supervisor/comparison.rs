@@ -6,12 +6,14 @@ use actix::{AsyncContext, Context};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{Done, Ending, Schedule, State, Supervisor, Then};
-use crate::actors::messages::PassOrder;
+use super::{Ending, Schedule, State, Supervisor, Then};
+use crate::actors::pass_order::PassOrder;
+use crate::actors::pipeline::Done;
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::{Finding, Verdict};
 use crate::model::pass::{Mode, PassSummary, Totals};
-use crate::sync::{PassOutcome, Slice};
+use crate::model::pass_outcome::PassOutcome;
+use crate::sync::Slice;
 use crate::telemetry::status::PipelineState;
 
 /// It goes on so often: short slices, because a pass waits for the one under way.
@@ -259,10 +261,11 @@ mod tests {
 
     use super::*;
     use crate::model::comparison::{Difference, Excepted};
-    use crate::model::element::{ElementIdentity, ElementKind, NodeIdentity};
+    use crate::model::element::{ElementIdentity, NodeIdentity};
     use crate::model::key::Key;
+    use crate::model::kind::ElementKind;
+    use crate::model::kind::NodeKindId;
     use crate::model::name::Label;
-    use crate::model::profile::NodeKindId;
 
     fn verdict(keys: &[&str]) -> Verdict {
         let finding = |key: &&str| Finding {

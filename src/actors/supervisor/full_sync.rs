@@ -10,10 +10,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Done, Ending, Schedule, State, Supervisor, Then};
+use super::{Ending, Schedule, State, Supervisor, Then};
 use crate::actors::full_sync::{Ended, FullSync};
 use crate::actors::group;
-use crate::actors::messages::{BeginFullSync, PassOrder, Quiesce, StatusChanged};
+use crate::actors::messages::{BeginFullSync, Quiesce, StatusChanged};
+use crate::actors::pass_order::PassOrder;
+use crate::actors::pipeline::Done;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
@@ -74,6 +76,7 @@ impl Supervisor {
             Some(FullSyncUnderWay { quit: quit.clone(), started: Instant::now(), since, wants_quiet: false, quiet: None });
         let address = ctx.address();
         let full_sync = FullSync {
+            start: Supervisor::start_for,
             name: self.pipeline.name.clone(),
             live: Arc::clone(&self.fitted.connector),
             profile: Arc::clone(&self.fitted.profile),

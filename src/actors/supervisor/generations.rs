@@ -13,7 +13,8 @@ use crate::actors::Reports;
 use crate::actors::group::{self, Group};
 use crate::actors::launch::{Fitted, Intent, Known, Launched, launch};
 use crate::actors::loader;
-use crate::actors::messages::{Exit, Member};
+use crate::actors::member::Member;
+use crate::actors::messages::Exit;
 use crate::actors::prober::Watchers;
 use crate::actors::quarantine::ignore_quarantine;
 use crate::actors::rollback::roll_back;
@@ -157,7 +158,7 @@ impl Supervisor {
 
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
-        if let Some(mode) = self.running.take() {
+        if let Some(mode) = self.break_off() {
             let since = Utc::now() - self.pass_started.elapsed();
             self.status.broken_off(mode, since, self.pass_counted, error.chain());
         }
@@ -210,6 +211,14 @@ impl Supervisor {
         Then::Restart(pause)
     }
 
+    /// Says which pass ends here before its end. What goes on of it later is not thorough, so the pass after it has to be. A full pass
+    /// reads everything, however often it goes on.
+    fn break_off(&mut self) -> Option<Mode> {
+        let mode = self.running.take()?;
+        self.awaited |= self.thorough && mode != Mode::Full;
+        Some(mode)
+    }
+
     pub(super) fn end(&mut self, ending: Ending, then: Then, ctx: &mut Context<Self>) {
         let state = std::mem::replace(&mut self.state, State::Waiting);
         let group = match state {
@@ -220,8 +229,7 @@ impl Supervisor {
                 return;
             }
         };
-        // Whoever waits for what a broken pass looked for waits for the next one.
-        self.awaited |= self.running.take().is_some() && self.thorough;
+        self.break_off();
         self.held = None;
         self.interrupt_full_sync();
         group.end(ending);

@@ -9,11 +9,12 @@ use tokio::sync::oneshot;
 
 use super::{Ending, Schedule, State, Supervisor, Then};
 #[cfg(test)]
-use crate::actors::messages::Member;
+use crate::actors::member::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, IndexMade, Prove, Reconfigure, RequestPass,
-    RollBack, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, IndexMade, Prove, RequestPass, RollBack,
+    SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
+use crate::actors::pipeline::Reconfigure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::pass::Mode;

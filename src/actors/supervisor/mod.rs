@@ -6,10 +6,10 @@ mod generations;
 mod handlers;
 mod passes;
 
+use actix::{Actor, Addr, Recipient};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Recipient};
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -17,113 +17,21 @@ use tokio::time::Instant;
 use comparison::Comparing;
 
 use super::credit::CreditPool;
-use super::group::{Ending, Group, Settings};
-use super::launch::{Connector, Fitted};
-use super::messages::{PassOrder, StatusChanged};
+use super::group::{Ending, Group};
+use super::launch::Fitted;
+use super::messages::{Shutdown, StatusChanged};
+use super::pass_order::PassOrder;
+use super::pipeline::{Outcome, Pipeline, Schedule};
 use crate::error::Result;
 use crate::model::batch::Generation;
 use crate::model::changes::BatchChanges;
-use crate::model::comparison::Verdict;
 use crate::model::guard::HeldDeletes;
-use crate::model::pass::{Mode, PassSummary, Totals};
-use crate::model::profile::Profile;
-use crate::retry::Backoff;
+use crate::model::pass::{Mode, Totals};
 use crate::telemetry::status::{PipelineState, PipelineStatus};
 use full_sync::FullSyncUnderWay;
 
 #[cfg(test)]
 pub(super) use handlers::StopMember;
-
-/// When passes run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schedule {
-    /// One pass of this mode, and what must come before it; then the end.
-    Once(Mode),
-    /// Passes of this mode over a stage until it is settled; whoever swaps it in decides what follows.
-    Stage(Mode),
-    /// For ever.
-    Continuous {
-        /// Whether the first pass is a full one even if the cache is in step.
-        full_first: bool,
-        /// The longest time between two incremental passes; absent where they are turned off.
-        interval: Option<Duration>,
-    },
-}
-
-/// Times of supervision; tests shorten them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// Pauses between generations.
-    pub backoff: Backoff,
-    /// A generation that lived this long without a fault wipes the count of failures.
-    pub quiet: Duration,
-    /// The pause before something that needs a person is tried again.
-    pub halted: Duration,
-    /// How long an orderly shutdown may take.
-    pub shutdown: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            backoff: Backoff::GENERATION,
-            quiet: Duration::from_secs(60),
-            halted: Duration::from_secs(30),
-            // Containers are killed ten seconds after they are asked to stop.
-            shutdown: Duration::from_secs(8),
-        }
-    }
-}
-
-/// All that a supervisor needs.
-pub struct Pipeline {
-    /// Its name.
-    pub name: String,
-    /// The graph that it keeps.
-    pub graph: String,
-    /// Makes connections.
-    pub connector: Arc<dyn Connector>,
-    /// What is kept in step.
-    pub profile: Arc<Profile>,
-    /// What its generations are told.
-    pub settings: Settings,
-    /// When passes run.
-    pub schedule: Schedule,
-    /// Whether a person lets all deletes through.
-    pub allow_deletes: bool,
-    /// Times of supervision.
-    pub timing: Timing,
-    /// Who shows its state.
-    pub health: Recipient<StatusChanged>,
-}
-
-impl Pipeline {
-    /// The profile as it was given.
-    fn unfitted(&self) -> Fitted {
-        Fitted { connector: Arc::clone(&self.connector), profile: Arc::clone(&self.profile) }
-    }
-}
-
-/// How a pipeline ended: the last pass, if one ended, or why it failed.
-pub type Outcome = Result<Option<Box<Done>>>;
-
-/// What a one-shot pipeline did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Done {
-    /// Its last pass.
-    pub pass: PassSummary,
-    /// What a comparison says.
-    pub verdict: Option<Verdict>,
-    /// Deletes that wait for a person.
-    pub held: Vec<HeldDeletes>,
-}
-
-impl Done {
-    /// A pass that was no comparison.
-    pub(super) fn of(pass: PassSummary) -> Box<Self> {
-        Box::new(Self { pass, verdict: None, held: Vec::new() })
-    }
-}
 
 /// The actor.
 pub struct Supervisor {
@@ -252,6 +160,12 @@ impl Supervisor {
             pipeline,
         };
         (supervisor, ended)
+    }
+
+    /// Starts a supervisor; it is told to stop by the first, and the second gets the outcome.
+    fn start_for(pipeline: Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<Outcome>) {
+        let (supervisor, ended) = Self::new(pipeline);
+        (supervisor.start().recipient(), ended)
     }
 
     fn is_one_shot(&self) -> bool {

@@ -6,10 +6,13 @@ use actix::{AsyncContext, Context};
 use chrono::Utc;
 use tokio::time::Instant;
 
-use super::{Done, Ending, Schedule, State, Supervisor, Then};
-use crate::actors::messages::{PassOrder, StartPass};
+use super::{Ending, Schedule, State, Supervisor, Then};
+use crate::actors::messages::StartPass;
+use crate::actors::pass_order::PassOrder;
+use crate::actors::pipeline::Done;
 use crate::model::pass::{Mode, PassSummary, Totals};
-use crate::sync::{PassOutcome, READ_AGAIN};
+use crate::model::pass_outcome::PassOutcome;
+use crate::sync::READ_AGAIN;
 use crate::telemetry::status::PipelineState;
 
 /// Passes over a stage whose counts differ from the source's, at most: then whoever swaps it in decides.

@@ -37,7 +37,6 @@ use looks::Looks;
 use registry::Registry;
 pub use registry::{Place, taken_graphs};
 use split::Parts;
-pub use split::split as split_by_graph;
 pub use swap::RoutedSwap;
 pub use view::RoutedView;
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::graph_name::{GraphName, GraphNameError};
+use crate::model::kind::KindName;
 use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::routes::Routes;
 
@@ -11,7 +12,7 @@ use crate::model::routes::Routes;
 pub(super) type Parts = BTreeMap<GraphName, PreparedRows>;
 
 /// Sends each row to the graph of its group. What cannot have a graph is refused.
-pub fn split(rows: &PreparedRows, routes: &Routes, refused: &mut Vec<Quarantined>) -> Parts {
+pub(super) fn split(rows: &PreparedRows, routes: &Routes, refused: &mut Vec<Quarantined>) -> Parts {
     let mut parts = Parts::new();
     for group in &rows.nodes {
         match routes.graph_of(group.group.as_deref().unwrap_or_default()) {

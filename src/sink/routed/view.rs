@@ -10,16 +10,18 @@ use super::registry::Registry;
 use super::{Place, RoutedCache};
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementKind};
+use crate::model::element::ElementIdentity;
 use crate::model::graph_name::GraphName;
 use crate::model::key::Beginnings;
+use crate::model::kind::ElementKind;
+use crate::model::kind::NodeKindId;
 use crate::model::name::{Label, PropertyName};
-use crate::model::profile::NodeKindId;
 use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::sink::connection::Connection;
 use crate::sink::graph::is_missing;
-use crate::sink::view::{Attached, CacheView, Contents, FalkorView, Keyed};
+use crate::sink::view::FalkorView;
+use crate::sync::{Attached, CacheView, Contents, Keyed};
 use crate::transform::comparison::{CachedValue, Content};
 
 /// All graphs of a pipeline.
@@ -178,7 +180,8 @@ impl CacheView for RoutedView {
         let Some(view) = self.lanes.first_mut() else { return Ok(()) };
         for graph in &graphs {
             view.turn_to(place.graph_key(graph));
-            match view.scan(kind, visit).await {
+            let mut here = |keyed: Keyed| visit(Keyed { graph: Some(graph.clone()), ..keyed });
+            match view.scan(kind, &mut here).await {
                 Err(error) if is_missing(&error) => {}
                 outcome => outcome?,
             }
@@ -193,7 +196,8 @@ impl CacheView for RoutedView {
         let Some(view) = self.lanes.first_mut() else { return Ok(()) };
         for graph in &graphs {
             view.turn_to(place.graph_key(graph));
-            match view.scan_bundle(kinds, visit).await {
+            let mut here = |kind, keyed: Keyed| visit(kind, Keyed { graph: Some(graph.clone()), ..keyed });
+            match view.scan_bundle(kinds, &mut here).await {
                 Err(error) if is_missing(&error) => {}
                 outcome => outcome?,
             }

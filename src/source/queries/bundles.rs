@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Queries, node_columns};
 use crate::model::detail::Detail;
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::PropertyName;
-use crate::model::profile::{NodeKindId, RelationshipKindId};
 
 impl Queries<'_> {
     /// All nodes that carry the label of one of these kinds, none of which is that of nodes without a label. Each says by its labels

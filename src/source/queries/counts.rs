@@ -1,7 +1,7 @@
 //! The texts that count elements.
 
 use super::Queries;
-use crate::model::element::ElementKind;
+use crate::model::kind::ElementKind;
 use crate::model::name::{Label, quoted_for_neo4j};
 
 impl Queries<'_> {

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::model::prepared::PreparedRows;
 use crate::model::routes::Routes;
-use crate::sink::split_by_graph;
 
 /// A graph to come.
 #[derive(Debug, Default, Serialize)]
@@ -33,13 +32,22 @@ impl<'a> Graphs<'a> {
         Self { routes, found: BTreeMap::new() }
     }
 
-    /// Sends rows to their graphs as a pass would. Rows that cannot have a graph are none of those that are prepared.
+    /// Counts these rows for the graphs that a pass would write them to. Rows that cannot have a graph are not among them.
     pub(super) fn add(&mut self, rows: &PreparedRows) {
-        let Some(routes) = self.routes else { return };
-        for (graph, part) in split_by_graph(rows, routes, &mut Vec::new()) {
-            let found = self.found.entry(graph.to_string()).or_default();
-            found.nodes += part.nodes.iter().map(|group| group.rows.len() as u64).sum::<u64>();
-            found.relationships += part.relationships.iter().map(|group| group.rows.len() as u64).sum::<u64>();
+        for group in &rows.nodes {
+            if let Some(graph) = self.graph_of(group.group.as_deref()) {
+                graph.nodes += group.rows.len() as u64;
+            }
         }
+        for group in &rows.relationships {
+            if let Some(graph) = self.graph_of(group.group.as_deref()) {
+                graph.relationships += group.rows.len() as u64;
+            }
+        }
+    }
+
+    fn graph_of(&mut self, group: Option<&str>) -> Option<&mut GraphSurvey> {
+        let graph = self.routes?.graph_of(group.unwrap_or_default()).ok()?;
+        Some(self.found.entry(graph.to_string()).or_default())
     }
 }

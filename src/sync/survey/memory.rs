@@ -1,8 +1,8 @@
 //! About how much memory elements take in FalkorDB: the sizes were measured on 4.16.3, on 200,000 elements of each shape.
 
-use crate::model::element::{ElementKind, Properties};
+use crate::model::element::Properties;
 use crate::model::index::{IndexKind, IndexTarget};
-use crate::model::pass::Step;
+use crate::model::kind::ElementKind;
 use crate::model::profile::Profile;
 use crate::model::value::Value;
 
@@ -31,7 +31,7 @@ pub(super) struct Estimate {
 
 impl Estimate {
     pub(super) fn new(profile: &Profile, kind: ElementKind) -> Self {
-        let on = IndexTarget::of(&Step::of(profile, kind));
+        let on = IndexTarget::of(&profile.step(kind));
         let of_kind = profile.indexes.iter().filter(|index| index.kind == IndexKind::Range && index.on == on);
         let indexed = of_kind.flat_map(|index| &index.properties).map(ToString::to_string).collect();
         let element = if matches!(kind, ElementKind::Node(_)) { NODE } else { RELATIONSHIP };
@@ -90,7 +90,7 @@ fn text_length(value: &Value) -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::profile::NodeKindId;
+    use crate::model::kind::NodeKindId;
 
     #[test]
     fn vectors_take_less_than_lists() {

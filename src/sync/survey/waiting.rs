@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::element::{KindName, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::kind::KindName;
 use crate::model::prepared::{PreparedRows, Quarantined};
 
 /// Nodes that would be quarantined, by label and key. Nodes are looked at before relationships.

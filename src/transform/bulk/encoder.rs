@@ -8,11 +8,13 @@ use super::super::layout::{Cell, Layout};
 use super::header::{Header, MAX_COLUMNS, can_say};
 use super::packer::Packer;
 use super::payload::BulkPayload;
-use crate::model::element::{KindName, NodeIdentity, Properties, RelationshipIdentity, SourceNode, SourceRelationship};
+use crate::model::element::{NodeIdentity, Properties, RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::key::Key;
+use crate::model::kind::KindName;
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
-use crate::model::profile::{NodeKind, NodeKindId, RelationshipKindId};
+use crate::model::profile::NodeKind;
 
 /// What the bulk load makes of a batch. Every row is in exactly one place: a payload, `by_parameters`, `quarantined`,
 /// `already_there`, `absent_endpoints`, or counted in `collapsed`.

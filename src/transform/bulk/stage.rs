@@ -59,8 +59,9 @@ mod tests {
     use super::*;
     use crate::model::element::{ElementNumber, NodeIdentity, SourceEndpoint, SourceNode, SourceRelationship};
     use crate::model::key::Key;
+    use crate::model::kind::{NodeKindId, RelationshipKindId};
     use crate::model::name::Label;
-    use crate::model::profile::{NodeKindId, Profile, RelationshipKindId};
+    use crate::model::profile::Profile;
     use crate::model::value::Value;
     use crate::transform::Dimensions;
 

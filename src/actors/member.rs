@@ -1,0 +1,28 @@
+//! The members of a generation.
+
+/// The members of a generation that end on their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Member {
+    /// Reads Neo4j.
+    Extractor,
+    /// Encodes.
+    Transformer,
+    /// Writes FalkorDB.
+    Loader,
+    /// Renews the lease.
+    LeaseKeeper,
+    /// Looks at both sides.
+    Prober,
+}
+
+impl std::fmt::Display for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Member::Extractor => "extractor",
+            Member::Transformer => "transformer",
+            Member::Loader => "loader",
+            Member::LeaseKeeper => "lease keeper",
+            Member::Prober => "prober",
+        })
+    }
+}

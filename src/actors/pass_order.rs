@@ -1,0 +1,34 @@
+//! What the supervisor orders the extractor to do.
+
+use crate::model::pass::{Mode, PassUnderWay};
+use crate::sync::Slice;
+
+/// The pass that the extractor is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassOrder {
+    /// A new one.
+    Begin(Mode),
+    /// One that a checkpoint left.
+    Resume(Box<PassUnderWay>),
+    /// A slice of the comparison.
+    Compare(Slice),
+}
+
+impl PassOrder {
+    /// The part of a comparison that it is.
+    pub fn slice(&self) -> Slice {
+        match self {
+            PassOrder::Compare(slice) => *slice,
+            PassOrder::Begin(_) | PassOrder::Resume(_) => Slice::default(),
+        }
+    }
+
+    /// Its strategy.
+    pub fn mode(&self) -> Mode {
+        match self {
+            PassOrder::Begin(mode) => *mode,
+            PassOrder::Resume(pass) => pass.mode,
+            PassOrder::Compare(_) => Mode::Differential,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Kinds of elements: their place in a profile, and their names.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{Label, RelationshipType};
+
+/// The place of a node kind in its profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKindId(pub usize);
+
+/// The place of a relationship kind in its profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelationshipKindId(pub usize);
+
+/// A kind of the profile, of nodes or of relationships.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ElementKind {
+    /// A node kind.
+    Node(NodeKindId),
+    /// A relationship kind.
+    Relationship(RelationshipKindId),
+}
+
+/// The label of a kind of nodes, or the type of a kind of relationships. A label and a type may have one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KindName<'a> {
+    /// The label.
+    Label(&'a str),
+    /// The type.
+    Type(&'a str),
+}
+
+impl<'a> KindName<'a> {
+    /// The name alone.
+    pub fn as_str(self) -> &'a str {
+        match self {
+            KindName::Label(name) | KindName::Type(name) => name,
+        }
+    }
+
+    /// Whether its elements are nodes.
+    pub fn class(self) -> ElementClass {
+        match self {
+            KindName::Label(_) => ElementClass::Node,
+            KindName::Type(_) => ElementClass::Relationship,
+        }
+    }
+}
+
+/// Whether an element is a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ElementClass {
+    /// It is one.
+    Node,
+    /// It is a relationship.
+    Relationship,
+}
+
+/// One stretch of a pass: all rows of one kind that the strategy reads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Nodes with this identity label.
+    Nodes(Label),
+    /// Relationships of this type.
+    Relationships(RelationshipType),
+}
+
+impl Step {
+    /// The label or type.
+    pub fn name(&self) -> &str {
+        match self {
+            Step::Nodes(label) => label.as_str(),
+            Step::Relationships(rel_type) => rel_type.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Nodes(label) => write!(f, "nodes of {label}"),
+            Step::Relationships(rel_type) => write!(f, "relationships of {rel_type}"),
+        }
+    }
+}

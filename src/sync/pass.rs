@@ -1,0 +1,53 @@
+//! One pass: the strategy of its mode, and what every pass ends with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::guard::refuse_losses;
+use super::keys::Keys;
+use super::reader::{BatchLimits, Reader};
+use super::{Changes, Emit, deferred, differential, full, incremental, mirror};
+use crate::error::Result;
+use crate::model::pass::{Mode, PassUnderWay};
+use crate::model::pass_outcome::PassOutcome;
+use crate::model::profile::Profile;
+use crate::source::Source;
+
+/// Runs a pass from where it stands to its end.
+pub async fn run(
+    source: &dyn Source,
+    profile: &Profile,
+    limits: BatchLimits,
+    pass: PassUnderWay,
+    changes: &mut Changes<'_>,
+    emit: &mut dyn Emit,
+) -> Result<()> {
+    let mut reader = Reader {
+        source,
+        profile,
+        limits,
+        emit,
+        duplicates: Keys::new(),
+        repairs: false,
+        keys_listed: 0,
+        unresolved: BTreeSet::new(),
+        encoder: changes.encoder,
+        excluded: changes.excluded.clone(),
+        notes_refused: pass.mode != Mode::Full,
+        refused: BTreeMap::new(),
+    };
+    let deferred = pass.deferred.clone();
+    let outcome = match pass.mode {
+        Mode::Full => {
+            if !pass.prepared {
+                refuse_losses(source, profile, changes).await?;
+            }
+            full::read(&mut reader, &pass).await?;
+            changes.memory.begin_anew();
+            PassOutcome::default()
+        }
+        Mode::Incremental => incremental::read(&mut reader, changes, &pass).await?,
+        Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
+    };
+    mirror::send(&mut reader, changes.memory, pass.mode).await?;
+    deferred::finish(&mut reader, &pass, deferred, outcome, changes.memory).await
+}

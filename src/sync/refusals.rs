@@ -1,0 +1,70 @@
+//! Elements that were read and that the cache cannot keep.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::element::{ElementIdentity, ElementNumber};
+use crate::model::excluded::Excluded;
+use crate::model::kind::{ElementKind, KindName};
+use crate::model::prepared::name_by_id;
+use crate::transform::Standing;
+
+/// Refused elements that a pass remembers to take out of the cache. What is beyond is found again by their entries.
+pub(super) const MAX_REFUSED: usize = 10_000;
+
+/// Remembers identities of which the cache must not hold an older state.
+pub(super) fn note_refused(
+    refused: &mut BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
+    kind: ElementKind,
+    standing: Standing,
+) {
+    let Standing::Refused(identity) = standing else { return };
+    let of_kind = refused.entry(kind).or_default();
+    if of_kind.len() < MAX_REFUSED {
+        of_kind.insert(identity);
+    }
+}
+
+/// Names by number that are listed and that these rows, all of their keys, do not have any more.
+pub(super) fn outdated_names(
+    excluded: &Excluded,
+    kind: KindName<'_>,
+    numbers: impl Iterator<Item = ElementNumber>,
+    refused: impl FnOnce() -> Vec<String>,
+) -> Vec<String> {
+    if excluded.is_empty() {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = numbers.map(name_by_id).filter(|name| excluded.contains(kind, name)).collect();
+    if !names.is_empty() {
+        let refused: BTreeSet<String> = refused().into_iter().collect();
+        names.retain(|name| !refused.contains(name));
+    }
+    names
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::element::NodeIdentity;
+    use crate::model::key::Key;
+    use crate::model::kind::NodeKindId;
+    use crate::model::name::Label;
+
+    fn node(key: &str) -> NodeIdentity {
+        NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() }
+    }
+
+    #[test]
+    fn only_what_has_an_identity_and_is_refused_is_remembered_up_to_a_bound() {
+        let kind = ElementKind::Node(NodeKindId(0));
+        let mut refused = BTreeMap::new();
+        note_refused(&mut refused, kind, Standing::Kept(ElementIdentity::Node(node("kept"))));
+        note_refused(&mut refused, kind, Standing::Nameless);
+        assert!(refused.is_empty());
+        for number in 0..MAX_REFUSED + 5 {
+            note_refused(&mut refused, kind, Standing::Refused(ElementIdentity::Node(node(&format!("k{number}")))));
+        }
+        assert_eq!(refused[&kind].len(), MAX_REFUSED);
+    }
+}
