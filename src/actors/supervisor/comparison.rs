@@ -105,7 +105,7 @@ impl Comparing {
 impl Supervisor {
     /// A slice of the comparison, or all of it, is done.
     pub(super) fn comparison_advanced(&mut self, mut summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
-        self.running = None;
+        self.passes.compared();
         self.tell_quiet();
         self.comparing.totals.add(&summary.totals);
         if let Some(verdict) = &outcome.verdict {
@@ -120,7 +120,7 @@ impl Supervisor {
             }
             Schedule::Once(_) | Schedule::Stage(_) => self.start_pass(PassOrder::Begin(Mode::Differential)),
             Schedule::Continuous { .. } => {
-                if let Some(mode) = self.requested.take() {
+                if let Some(mode) = self.passes.take_requested() {
                     return self.start_pass(PassOrder::Begin(mode));
                 }
                 self.schedule_slice(ctx);
@@ -157,7 +157,7 @@ impl Supervisor {
 
     /// Has the next slice begin at once, unless a pass runs: then it begins at that one's end.
     pub(super) fn go_on_comparing(&mut self) {
-        if matches!(self.state, State::Running(_)) && self.running.is_none() && self.is_hurried() {
+        if matches!(self.state, State::Running(_)) && self.passes.is_idle() && self.is_hurried() {
             self.start_slice();
         }
     }
@@ -221,7 +221,7 @@ impl Supervisor {
         let pause = if self.is_hurried() { Duration::ZERO } else { SLICE.saturating_sub(since_last) };
         ctx.run_later(pause, move |supervisor, _| {
             let is_last = supervisor.generation == generation && supervisor.comparing.timer == timer;
-            if is_last && supervisor.running.is_none() {
+            if is_last && supervisor.passes.is_idle() {
                 supervisor.start_slice();
             }
         });

@@ -50,7 +50,7 @@ impl Supervisor {
     /// Tells a full sync that waits for it that no pass runs any more.
     pub(super) fn tell_quiet(&mut self) {
         let sequence = self.status.checkpoint_sequence;
-        if self.running.is_none()
+        if self.passes.is_idle()
             && let Some(quiet) = self.full_sync.as_mut().and_then(|full_sync| full_sync.quiet.take())
         {
             // Nobody waits any more if it has just failed.
@@ -84,7 +84,7 @@ impl Supervisor {
             timing: self.pipeline.timing,
             progress: address.clone().recipient(),
             feeder: address.recipient(),
-            allow_deletes: self.approved,
+            allow_deletes: self.passes.is_approved(),
             quit,
         };
         tracing::info!(pipeline = %self.pipeline.name, generation = self.generation.0, fed = !self.leaves_graph_alone(), "full sync begins");
@@ -101,7 +101,7 @@ impl Supervisor {
         let Some(full_sync) = &self.full_sync else { return };
         let since = full_sync.since;
         self.status.full_sync = Some(FullSyncStatus { since, pass, totals, expected, cursor: cursor.clone() });
-        if self.running.is_none() && self.status.watermark.is_none() {
+        if self.passes.is_idle() && self.status.watermark.is_none() {
             return self.show(PipelineState::Running { mode: Mode::Full, since, totals, cursor });
         }
         self.show_again();
@@ -139,7 +139,7 @@ impl Supervisor {
         );
         self.status.full_sync_refused = None;
         self.swap_held.clear();
-        self.approved = self.is_one_shot() && self.approved;
+        self.passes.use_approval();
         self.status.statistics.add_progress(&Totals::default(), &summary.totals);
         self.status.statistics.add_ended(Mode::Full, took);
         self.status.applied(summary.clone(), self.moved_since);
@@ -165,10 +165,10 @@ impl Supervisor {
             let error = Error::new(ErrorKind::SwapRefused, format!("the new graph would lose {reason}"));
             return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
         }
-        match self.running {
-            None if self.status.watermark.is_some() => self.start_pass(PassOrder::Begin(Mode::Incremental)),
-            _ => self.show(PipelineState::Idle),
+        if self.passes.is_idle() && self.status.watermark.is_some() {
+            return self.start_pass(PassOrder::Begin(Mode::Incremental));
         }
+        self.show(PipelineState::Idle);
     }
 
     /// Shows what is held: by the passes, and by the gate of a full sync.
@@ -205,7 +205,7 @@ impl Supervisor {
             self.full_wanted = true;
             let until = Utc::now() + pause;
             self.show(if halt { PipelineState::Halted } else { PipelineState::BackingOff { until } });
-        } else if self.running.is_none() {
+        } else if self.passes.is_idle() {
             self.start_pass(PassOrder::Begin(Mode::Incremental));
         }
         ctx.run_later(pause, |supervisor, ctx| supervisor.begin_full_sync(ctx));

@@ -38,7 +38,7 @@ impl Supervisor {
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
         let given = self.pipeline.unfitted();
-        let intent = Intent { wanted: self.requested, stage: self.is_stage() };
+        let intent = Intent { wanted: self.passes.requested(), stage: self.is_stage() };
         let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
         let span = group::span(&self.pipeline.name, self.generation);
         let task = tokio::spawn(launch(given, intent, known).instrument(span));
@@ -134,9 +134,9 @@ impl Supervisor {
     /// Whether a full sync beside the graph is to be done: because it was asked for, because the graph needs it, or because one
     /// was broken off.
     fn wants_full_sync(&mut self, launched: &Launched) -> bool {
-        let asked = self.requested == Some(Mode::Full);
+        let asked = self.passes.requested() == Some(Mode::Full);
         if launched.beside && asked {
-            self.requested = None;
+            self.passes.take_requested();
         }
         let goes_on = launched.stage_under_way && self.pipeline.schedule != Schedule::Once(Mode::Incremental);
         launched.beside && (asked || goes_on || launched.order.mode() == Mode::Full)
@@ -158,9 +158,9 @@ impl Supervisor {
 
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
-        if let Some(mode) = self.break_off() {
-            let since = Utc::now() - self.pass_started.elapsed();
-            self.status.broken_off(mode, since, self.pass_counted, error.chain());
+        if let Some(pass) = self.passes.break_off() {
+            let since = Utc::now() - pass.started.elapsed();
+            self.status.broken_off(pass.mode, since, self.passes.counted(), error.chain());
         }
         if let State::Running(group) = &self.state
             && group.started.elapsed() >= self.pipeline.timing.quiet
@@ -211,14 +211,6 @@ impl Supervisor {
         Then::Restart(pause)
     }
 
-    /// Says which pass ends here before its end. What goes on of it later is not thorough, so the pass after it has to be. A full pass
-    /// reads everything, however often it goes on.
-    fn break_off(&mut self) -> Option<Mode> {
-        let mode = self.running.take()?;
-        self.awaited |= self.thorough && mode != Mode::Full;
-        Some(mode)
-    }
-
     pub(super) fn end(&mut self, ending: Ending, then: Then, ctx: &mut Context<Self>) {
         let state = std::mem::replace(&mut self.state, State::Waiting);
         let group = match state {
@@ -229,8 +221,7 @@ impl Supervisor {
                 return;
             }
         };
-        self.break_off();
-        self.held = None;
+        self.passes.take_held();
         self.interrupt_full_sync();
         group.end(ending);
         let is_over = group.alive().is_empty() && self.full_sync.is_none();
@@ -285,6 +276,7 @@ impl Supervisor {
     }
 
     pub(super) fn all_ended(&mut self, ctx: &mut Context<Self>) {
+        self.passes.break_off();
         if let State::Ending { then, .. } = std::mem::replace(&mut self.state, State::Waiting) {
             self.then(then, ctx);
         }

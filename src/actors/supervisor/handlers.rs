@@ -46,8 +46,8 @@ impl Handler<Acknowledged> for Supervisor {
         if let Some(indexes) = &message.indexes {
             self.status.indexes.clone_from(indexes);
         }
-        self.status.statistics.add_progress(&self.pass_counted, &message.totals);
-        self.pass_counted = message.totals;
+        let counted = self.passes.count(message.totals);
+        self.status.statistics.add_progress(&counted, &message.totals);
         self.status.statistics.add_changes(&message.changes);
         self.untold = Some(Arc::clone(&message.changes));
         if let State::Running(group) = &self.state {
@@ -99,7 +99,7 @@ impl Handler<SourceMoved> for Supervisor {
         }
         if current && follows && lacking {
             self.request(Mode::Incremental);
-        } else if current && follows && self.running.is_none() {
+        } else if current && follows && self.passes.is_idle() {
             // A pass was faster than the probe: the commit is applied, and not compared yet.
             self.schedule_slice(ctx);
         }
@@ -148,10 +148,7 @@ impl Handler<Cover> for Supervisor {
 
     fn handle(&mut self, Cover(bookmark): Cover, _: &mut Self::Context) -> Self::Result {
         self.once_reached(bookmark, |supervisor| {
-            // The pass under way may have read its bookmark before the commit in question.
-            let covering = supervisor.status.passes_begun + 1;
-            supervisor.awaited = true;
-            supervisor.promised = covering;
+            let covering = supervisor.passes.promise();
             supervisor.request(Mode::Incremental);
             covering
         })
@@ -198,7 +195,7 @@ impl Handler<Approve> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: Approve, _: &mut Self::Context) {
-        self.approved = true;
+        self.passes.approve();
         let mode = if self.swap_held.is_empty() { Mode::Incremental } else { Mode::Full };
         self.request(mode);
     }

@@ -4,6 +4,7 @@ mod comparison;
 mod full_sync;
 mod generations;
 mod handlers;
+mod pass_queue;
 mod passes;
 
 use actix::{Actor, Addr, Recipient};
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use comparison::Comparing;
 
@@ -20,15 +20,14 @@ use super::credit::CreditPool;
 use super::group::{Ending, Group};
 use super::launch::Fitted;
 use super::messages::{Shutdown, StatusChanged};
-use super::pass_order::PassOrder;
 use super::pipeline::{Outcome, Pipeline, Schedule};
 use crate::error::Result;
 use crate::model::batch::Generation;
 use crate::model::changes::BatchChanges;
 use crate::model::guard::HeldDeletes;
-use crate::model::pass::{Mode, Totals};
 use crate::telemetry::status::{PipelineState, PipelineStatus};
 use full_sync::FullSyncUnderWay;
+use pass_queue::PassQueue;
 
 #[cfg(test)]
 pub(super) use handlers::StopMember;
@@ -40,36 +39,15 @@ pub struct Supervisor {
     fitted: Fitted,
     generation: Generation,
     state: State,
-    /// The pass that runs.
-    running: Option<Mode>,
-    /// Whether that pass was begun by an earlier generation.
-    resumed: bool,
-    /// When it was begun or went on.
-    pass_started: Instant,
-    /// How much of what it did is in the statistics.
-    pass_counted: Totals,
-    /// Whether somebody waits for the next pass that begins.
-    awaited: bool,
-    /// Whether the pass that runs looks for everything that a commit may have changed.
-    thorough: bool,
-    /// The number of the last pass that somebody was promised.
-    promised: u64,
-    /// When a probe first saw a commit after its beginning.
+    passes: PassQueue,
+    /// When a probe first saw a commit after the beginning of the last pass.
     moved_since: Option<DateTime<Utc>>,
-    /// The order that waits for the end of a pause.
-    held: Option<PassOrder>,
     /// What an operator of this process said last about a pause; before that, what the graph's flag says counts.
     pause_said: Option<bool>,
     /// Whether such a word is being stored.
     pause_changing: bool,
-    /// The pass that somebody asked for and that has not begun.
-    requested: Option<Mode>,
     /// What is known of comparisons.
     comparing: Comparing,
-    /// Whether a person's word that deletes may go waits for the end of a pass that had it.
-    approved: bool,
-    /// Whether the pass that runs has it.
-    approving: bool,
     /// What a full sync would lose that waits for a person.
     swap_held: Vec<HeldDeletes>,
     /// Counts the ends of passes: a timer set after one is void after the next.
@@ -126,24 +104,11 @@ impl Supervisor {
             fitted: pipeline.unfitted(),
             generation: Generation::default(),
             state: State::Waiting,
-            running: None,
-            resumed: false,
-            pass_started: Instant::now(),
-            pass_counted: Totals::default(),
-            awaited: false,
-            thorough: false,
-            promised: 0,
+            passes: PassQueue::new(pipeline.schedule, pipeline.allow_deletes),
             moved_since: None,
-            held: None,
             pause_said: None,
             pause_changing: false,
-            requested: match pipeline.schedule {
-                Schedule::Once(mode) | Schedule::Stage(mode) => Some(mode),
-                Schedule::Continuous { full_first, .. } => full_first.then_some(Mode::Full),
-            },
             comparing: Comparing::default(),
-            approved: pipeline.allow_deletes,
-            approving: false,
             swap_held: Vec::new(),
             pass_number: 0,
             failures: 0,

@@ -6,11 +6,12 @@ use actix::{AsyncContext, Context};
 use chrono::Utc;
 use tokio::time::Instant;
 
+use super::pass_queue::Terms;
 use super::{Ending, Schedule, State, Supervisor, Then};
 use crate::actors::messages::StartPass;
 use crate::actors::pass_order::PassOrder;
 use crate::actors::pipeline::Done;
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::pass::{Mode, PassSummary};
 use crate::model::pass_outcome::PassOutcome;
 use crate::sync::READ_AGAIN;
 use crate::telemetry::status::PipelineState;
@@ -40,40 +41,17 @@ impl Supervisor {
             return;
         }
         if self.status.paused {
-            return self.hold(order);
+            self.passes.hold(order);
+            return self.show(PipelineState::Paused);
         }
         let order = if order == PassOrder::Begin(Mode::Differential) { self.next_slice() } else { order };
         let mode = order.mode();
-        self.running = Some(mode);
-        self.pass_started = Instant::now();
-        let mut thorough = false;
-        match &order {
-            PassOrder::Begin(_) => {
-                self.moved_since = None;
-                self.resumed = false;
-                self.pass_counted = Totals::default();
-                self.status.passes_begun += 1;
-                thorough = std::mem::take(&mut self.awaited);
-            }
-            PassOrder::Resume(pass) => {
-                self.moved_since = None;
-                self.resumed = true;
-                self.pass_counted = pass.totals;
-            }
-            // It covers no commit: whoever waits for one waits for the next pass.
-            PassOrder::Compare(_) => {
-                self.resumed = false;
-                self.pass_counted = Totals::default();
-            }
+        let Terms { thorough, allow_deletes } = self.passes.begin(&order);
+        self.status.passes_begun = self.passes.begun();
+        if !matches!(order, PassOrder::Compare(_)) {
+            self.moved_since = None;
         }
-        if self.requested == Some(mode) || mode == Mode::Full {
-            self.requested = None;
-        }
-        // What no timestamp betrays is left to no later pass, because there is none.
-        thorough |= self.pipeline.schedule == Schedule::Once(Mode::Incremental) && mode == Mode::Incremental;
-        self.approving = self.approved;
-        self.thorough = thorough || mode == Mode::Full;
-        let start = StartPass { order, watermark: self.status.watermark, thorough, allow_deletes: self.approved };
+        let start = StartPass { order, watermark: self.status.watermark, thorough, allow_deletes };
         if let State::Running(group) = &self.state {
             group.start_pass(start);
         }
@@ -88,35 +66,20 @@ impl Supervisor {
         self.show(PipelineState::Running { mode, since, totals: Default::default(), cursor: None });
     }
 
-    /// Keeps an order for the end of the pause. One that does more than an incremental pass is not replaced by one.
-    pub(super) fn hold(&mut self, order: PassOrder) {
-        if order == PassOrder::Begin(Mode::Full) {
-            // A new generation may begin before the pause ends.
-            self.requested = Some(Mode::Full);
-        }
-        let goes_first = matches!(self.held, Some(PassOrder::Resume(_) | PassOrder::Begin(Mode::Full)));
-        if !goes_first || order.mode() == Mode::Full {
-            self.held = Some(order);
-        }
-        self.show(PipelineState::Paused);
-    }
-
     pub(super) fn pause(&mut self, paused: bool) {
         self.pause_said = Some(paused);
         self.status.paused = paused;
-        if !matches!(self.state, State::Running(_)) || self.running.is_some() {
+        if !matches!(self.state, State::Running(_)) || !self.passes.is_idle() {
             // What is under way goes on to its end.
             return self.show_again();
         }
         if !paused && self.full_wanted {
             self.want_full_sync();
         }
-        match self.held.take() {
-            Some(order) if !paused => self.start_pass(order),
-            held => {
-                self.held = held;
-                self.show(PipelineState::Idle);
-            }
+        let order = if paused { None } else { self.passes.take_held() };
+        match order {
+            Some(order) => self.start_pass(order),
+            None => self.show(PipelineState::Idle),
         }
     }
 
@@ -128,13 +91,10 @@ impl Supervisor {
         if mode == Mode::Differential {
             return self.order_comparison();
         }
-        if matches!(self.state, State::Running(_)) && self.running.is_none() {
+        if matches!(self.state, State::Running(_)) && self.passes.is_idle() {
             return self.start_pass(PassOrder::Begin(mode));
         }
-        // A full pass covers an incremental one.
-        if self.requested != Some(Mode::Full) {
-            self.requested = Some(mode);
-        }
+        self.passes.request(mode);
     }
 
     pub(super) fn pass_ended(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
@@ -142,35 +102,30 @@ impl Supervisor {
             return self.comparison_advanced(summary, outcome, ctx);
         }
         self.log_ended(&summary);
-        self.running = None;
-        if std::mem::take(&mut self.approving) {
-            self.approved = self.is_one_shot();
+        let Some(pass) = self.passes.end() else { return };
+        if pass.approved {
             self.comparing.forget();
         }
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
         self.status.settled = outcome.is_settled();
-        if self.thorough && self.status.settled {
+        if pass.thorough && self.status.settled {
             self.status.assured.clone_from(&summary.bookmark);
         }
-        self.status.statistics.add_ended(summary.mode, self.pass_started.elapsed());
+        self.status.statistics.add_ended(summary.mode, pass.started.elapsed());
         self.tell_quiet();
-        if std::mem::take(&mut self.resumed) && !self.is_stage() {
+        if pass.resumed && !self.is_stage() {
             // It reads the source as of its beginning, which may be long ago: what changed since is next.
-            return self.start_pass(PassOrder::Begin(self.requested.unwrap_or(Mode::Incremental)));
+            let next = self.passes.requested().unwrap_or(Mode::Incremental);
+            return self.start_pass(PassOrder::Begin(next));
         }
-        // A difference that it saw for the first time is acted on by the next one.
-        // One that goes on was begun by an earlier generation, and is not counted here.
-        self.status.passes_ended = self.status.passes_begun.saturating_sub(u64::from(outcome.look_again_soon));
-        if self.status.passes_ended < self.promised {
-            self.awaited = true;
-            self.requested.get_or_insert(Mode::Incremental);
-        }
+        self.passes.count_ended(&outcome);
+        self.status.passes_ended = self.passes.ended();
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             Schedule::Once(Mode::Incremental) if outcome.look_again_soon && self.status.passes_begun < MAX_ONE_SHOT_PASSES => {
-                self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, ctx);
+                self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, pass.started, ctx);
             }
             // An incremental pass comes only after whatever full pass was needed.
             Schedule::Once(mode) if summary.mode == mode || (mode == Mode::Full && summary.mode == Mode::Incremental) => {
@@ -179,10 +134,10 @@ impl Supervisor {
             }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
             Schedule::Stage(_) if outcome.look_again_soon && self.status.passes_begun < MAX_STAGE_PASSES => {
-                self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, ctx);
+                self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, pass.started, ctx);
             }
             Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(Done::of(summary)))), ctx),
-            Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, ctx),
+            Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, pass.started, ctx),
         }
     }
 
@@ -202,17 +157,23 @@ impl Supervisor {
         );
     }
 
-    pub(super) fn schedule_next(&mut self, interval: Option<Duration>, outcome: PassOutcome, ctx: &mut Context<Self>) {
+    pub(super) fn schedule_next(
+        &mut self,
+        interval: Option<Duration>,
+        outcome: PassOutcome,
+        started: Instant,
+        ctx: &mut Context<Self>,
+    ) {
         if self.is_comparison_starved() {
             return self.start_slice();
         }
-        if let Some(mode) = self.requested.take() {
+        if let Some(mode) = self.passes.take_requested() {
             return self.start_pass(PassOrder::Begin(mode));
         }
         self.schedule_slice(ctx);
         let Some(interval) = interval else { return };
         let interval = match outcome {
-            PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(self.pass_started.elapsed()),
+            PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(started.elapsed()),
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
             // A late commit may have been the last one.

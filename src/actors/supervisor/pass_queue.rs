@@ -1,0 +1,302 @@
+//! Which pass runs, which one follows, and what clients were promised. It decides; the supervisor carries out.
+
+use tokio::time::Instant;
+
+use crate::actors::pass_order::PassOrder;
+use crate::actors::pipeline::Schedule;
+use crate::model::pass::{Mode, Totals};
+use crate::model::pass_outcome::PassOutcome;
+
+/// The passes of one pipeline, over all its generations.
+#[derive(Debug)]
+pub(super) struct PassQueue {
+    running: Option<RunningPass>,
+    /// A pass that was asked for and has not begun.
+    requested: Option<Mode>,
+    /// The order that waits for the end of a pause.
+    held: Option<PassOrder>,
+    /// Whether a client waits for the next pass, which then has to be thorough.
+    awaited: bool,
+    /// The number of the last pass that a client was promised.
+    promised: u64,
+    /// Passes begun so far. Those that go on after a restart and those that compare have no number.
+    begun: u64,
+    /// Passes that ended, in the same numbers.
+    ended: u64,
+    /// The work of the last pass that the statistics hold. Acknowledgements may come after the pass broke off.
+    counted: Totals,
+    /// Whether an operator lets the deletes of the next pass through.
+    approved: bool,
+    /// Whether an approval holds for all passes: an operator gave it to a command that ends.
+    keeps_approval: bool,
+    /// Whether each incremental pass is thorough, because none follows that could find the rest.
+    always_thorough: bool,
+}
+
+/// The pass that runs.
+#[derive(Debug)]
+pub(super) struct RunningPass {
+    pub(super) mode: Mode,
+    /// Whether an earlier generation began it.
+    pub(super) resumed: bool,
+    /// Whether it looks for everything that a commit may have changed.
+    pub(super) thorough: bool,
+    /// Whether an operator lets its deletes through.
+    pub(super) approved: bool,
+    /// When it began or went on.
+    pub(super) started: Instant,
+}
+
+/// What the extractor is told of a pass beside its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) thorough: bool,
+    pub(super) allow_deletes: bool,
+}
+
+impl PassQueue {
+    pub(super) fn new(schedule: Schedule, approved: bool) -> Self {
+        let (requested, keeps_approval) = match schedule {
+            Schedule::Once(mode) | Schedule::Stage(mode) => (Some(mode), true),
+            Schedule::Continuous { full_first, .. } => (full_first.then_some(Mode::Full), false),
+        };
+        Self {
+            running: None,
+            requested,
+            held: None,
+            awaited: false,
+            promised: 0,
+            begun: 0,
+            ended: 0,
+            counted: Totals::default(),
+            approved,
+            keeps_approval,
+            always_thorough: schedule == Schedule::Once(Mode::Incremental),
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none()
+    }
+
+    pub(super) fn requested(&self) -> Option<Mode> {
+        self.requested
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
+    }
+
+    pub(super) fn is_approved(&self) -> bool {
+        self.approved
+    }
+
+    /// Has a pass run after the one that runs. A full pass covers an incremental one.
+    pub(super) fn request(&mut self, mode: Mode) {
+        if self.requested != Some(Mode::Full) {
+            self.requested = Some(mode);
+        }
+    }
+
+    pub(super) fn take_requested(&mut self) -> Option<Mode> {
+        self.requested.take()
+    }
+
+    /// Promises a thorough pass that begins after now, and returns its number. The pass that runs may have read its bookmark before
+    /// the commit in question.
+    pub(super) fn promise(&mut self) -> u64 {
+        self.awaited = true;
+        self.promised = self.begun + 1;
+        self.promised
+    }
+
+    pub(super) fn approve(&mut self) {
+        self.approved = true;
+    }
+
+    /// The swap of a full sync used the approval.
+    pub(super) fn use_approval(&mut self) {
+        self.approved &= self.keeps_approval;
+    }
+
+    /// Keeps an order for the end of the pause. An incremental pass does not replace one that does more.
+    pub(super) fn hold(&mut self, order: PassOrder) {
+        if order == PassOrder::Begin(Mode::Full) {
+            // A new generation may begin before the pause ends.
+            self.requested = Some(Mode::Full);
+        }
+        let goes_first = matches!(self.held, Some(PassOrder::Resume(_) | PassOrder::Begin(Mode::Full)));
+        if !goes_first || order.mode() == Mode::Full {
+            self.held = Some(order);
+        }
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<PassOrder> {
+        self.held.take()
+    }
+
+    /// Begins a pass, lets one go on, or compares.
+    pub(super) fn begin(&mut self, order: &PassOrder) -> Terms {
+        let mode = order.mode();
+        let (resumed, mut thorough);
+        (resumed, self.counted, thorough) = match order {
+            PassOrder::Begin(_) => {
+                self.begun += 1;
+                (false, Totals::default(), std::mem::take(&mut self.awaited))
+            }
+            PassOrder::Resume(pass) => (true, pass.totals, false),
+            // It covers no commit: a client that waits for one waits for the next pass.
+            PassOrder::Compare(_) => (false, Totals::default(), false),
+        };
+        if self.requested == Some(mode) || mode == Mode::Full {
+            self.requested = None;
+        }
+        thorough |= self.always_thorough && mode == Mode::Incremental;
+        let (approved, started) = (self.approved, Instant::now());
+        // A full pass reads everything.
+        let finds_all = thorough || mode == Mode::Full;
+        self.running = Some(RunningPass { mode, resumed, thorough: finds_all, approved, started });
+        Terms { thorough, allow_deletes: approved }
+    }
+
+    /// The work that the statistics hold.
+    pub(super) fn counted(&self) -> Totals {
+        self.counted
+    }
+
+    /// Notes the work that the statistics hold from now on, and returns what they held before.
+    pub(super) fn count(&mut self, totals: Totals) -> Totals {
+        std::mem::replace(&mut self.counted, totals)
+    }
+
+    /// A slice of a comparison ended.
+    pub(super) fn compared(&mut self) {
+        self.running = None;
+    }
+
+    /// A pass ended, and what it was.
+    pub(super) fn end(&mut self) -> Option<RunningPass> {
+        let pass = self.running.take()?;
+        if pass.approved {
+            self.approved = self.keeps_approval;
+        }
+        Some(pass)
+    }
+
+    /// The pass that ended counts for those that wait. One that saw a difference for the first time does not: the next one mends it.
+    /// A pass that was promised and has not ended is requested.
+    pub(super) fn count_ended(&mut self, outcome: &PassOutcome) {
+        self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon));
+        if self.ended < self.promised {
+            self.awaited = true;
+            self.requested.get_or_insert(Mode::Incremental);
+        }
+    }
+
+    /// The generation ends before the pass that runs. What goes on of the pass later is not thorough, so the pass after it has to be.
+    /// A full pass reads everything, however often it goes on.
+    pub(super) fn break_off(&mut self) -> Option<RunningPass> {
+        let pass = self.running.take()?;
+        self.awaited |= pass.thorough && pass.mode != Mode::Full;
+        Some(pass)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::pass::PassUnderWay;
+
+    const CONTINUOUS: Schedule = Schedule::Continuous { full_first: false, interval: None };
+
+    fn incremental() -> PassOrder {
+        PassOrder::Begin(Mode::Incremental)
+    }
+
+    fn resumed(mode: Mode) -> PassOrder {
+        PassOrder::Resume(Box::new(PassUnderWay::begin(mode, chrono::Utc::now(), None)))
+    }
+
+    fn ends(queue: &mut PassQueue, outcome: &PassOutcome) {
+        queue.end();
+        queue.count_ended(outcome);
+    }
+
+    #[test]
+    fn a_promise_is_kept_by_the_next_pass_that_begins() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        assert!(!queue.begin(&incremental()).thorough);
+        assert_eq!(queue.promise(), 2, "the one that runs began before");
+        ends(&mut queue, &PassOutcome::default());
+        assert_eq!((queue.ended(), queue.take_requested()), (1, Some(Mode::Incremental)));
+        assert!(queue.begin(&incremental()).thorough);
+        ends(&mut queue, &PassOutcome::default());
+        assert_eq!((queue.ended(), queue.requested()), (2, None));
+        assert!(!queue.begin(&incremental()).thorough, "nobody waits any more");
+    }
+
+    #[test]
+    fn a_pass_that_has_to_look_again_keeps_no_promise() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        let promised = queue.promise();
+        queue.begin(&incremental());
+        ends(&mut queue, &PassOutcome { look_again_soon: true, ..PassOutcome::default() });
+        assert!(queue.ended() < promised && queue.requested() == Some(Mode::Incremental));
+        assert!(queue.begin(&incremental()).thorough, "the client still waits");
+    }
+
+    #[test]
+    fn a_promise_outlives_the_pass_that_broke_off() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        queue.promise();
+        queue.begin(&incremental());
+        assert!(queue.break_off().is_some() && queue.break_off().is_none());
+        assert!(!queue.begin(&resumed(Mode::Incremental)).thorough, "its begin did not look everywhere");
+        assert!(queue.end().unwrap().resumed);
+        assert!(queue.begin(&incremental()).thorough);
+        queue.end();
+        queue.begin(&PassOrder::Begin(Mode::Full));
+        queue.break_off();
+        assert!(!queue.begin(&incremental()).thorough, "a full pass reads everything when it goes on");
+    }
+
+    #[test]
+    fn an_approval_is_for_one_pass_unless_a_command_has_it() {
+        for (schedule, after) in [(CONTINUOUS, false), (Schedule::Once(Mode::Incremental), true)] {
+            let mut queue = PassQueue::new(schedule, false);
+            queue.begin(&incremental());
+            queue.approve();
+            queue.end();
+            assert!(queue.is_approved(), "the pass that ran did not have it");
+            assert!(queue.begin(&incremental()).allow_deletes);
+            queue.end();
+            assert_eq!(queue.is_approved(), after);
+        }
+    }
+
+    #[test]
+    fn a_pause_keeps_the_order_that_does_most() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        queue.hold(incremental());
+        queue.hold(resumed(Mode::Incremental));
+        queue.hold(incremental());
+        assert!(matches!(queue.take_held(), Some(PassOrder::Resume(_))));
+        queue.hold(PassOrder::Begin(Mode::Full));
+        queue.hold(incremental());
+        assert_eq!((queue.take_held(), queue.requested()), (Some(PassOrder::Begin(Mode::Full)), Some(Mode::Full)));
+        queue.request(Mode::Incremental);
+        assert_eq!(queue.take_requested(), Some(Mode::Full), "a full pass covers an incremental one");
+    }
+
+    #[test]
+    fn the_only_pass_of_a_command_is_thorough() {
+        let mut queue = PassQueue::new(Schedule::Once(Mode::Incremental), false);
+        assert_eq!(queue.requested(), Some(Mode::Incremental));
+        assert!(queue.begin(&incremental()).thorough && queue.requested().is_none());
+    }
+}
