@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::actors::launch::{Connector, Fitted, Shadow};
+use crate::actors::launch::{Connector, Fitted, StageAccess};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -88,7 +88,7 @@ impl ServerConnector {
         taken_graphs(&self.cache, &self.graph, names).await
     }
 
-    /// The lease, to look at who holds it.
+    /// The lease, to look at its holder.
     pub fn redis_lease(&self) -> RedisLease {
         let (cache, ownership) = (self.cache.clone(), self.ownership.clone());
         // The graphs of groups are claimed one by one.
@@ -250,14 +250,14 @@ impl Connector for ServerConnector {
         self.take_over == TakeOver::Allowed
     }
 
-    async fn shadow(&self) -> Result<Option<Shadow>> {
+    async fn stage_access(&self) -> Result<Option<StageAccess>> {
         if self.full_sync.strategy == FullSyncStrategy::InPlace {
             return Ok(None);
         }
         let stage = |by_payloads| Arc::new(StageConnector { live: self.clone(), by_payloads });
-        Ok(Some(Shadow {
-            filler: stage(true),
-            feeder: stage(false),
+        Ok(Some(StageAccess {
+            by_payloads: stage(true),
+            by_statements: stage(false),
             swap: self.swap(),
             keep_previous: self.full_sync.keep_previous,
         }))

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::credit::{Credit, CreditPool};
 use super::member::Member;
-use super::messages::{Acknowledged, Extracted, Quit, StartPass};
+use super::messages::{Acknowledged, ExtractedBatch, Quit, StartPass};
 use super::pass_order::PassOrder;
 use super::prober::same_database;
 use super::transformer::Transformer;
@@ -188,7 +188,7 @@ impl Emit for Outlet {
         self.outstanding += 1;
         // The credits keep the mailbox below its capacity, so anything but room means that the transformer is gone.
         self.transformer
-            .try_send(Extracted { generation: self.generation, content, credit })
+            .try_send(ExtractedBatch { generation: self.generation, content, credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the transformer takes no batch"))
     }
 

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::credit::CreditLimits;
 use super::group::Settings;
-use super::launch::{Connector, Shadow};
+use super::launch::{Connector, StageAccess};
 use super::messages::{Quiesce, Shutdown, StatusChanged};
-use super::pipeline::{Outcome, Pipeline, Schedule, Timing};
+use super::pipeline::{Pipeline, PipelineOutcome, Schedule, Timing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::checkpoint::Checkpoint;
@@ -59,7 +59,7 @@ const ROUNDS: usize = 10;
 const READINGS: usize = 5;
 
 /// Starts the supervisor of the stage; it stops when it is told to, and the receiver gets the outcome.
-pub(super) type Start = fn(Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<Outcome>);
+pub(super) type Start = fn(Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<PipelineOutcome>);
 
 /// What a full sync needs.
 pub(super) struct FullSync {
@@ -75,10 +75,10 @@ pub(super) struct FullSync {
     pub(super) settings: Settings,
     /// Times of supervision.
     pub(super) timing: Timing,
-    /// Who shows how far the stage is.
+    /// Where the progress of the stage goes.
     pub(super) progress: Recipient<StatusChanged>,
-    /// Who feeds the live graph, and stops for the swap.
-    pub(super) feeder: Recipient<Quiesce>,
+    /// The supervisor of the live graph, which stops writing for the swap.
+    pub(super) live_supervisor: Recipient<Quiesce>,
     /// Whether a person lets all losses through.
     pub(super) allow_deletes: bool,
     /// Cancelled when the full sync is to end where it is.
@@ -99,14 +99,14 @@ pub(super) enum Ended {
 struct Filled {
     /// The pass that filled it.
     pass: PassSummary,
-    /// What it goes without of what somebody else had made on the live graph.
+    /// Foreign indices and constraints of the live graph that the stage lacks.
     lost: Vec<String>,
 }
 
 /// What fills and feeds a stage.
-struct Stage {
-    shadow: Shadow,
-    filler: Arc<dyn Connector>,
+struct StageUnderWay {
+    access: StageAccess,
+    loader: Arc<dyn Connector>,
     source: Arc<dyn Source>,
     view: Box<dyn CacheView>,
 }
@@ -117,7 +117,7 @@ impl FullSync {
         let mut stage = self.stage().await?;
         let filled = match self.checkpoint_of(&stage).await? {
             Some(checkpoint) if checkpoint.is_filled() => filling_of(&checkpoint),
-            _ => self.over_stage(&stage.filler, Mode::Full).await?,
+            _ => self.over_stage(&stage.loader, Mode::Full).await?,
         };
         self.carry_over(&mut stage).await?;
         let mut read = filled.bookmark.clone();
@@ -136,7 +136,7 @@ impl FullSync {
             self.catch_up(&stage).await?;
         }
         if let Some(reason) = self.refusal(&mut stage).await? {
-            stage.shadow.swap.drop_stage().await?;
+            stage.access.swap.drop_stage().await?;
             return Ok(Ended::Refused(reason));
         }
         let guard = match self.live.store().await?.load().await? {
@@ -155,33 +155,33 @@ impl FullSync {
         self.swap(&mut stage, Filled { pass: filled, lost }, guard, sequence).await
     }
 
-    /// Somebody else's indices and constraints are theirs after the swap as well.
-    async fn carry_over(&self, stage: &mut Stage) -> Result<Vec<String>> {
-        stage.shadow.swap.carry_over(&self.profile).await
+    /// Foreign indices and constraints survive the swap.
+    async fn carry_over(&self, stage: &mut StageUnderWay) -> Result<Vec<String>> {
+        stage.access.swap.carry_over(&self.profile).await
     }
 
-    async fn stage(&self) -> Result<Stage> {
-        let shadow = self.live.shadow().await?;
-        let mut shadow = shadow.ok_or_else(|| Error::new(ErrorKind::Configuration, "full syncs are done in the graph itself"))?;
-        let filler = match shadow.swap.check().await? {
-            BulkUse::Allowed => Arc::clone(&shadow.filler),
+    async fn stage(&self) -> Result<StageUnderWay> {
+        let access = self.live.stage_access().await?;
+        let mut access = access.ok_or_else(|| Error::new(ErrorKind::Configuration, "full syncs are done in the graph itself"))?;
+        let loader = match access.swap.check().await? {
+            BulkUse::Allowed => Arc::clone(&access.by_payloads),
             BulkUse::Refused => {
                 tracing::warn!("GRAPH.BULK may not be used here: the stage is filled by parameters, several times slower");
-                Arc::clone(&shadow.feeder)
+                Arc::clone(&access.by_statements)
             }
         };
-        let source = shadow.feeder.source().await?;
-        let view = shadow.feeder.view().await?;
-        Ok(Stage { shadow, filler, source, view })
+        let source = access.by_statements.source().await?;
+        let view = access.by_statements.view().await?;
+        Ok(StageUnderWay { access, loader, source, view })
     }
 
-    async fn checkpoint_of(&self, stage: &Stage) -> Result<Option<Checkpoint>> {
-        stage.shadow.feeder.store().await?.load().await
+    async fn checkpoint_of(&self, stage: &StageUnderWay) -> Result<Option<Checkpoint>> {
+        stage.access.by_statements.store().await?.load().await
     }
 
-    async fn catch_up(&self, stage: &Stage) -> Result<PassSummary> {
+    async fn catch_up(&self, stage: &StageUnderWay) -> Result<PassSummary> {
         failpoint!("catch-up-begin");
-        let summary = self.over_stage(&stage.shadow.feeder, Mode::Incremental).await?;
+        let summary = self.over_stage(&stage.access.by_statements, Mode::Incremental).await?;
         failpoint!("catch-up-end");
         Ok(summary)
     }
@@ -199,7 +199,7 @@ impl FullSync {
             timing: self.timing,
             health: self.progress.clone(),
         });
-        let supervisor = Running(supervisor);
+        let supervisor = StageSupervisor(supervisor);
         let outcome = tokio::select! {
             outcome = &mut outcome => outcome,
             () = self.quit.cancelled() => {
@@ -216,7 +216,7 @@ impl FullSync {
     async fn quiesce(&self) -> Result<u64> {
         let stopped = || Error::new(ErrorKind::ActorStopped, "the pipeline's supervisor stopped");
         let (quiet, reached) = oneshot::channel();
-        self.feeder.send(Quiesce(quiet)).await.map_err(|_| stopped())?;
+        self.live_supervisor.send(Quiesce(quiet)).await.map_err(|_| stopped())?;
         tokio::select! {
             sequence = reached => sequence.map_err(|_| stopped()),
             () = self.quit.cancelled() => Err(stopped()),
@@ -225,7 +225,7 @@ impl FullSync {
 
     /// Why the stage must not replace the live graph: for what one reading finds and the next one still does, although the stage
     /// caught up in between. A source that is written without a pause differs at every reading, and each time elsewhere.
-    async fn refusal(&self, stage: &mut Stage) -> Result<Option<String>> {
+    async fn refusal(&self, stage: &mut StageUnderWay) -> Result<Option<String>> {
         let mut differing = self.differences(stage).await?;
         for _ in 1..READINGS {
             if differing.is_empty() {
@@ -249,8 +249,8 @@ impl FullSync {
 
     /// By kind, what only one of the two has. Where counts differ and nothing else does, it is for elements that no cache can hold
     /// or that share an identity.
-    async fn differences(&self, stage: &mut Stage) -> Result<BTreeMap<ElementKind, Gaps>> {
-        let listed = stage.shadow.feeder.store().await?.quarantine().await?;
+    async fn differences(&self, stage: &mut StageUnderWay) -> Result<BTreeMap<ElementKind, Gaps>> {
+        let listed = stage.access.by_statements.store().await?.quarantine().await?;
         let excluded = Excluded::of(&listed);
         let encoder = Transformer::new(Arc::clone(&self.profile), Dimensions::default());
         let (source, view, profile) = (stage.source.as_ref(), stage.view.as_mut(), self.profile.as_ref());
@@ -270,7 +270,7 @@ impl FullSync {
 
     /// What kinds would lose beyond what may go without a person's word. A graph that a person lets be taken over has no checkpoint,
     /// and its loss is agreed to.
-    async fn losses(&self, stage: &mut Stage, guard: &Guard) -> Result<Vec<HeldDeletes>> {
+    async fn losses(&self, stage: &mut StageUnderWay, guard: &Guard) -> Result<Vec<HeldDeletes>> {
         let agreed = self.live.takes_over() && self.live.store().await?.load().await?.is_none();
         if self.allow_deletes || agreed || self.live.sink().await?.state().await? == GraphState::Missing {
             return Ok(Vec::new());
@@ -285,12 +285,18 @@ impl FullSync {
         Ok(losses.into_iter().map(held).collect())
     }
 
-    async fn swap(&self, stage: &mut Stage, Filled { pass, lost }: Filled, guard: Guard, live_sequence: u64) -> Result<Ended> {
+    async fn swap(
+        &self,
+        stage: &mut StageUnderWay,
+        Filled { pass, lost }: Filled,
+        guard: Guard,
+        live_sequence: u64,
+    ) -> Result<Ended> {
         let gone = || Error::new(ErrorKind::CacheChanged, "the stage is gone");
-        let mut store = stage.shadow.feeder.store().await?;
+        let mut store = stage.access.by_statements.store().await?;
         let mut checkpoint = store.load().await?.ok_or_else(gone)?;
         let summary = PassSummary { ended_at: Utc::now(), ..pass };
-        // Never a number twice: whoever watches the live graph's checkpoint takes a lower one for an older state.
+        // Never a number twice: a watcher of the live graph's checkpoint takes a lower one for an older state.
         checkpoint.sequence = checkpoint.sequence.max(live_sequence) + 1;
         checkpoint.written_at = Utc::now();
         checkpoint.last_pass = Some(summary.clone());
@@ -299,7 +305,7 @@ impl FullSync {
         checkpoint.lost_indexes = lost;
         store.store(&checkpoint).await?;
         failpoint!("swap-begin");
-        let swapped = stage.shadow.swap.swap(stage.shadow.keep_previous).await;
+        let swapped = stage.access.swap.swap(stage.access.keep_previous).await;
         failpoint!("swap-end");
         match swapped {
             Ok(Swapped::Done) => Ok(Ended::Swapped(summary, checkpoint.sequence)),
@@ -341,9 +347,9 @@ fn stage_settings(settings: Settings, mode: Mode) -> Settings {
 }
 
 /// The stage's supervisor, which ends when nobody waits for it any more.
-struct Running(Recipient<Shutdown>);
+struct StageSupervisor(Recipient<Shutdown>);
 
-impl Drop for Running {
+impl Drop for StageSupervisor {
     fn drop(&mut self) {
         self.0.do_send(Shutdown);
     }

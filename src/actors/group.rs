@@ -155,7 +155,7 @@ impl Group {
         self.alive.remove(&member);
     }
 
-    /// Who has not ended yet.
+    /// The members that have not ended yet.
     pub(super) fn alive(&self) -> &BTreeSet<Member> {
         &self.alive
     }
@@ -187,7 +187,7 @@ impl Group {
         }
     }
 
-    /// Ends whoever is left, wherever they are.
+    /// Ends all members that are left, wherever they are.
     pub(super) fn abandon(&self) {
         self.transformer.do_send(Quit);
         self.loader.do_send(super::messages::Abandon);

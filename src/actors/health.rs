@@ -21,8 +21,8 @@ use crate::telemetry::status::{InFlight, PipelineStatus, SAMPLES, Sample, Servic
 /// How often the numbers of what is in flight and how fast it goes are taken.
 const SAMPLING: Duration = Duration::from_secs(1);
 
-/// Batches that whoever follows the changes may be behind. At a thousand short keys each that is some ten megabytes, and only
-/// while somebody follows.
+/// Batches that a follower of the changes may be behind. At a thousand short keys each that is some ten megabytes, and only
+/// while a client follows.
 const CHANGES_KEPT: usize = 256;
 
 /// A batch that stands in a graph now.

@@ -177,7 +177,7 @@ impl World {
         wanted_nodes.symmetric_difference(&nodes).chain(wanted_facts.symmetric_difference(&facts)).cloned().collect()
     }
 
-    /// Deletes the graph from the cache, as if somebody did by hand.
+    /// Deletes the graph from the cache, as an operator would by hand.
     pub(super) fn delete_graph(&self) {
         *self.cache.lock() = Cache::default();
     }
@@ -615,7 +615,7 @@ impl Lease for Side {
 }
 
 impl World {
-    /// Whether somebody holds the lease.
+    /// Whether a process holds the lease.
     pub(super) fn is_owned(&self) -> bool {
         self.owner().is_some()
     }

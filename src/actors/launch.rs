@@ -18,7 +18,7 @@ use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::source_identity::SourceIdentity;
-use crate::model::stage::Standing;
+use crate::model::stage::PayloadState;
 use crate::sink::{CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
@@ -55,7 +55,7 @@ pub trait Connector: Send + Sync + 'static {
     /// The right to write.
     async fn lease(&self) -> Result<Box<dyn Lease>>;
     /// What a full sync beside the graph needs; absent where full syncs are done in the graph itself.
-    async fn shadow(&self) -> Result<Option<Shadow>> {
+    async fn stage_access(&self) -> Result<Option<StageAccess>> {
         Ok(None)
     }
     /// The graph, filled by GRAPH.BULK; absent for a graph that others read, and where that command cannot be used.
@@ -69,11 +69,11 @@ pub trait Connector: Send + Sync + 'static {
 }
 
 /// What a full sync beside the live graph needs.
-pub struct Shadow {
+pub struct StageAccess {
     /// The way to its stage while payloads fill it.
-    pub filler: Arc<dyn Connector>,
+    pub by_payloads: Arc<dyn Connector>,
     /// The way to its stage as to any graph.
-    pub feeder: Arc<dyn Connector>,
+    pub by_statements: Arc<dyn Connector>,
     /// The moment in which the stage becomes the live graph.
     pub swap: Box<dyn Swap>,
     /// Whether the graph that it replaces is kept.
@@ -186,16 +186,21 @@ struct Reached {
 }
 
 /// A generation without its lease.
-struct Prepared(Box<dyn FnOnce(KeptLease) -> Launched + Send>);
+struct PreparedLaunch(Box<dyn FnOnce(KeptLease) -> Launched + Send>);
 
-impl Prepared {
+impl PreparedLaunch {
     fn with(self, lease: KeptLease) -> Launched {
         (self.0)(lease)
     }
 }
 
 /// All that is done with the lease, however long it takes.
-async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: Known, reached: Reached) -> Result<Prepared> {
+async fn prepare(
+    Fitted { connector, profile }: &Fitted,
+    intent: Intent,
+    known: Known,
+    reached: Reached,
+) -> Result<PreparedLaunch> {
     let Reached { source, identity, bookmark, mut sink, run_id, graph_exists } = reached;
     let fingerprint = &profile.fingerprint();
     let mut store = connector.store().await?;
@@ -212,8 +217,8 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
         graph_exists,
         now: Utc::now(),
     };
-    let mut beside = match connector.shadow().await? {
-        Some(shadow) => Some(Beside::look(shadow, profile, &identity).await?),
+    let mut beside = match connector.stage_access().await? {
+        Some(access) => Some(StageBeside::look(access, profile, &identity).await?),
         None => None,
     };
     // A full sync beside the graph asks nothing of the graph.
@@ -255,7 +260,7 @@ async fn prepare(Fitted { connector, profile }: &Fitted, intent: Intent, known: 
     }
     let stage_under_way = beside.as_ref().is_some_and(|beside| beside.under_way);
     let beside = beside.is_some();
-    Ok(Prepared(Box::new(move |lease| Launched {
+    Ok(PreparedLaunch(Box::new(move |lease| Launched {
         source,
         sink,
         store,
@@ -316,30 +321,30 @@ async fn read(store: &mut dyn CheckpointStore, profile: &Profile) -> Result<(Opt
 }
 
 /// A stage beside the graph.
-struct Beside {
-    shadow: Shadow,
+struct StageBeside {
+    access: StageAccess,
     /// Whether it is one that a full sync can go on with.
     under_way: bool,
 }
 
-impl Beside {
-    async fn look(shadow: Shadow, profile: &Profile, source: &SourceIdentity) -> Result<Self> {
-        let stored = shadow.feeder.store().await?.load().await?;
+impl StageBeside {
+    async fn look(access: StageAccess, profile: &Profile, source: &SourceIdentity) -> Result<Self> {
+        let stored = access.by_statements.store().await?.load().await?;
         let fits = |stored: &Checkpoint| {
             stored.profile == profile.fingerprint()
                 && stored.source == *source
                 && !is_routed_otherwise(stored, profile.routes.as_ref())
         };
         let under_way = stored.as_ref().is_some_and(fits);
-        Ok(Self { shadow, under_way })
+        Ok(Self { access, under_way })
     }
 
     async fn drop_what_nobody_owns(&mut self) -> Result<()> {
-        if self.under_way || !self.shadow.swap.is_staged().await? {
+        if self.under_way || !self.access.swap.is_staged().await? {
             return Ok(());
         }
         tracing::warn!("a stage graph that no full sync owns is dropped");
-        self.shadow.swap.drop_stage().await
+        self.access.swap.drop_stage().await
     }
 }
 
@@ -360,8 +365,8 @@ async fn filling(
     let fill = checkpoint.as_mut().and_then(|checkpoint| checkpoint.stage.as_mut());
     let standing = found.zip(fill.as_deref()).map(|(found, fill)| fill.standing(found));
     match (standing, fill) {
-        (Some(Standing::NotApplied), Some(fill)) => fill.loading = None,
-        (Some(Standing::Applied), Some(fill)) => {
+        (Some(PayloadState::NotApplied), Some(fill)) => fill.loading = None,
+        (Some(PayloadState::Applied), Some(fill)) => {
             if let Some(loaded) = fill.loading.take() {
                 fill.holds = loaded.after;
                 pass.cursor = loaded.cursor;
@@ -378,7 +383,7 @@ async fn filling(
     }
     match stage.ids(profile).await {
         Ok(ids) => Ok(Some(Filling { stage, ids })),
-        // Somebody else wrote in it: nothing that is loaded later would mend that.
+        // Another client wrote in it, and nothing that is loaded later would mend that.
         Err(error) if error.kind() == ErrorKind::CacheProtocol => {
             tracing::warn!(error = %error.chain(), "the stage is begun anew");
             *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::credit::CreditPool;
 use super::index_upkeep::IndexUpkeep;
 use super::member::Member;
-use super::messages::{Abandon, Acknowledged, Drain, Prepared, Quit};
+use super::messages::{Abandon, Acknowledged, Drain, PreparedBatch, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
@@ -65,7 +65,7 @@ pub struct LoaderParts {
     pub checkpoint: Checkpoint,
     /// The quarantine as stored.
     pub quarantine: Vec<Quarantined>,
-    /// The elements of the quarantine, for whoever compares.
+    /// The elements of the quarantine, as comparisons need them.
     pub excluded: Excluded,
     /// What its batches hold permits of.
     pub credit: Arc<CreditPool>,
@@ -75,7 +75,7 @@ pub struct LoaderParts {
 pub struct Loader {
     generation: Generation,
     reports: Reports,
-    inbound: Option<mpsc::Sender<Prepared>>,
+    inbound: Option<mpsc::Sender<PreparedBatch>>,
     worker: Worker,
 }
 
@@ -98,7 +98,7 @@ impl Loader {
 
 async fn work(
     mut writer: Writer,
-    mut batches: mpsc::Receiver<Prepared>,
+    mut batches: mpsc::Receiver<PreparedBatch>,
     acknowledge: Recipient<Acknowledged>,
     pool: Arc<CreditPool>,
     quit: CancellationToken,
@@ -110,7 +110,7 @@ async fn work(
             () = quit.cancelled() => None,
             batch = pace.wait(Member::Loader, batches.recv()) => batch,
         };
-        let Some(Prepared { content, credit, .. }) = next else {
+        let Some(PreparedBatch { content, credit, .. }) = next else {
             failpoint!("drained");
             return Ok(());
         };
@@ -413,10 +413,10 @@ impl Actor for Loader {
     }
 }
 
-impl Handler<Prepared> for Loader {
+impl Handler<PreparedBatch> for Loader {
     type Result = ();
 
-    fn handle(&mut self, message: Prepared, ctx: &mut Self::Context) {
+    fn handle(&mut self, message: PreparedBatch, ctx: &mut Self::Context) {
         if message.generation != self.generation {
             return;
         }

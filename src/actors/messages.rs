@@ -23,7 +23,7 @@ use crate::transform::PreparedContent;
 /// Extractor to transformer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Extracted {
+pub struct ExtractedBatch {
     /// Whose batch it is.
     pub generation: Generation,
     /// What it carries.
@@ -35,7 +35,7 @@ pub struct Extracted {
 /// Transformer to loader.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Prepared {
+pub struct PreparedBatch {
     /// Whose batch it is.
     pub generation: Generation,
     /// What it carries.
@@ -60,7 +60,7 @@ pub struct Acknowledged {
     pub deferred: Vec<RelationshipIdentity>,
     /// Set by the last batch of a pass.
     pub ended: Option<PassSummary>,
-    /// What an ended pass asks of whoever schedules the next one.
+    /// What an ended pass tells the scheduler of the next one.
     pub outcome: PassOutcome,
     /// How much is quarantined.
     pub quarantined: u64,
@@ -82,7 +82,7 @@ pub struct StartPass {
     pub order: PassOrder,
     /// Up to where changes were read before it.
     pub watermark: Option<DateTime<Utc>>,
-    /// Whether somebody waits for it, so that it spares no changed row.
+    /// Whether a client waits for it, so that it spares no changed row.
     pub thorough: bool,
     /// Whether a person has let all deletes through.
     pub allow_deletes: bool,
@@ -105,7 +105,7 @@ pub struct Abandon;
 
 /// How a member's worker ended.
 #[derive(Debug)]
-pub enum Exit {
+pub enum WorkerExit {
     /// It had nothing more to do, or was told to end.
     Finished,
     /// It failed, or panicked.
@@ -121,7 +121,7 @@ pub struct WorkerExited {
     /// Which it was.
     pub member: Member,
     /// How it ended.
-    pub exit: Exit,
+    pub exit: WorkerExit,
 }
 
 /// An actor to its supervisor: its shell has stopped.

@@ -12,11 +12,11 @@ pub const STAGES: [Member; 3] = [Member::Extractor, Member::Transformer, Member:
 #[derive(Debug)]
 pub struct Pace {
     began: Instant,
-    stages: [Stage; 3],
+    stages: [StagePace; 3],
 }
 
 #[derive(Debug, Default)]
-struct Stage {
+struct StagePace {
     /// How long it waited, in nanoseconds; a wait that lasts is not in it.
     waited: AtomicU64,
     /// Since when it waits, in nanoseconds since the generation began; 0 where it does not.
@@ -63,7 +63,7 @@ impl Pace {
         self.stage(member).map_or(0, |stage| stage.queued.load(Ordering::Relaxed))
     }
 
-    fn stage(&self, member: Member) -> Option<&Stage> {
+    fn stage(&self, member: Member) -> Option<&StagePace> {
         STAGES.iter().position(|stage| *stage == member).and_then(|place| self.stages.get(place))
     }
 

@@ -20,7 +20,7 @@ use crate::retry::Backoff;
 pub enum Schedule {
     /// One pass of this mode, and what must come before it; then the end.
     Once(Mode),
-    /// Passes of this mode over a stage until it is settled; whoever swaps it in decides what follows.
+    /// Passes of this mode over a stage until it is settled; the full sync decides what follows.
     Stage(Mode),
     /// Passes that follow the source until the service stops.
     Continuous {
@@ -74,7 +74,7 @@ pub struct Pipeline {
     pub allow_deletes: bool,
     /// Times of supervision.
     pub timing: Timing,
-    /// Who shows its state.
+    /// Where its state goes.
     pub health: Recipient<StatusChanged>,
 }
 
@@ -86,7 +86,7 @@ impl Pipeline {
 }
 
 /// How a pipeline ended: the last pass, if one ended, or why it failed.
-pub type Outcome = Result<Option<Box<Done>>>;
+pub type PipelineOutcome = Result<Option<Box<Done>>>;
 
 /// What a one-shot pipeline did.
 #[derive(Debug, Clone, PartialEq)]

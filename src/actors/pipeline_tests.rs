@@ -14,8 +14,8 @@ use super::group::Settings;
 use super::health::Health;
 use super::in_memory::{Fault, InMemory, Place, World, entity};
 use super::member::Member;
-use super::messages::{Acknowledged, ActorStopped, Cover, Exit, RequestPass, SetPaused, Shutdown, WorkerExited};
-use super::pipeline::{Outcome, Pipeline, Schedule, Timing};
+use super::messages::{Acknowledged, ActorStopped, Cover, RequestPass, SetPaused, Shutdown, WorkerExit, WorkerExited};
+use super::pipeline::{Pipeline, PipelineOutcome, Schedule, Timing};
 use super::supervisor::{StopMember, Supervisor};
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Run {
     supervisor: Addr<Supervisor>,
-    outcome: oneshot::Receiver<Outcome>,
+    outcome: oneshot::Receiver<PipelineOutcome>,
     status: watch::Receiver<ServiceStatus>,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
 }
 
 impl Run {
-    pub(super) async fn ended(self) -> Outcome {
+    pub(super) async fn ended(self) -> PipelineOutcome {
         tokio::time::timeout(PATIENCE, self.outcome).await.expect("the pipeline ends").unwrap()
     }
 
@@ -223,7 +223,7 @@ async fn messages_of_an_earlier_generation_change_nothing() {
         changes: Arc::default(),
     };
     run.supervisor.do_send(acknowledged);
-    let exit = Exit::Failed(Error::new(ErrorKind::Panic, "stale"));
+    let exit = WorkerExit::Failed(Error::new(ErrorKind::Panic, "stale"));
     run.supervisor.do_send(WorkerExited { generation: stale, member: Member::Loader, exit });
     run.supervisor.do_send(ActorStopped { generation: stale, member: Member::Loader });
     run.supervisor.do_send(RequestPass(Mode::Incremental));

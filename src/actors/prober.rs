@@ -16,7 +16,7 @@ use crate::sink::{CheckpointStore, GraphState, Sink};
 use crate::source::Source;
 use crate::telemetry::status::Side;
 
-/// How often the cache is looked at: it changes only if somebody does something to it.
+/// How often the cache is looked at: only other clients change it.
 const CACHE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An index that is made again between two looks looks like one that was never dropped, so it is told of again. One that cannot be
@@ -44,7 +44,7 @@ pub(super) struct ProberParts {
     pub(super) run_id: Option<String>,
 }
 
-/// Who learns what a prober sees.
+/// Where the findings of a prober go.
 pub(super) struct Watchers {
     /// Each new bookmark.
     pub(super) moved: Recipient<SourceMoved>,
@@ -132,7 +132,7 @@ fn ticks(period: Duration) -> Interval {
     ticks
 }
 
-/// Whether a side answers, as it is told to whoever shows it.
+/// Whether a side answers, as the status shows it.
 struct Answers {
     generation: Generation,
     side: Side,
@@ -174,7 +174,7 @@ pub(super) fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
     Err(Error::new(ErrorKind::SourceChanged, "the database is another one, or was restored from a backup"))
 }
 
-struct Seen {
+struct CacheSighting {
     /// Absent where there is no checkpoint.
     sequence: Option<u64>,
     /// Whether a full pass is under way, which empties the graph.
@@ -184,13 +184,13 @@ struct Seen {
     run_id: Option<String>,
 }
 
-async fn look(sink: &mut dyn Sink, store: &mut dyn CheckpointStore) -> Result<Seen> {
+async fn look(sink: &mut dyn Sink, store: &mut dyn CheckpointStore) -> Result<CacheSighting> {
     let run_id = sink.identify().await?.run_id;
     let graph = sink.state().await?;
     // After the graph: a full pass says in the checkpoint that it begins before it empties the graph.
     let checkpoint = store.load().await?;
     let filling = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.watermark.is_none());
-    Ok(Seen { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph, run_id })
+    Ok(CacheSighting { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph, run_id })
 }
 
 /// What the cache must not fall behind.
@@ -201,7 +201,7 @@ struct CacheWatch {
 }
 
 impl CacheWatch {
-    fn compare(&mut self, seen: Seen) -> Result<()> {
+    fn compare(&mut self, seen: CacheSighting) -> Result<()> {
         let changed = |what| Err(Error::new(ErrorKind::CacheChanged, what));
         if self.run_id.as_ref().zip(seen.run_id.as_ref()).is_some_and(|(before, now)| before != now) {
             return changed("the cache was started again");
@@ -225,13 +225,13 @@ impl CacheWatch {
 mod tests {
     use super::*;
 
-    fn seen(sequence: Option<u64>, graph: GraphState) -> Seen {
-        Seen { sequence, filling: false, graph, run_id: None }
+    fn seen(sequence: Option<u64>, graph: GraphState) -> CacheSighting {
+        CacheSighting { sequence, filling: false, graph, run_id: None }
     }
 
     #[test]
     fn another_life_of_the_server_is_noticed() {
-        let present = |run_id: &str| Seen { run_id: Some(run_id.to_owned()), ..seen(Some(1), GraphState::Present) };
+        let present = |run_id: &str| CacheSighting { run_id: Some(run_id.to_owned()), ..seen(Some(1), GraphState::Present) };
         let mut watch = CacheWatch::default();
         watch.compare(present("first")).unwrap();
         watch.compare(seen(Some(1), GraphState::Present)).unwrap();
@@ -245,7 +245,7 @@ mod tests {
         watch.compare(seen(None, GraphState::Missing)).unwrap();
         watch.compare(seen(Some(3), GraphState::Present)).unwrap();
         watch.compare(seen(Some(5), GraphState::Present)).unwrap();
-        watch.compare(Seen { filling: true, ..seen(Some(6), GraphState::Missing) }).unwrap();
+        watch.compare(CacheSighting { filling: true, ..seen(Some(6), GraphState::Missing) }).unwrap();
         for gone in [seen(None, GraphState::Missing), seen(Some(5), GraphState::Present), seen(Some(7), GraphState::Missing)] {
             assert_eq!(watch.compare(gone).unwrap_err().kind(), ErrorKind::CacheChanged);
         }

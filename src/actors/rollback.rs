@@ -9,11 +9,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// Lets the live and the kept graph change places, with what belongs to them, and pauses the pipeline: its next pass would undo
 /// what the rollback is for. Takes the lease for the moment, so nobody may be writing.
 pub async fn roll_back(connector: &dyn Connector) -> Result<()> {
-    let shadow = connector.shadow().await?;
-    let mut shadow =
-        shadow.ok_or_else(|| Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no graph to go back to"))?;
+    let access = connector.stage_access().await?;
+    let mut access =
+        access.ok_or_else(|| Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no graph to go back to"))?;
     let lease = KeptLease::acquire(connector.lease().await?).await?;
-    let outcome = shadow.swap.rollback(&Utc::now().to_rfc3339()).await;
+    let outcome = access.swap.rollback(&Utc::now().to_rfc3339()).await;
     // The outcome matters more than a lease that runs out by itself.
     let _ = lease.release().await;
     outcome

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::credit::CreditPool;
 use super::loader::Loader;
 use super::member::Member;
-use super::messages::{Drain, Extracted, Prepared, Quit};
+use super::messages::{Drain, ExtractedBatch, PreparedBatch, Quit};
 use super::worker::Worker;
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ use crate::transform::{Encoded, Transformer as Encoder};
 pub struct Transformer {
     generation: Generation,
     reports: Reports,
-    inbound: Option<mpsc::Sender<Extracted>>,
+    inbound: Option<mpsc::Sender<ExtractedBatch>>,
     worker: Worker,
 }
 
@@ -53,17 +53,17 @@ pub enum Encoding {
 
 async fn work(
     mut encoding: Encoding,
-    mut batches: mpsc::Receiver<Extracted>,
+    mut batches: mpsc::Receiver<ExtractedBatch>,
     loader: Addr<Loader>,
     pool: Arc<CreditPool>,
 ) -> Result<()> {
     let pace = pool.pace();
-    while let Some(Extracted { generation, content, credit }) = pace.wait(Member::Transformer, batches.recv()).await {
+    while let Some(ExtractedBatch { generation, content, credit }) = pace.wait(Member::Transformer, batches.recv()).await {
         pace.note_queued(Member::Transformer, batches.len());
         let content = encode(&mut encoding, content)?;
         failpoint!("encoded");
         loader
-            .try_send(Prepared { generation, content, credit })
+            .try_send(PreparedBatch { generation, content, credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader takes no batch"))?;
         // Encoding a batch takes milliseconds and no await: let the other tasks of this thread in between.
         tokio::task::yield_now().await;
@@ -124,10 +124,10 @@ impl Actor for Transformer {
     }
 }
 
-impl Handler<Extracted> for Transformer {
+impl Handler<ExtractedBatch> for Transformer {
     type Result = ();
 
-    fn handle(&mut self, message: Extracted, ctx: &mut Self::Context) {
+    fn handle(&mut self, message: ExtractedBatch, ctx: &mut Self::Context) {
         if message.generation != self.generation {
             return;
         }

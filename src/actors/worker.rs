@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::Reports;
 use super::member::Member;
-use super::messages::{Exit, WorkerExited};
+use super::messages::{WorkerExit, WorkerExited};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 
@@ -51,15 +51,15 @@ impl Worker {
     }
 }
 
-fn exit_of(member: Member, outcome: Result<Result<()>, JoinError>) -> Exit {
+fn exit_of(member: Member, outcome: Result<Result<()>, JoinError>) -> WorkerExit {
     match outcome {
-        Ok(Ok(())) => Exit::Finished,
-        Ok(Err(error)) => Exit::Failed(error),
+        Ok(Ok(())) => WorkerExit::Finished,
+        Ok(Err(error)) => WorkerExit::Failed(error),
         Err(error) if error.is_panic() => {
             let message = panic_message(error.into_panic().as_ref());
-            Exit::Failed(Error::new(ErrorKind::Panic, format!("the {member} panicked: {message}")))
+            WorkerExit::Failed(Error::new(ErrorKind::Panic, format!("the {member} panicked: {message}")))
         }
-        Err(_) => Exit::Finished,
+        Err(_) => WorkerExit::Finished,
     }
 }
 

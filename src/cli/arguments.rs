@@ -80,11 +80,11 @@ pub enum Command {
     Run,
     /// Run one pass, then exit: for a schedule of your own, or to repair by hand
     ///
-    /// Does not run beside a service on the same graph: it says who holds the graph and exits.
+    /// Does not run beside a service on the same graph: it names the holder of the graph and exits.
     Sync(SyncArguments),
     /// Compare both sides, element for element: exit 0 if they are equal, 1 if not, 2 if it could not be told
     ///
-    /// Writes nothing and can be run beside a service, unless it is to repair: then it says who holds the graph and exits.
+    /// Writes nothing and can be run beside a service, unless it is to repair: then it names the holder of the graph and exits.
     Verify(VerifyArguments),
     /// Let the graph that the last full sync replaced take the live one's place again, where it was kept
     ///

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::arguments::{CheckArguments, Output};
 use super::exit::Exit;
-use super::parts::Parts;
+use super::parts::CountedParts;
 use super::print;
 use crate::actors::launch::Connector;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
@@ -22,7 +22,7 @@ use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, index_statement
 use crate::source::Source;
 use crate::sync::decision::{Decision, Facts, first_pass};
 use crate::sync::dimensions::dimensions;
-use crate::sync::survey::{KindSurvey, Refused, Survey, survey};
+use crate::sync::survey::{KindSurvey, RefusedElements, Survey, survey};
 use crate::transform::Transformer;
 
 /// Elements of a kind that are looked at, unless it is to be all of them.
@@ -53,7 +53,7 @@ struct Findings {
     refused: Option<String>,
     profile: String,
     /// What would become of the elements that were looked at.
-    parts: Parts,
+    parts: CountedParts,
     /// What a full sync would make of the source.
     survey: Survey,
 }
@@ -131,7 +131,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
     })
 }
 
-/// What would be made of the source, with the graphs that somebody else has.
+/// What a full sync would make of the source, and which graphs are foreign.
 async fn look_at_source(
     connector: &ServerConnector,
     source: &dyn Source,
@@ -152,13 +152,13 @@ async fn look_at_source(
     Ok(survey)
 }
 
-fn parts(survey: &Survey) -> Parts {
+fn parts(survey: &Survey) -> CountedParts {
     let sum = |of: fn(&KindSurvey) -> u64| survey.kinds.iter().map(of).sum();
-    let refused = |of: fn(&Refused) -> u64| survey.kinds.iter().flat_map(|kind| kind.quarantined.values()).map(of).sum();
+    let refused = |of: fn(&RefusedElements) -> u64| survey.kinds.iter().flat_map(|kind| kind.quarantined.values()).map(of).sum();
     let taken = survey.graphs.values().filter(|graph| graph.taken.is_some());
     let taken: u64 = taken.map(|graph| graph.nodes + graph.relationships).sum();
     let elements = refused(|refused| refused.number - refused.properties) + taken;
-    Parts::of(sum(|kind| kind.looked_at), sum(|kind| kind.sharing_key), elements, refused(|refused| refused.properties))
+    CountedParts::of(sum(|kind| kind.looked_at), sum(|kind| kind.sharing_key), elements, refused(|refused| refused.properties))
 }
 
 /// A full sync does without this one, and takes longer.

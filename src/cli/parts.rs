@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// Elements of a source by what becomes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub(super) struct Parts {
+pub(super) struct CountedParts {
     /// Elements of the profile's kinds that were read.
     pub(super) read: u64,
     /// Of those, elements that the cache holds.
@@ -21,7 +21,7 @@ pub(super) struct Parts {
     pub(super) outside_profile: Option<u64>,
 }
 
-impl Parts {
+impl CountedParts {
     /// With all that was read in its parts.
     pub(super) fn of(read: u64, collapsed: u64, quarantined: u64, properties_quarantined: u64) -> Self {
         let kept = read.saturating_sub(collapsed + quarantined);
@@ -54,12 +54,15 @@ mod tests {
 
     #[test]
     fn what_was_read_is_the_sum_of_its_parts() {
-        let parts = Parts::of(9, 2, 3, 1);
+        let parts = CountedParts::of(9, 2, 3, 1);
         assert_eq!(parts.kept, 4);
         assert_eq!(parts.text(), "9 read, 4 kept, 2 collapsed, 3 quarantined, 1 properties quarantined");
         let outside = OutsideProfile { nodes: [("A".to_owned(), 5)].into(), relationships: [("R".to_owned(), 1)].into() };
         assert!(
-            Parts::of(1, 0, 0, 0).beside(&outside).text().ends_with("1 kept, 0 collapsed, 0 quarantined, 6 outside the profile")
+            CountedParts::of(1, 0, 0, 0)
+                .beside(&outside)
+                .text()
+                .ends_with("1 kept, 0 collapsed, 0 quarantined, 6 outside the profile")
         );
     }
 }

@@ -35,7 +35,7 @@ pub(super) enum Progress {
 
 /// How far something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct ProgressStep {
     /// What is done.
     pub(super) what: String,
     /// Elements that are done.
@@ -44,8 +44,8 @@ pub(super) struct Standing {
     pub(super) of: Option<u64>,
 }
 
-/// Something whose progress is shown for as long as this lives.
-pub(super) struct Shown {
+/// Shows the progress of a command until it is dropped.
+pub(super) struct ProgressLine {
     name: String,
     progress: Progress,
     bar: Option<ProgressBar>,
@@ -75,10 +75,10 @@ impl Progress {
     }
 
     /// Shows something from now on.
-    pub(super) fn begin(&self, name: &str) -> Shown {
+    pub(super) fn begin(&self, name: &str) -> ProgressLine {
         let bar = self.bars().map(|bars| bars.add(ProgressBar::no_length().with_prefix(name.to_owned())));
         let now = Instant::now();
-        Shown { name: name.to_owned(), progress: self.clone(), bar, began: (now, 0), what: String::new(), told: now }
+        ProgressLine { name: name.to_owned(), progress: self.clone(), bar, began: (now, 0), what: String::new(), told: now }
     }
 
     /// Shows what a pipeline does until the condition holds of it, or for as long as it is awaited.
@@ -105,9 +105,9 @@ impl Progress {
     }
 }
 
-impl Shown {
+impl ProgressLine {
     /// Shows how far it is.
-    pub(super) fn show(&mut self, standing: Standing) {
+    pub(super) fn show(&mut self, standing: ProgressStep) {
         if self.what != standing.what {
             self.begin_step(&standing);
         }
@@ -124,7 +124,7 @@ impl Shown {
         match self.progress {
             Progress::Lines => print::line_to_stderr(&format!("{}: {}", self.name, standing.text(self.rate(&standing)))),
             Progress::Log => {
-                let Standing { what, done, of } = &standing;
+                let ProgressStep { what, done, of } = &standing;
                 let rate = self.rate(&standing).round();
                 tracing::info!(pipeline = self.name, what, done, of, rows_per_second = rate, "work goes on");
             }
@@ -132,7 +132,7 @@ impl Shown {
         }
     }
 
-    fn begin_step(&mut self, standing: &Standing) {
+    fn begin_step(&mut self, standing: &ProgressStep) {
         self.what.clone_from(&standing.what);
         self.began = (Instant::now(), standing.done);
         if let Some(bar) = &self.bar {
@@ -146,13 +146,13 @@ impl Shown {
         }
     }
 
-    fn rate(&self, standing: &Standing) -> f64 {
+    fn rate(&self, standing: &ProgressStep) -> f64 {
         let (since, done) = self.began;
         standing.done.saturating_sub(done) as f64 / since.elapsed().as_secs_f64().max(0.001)
     }
 }
 
-impl Drop for Shown {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -160,7 +160,7 @@ impl Drop for Shown {
     }
 }
 
-impl Standing {
+impl ProgressStep {
     fn text(&self, rate: f64) -> String {
         let done = HumanCount(self.done);
         let rate_text = HumanCount(rate as u64);
@@ -174,8 +174,8 @@ impl Standing {
 }
 
 /// What a pipeline is in the middle of.
-fn standing(pipeline: &PipelineStatus) -> Option<Standing> {
-    let standing = |what: &str, totals: &Totals, of| Some(Standing { what: what.to_owned(), done: totals.read, of });
+fn standing(pipeline: &PipelineStatus) -> Option<ProgressStep> {
+    let standing = |what: &str, totals: &Totals, of| Some(ProgressStep { what: what.to_owned(), done: totals.read, of });
     if let Some(full_sync) = &pipeline.full_sync {
         let what = if full_sync.pass == Mode::Full { "full sync" } else { "full sync, catching up" };
         return standing(what, &full_sync.totals, full_sync.expected.filter(|_| full_sync.pass == Mode::Full));
@@ -197,10 +197,10 @@ mod tests {
 
     #[test]
     fn a_standing_says_what_is_left() {
-        let standing = Standing { what: "full sync".to_owned(), done: 45_000, of: Some(95_000) };
+        let standing = ProgressStep { what: "full sync".to_owned(), done: 45_000, of: Some(95_000) };
         assert_eq!(standing.text(5_000.0), "full sync: 45,000 of 95,000 elements, 5,000 a second, 10 seconds left");
         assert_eq!(standing.text(0.0), "full sync: 45,000 of 95,000 elements, 0 a second");
-        let open = Standing { of: None, ..standing };
+        let open = ProgressStep { of: None, ..standing };
         assert_eq!(open.text(12.0), "full sync: 45,000 elements, 12 a second");
     }
 
@@ -213,6 +213,6 @@ mod tests {
         assert_eq!(standing(&pipeline).unwrap().what, "incremental pass");
         let full_sync = FullSyncStatus { since: Utc::now(), pass: Mode::Full, totals, expected: Some(9), cursor: None };
         pipeline.full_sync = Some(full_sync);
-        assert_eq!(standing(&pipeline), Some(Standing { what: "full sync".to_owned(), done: 7, of: Some(9) }));
+        assert_eq!(standing(&pipeline), Some(ProgressStep { what: "full sync".to_owned(), done: 7, of: Some(9) }));
     }
 }

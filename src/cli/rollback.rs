@@ -11,7 +11,7 @@ use crate::connector::ServerConnector;
 use crate::error::Result;
 
 #[derive(Serialize)]
-struct Report {
+struct RollbackReport {
     pipeline: String,
     graph: String,
     rolled_back: bool,
@@ -28,17 +28,22 @@ pub(super) async fn rollback(config: &Config, output: Output) -> Exit {
             Err(error) => exit = print::failed(&error),
         }
     }
-    print::result(output, &reports, || reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"));
+    print::result(output, &reports, || reports.iter().map(RollbackReport::text).collect::<Vec<_>>().join("\n"));
     exit
 }
 
-async fn one(config: &PipelineConfig) -> Result<Report> {
+async fn one(config: &PipelineConfig) -> Result<RollbackReport> {
     let connector = ServerConnector::new(config)?;
     roll_back(&connector).await?;
-    Ok(Report { pipeline: config.name.to_string(), graph: config.falkordb.database.to_string(), rolled_back: true, paused: true })
+    Ok(RollbackReport {
+        pipeline: config.name.to_string(),
+        graph: config.falkordb.database.to_string(),
+        rolled_back: true,
+        paused: true,
+    })
 }
 
-impl Report {
+impl RollbackReport {
     fn text(&self) -> String {
         format!("{}: graph {} is the previous one again; passes are held back until they are resumed", self.pipeline, self.graph)
     }

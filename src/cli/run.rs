@@ -14,7 +14,7 @@ use super::reload::{Origin, Reloader, rules, schedule};
 use super::{pipelines, print};
 use crate::actors::health::{AppliedBatch, Health};
 use crate::actors::messages::Shutdown;
-use crate::actors::pipeline::Outcome;
+use crate::actors::pipeline::PipelineOutcome;
 use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
 
 /// What the HTTP server shows.
-struct Shown {
+struct HttpState {
     status: watch::Receiver<ServiceStatus>,
     metrics: Option<Arc<Metrics>>,
     applied: broadcast::Sender<Arc<AppliedBatch>>,
@@ -32,10 +32,10 @@ struct Shown {
     reload: Arc<dyn Reload>,
 }
 
-struct Running {
+struct RunningPipeline {
     name: String,
     supervisor: Addr<Supervisor>,
-    outcome: oneshot::Receiver<Outcome>,
+    outcome: oneshot::Receiver<PipelineOutcome>,
 }
 
 /// Runs until a signal, or until something makes it impossible.
@@ -59,12 +59,12 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
     for pipeline in config.pipelines() {
         assembled.push(pipelines::assemble(pipeline, schedule(&pipeline.sync), health.clone().recipient())?);
     }
-    let running: Vec<Running> = assembled
+    let running: Vec<RunningPipeline> = assembled
         .into_iter()
         .map(|pipeline| {
             let name = pipeline.name.clone();
             let (supervisor, outcome) = Supervisor::new(pipeline);
-            Running { name, supervisor: supervisor.start(), outcome }
+            RunningPipeline { name, supervisor: supervisor.start(), outcome }
         })
         .collect();
     for pipeline in &running {
@@ -82,7 +82,7 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
         supervisors: supervisors.collect(),
         health: health.recipient(),
     });
-    let shown = Shown { status, metrics, applied, rules, reload: reloader.clone() };
+    let shown = HttpState { status, metrics, applied, rules, reload: reloader.clone() };
     let http = listener.map(|listener| start_http(listener, shown, &running)).transpose()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pipelines = running.len(), "service started");
     let name = signals.end(reloader.as_ref()).await;
@@ -98,7 +98,7 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
 }
 
 /// Each supervisor keeps its own deadline.
-async fn stop(running: Vec<Running>) {
+async fn stop(running: Vec<RunningPipeline>) {
     for pipeline in &running {
         pipeline.supervisor.do_send(Shutdown);
     }
@@ -112,7 +112,7 @@ async fn stop(running: Vec<Running>) {
 }
 
 /// What HTTP goes by.
-fn start_http(listener: TcpListener, shown: Shown, running: &[Running]) -> Result<actix_web::dev::ServerHandle> {
+fn start_http(listener: TcpListener, shown: HttpState, running: &[RunningPipeline]) -> Result<actix_web::dev::ServerHandle> {
     let address = listener.local_addr().ok();
     let api = Api {
         status: shown.status,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::arguments::{Output, SyncArguments, SyncMode};
 use super::exit::Exit;
-use super::parts::Parts;
+use super::parts::CountedParts;
 use super::progress::Progress;
 use super::{pipelines, print};
 use crate::actors::health::Health;
@@ -22,14 +22,14 @@ use crate::model::outside_profile::OutsideProfile;
 use crate::model::pass::{Mode, PassSummary};
 
 #[derive(Serialize)]
-struct Report {
+struct SyncReport {
     pipeline: String,
     graph: String,
     #[serde(flatten)]
     pass: PassSummary,
     /// What became of the elements of the source; only a full pass reads all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    parts: Option<Parts>,
+    parts: Option<CountedParts>,
     /// Elements that a comparison found different.
     #[serde(skip_serializing_if = "Option::is_none")]
     differences: Option<u64>,
@@ -59,12 +59,12 @@ pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Out
                     exit = Exit::Failed;
                 }
                 let outside = outside_profile(pipeline).await;
-                reports.push(Report::of(pipeline, done, outside.as_ref()));
+                reports.push(SyncReport::of(pipeline, done, outside.as_ref()));
             }
             Err(error) => exit = print::failed(&error),
         }
     }
-    print::result(output, &reports, || reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"));
+    print::result(output, &reports, || reports.iter().map(SyncReport::text).collect::<Vec<_>>().join("\n"));
     exit
 }
 
@@ -81,11 +81,13 @@ async fn outside_profile(config: &PipelineConfig) -> Option<OutsideProfile> {
 }
 
 /// What became of the source's elements, as a full pass has counted them. Some are read more than once while the source is written.
-fn parts(pass: &PassSummary, outside: Option<&OutsideProfile>) -> Option<Parts> {
+fn parts(pass: &PassSummary, outside: Option<&OutsideProfile>) -> Option<CountedParts> {
     let totals = (pass.mode == Mode::Full).then_some(&pass.totals)?;
     let (elements, properties) = (totals.quarantined - totals.properties_quarantined, totals.properties_quarantined);
-    let parts =
-        Parts { kept: totals.nodes + totals.relationships, ..Parts::of(totals.read, totals.collapsed, elements, properties) };
+    let parts = CountedParts {
+        kept: totals.nodes + totals.relationships,
+        ..CountedParts::of(totals.read, totals.collapsed, elements, properties)
+    };
     Some(outside.map_or(parts, |outside| parts.beside(outside)))
 }
 
@@ -116,7 +118,7 @@ pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes:
     done.map(|done| *done).ok_or_else(interrupted)
 }
 
-/// Waits for SIGTERM or Ctrl-C; for ever where signals cannot be listened for.
+/// Waits for SIGTERM or Ctrl-C. Never returns where the process cannot listen for signals.
 async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
@@ -126,7 +128,7 @@ async fn terminated() {
     }
 }
 
-impl Report {
+impl SyncReport {
     fn of(config: &PipelineConfig, done: Done, outside: Option<&OutsideProfile>) -> Self {
         let Done { pass, verdict, held } = done;
         let graph = config.falkordb.database.to_string();

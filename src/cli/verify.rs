@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::arguments::Output;
 use super::exit::Exit;
-use super::parts::Parts;
-use super::progress::{Progress, Standing};
+use super::parts::CountedParts;
+use super::progress::{Progress, ProgressStep};
 use super::{print, sync};
 use crate::actors::launch::Connector;
 use crate::config::{Config, PipelineConfig};
@@ -39,7 +39,7 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), D
 const PRINTED: usize = 50;
 
 #[derive(Serialize)]
-struct Report {
+struct VerifyReport {
     pipeline: String,
     graph: String,
     /// Whether nothing differs now.
@@ -54,21 +54,21 @@ struct Report {
     /// The two were equal as of this bookmark; absent if something differed, or was committed meanwhile.
     equal_as_of: Option<Bookmark>,
     /// What became of the elements of the source: those that are not kept are no differences.
-    parts: Parts,
+    parts: CountedParts,
     /// Entries of the quarantine about whole elements.
     excluded: usize,
     /// What the cache holds of no kind of the profile or without a usable key: differences that no pass mends.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     foreign: BTreeMap<String, u64>,
     /// The differences, the first ones by name.
-    found: Vec<Listed>,
+    found: Vec<ListedDifference>,
     /// Deletes that wait for a person.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held: Vec<HeldDeletes>,
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct ListedDifference {
     /// Label or type.
     kind: String,
     key: String,
@@ -99,12 +99,12 @@ pub(super) async fn verify(config: &Config, repair: bool, output: Output, progre
             }
         }
     }
-    print::result(output, &reports, || reports.iter().map(Report::text).collect::<Vec<_>>().join("\n"));
+    print::result(output, &reports, || reports.iter().map(VerifyReport::text).collect::<Vec<_>>().join("\n"));
     exit
 }
 
 /// Both sides of a pipeline, to be looked at.
-struct Looks {
+struct BothSides {
     source: std::sync::Arc<dyn Source>,
     view: Box<dyn CacheView>,
     encoder: Transformer,
@@ -112,7 +112,7 @@ struct Looks {
     connector: ServerConnector,
 }
 
-impl Looks {
+impl BothSides {
     async fn new(config: &PipelineConfig) -> Result<Self> {
         let connector = ServerConnector::new(config)?.fit().await?;
         let profile = connector.profile();
@@ -150,8 +150,8 @@ impl Looks {
     }
 }
 
-async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<Report> {
-    let mut looks = Looks::new(config).await?;
+async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyReport> {
+    let mut looks = BothSides::new(config).await?;
     let mut sink = looks.connector.sink().await?;
     sink.identify().await?;
     if sink.state().await? == GraphState::Missing {
@@ -167,26 +167,26 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<Report>
         if advance.is_over {
             break comparison.verdict(&mut looks.sides()).await?;
         }
-        shown.show(Standing { what: "comparison".to_owned(), done: comparison.rows(), of });
+        shown.show(ProgressStep { what: "comparison".to_owned(), done: comparison.rows(), of });
     };
     drop(shown);
     let unlisted = verdict.findings - verdict.listed.len() as u64;
     let found = looks.settle(verdict.listed.clone()).await?;
     let differences = found.len() as u64 + unlisted;
     let (held, outside) = (looks.held().await?, looks.source.outside_profile().await?);
-    let report = Report::of(config, &looks, verdict, &found, differences);
-    Ok(Report { mended: None, held, parts: report.parts.beside(&outside), ..report })
+    let report = VerifyReport::of(config, &looks, verdict, &found, differences);
+    Ok(VerifyReport { mended: None, held, parts: report.parts.beside(&outside), ..report })
 }
 
 /// Needs the right to write, as any pass does: a running service has it, and is asked for a comparison over HTTP.
-async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Result<Report> {
+async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Result<VerifyReport> {
     let done = sync::one_pass(config, Mode::Differential, false, progress).await?;
-    let mut looks = Looks::new(config).await?;
+    let mut looks = BothSides::new(config).await?;
     let verdict = done.verdict.ok_or_else(sync::interrupted)?;
     let left = look_again(&mut looks.sides(), &verdict.listed).await?.len() as u64;
     let unlisted = verdict.findings - verdict.listed.len() as u64;
     let (found, differences) = (verdict.listed.clone(), verdict.findings);
-    let mut report = Report::of(config, &looks, verdict, &found, differences);
+    let mut report = VerifyReport::of(config, &looks, verdict, &found, differences);
     // What is not listed cannot be looked at again: another comparison tells.
     report.equal = left == 0 && unlisted == 0;
     report.mended = Some(differences - unlisted - left);
@@ -195,14 +195,14 @@ async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Res
     Ok(report)
 }
 
-impl Looks {
+impl BothSides {
     async fn held(&self) -> Result<Vec<HeldDeletes>> {
         let checkpoint = self.connector.store().await?.load().await?;
         Ok(checkpoint.map(|checkpoint| checkpoint.guard.shown()).unwrap_or_default())
     }
 
     /// Without a graph everything is missing.
-    async fn missing(&self, config: &PipelineConfig) -> Result<Report> {
+    async fn missing(&self, config: &PipelineConfig) -> Result<VerifyReport> {
         let rows = self.source.counts().await?.into_iter().sum();
         let began_at = self.source.bookmark().await?;
         let (excepted, foreign) = (Excepted::default(), BTreeMap::new());
@@ -218,18 +218,18 @@ impl Looks {
             excepted,
             foreign,
         };
-        Ok(Report::of(config, self, verdict, &[], rows))
+        Ok(VerifyReport::of(config, self, verdict, &[], rows))
     }
 }
 
 /// Every element was read; what was compared and is not listed as unusable is kept.
-fn parts(verdict: &Verdict) -> Parts {
+fn parts(verdict: &Verdict) -> CountedParts {
     let Excepted { elements, properties, collapsed } = verdict.excepted;
-    Parts::of(verdict.read, collapsed, elements, properties)
+    CountedParts::of(verdict.read, collapsed, elements, properties)
 }
 
-impl Report {
-    fn of(config: &PipelineConfig, looks: &Looks, verdict: Verdict, found: &[Finding], differences: u64) -> Self {
+impl VerifyReport {
+    fn of(config: &PipelineConfig, looks: &BothSides, verdict: Verdict, found: &[Finding], differences: u64) -> Self {
         let parts = parts(&verdict);
         Self {
             pipeline: config.name.to_string(),
@@ -242,7 +242,7 @@ impl Report {
             parts,
             excluded: looks.excluded.len(),
             foreign: verdict.foreign,
-            found: found.iter().map(Listed::of).collect(),
+            found: found.iter().map(ListedDifference::of).collect(),
             held: Vec::new(),
         }
     }
@@ -272,7 +272,7 @@ impl Report {
     }
 }
 
-impl Listed {
+impl ListedDifference {
     fn of(finding: &Finding) -> Self {
         let kind = match &finding.identity {
             ElementIdentity::Node(node) => node.label.to_string(),

@@ -88,7 +88,7 @@ pub enum ConfigError {
         error: SyntaxError,
     },
     /// Settings that cannot be used.
-    #[error("{}", Listed(problems))]
+    #[error("{}", ProblemList(problems))]
     Invalid {
         /// All of them.
         problems: Vec<Problem>,
@@ -96,9 +96,9 @@ pub enum ConfigError {
 }
 
 /// Problems as a list for people.
-struct Listed<'a>(&'a [Problem]);
+struct ProblemList<'a>(&'a [Problem]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for ProblemList<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.0.len() == 1 { "problem" } else { "problems" };
         write!(formatter, "the configuration has {} {noun}:", self.0.len())?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 const REDACTED: &str = "[redacted]";
 
-/// A password or token. `Debug` and `Display` hide it, and it cannot be serialized; whoever needs the text has to say
+/// A password or token. `Debug` and `Display` hide it, and it cannot be serialized; code that needs the text has to say
 /// [`Secret::expose`], which is easy to search for.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -33,7 +33,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether a text that somebody presented is this secret. Takes the same time wherever the two differ, so that the
+    /// Whether a presented text is this secret. Takes the same time wherever the two differ, so that the
     /// time does not tell how much of a guess was right.
     pub fn matches(&self, candidate: &str) -> bool {
         let (ours, theirs) = (self.0.as_bytes(), candidate.as_bytes());

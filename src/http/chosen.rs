@@ -18,7 +18,7 @@ use crate::telemetry::logging::AUDIT_TARGET;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
+struct ChoiceParameters {
     pipeline: Option<String>,
 }
 
@@ -41,7 +41,7 @@ fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
     let no_api = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the server was started without its state");
     let api = request.app_data::<Data<Api>>().ok_or_else(no_api)?;
     authorize(request, api)?;
-    let parameters = Query::<Parameters>::from_query(request.query_string())
+    let parameters = Query::<ChoiceParameters>::from_query(request.query_string())
         .map_err(|error| Refusal::bad_request(format!("the only parameter is pipeline: {error}")))?;
     let is_chosen = |name: &str| parameters.pipeline.as_ref().is_none_or(|wanted| wanted == name);
     let pipelines: Vec<_> = api.pipelines.iter().filter(|(name, _)| is_chosen(name)).collect();

@@ -1,4 +1,4 @@
-//! `/ws/updates`: the status as it changes and, for whoever asks, the keys of each batch as it is applied.
+//! `/ws/updates`: the status as it changes and, on request, the keys of each batch as it is applied.
 //!
 //! A client gets a snapshot, and then of each pipeline the fields that changed. A client that does not take what it is sent is
 //! let go: it may come back and begins with a snapshot again.
@@ -38,13 +38,13 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a client is asked whether it is still there: often enough that no proxy takes the silence for an end.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A client that has said nothing for so long, pongs included, is gone.
+/// A client that sends nothing for this time, not even a pong, is gone.
 const SILENCE: Duration = Duration::from_secs(40);
 
 /// Clients have nothing to say but pongs.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// Places for those who follow.
+/// Places for followers.
 pub(super) struct Followers(Arc<Semaphore>);
 
 impl Default for Followers {
@@ -55,7 +55,7 @@ impl Default for Followers {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
+struct UpdateParameters {
     /// 1 to be told the keys of each batch as well.
     #[serde(default)]
     changes: u8,
@@ -70,7 +70,7 @@ pub(super) async fn updates(
     if !is_of_this_site(&request) {
         return Err(Refusal::new(StatusCode::FORBIDDEN, "a page of another site may not follow"));
     }
-    let parameters = match Query::<Parameters>::from_query(request.query_string()) {
+    let parameters = match Query::<UpdateParameters>::from_query(request.query_string()) {
         Ok(parameters) if parameters.changes <= 1 => parameters,
         Ok(_) => return Err(Refusal::bad_request("changes must be 0 or 1")),
         Err(error) => return Err(Refusal::bad_request(format!("the only parameter is changes: {error}"))),
@@ -102,7 +102,7 @@ fn is_of_this_site(request: &HttpRequest) -> bool {
 }
 
 /// Fields of a pipeline's status by name.
-type Fields = Map<String, Value>;
+type UpdateFields = Map<String, Value>;
 
 struct Follower {
     /// Whether commands can be given at all.
@@ -111,7 +111,7 @@ struct Follower {
     applied: Option<broadcast::Receiver<Arc<AppliedBatch>>>,
     session: Session,
     /// What the client knows.
-    shown: BTreeMap<String, Fields>,
+    shown: BTreeMap<String, UpdateFields>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -169,7 +169,7 @@ impl Follower {
     /// What changed since the last message, as a merge patch; nothing if nothing did.
     fn update(&mut self) -> Option<Value> {
         let now = fields(&self.status.borrow_and_update().at(Utc::now()));
-        let changed: BTreeMap<&String, Fields> = now
+        let changed: BTreeMap<&String, UpdateFields> = now
             .iter()
             .map(|(name, fields)| (name, difference(self.shown.get(name), fields)))
             .filter(|(_, fields)| !fields.is_empty())
@@ -192,7 +192,7 @@ impl Follower {
     }
 }
 
-/// The next batch; never, for whoever does not ask for them.
+/// The next batch; never, for a client that does not ask for batches.
 async fn next_batch(applied: &mut Option<broadcast::Receiver<Arc<AppliedBatch>>>) -> Result<Arc<AppliedBatch>, &'static str> {
     match applied {
         None => std::future::pending().await,
@@ -210,20 +210,20 @@ fn changes(batch: &AppliedBatch) -> Value {
     message
 }
 
-fn fields(status: &ServiceStatus) -> BTreeMap<String, Fields> {
+fn fields(status: &ServiceStatus) -> BTreeMap<String, UpdateFields> {
     let of = |pipeline| match serde_json::to_value(pipeline) {
         Ok(Value::Object(fields)) => fields,
         // A status is always an object.
-        _ => Fields::new(),
+        _ => UpdateFields::new(),
     };
     status.pipelines.iter().map(|(name, pipeline)| (name.clone(), of(pipeline))).collect()
 }
 
 /// The fields that are another value now; null for those that are gone.
-fn difference(before: Option<&Fields>, now: &Fields) -> Fields {
+fn difference(before: Option<&UpdateFields>, now: &UpdateFields) -> UpdateFields {
     let Some(before) = before else { return now.clone() };
     let changed = now.iter().filter(|(name, value)| before.get(*name) != Some(value));
-    let mut fields: Fields = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut fields: UpdateFields = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
     fields.extend(before.keys().filter(|name| !now.contains_key(*name)).map(|name| (name.clone(), Value::Null)));
     fields
 }
@@ -233,7 +233,7 @@ fn difference(before: Option<&Fields>, now: &Fields) -> Fields {
 mod tests {
     use super::*;
 
-    fn of(value: Value) -> Fields {
+    fn of(value: Value) -> UpdateFields {
         value.as_object().unwrap().clone()
     }
 

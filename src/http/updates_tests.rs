@@ -147,7 +147,7 @@ async fn strangers_and_crowds_are_refused() {
         followers.insert(number, running.connect("", Some(&own)).await.unwrap());
     }
     assert_eq!(refused(running.connect("", None).await), StatusCode::SERVICE_UNAVAILABLE);
-    // A place is free again once somebody has gone.
+    // A place is free again once a follower has gone.
     let mut gone = followers.pop_first().unwrap().1;
     gone.send(Message::Close(None)).await.unwrap();
     while timeout(PATIENCE, gone.next()).await.unwrap().is_some() {}

@@ -36,7 +36,7 @@ const MAX_BOOKMARK_LENGTH: usize = 1024;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
+struct WaitParameters {
     bookmark: String,
     level: Option<String>,
     timeout_ms: Option<u64>,
@@ -69,7 +69,7 @@ pub(super) async fn wait(request: HttpRequest, api: Data<Api>, waiters: Data<Sem
 
 fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, Refusal> {
     let bad = |reason: String| Refusal::bad_request(reason);
-    let parameters = Query::<Parameters>::from_query(query).map_err(|error| bad(error.to_string()))?.into_inner();
+    let parameters = Query::<WaitParameters>::from_query(query).map_err(|error| bad(error.to_string()))?.into_inner();
     let level = match parameters.level.as_deref() {
         None | Some("applied") => Level::Applied,
         Some("verified") => Level::Verified,
@@ -113,7 +113,7 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<H
     let mut status = api.status.clone();
     let held = status.borrow_and_update().pipelines.get(order.name).is_some_and(|pipeline| order.is_met(pipeline, None));
     let outcome = if held {
-        Outcome::Met
+        WaitOutcome::Met
     } else {
         let Ok(_waiting) = waiters.try_acquire() else {
             let body = json!({ "error": "too many requests wait already" });
@@ -121,17 +121,17 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<H
         };
         match timeout_at(began + order.within, until_met(&order, &mut status)).await {
             Ok(outcome) => outcome,
-            Err(_) => Outcome::Late,
+            Err(_) => WaitOutcome::Late,
         }
     };
     let waited_ms = began.elapsed().as_millis() as u64;
     match outcome {
-        Outcome::Met => Ok(HttpResponse::Ok().json(json!({
+        WaitOutcome::Met => Ok(HttpResponse::Ok().json(json!({
             "pipeline": order.name, "bookmark": order.bookmark, "level": order.level, "waited_ms": waited_ms,
         }))),
-        Outcome::Ended => Err(Refusal::unavailable("the pipeline has ended")),
-        Outcome::Failed(error) => Err(Refusal::unavailable(error.chain())),
-        Outcome::Late => {
+        WaitOutcome::Ended => Err(Refusal::unavailable("the pipeline has ended")),
+        WaitOutcome::Failed(error) => Err(Refusal::unavailable(error.chain())),
+        WaitOutcome::Late => {
             let state = status.borrow().pipelines.get(order.name).map(|pipeline| pipeline.state.clone());
             let error = match order.level {
                 Level::Applied => "the commit is not applied yet",
@@ -144,7 +144,7 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<H
     }
 }
 
-enum Outcome {
+enum WaitOutcome {
     Met,
     Ended,
     /// The source does not reach the commit.
@@ -173,21 +173,21 @@ impl Order<'_> {
     }
 }
 
-async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> Outcome {
+async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> WaitOutcome {
     let number = loop {
         match order.ask().await {
             Ok(Ok(number)) => break number,
             // Between two generations nobody can be asked; the next one is announced by the status.
             Ok(Err(error)) if error.kind() == ErrorKind::ActorStopped => {
                 if status.changed().await.is_err() {
-                    return Outcome::Ended;
+                    return WaitOutcome::Ended;
                 }
             }
-            Ok(Err(error)) => return Outcome::Failed(error),
-            Err(_) => return Outcome::Ended,
+            Ok(Err(error)) => return WaitOutcome::Failed(error),
+            Err(_) => return WaitOutcome::Ended,
         }
     };
     let met = |pipeline: &PipelineStatus| order.is_met(pipeline, Some(number));
     let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(met)).await;
-    if waited.is_ok() { Outcome::Met } else { Outcome::Ended }
+    if waited.is_ok() { WaitOutcome::Met } else { WaitOutcome::Ended }
 }

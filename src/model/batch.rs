@@ -113,7 +113,7 @@ pub struct PassEnd {
     pub outside_profile: Option<OutsideProfile>,
     /// How many keys travelled, of both sides, to find what only one of them has.
     pub keys_listed: u64,
-    /// What the pass asks of whoever schedules the next one.
+    /// What the pass tells the scheduler of the next one.
     pub outcome: PassOutcome,
     /// What the delete guard remembers.
     pub guard: Guard,

@@ -1,4 +1,4 @@
-//! What a batch changed in the cache, by kind: for whoever draws the graph, for the audit log, and for counts.
+//! What a batch changed in the cache, by kind: for programs that draw the graph, for the audit log, and for counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

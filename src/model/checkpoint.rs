@@ -82,7 +82,7 @@ pub struct Checkpoint {
     /// How many numbers the vectors of each property have, as the last full pass found it.
     #[serde(default, skip_serializing_if = "Dimensions::is_empty")]
     pub dimensions: Dimensions,
-    /// Indices and constraints of somebody else that the last full sync could not make again, and why.
+    /// Foreign indices and constraints that the last full sync could not make again, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_indexes: Vec<String>,
 }

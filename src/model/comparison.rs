@@ -18,7 +18,7 @@ pub struct ComparisonUnderWay {
     pub began_at: DateTime<Utc>,
     /// The source's bookmark then.
     pub bookmark: Bookmark,
-    /// Whether somebody ordered it; else it runs in the background.
+    /// Whether a client ordered it; else it runs in the background.
     #[serde(default)]
     pub ordered: bool,
     /// Whether it has come to its second round, which is about vectors alone.

@@ -9,12 +9,12 @@ use super::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use super::kind::KindName;
 use super::prepared::{Cause, Quarantined, is_name};
 
-/// What the writer of a graph has quarantined, for whoever compares the graph. Clones are the same one.
+/// What the writer of a graph has quarantined, as comparisons of the graph need it. Clones share one list.
 #[derive(Debug, Clone, Default)]
-pub struct Excluded(Arc<RwLock<Listed>>);
+pub struct Excluded(Arc<RwLock<QuarantineList>>);
 
 #[derive(Debug, Default)]
-struct Listed {
+struct QuarantineList {
     kinds: Kinds,
     /// How many nodes have left since the beginning.
     nodes_left: u64,
@@ -22,19 +22,19 @@ struct Listed {
 
 #[derive(Debug, Default)]
 struct Kinds {
-    by_label: HashMap<String, Names>,
-    by_type: HashMap<String, Names>,
+    by_label: HashMap<String, QuarantinedNames>,
+    by_type: HashMap<String, QuarantinedNames>,
 }
 
 impl Kinds {
-    fn of(&self, kind: KindName<'_>) -> Option<&Names> {
+    fn of(&self, kind: KindName<'_>) -> Option<&QuarantinedNames> {
         match kind {
             KindName::Label(name) => self.by_label.get(name),
             KindName::Type(name) => self.by_type.get(name),
         }
     }
 
-    fn like(&mut self, kind: KindName<'_>) -> &mut HashMap<String, Names> {
+    fn like(&mut self, kind: KindName<'_>) -> &mut HashMap<String, QuarantinedNames> {
         match kind {
             KindName::Label(_) => &mut self.by_label,
             KindName::Type(_) => &mut self.by_type,
@@ -45,13 +45,13 @@ impl Kinds {
         self.of(kind).is_some_and(|names| names.elements.contains_key(key))
     }
 
-    fn all(&self) -> impl Iterator<Item = &Names> {
+    fn all(&self) -> impl Iterator<Item = &QuarantinedNames> {
         self.by_label.values().chain(self.by_type.values())
     }
 }
 
 #[derive(Debug, Default)]
-struct Names {
+struct QuarantinedNames {
     /// Elements by key, or by the name that stands for it.
     elements: HashMap<String, Element>,
     /// Properties that an element lacks, by its key.
@@ -85,7 +85,7 @@ impl Excluded {
         self.replace(entries, []);
     }
 
-    /// Takes entries out and adds others, in one step for whoever looks.
+    /// Takes entries out and adds others, in one step for all readers.
     pub fn replace<'q>(
         &self,
         outdated: impl IntoIterator<Item = &'q Quarantined>,
@@ -199,7 +199,7 @@ impl Excluded {
     }
 }
 
-impl Listed {
+impl QuarantineList {
     /// An element with a key that reads like a name is not what the entry of that name is about.
     fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
         let element = self.kinds.of(kind)?.elements.get(key)?;

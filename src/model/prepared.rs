@@ -242,14 +242,14 @@ pub struct Quarantined {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
-    /// What it is: its key, a label, its group or the key of an end. Whoever reads it can tell.
+    /// The reason lies in the element: its key, a label, its group or the key of an end.
     #[default]
     Content,
     /// The cache has refused its row, by a constraint or a limit. Only another attempt can tell whether it still does.
     Cache,
     /// An end of it was not in the cache.
     End,
-    /// Somebody else has a graph of its group's name: an older state of it must not stand in another graph.
+    /// A graph of its group's name is foreign: an older state of the element must not stand in another graph.
     Graph,
 }
 
@@ -382,7 +382,7 @@ impl Quarantined {
         Self { ignored: true, ..self.clone() }
     }
 
-    /// How many of these ask for somebody's attention.
+    /// How many of these need attention.
     pub fn count<'q>(entries: impl IntoIterator<Item = &'q Self>) -> u64 {
         entries.into_iter().filter(|entry| !entry.ignored).count() as u64
     }

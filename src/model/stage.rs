@@ -49,7 +49,7 @@ pub struct Loading {
 
 /// What became of a payload whose reply was never seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum PayloadState {
     /// It must be sent.
     NotApplied,
     /// It must not be sent again.
@@ -61,11 +61,11 @@ pub enum Standing {
 impl StageFill {
     /// Tells by what the stage is found to hold what became of the payload under way. The totals differ before and after it,
     /// because a payload is never empty.
-    pub fn standing(&self, found: StageTotals) -> Standing {
+    pub fn standing(&self, found: StageTotals) -> PayloadState {
         match &self.loading {
-            _ if found == self.holds => Standing::NotApplied,
-            Some(loading) if found == loading.after && loading.cursor.is_some() => Standing::Applied,
-            _ => Standing::Neither,
+            _ if found == self.holds => PayloadState::NotApplied,
+            Some(loading) if found == loading.after && loading.cursor.is_some() => PayloadState::Applied,
+            _ => PayloadState::Neither,
         }
     }
 }
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn totals_tell_what_became_of_a_payload() {
-        assert_eq!(fill(true).standing(totals(5, 2)), Standing::NotApplied);
-        assert_eq!(fill(true).standing(totals(7, 2)), Standing::Applied);
+        assert_eq!(fill(true).standing(totals(5, 2)), PayloadState::NotApplied);
+        assert_eq!(fill(true).standing(totals(7, 2)), PayloadState::Applied);
         for found in [totals(6, 2), totals(7, 3), totals(0, 0)] {
-            assert_eq!(fill(true).standing(found), Standing::Neither);
+            assert_eq!(fill(true).standing(found), PayloadState::Neither);
         }
-        assert_eq!(fill(false).standing(totals(7, 2)), Standing::Neither, "half a batch");
-        assert_eq!(StageFill::default().standing(totals(1, 0)), Standing::Neither);
+        assert_eq!(fill(false).standing(totals(7, 2)), PayloadState::Neither, "half a batch");
+        assert_eq!(StageFill::default().standing(totals(1, 0)), PayloadState::Neither);
     }
 }

@@ -16,7 +16,7 @@ use crate::model::pass::Cursor;
 use crate::model::profile::{Identity, Profile};
 use crate::repeat;
 use crate::source::{Bundle, Source};
-use crate::transform::Standing;
+use crate::transform::Admission;
 
 /// A kind of more elements has questions of its own.
 const SMALL: u64 = 500;
@@ -121,7 +121,7 @@ impl Reader<'_> {
 }
 
 /// The elements of several kinds, each with its labels, by kind.
-type Elements = BTreeMap<ElementKind, Vec<(ElementIdentity, Vec<String>)>>;
+type BundledElements = BTreeMap<ElementKind, Vec<(ElementIdentity, Vec<String>)>>;
 
 /// What a look at kinds that are looked at together found.
 #[derive(Debug, Default)]
@@ -158,7 +158,7 @@ impl KeySets<'_> {
             return Ok(());
         };
         let mut here = self.elements(here, suspects);
-        let mut there = Elements::new();
+        let mut there = BundledElements::new();
         let labels = self.labels;
         let mut note = |kind: ElementKind, Keyed { identity, labels: all, graph }: Keyed| {
             there.entry(kind).or_default().push((identity, labels.of(kind, all, graph.as_ref())));
@@ -177,14 +177,14 @@ impl KeySets<'_> {
     }
 
     /// What the cache is to hold of what was read. A kind of which it cannot hold something is a suspect.
-    fn elements(&self, read: Read, suspects: &mut Suspects) -> Elements {
-        let mut elements = Elements::new();
-        let mut note = |kind: ElementKind, standing: Standing, labels: Vec<String>, properties: &Properties| match standing {
-            Standing::Kept(identity) if !self.excluded.covers(&identity) => {
+    fn elements(&self, read: Read, suspects: &mut Suspects) -> BundledElements {
+        let mut elements = BundledElements::new();
+        let mut note = |kind: ElementKind, standing: Admission, labels: Vec<String>, properties: &Properties| match standing {
+            Admission::Kept(identity) if !self.excluded.covers(&identity) => {
                 let graph = self.encoder.graph_of(properties);
                 elements.entry(kind).or_default().push((identity, self.labels.of(kind, labels, graph.as_ref())));
             }
-            Standing::Kept(_) | Standing::Refused(_) | Standing::Nameless => drop(suspects.kinds.insert(kind)),
+            Admission::Kept(_) | Admission::Refused(_) | Admission::Nameless => drop(suspects.kinds.insert(kind)),
         };
         match read {
             Read::Nodes(found) => {

@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 use futures::future::try_join;
 
+use super::bundles::{self, Read, bundled};
 use super::cache_view::CacheView;
-use super::key_sets::{Digests, ElementHasher, KeySets, Labels};
+use super::key_sets::{Digests, ElementHasher, KeySets, LabelComparison};
 use crate::error::Result;
 use crate::model::comparison::{ComparisonUnderWay, Difference, Excepted, Finding, Verdict};
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity};
+use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::excluded::Excluded;
-use crate::model::kind::NodeKindId;
 use crate::model::kind::Step;
 use crate::model::kind::{ElementKind, KindName};
+use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::pass::Cursor;
 use crate::model::prepared::Cause;
 use crate::model::profile::Profile;
@@ -155,12 +156,15 @@ impl Comparison {
         let mut place = first;
         let (mut found, mut excluded, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut left = rows;
-        let mut ahead = None;
+        let (mut ahead, mut together) = (None, Together::of(sides.source, sides.encoder, sides.profile).await?);
         while left > 0 {
             let Some(step) = steps.get(place).copied() else { break };
             let page = match ahead.take() {
                 Some(page) => page,
-                None => expected(sides.source, sides.encoder, step, &after, left.min(PAGE)).await?,
+                None => match together.page(&steps[place..], &after, left).await? {
+                    Some(page) => page,
+                    None => expected(sides.source, sides.encoder, step, &after, left.min(PAGE)).await?,
+                },
             };
             let compared = page.contents.len();
             left -= (compared + QUESTION).min(left);
@@ -222,7 +226,7 @@ impl Comparison {
     }
 
     /// Remembers what of a page the cache is to hold.
-    fn see(&mut self, page: &Expected, lacking: &[Finding]) {
+    fn see(&mut self, page: &ExpectedContents, lacking: &[Finding]) {
         let Some(seen) = &mut self.seen else { return };
         let lacking: BTreeSet<&ElementIdentity> = lacking.iter().map(|finding| &finding.identity).collect();
         let held = page.contents.keys().filter(|identity| !lacking.contains(identity));
@@ -248,7 +252,7 @@ impl Comparison {
     }
 
     /// In the first round, each element is counted once.
-    fn count(&mut self, part: Part, page: &Expected) {
+    fn count(&mut self, part: Part, page: &ExpectedContents) {
         self.excepted.properties += page.excepted.properties;
         if !part.is_first_round() {
             return;
@@ -267,7 +271,7 @@ impl Comparison {
             // What is listed is no reason for what the cache holds.
             let (source, encoder, excluded) = (sides.source, sides.encoder, &Excluded::default());
             let view = &mut *sides.view;
-            let mut sets = KeySets { source, view, encoder, excluded, hasher: &self.hasher, labels: Labels::Ignored };
+            let mut sets = KeySets { source, view, encoder, excluded, hasher: &self.hasher, labels: LabelComparison::Ignored };
             match seen {
                 Some(seen) => sets.compare_seen(kind, &seen).await?,
                 None => sets.compare(kind).await?,
@@ -494,14 +498,71 @@ fn changed(content: &Content, cached: &Content) -> Option<Difference> {
     (!names.is_empty()).then_some(Difference::Changed(names))
 }
 
-struct Expected {
+/// Small kinds of a profile of many, which the source answers together: a question for each kind would take minutes.
+struct Together<'a> {
+    source: &'a dyn Source,
+    encoder: &'a Transformer,
+    profile: &'a Profile,
+    /// How many elements the source has of each kind. Absent where each kind has a question of its own.
+    counts: Option<Vec<u64>>,
+    pages: BTreeMap<ElementKind, ExpectedContents>,
+}
+
+impl<'a> Together<'a> {
+    async fn of(source: &'a dyn Source, encoder: &'a Transformer, profile: &'a Profile) -> Result<Self> {
+        let counts = if profile.has_many_kinds() { Some(repeat!(source.counts())?) } else { None };
+        Ok(Self { source, encoder, profile, counts, pages: BTreeMap::new() })
+    }
+
+    /// The whole of the next kind, if it is a small one. As many kinds are read with it as the comparison reaches with `left` rows.
+    async fn page(&mut self, parts: &[Part], after: &str, left: usize) -> Result<Option<ExpectedContents>> {
+        let (Some(counts), Some(part)) = (&self.counts, parts.first()) else { return Ok(None) };
+        if !part.is_first_round() || !after.is_empty() {
+            return Ok(None);
+        }
+        if let Some(page) = self.pages.remove(&part.kind) {
+            return Ok(Some(page));
+        }
+        let kinds = self.profile.kinds();
+        let counted = kinds.iter().copied().zip(counts.iter().copied()).skip_while(|(kind, _)| *kind != part.kind);
+        let mut rows = 0;
+        let reached: Vec<(ElementKind, u64)> = counted
+            .take_while(|(_, count)| {
+                let is_reached = rows < left;
+                rows += QUESTION + usize::try_from(*count).unwrap_or(usize::MAX - QUESTION - rows);
+                is_reached
+            })
+            .collect();
+        let number = bundled(self.profile, reached.iter().copied());
+        let chosen: Vec<ElementKind> = reached[..number].iter().map(|(kind, _)| *kind).collect();
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        let Some(read) = bundles::read(self.source, &chosen, part.detail).await? else { return Ok(None) };
+        let encoder = self.encoder;
+        self.pages = chosen.iter().map(|kind| (*kind, ExpectedContents::nothing())).collect();
+        match read {
+            Read::Nodes(found) => self.pages.extend(
+                found.into_iter().map(|(id, rows)| (ElementKind::Node(id), ExpectedContents::of_nodes(encoder, id, &rows, None))),
+            ),
+            Read::Relationships(found) => {
+                self.pages.extend(found.into_iter().map(|(id, rows)| {
+                    (ElementKind::Relationship(id), ExpectedContents::of_relationships(encoder, id, &rows, None))
+                }))
+            }
+        }
+        Ok(self.pages.remove(&part.kind))
+    }
+}
+
+struct ExpectedContents {
     contents: BTreeMap<ElementIdentity, Content>,
     next: Option<String>,
     /// What is left out of it by rule.
     excepted: Excepted,
 }
 
-impl Expected {
+impl ExpectedContents {
     fn of(
         numbers: impl Iterator<Item = ElementNumber>,
         properties: impl Iterator<Item = usize>,
@@ -518,28 +579,41 @@ impl Expected {
         let collapsed = (identified - contents.len()) as u64;
         Self { contents, next, excepted: Excepted { elements, properties, collapsed } }
     }
+
+    fn nothing() -> Self {
+        Self { contents: BTreeMap::new(), next: None, excepted: Excepted::default() }
+    }
+
+    fn of_nodes(encoder: &Transformer, id: NodeKindId, rows: &[SourceNode], next: Option<String>) -> Self {
+        let contents = rows.iter().map(|row| encoder.node_content(id, row)).collect();
+        Self::of(rows.iter().map(|row| row.number), rows.iter().map(|row| row.properties.len()), contents, next)
+    }
+
+    fn of_relationships(
+        encoder: &Transformer,
+        id: RelationshipKindId,
+        rows: &[SourceRelationship],
+        next: Option<String>,
+    ) -> Self {
+        let contents = rows.iter().map(|row| encoder.relationship_content(id, row)).collect();
+        Self::of(rows.iter().map(|row| row.number), rows.iter().map(|row| row.properties.len()), contents, next)
+    }
 }
 
 /// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one with the lowest
 /// number counts.
-async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after: &str, rows: usize) -> Result<Expected> {
+async fn expected(source: &dyn Source, encoder: &Transformer, part: Part, after: &str, rows: usize) -> Result<ExpectedContents> {
     let Part { kind, detail } = part;
     // A full page keeps its last key for the next one.
     let limit = rows + 1;
     match kind {
         ElementKind::Node(id) => {
             let page = repeat!(source.node_page(id, detail, after, limit))?;
-            let contents: Vec<_> = page.rows.iter().map(|row| encoder.node_content(id, row)).collect();
-            let properties = page.rows.iter().map(|row| row.properties.len());
-            let numbers = page.rows.iter().map(|row| row.number);
-            Ok(Expected::of(numbers, properties, contents, page.next))
+            Ok(ExpectedContents::of_nodes(encoder, id, &page.rows, page.next))
         }
         ElementKind::Relationship(id) => {
             let page = repeat!(source.relationship_page(id, detail, after, limit))?;
-            let contents: Vec<_> = page.rows.iter().map(|row| encoder.relationship_content(id, row)).collect();
-            let properties = page.rows.iter().map(|row| row.properties.len());
-            let numbers = page.rows.iter().map(|row| row.number);
-            Ok(Expected::of(numbers, properties, contents, page.next))
+            Ok(ExpectedContents::of_relationships(encoder, id, &page.rows, page.next))
         }
     }
 }
@@ -579,9 +653,9 @@ fn lowest(rows: impl Iterator<Item = (ElementNumber, Option<(ElementIdentity, Co
 async fn compare_and_read_on(
     sides: &mut Sides<'_>,
     part: Part,
-    page: &Expected,
+    page: &ExpectedContents,
     limit: usize,
-) -> Result<(Vec<ElementIdentity>, Option<Expected>)> {
+) -> Result<(Vec<ElementIdentity>, Option<ExpectedContents>)> {
     let (source, encoder) = (sides.source, sides.encoder);
     let ahead = async {
         match &page.next {

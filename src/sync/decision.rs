@@ -52,7 +52,7 @@ pub enum Decision {
 /// Why a pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// Somebody asked for it.
+    /// An operator asked for it.
     Requested,
     /// It is time.
     Scheduled,

@@ -1,4 +1,4 @@
-//! The end of a pass: relationships whose endpoint was not in the cache are read again, endpoints first.
+//! The end of a pass: reads relationships again that lacked an endpoint in the cache, endpoints first.
 //!
 //! Neo4j shows each query what is committed at that moment, so a relationship can be read whose endpoint was committed after
 //! its kind had been read.
@@ -52,7 +52,7 @@ pub(super) async fn finish(
 }
 
 impl Reader<'_> {
-    /// Waits until everything is applied, relationships included whose endpoints came after them. Those that still lack one are kept
+    /// Waits until everything is applied, also relationships with endpoints that came after them. Those that still lack one are kept
     /// for the end of the pass, which lists them.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let deferred = self.emit.settle().await?;

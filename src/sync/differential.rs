@@ -114,7 +114,7 @@ async fn try_again(
     Ok(())
 }
 
-/// One that runs in the background is no part of one that somebody ordered, which is about everything; the other way round it
+/// One that runs in the background is no part of one that an operator ordered, which is about everything; the other way round it
 /// is done with it.
 async fn under_way(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<Comparison> {
     let Slice { ordered, number, .. } = changes.slice;

@@ -1,7 +1,7 @@
 //! The delete guard: what is to be deleted is weighed before it is sent, relationships that go with a node included.
 //!
 //! A kind is weighed by what would be left of it: so many as the cache has, with what is missing written and what the source
-//! does not have deleted. So a kind whose elements are all replaced by as many others passes.
+//! does not have deleted. So a kind passes if all its elements are replaced by as many others.
 
 use std::collections::{BTreeMap, BTreeSet};
 

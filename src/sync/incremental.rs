@@ -19,10 +19,10 @@ use super::Changes;
 use super::bundles::Suspects;
 use super::follow::follow;
 use super::guard::{Scales, weigh};
-use super::key_sets::{KeyDifferences, KeySets, Labels};
+use super::key_sets::{KeyDifferences, KeySets, LabelComparison};
 use super::keys::Keys;
 use super::labels;
-use super::memory::{PassTime, Verdict, overlap_begin};
+use super::memory::{CountVerdict, PassTime, overlap_begin};
 use super::reader::{Reader, StepKind};
 use super::sweep::{Gaps, find};
 use super::unusable;
@@ -207,9 +207,9 @@ impl Incremental<'_, '_, '_> {
             let approved = self.changes.allow_deletes && self.held(kind) > 0;
             let verdict = self.changes.memory.asks_for_sweep(kind, here[place], there[place], quiet);
             let is_node = matches!(kind, ElementKind::Node(_));
-            nodes_agree &= verdict == Verdict::Agrees || !is_node;
-            self.outcome.look_again_soon |= verdict == Verdict::LookAgain && !approved;
-            if verdict == Verdict::Sweep || approved || (small.contains(&kind) && verdict == Verdict::Agrees) {
+            nodes_agree &= verdict == CountVerdict::Agrees || !is_node;
+            self.outcome.look_again_soon |= verdict == CountVerdict::LookAgain && !approved;
+            if verdict == CountVerdict::Sweep || approved || (small.contains(&kind) && verdict == CountVerdict::Agrees) {
                 let difference = here[place].cast_signed() - there[place].cast_signed();
                 if is_node { &mut nodes } else { &mut relationships }.push((kind, difference));
             }
@@ -234,7 +234,7 @@ impl Incremental<'_, '_, '_> {
         Ok(())
     }
 
-    /// Somebody waits: the key sets and labels of all kinds are compared, whatever their counts say, and what differs is mended.
+    /// A client waits: compares the key sets and labels of all kinds, whatever their counts say, and mends what differs.
     /// The source is read under the bookmark of the pass or a later one, so nothing that was committed before is missed.
     async fn compare_key_sets(&mut self, here: &[u64], there: &[u64], counted_at: &Bookmark) -> Result<()> {
         let kinds = self.reader.profile.kinds();
@@ -296,7 +296,7 @@ impl Incremental<'_, '_, '_> {
             }
             self.write_again(kind, &found).await?;
             let (kinds, mut gaps) = ([(kind, difference)], BTreeMap::from([(kind, found.gaps())]));
-            unusable::complete(self.reader, self.changes, &kinds, &mut gaps).await?;
+            unusable::complete(self.reader, self.changes, &kinds, &mut gaps, counted_at).await?;
             self.mend(&kinds, gaps, counted_at).await?;
             approved |= self.changes.allow_deletes;
         }
@@ -318,10 +318,10 @@ impl Incremental<'_, '_, '_> {
     }
 
     async fn key_differences(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
-        self.key_sets(Labels::Compared).compare(kind).await
+        self.key_sets(LabelComparison::Included).compare(kind).await
     }
 
-    fn key_sets(&mut self, labels: Labels) -> KeySets<'_> {
+    fn key_sets(&mut self, labels: LabelComparison) -> KeySets<'_> {
         let (source, encoder, excluded) = (self.reader.source, self.changes.encoder, self.changes.excluded);
         let hasher = &self.changes.memory.hasher;
         let view = &mut *self.changes.view;
@@ -340,7 +340,7 @@ impl Incremental<'_, '_, '_> {
         Ok(())
     }
 
-    /// Kinds that are swept although their counts agree. Of many kinds, those are left out whose keys agree.
+    /// Kinds that are swept although their counts agree. Of many kinds, those with equal keys are left out.
     async fn small_kinds(&mut self, here: &[u64], there: &[u64]) -> Result<BTreeSet<ElementKind>> {
         let counted = self.reader.profile.kinds().into_iter().zip(here.iter().zip(there).map(|(here, there)| *here.max(there)));
         let small: Vec<(ElementKind, u64)> =
@@ -348,7 +348,7 @@ impl Incremental<'_, '_, '_> {
         if !self.reader.profile.has_many_kinds() {
             return Ok(small.into_iter().map(|(kind, _)| kind).collect());
         }
-        self.suspects(&small, Labels::Ignored).await
+        self.suspects(&small, LabelComparison::Ignored).await
     }
 
     /// Of some kinds that a profile of many has, those of which the key sets are compared one by one.
@@ -356,10 +356,10 @@ impl Incremental<'_, '_, '_> {
         if !self.reader.profile.has_many_kinds() {
             return Ok(kinds.iter().map(|(kind, _)| *kind).collect());
         }
-        self.suspects(kinds, Labels::Compared).await
+        self.suspects(kinds, LabelComparison::Included).await
     }
 
-    async fn suspects(&mut self, kinds: &[(ElementKind, u64)], labels: Labels) -> Result<BTreeSet<ElementKind>> {
+    async fn suspects(&mut self, kinds: &[(ElementKind, u64)], labels: LabelComparison) -> Result<BTreeSet<ElementKind>> {
         let kinds: Vec<(ElementKind, u64)> =
             kinds.iter().copied().filter(|(kind, count)| *count > 0 || self.listed(*kind) > 0).collect();
         let Suspects { kinds, listed } = self.key_sets(labels).suspects(&kinds).await?;
@@ -405,7 +405,7 @@ impl Incremental<'_, '_, '_> {
         Ok(())
     }
 
-    /// Waits until everything is applied, relationships included whose endpoints came after them.
+    /// Waits until everything is applied, also relationships with endpoints that came after them.
     async fn settle(&mut self) -> Result<()> {
         self.reader.settle().await
     }
@@ -429,7 +429,7 @@ impl Incremental<'_, '_, '_> {
         for (kind, gaps) in &mut gaps {
             unusable::leave_out_waiting(self.reader, *kind, gaps).await?;
         }
-        unusable::complete(self.reader, self.changes, kinds, &mut gaps).await?;
+        unusable::complete(self.reader, self.changes, kinds, &mut gaps, counted_at).await?;
         let counts = self.mend(kinds, gaps.clone(), counted_at).await?;
         self.changes.memory.note_sweep();
         Ok(gaps.values().any(|gaps| !gaps.orphaned.is_empty()).then_some(counts))

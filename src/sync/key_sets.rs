@@ -24,7 +24,7 @@ use crate::model::prepared::name_by_id;
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::source::Source;
-use crate::transform::{Standing, Transformer};
+use crate::transform::{Admission, Transformer};
 
 /// Digests of one kind and side: 32 bytes each. With a million elements, a bucket that differs costs the reading of a thousand.
 const BUCKETS: usize = 1024;
@@ -48,22 +48,22 @@ pub(super) struct KeySets<'a> {
     /// What the cache lacks because it cannot hold it.
     pub(super) excluded: &'a Excluded,
     pub(super) hasher: &'a ElementHasher,
-    pub(super) labels: Labels,
+    pub(super) labels: LabelComparison,
 }
 
 /// What of an element is compared beside its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Labels {
+pub(super) enum LabelComparison {
     /// Its labels, and the graph that holds it where each group has a graph of its own.
-    Compared,
+    Included,
     /// Nothing: the caller compares the rest in another way.
     Ignored,
 }
 
-impl Labels {
+impl LabelComparison {
     /// What is compared of an element with these labels in this graph.
     pub(super) fn of(self, kind: ElementKind, labels: Vec<String>, graph: Option<&GraphName>) -> Vec<String> {
-        if self == Labels::Ignored {
+        if self == LabelComparison::Ignored {
             return Vec::new();
         }
         let mut labels = if matches!(kind, ElementKind::Node(_)) { labels } else { Vec::new() };
@@ -84,7 +84,7 @@ pub async fn gaps(
     kind: ElementKind,
 ) -> Result<Gaps> {
     let hasher = &ElementHasher::default();
-    let found = KeySets { source, view, encoder, excluded, hasher, labels: Labels::Ignored }.compare(kind).await?;
+    let found = KeySets { source, view, encoder, excluded, hasher, labels: LabelComparison::Ignored }.compare(kind).await?;
     Ok(found.gaps())
 }
 
@@ -204,7 +204,7 @@ impl KeySets<'_> {
     pub(super) async fn compare(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
         let Self { source, view, encoder, excluded, hasher, labels } = self;
         let (mut here, mut there) = (Digests::default(), Digests::default());
-        let side = Side { source: *source, encoder, profile: encoder.profile(), excluded, labels: *labels };
+        let side = SourceSide { source: *source, encoder, profile: encoder.profile(), excluded, labels: *labels };
         let scanned = side.scan(kind, |element, labels| here.add(hasher, element, labels));
         let looked = scan_cache(*view, kind, *labels, |element, labels| there.add(hasher, element, labels));
         let (LeftOut { waiting, mut unlisted, collapsed }, ()) = try_join(scanned, looked).await?;
@@ -236,7 +236,7 @@ impl KeySets<'_> {
         let is_chosen = |identity: &ElementIdentity| chosen[hasher.bucket(identity)];
         let mut in_source: BTreeMap<ElementIdentity, Vec<String>> = BTreeMap::new();
         let mut in_cache: BTreeMap<ElementIdentity, (Vec<String>, u64)> = BTreeMap::new();
-        let side = Side { source: *source, encoder, profile: encoder.profile(), excluded, labels: *labels };
+        let side = SourceSide { source: *source, encoder, profile: encoder.profile(), excluded, labels: *labels };
         let note = |identity: &ElementIdentity, labels: &[String]| {
             if is_chosen(identity) {
                 in_source.insert(identity.clone(), labels.to_vec());
@@ -273,12 +273,12 @@ fn differences(
 }
 
 /// The source's side of a comparison.
-struct Side<'a> {
+struct SourceSide<'a> {
     source: &'a dyn Source,
     encoder: &'a Transformer,
     profile: &'a Profile,
     excluded: &'a Excluded,
-    labels: Labels,
+    labels: LabelComparison,
 }
 
 /// Elements of the source that the cache is not to have.
@@ -292,7 +292,7 @@ struct LeftOut {
 
 /// The elements of a page by identity.
 #[derive(Default)]
-struct Page {
+struct KeyedPage {
     /// Those that the cache can hold: of several that share an identity, the lowest number counts.
     held: BTreeMap<ElementIdentity, (ElementNumber, Vec<String>)>,
     /// Relationships that wait for this end of them.
@@ -303,7 +303,7 @@ struct Page {
     collapsed: u64,
 }
 
-impl Side<'_> {
+impl SourceSide<'_> {
     /// Visits the elements of a kind that the cache can hold, each once, and says what is left out. All elements of one key stand in
     /// one page.
     async fn scan(&self, kind: ElementKind, mut visit: impl FnMut(&ElementIdentity, &[String]) + Send) -> Result<LeftOut> {
@@ -321,9 +321,9 @@ impl Side<'_> {
         Ok(left_out)
     }
 
-    async fn page(&self, kind: ElementKind, after: &str) -> Result<(Page, Option<String>)> {
+    async fn page(&self, kind: ElementKind, after: &str) -> Result<(KeyedPage, Option<String>)> {
         let (source, profile) = (self.source, self.profile);
-        let mut page = Page::default();
+        let mut page = KeyedPage::default();
         let next = match kind {
             ElementKind::Node(id) => {
                 let rows = repeat!(source.node_page(id, Detail::Key, after, PAGE))?;
@@ -351,12 +351,12 @@ impl Side<'_> {
 
     fn add(
         &self,
-        page: &mut Page,
+        page: &mut KeyedPage,
         kind: ElementKind,
-        standing: Standing,
+        standing: Admission,
         (number, key, compared): (ElementNumber, Option<&str>, Vec<String>),
     ) {
-        let Standing::Kept(identity) = standing else {
+        let Admission::Kept(identity) = standing else {
             let name = self.profile.name_of(kind);
             let unlisted = key
                 .filter(|key| self.excluded.cause_of(name, key).is_none() && !self.excluded.contains(name, &name_by_id(number)));
@@ -390,7 +390,7 @@ impl Side<'_> {
 async fn scan_cache(
     view: &mut dyn CacheView,
     kind: ElementKind,
-    labels: Labels,
+    labels: LabelComparison,
     mut visit: impl FnMut(&ElementIdentity, &[String]) + Send,
 ) -> Result<()> {
     let mut each = |keyed: Keyed| visit(&keyed.identity, &labels.of(kind, keyed.labels, keyed.graph.as_ref()));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Changes;
 use super::cache_view::CacheView;
 use super::keys::Keys;
-use super::memory::Verdict;
+use super::memory::CountVerdict;
 use super::reader::Reader;
 use super::sweep::{Gaps, find};
 use crate::error::Result;
@@ -39,9 +39,9 @@ pub(super) async fn read(
             continue;
         }
         match changes.memory.asks_for_labels(name, count(&here, name), count(&there, name), late) {
-            Verdict::Sweep => differing.push(label),
-            Verdict::LookAgain => outcome.look_again_soon = true,
-            Verdict::Agrees => {}
+            CountVerdict::Sweep => differing.push(label),
+            CountVerdict::LookAgain => outcome.look_again_soon = true,
+            CountVerdict::Agrees => {}
         }
     }
     if differing.is_empty() {

@@ -64,7 +64,7 @@ pub struct Changes<'a> {
     pub encoder: &'a Transformer,
     /// What the cache lacks because it cannot hold it.
     pub excluded: &'a Excluded,
-    /// Whether somebody waits for what was committed before the pass: no changed row is spared that was read a moment ago, late
+    /// Whether a client waits for what was committed before the pass: no changed row is spared that was read a moment ago, late
     /// keys are looked for, and the key sets and labels of all kinds are compared.
     pub thorough: bool,
 }
@@ -74,7 +74,7 @@ pub struct Changes<'a> {
 pub struct Slice {
     /// How many elements it goes through at most.
     pub rows: usize,
-    /// Whether somebody ordered the comparison: then one that runs in the background is no part of it.
+    /// Whether an operator ordered the comparison: then one that runs in the background is no part of it.
     pub ordered: bool,
     /// The number of this order.
     pub number: u64,

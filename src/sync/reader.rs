@@ -17,7 +17,7 @@ use crate::model::prepared::{Review, is_name};
 use crate::model::profile::Profile;
 use crate::repeat;
 use crate::source::{Answered, Source};
-use crate::transform::{Standing, Transformer};
+use crate::transform::{Admission, Transformer};
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,8 +318,8 @@ fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>,
     Content::Rows { rows, read, cursor, repairs }
 }
 
-fn kept(standing: Standing) -> Option<ElementIdentity> {
-    if let Standing::Kept(identity) = standing { Some(identity) } else { None }
+fn kept(standing: Admission) -> Option<ElementIdentity> {
+    if let Admission::Kept(identity) = standing { Some(identity) } else { None }
 }
 
 /// Rows of one key stand side by side.

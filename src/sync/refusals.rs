@@ -6,7 +6,7 @@ use crate::model::element::{ElementIdentity, ElementNumber};
 use crate::model::excluded::Excluded;
 use crate::model::kind::{ElementKind, KindName};
 use crate::model::prepared::name_by_id;
-use crate::transform::Standing;
+use crate::transform::Admission;
 
 /// Refused elements that a pass remembers to take out of the cache. What is beyond is found again by their entries.
 pub(super) const MAX_REFUSED: usize = 10_000;
@@ -15,9 +15,9 @@ pub(super) const MAX_REFUSED: usize = 10_000;
 pub(super) fn note_refused(
     refused: &mut BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
     kind: ElementKind,
-    standing: Standing,
+    standing: Admission,
 ) {
-    let Standing::Refused(identity) = standing else { return };
+    let Admission::Refused(identity) = standing else { return };
     let of_kind = refused.entry(kind).or_default();
     if of_kind.len() < MAX_REFUSED {
         of_kind.insert(identity);
@@ -59,11 +59,11 @@ mod tests {
     fn only_what_has_an_identity_and_is_refused_is_remembered_up_to_a_bound() {
         let kind = ElementKind::Node(NodeKindId(0));
         let mut refused = BTreeMap::new();
-        note_refused(&mut refused, kind, Standing::Kept(ElementIdentity::Node(node("kept"))));
-        note_refused(&mut refused, kind, Standing::Nameless);
+        note_refused(&mut refused, kind, Admission::Kept(ElementIdentity::Node(node("kept"))));
+        note_refused(&mut refused, kind, Admission::Nameless);
         assert!(refused.is_empty());
         for number in 0..MAX_REFUSED + 5 {
-            note_refused(&mut refused, kind, Standing::Refused(ElementIdentity::Node(node(&format!("k{number}")))));
+            note_refused(&mut refused, kind, Admission::Refused(ElementIdentity::Node(node(&format!("k{number}")))));
         }
         assert_eq!(refused[&kind].len(), MAX_REFUSED);
     }

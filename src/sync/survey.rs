@@ -92,7 +92,7 @@ pub struct KindSurvey {
     /// What would be converted, by the rule.
     pub conversions: Conversions,
     /// What would be quarantined, by the reason.
-    pub quarantined: BTreeMap<String, Refused>,
+    pub quarantined: BTreeMap<String, RefusedElements>,
     /// About how much memory it would take.
     pub memory_bytes: u64,
 }
@@ -109,7 +109,7 @@ pub struct PropertySurvey {
 
 /// What would be quarantined for one reason.
 #[derive(Debug, Default, Serialize)]
-pub struct Refused {
+pub struct RefusedElements {
     /// How often.
     pub number: u64,
     /// How often a property alone.
@@ -142,7 +142,7 @@ pub async fn survey(
             left = &left[1..];
             continue;
         };
-        let mut rows = Rows::of_bundle(encoder, read);
+        let mut rows = SurveyedRows::of_bundle(encoder, read);
         for (kind, count) in &left[..number] {
             survey.add(survey_rows(
                 profile,
@@ -182,7 +182,7 @@ fn survey_rows(
     profile: &Profile,
     (kind, count): (ElementKind, u64),
     (graphs, refusals): (&mut Graphs<'_>, &mut Refusals),
-    mut rows: Rows,
+    mut rows: SurveyedRows,
 ) -> KindSurvey {
     let mut found = KindSurvey::of(profile, kind, count);
     let mut estimate = Estimate::new(profile, kind);
@@ -206,7 +206,7 @@ async fn survey_kind(
     let mut estimate = Estimate::new(profile, kind);
     let mut after = Some(String::new());
     while let Some(from) = after {
-        let mut rows = Rows::page(source, encoder, kind, &from).await?;
+        let mut rows = SurveyedRows::page(source, encoder, kind, &from).await?;
         after = rows.next.clone();
         refusals.note(&mut rows.prepared);
         found.add(profile, kind, &rows, &mut estimate);
@@ -216,7 +216,7 @@ async fn survey_kind(
         }
         found.complete = after.is_none();
     }
-    let unreachable = Rows::unreachable(source, encoder, kind).await?;
+    let unreachable = SurveyedRows::unreachable(source, encoder, kind).await?;
     found.without_key = unreachable.properties.len() as u64;
     found.add(profile, kind, &unreachable, &mut estimate);
     // Of those not looked at, as much as of those that were.
@@ -230,13 +230,13 @@ async fn survey_kind(
 
 /// Rows of a kind as they were read, and as they would be written.
 #[derive(Default)]
-struct Rows {
+struct SurveyedRows {
     properties: Vec<Properties>,
     prepared: PreparedRows,
     next: Option<String>,
 }
 
-impl Rows {
+impl SurveyedRows {
     fn of_bundle(encoder: &Transformer, read: bundles::Read) -> BTreeMap<ElementKind, Self> {
         match read {
             bundles::Read::Nodes(found) => {
@@ -299,7 +299,7 @@ impl KindSurvey {
         Self { kind: name, is_node, count, identity, ..Self::default() }
     }
 
-    fn add(&mut self, profile: &Profile, kind: ElementKind, rows: &Rows, estimate: &mut Estimate) {
+    fn add(&mut self, profile: &Profile, kind: ElementKind, rows: &SurveyedRows, estimate: &mut Estimate) {
         let vectors = profile.vectors(kind);
         let is_vector = |name: &str| vectors.iter().any(|vector| vector.as_str() == name);
         self.looked_at += rows.properties.len() as u64;

@@ -75,7 +75,7 @@ async fn look(
         let here = async { repeat!(source.key_groups(kind, with, &above, length)) };
         let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, with, &above, length)) }).await?;
         gaps.listed += (here.len() + there.len()) as u64;
-        let mut listed = Listed::new(length);
+        let mut listed = ListedKeys::new(length);
         let mut split = Vec::new();
         for name in differing(&here, &there) {
             let size = here.get(&name).max(there.get(&name)).copied().unwrap_or(0);
@@ -98,7 +98,7 @@ async fn list(
     source: &dyn Source,
     view: &mut dyn CacheView,
     (kind, with): (ElementKind, Option<&Label>),
-    listed: Listed,
+    listed: ListedKeys,
     gaps: &mut Gaps,
 ) -> Result<()> {
     for beginnings in listed.parts() {
@@ -112,7 +112,7 @@ async fn list(
 }
 
 /// The groups of one level that are listed, in parts of a bounded number of keys.
-struct Listed {
+struct ListedKeys {
     length: usize,
     parts: Vec<Beginnings>,
     keys: u64,
@@ -120,7 +120,7 @@ struct Listed {
     whole: Option<Beginnings>,
 }
 
-impl Listed {
+impl ListedKeys {
     fn new(length: usize) -> Self {
         Self { length, parts: Vec::new(), keys: 0, whole: None }
     }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn groups_are_listed_together_up_to_a_number_of_keys() {
-        let mut listed = Listed::new(2);
+        let mut listed = ListedKeys::new(2);
         for (name, size) in [("aa", 1), ("ab", LISTED_AT_ONCE - 1), ("ac", 1)] {
             listed.add(name.to_owned(), size);
         }

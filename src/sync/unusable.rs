@@ -26,7 +26,7 @@ use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::source::Answered;
+use crate::source::{Answered, Source};
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
 pub(super) const LIMIT: usize = 1000;
@@ -41,7 +41,7 @@ const MAX_LABELLED: usize = 10_000;
 /// alarm.
 const MAX_FREED: usize = 10_000;
 
-/// Names of one kind that are looked at again while somebody waits: far more than a graph in order has, and a second's work.
+/// Names of one kind that are looked at again while a client waits: far more than a graph in order has, and a second's work.
 const MAX_AWAITED: usize = 10_000;
 
 /// Reads nodes again whose labels changed to or from ones that FalkorDB cannot express. Says whether there may be any.
@@ -88,7 +88,7 @@ pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: Vec<(ElementKin
     Ok(!names.is_empty())
 }
 
-/// Looks again at what is listed while somebody waits: the commit may mend it without a trace of its own. Says whether it did.
+/// Looks again at all entries while a client waits: the commit may mend one without a trace of its own. Returns whether there were any.
 pub(super) async fn review_all(reader: &mut Reader<'_>) -> Result<bool> {
     for kind in reader.profile.kinds() {
         let names = reader.excluded.names_of(reader.profile.name_of(kind), "", MAX_AWAITED);
@@ -130,18 +130,20 @@ pub(super) async fn follow_freed(reader: &mut Reader<'_>, memory: &mut Memory) -
 }
 
 /// Completes what differs between the key sets: refused elements that the cache still holds are orphaned. Where the gaps do not
-/// explain by how much a kind differs, or deletes of it are held, its unusable elements are looked at.
+/// explain by how much a kind differs, or deletes of it are held, its unusable elements are looked at. `counted_at` is the bookmark at
+/// the time of the counts.
 pub(super) async fn complete(
     reader: &mut Reader<'_>,
     changes: &mut Changes<'_>,
     kinds: &[(ElementKind, i64)],
     gaps: &mut BTreeMap<ElementKind, Gaps>,
+    counted_at: &Bookmark,
 ) -> Result<()> {
     for (kind, difference) in kinds {
         let Some(gaps) = gaps.get_mut(kind) else { continue };
         let explained = gaps.missing.len() as i64 - gaps.orphaned.len() as i64;
         let is_held = changes.memory.guard.held(&reader.profile.step(*kind)) > 0;
-        if is_held || !changes.memory.is_explained(*kind, difference - explained) {
+        if is_held || stands(reader.source, changes, *kind, difference - explained, counted_at).await? {
             look(reader, *kind).await?;
         }
     }
@@ -152,6 +154,23 @@ pub(super) async fn complete(
         gaps.orphaned.extend(cached(changes.view, *kind, refused).await?);
     }
     Ok(())
+}
+
+/// Whether a difference of counts that the gaps do not explain is more than a commit between the counts and the gaps. To look at the
+/// unusable elements of a kind costs a scan of the kind, so a busy source is scanned only if two passes find the same difference.
+async fn stands(
+    source: &dyn Source,
+    changes: &mut Changes<'_>,
+    kind: ElementKind,
+    rest: i64,
+    counted_at: &Bookmark,
+) -> Result<bool> {
+    let is_explained = changes.memory.is_explained(kind, rest);
+    let is_found_again = changes.memory.note_unexplained(kind, (!is_explained).then_some(rest));
+    if is_explained || is_found_again || changes.thorough {
+        return Ok(!is_explained);
+    }
+    Ok(repeat!(source.bookmark())? == *counted_at)
 }
 
 /// Nodes whose group has no graph, as the sink has found: the graph of their old group must not hold them. Relationships go with

@@ -30,7 +30,7 @@ where
                 line.extend(fields);
             }
         }
-        event.record(&mut Fields(&mut line));
+        event.record(&mut EventFields(&mut line));
         let metadata = event.metadata();
         line.insert("timestamp".to_owned(), Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true).into());
         line.insert("level".to_owned(), metadata.level().as_str().into());
@@ -39,15 +39,15 @@ where
     }
 }
 
-struct Fields<'a>(&'a mut Map<String, Value>);
+struct EventFields<'a>(&'a mut Map<String, Value>);
 
-impl Fields<'_> {
+impl EventFields<'_> {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for EventFields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.set(field, value);
     }

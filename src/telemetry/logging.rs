@@ -199,7 +199,7 @@ fn on_panic(panic: &PanicHookInfo<'_>) {
     log_panic(message.unwrap_or("no message"), panic.location().map(ToString::to_string));
 }
 
-/// Logs a panic like any other fault, in the format that whoever reads the log expects.
+/// Logs a panic like any other fault, in the format of the log.
 fn log_panic(message: &str, location: Option<String>) {
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();

@@ -213,9 +213,9 @@ pub struct IndexStatus {
     pub left_out: Vec<String>,
     /// Those of them that were there, and were dropped, in this generation.
     pub dropped: Vec<String>,
-    /// Constraints, which are all somebody else's.
+    /// Constraints. All are foreign.
     pub constraints: Vec<String>,
-    /// What the last full sync could not make again of what somebody else had made, with the reason.
+    /// Foreign indices and constraints that the last full sync could not make again, each with its reason.
     pub lost: Vec<String>,
 }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::Dimensions;
 use super::collapse::{Identified, collapse};
-use super::layout::{Columns, Layout, Refusal, VectorProperty};
+use super::layout::{Columns, Layout, PropertyRefusal, VectorProperty};
 use super::literal::write_string;
 use super::property_names::PropertyNames;
-use super::refused::{self, Refused};
+use super::refused::{self, RefusedRow};
 use crate::model::element::{
     ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
 };
@@ -161,14 +161,14 @@ impl Transformer {
         &self,
         kind: &RelationshipKind,
         row: &SourceRelationship,
-    ) -> Result<(RelationshipIdentity, Ends, Option<String>), Refused> {
+    ) -> Result<(RelationshipIdentity, Ends, Option<String>), RefusedRow> {
         let number = row.number;
-        let key = Key::from_value(property(&row.properties, kind.key.as_str())).map_err(|reason| Refused {
+        let key = Key::from_value(property(&row.properties, kind.key.as_str())).map_err(|reason| RefusedRow {
             number,
             key: None,
             reason: reason.to_string(),
         })?;
-        let refused = |reason: String| Refused { number, key: Some(key.clone()), reason };
+        let refused = |reason: String| RefusedRow { number, key: Some(key.clone()), reason };
         let (start_kind, start) = self.endpoint(&row.start).map_err(|reason| refused(format!("its start node: {reason}")))?;
         let (end_kind, end) = self.endpoint(&row.end).map_err(|reason| refused(format!("its end node: {reason}")))?;
         let group = self.group_of_relationship(row).map_err(refused)?;
@@ -233,13 +233,13 @@ impl Transformer {
         identified
     }
 
-    fn keep(&self, kind: &NodeKind, node: &SourceNode) -> Result<(Key, Vec<Label>, Option<String>), Refused> {
+    fn keep(&self, kind: &NodeKind, node: &SourceNode) -> Result<(Key, Vec<Label>, Option<String>), RefusedRow> {
         let number = node.number;
         let key = Key::from_value(property(&node.properties, kind.key.as_str())).map_err(|reason| {
             let reason = format!("{reason} (its labels are {})", node.labels.join(", "));
-            Refused { number, key: None, reason }
+            RefusedRow { number, key: None, reason }
         })?;
-        let refused = |reason| Refused { number, key: Some(key.clone()), reason };
+        let refused = |reason| RefusedRow { number, key: Some(key.clone()), reason };
         let labels = extra_labels(kind, &node.labels).map_err(refused)?;
         let group = self.group_of(&node.properties).map_err(refused)?;
         Ok((key, labels, group))
@@ -275,23 +275,23 @@ impl Transformer {
     }
 
     /// Whether a node can stand in the cache, and under which identity.
-    pub fn node_standing(&self, id: NodeKindId, node: &SourceNode) -> Standing {
+    pub fn node_standing(&self, id: NodeKindId, node: &SourceNode) -> Admission {
         let kind = self.profile.node(id);
-        let Ok(key) = Key::from_value(property(&node.properties, kind.key.as_str())) else { return Standing::Nameless };
+        let Ok(key) = Key::from_value(property(&node.properties, kind.key.as_str())) else { return Admission::Nameless };
         let identity = ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key });
         let is_kept = node.labels.iter().all(|label| Label::check(label).is_ok()) && self.group_of(&node.properties).is_ok();
-        if is_kept { Standing::Kept(identity) } else { Standing::Refused(identity) }
+        if is_kept { Admission::Kept(identity) } else { Admission::Refused(identity) }
     }
 
     /// As [`Self::node_standing`], for a relationship. One that has no usable end has no identity.
-    pub fn relationship_standing(&self, id: RelationshipKindId, relationship: &SourceRelationship) -> Standing {
+    pub fn relationship_standing(&self, id: RelationshipKindId, relationship: &SourceRelationship) -> Admission {
         let kind = self.profile.relationship(id);
         let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok();
         let ends = self.endpoint(&relationship.start).ok().zip(self.endpoint(&relationship.end).ok());
-        let Some((key, ((_, start), (_, end)))) = key.zip(ends) else { return Standing::Nameless };
+        let Some((key, ((_, start), (_, end)))) = key.zip(ends) else { return Admission::Nameless };
         let rel_type = kind.rel_type.clone();
         let identity = ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end });
-        if self.group_of_relationship(relationship).is_ok() { Standing::Kept(identity) } else { Standing::Refused(identity) }
+        if self.group_of_relationship(relationship).is_ok() { Admission::Kept(identity) } else { Admission::Refused(identity) }
     }
 
     fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
@@ -350,7 +350,7 @@ impl Transformer {
 
 /// What an element of the source is to the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Admission {
     /// It is kept under this identity.
     Kept(ElementIdentity),
     /// It has this identity and cannot be kept: the cache must not hold an older state of it.
@@ -430,7 +430,7 @@ fn write_relationship_head(out: &mut Vec<u8>, identity: &RelationshipIdentity) {
 }
 
 /// Quarantines properties of one element.
-pub(super) fn refusals(kind: KindName<'_>, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, Refusal) {
+pub(super) fn refusals(kind: KindName<'_>, key: &Key, quarantined: &mut Vec<Quarantined>) -> impl FnMut(&str, PropertyRefusal) {
     move |property, reason| {
         quarantined.push(Quarantined::new(kind, key.to_string(), Some(property.to_owned()), reason.to_string()));
     }
@@ -518,7 +518,7 @@ mod tests {
         let by_group = Transformer::new(Arc::new(profile), Dimensions::default());
         let node = |group: Value| {
             let row = entity(1, &["Entity"], "k", &[("group_id", group)]);
-            matches!(by_group.node_standing(NodeKindId(0), &row), Standing::Kept(_))
+            matches!(by_group.node_standing(NodeKindId(0), &row), Admission::Kept(_))
         };
         assert_eq!([string("a"), string(""), string("{x}"), Value::Integer(5)].map(node), [true, true, false, false]);
         let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
@@ -526,7 +526,7 @@ mod tests {
         let relationship = |group: &str, start: Option<Value>, end: Option<Value>| {
             let mut row = fact(1, ("Entity", "s"), ("Entity", "e"), &[("group_id", string(group))]);
             (row.start.group, row.end.group) = (start, end);
-            matches!(by_group.relationship_standing(id, &row), Standing::Kept(_))
+            matches!(by_group.relationship_standing(id, &row), Admission::Kept(_))
         };
         let of = |group: &str| Some(string(group));
         assert!(relationship("a", of("a"), of("a")));
@@ -616,15 +616,15 @@ mod tests {
         let identity = |key: &str| {
             ElementIdentity::Node(NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() })
         };
-        assert_eq!(standing(&["Entity", "B"], "k"), Standing::Kept(identity("k")));
-        assert_eq!(standing(&["Entity", "a`b"], "k"), Standing::Refused(identity("k")));
-        assert_eq!(standing(&["Entity"], " k"), Standing::Nameless);
+        assert_eq!(standing(&["Entity", "B"], "k"), Admission::Kept(identity("k")));
+        assert_eq!(standing(&["Entity", "a`b"], "k"), Admission::Refused(identity("k")));
+        assert_eq!(standing(&["Entity"], " k"), Admission::Nameless);
         let relationship = |start| {
             let row = fact(1, (start, "a"), ("Entity", "b"), &[]);
             transformer().relationship_standing(RelationshipKindId(0), &row)
         };
-        assert!(matches!(relationship("Entity"), Standing::Kept(_)));
-        assert_eq!(relationship("Person"), Standing::Nameless);
+        assert!(matches!(relationship("Entity"), Admission::Kept(_)));
+        assert_eq!(relationship("Person"), Admission::Nameless);
     }
 
     #[test]

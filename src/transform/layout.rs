@@ -28,7 +28,7 @@ pub(super) struct VectorProperty {
 
 /// Why a property goes nowhere.
 #[derive(Debug, Error)]
-pub(super) enum Refusal {
+pub(super) enum PropertyRefusal {
     #[error(transparent)]
     Name(#[from] UnusableName),
     #[error(transparent)]
@@ -43,7 +43,7 @@ pub(super) enum Refusal {
 
 /// Where one property goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ColumnPlace {
     Map,
     Vector,
     NotANumber,
@@ -70,7 +70,7 @@ impl Cell<'_> {
 /// A row's properties with their places; its buffer serves one row after the other.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
-    places: Vec<Place>,
+    places: Vec<ColumnPlace>,
 }
 
 impl Layout {
@@ -81,17 +81,17 @@ impl Layout {
         properties: &mut Properties,
         vectors: &[VectorProperty],
         names: &PropertyNames,
-        mut refuse: impl FnMut(&str, Refusal),
+        mut refuse: impl FnMut(&str, PropertyRefusal),
     ) -> Columns {
         properties.sort_by(|(left, _), (right, _)| left.cmp(right));
         let mut columns = Columns::default();
         self.places.clear();
         for (index, (name, value)) in properties.iter().enumerate() {
             let repeated = index > 0 && properties[index - 1].0 == *name;
-            let placed = if repeated { Err(Refusal::Taken) } else { place(name, value, vectors, names, &mut columns) };
+            let placed = if repeated { Err(PropertyRefusal::Taken) } else { place(name, value, vectors, names, &mut columns) };
             self.places.push(placed.unwrap_or_else(|reason| {
                 refuse(name, reason);
-                Place::Nowhere
+                ColumnPlace::Nowhere
             }));
         }
         columns
@@ -100,7 +100,7 @@ impl Layout {
     /// Appends the map and the columns of the properties that were last arranged, each with a comma before it.
     pub(super) fn write(&self, out: &mut Vec<u8>, properties: &Properties, conversions: &mut Conversions) {
         out.extend_from_slice(b",p:{");
-        for (index, (name, value)) in self.at(properties, Place::Map).enumerate() {
+        for (index, (name, value)) in self.at(properties, ColumnPlace::Map).enumerate() {
             if index > 0 {
                 out.push(b',');
             }
@@ -109,11 +109,11 @@ impl Layout {
             write_value(&mut ParameterText(out), value, conversions);
         }
         out.push(b'}');
-        for (index, (_, value)) in self.at(properties, Place::Vector).enumerate() {
+        for (index, (_, value)) in self.at(properties, ColumnPlace::Vector).enumerate() {
             write_column(out, b'v', index);
             conversions.vectors_narrowed += u64::from(write_vector(&mut ParameterText(out), value));
         }
-        for (index, (_, value)) in self.at(properties, Place::NotANumber).enumerate() {
+        for (index, (_, value)) in self.at(properties, ColumnPlace::NotANumber).enumerate() {
             write_column(out, b'f', index);
             write_value(&mut ParameterText(out), value, conversions);
         }
@@ -122,13 +122,13 @@ impl Layout {
     /// The properties that were last arranged and are written, in the order of their names.
     pub(super) fn cells<'a>(&'a self, properties: &'a Properties) -> impl Iterator<Item = (&'a str, Cell<'a>)> {
         properties.iter().zip(&self.places).filter_map(|((name, value), place)| match place {
-            Place::Map | Place::NotANumber => Some((name.as_str(), Cell::Value(value))),
-            Place::Vector => Some((name.as_str(), Cell::Vector(value))),
-            Place::Nowhere => None,
+            ColumnPlace::Map | ColumnPlace::NotANumber => Some((name.as_str(), Cell::Value(value))),
+            ColumnPlace::Vector => Some((name.as_str(), Cell::Vector(value))),
+            ColumnPlace::Nowhere => None,
         })
     }
 
-    fn at<'a>(&'a self, properties: &'a Properties, wanted: Place) -> impl Iterator<Item = &'a (String, Value)> {
+    fn at<'a>(&'a self, properties: &'a Properties, wanted: ColumnPlace) -> impl Iterator<Item = &'a (String, Value)> {
         properties.iter().zip(&self.places).filter(move |(_, place)| **place == wanted).map(|(property, _)| property)
     }
 }
@@ -139,22 +139,22 @@ fn place(
     vectors: &[VectorProperty],
     names: &PropertyNames,
     columns: &mut Columns,
-) -> Result<Place, Refusal> {
+) -> Result<ColumnPlace, PropertyRefusal> {
     if let Some(vector) = vectors.iter().find(|vector| vector.name.as_str() == name) {
         check_vector(value, vector.dimension)?;
         columns.vectors.push(vector.name.clone());
-        return Ok(Place::Vector);
+        return Ok(ColumnPlace::Vector);
     }
     PropertyName::check(name)?;
     let fits = fit(value)?;
     if !names.admit(name) {
-        return Err(Refusal::TooManyNames);
+        return Err(PropertyRefusal::TooManyNames);
     }
     if fits == Fit::Whole {
-        return Ok(Place::Map);
+        return Ok(ColumnPlace::Map);
     }
     columns.not_a_number.push(PropertyName::parse(name)?);
-    Ok(Place::NotANumber)
+    Ok(ColumnPlace::NotANumber)
 }
 
 fn write_column(out: &mut Vec<u8>, letter: u8, index: usize) {

@@ -19,7 +19,7 @@ pub mod vectors;
 pub mod writer;
 
 pub use crate::model::dimensions::Dimensions;
-pub use encode::{Standing, Transformer};
+pub use encode::{Admission, Transformer};
 pub use property_names::{MAX_PROPERTY_NAMES, PropertyNames};
 
 use crate::model::batch::Content;

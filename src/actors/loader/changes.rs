@@ -1,4 +1,4 @@
-//! What a batch read and changed, as it is told to those who watch.
+//! What a batch read and changed, as followers are told.
 
 use std::collections::{BTreeMap, HashSet};
 

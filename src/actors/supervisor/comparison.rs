@@ -1,4 +1,4 @@
-//! The comparison: slices between the passes, in the background at its rate, or as fast as they go where somebody waits.
+//! The comparison: slices between the passes, in the background at its rate, or as fast as possible while a client waits.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const SLICE: Duration = Duration::from_millis(250);
 /// A slice has the rows of so much time at most.
 const MADE_UP_FOR: Duration = Duration::from_millis(500);
 
-/// Elements of a slice where somebody waits for the end: some tenths of a second, for which a pass may wait.
+/// Elements of a slice while a client waits for the end: some tenths of a second, for which a pass may wait.
 const HURRIED_SLICE: usize = 5000;
 
 /// The rate of a comparison that is due where none runs in the background.
@@ -36,9 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Comparing {
     /// Slices ordered so far.
     orders: u64,
-    /// Whether somebody ordered a comparison that has not ended.
+    /// Whether an operator ordered a comparison that has not ended.
     ordered: bool,
-    /// The proof that somebody waits for.
+    /// The proof that clients wait for.
     awaited: Option<Awaited>,
     /// When its last slice began.
     last_slice: Option<Instant>,
@@ -56,7 +56,7 @@ pub(super) struct Comparing {
     ended_at: Option<DateTime<Utc>>,
 }
 
-/// A proof that somebody waits for. All share one: a comparison that proves equality as of the latest commit that is waited for
+/// A proof that clients wait for. All share one: a comparison that proves equality as of the latest commit that is waited for
 /// answers everybody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Awaited {
@@ -184,9 +184,9 @@ impl Supervisor {
         PassOrder::Compare(Slice { rows, ordered, number: self.comparing.orders })
     }
 
-    /// Whether something was committed since the two were last found equal, or somebody wants it, or it is time.
+    /// Whether a commit followed the last proof of equality, or a client wants a comparison, or the interval is over.
     fn needs_comparison(&self) -> bool {
-        // A stage is compared by whoever swaps it in; all of it in the middle of catching up would let the source run away.
+        // The gate of the swap compares a stage. Comparing all of it while it catches up would let the source run away.
         if self.status.watermark.is_none() || self.is_stage() {
             return false;
         }

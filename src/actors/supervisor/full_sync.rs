@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::restarts::AfterFault;
 use super::{Ending, Schedule, State, Supervisor, Then};
 use crate::actors::full_sync::{Ended, FullSync};
 use crate::actors::group;
 use crate::actors::messages::{BeginFullSync, Quiesce, StatusChanged};
 use crate::actors::pass_order::PassOrder;
 use crate::actors::pipeline::Done;
-use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::guard::HeldDeletes;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::telemetry::status::{FullSyncStatus, PipelineState};
@@ -83,7 +84,7 @@ impl Supervisor {
             settings: self.pipeline.settings,
             timing: self.pipeline.timing,
             progress: address.clone().recipient(),
-            feeder: address.recipient(),
+            live_supervisor: address.recipient(),
             allow_deletes: self.passes.is_approved(),
             quit,
         };
@@ -198,17 +199,16 @@ impl Supervisor {
         if self.is_one_shot() {
             return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
         }
-        let halt = error.directive() == Directive::Halt;
-        self.failures += 1;
-        let pause = if halt { self.pipeline.timing.halted } else { self.pipeline.timing.backoff.pause(self.failures) };
+        let next = self.restarts.after_full_sync(&error, &self.pipeline.timing);
         if self.status.watermark.is_none() {
             self.full_wanted = true;
-            let until = Utc::now() + pause;
-            self.show(if halt { PipelineState::Halted } else { PipelineState::BackingOff { until } });
+            self.show_pause(next);
         } else if self.passes.is_idle() {
             self.start_pass(PassOrder::Begin(Mode::Incremental));
         }
-        ctx.run_later(pause, |supervisor, ctx| supervisor.begin_full_sync(ctx));
+        if let AfterFault::After(pause) | AfterFault::Halted(pause) = next {
+            ctx.run_later(pause, |supervisor, ctx| supervisor.begin_full_sync(ctx));
+        }
     }
 }
 

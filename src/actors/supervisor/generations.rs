@@ -8,13 +8,14 @@ use chrono::Utc;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::{Ending, Outcome, Schedule, State, Supervisor, Then};
+use super::restarts::AfterFault;
+use super::{Ending, PipelineOutcome, Schedule, State, Supervisor, Then};
 use crate::actors::Reports;
 use crate::actors::group::{self, Group};
 use crate::actors::launch::{Fitted, Intent, Known, Launched, launch};
 use crate::actors::loader;
 use crate::actors::member::Member;
-use crate::actors::messages::Exit;
+use crate::actors::messages::WorkerExit;
 use crate::actors::prober::Watchers;
 use crate::actors::quarantine::ignore_quarantine;
 use crate::actors::rollback::roll_back;
@@ -22,14 +23,10 @@ use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
-use crate::sink::LEASE_TTL;
 use crate::telemetry::status::{FaultReport, PipelineState};
 
 /// How long a generation that is cut may take to finish what is half done: longer than any request's timeout.
 const CUT_DEADLINE: Duration = Duration::from_secs(150);
-
-/// Generations in a row of a one-shot command that end without one acknowledged batch before the command gives up.
-const FRUITLESS_GENERATIONS: u32 = 4;
 
 impl Supervisor {
     pub(super) fn launch(&mut self, ctx: &mut Context<Self>) {
@@ -102,7 +99,7 @@ impl Supervisor {
         self.status.assured = None;
         // Both sides have just answered.
         self.status.failing.clear();
-        // A one-shot pass is asked for by a person, who knows better than the flag.
+        // An operator asks for a one-shot pass, and that outweighs the flag.
         self.status.paused = !self.is_one_shot() && self.pause_said.unwrap_or(launched.paused);
         self.beside = launched.beside;
         self.full_wanted |= self.wants_full_sync(&launched);
@@ -165,7 +162,7 @@ impl Supervisor {
         if let State::Running(group) = &self.state
             && group.started.elapsed() >= self.pipeline.timing.quiet
         {
-            self.failures = 0;
+            self.restarts.was_quiet();
         }
         let then = if self.shutting_down { Then::Stop(Ok(None)) } else { self.after(error) };
         self.end(Ending::Cut, then, ctx);
@@ -190,25 +187,23 @@ impl Supervisor {
         self.status.last_fault = Some(FaultReport { at: Utc::now(), error: chain, remedy: remedy.to_owned() });
     }
 
-    /// What follows a fault.
+    /// Shows and returns what follows a fault.
     pub(super) fn after(&mut self, error: Error) -> Then {
-        if error.kind() == ErrorKind::SourceOutgrown {
-            return Then::Restart(Duration::ZERO);
+        let next = self.restarts.after(&error, self.is_one_shot(), &self.pipeline.timing);
+        self.show_pause(next);
+        match next {
+            AfterFault::GiveUp => Then::Stop(Err(error)),
+            AfterFault::Again => Then::Restart(Duration::ZERO),
+            AfterFault::After(pause) | AfterFault::Halted(pause) => Then::Restart(pause),
         }
-        self.failures += 1;
-        self.fruitless += 1;
-        let halt = error.directive() == Directive::Halt;
-        if self.is_one_shot() && (halt || self.fruitless >= FRUITLESS_GENERATIONS) {
-            return Then::Stop(Err(error));
+    }
+
+    pub(super) fn show_pause(&mut self, next: AfterFault) {
+        match next {
+            AfterFault::After(pause) => self.show(PipelineState::BackingOff { until: Utc::now() + pause }),
+            AfterFault::Halted(_) => self.show(PipelineState::Halted),
+            AfterFault::GiveUp | AfterFault::Again => {}
         }
-        let pause = match error.kind() {
-            ErrorKind::LeaseHeld => LEASE_TTL,
-            _ if halt => self.pipeline.timing.halted,
-            _ => self.pipeline.timing.backoff.pause(self.failures),
-        };
-        let until = Utc::now() + pause;
-        self.show(if halt { PipelineState::Halted } else { PipelineState::BackingOff { until } });
-        Then::Restart(pause)
     }
 
     pub(super) fn end(&mut self, ending: Ending, then: Then, ctx: &mut Context<Self>) {
@@ -250,20 +245,20 @@ impl Supervisor {
         });
     }
 
-    pub(super) fn member_ended(&mut self, member: Member, exit: Exit, ctx: &mut Context<Self>) {
+    pub(super) fn member_ended(&mut self, member: Member, exit: WorkerExit, ctx: &mut Context<Self>) {
         match (&mut self.state, exit) {
             (State::Running(group), exit) => {
                 group.ended(member);
                 let error = match exit {
-                    Exit::Failed(error) => error,
-                    Exit::Finished => Error::new(ErrorKind::ActorStopped, format!("the {member} ended by itself")),
+                    WorkerExit::Failed(error) => error,
+                    WorkerExit::Finished => Error::new(ErrorKind::ActorStopped, format!("the {member} ended by itself")),
                 };
                 self.fault(error, ctx);
             }
             (State::Ending { group, ending, .. }, exit) => {
                 group.ended(member);
                 let ending = *ending;
-                if let (Ending::Drained, Exit::Failed(error)) = (ending, exit) {
+                if let (Ending::Drained, WorkerExit::Failed(error)) = (ending, exit) {
                     return self.fault(error, ctx);
                 }
                 group.end(ending);
@@ -311,7 +306,7 @@ impl Supervisor {
                 supervisor.status.checkpoint_sequence = 0;
                 supervisor.pause_said = Some(true);
             }
-            // Whoever asked may have gone.
+            // The client may have gone.
             let _ = answer.send(outcome);
             supervisor.launch(ctx);
         }));
@@ -322,13 +317,13 @@ impl Supervisor {
         let connector = Arc::clone(&self.pipeline.connector);
         let task = async move { ignore_quarantine(connector.as_ref()).await };
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
-            // Whoever asked may have gone.
+            // The client may have gone.
             let _ = answer.send(outcome);
             supervisor.launch(ctx);
         }));
     }
 
-    pub(super) fn finish(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
+    pub(super) fn finish(&mut self, outcome: PipelineOutcome, ctx: &mut Context<Self>) {
         self.state = State::Ended;
         self.show(PipelineState::Stopped);
         if let Some(sender) = self.outcome.take() {

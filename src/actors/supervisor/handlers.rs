@@ -36,7 +36,7 @@ impl Handler<Acknowledged> for Supervisor {
         if message.generation != self.generation {
             return;
         }
-        self.fruitless = 0;
+        self.restarts.acknowledged();
         self.status.checkpoint_sequence = message.sequence;
         self.status.quarantined = message.quarantined;
         self.show_held(message.held.clone());

@@ -6,6 +6,7 @@ mod generations;
 mod handlers;
 mod pass_queue;
 mod passes;
+mod restarts;
 
 use actix::{Actor, Addr, Recipient};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::credit::CreditPool;
 use super::group::{Ending, Group};
 use super::launch::Fitted;
 use super::messages::{Shutdown, StatusChanged};
-use super::pipeline::{Outcome, Pipeline, Schedule};
+use super::pipeline::{Pipeline, PipelineOutcome, Schedule};
 use crate::error::Result;
 use crate::model::batch::Generation;
 use crate::model::changes::BatchChanges;
@@ -28,6 +29,7 @@ use crate::model::guard::HeldDeletes;
 use crate::telemetry::status::{PipelineState, PipelineStatus};
 use full_sync::FullSyncUnderWay;
 use pass_queue::PassQueue;
+use restarts::Restarts;
 
 #[cfg(test)]
 pub(super) use handlers::StopMember;
@@ -52,10 +54,7 @@ pub struct Supervisor {
     swap_held: Vec<HeldDeletes>,
     /// Counts the ends of passes: a timer set after one is void after the next.
     pass_number: u64,
-    /// Failures in a row, for the backoff.
-    failures: u32,
-    /// Generations in a row without an acknowledgement.
-    fruitless: u32,
+    restarts: Restarts,
     shutting_down: bool,
     /// Whether full syncs are done beside the graph.
     beside: bool,
@@ -70,7 +69,7 @@ pub struct Supervisor {
     /// Where messages to itself go.
     address: Option<Addr<Supervisor>>,
     status: PipelineStatus,
-    outcome: Option<oneshot::Sender<Outcome>>,
+    outcome: Option<oneshot::Sender<PipelineOutcome>>,
 }
 
 enum State {
@@ -93,12 +92,12 @@ enum Then {
     RollBack(oneshot::Sender<Result<()>>),
     /// What is quarantined is let be from then on.
     IgnoreQuarantine(oneshot::Sender<Result<usize>>),
-    Stop(Outcome),
+    Stop(PipelineOutcome),
 }
 
 impl Supervisor {
     /// Makes it; the receiver gets the outcome once it has ended.
-    pub fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<Outcome>) {
+    pub fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<PipelineOutcome>) {
         let (outcome, ended) = oneshot::channel();
         let supervisor = Self {
             fitted: pipeline.unfitted(),
@@ -111,8 +110,7 @@ impl Supervisor {
             comparing: Comparing::default(),
             swap_held: Vec::new(),
             pass_number: 0,
-            failures: 0,
-            fruitless: 0,
+            restarts: Restarts::default(),
             shutting_down: false,
             beside: false,
             full_wanted: false,
@@ -128,7 +126,7 @@ impl Supervisor {
     }
 
     /// Starts a supervisor; it is told to stop by the first, and the second gets the outcome.
-    fn start_for(pipeline: Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<Outcome>) {
+    fn start_for(pipeline: Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<PipelineOutcome>) {
         let (supervisor, ended) = Self::new(pipeline);
         (supervisor.start().recipient(), ended)
     }

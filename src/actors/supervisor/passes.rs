@@ -16,7 +16,7 @@ use crate::model::pass_outcome::PassOutcome;
 use crate::sync::READ_AGAIN;
 use crate::telemetry::status::PipelineState;
 
-/// Passes over a stage whose counts differ from the source's, at most: then whoever swaps it in decides.
+/// Most passes over a stage with counts that differ from the source's. After them the gate of the swap decides.
 const MAX_STAGE_PASSES: u64 = 5;
 
 /// Incremental passes that one command runs at most, until one of them leaves nothing to be looked at again.

@@ -14,7 +14,7 @@ pub struct GraphSurvey {
     pub nodes: u64,
     /// Relationships for it among those looked at.
     pub relationships: u64,
-    /// Why it cannot be filled, where somebody else has a graph of that name.
+    /// Why it cannot be filled, where a foreign graph has its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken: Option<String>,
 }

@@ -29,12 +29,12 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// From a batch of one row to a full pass over hundreds of millions.
 const BUCKETS: [f64; 15] = [0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10_000.0];
 
-type Labels = Vec<(&'static str, String)>;
-type Histograms = Family<Labels, Histogram>;
+type MetricLabels = Vec<(&'static str, String)>;
+type Histograms = Family<MetricLabels, Histogram>;
 
 /// Waiting is counted in parts of a second.
-type Counters = Family<Labels, Counter<f64, AtomicU64>>;
-type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+type Counters = Family<MetricLabels, Counter<f64, AtomicU64>>;
+type Gauges = Family<MetricLabels, Gauge<f64, AtomicU64>>;
 
 /// All metrics of the service.
 pub struct Metrics {
@@ -222,7 +222,7 @@ fn full_sync(status: &PipelineStatus) -> Option<(u64, u64)> {
     }
 }
 
-fn labelled(metric: Metric, values: &[&str]) -> Labels {
+fn labelled(metric: Metric, values: &[&str]) -> MetricLabels {
     metric.labels.iter().zip(values).map(|(name, value)| (*name, (*value).to_owned())).collect()
 }
 

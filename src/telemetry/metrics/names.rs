@@ -135,7 +135,7 @@ pub const QUARANTINED: Metric = Metric::gauge("quarantined", BY_PIPELINE, "Eleme
 /// Unsafe indices.
 pub const UNSAFE_INDEXES: Metric =
     Metric::gauge("unsafe_indexes", BY_PIPELINE, "Indices of the cache that FalkorDB answers wrongly by");
-/// Unsafe indices that somebody made.
+/// Unsafe indices that other clients made.
 pub const DROPPED_INDEXES: Metric = Metric::gauge(
     "dropped_indexes",
     BY_PIPELINE,

@@ -31,7 +31,7 @@ pub struct BulkBatch {
     /// Elements that gave way to another one of this batch with their identity.
     pub collapsed: u64,
     /// Nodes whose identity was loaded before. Which element of an identity stays is not decided by the order of loading, so
-    /// whoever loads must read these keys again.
+    /// the loader must read these keys again.
     pub already_there: Vec<NodeIdentity>,
     /// Relationships of which an end is not loaded.
     pub absent_endpoints: Vec<RelationshipIdentity>,

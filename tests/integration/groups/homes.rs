@@ -146,6 +146,25 @@ async fn a_relationship_of_another_group_than_its_ends_leaves_its_old_graph() {
 }
 
 #[tokio::test]
+async fn keys_that_two_groups_exchange_without_a_trace_stand_in_the_right_graphs() {
+    let groups = Groups::quiet().await;
+    let saga = |uuid: &str, group: &str| format!("(:Saga {{uuid: '{uuid}', group_id: '{group}', created_at: {THEN}}})");
+    groups.write(&format!("CREATE {}, {}, {}", saga("s", "A"), saga("t", "B"), saga("u", "B"))).await;
+    let (running, http) = groups.start().await;
+    groups.applied(&http, &running).await;
+    assert_eq!((groups.keys("A").await, groups.keys("B").await), (vec!["s".to_owned()], vec!["t".to_owned(), "u".to_owned()]));
+    groups.write("MATCH (s:Saga {uuid: 's'}), (t:Saga {uuid: 't'}) SET s.uuid = 't', t.uuid = 's'").await;
+    groups.applied(&http, &running).await;
+    assert_eq!(
+        (groups.keys("A").await, groups.keys("B").await),
+        (vec!["t".to_owned()], vec!["s".to_owned(), "u".to_owned()]),
+        "{}",
+        running.log()
+    );
+    assert_eq!(running.terminate().await, 0);
+}
+
+#[tokio::test]
 async fn another_default_graph_is_filled_and_the_old_one_goes() {
     let groups = Groups::quiet().await;
     groups
