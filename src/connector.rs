@@ -12,9 +12,9 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    BulkLoader, CacheAddress, CacheTls, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
-    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Safety, Sink, StageKey, StageSink, Swap,
-    TakeOver, adoption_refusal, missing_commands, taken_graphs,
+    BulkLoader, CacheAddress, CacheTls, CheckpointStore, Connection, FalkorSink, FalkorView, GraphKeys, GraphRole,
+    GraphSwap, Lease, Ownership, Place, RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView,
+    Safety, Sink, StageKey, StageSink, Swap, TakeOver, adoption_refusal, missing_commands, taken_graphs,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -131,7 +131,7 @@ impl ServerConnector {
     fn key_at(&self, place: Place) -> String {
         match place {
             Place::Live => self.graph.as_str().to_owned(),
-            Place::Stage => self.graph.stage_key(),
+            Place::Stage => GraphKeys::of(&self.graph).graph(GraphRole::Stage),
         }
     }
 

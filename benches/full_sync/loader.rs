@@ -9,7 +9,9 @@ use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::id_map::IdMap;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
-use neo4j_falkordb_sync::sink::{BulkLoader, CacheAddress, FalkorSink, Lease, Ownership, RedisLease, Sink, StageKey};
+use neo4j_falkordb_sync::sink::{
+    BulkLoader, CacheAddress, FalkorSink, GraphKeys, GraphRole, Lease, Ownership, RedisLease, Sink, StageKey,
+};
 use neo4j_falkordb_sync::source::Source;
 use neo4j_falkordb_sync::source::bolt::BoltSource;
 use neo4j_falkordb_sync::transform::bulk::{BulkBatch, StageEncoder};
@@ -82,7 +84,7 @@ pub async fn by_bulk(batches: &[BulkBatch], profile: &Arc<Profile>) -> Took {
     for kind in &profile.relationships {
         loader.convert_relationships(kind).await.unwrap();
     }
-    let mut sink = FalkorSink::new(address, name.stage_key(), Arc::clone(profile), ownership);
+    let mut sink = FalkorSink::new(address, GraphKeys::of(&name).graph(GraphRole::Stage), Arc::clone(profile), ownership);
     sink.prepare().await.unwrap();
     let took = Took { seconds: started.elapsed().as_secs_f64(), processor: processor::of(falkordb.pid()) - used };
     sink.clear().await.unwrap();

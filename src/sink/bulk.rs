@@ -18,6 +18,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{self, GraphState, delete, read_failed, read_query, write_query};
+use super::keys::{GraphKeys, GraphRole};
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, while_owned};
 use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +43,11 @@ pub struct StageKey {
 impl StageKey {
     /// The stage of a graph.
     pub fn of(graph: &GraphName) -> Self {
-        Self { graph: graph.stage_key(), checkpoint: graph.stage_checkpoint_key(), quarantine: graph.stage_quarantine_key() }
+        Self {
+            graph: GraphKeys::of(graph).graph(GraphRole::Stage),
+            checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Stage),
+            quarantine: GraphKeys::of(graph).quarantine(GraphRole::Stage),
+        }
     }
 
     /// The key.

@@ -7,6 +7,7 @@ use redis::{Cmd, Value, cmd};
 use super::CheckpointStore;
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::keys::{GraphKeys, GraphRole};
 use super::ownership::{Ownership, while_owned};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,9 +32,9 @@ impl RedisCheckpointStore {
     pub fn new(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
         Self {
             connection: Connection::new(address),
-            checkpoint: graph.checkpoint_key(),
-            quarantine: graph.quarantine_key(),
-            pause: graph.pause_key(),
+            checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Live),
+            quarantine: GraphKeys::of(graph).quarantine(GraphRole::Live),
+            pause: GraphKeys::of(graph).pause(),
             ownership,
             known: false,
         }
@@ -41,7 +42,8 @@ impl RedisCheckpointStore {
 
     /// What is kept beside the stage of a graph; an operator's pause is of the graph.
     pub fn of_stage(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
-        let (checkpoint, quarantine) = (graph.stage_checkpoint_key(), graph.stage_quarantine_key());
+        let (checkpoint, quarantine) =
+            (GraphKeys::of(graph).checkpoint(GraphRole::Stage), GraphKeys::of(graph).quarantine(GraphRole::Stage));
         Self { checkpoint, quarantine, ..Self::new(address, graph, ownership) }
     }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
 use super::connection::Connection;
+use super::keys::GraphKeys;
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, watched_value};
 use super::{Lease, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -64,7 +65,13 @@ impl Ownership {
         };
         let value = serde_json::to_string(&holder)
             .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot write down who holds the lease", error))?;
-        Ok(Self { graph: graph.clone(), key: graph.owner_key(), value, fence: graph.fence_key(), token: holder.token })
+        Ok(Self {
+            graph: graph.clone(),
+            key: GraphKeys::of(graph).owner(),
+            value,
+            fence: GraphKeys::of(graph).fence(),
+            token: holder.token,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{self, read_failed, read_query, write_query};
+use super::keys::GraphKeys;
 use super::ownership::{keeps_changing, transaction, unwatch};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
@@ -67,7 +68,7 @@ impl Safety {
         let wrongly = match self.answers_wrongly.get() {
             Some(known) => *known,
             None => {
-                let answer = answers_wrongly(connection, &self.graph.trial_key()).await?;
+                let answer = answers_wrongly(connection, &GraphKeys::of(&self.graph).trial()).await?;
                 *self.answers_wrongly.get_or_init(|| answer)
             }
         };

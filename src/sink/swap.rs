@@ -13,6 +13,7 @@ use super::carry_over::carry_over;
 use super::connection::Connection;
 use super::engine::EngineSigns;
 use super::graph::{self, GraphState};
+use super::keys::{GraphKeys, GraphRole};
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch};
 use super::permissions::missing_permissions;
 use super::{BulkUse, Swap, reply};
@@ -92,25 +93,25 @@ impl GraphSwap {
             name: graph.clone(),
             live: Keys {
                 graph: graph.as_str().to_owned(),
-                checkpoint: graph.checkpoint_key(),
-                quarantine: graph.quarantine_key(),
+                checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Live),
+                quarantine: GraphKeys::of(graph).quarantine(GraphRole::Live),
             },
             stage: Keys {
-                graph: graph.stage_key(),
-                checkpoint: graph.stage_checkpoint_key(),
-                quarantine: graph.stage_quarantine_key(),
+                graph: GraphKeys::of(graph).graph(GraphRole::Stage),
+                checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Stage),
+                quarantine: GraphKeys::of(graph).quarantine(GraphRole::Stage),
             },
             previous: Keys {
-                graph: graph.previous_key(),
-                checkpoint: graph.previous_checkpoint_key(),
-                quarantine: graph.previous_quarantine_key(),
+                graph: GraphKeys::of(graph).graph(GraphRole::Previous),
+                checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Previous),
+                quarantine: GraphKeys::of(graph).quarantine(GraphRole::Previous),
             },
             exchange: Keys {
-                graph: graph.exchange_key(),
-                checkpoint: graph.exchange_checkpoint_key(),
-                quarantine: graph.exchange_quarantine_key(),
+                graph: GraphKeys::of(graph).graph(GraphRole::Exchange),
+                checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Exchange),
+                quarantine: GraphKeys::of(graph).quarantine(GraphRole::Exchange),
             },
-            pause: graph.pause_key(),
+            pause: GraphKeys::of(graph).pause(),
         }
     }
 

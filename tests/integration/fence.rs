@@ -14,8 +14,8 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphSwap, Ownership, Place, RedisCheckpointStore, RoutedCache,
-    RoutedSink, Safety, Sink, StageKey, Swap,
+    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphKeys, GraphRole, GraphSwap, Ownership, Place, RedisCheckpointStore,
+    RoutedCache, RoutedSink, Safety, Sink, StageKey, Swap,
 };
 use neo4rs::query;
 use redis::{Value, cmd};
@@ -221,7 +221,7 @@ impl Owned {
         owned.sink.apply(&rows).await.unwrap();
         owned.store.store(&checkpoint(1)).await.unwrap();
         owned.loader.begin().await.unwrap();
-        let stage = owned.name.stage_key();
+        let stage = GraphKeys::of(&owned.name).graph(GraphRole::Stage);
         owned.redis(&["GRAPH.QUERY", &stage, "CREATE (:Entity {uuid: 'a', name_embedding: [1.0, 2.0]})"]).await;
         owned.loader.totals().await.unwrap();
         owned
@@ -233,7 +233,7 @@ impl Owned {
 
     /// As after a silence that outlasts the lease.
     async fn is_succeeded(&mut self) {
-        let key = self.name.owner_key();
+        let key = GraphKeys::of(&self.name).owner();
         self.redis(&["DEL", &key]).await;
         owned(self.name.as_str()).await;
     }
@@ -253,7 +253,7 @@ impl Owned {
 
     /// Everything that is kept under the graph's name, as text.
     async fn standing(&mut self) -> BTreeSet<String> {
-        let (live, stage) = (self.name.as_str().to_owned(), self.name.stage_key());
+        let (live, stage) = (self.name.as_str().to_owned(), GraphKeys::of(&self.name).graph(GraphRole::Stage));
         let mut standing = BTreeSet::new();
         for graph in [&live, &stage] {
             self.indices_are_built(graph).await;
@@ -266,10 +266,11 @@ impl Owned {
                 standing.insert(format!("{graph} {text}: {:?}", parts[1]));
             }
         }
-        for key in [self.name.checkpoint_key(), self.name.stage_checkpoint_key()] {
+        for key in [GraphKeys::of(&self.name).checkpoint(GraphRole::Live), GraphKeys::of(&self.name).checkpoint(GraphRole::Stage)]
+        {
             standing.insert(format!("{key}: {:?}", self.redis(&["GET", &key]).await));
         }
-        let quarantine = self.name.quarantine_key();
+        let quarantine = GraphKeys::of(&self.name).quarantine(GraphRole::Live);
         standing.insert(format!("{:?}", self.redis(&["SMEMBERS", &quarantine]).await));
         standing
     }
@@ -345,7 +346,7 @@ async fn every_way_of_writing_is_open_to_the_owner() {
 #[tokio::test]
 async fn a_lease_that_ran_out_fences_nobody_until_somebody_takes_it() {
     let mut owned = Owned::new().await;
-    let key = owned.name.owner_key();
+    let key = GraphKeys::of(&owned.name).owner();
     owned.redis(&["DEL", &key]).await;
     owned.write(0).await.unwrap().unwrap();
     owned.is_succeeded().await;
@@ -356,7 +357,7 @@ async fn a_lease_that_ran_out_fences_nobody_until_somebody_takes_it() {
 #[tokio::test]
 async fn bytes_given_up_do_not_arrive_behind_newer_ones() {
     let mut owned = Owned::new().await;
-    let (graph, fence) = (owned.name.as_str().to_owned(), owned.name.fence_key());
+    let (graph, fence) = (owned.name.as_str().to_owned(), GraphKeys::of(&owned.name).fence());
     let mut pipeline = redis::Pipeline::new();
     pipeline.add_command(cmd("MULTI"));
     pipeline.add_command(cmd("GRAPH.QUERY").arg(&graph).arg("MATCH (n {uuid: 'a'}) SET n.v = 'late'").to_owned());
@@ -395,7 +396,7 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
     sink.prepare().await.unwrap();
     sink.apply(&rows("a", &group)).await.unwrap();
     let mut raw = Connection::new(server().await);
-    raw.command("test", cmd("DEL").arg(control.owner_key()), SOON).await.unwrap();
+    raw.command("test", cmd("DEL").arg(GraphKeys::of(&control).owner()), SOON).await.unwrap();
     owned(control.as_str()).await;
     let deleted = PreparedRows { deleted_nodes: vec![node_identity("Entity", "a")], ..PreparedRows::default() };
     for written in [rows("a", &group), rows("b", &group), rows("c", &fresh_name("fence-group")), deleted] {
@@ -461,7 +462,7 @@ impl Owned {
 
     /// The indices and constraints of both graphs, once the server has done what it was told to do.
     async fn furniture(&mut self) -> String {
-        let (live, stage) = (self.name.as_str().to_owned(), self.name.stage_key());
+        let (live, stage) = (self.name.as_str().to_owned(), GraphKeys::of(&self.name).graph(GraphRole::Stage));
         let began = Instant::now();
         loop {
             let mut shown = String::new();

@@ -13,6 +13,7 @@ use crate::model::graph_name::GraphName;
 use crate::sink::address::CacheAddress;
 use crate::sink::connection::{COMMAND_TIMEOUT, Connection};
 use crate::sink::graph::{self, GraphState};
+use crate::sink::keys::{GraphKeys, GraphRole};
 use crate::sink::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch, while_owned};
 use crate::sink::reply;
 
@@ -30,14 +31,14 @@ impl Place {
     pub(super) fn graph_key(self, graph: &GraphName) -> String {
         match self {
             Place::Live => graph.as_str().to_owned(),
-            Place::Stage => graph.stage_key(),
+            Place::Stage => GraphKeys::of(graph).graph(GraphRole::Stage),
         }
     }
 
     fn set_key(self, control: &GraphName) -> String {
         match self {
-            Place::Live => control.graphs_key(),
-            Place::Stage => control.stage_graphs_key(),
+            Place::Live => GraphKeys::of(control).groups(GraphRole::Live),
+            Place::Stage => GraphKeys::of(control).groups(GraphRole::Stage),
         }
     }
 }
@@ -89,7 +90,8 @@ impl Registry {
             return taken(connection, &self.control, graph).await;
         }
         // Somebody else may take the name between the look and the mark.
-        let watched = [graph.marker_key(), graph.checkpoint_key(), graph.as_str().to_owned()];
+        let watched =
+            [GraphKeys::of(graph).marker(), GraphKeys::of(graph).checkpoint(GraphRole::Live), graph.as_str().to_owned()];
         for _ in 0..ATTEMPTS {
             require_owned(connection, DOING, &self.ownership, &watched, COMMAND_TIMEOUT).await?;
             if let Err(foreign) = taken(connection, &self.control, graph).await? {
@@ -117,7 +119,7 @@ impl Registry {
         let mut commands: Vec<Cmd> = there.then(|| graph::delete(&key)).into_iter().collect();
         commands.push(cmd("SREM").arg(self.place.set_key(&self.control)).arg(graph.as_str()).to_owned());
         if self.place == Place::Live {
-            commands.push(cmd("UNLINK").arg(graph.marker_key()).to_owned());
+            commands.push(cmd("UNLINK").arg(GraphKeys::of(graph).marker()).to_owned());
         }
         while_owned(connection, "delete a group's graph", &self.ownership, &commands, COMMAND_TIMEOUT).await.map(drop)
     }
@@ -135,12 +137,13 @@ pub(super) async fn listed(connection: &mut Connection, set: &str) -> Result<BTr
 
 /// The command that marks a graph as a pipeline's.
 pub(super) fn mark(graph: &GraphName, control: &GraphName) -> Cmd {
-    cmd("SET").arg(graph.marker_key()).arg(control.as_str()).to_owned()
+    cmd("SET").arg(GraphKeys::of(graph).marker()).arg(control.as_str()).to_owned()
 }
 
 /// Who has a graph of this name, if it is neither the pipeline nor nobody.
 pub(super) async fn taken(connection: &mut Connection, control: &GraphName, graph: &GraphName) -> Result<Result<(), Foreign>> {
-    let marker = connection.command("look for a graph's marker", cmd("GET").arg(graph.marker_key()), COMMAND_TIMEOUT).await?;
+    let marker =
+        connection.command("look for a graph's marker", cmd("GET").arg(GraphKeys::of(graph).marker()), COMMAND_TIMEOUT).await?;
     match reply::optional_text(&marker)? {
         Some(ours) if ours == control.as_str() => Ok(Ok(())),
         Some(other) => Ok(Err(Foreign::OfAnother(graph.clone(), other))),
@@ -170,7 +173,7 @@ pub async fn taken_graphs<'a>(
 
 /// Whether a single-graph pipeline fills the graph, which a version before the markers may have done.
 async fn has_checkpoint(connection: &mut Connection, graph: &GraphName) -> Result<bool> {
-    let command = cmd("TYPE").arg(graph.checkpoint_key()).to_owned();
+    let command = cmd("TYPE").arg(GraphKeys::of(graph).checkpoint(GraphRole::Live)).to_owned();
     let found = connection.command("look for a graph's checkpoint", &command, COMMAND_TIMEOUT).await?;
     Ok(reply::text(&found)? != "none")
 }

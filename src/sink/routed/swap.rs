@@ -15,6 +15,7 @@ use crate::sink::carry_over::carry_over;
 use crate::sink::connection::Connection;
 use crate::sink::engine::EngineSigns;
 use crate::sink::graph::{self, GRAPH_TYPE};
+use crate::sink::keys::{GraphKeys, GraphRole};
 use crate::sink::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch};
 use crate::sink::permissions::missing_permissions;
 use crate::sink::swap::Swapped;
@@ -32,30 +33,34 @@ struct Beside {
 
 impl Beside {
     fn live(control: &GraphName) -> Self {
-        Self { graphs: control.graphs_key(), checkpoint: control.checkpoint_key(), quarantine: control.quarantine_key() }
+        Self {
+            graphs: GraphKeys::of(control).groups(GraphRole::Live),
+            checkpoint: GraphKeys::of(control).checkpoint(GraphRole::Live),
+            quarantine: GraphKeys::of(control).quarantine(GraphRole::Live),
+        }
     }
 
     fn stage(control: &GraphName) -> Self {
         Self {
-            graphs: control.stage_graphs_key(),
-            checkpoint: control.stage_checkpoint_key(),
-            quarantine: control.stage_quarantine_key(),
+            graphs: GraphKeys::of(control).groups(GraphRole::Stage),
+            checkpoint: GraphKeys::of(control).checkpoint(GraphRole::Stage),
+            quarantine: GraphKeys::of(control).quarantine(GraphRole::Stage),
         }
     }
 
     fn previous(control: &GraphName) -> Self {
         Self {
-            graphs: control.previous_graphs_key(),
-            checkpoint: control.previous_checkpoint_key(),
-            quarantine: control.previous_quarantine_key(),
+            graphs: GraphKeys::of(control).groups(GraphRole::Previous),
+            checkpoint: GraphKeys::of(control).checkpoint(GraphRole::Previous),
+            quarantine: GraphKeys::of(control).quarantine(GraphRole::Previous),
         }
     }
 
     fn exchange(control: &GraphName) -> Self {
         Self {
-            graphs: control.exchange_graphs_key(),
-            checkpoint: control.exchange_checkpoint_key(),
-            quarantine: control.exchange_quarantine_key(),
+            graphs: GraphKeys::of(control).groups(GraphRole::Exchange),
+            checkpoint: GraphKeys::of(control).checkpoint(GraphRole::Exchange),
+            quarantine: GraphKeys::of(control).quarantine(GraphRole::Exchange),
         }
     }
 
@@ -122,9 +127,10 @@ impl RoutedSwap {
         let stage = listed(&mut self.connection, &stage.graphs).await?;
         let previous = listed(&mut self.connection, &previous.graphs).await?;
         let keys = live.union(&stage).map(|graph| graph.as_str().to_owned());
-        let staged = stage.iter().map(GraphName::stage_key);
-        let markers = stage.iter().map(GraphName::marker_key);
-        let others = previous.iter().map(GraphName::previous_key).chain(markers).chain(fixed);
+        let staged = stage.iter().map(|graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Stage));
+        let markers = stage.iter().map(|graph: &GraphName| GraphKeys::of(graph).marker());
+        let others =
+            previous.iter().map(|graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Previous)).chain(markers).chain(fixed);
         let keys: Vec<String> = keys.chain(staged).chain(others).collect();
         let present = self.present(doing, &keys).await?;
         Ok(Standing { live, stage, previous, present })
@@ -174,10 +180,15 @@ impl RoutedSwap {
         let [live, stage, previous] =
             [Beside::live(&self.control), Beside::stage(&self.control), Beside::previous(&self.control)];
         let mut commands = vec![unlink(previous.keys().into_iter().cloned())];
-        commands.extend(standing.deletes(GraphName::previous_key, &standing.previous));
+        commands
+            .extend(standing.deletes(|graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Previous), &standing.previous));
         let is_whole = standing.present.contains(&live.checkpoint);
         if keep_previous && is_whole {
-            commands.extend(standing.graph_moves(name, GraphName::previous_key, &standing.live));
+            commands.extend(standing.graph_moves(
+                name,
+                |graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Previous),
+                &standing.live,
+            ));
             commands.extend(standing.moves(&live, &previous));
         } else {
             commands.extend(standing.deletes(name, &standing.live));
@@ -189,7 +200,11 @@ impl RoutedSwap {
         // An empty graph that a search has left where a stage goes.
         let new: BTreeSet<GraphName> = standing.stage.difference(&standing.live).cloned().collect();
         commands.extend(standing.deletes(name, &new));
-        commands.extend(standing.graph_moves(GraphName::stage_key, name, &standing.stage));
+        commands.extend(standing.graph_moves(
+            |graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Stage),
+            name,
+            &standing.stage,
+        ));
         commands.extend(standing.stage.iter().map(|graph| mark(graph, &self.control)));
         commands.extend(standing.moves(&stage, &live));
         commands
@@ -198,15 +213,22 @@ impl RoutedSwap {
     fn rollback_commands(&self, standing: &Standing) -> Vec<Cmd> {
         let [live, previous, exchange] =
             [Beside::live(&self.control), Beside::previous(&self.control), Beside::exchange(&self.control)];
-        let mut commands = standing.graph_moves(name, GraphName::exchange_key, &standing.live);
+        let mut commands =
+            standing.graph_moves(name, |graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Exchange), &standing.live);
         commands.extend(standing.moves(&live, &exchange));
         commands.extend(unlink_markers(&standing.live));
-        commands.extend(standing.graph_moves(GraphName::previous_key, name, &standing.previous));
+        commands.extend(standing.graph_moves(
+            |graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Previous),
+            name,
+            &standing.previous,
+        ));
         commands.extend(standing.previous.iter().map(|graph| mark(graph, &self.control)));
         commands.extend(standing.moves(&previous, &live));
         // What was live is there under its other name now.
         let there = |graph: &&GraphName| standing.present.contains(graph.as_str());
-        commands.extend(standing.live.iter().filter(there).map(|graph| rename(&graph.exchange_key(), &graph.previous_key())));
+        commands.extend(standing.live.iter().filter(there).map(|graph| {
+            rename(&GraphKeys::of(graph).graph(GraphRole::Exchange), &GraphKeys::of(graph).graph(GraphRole::Previous))
+        }));
         let was_there = |key: &&(&String, (&String, &String))| standing.present.contains(key.0);
         let keys: Vec<(&String, (&String, &String))> =
             live.keys().into_iter().zip(exchange.keys().into_iter().zip(previous.keys())).collect();
@@ -228,7 +250,7 @@ fn unlink(keys: impl Iterator<Item = String>) -> Cmd {
 }
 
 fn unlink_markers(graphs: &BTreeSet<GraphName>) -> Option<Cmd> {
-    (!graphs.is_empty()).then(|| unlink(graphs.iter().map(GraphName::marker_key)))
+    (!graphs.is_empty()).then(|| unlink(graphs.iter().map(|graph: &GraphName| GraphKeys::of(graph).marker())))
 }
 
 #[async_trait]
@@ -242,11 +264,18 @@ impl Swap for RoutedSwap {
     }
 
     async fn carry_over(&mut self, profile: &Profile) -> Result<Vec<String>> {
-        let live = listed(&mut self.connection, &self.control.graphs_key()).await?;
-        let stage = listed(&mut self.connection, &self.control.stage_graphs_key()).await?;
+        let live = listed(&mut self.connection, &GraphKeys::of(&self.control).groups(GraphRole::Live)).await?;
+        let stage = listed(&mut self.connection, &GraphKeys::of(&self.control).groups(GraphRole::Stage)).await?;
         let mut lost = Vec::new();
         for graph in live.intersection(&stage) {
-            let of_graph = carry_over(&mut self.connection, graph.as_str(), &graph.stage_key(), &self.ownership, profile).await?;
+            let of_graph = carry_over(
+                &mut self.connection,
+                graph.as_str(),
+                &GraphKeys::of(graph).graph(GraphRole::Stage),
+                &self.ownership,
+                profile,
+            )
+            .await?;
             lost.extend(of_graph.into_iter().map(|what| format!("{graph}: {what}")));
         }
         Ok(lost)
@@ -269,7 +298,7 @@ impl Swap for RoutedSwap {
                 return Ok(Swapped::Done);
             }
         }
-        Err(keeps_changing(doing, &self.control.graphs_key()))
+        Err(keeps_changing(doing, &GraphKeys::of(&self.control).groups(GraphRole::Live)))
     }
 
     async fn rollback(&mut self, pause: &str) -> Result<()> {
@@ -282,25 +311,26 @@ impl Swap for RoutedSwap {
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
             let mut commands = self.rollback_commands(&standing);
-            commands.push(cmd("SET").arg(self.control.pause_key()).arg(pause).to_owned());
+            commands.push(cmd("SET").arg(GraphKeys::of(&self.control).pause()).arg(pause).to_owned());
             if self.carry_out(doing, commands).await? {
                 return Ok(());
             }
         }
-        Err(keeps_changing(doing, &self.control.graphs_key()))
+        Err(keeps_changing(doing, &GraphKeys::of(&self.control).groups(GraphRole::Live)))
     }
 
     async fn drop_stage(&mut self) -> Result<()> {
         let doing = "drop the stages";
         for _ in 0..ATTEMPTS {
             let standing = self.look(doing).await?;
-            let mut commands = standing.deletes(GraphName::stage_key, &standing.stage);
+            let mut commands =
+                standing.deletes(|graph: &GraphName| GraphKeys::of(graph).graph(GraphRole::Stage), &standing.stage);
             commands.push(unlink(Beside::stage(&self.control).keys().into_iter().cloned()));
             if self.carry_out(doing, commands).await? {
                 return Ok(());
             }
         }
-        Err(keeps_changing(doing, &self.control.stage_graphs_key()))
+        Err(keeps_changing(doing, &GraphKeys::of(&self.control).groups(GraphRole::Stage)))
     }
 
     /// Stages of groups are filled by parameters, so GRAPH.BULK is nothing that they could lack.
