@@ -37,7 +37,7 @@ fn own_marker(graph: &GraphName) -> String {
 }
 
 /// Why a graph may not be filled, if it may not.
-pub async fn refusal(connection: &mut Connection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
+pub(super) async fn refusal(connection: &mut Connection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
     const DOING: &str = "look for the graph's owner";
     let mut pipeline = Pipeline::new();
     pipeline.add_command(cmd("GET").arg(GraphKeys::of(graph).marker()).to_owned());

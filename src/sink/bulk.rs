@@ -15,9 +15,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{self, GraphState, delete, read_failed, read_query, write_query};
+use super::graph_set::GraphSet;
 use super::keys::{GraphKeys, GraphRole};
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, while_owned};
 use super::{StageSink, reply};
@@ -34,7 +34,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The key of a graph that nobody reads: the only kind that GRAPH.BULK is ever sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StageKey {
+pub(super) struct StageKey {
     graph: String,
     checkpoint: String,
     quarantine: String,
@@ -42,7 +42,7 @@ pub struct StageKey {
 
 impl StageKey {
     /// The stage of a graph.
-    pub fn of(graph: &GraphName) -> Self {
+    fn of(graph: &GraphName) -> Self {
         Self {
             graph: GraphKeys::of(graph).graph(GraphRole::Stage),
             checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Stage),
@@ -51,7 +51,7 @@ impl StageKey {
     }
 
     /// The key.
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.graph
     }
 }
@@ -70,9 +70,10 @@ pub struct BulkLoader {
 }
 
 impl BulkLoader {
-    /// The stage of a graph that this process owns.
-    pub fn new(address: CacheAddress, stage: StageKey, ownership: Ownership) -> Self {
-        Self { connection: Connection::new(address), stage, ownership }
+    /// The stage of the only graph of a pipeline, which this process owns.
+    pub(super) fn new(graphs: &GraphSet) -> Self {
+        let (connection, stage) = (Connection::new(graphs.address.clone()), StageKey::of(graphs.name()));
+        Self { connection, stage, ownership: graphs.ownership.clone() }
     }
 
     /// Refuses to go on with a server that was started again after its first use.

@@ -5,14 +5,13 @@ use chrono::Utc;
 use redis::{Cmd, Value, cmd};
 
 use super::CheckpointStore;
-use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, Connection};
-use super::keys::{GraphKeys, GraphRole};
+use super::graph_set::GraphSet;
+use super::keys::GraphRole;
 use super::ownership::{Ownership, while_owned};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::graph_name::GraphName;
 use crate::model::prepared::Quarantined;
 
 /// A checkpoint under a key of the cache's Redis, and the quarantine in a set beside it, an entry a member.
@@ -28,23 +27,17 @@ pub struct RedisCheckpointStore {
 }
 
 impl RedisCheckpointStore {
-    /// What is kept beside a graph, written only under this ownership.
-    pub fn new(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
+    /// What is kept beside the graphs of a role. An operator's pause is of the pipeline.
+    pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
+        let keys = graphs.keys();
         Self {
-            connection: Connection::new(address),
-            checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Live),
-            quarantine: GraphKeys::of(graph).quarantine(GraphRole::Live),
-            pause: GraphKeys::of(graph).pause(),
-            ownership,
+            connection: Connection::new(graphs.address.clone()),
+            checkpoint: keys.checkpoint(role),
+            quarantine: keys.quarantine(role),
+            pause: keys.pause(),
+            ownership: graphs.ownership.clone(),
             known: false,
         }
-    }
-
-    /// What is kept beside the stage of a graph; an operator's pause is of the graph.
-    pub fn of_stage(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
-        let (checkpoint, quarantine) =
-            (GraphKeys::of(graph).checkpoint(GraphRole::Stage), GraphKeys::of(graph).quarantine(GraphRole::Stage));
-        Self { checkpoint, quarantine, ..Self::new(address, graph, ownership) }
     }
 
     /// Refuses to go on with a server that was started again after its first use.

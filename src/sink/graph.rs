@@ -7,7 +7,6 @@ use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::classify;
 use super::connection::{COMMAND_TIMEOUT, Connection};
-use super::ownership::{Ownership, fenced_command};
 use super::{content, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::name::{Label, RelationshipType};
@@ -18,6 +17,9 @@ pub(super) const GRAPH_TYPE: &str = "graphdata";
 
 /// How long a count may take. A label's count is kept by FalkorDB; the nodes of each kind are counted by a scan.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long it may take to delete a graph.
+pub(super) const DELETE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What stands under the graph's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,20 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// A graph that holds nothing.
+    pub(super) fn nothing(profile: &Profile) -> Self {
+        Self { kinds: vec![0; profile.nodes.len()], ..Self::default() }
+    }
+
+    /// Adds what another graph holds.
+    pub(super) fn add(&mut self, part: Self) {
+        self.nodes += part.nodes;
+        self.relationships += part.relationships;
+        self.kinds.iter_mut().zip(part.kinds).for_each(|(sum, part)| *sum += part);
+        part.labels.into_iter().for_each(|(label, count)| *self.labels.entry(label).or_default() += count);
+        part.types.into_iter().for_each(|(name, count)| *self.types.entry(name).or_default() += count);
+    }
+
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.nodes == 0
@@ -81,7 +97,12 @@ pub(super) fn read_failed(error: Error) -> Error {
 /// What stands under a name; anything but a graph is an error.
 pub(super) async fn state(connection: &mut Connection, graph: &str) -> Result<GraphState> {
     let answer = connection.command("look for the graph", cmd("TYPE").arg(graph), COMMAND_TIMEOUT).await?;
-    match reply::text(&answer)?.as_str() {
+    state_of(graph, &answer)
+}
+
+/// The same, from the answer to `TYPE`.
+pub(super) fn state_of(graph: &str, answer: &Value) -> Result<GraphState> {
+    match reply::text(answer)?.as_str() {
         "none" => Ok(GraphState::Missing),
         GRAPH_TYPE => Ok(GraphState::Present),
         other => {
@@ -89,15 +110,6 @@ pub(super) async fn state(connection: &mut Connection, graph: &str) -> Result<Gr
             Err(Error::new(ErrorKind::CacheWrongType, message))
         }
     }
-}
-
-/// Deletes the graph with its indices; says whether there was one.
-pub(super) async fn clear(connection: &mut Connection, graph: &str, ownership: &Ownership) -> Result<bool> {
-    if state(connection, graph).await? == GraphState::Missing {
-        return Ok(false);
-    }
-    fenced_command(connection, "delete the graph", ownership, delete(graph), COUNT_TIMEOUT).await?;
-    Ok(true)
 }
 
 /// How many nodes a graph that is there has.
@@ -109,7 +121,7 @@ pub(super) async fn node_count(connection: &mut Connection, graph: &str) -> Resu
 /// Counts what the graph holds; a missing graph holds nothing.
 pub(super) async fn counts(connection: &mut Connection, graph: &str, profile: &Profile) -> Result<Counts> {
     let Some(names) = names(connection, graph, profile).await? else {
-        return Ok(Counts { kinds: vec![0; profile.nodes.len()], ..Counts::default() });
+        return Ok(Counts::nothing(profile));
     };
     let mut questions = vec!["MATCH (n) RETURN count(n)".to_owned(), "MATCH ()-[e]->() RETURN count(e)".to_owned()];
     questions.extend(names.labels.iter().map(|label| format!("MATCH (n:{}) RETURN count(n)", label.quoted())));

@@ -7,8 +7,9 @@ use redis::Pipeline;
 
 use super::connection::{COMMAND_TIMEOUT, Connection};
 use super::graph::{read_failed, read_query, write_query};
+use super::index_report::IndexReport;
 use super::ownership::{Ownership, fenced_command};
-use super::schema::{self, Existing, IndexReport, IndexedProperty, Wanted};
+use super::schema::{self, Existing, IndexedProperty, Wanted};
 use super::{classify, constraints, reply};
 use crate::error::{ErrorKind, Result};
 use crate::model::index::UnsafeIndexes;

@@ -46,7 +46,7 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
 pub const TELLS_ENGINE: &str = "MODULE LIST";
 
 /// The commands that the user may not run on this graph or beside it, of those that every pass needs and of [`BULK_COMMANDS`].
-pub async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
+pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
     const DOING: &str = "try permissions";
     // Thrown away at the end, and the transaction with it.
     let mut connection = Connection::new(address);

@@ -16,12 +16,14 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CacheAddress, Connection, Engine, EngineSigns, FalkorSink, GraphKeys, GraphRole, GraphSwap, LEASE_TTL, Lease,
-    Ownership, RedisLease, Sink, StageKey, Swapped, missing_permissions, vectors,
+    BulkLoader, CacheAddress, Connection, Engine, EngineSigns, GraphKeys, GraphRole, GraphSet, GraphSwap, LEASE_TTL, Lease,
+    Ownership, RedisLease, Sink, Swap, Swapped, missing_permissions, vectors,
 };
 use neo4j_falkordb_sync::transform::bulk::BulkBatch;
 use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
 use redis::aio::MultiplexedConnection;
+
+use super::sink::graphs;
 
 /// The one place that knows where the server is.
 async fn server() -> CacheAddress {
@@ -76,7 +78,7 @@ impl Stage {
         let mut lease = RedisLease::new(address.clone(), ownership.clone());
         lease.acquire().await.unwrap();
         let renewal = Renewal::of(RedisLease::new(address.clone(), ownership.clone()));
-        let mut loader = BulkLoader::new(address.clone(), StageKey::of(&name), ownership.clone());
+        let mut loader = graphs(address.clone(), &ownership).bulk_loader().unwrap();
         let totals = loader.begin().await.unwrap();
         assert_eq!(totals, StageTotals::default());
         let profile = Arc::new(Profile::graphiti().unwrap());
@@ -137,8 +139,12 @@ impl Stage {
         redis::cmd(words[0]).arg(&words[1..]).query_async(&mut self.raw).await.unwrap()
     }
 
+    fn graphs(&self) -> GraphSet {
+        graphs(self.address.clone(), &self.ownership)
+    }
+
     fn swap(&self) -> GraphSwap {
-        GraphSwap::new(self.address.clone(), &self.name, self.ownership.clone())
+        self.graphs().swap()
     }
 
     async fn cleaned(mut self) {
@@ -234,7 +240,7 @@ async fn what_is_loaded_in_bulk_is_what_an_upsert_writes() {
     let converted = stage.convert().await;
     assert!(converted > 20, "{converted}");
 
-    let mut sink = FalkorSink::new(stage.address.clone(), &live, stage.profile.clone(), stage.ownership.clone());
+    let mut sink = stage.graphs().sink(GraphRole::Live);
     sink.prepare().await.unwrap();
     sink.apply(&stage.transformer().nodes(NodeKindId(0), varied_nodes())).await.unwrap();
     sink.apply(&stage.transformer().relationships(RelationshipKindId(0), facts().collect())).await.unwrap();
@@ -277,12 +283,7 @@ async fn ids_are_counted_and_can_be_read_back() {
 async fn labels_with_a_colon_go_by_parameters_and_get_their_ids() {
     let mut stage = Stage::new("colon").await;
     let batch = stage.load_nodes(0, vec![node(1, &["Entity", "a:b"], "c", &[]), node(2, &["Entity"], "d", &[])]).await;
-    let mut sink = FalkorSink::new(
-        stage.address.clone(),
-        GraphKeys::of(&stage.name).graph(GraphRole::Stage),
-        stage.profile.clone(),
-        stage.ownership.clone(),
-    );
+    let mut sink = stage.graphs().sink(GraphRole::Stage);
     assert_eq!(sink.apply(&batch.by_parameters).await.unwrap().nodes_written, 1);
     let totals = stage.loader.totals().await.unwrap();
     assert_eq!(stage.loader.read_ids(&stage.profile.clone(), stage.totals.nodes..totals.nodes, &mut stage.ids).await.unwrap(), 1);
@@ -387,18 +388,14 @@ async fn a_swap_moves_graph_checkpoint_and_indices_and_can_be_undone() {
     stage.run(&["SET", &GraphKeys::of(&name).checkpoint(GraphRole::Stage), "first"]).await;
     assert_eq!(swap.swap(true).await.unwrap(), Swapped::Done);
     assert_eq!(swap.swap(true).await.unwrap(), Swapped::NothingStaged);
+    assert_eq!(swap.rollback("").await.unwrap_err().kind(), ErrorKind::Configuration, "nothing was replaced");
     assert!(stage.ask(&live, count).await.contains("int(3)"));
 
     // The second one keeps the first, and brings its indices.
     stage.lease.acquire().await.unwrap();
     (stage.totals, stage.ids) = (stage.loader.begin().await.unwrap(), IdMap::default());
     stage.load_nodes(0, entities(7, 1)).await;
-    let mut sink = FalkorSink::new(
-        stage.address.clone(),
-        GraphKeys::of(&name).graph(GraphRole::Stage),
-        stage.profile.clone(),
-        stage.ownership.clone(),
-    );
+    let mut sink = stage.graphs().sink(GraphRole::Stage);
     sink.prepare().await.unwrap();
     stage.run(&["SET", &GraphKeys::of(&name).checkpoint(GraphRole::Stage), "second"]).await;
     stage.lease.acquire().await.unwrap();
@@ -421,8 +418,6 @@ async fn a_swap_moves_graph_checkpoint_and_indices_and_can_be_undone() {
     assert_eq!(stage.run(&["GET", &GraphKeys::of(&name).pause()]).await, redis::Value::BulkString(b"rolled back".to_vec()));
     swap.rollback("and forth").await.unwrap();
     assert!(stage.ask(&live, count).await.contains("int(7)"));
-    swap.drop_previous().await.unwrap();
-    assert_eq!(swap.rollback("").await.unwrap_err().kind(), ErrorKind::Configuration);
 
     // The third one keeps nothing.
     stage.lease.acquire().await.unwrap();
@@ -509,16 +504,11 @@ async fn how_fast_the_loader_is() {
     stage.lease.acquire().await.unwrap();
     stage.loader.rebuild_ids(&stage.profile.clone()).await.unwrap();
     timed.insert("4 read the ids back", begun.elapsed());
-    let mut sink = FalkorSink::new(
-        stage.address.clone(),
-        GraphKeys::of(&stage.name).graph(GraphRole::Stage),
-        stage.profile.clone(),
-        stage.ownership.clone(),
-    );
+    let mut sink = stage.graphs().sink(GraphRole::Stage);
     let begun = std::time::Instant::now();
     sink.prepare().await.unwrap();
     timed.insert("5 build indices", begun.elapsed());
-    let mut live = FalkorSink::new(stage.address.clone(), stage.name.as_str(), stage.profile.clone(), stage.ownership.clone());
+    let mut live = stage.graphs().sink(GraphRole::Live);
     live.prepare().await.unwrap();
     let prepared: Vec<_> =
         entities(NODES, 256).chunks(1000).map(|rows| transformer.nodes(NodeKindId(0), rows.to_vec())).collect();

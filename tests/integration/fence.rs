@@ -14,15 +14,15 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphKeys, GraphRole, GraphSwap, Ownership, Place, RedisCheckpointStore,
-    RoutedCache, RoutedSink, Safety, Sink, StageKey, Swap,
+    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphKeys, GraphRole, GraphSet, GraphSwap, Ownership,
+    RedisCheckpointStore, Safety, Sink, Swap,
 };
 use neo4rs::query;
 use redis::{Value, cmd};
 
 use super::api::{Http, TOKEN, start};
 use super::pipeline::{PROGRAM, Pair};
-use super::sink::{batch, fact_identity, facts, fresh_name, label, node_identity, nodes, owned, server};
+use super::sink::{batch, fact_identity, facts, fresh_name, label, node_identity, nodes, owned, server, sink};
 use crate::support::arrival::until_equal;
 use crate::support::comparer::{compare, report};
 use crate::support::graph::{GraphSpec, build};
@@ -168,7 +168,7 @@ async fn a_launch_that_takes_longer_than_the_lease_keeps_it() {
     let slow = Service::new(PROGRAM, &source, &pair.cache, &pair.graph).with("LOG_FORMAT", "text");
     let (running, http) = start(&slow).await;
     let mut raw = pair.cache.connect().await.unwrap();
-    let key = GraphName::new(&pair.graph).unwrap().owner_key();
+    let key = GraphKeys::of(&GraphName::new(&pair.graph).unwrap()).owner();
     let mut holder: Option<String> = None;
     let began = Instant::now();
     while holder.is_none() {
@@ -205,11 +205,12 @@ impl Owned {
         let ownership = owned(name.as_str()).await;
         let profile = Arc::new(Profile::graphiti().unwrap());
         let address = server().await;
+        let graphs = GraphSet::new(address.clone(), Arc::clone(&profile), ownership.clone());
         let mut owned = Self {
-            sink: FalkorSink::new(address.clone(), name.as_str(), Arc::clone(&profile), ownership.clone()),
-            store: RedisCheckpointStore::new(address.clone(), &name, ownership.clone()),
-            loader: BulkLoader::new(address.clone(), StageKey::of(&name), ownership.clone()),
-            swap: GraphSwap::new(address.clone(), &name, ownership.clone()),
+            sink: graphs.sink(GraphRole::Live),
+            store: graphs.checkpoint_store(GraphRole::Live),
+            loader: graphs.bulk_loader().unwrap(),
+            swap: graphs.swap(),
             outside: Connection::new(address),
             profile,
             ownership,
@@ -364,7 +365,7 @@ async fn bytes_given_up_do_not_arrive_behind_newer_ones() {
     pipeline.add_command(cmd("EXEC"));
     let mut late = Connection::new(server().await);
     late.command("test", cmd("WATCH").arg(&fence), SOON).await.unwrap();
-    let mut newer = FalkorSink::new(server().await, &graph, owned.profile.clone(), owned.ownership.clone());
+    let mut newer = sink(server().await, &owned.ownership);
     newer.apply(&batch(vec![nodes("Entity", &[], &[("a", ",v:3")])], vec![])).await.unwrap();
     let answers = late.pipeline("test", &pipeline, SOON).await.unwrap();
     assert!(matches!(answers.last(), Some(Ok(Value::Nil))), "{answers:?}");
@@ -378,21 +379,16 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
     let control = GraphName::new(fresh_name("fence-groups")).unwrap();
     let group = fresh_name("fence-group");
     let ownership = owned(control.as_str()).await;
-    let cache = RoutedCache {
-        address: server().await,
-        control: control.clone(),
-        ownership,
-        routes: Routes::new(GraphName::new("default_db").unwrap()),
-        profile: Arc::new(Profile::graphiti().unwrap()),
-        pool_size: 4,
-        safety: Safety::new(control.clone(), UnsafeIndexes::Keep),
-    };
+    let routes = Routes::new(GraphName::new("default_db").unwrap());
+    let profile = Profile::graphiti().unwrap().with_a_graph_for_each_group(routes).unwrap();
+    let safety = Safety::new(control.clone(), UnsafeIndexes::Keep);
+    let graphs = GraphSet::new(server().await, Arc::new(profile), ownership).with_safety(safety);
     let rows = |key: &str, group: &str| {
         let mut rows = batch(vec![nodes("Entity", &[], &[(key, "")])], vec![]);
         rows.nodes[0].group = Some(group.to_owned());
         rows
     };
-    let mut sink = RoutedSink::new(&cache, Place::Live);
+    let mut sink = graphs.sink(GraphRole::Live);
     sink.prepare().await.unwrap();
     sink.apply(&rows("a", &group)).await.unwrap();
     let mut raw = Connection::new(server().await);

@@ -9,11 +9,11 @@ use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::prepared::NodeGroup;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::sink::statements::{NodePattern, surplus_labels, upsert_nodes};
-use neo4j_falkordb_sync::sink::{Connection, FalkorSink, Sink};
+use neo4j_falkordb_sync::sink::{Connection, Sink};
 use redis::{Cmd, Pipeline, Value, cmd};
 use tokio::task::JoinHandle;
 
-use super::sink::{batch, fresh_name, label, nodes, owned, property, server};
+use super::sink::{batch, fresh_name, label, nodes, owned, property, server, sink};
 
 const BATCHES: usize = 20;
 const ROWS: usize = 1_000;
@@ -81,7 +81,7 @@ struct Measured {
 async fn measure(fenced: bool, groups: &[NodeGroup]) -> Measured {
     let graph = fresh_name("cost");
     let profile = Arc::new(Profile::graphiti().unwrap());
-    let mut sink = FalkorSink::new(server().await, &graph, Arc::clone(&profile), owned(&graph).await);
+    let mut sink = sink(server().await, &owned(&graph).await);
     sink.prepare().await.unwrap();
     let mut connection = Connection::new(server().await);
     let stop = Arc::new(AtomicBool::new(false));

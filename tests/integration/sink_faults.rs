@@ -9,7 +9,6 @@ use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName};
 use neo4j_falkordb_sync::model::prepared::{NodeGroup, PreparedRows};
-use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::sink::{CacheAddress, Connection, FalkorSink, Ownership, Sink};
 use redis::cmd;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -58,7 +57,7 @@ impl FakeServer {
     }
 
     fn sink(&self) -> FalkorSink {
-        FalkorSink::new(self.address(), "g", Arc::new(Profile::graphiti().unwrap()), self.ownership.clone())
+        super::sink::sink(self.address(), &self.ownership)
     }
 }
 
