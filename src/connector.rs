@@ -12,7 +12,8 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    CacheAddress, CacheTls, CheckpointStore, GraphRole, GraphSet, Lease, Ownership, RedisLease, Safety, Sink, StageSink, TakeOver,
+    CacheAddress, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Safety, Sink, StageSink,
+    TakeOver,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -190,7 +191,7 @@ impl Connector for ServerConnector {
         Ok(Box::new(self.graphs.view(GraphRole::Live)))
     }
 
-    async fn lease(&self) -> Result<Box<dyn Lease>> {
+    async fn lease(&self) -> Result<Box<dyn GraphLease>> {
         Ok(Box::new(self.redis_lease()))
     }
 
@@ -237,7 +238,7 @@ impl Connector for StageConnector {
         Ok(Box::new(self.live.graphs.view(GraphRole::Stage)))
     }
 
-    async fn lease(&self) -> Result<Box<dyn Lease>> {
+    async fn lease(&self) -> Result<Box<dyn GraphLease>> {
         Ok(Box::new(LentLease))
     }
 
@@ -252,7 +253,7 @@ impl Connector for StageConnector {
 struct LentLease;
 
 #[async_trait]
-impl Lease for LentLease {
+impl GraphLease for LentLease {
     async fn acquire(&mut self) -> Result<()> {
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use redis::{Cmd, Pipeline, cmd};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{self, GRAPH_TYPE};
 use super::keys::{GraphKeys, GraphRole};
 use super::reply;
@@ -14,7 +14,7 @@ use crate::model::graph_name::GraphName;
 
 /// What a person says of a graph that this service did not fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TakeOver {
+pub(crate) enum TakeOver {
     /// It is left alone.
     #[default]
     Refused,
@@ -37,7 +37,7 @@ fn own_marker(graph: &GraphName) -> String {
 }
 
 /// Why a graph may not be filled, if it may not.
-pub(super) async fn refusal(connection: &mut Connection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
+pub(super) async fn refusal(connection: &mut CacheConnection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
     const DOING: &str = "look for the graph's owner";
     let mut pipeline = Pipeline::new();
     pipeline.add_command(cmd("GET").arg(GraphKeys::of(graph).marker()).to_owned());

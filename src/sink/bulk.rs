@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{self, GraphState, delete, read_failed, read_query, write_query};
 use super::graph_set::GraphSet;
 use super::keys::{GraphKeys, GraphRole};
@@ -50,21 +50,20 @@ impl StageKey {
         }
     }
 
-    /// The key.
     pub(super) fn as_str(&self) -> &str {
         &self.graph
     }
 }
 
 /// What the stage holds once a payload is applied.
-pub fn after(before: StageTotals, payload: &BulkPayload) -> StageTotals {
+pub(crate) fn after(before: StageTotals, payload: &BulkPayload) -> StageTotals {
     before.with(payload.node_count(), payload.relationship_count())
 }
 
 /// A stage graph, and the one connection that loads it.
 #[derive(Debug)]
 pub struct BulkLoader {
-    pub(super) connection: Connection,
+    pub(super) connection: CacheConnection,
     pub(super) stage: StageKey,
     pub(super) ownership: Ownership,
 }
@@ -72,12 +71,12 @@ pub struct BulkLoader {
 impl BulkLoader {
     /// The stage of the only graph of a pipeline, which this process owns.
     pub(super) fn new(graphs: &GraphSet) -> Self {
-        let (connection, stage) = (Connection::new(graphs.address.clone()), StageKey::of(graphs.name()));
+        let (connection, stage) = (CacheConnection::new(graphs.address.clone()), StageKey::of(graphs.name()));
         Self { connection, stage, ownership: graphs.ownership.clone() }
     }
 
     /// Refuses to go on with a server that was started again after its first use.
-    pub fn of_one_life(self) -> Self {
+    pub(crate) fn of_one_life(self) -> Self {
         Self { connection: self.connection.of_one_life(), ..self }
     }
 
@@ -171,7 +170,7 @@ impl StageSink for BulkLoader {
 }
 
 /// Counts of a graph, which FalkorDB keeps and need not count.
-async fn totals(connection: &mut Connection, graph: &str) -> Result<StageTotals> {
+async fn totals(connection: &mut CacheConnection, graph: &str) -> Result<StageTotals> {
     let mut pipeline = Pipeline::new();
     add_totals(&mut pipeline, graph);
     let mut answers = connection.pipeline("count what the stage holds", &pipeline, COMMAND_TIMEOUT).await?.into_iter();

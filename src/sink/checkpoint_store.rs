@@ -5,7 +5,7 @@ use chrono::Utc;
 use redis::{Cmd, Value, cmd};
 
 use super::CheckpointStore;
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph_set::GraphSet;
 use super::keys::GraphRole;
 use super::ownership::{Ownership, while_owned};
@@ -17,7 +17,7 @@ use crate::model::prepared::Quarantined;
 /// A checkpoint under a key of the cache's Redis, and the quarantine in a set beside it, an entry a member.
 #[derive(Debug)]
 pub struct RedisCheckpointStore {
-    connection: Connection,
+    connection: CacheConnection,
     checkpoint: String,
     quarantine: String,
     pause: String,
@@ -31,7 +31,7 @@ impl RedisCheckpointStore {
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         let keys = graphs.keys();
         Self {
-            connection: Connection::new(graphs.address.clone()),
+            connection: CacheConnection::new(graphs.address.clone()),
             checkpoint: keys.checkpoint(role),
             quarantine: keys.quarantine(role),
             pause: keys.pause(),
@@ -41,7 +41,7 @@ impl RedisCheckpointStore {
     }
 
     /// Refuses to go on with a server that was started again after its first use.
-    pub fn of_one_life(self) -> Self {
+    pub(crate) fn of_one_life(self) -> Self {
         Self { connection: self.connection.of_one_life(), ..self }
     }
 

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 
 use super::applied::Applied;
 use super::carry_over::Furniture;
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::graph::{self, Counts, GraphState};
 use super::graph_set::GraphSet;
 use super::index_plan::IndexPlan;
@@ -20,7 +20,7 @@ use super::index_sweep::IndexSweep;
 use super::keys::GraphRole;
 use super::members::Members;
 use super::ownership::Ownership;
-use super::routing::{self, Parts, Routing};
+use super::routing::{self, GraphBatches, Routing};
 use super::safety::Safety;
 use super::schema;
 use super::server::{self, CacheServer};
@@ -38,7 +38,7 @@ pub(super) const INDEX_DEADLINE: Duration = Duration::from_secs(600);
 /// The graphs of a pipeline in one role, and the connections that write them: one, or several for the graphs of groups.
 #[derive(Debug)]
 pub struct FalkorSink {
-    lanes: Vec<Connection>,
+    lanes: Vec<CacheConnection>,
     ownership: Ownership,
     routing: Routing,
     members: Members,
@@ -56,7 +56,7 @@ impl FalkorSink {
     /// Graphs that are written only while this process owns them, on connections of their own that are made at the first use.
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         Self {
-            lanes: (0..graphs.lanes()).map(|_| Connection::new(graphs.address.clone())).collect(),
+            lanes: (0..graphs.lanes()).map(|_| CacheConnection::new(graphs.address.clone())).collect(),
             ownership: graphs.ownership.clone(),
             routing: graphs.routing.clone(),
             members: Members::new(graphs, role),
@@ -69,11 +69,11 @@ impl FalkorSink {
     }
 
     /// Refuses to go on with a server that was started again after its first use.
-    pub fn of_one_life(self) -> Self {
-        Self { lanes: self.lanes.into_iter().map(Connection::of_one_life).collect(), ..self }
+    pub(crate) fn of_one_life(self) -> Self {
+        Self { lanes: self.lanes.into_iter().map(CacheConnection::of_one_life).collect(), ..self }
     }
 
-    /// Heeds unsafe indices.
+    /// The same sink, which treats unsafe indices as this says.
     pub fn guarded(self, safety: Safety) -> Self {
         Self { plan: self.plan.guarded(safety), ..self }
     }
@@ -136,7 +136,7 @@ impl FalkorSink {
     }
 
     /// Makes the graphs of new groups; what is meant for a graph that is not ours is refused.
-    async fn admit(&mut self, parts: &mut Parts<'_>, applied: &mut Applied) -> Result<()> {
+    async fn admit(&mut self, parts: &mut GraphBatches<'_>, applied: &mut Applied) -> Result<()> {
         let new: Vec<GraphName> = parts.keys().filter(|graph| !self.graphs.contains(*graph)).cloned().collect();
         for graph in new {
             if let Err(foreign) = self.members.claim(&mut self.lanes[0], &graph).await? {
@@ -164,12 +164,12 @@ impl FalkorSink {
     }
 
     /// Applies each part to its graph, on all connections at once, and returns the graphs of groups that deletes have emptied.
-    async fn apply_parts(&mut self, parts: Parts<'_>, applied: &mut Applied) -> Result<Vec<GraphName>> {
-        let mut queues: Vec<Vec<Part<'_>>> = self.lanes.iter().map(|_| Vec::new()).collect();
+    async fn apply_parts(&mut self, parts: GraphBatches<'_>, applied: &mut Applied) -> Result<Vec<GraphName>> {
+        let mut queues: Vec<Vec<GraphBatch<'_>>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let lanes = queues.len();
         for (number, (graph, rows)) in parts.into_iter().enumerate() {
             let key = self.members.key(&graph);
-            queues[number % lanes].push(Part { graph, key, rows });
+            queues[number % lanes].push(GraphBatch { graph, key, rows });
         }
         let (profile, ownership, may_end) = (self.plan.profile(), &self.ownership, self.routing.is_by_group());
         let work = self
@@ -187,7 +187,7 @@ impl FalkorSink {
 }
 
 /// What goes to one graph.
-struct Part<'a> {
+struct GraphBatch<'a> {
     graph: GraphName,
     key: String,
     rows: Cow<'a, PreparedRows>,
@@ -195,14 +195,14 @@ struct Part<'a> {
 
 /// What became of each part, and whether its graph is empty now, if one may end with its last element.
 async fn apply_queue(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     ownership: &Ownership,
     profile: &Profile,
-    queue: Vec<Part<'_>>,
+    queue: Vec<GraphBatch<'_>>,
     may_end: bool,
 ) -> Result<Vec<(GraphName, Applied, bool)>> {
     let mut outcomes = Vec::with_capacity(queue.len());
-    for Part { graph, key, rows } in queue {
+    for GraphBatch { graph, key, rows } in queue {
         let applied = upsert::apply(connection, &key, ownership, profile, &rows).await?;
         let is_empty = may_end && applied.nodes_deleted > 0 && graph::node_count(connection, &key).await? == 0;
         outcomes.push((graph, applied, is_empty));

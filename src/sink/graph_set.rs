@@ -7,7 +7,7 @@ use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
 use super::bulk::BulkLoader;
 use super::checkpoint_store::RedisCheckpointStore;
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::falkor::FalkorSink;
 use super::keys::{GraphKeys, GraphRole};
 use super::lease::RedisLease;
@@ -30,11 +30,9 @@ const MAX_LANES: usize = 4;
 /// The graphs of a pipeline: one, or one for each group.
 #[derive(Debug, Clone)]
 pub struct GraphSet {
-    /// The server.
     pub(super) address: CacheAddress,
     /// What proves that this process may write. One fence is that of all graphs, wherever their keys are: they are on one server.
     pub(super) ownership: Ownership,
-    /// The kinds.
     pub(super) profile: Arc<Profile>,
     /// Which graph an element belongs in.
     pub(super) routing: Routing,
@@ -65,12 +63,10 @@ impl GraphSet {
         Self { profile, ..self }
     }
 
-    /// The server.
     pub(crate) fn address(&self) -> &CacheAddress {
         &self.address
     }
 
-    /// The kinds.
     pub(crate) fn profile(&self) -> &Arc<Profile> {
         &self.profile
     }
@@ -104,7 +100,7 @@ impl GraphSet {
     }
 
     /// Looks at the graphs of a role.
-    pub fn view(&self, role: GraphRole) -> FalkorView {
+    pub(crate) fn view(&self, role: GraphRole) -> FalkorView {
         FalkorView::new(self, role)
     }
 
@@ -124,7 +120,7 @@ impl GraphSet {
     }
 
     /// The right to be the one writer. The graphs of groups are claimed one by one.
-    pub fn lease(&self, take_over: TakeOver) -> RedisLease {
+    pub(crate) fn lease(&self, take_over: TakeOver) -> RedisLease {
         let (address, ownership) = (self.address.clone(), self.ownership.clone());
         if self.routing.is_by_group() {
             RedisLease::new(address, ownership)
@@ -138,7 +134,7 @@ impl GraphSet {
         if self.routing.is_by_group() {
             return Ok(None);
         }
-        adoption::refusal(&mut Connection::new(self.address.clone()), self.name(), take_over).await
+        adoption::refusal(&mut CacheConnection::new(self.address.clone()), self.name(), take_over).await
     }
 
     /// The names among these under which another program owns a graph, each with its owner.

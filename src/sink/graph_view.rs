@@ -12,7 +12,7 @@ use std::time::Duration;
 use redis::{Pipeline, Value};
 
 use super::address::CacheAddress;
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::graph::{is_missing, read_failed, read_query};
 use super::parameters::{with_beginnings, with_keys};
 use super::{foreign, questions, reply, statistics, weight};
@@ -35,7 +35,7 @@ pub(super) const ASKED_TOGETHER: usize = 200;
 /// One graph at a time, looked at.
 #[derive(Debug)]
 pub(super) struct GraphView {
-    connection: Connection,
+    connection: CacheConnection,
     graph: String,
     profile: Arc<Profile>,
     /// How many elements could be asked for at once when fewer than all could; the next question begins with twice as many.
@@ -45,7 +45,7 @@ pub(super) struct GraphView {
 impl GraphView {
     /// Looks at no graph yet.
     pub(super) fn new(address: CacheAddress, profile: Arc<Profile>) -> Self {
-        Self { connection: Connection::new(address), graph: String::new(), profile, borne: usize::MAX }
+        Self { connection: CacheConnection::new(address), graph: String::new(), profile, borne: usize::MAX }
     }
 
     /// Looks at the graph of this key from now on.
@@ -75,7 +75,7 @@ impl GraphView {
     }
 
     /// All counts that FalkorDB keeps; nothing where it does not tell them.
-    async fn statistics(&mut self) -> Result<Option<(statistics::ByName, statistics::ByName)>> {
+    async fn statistics(&mut self) -> Result<Option<(statistics::CountsByName, statistics::CountsByName)>> {
         match self.compact_rows("count the graph", statistics::STATEMENT.as_bytes()).await {
             Ok(rows) => statistics::counts(&rows).map(Some),
             // A server that does not know the procedure.

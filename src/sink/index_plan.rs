@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::index_statement::statement;
 use super::safety::{self, Safety};
 use super::schema::Wanted;
@@ -36,7 +36,7 @@ impl IndexPlan {
     }
 
     /// What is done about unsafe indices, where the server answers wrongly by them.
-    pub(super) async fn policy(&self, connection: &mut Connection) -> Result<Option<UnsafeIndexes>> {
+    pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexes>> {
         match &self.safety {
             Some(safety) => safety.policy(connection).await,
             None => Ok(None),

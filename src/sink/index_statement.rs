@@ -4,7 +4,7 @@ use super::parameters::push_string;
 use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
 
 /// The statement for an index definition, as graphiti's own driver writes it.
-pub fn statement(definition: &IndexDefinition) -> String {
+pub(crate) fn statement(definition: &IndexDefinition) -> String {
     let word = match definition.kind {
         IndexKind::Range => "INDEX",
         IndexKind::Fulltext => "FULLTEXT INDEX",

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::{Cmd, Pipeline, cmd};
 
 use super::address::CacheAddress;
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{self, GraphState};
 use super::graph_set::GraphSet;
 use super::keys::{GraphKeys, GraphRole};
@@ -48,8 +48,8 @@ impl Members {
         GraphKeys::of(graph).graph(self.role)
     }
 
-    /// All of them.
-    pub(super) async fn all(&self, connection: &mut Connection) -> Result<BTreeSet<GraphName>> {
+    /// The graphs of the pipeline in this role.
+    pub(super) async fn all(&self, connection: &mut CacheConnection) -> Result<BTreeSet<GraphName>> {
         match self.routing {
             Routing::OnlyGraph(_) => Ok(self.routing.known()),
             Routing::ByGroup(_) => listed(connection, &self.list()).await,
@@ -57,7 +57,11 @@ impl Members {
     }
 
     /// Those of some graphs that are not there.
-    pub(super) async fn gone(&self, connection: &mut Connection, graphs: &BTreeSet<GraphName>) -> Result<BTreeSet<GraphName>> {
+    pub(super) async fn gone(
+        &self,
+        connection: &mut CacheConnection,
+        graphs: &BTreeSet<GraphName>,
+    ) -> Result<BTreeSet<GraphName>> {
         let keys: Vec<String> = graphs.iter().map(|graph| self.key(graph)).collect();
         let mut pipeline = Pipeline::new();
         for key in &keys {
@@ -74,7 +78,7 @@ impl Members {
     }
 
     /// Makes sure that nobody else has a graph of a group's name, or says who has.
-    pub(super) async fn claim(&self, connection: &mut Connection, graph: &GraphName) -> Result<Result<(), Foreign>> {
+    pub(super) async fn claim(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<Result<(), Foreign>> {
         const DOING: &str = "mark a graph";
         let pipeline = &self.ownership.graph;
         if self.role == GraphRole::Stage {
@@ -98,13 +102,13 @@ impl Members {
     }
 
     /// Lists a graph that was made for a group.
-    pub(super) async fn add(&self, connection: &mut Connection, graph: &GraphName) -> Result<()> {
+    pub(super) async fn add(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<()> {
         let command = cmd("SADD").arg(self.list()).arg(graph.as_str()).to_owned();
         while_owned(connection, "list a graph", &self.ownership, &[command], COMMAND_TIMEOUT).await.map(drop)
     }
 
     /// Deletes a graph, with all that says that it is the pipeline's if it is a group's; says whether there was one.
-    pub(super) async fn remove(&self, connection: &mut Connection, graph: &GraphName) -> Result<bool> {
+    pub(super) async fn remove(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<bool> {
         let key = self.key(graph);
         let is_there = graph::state(connection, &key).await? == GraphState::Present;
         let mut commands: Vec<Cmd> = is_there.then(|| graph::delete(&key)).into_iter().collect();
@@ -126,7 +130,7 @@ impl Members {
 }
 
 /// The graphs that a set lists.
-pub(super) async fn listed(connection: &mut Connection, set: &str) -> Result<BTreeSet<GraphName>> {
+pub(super) async fn listed(connection: &mut CacheConnection, set: &str) -> Result<BTreeSet<GraphName>> {
     let answer = connection.command("list the pipeline's graphs", cmd("SMEMBERS").arg(set), COMMAND_TIMEOUT).await?;
     let name = |value| {
         GraphName::new(reply::text(value)?)
@@ -141,7 +145,11 @@ pub(super) fn mark(graph: &GraphName, pipeline: &GraphName) -> Cmd {
 }
 
 /// Who has a graph of this name, if it is neither the pipeline nor nobody.
-pub(super) async fn taken(connection: &mut Connection, pipeline: &GraphName, graph: &GraphName) -> Result<Result<(), Foreign>> {
+pub(super) async fn taken(
+    connection: &mut CacheConnection,
+    pipeline: &GraphName,
+    graph: &GraphName,
+) -> Result<Result<(), Foreign>> {
     let ask = cmd("GET").arg(GraphKeys::of(graph).marker()).to_owned();
     let marker = connection.command("look for a graph's marker", &ask, COMMAND_TIMEOUT).await?;
     match reply::optional_text(&marker)? {
@@ -160,7 +168,7 @@ pub(super) async fn taken_graphs<'a>(
     pipeline: &GraphName,
     names: impl Iterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, String>> {
-    let mut connection = Connection::new(address.clone());
+    let mut connection = CacheConnection::new(address.clone());
     let mut found = BTreeMap::new();
     for name in names {
         let Ok(graph) = GraphName::new(name) else { continue };
@@ -172,14 +180,14 @@ pub(super) async fn taken_graphs<'a>(
 }
 
 /// Whether a single-graph pipeline fills the graph, which a version before the markers may have done.
-async fn has_checkpoint(connection: &mut Connection, graph: &GraphName) -> Result<bool> {
+async fn has_checkpoint(connection: &mut CacheConnection, graph: &GraphName) -> Result<bool> {
     let command = cmd("TYPE").arg(GraphKeys::of(graph).checkpoint(GraphRole::Live)).to_owned();
     let found = connection.command("look for a graph's checkpoint", &command, COMMAND_TIMEOUT).await?;
     Ok(reply::text(&found)? != "none")
 }
 
 /// Whether what stands under a name without a marker is nothing, or an empty graph.
-async fn adoptable(connection: &mut Connection, graph: &GraphName) -> Result<Result<(), Foreign>> {
+async fn adoptable(connection: &mut CacheConnection, graph: &GraphName) -> Result<Result<(), Foreign>> {
     match graph::state(connection, graph.as_str()).await {
         Ok(GraphState::Missing) => return Ok(Ok(())),
         Ok(GraphState::Present) => {}

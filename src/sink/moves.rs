@@ -26,7 +26,7 @@ enum Companion {
 
 /// One version of the pipeline's graphs with what belongs to it.
 #[derive(Debug, Clone)]
-pub(super) struct Version {
+pub(super) struct GraphVersion {
     role: GraphRole,
     /// The graphs that the pipeline has in this role.
     graphs: BTreeSet<GraphName>,
@@ -36,7 +36,7 @@ pub(super) struct Version {
     beside: BTreeSet<Companion>,
 }
 
-impl Version {
+impl GraphVersion {
     /// From the types of all keys that are there.
     pub(super) fn found(
         moves: &Moves,
@@ -67,11 +67,11 @@ impl Version {
     }
 }
 
-/// What stands where.
-pub(super) struct Versions {
-    pub(super) live: Version,
-    pub(super) stage: Version,
-    pub(super) previous: Version,
+/// The versions that a swap finds.
+pub(super) struct GraphVersions {
+    pub(super) live: GraphVersion,
+    pub(super) stage: GraphVersion,
+    pub(super) previous: GraphVersion,
     /// The stages whose names in the live version are in use by something that the live version does not list.
     pub(super) blocked: BTreeSet<GraphName>,
 }
@@ -124,44 +124,44 @@ impl Moves {
 
     /// `RENAME` of a key that is not there is an error, which would not stop the commands after it: so only what is there moves,
     /// and what it would have replaced is dropped before.
-    fn relocate(&self, version: &Version, to: GraphRole) -> Vec<Cmd> {
+    fn relocate(&self, version: &GraphVersion, to: GraphRole) -> Vec<Cmd> {
         let rename = |from: String, to: String| cmd("RENAME").arg(from).arg(to).to_owned();
         let graphs = version.present.iter().map(GraphKeys::of).map(|keys| rename(keys.graph(version.role), keys.graph(to)));
         let beside = version.beside.iter().map(|what| rename(self.beside(version.role, *what).0, self.beside(to, *what).0));
         graphs.chain(beside).collect()
     }
 
-    pub(super) fn discard(&self, version: &Version) -> Vec<Cmd> {
+    pub(super) fn discard(&self, version: &GraphVersion) -> Vec<Cmd> {
         let graphs = version.present.iter().map(|graph| graph::delete(&GraphKeys::of(graph).graph(version.role)));
         let beside: Vec<String> = self.all_beside(version.role).collect();
         graphs.chain([cmd("UNLINK").arg(beside).to_owned()]).collect()
     }
 
     /// A name that the live version does not use any more is anybody's.
-    fn release(before: &Version, after: &Version) -> Option<Cmd> {
+    fn release(before: &GraphVersion, after: &GraphVersion) -> Option<Cmd> {
         let markers: Vec<String> = before.graphs.difference(&after.graphs).map(|graph| GraphKeys::of(graph).marker()).collect();
         (!markers.is_empty()).then(|| cmd("UNLINK").arg(markers).to_owned())
     }
 
-    /// The error for a version that lacks a part.
-    pub(super) fn not_whole(&self, version: &Version) -> Error {
+    /// The error for a stage that lacks a part.
+    pub(super) fn not_whole(&self, version: &GraphVersion) -> Error {
         let has = if version.beside.contains(&Companion::Checkpoint) { "is" } else { "is not" };
         let checkpoint = GraphKeys::of(&self.pipeline).checkpoint(version.role);
         let absent = version.graphs.difference(&version.present).count();
-        let message = format!("only a part of a version is there: {checkpoint} {has}, and {absent} of its graphs are not");
+        let message = format!("only a part of the stage is there: {checkpoint} {has}, and {absent} of its graphs are not");
         Error::new(ErrorKind::CacheProtocol, message)
     }
 
     /// The only graph was marked with the lease.
-    fn mark(&self, version: &Version) -> Vec<Cmd> {
+    fn mark(&self, version: &GraphVersion) -> Vec<Cmd> {
         match self.routing {
             Routing::OnlyGraph(_) => Vec::new(),
             Routing::ByGroup(_) => version.graphs.iter().map(|graph| mark(graph, &self.pipeline)).collect(),
         }
     }
 
-    pub(super) fn swap(&self, versions: &Versions, keep_previous: bool) -> Vec<Cmd> {
-        let Versions { live, stage, previous, blocked } = versions;
+    pub(super) fn swap(&self, versions: &GraphVersions, keep_previous: bool) -> Vec<Cmd> {
+        let GraphVersions { live, stage, previous, blocked } = versions;
         let mut commands = self.discard(previous);
         if keep_previous && live.is_whole() {
             commands.extend(self.relocate(live, GraphRole::Previous));
@@ -176,13 +176,13 @@ impl Moves {
         commands
     }
 
-    pub(super) fn rollback(&self, versions: &Versions) -> Vec<Cmd> {
-        let Versions { live, previous, .. } = versions;
+    pub(super) fn rollback(&self, versions: &GraphVersions) -> Vec<Cmd> {
+        let GraphVersions { live, previous, .. } = versions;
         let mut commands = self.relocate(live, GraphRole::Exchange);
         commands.extend(Self::release(live, previous));
         commands.extend(self.relocate(previous, GraphRole::Live));
         commands.extend(self.mark(previous));
-        commands.extend(self.relocate(&Version { role: GraphRole::Exchange, ..live.clone() }, GraphRole::Previous));
+        commands.extend(self.relocate(&GraphVersion { role: GraphRole::Exchange, ..live.clone() }, GraphRole::Previous));
         commands
     }
 }
@@ -222,8 +222,8 @@ mod tests {
     }
 
     /// All graphs that are named are there.
-    fn version(role: GraphRole, graphs: &[&str], beside: &[Companion]) -> Version {
-        Version { role, graphs: names(graphs), present: names(graphs), beside: beside.iter().copied().collect() }
+    fn version(role: GraphRole, graphs: &[&str], beside: &[Companion]) -> GraphVersion {
+        GraphVersion { role, graphs: names(graphs), present: names(graphs), beside: beside.iter().copied().collect() }
     }
 
     const WHOLE: [Companion; 2] = [Companion::Checkpoint, Companion::Quarantine];
@@ -231,13 +231,13 @@ mod tests {
     const OF_GROUPS: [Companion; 2] = [Companion::Groups, Companion::Checkpoint];
 
     /// The live version of one graph.
-    fn live(is_there: bool, beside: &[Companion]) -> Version {
+    fn live(is_there: bool, beside: &[Companion]) -> GraphVersion {
         let version = version(GraphRole::Live, &["g"], beside);
-        if is_there { version } else { Version { present: BTreeSet::new(), ..version } }
+        if is_there { version } else { GraphVersion { present: BTreeSet::new(), ..version } }
     }
 
-    fn around(live: Version) -> Versions {
-        Versions {
+    fn around(live: GraphVersion) -> GraphVersions {
+        GraphVersions {
             live,
             stage: version(GraphRole::Stage, &["g"], &WITHOUT_QUARANTINE),
             previous: version(GraphRole::Previous, &["g"], &WHOLE),
@@ -261,7 +261,7 @@ mod tests {
         rest.replace("checkpoint", "l.c").replace("quarantine", "l.q")
     }
 
-    fn swapped(live: Version, keep: bool) -> Vec<String> {
+    fn swapped(live: GraphVersion, keep: bool) -> Vec<String> {
         texts(&one_graph().swap(&around(live), keep))
     }
 
@@ -295,8 +295,8 @@ mod tests {
     }
 
     /// The group `a` stays, `b` is gone from the source, and `c` is new where a search has left an empty graph.
-    fn of_groups() -> Versions {
-        Versions {
+    fn of_groups() -> GraphVersions {
+        GraphVersions {
             live: version(GraphRole::Live, &["a", "b"], &OF_GROUPS),
             stage: version(GraphRole::Stage, &["a", "c"], &OF_GROUPS),
             previous: version(GraphRole::Previous, &["b"], &OF_GROUPS),
@@ -352,7 +352,7 @@ mod tests {
         let found = |keys: &[&str]| {
             let typed = |key: &&str| ((*key).to_owned(), if key.ends_with("checkpoint") { TEXT } else { GRAPH_TYPE }.to_owned());
             let types = keys.iter().map(typed).collect();
-            Version::found(&by_group(), GraphRole::Stage, names(&["a", "b"]), &types).unwrap()
+            GraphVersion::found(&by_group(), GraphRole::Stage, names(&["a", "b"]), &types).unwrap()
         };
         assert!(found(&["{a}:stage", "{b}:stage", "{p}:stage:checkpoint"]).is_whole());
         assert!(!found(&["{a}:stage", "{p}:stage:checkpoint"]).is_whole());

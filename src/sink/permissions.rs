@@ -6,17 +6,17 @@
 use redis::{Cmd, Pipeline, cmd};
 
 use super::address::CacheAddress;
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::engine::{Engine, EngineSigns};
 use super::keys::GraphKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
 /// What a full sync beside the graph needs besides what every pass needs.
-pub const BULK_COMMANDS: [&str; 4] = ["GRAPH.BULK", "RENAME", "UNLINK", "TYPE"];
+const BULK_COMMANDS: [&str; 4] = ["GRAPH.BULK", "RENAME", "UNLINK", "TYPE"];
 
 /// Those of [`BULK_COMMANDS`] that the user may not run on the keys beside this graph, or that the server does not have.
-pub async fn missing_permissions(connection: &mut Connection, graph: &GraphName) -> Result<Vec<&'static str>> {
+pub async fn missing_permissions(connection: &mut CacheConnection, graph: &GraphName) -> Result<Vec<&'static str>> {
     let (trial, other) = (GraphKeys::of(graph).trial(), GraphKeys::of(graph).trial());
     let mut missing = Vec::new();
     for name in BULK_COMMANDS {
@@ -43,13 +43,13 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
 }
 
 /// Without it, a full sync beside the graph cannot know whether the server keeps a renamed graph; GRAPH.CONFIG GET does as well.
-pub const TELLS_ENGINE: &str = "MODULE LIST";
+pub(crate) const TELLS_ENGINE: &str = "MODULE LIST";
 
 /// The commands that the user may not run on this graph or beside it, of those that every pass needs and of [`BULK_COMMANDS`].
 pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
     const DOING: &str = "try permissions";
     // Thrown away at the end, and the transaction with it.
-    let mut connection = Connection::new(address);
+    let mut connection = CacheConnection::new(address);
     let mut missing = Vec::new();
     if EngineSigns::of(&mut connection).await?.engine() == Engine::Unknown {
         missing.push(TELLS_ENGINE);

@@ -13,7 +13,7 @@ use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 
 /// The part of a batch that goes to each graph.
-pub(super) type Parts<'a> = BTreeMap<GraphName, Cow<'a, PreparedRows>>;
+pub(super) type GraphBatches<'a> = BTreeMap<GraphName, Cow<'a, PreparedRows>>;
 
 /// How the elements of a pipeline find their graphs.
 #[derive(Debug, Clone)]
@@ -51,10 +51,10 @@ impl Routing {
         }
     }
 
-    /// Parts a batch. What cannot have a graph is refused.
-    pub(super) fn split<'a>(&self, rows: &'a PreparedRows, refused: &mut Vec<Quarantined>) -> Parts<'a> {
+    /// GraphBatches a batch. What cannot have a graph is refused.
+    pub(super) fn split<'a>(&self, rows: &'a PreparedRows, refused: &mut Vec<Quarantined>) -> GraphBatches<'a> {
         match self {
-            Routing::OnlyGraph(name) => Parts::from([(name.clone(), Cow::Borrowed(rows))]),
+            Routing::OnlyGraph(name) => GraphBatches::from([(name.clone(), Cow::Borrowed(rows))]),
             Routing::ByGroup(routes) => {
                 split(rows, routes, refused).into_iter().map(|(graph, part)| (graph, Cow::Owned(part))).collect()
             }
@@ -63,7 +63,7 @@ impl Routing {
 
     /// Adds the deletes of a batch to its parts. Only the source knew the group of a deleted element, so it is deleted from all
     /// graphs; a repair also deletes what it writes from all graphs but the right one.
-    pub(super) fn add_deletes(&self, parts: &mut Parts<'_>, rows: &PreparedRows, graphs: &BTreeSet<GraphName>) {
+    pub(super) fn add_deletes(&self, parts: &mut GraphBatches<'_>, rows: &PreparedRows, graphs: &BTreeSet<GraphName>) {
         match self {
             Routing::OnlyGraph(_) => {}
             Routing::ByGroup(_) => {
@@ -125,7 +125,7 @@ fn refuse_relationships(group: &RelationshipGroup, reason: &str) -> Vec<Quaranti
     group.rows.identities().iter().map(refused).collect()
 }
 
-fn delete_everywhere(parts: &mut Parts<'_>, rows: &PreparedRows, graphs: &BTreeSet<GraphName>) {
+fn delete_everywhere(parts: &mut GraphBatches<'_>, rows: &PreparedRows, graphs: &BTreeSet<GraphName>) {
     if rows.deleted_nodes.is_empty() && rows.deleted_relationships.is_empty() {
         return;
     }
@@ -137,7 +137,7 @@ fn delete_everywhere(parts: &mut Parts<'_>, rows: &PreparedRows, graphs: &BTreeS
 }
 
 /// An element whose group changed would stand in two graphs.
-fn delete_elsewhere(parts: &mut Parts<'_>, graphs: &BTreeSet<GraphName>) {
+fn delete_elsewhere(parts: &mut GraphBatches<'_>, graphs: &BTreeSet<GraphName>) {
     let written: BTreeMap<GraphName, (Vec<NodeIdentity>, Vec<RelationshipIdentity>)> =
         parts.iter().map(|(graph, part)| (graph.clone(), identities(part))).collect();
     for graph in graphs {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{read_failed, read_query, write_query};
 use super::index_report::IndexReport;
 use super::index_statement::statement;
@@ -159,7 +159,7 @@ pub(super) fn is_named(profile: &Profile, index: &IndexedProperty) -> bool {
 
 /// Makes what is missing and waits until all indices serve queries.
 pub(super) async fn ensure(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     wanted: Wanted<'_>,
@@ -240,7 +240,7 @@ pub(super) fn foreign<'a>(
 /// graph's lock, and bulk loads and the making of another index do so where all other clients of the server wait with them (half
 /// a second for 40,000 relationships, 4.16.3).
 pub(super) async fn make(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     statement: &str,
@@ -257,7 +257,7 @@ pub(super) async fn make(
 /// [`make`] tells. Thousands are on labels and types that have few elements each: they are there at once, and the questions
 /// whether they are would take most of the time.
 pub(super) async fn make_all(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     statements: &[String],
@@ -304,7 +304,7 @@ fn is_there_already(error: &Error) -> bool {
     error.to_string().split(": ").any(classify::says_index_exists)
 }
 
-pub(super) async fn existing(connection: &mut Connection, graph: &str) -> Result<Existing> {
+pub(super) async fn existing(connection: &mut CacheConnection, graph: &str) -> Result<Existing> {
     let answer = connection.command("list the indices", &read_query(graph, LIST), COMMAND_TIMEOUT).await;
     let nothing = || Existing { properties: BTreeSet::new(), operational: true };
     match answer {
@@ -343,7 +343,7 @@ fn parse_kind(word: &str) -> Option<IndexKind> {
 }
 
 /// Whether all indices serve queries.
-async fn is_operational(connection: &mut Connection, graph: &str) -> Result<bool> {
+async fn is_operational(connection: &mut CacheConnection, graph: &str) -> Result<bool> {
     match connection.command("look at the indices", &read_query(graph, UNFINISHED), COMMAND_TIMEOUT).await {
         Ok(answer) => Ok(reply::single_count(answer)? == 0),
         Err(error) if super::graph::is_missing(&error) => Ok(true),
@@ -351,7 +351,7 @@ async fn is_operational(connection: &mut Connection, graph: &str) -> Result<bool
     }
 }
 
-pub(super) async fn wait_operational(connection: &mut Connection, graph: &str, within: Duration) -> Result<()> {
+pub(super) async fn wait_operational(connection: &mut CacheConnection, graph: &str, within: Duration) -> Result<()> {
     let deadline = Instant::now() + within;
     let mut pause = FIRST_POLL;
     while !is_operational(connection, graph).await? {

@@ -11,12 +11,12 @@ use async_trait::async_trait;
 use redis::{Cmd, Pipeline, cmd};
 
 use super::carry_over::carry_over;
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::engine::EngineSigns;
 use super::graph_set::GraphSet;
 use super::keys::{GraphKeys, GraphRole};
 use super::members::{Members, taken};
-use super::moves::{Moves, Version, Versions, has_type};
+use super::moves::{GraphVersion, GraphVersions, Moves, has_type};
 use super::ownership::{ATTEMPTS, keeps_changing, require_owned, transaction, unwatch};
 use super::permissions::missing_permissions;
 use super::{BulkUse, Swap, reply};
@@ -42,7 +42,7 @@ const VERSIONS: [GraphRole; 3] = [GraphRole::Live, GraphRole::Stage, GraphRole::
 /// The graphs of a pipeline, and a connection to let them change places.
 #[derive(Debug)]
 pub struct GraphSwap {
-    connection: Connection,
+    connection: CacheConnection,
     graphs: GraphSet,
     moves: Moves,
 }
@@ -51,14 +51,14 @@ impl GraphSwap {
     /// Graphs that this process owns.
     pub(super) fn new(graphs: &GraphSet) -> Self {
         Self {
-            connection: Connection::new(graphs.address.clone()),
+            connection: CacheConnection::new(graphs.address.clone()),
             moves: Moves::new(graphs.name().clone(), graphs.routing.clone()),
             graphs: graphs.clone(),
         }
     }
 
     /// Watches fence and keys, and says what is there.
-    async fn look(&mut self, doing: &str) -> Result<Versions> {
+    async fn look(&mut self, doing: &str) -> Result<GraphVersions> {
         let beside: Vec<String> = VERSIONS.into_iter().flat_map(|role| self.moves.all_beside(role)).collect();
         require_owned(&mut self.connection, doing, &self.graphs.ownership, &beside, SWAP_TIMEOUT).await?;
         let live = self.members(GraphRole::Live).await?;
@@ -71,8 +71,8 @@ impl GraphSwap {
         let watched: Vec<String> = names.chain(others).chain(markers).collect();
         let types = self.types(doing, &watched, &beside).await?;
         let blocked = stage.difference(&live).filter(|graph| types.contains_key(graph.as_str())).cloned().collect();
-        let version = |role, graphs| Version::found(&self.moves, role, graphs, &types);
-        Ok(Versions {
+        let version = |role, graphs| GraphVersion::found(&self.moves, role, graphs, &types);
+        Ok(GraphVersions {
             live: version(GraphRole::Live, live)?,
             stage: version(GraphRole::Stage, stage)?,
             previous: version(GraphRole::Previous, previous)?,
@@ -106,7 +106,7 @@ impl GraphSwap {
     }
 
     /// Why a stage cannot go where it wants to, if something that is not empty and not the pipeline's came there meanwhile.
-    async fn obstacle(&mut self, versions: &Versions) -> Result<Option<String>> {
+    async fn obstacle(&mut self, versions: &GraphVersions) -> Result<Option<String>> {
         for graph in &versions.blocked {
             if let Err(foreign) = taken(&mut self.connection, self.graphs.name(), graph).await? {
                 return Ok(Some(foreign.to_string()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::{BoxFuture, try_join_all};
 
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::graph::is_missing;
 use super::graph_set::GraphSet;
 use super::graph_view::GraphView;
@@ -28,9 +28,9 @@ use crate::transform::comparison::{CachedValue, Content};
 
 /// The graphs of a pipeline, looked at as one.
 #[derive(Debug)]
-pub struct FalkorView {
+pub(crate) struct FalkorView {
     /// The one that the list of graphs is read on.
-    connection: Connection,
+    connection: CacheConnection,
     lanes: Vec<GraphView>,
     members: Members,
     routing: Routing,
@@ -60,7 +60,7 @@ impl FalkorView {
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         let lane = |_| GraphView::new(graphs.address.clone(), Arc::clone(&graphs.profile));
         Self {
-            connection: Connection::new(graphs.address.clone()),
+            connection: CacheConnection::new(graphs.address.clone()),
             lanes: (0..graphs.lanes()).map(lane).collect(),
             members: Members::new(graphs, role),
             routing: graphs.routing.clone(),
@@ -260,5 +260,22 @@ impl CacheView for FalkorView {
 
     async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
         Ok(sum(self.each(|turn| Box::pin(async move { turn.view.foreign().await })).await?))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::model::routes::Routes;
+
+    #[test]
+    fn only_a_graph_of_a_group_goes_by_itself() {
+        let name = GraphName::new("g").unwrap();
+        let gone = || Err::<(), _>(Error::new(ErrorKind::CacheProtocol, "look: Invalid graph operation on empty key"));
+        assert!(is_missing(&gone().unwrap_err()));
+        assert!(unless_gone(&Routing::OnlyGraph(name.clone()), gone()).is_err());
+        assert_eq!(unless_gone(&Routing::ByGroup(Routes::new(name)), gone()).unwrap(), None);
     }
 }

@@ -16,8 +16,8 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CacheAddress, Connection, Engine, EngineSigns, GraphKeys, GraphRole, GraphSet, GraphSwap, LEASE_TTL, Lease,
-    Ownership, RedisLease, Sink, Swap, Swapped, missing_permissions, vectors,
+    BulkLoader, CacheAddress, CacheConnection, Engine, EngineSigns, GraphKeys, GraphLease, GraphRole, GraphSet, GraphSwap,
+    LEASE_TTL, Ownership, RedisLease, Sink, Swap, Swapped, missing_permissions, vectors,
 };
 use neo4j_falkordb_sync::transform::bulk::BulkBatch;
 use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
@@ -325,7 +325,7 @@ async fn a_payload_is_applied_once_and_only_to_its_own_stage() {
 async fn a_watch_sees_a_bulk_load_and_no_read() {
     let mut stage = Stage::new("watch").await;
     let key = GraphKeys::of(&stage.name).graph(GraphRole::Stage);
-    let mut watcher = Connection::new(stage.address.clone());
+    let mut watcher = CacheConnection::new(stage.address.clone());
     let short = std::time::Duration::from_secs(5);
     let mut guarded = async |stage: &mut Stage, load: bool| {
         watcher.command("watch", redis::cmd("WATCH").arg(&key), short).await.unwrap();
@@ -463,9 +463,9 @@ async fn missing_permissions_are_named_before_anything_is_done() {
         ..stage.address.clone()
     };
     let keys = stage.run(&["DBSIZE"]).await;
-    let missing = missing_permissions(&mut Connection::new(limited), &stage.name).await.unwrap();
+    let missing = missing_permissions(&mut CacheConnection::new(limited), &stage.name).await.unwrap();
     assert_eq!(missing, ["GRAPH.BULK", "RENAME"]);
-    let none = missing_permissions(&mut Connection::new(stage.address.clone()), &stage.name).await.unwrap();
+    let none = missing_permissions(&mut CacheConnection::new(stage.address.clone()), &stage.name).await.unwrap();
     assert!(none.is_empty() && matches!(keys, redis::Value::Int(_)));
     let left = format!("{:?}", stage.run(&["KEYS", &format!("{{{}}}:trial*", stage.name)]).await);
     assert_eq!(left, "array([])");
@@ -475,7 +475,7 @@ async fn missing_permissions_are_named_before_anything_is_done() {
 
 #[tokio::test]
 async fn the_engine_of_the_tests_may_rename() {
-    let signs = EngineSigns::of(&mut Connection::new(server().await)).await.unwrap();
+    let signs = EngineSigns::of(&mut CacheConnection::new(server().await)).await.unwrap();
     assert_eq!(signs.engine(), Engine::C, "{signs:?}");
     assert!(signs.engine().require_safe_rename().is_ok());
 }

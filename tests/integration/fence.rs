@@ -14,7 +14,7 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphKeys, GraphRole, GraphSet, GraphSwap, Ownership,
+    BulkLoader, CacheConnection, CheckpointStore, FalkorSink, GraphKeys, GraphRole, GraphSet, GraphSwap, Ownership,
     RedisCheckpointStore, Safety, Sink, Swap,
 };
 use neo4rs::query;
@@ -195,7 +195,7 @@ struct Owned {
     store: RedisCheckpointStore,
     loader: BulkLoader,
     swap: GraphSwap,
-    outside: Connection,
+    outside: CacheConnection,
     profile: Arc<Profile>,
 }
 
@@ -211,7 +211,7 @@ impl Owned {
             store: graphs.checkpoint_store(GraphRole::Live),
             loader: graphs.bulk_loader().unwrap(),
             swap: graphs.swap(),
-            outside: Connection::new(address),
+            outside: CacheConnection::new(address),
             profile,
             ownership,
             name,
@@ -363,7 +363,7 @@ async fn bytes_given_up_do_not_arrive_behind_newer_ones() {
     pipeline.add_command(cmd("MULTI"));
     pipeline.add_command(cmd("GRAPH.QUERY").arg(&graph).arg("MATCH (n {uuid: 'a'}) SET n.v = 'late'").to_owned());
     pipeline.add_command(cmd("EXEC"));
-    let mut late = Connection::new(server().await);
+    let mut late = CacheConnection::new(server().await);
     late.command("test", cmd("WATCH").arg(&fence), SOON).await.unwrap();
     let mut newer = sink(server().await, &owned.ownership);
     newer.apply(&batch(vec![nodes("Entity", &[], &[("a", ",v:3")])], vec![])).await.unwrap();
@@ -391,7 +391,7 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
     let mut sink = graphs.sink(GraphRole::Live);
     sink.prepare().await.unwrap();
     sink.apply(&rows("a", &group)).await.unwrap();
-    let mut raw = Connection::new(server().await);
+    let mut raw = CacheConnection::new(server().await);
     raw.command("test", cmd("DEL").arg(GraphKeys::of(&control).owner()), SOON).await.unwrap();
     owned(control.as_str()).await;
     let deleted = PreparedRows { deleted_nodes: vec![node_identity("Entity", "a")], ..PreparedRows::default() };

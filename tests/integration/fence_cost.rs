@@ -9,7 +9,7 @@ use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::prepared::NodeGroup;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::sink::statements::{NodePattern, surplus_labels, upsert_nodes};
-use neo4j_falkordb_sync::sink::{Connection, Sink};
+use neo4j_falkordb_sync::sink::{CacheConnection, Sink};
 use redis::{Cmd, Pipeline, Value, cmd};
 use tokio::task::JoinHandle;
 
@@ -57,7 +57,7 @@ fn unfenced(graph: &str, profile: &Profile, group: &NodeGroup) -> [Cmd; 2] {
 /// Asks for nodes by key until it is told to stop, and returns how long each answer took.
 fn reader(graph: String, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
     tokio::spawn(async move {
-        let mut connection = Connection::new(server().await);
+        let mut connection = CacheConnection::new(server().await);
         let mut took = Vec::new();
         for number in 0.. {
             if stop.load(Ordering::Relaxed) {
@@ -83,7 +83,7 @@ async fn measure(fenced: bool, groups: &[NodeGroup]) -> Measured {
     let profile = Arc::new(Profile::graphiti().unwrap());
     let mut sink = sink(server().await, &owned(&graph).await);
     sink.prepare().await.unwrap();
-    let mut connection = Connection::new(server().await);
+    let mut connection = CacheConnection::new(server().await);
     let stop = Arc::new(AtomicBool::new(false));
     let reading = reader(graph.clone(), Arc::clone(&stop));
     let begun = Instant::now();

@@ -17,8 +17,8 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::statements::{self, NodePattern, RelationshipPattern};
 use neo4j_falkordb_sync::sink::{
-    CacheAddress, CacheServer, CheckpointStore, Connection, FalkorSink, GraphRole, GraphSet, GraphState, LEASE_TTL, Lease,
-    Ownership, RedisLease, Sink,
+    CacheAddress, CacheConnection, CacheServer, CheckpointStore, FalkorSink, GraphLease, GraphRole, GraphSet, GraphState,
+    LEASE_TTL, Ownership, RedisLease, Sink,
 };
 use redis::{Value, cmd};
 
@@ -40,7 +40,7 @@ pub(crate) fn fresh_name(purpose: &str) -> String {
 /// A graph of a test's own, and a second connection that looks at it from outside.
 struct Cache {
     sink: FalkorSink,
-    outside: Connection,
+    outside: CacheConnection,
     graph: String,
     ownership: Ownership,
 }
@@ -66,7 +66,7 @@ impl Cache {
         let graph = fresh_name(purpose);
         let ownership = owned(&graph).await;
         let sink = sink(server().await, &ownership);
-        Self { sink, outside: Connection::new(server().await), graph, ownership }
+        Self { sink, outside: CacheConnection::new(server().await), graph, ownership }
     }
 
     async fn prepared(purpose: &str) -> Self {
@@ -629,7 +629,7 @@ async fn renewals_do_not_break_checkpoints() {
 #[tokio::test]
 async fn a_silent_connection_is_replaced() {
     let mut cache = Cache::new("silent").await;
-    let mut connection = Connection::new(server().await);
+    let mut connection = CacheConnection::new(server().await);
     let id = |value: &Value| shown(value);
     let first = connection.command("test", cmd("CLIENT").arg("ID"), SOON).await.unwrap();
     let mut block = cmd("BLPOP");
@@ -647,7 +647,7 @@ async fn a_silent_connection_is_replaced() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_connection_error() {
-    let mut connection = Connection::new(CacheAddress::plain("127.0.0.1", 1));
+    let mut connection = CacheConnection::new(CacheAddress::plain("127.0.0.1", 1));
     let error = connection.command("test", &cmd("PING"), SOON).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheConnection, "{}", error.chain());
     assert!(error.chain().contains("127.0.0.1:1"));
