@@ -12,9 +12,8 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    BulkLoader, CacheAddress, CacheTls, CheckpointStore, Connection, FalkorSink, FalkorView, GraphSwap, Lease, Ownership, Place,
-    RedisCheckpointStore, RedisLease, RoutedCache, RoutedSink, RoutedSwap, RoutedView, Safety, Sink, StageKey, StageSink, Swap,
-    TakeOver, adoption_refusal, missing_commands, taken_graphs,
+    CacheAddress, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Safety, Sink, StageSink,
+    TakeOver,
 };
 use crate::source::bolt::BoltSource;
 use crate::source::{Source, SourceAddress};
@@ -24,48 +23,32 @@ use crate::sync::CacheView;
 #[derive(Debug, Clone)]
 pub struct ServerConnector {
     source: SourceAddress,
-    cache: CacheAddress,
-    /// The graph, or the name that all is kept under beside the graphs of the groups.
-    graph: GraphName,
-    /// How elements find their graphs, where each group has one of its own.
-    routed: Option<RoutedCache>,
-    profile: Arc<Profile>,
-    ownership: Ownership,
+    graphs: GraphSet,
     take_over: TakeOver,
     full_sync: FullSyncConfig,
-    safety: Safety,
 }
 
 impl ServerConnector {
     /// The connections of a pipeline. Reads the profile, and nothing else yet.
     pub fn new(config: &PipelineConfig) -> Result<Self> {
-        let graph = config.control_name().clone();
-        let cache = cache_address(&config.falkordb);
+        let name = config.control_name();
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
-        let ownership = Ownership::claim(&graph)?;
-        let safety = Safety::new(graph.clone(), config.indexes.unsafe_ones);
-        let routed = profile.routes.clone().map(|routes| RoutedCache {
-            address: cache.clone(),
-            control: graph.clone(),
-            ownership: ownership.clone(),
-            routes,
-            profile: Arc::clone(&profile),
-            pool_size: config.falkordb.pool_size,
-            safety: safety.clone(),
-        });
+        let graphs = GraphSet::new(cache_address(&config.falkordb), profile, Ownership::claim(name)?)
+            .with_safety(Safety::new(name.clone(), config.indexes.unsafe_ones))
+            .with_pool_size(config.falkordb.pool_size);
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
         let take_over = if config.falkordb.take_over { TakeOver::Allowed } else { TakeOver::Refused };
-        Ok(Self { source, cache, graph, routed, profile, ownership, take_over, full_sync, safety })
+        Ok(Self { source, graphs, take_over, full_sync })
     }
 
     /// The profile in use.
     pub fn profile(&self) -> &Arc<Profile> {
-        &self.profile
+        self.graphs.profile()
     }
 
     /// The graph's name; where each group has a graph, the name that is theirs together.
     pub fn graph(&self) -> &GraphName {
-        &self.graph
+        self.graphs.name()
     }
 
     /// Where the source is.
@@ -75,71 +58,40 @@ impl ServerConnector {
 
     /// Where the cache is.
     pub fn cache_address(&self) -> &CacheAddress {
-        &self.cache
+        self.graphs.address()
     }
 
     /// Which graph each group goes to, where each has one of its own.
     pub fn routes(&self) -> Option<&Routes> {
-        self.routed.as_ref().map(|routed| &routed.routes)
+        self.graphs.routes()
     }
 
     /// The graphs among these that another program owns, each with its owner.
     pub async fn taken_graphs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
-        taken_graphs(&self.cache, &self.graph, names).await
+        self.graphs.taken(names).await
     }
 
     /// The lease, to look at its holder.
     pub fn redis_lease(&self) -> RedisLease {
-        let (cache, ownership) = (self.cache.clone(), self.ownership.clone());
-        // The graphs of groups are claimed one by one.
-        if self.routed.is_some() {
-            RedisLease::new(cache, ownership)
-        } else {
-            RedisLease::of_graph(cache, ownership, self.take_over)
-        }
+        self.graphs.lease(self.take_over)
     }
 
     /// Why the graph may not be filled, if it may not.
     pub async fn refusal(&self) -> Result<Option<Error>> {
-        match self.routed {
-            Some(_) => Ok(None),
-            None => adoption_refusal(&mut Connection::new(self.cache.clone()), &self.graph, self.take_over).await,
-        }
+        self.graphs.refusal(self.take_over).await
     }
 
     /// The commands that the cache's user lacks.
     pub async fn missing_commands(&self) -> Result<Vec<&'static str>> {
-        missing_commands(self.cache.clone(), &self.graph).await
+        self.graphs.missing_commands().await
     }
 
-    fn sink_at(&self, place: Place) -> Box<dyn Sink> {
-        if let Some(routed) = &self.routed {
-            return Box::new(RoutedSink::new(routed, place));
-        }
-        let (cache, profile, ownership) = (self.cache.clone(), Arc::clone(&self.profile), self.ownership.clone());
-        let sink = FalkorSink::new(cache, self.key_at(place), profile, ownership).of_one_life();
-        Box::new(sink.guarded(self.safety.clone()))
+    fn sink_of(&self, role: GraphRole) -> Box<dyn Sink> {
+        Box::new(self.graphs.sink(role).of_one_life())
     }
 
-    fn view_at(&self, place: Place) -> Box<dyn CacheView> {
-        if let Some(routed) = &self.routed {
-            return Box::new(RoutedView::new(routed, place));
-        }
-        Box::new(FalkorView::new(self.cache.clone(), self.key_at(place), Arc::clone(&self.profile)))
-    }
-
-    fn key_at(&self, place: Place) -> String {
-        match place {
-            Place::Live => self.graph.as_str().to_owned(),
-            Place::Stage => self.graph.stage_key(),
-        }
-    }
-
-    fn swap(&self) -> Box<dyn Swap> {
-        if let Some(routed) = &self.routed {
-            return Box::new(RoutedSwap::new(routed));
-        }
-        Box::new(GraphSwap::new(self.cache.clone(), &self.graph, self.ownership.clone()))
+    fn store_of(&self, role: GraphRole) -> Box<dyn CheckpointStore> {
+        Box::new(self.graphs.checkpoint_store(role).of_one_life())
     }
 
     async fn neo4j(&self) -> Result<Arc<dyn Source>> {
@@ -147,12 +99,12 @@ impl ServerConnector {
     }
 
     async fn bolt(&self) -> Result<BoltSource> {
-        BoltSource::connect(&self.source, Arc::clone(&self.profile)).await
+        BoltSource::connect(&self.source, Arc::clone(self.profile())).await
     }
 
     /// The same with the kinds that the source has now, where the profile does not name them.
     pub async fn fit(&self) -> Result<Self> {
-        if self.profile.discover.is_none() {
+        if self.profile().discover.is_none() {
             return Ok(self.clone());
         }
         let source = self.bolt().await?;
@@ -160,9 +112,7 @@ impl ServerConnector {
         let stored = self.store().await?.load().await?.filter(|stored| stored.source == identity);
         let before = stored.map(|stored| stored.found_kinds).unwrap_or_default();
         let profile = Arc::new(source.discovered(&before).await?);
-        let of_profile = |routed| RoutedCache { profile: Arc::clone(&profile), ..routed };
-        let routed = self.routed.clone().map(of_profile);
-        Ok(Self { profile, routed, ..self.clone() })
+        Ok(Self { graphs: self.graphs.clone().with_profile(profile), ..self.clone() })
     }
 }
 
@@ -217,11 +167,11 @@ fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
 #[async_trait]
 impl Connector for ServerConnector {
     async fn fitted(&self) -> Result<Option<Fitted>> {
-        if self.profile.discover.is_none() {
+        if self.profile().discover.is_none() {
             return Ok(None);
         }
         let connector = self.fit().await?;
-        let profile = Arc::clone(&connector.profile);
+        let profile = Arc::clone(connector.profile());
         Ok(Some(Fitted { connector: Arc::new(connector), profile }))
     }
 
@@ -230,19 +180,18 @@ impl Connector for ServerConnector {
     }
 
     async fn sink(&self) -> Result<Box<dyn Sink>> {
-        Ok(self.sink_at(Place::Live))
+        Ok(self.sink_of(GraphRole::Live))
     }
 
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
-        let store = RedisCheckpointStore::new(self.cache.clone(), &self.graph, self.ownership.clone());
-        Ok(Box::new(store.of_one_life()))
+        Ok(self.store_of(GraphRole::Live))
     }
 
     async fn view(&self) -> Result<Box<dyn CacheView>> {
-        Ok(self.view_at(Place::Live))
+        Ok(Box::new(self.graphs.view(GraphRole::Live)))
     }
 
-    async fn lease(&self) -> Result<Box<dyn Lease>> {
+    async fn lease(&self) -> Result<Box<dyn GraphLease>> {
         Ok(Box::new(self.redis_lease()))
     }
 
@@ -258,7 +207,7 @@ impl Connector for ServerConnector {
         Ok(Some(StageAccess {
             by_payloads: stage(true),
             by_statements: stage(false),
-            swap: self.swap(),
+            swap: Box::new(self.graphs.swap()),
             keep_previous: self.full_sync.keep_previous,
         }))
     }
@@ -278,29 +227,24 @@ impl Connector for StageConnector {
     }
 
     async fn sink(&self) -> Result<Box<dyn Sink>> {
-        Ok(self.live.sink_at(Place::Stage))
+        Ok(self.live.sink_of(GraphRole::Stage))
     }
 
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
-        let store = RedisCheckpointStore::of_stage(self.live.cache.clone(), &self.live.graph, self.live.ownership.clone());
-        Ok(Box::new(store.of_one_life()))
+        Ok(self.live.store_of(GraphRole::Stage))
     }
 
     async fn view(&self) -> Result<Box<dyn CacheView>> {
-        Ok(self.live.view_at(Place::Stage))
+        Ok(Box::new(self.live.graphs.view(GraphRole::Stage)))
     }
 
-    async fn lease(&self) -> Result<Box<dyn Lease>> {
+    async fn lease(&self) -> Result<Box<dyn GraphLease>> {
         Ok(Box::new(LentLease))
     }
 
     async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
-        // A payload is of one graph: the graphs of groups are filled by parameters.
-        if !self.by_payloads || self.live.routed.is_some() {
-            return Ok(None);
-        }
-        let loader = BulkLoader::new(self.live.cache.clone(), StageKey::of(&self.live.graph), self.live.ownership.clone());
-        Ok(Some(Box::new(loader.of_one_life())))
+        let loader = if self.by_payloads { self.live.graphs.bulk_loader() } else { None };
+        Ok(loader.map(|loader| Box::new(loader.of_one_life()) as Box<dyn StageSink>))
     }
 }
 
@@ -309,7 +253,7 @@ impl Connector for StageConnector {
 struct LentLease;
 
 #[async_trait]
-impl Lease for LentLease {
+impl GraphLease for LentLease {
     async fn acquire(&mut self) -> Result<()> {
         Ok(())
     }

@@ -9,7 +9,7 @@ use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::id_map::IdMap;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
-use neo4j_falkordb_sync::sink::{BulkLoader, CacheAddress, FalkorSink, Lease, Ownership, RedisLease, Sink, StageKey};
+use neo4j_falkordb_sync::sink::{CacheAddress, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Sink};
 use neo4j_falkordb_sync::source::Source;
 use neo4j_falkordb_sync::source::bolt::BoltSource;
 use neo4j_falkordb_sync::transform::bulk::{BulkBatch, StageEncoder};
@@ -71,7 +71,8 @@ pub async fn by_bulk(batches: &[BulkBatch], profile: &Arc<Profile>) -> Took {
     let ownership = Ownership::claim(&name).unwrap();
     let mut lease = RedisLease::new(address.clone(), ownership.clone());
     lease.acquire().await.unwrap();
-    let mut loader = BulkLoader::new(address.clone(), StageKey::of(&name), ownership.clone());
+    let graphs = GraphSet::new(address.clone(), Arc::clone(profile), ownership.clone());
+    let mut loader = graphs.bulk_loader().expect("there is one graph");
     let (started, used) = (Instant::now(), processor::of(falkordb.pid()));
     let mut totals: StageTotals = loader.begin().await.unwrap();
     for payload in batches.iter().flat_map(|batch| &batch.payloads) {
@@ -82,7 +83,7 @@ pub async fn by_bulk(batches: &[BulkBatch], profile: &Arc<Profile>) -> Took {
     for kind in &profile.relationships {
         loader.convert_relationships(kind).await.unwrap();
     }
-    let mut sink = FalkorSink::new(address, name.stage_key(), Arc::clone(profile), ownership);
+    let mut sink = graphs.sink(GraphRole::Stage);
     sink.prepare().await.unwrap();
     let took = Took { seconds: started.elapsed().as_secs_f64(), processor: processor::of(falkordb.pid()) - used };
     sink.clear().await.unwrap();
@@ -109,7 +110,7 @@ async fn by_parameters(rows: &[SourceRows], profile: &Arc<Profile>) -> Took {
     let ownership = Ownership::claim(&name).unwrap();
     let mut lease = RedisLease::new(address.clone(), ownership.clone());
     lease.acquire().await.unwrap();
-    let mut sink = FalkorSink::new(address, name.as_str(), Arc::clone(profile), ownership);
+    let mut sink = GraphSet::new(address, Arc::clone(profile), ownership).sink(GraphRole::Live);
     let (started, used) = (Instant::now(), processor::of(falkordb.pid()));
     sink.prepare().await.unwrap();
     for rows in &prepared {

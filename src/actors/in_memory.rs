@@ -30,7 +30,7 @@ use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, Profile};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
-use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphState, IndexReport, LEASE_TTL, Lease, Sink};
+use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};
 use crate::source::{Answered, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex};
 use crate::sync::{Attached, CacheView, Contents, Keyed};
 
@@ -234,7 +234,7 @@ impl Connector for InMemory {
     async fn view(&self) -> Result<Box<dyn CacheView>> {
         Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
     }
-    async fn lease(&self) -> Result<Box<dyn Lease>> {
+    async fn lease(&self) -> Result<Box<dyn GraphLease>> {
         Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
     }
 }
@@ -589,7 +589,7 @@ impl CheckpointStore for Side {
 }
 
 #[async_trait]
-impl Lease for Side {
+impl GraphLease for Side {
     async fn acquire(&mut self) -> Result<()> {
         match self.world.owner() {
             Some(other) if other != self.token => {

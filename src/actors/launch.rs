@@ -19,7 +19,7 @@ use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::stage::PayloadState;
-use crate::sink::{CheckpointStore, GraphState, Lease, Sink, StageSink, Swap};
+use crate::sink::{CheckpointStore, GraphLease, GraphState, Sink, StageSink, Swap};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
 use crate::sync::decision::{Decision, Facts, Reason, first_pass, is_routed_otherwise};
@@ -53,7 +53,7 @@ pub trait Connector: Send + Sync + 'static {
     /// The graph, looked at from outside its writer.
     async fn view(&self) -> Result<Box<dyn CacheView>>;
     /// The right to write.
-    async fn lease(&self) -> Result<Box<dyn Lease>>;
+    async fn lease(&self) -> Result<Box<dyn GraphLease>>;
     /// What a full sync beside the graph needs; absent where full syncs are done in the graph itself.
     async fn stage_access(&self) -> Result<Option<StageAccess>> {
         Ok(None)

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::sink::{LEASE_TTL, Lease};
+use crate::sink::{GraphLease, LEASE_TTL};
 
 /// Three renewals fit into the time for which a lease holds, so one that is lost on the way does no harm.
 const RENEWAL: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 / 3);
@@ -26,7 +26,7 @@ pub struct KeptLease {
 
 impl KeptLease {
     /// Takes a lease.
-    pub(super) async fn acquire(mut lease: Box<dyn Lease>) -> Result<Self> {
+    pub(super) async fn acquire(mut lease: Box<dyn GraphLease>) -> Result<Self> {
         lease.acquire().await?;
         let quit = CancellationToken::new();
         let task = tokio::spawn(keep(lease, quit.clone()).in_current_span());
@@ -68,7 +68,7 @@ fn ended(outcome: Result<Result<()>, JoinError>) -> Result<()> {
 
 /// Renews until it is told to end, or the lease is gone. A server that does not answer is tolerated for as long as the lease
 /// holds; what decides in the end is the fence that every write is behind.
-async fn keep(mut lease: Box<dyn Lease>, quit: CancellationToken) -> Result<()> {
+async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result<()> {
     let mut renewed = Instant::now();
     let mut pause = RENEWAL;
     loop {

@@ -33,7 +33,7 @@ use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::{Applied, CheckpointStore, Sink, StageSink, Written};
+use crate::sink::{Applied, CheckpointStore, RecentWrites, Sink, StageSink};
 use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
 use crate::transform::PreparedContent;
@@ -151,7 +151,7 @@ struct Writer {
     /// What was said of the quarantine.
     told: Told,
     indexes: IndexUpkeep,
-    written: Written,
+    written: RecentWrites,
     stored_at: Option<Instant>,
     /// What the batch under way changed.
     changes: BatchChanges,
@@ -173,7 +173,7 @@ impl Writer {
             excluded: parts.excluded,
             quarantine_changed: false,
             told: Told::default(),
-            written: Written::default(),
+            written: RecentWrites::default(),
             stored_at: None,
             changes: BatchChanges::default(),
         }

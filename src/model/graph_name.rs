@@ -1,4 +1,4 @@
-//! The name of a graph in FalkorDB, and the Redis keys that are kept beside it.
+//! The name of a graph in FalkorDB.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,115 +59,6 @@ impl GraphName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The graph that a full sync fills before it replaces the live one.
-    pub fn stage_key(&self) -> String {
-        self.key("stage")
-    }
-
-    /// The graph that the last full sync replaced, where it is kept for a rollback.
-    pub fn previous_key(&self) -> String {
-        self.key("previous")
-    }
-
-    /// Where a new start resumes from.
-    pub fn checkpoint_key(&self) -> String {
-        self.key("checkpoint")
-    }
-
-    /// The checkpoint that becomes the graph's with the swap of the stage.
-    pub fn stage_checkpoint_key(&self) -> String {
-        self.key("stage:checkpoint")
-    }
-
-    /// The quarantine that becomes the graph's with the swap of the stage.
-    pub fn stage_quarantine_key(&self) -> String {
-        self.key("stage:quarantine")
-    }
-
-    /// The quarantine of the graph that is kept for a rollback.
-    pub fn previous_quarantine_key(&self) -> String {
-        self.key("previous:quarantine")
-    }
-
-    /// Where a quarantine stands for the moment in which two graphs change places.
-    pub fn exchange_quarantine_key(&self) -> String {
-        self.key("exchange:quarantine")
-    }
-
-    /// The checkpoint of the graph that is kept for a rollback.
-    pub fn previous_checkpoint_key(&self) -> String {
-        self.key("previous:checkpoint")
-    }
-
-    /// Where a graph stands for the moment in which two change places.
-    pub fn exchange_key(&self) -> String {
-        self.key("exchange")
-    }
-
-    /// Where a checkpoint stands for the moment in which two change places.
-    pub fn exchange_checkpoint_key(&self) -> String {
-        self.key("exchange:checkpoint")
-    }
-
-    /// The graphs that the pipeline of this name has made for its groups.
-    pub fn graphs_key(&self) -> String {
-        self.key("graphs")
-    }
-
-    /// The stages that the pipeline of this name has made for its groups.
-    pub fn stage_graphs_key(&self) -> String {
-        self.key("stage:graphs")
-    }
-
-    /// The groups' graphs that are kept for a rollback.
-    pub fn previous_graphs_key(&self) -> String {
-        self.key("previous:graphs")
-    }
-
-    /// Where the list of a pipeline's graphs stands for the moment in which two change places.
-    pub fn exchange_graphs_key(&self) -> String {
-        self.key("exchange:graphs")
-    }
-
-    /// Which pipeline has made this graph for a group.
-    pub fn marker_key(&self) -> String {
-        self.key("pipeline")
-    }
-
-    /// A key that nobody uses, to try commands on.
-    pub fn trial_key(&self) -> String {
-        self.key(&format!("trial:{:032x}", rand::random::<u128>()))
-    }
-
-    /// The lease of the one process that may write the graph.
-    pub fn owner_key(&self) -> String {
-        self.key("owner")
-    }
-
-    /// Names the process that took the lease last. Every write watches this key, which renewals of the lease do not touch.
-    pub fn fence_key(&self) -> String {
-        self.key("fence")
-    }
-
-    /// The elements that could not be stored, each with its reason.
-    pub fn quarantine_key(&self) -> String {
-        self.key("quarantine")
-    }
-
-    /// The passes that ran.
-    pub fn history_key(&self) -> String {
-        self.key("history")
-    }
-
-    /// Set while an operator has paused the pipeline.
-    pub fn pause_key(&self) -> String {
-        self.key("pause")
-    }
-
-    fn key(&self, suffix: &str) -> String {
-        format!("{{{}}}:{suffix}", self.0)
-    }
 }
 
 impl fmt::Display for GraphName {
@@ -201,24 +92,6 @@ impl From<GraphName> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn test_graph_name_derives_its_keys_with_a_hash_tag() {
-        let name = GraphName::new("graphiti_cache").unwrap();
-        assert_eq!(name.as_str(), "graphiti_cache");
-        assert_eq!(name.stage_key(), "{graphiti_cache}:stage");
-        assert_eq!(name.previous_key(), "{graphiti_cache}:previous");
-        assert_eq!(name.stage_checkpoint_key(), "{graphiti_cache}:stage:checkpoint");
-        assert_eq!(name.previous_checkpoint_key(), "{graphiti_cache}:previous:checkpoint");
-        assert_eq!(name.stage_quarantine_key(), "{graphiti_cache}:stage:quarantine");
-        assert!(name.trial_key().starts_with("{graphiti_cache}:trial:"));
-        assert_eq!(name.checkpoint_key(), "{graphiti_cache}:checkpoint");
-        assert_eq!(name.owner_key(), "{graphiti_cache}:owner");
-        assert_eq!(name.fence_key(), "{graphiti_cache}:fence");
-        assert_eq!(name.quarantine_key(), "{graphiti_cache}:quarantine");
-        assert_eq!(name.history_key(), "{graphiti_cache}:history");
-        assert_eq!(name.pause_key(), "{graphiti_cache}:pause");
-    }
 
     #[test]
     fn test_graph_name_takes_what_graphiti_uses() {

@@ -15,15 +15,15 @@ pub struct CacheTls {
 /// All that it takes to connect to a FalkorDB server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheAddress {
-    /// Name or address.
+    /// The host name or IP address of the server.
     pub host: String,
-    /// Port.
+    /// The TCP port of the server.
     pub port: u16,
     /// ACL user; without it the default one.
     pub username: Option<String>,
-    /// Its password.
+    /// The password of the ACL user.
     pub password: Option<Secret>,
-    /// Encryption, if any.
+    /// How the connection is encrypted; absent where it is not.
     pub tls: Option<CacheTls>,
 }
 

@@ -5,15 +5,16 @@
 
 use redis::{Cmd, Pipeline, cmd};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{self, GRAPH_TYPE};
+use super::keys::{GraphKeys, GraphRole};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
 /// What a person says of a graph that this service did not fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TakeOver {
+pub(crate) enum TakeOver {
     /// It is left alone.
     #[default]
     Refused,
@@ -23,12 +24,12 @@ pub enum TakeOver {
 
 /// The keys that decide whether a graph may be filled.
 pub(super) fn watched(graph: &GraphName) -> [String; 3] {
-    [graph.marker_key(), graph.checkpoint_key(), graph.as_str().to_owned()]
+    [GraphKeys::of(graph).marker(), GraphKeys::of(graph).checkpoint(GraphRole::Live), graph.as_str().to_owned()]
 }
 
 /// Marks a graph as one that a single-graph pipeline fills. No name of a pipeline with many graphs has braces.
 pub(super) fn mark(graph: &GraphName) -> Cmd {
-    cmd("SET").arg(graph.marker_key()).arg(own_marker(graph)).to_owned()
+    cmd("SET").arg(GraphKeys::of(graph).marker()).arg(own_marker(graph)).to_owned()
 }
 
 fn own_marker(graph: &GraphName) -> String {
@@ -36,11 +37,11 @@ fn own_marker(graph: &GraphName) -> String {
 }
 
 /// Why a graph may not be filled, if it may not.
-pub async fn refusal(connection: &mut Connection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
+pub(super) async fn refusal(connection: &mut CacheConnection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
     const DOING: &str = "look for the graph's owner";
     let mut pipeline = Pipeline::new();
-    pipeline.add_command(cmd("GET").arg(graph.marker_key()).to_owned());
-    pipeline.add_command(cmd("TYPE").arg(graph.checkpoint_key()).to_owned());
+    pipeline.add_command(cmd("GET").arg(GraphKeys::of(graph).marker()).to_owned());
+    pipeline.add_command(cmd("TYPE").arg(GraphKeys::of(graph).checkpoint(GraphRole::Live)).to_owned());
     pipeline.add_command(cmd("TYPE").arg(graph.as_str()).to_owned());
     let mut answers = connection.pipeline(DOING, &pipeline, COMMAND_TIMEOUT).await?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("three answers")));

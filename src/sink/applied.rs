@@ -21,3 +21,16 @@ pub struct Applied {
     /// Rows that FalkorDB refuses, each alone.
     pub refused: Vec<Quarantined>,
 }
+
+impl Applied {
+    /// Adds what a part of the batch did.
+    pub(super) fn add(&mut self, part: Self) {
+        self.nodes_written += part.nodes_written;
+        self.relationships_written += part.relationships_written;
+        self.nodes_deleted += part.nodes_deleted;
+        self.relationships_deleted += part.relationships_deleted;
+        self.labels_removed += part.labels_removed;
+        self.absent_endpoints.extend(part.absent_endpoints);
+        self.refused.extend(part.refused);
+    }
+}

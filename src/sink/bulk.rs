@@ -15,9 +15,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::address::CacheAddress;
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{self, GraphState, delete, read_failed, read_query, write_query};
+use super::graph_set::GraphSet;
+use super::keys::{GraphKeys, GraphRole};
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, while_owned};
 use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,7 +34,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The key of a graph that nobody reads: the only kind that GRAPH.BULK is ever sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StageKey {
+pub(super) struct StageKey {
     graph: String,
     checkpoint: String,
     quarantine: String,
@@ -41,37 +42,41 @@ pub struct StageKey {
 
 impl StageKey {
     /// The stage of a graph.
-    pub fn of(graph: &GraphName) -> Self {
-        Self { graph: graph.stage_key(), checkpoint: graph.stage_checkpoint_key(), quarantine: graph.stage_quarantine_key() }
+    fn of(graph: &GraphName) -> Self {
+        Self {
+            graph: GraphKeys::of(graph).graph(GraphRole::Stage),
+            checkpoint: GraphKeys::of(graph).checkpoint(GraphRole::Stage),
+            quarantine: GraphKeys::of(graph).quarantine(GraphRole::Stage),
+        }
     }
 
-    /// The key.
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.graph
     }
 }
 
 /// What the stage holds once a payload is applied.
-pub fn after(before: StageTotals, payload: &BulkPayload) -> StageTotals {
+pub(crate) fn after(before: StageTotals, payload: &BulkPayload) -> StageTotals {
     before.with(payload.node_count(), payload.relationship_count())
 }
 
 /// A stage graph, and the one connection that loads it.
 #[derive(Debug)]
 pub struct BulkLoader {
-    pub(super) connection: Connection,
+    pub(super) connection: CacheConnection,
     pub(super) stage: StageKey,
     pub(super) ownership: Ownership,
 }
 
 impl BulkLoader {
-    /// The stage of a graph that this process owns.
-    pub fn new(address: CacheAddress, stage: StageKey, ownership: Ownership) -> Self {
-        Self { connection: Connection::new(address), stage, ownership }
+    /// The stage of the only graph of a pipeline, which this process owns.
+    pub(super) fn new(graphs: &GraphSet) -> Self {
+        let (connection, stage) = (CacheConnection::new(graphs.address.clone()), StageKey::of(graphs.name()));
+        Self { connection, stage, ownership: graphs.ownership.clone() }
     }
 
     /// Refuses to go on with a server that was started again after its first use.
-    pub fn of_one_life(self) -> Self {
+    pub(crate) fn of_one_life(self) -> Self {
         Self { connection: self.connection.of_one_life(), ..self }
     }
 
@@ -165,7 +170,7 @@ impl StageSink for BulkLoader {
 }
 
 /// Counts of a graph, which FalkorDB keeps and need not count.
-async fn totals(connection: &mut Connection, graph: &str) -> Result<StageTotals> {
+async fn totals(connection: &mut CacheConnection, graph: &str) -> Result<StageTotals> {
     let mut pipeline = Pipeline::new();
     add_totals(&mut pipeline, graph);
     let mut answers = connection.pipeline("count what the stage holds", &pipeline, COMMAND_TIMEOUT).await?.into_iter();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::constraints::{self, Constraint};
 use super::graph::{is_missing, read_failed, read_query};
 use super::ownership::Ownership;
@@ -33,7 +33,7 @@ const DEADLINE: Duration = super::falkor::INDEX_DEADLINE;
 
 /// Makes on a stage what the live graph has and the stage lacks. What the profile names and the stage lacks was left out on purpose.
 pub(super) async fn carry_over(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     live: &str,
     stage: &str,
     ownership: &Ownership,
@@ -65,7 +65,7 @@ pub(super) struct Furniture {
 
 impl Furniture {
     /// What a graph has; a missing graph has nothing.
-    pub(super) async fn of(connection: &mut Connection, graph: &str) -> Result<Self> {
+    pub(super) async fn of(connection: &mut CacheConnection, graph: &str) -> Result<Self> {
         let mut furniture = Self::default();
         let answer = match connection.command("list the indices", &read_query(graph, LIST), COMMAND_TIMEOUT).await {
             Err(error) if is_missing(&error) => return Ok(furniture),
@@ -91,7 +91,7 @@ impl Furniture {
     /// and why.
     pub(super) async fn make_again(
         &self,
-        connection: &mut Connection,
+        connection: &mut CacheConnection,
         graph: &str,
         ownership: &Ownership,
         profile: &Profile,
@@ -105,7 +105,7 @@ impl Furniture {
     /// what it goes without, and why.
     async fn make_on(
         &self,
-        connection: &mut Connection,
+        connection: &mut CacheConnection,
         graph: &str,
         ownership: &Ownership,
         left_out: impl Fn(&IndexedProperty) -> bool,

@@ -5,19 +5,19 @@ use chrono::Utc;
 use redis::{Cmd, Value, cmd};
 
 use super::CheckpointStore;
-use super::address::CacheAddress;
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::graph_set::GraphSet;
+use super::keys::GraphRole;
 use super::ownership::{Ownership, while_owned};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::graph_name::GraphName;
 use crate::model::prepared::Quarantined;
 
 /// A checkpoint under a key of the cache's Redis, and the quarantine in a set beside it, an entry a member.
 #[derive(Debug)]
 pub struct RedisCheckpointStore {
-    connection: Connection,
+    connection: CacheConnection,
     checkpoint: String,
     quarantine: String,
     pause: String,
@@ -27,26 +27,21 @@ pub struct RedisCheckpointStore {
 }
 
 impl RedisCheckpointStore {
-    /// What is kept beside a graph, written only under this ownership.
-    pub fn new(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
+    /// What is kept beside the graphs of a role. An operator's pause is of the pipeline.
+    pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
+        let keys = graphs.keys();
         Self {
-            connection: Connection::new(address),
-            checkpoint: graph.checkpoint_key(),
-            quarantine: graph.quarantine_key(),
-            pause: graph.pause_key(),
-            ownership,
+            connection: CacheConnection::new(graphs.address.clone()),
+            checkpoint: keys.checkpoint(role),
+            quarantine: keys.quarantine(role),
+            pause: keys.pause(),
+            ownership: graphs.ownership.clone(),
             known: false,
         }
     }
 
-    /// What is kept beside the stage of a graph; an operator's pause is of the graph.
-    pub fn of_stage(address: CacheAddress, graph: &GraphName, ownership: Ownership) -> Self {
-        let (checkpoint, quarantine) = (graph.stage_checkpoint_key(), graph.stage_quarantine_key());
-        Self { checkpoint, quarantine, ..Self::new(address, graph, ownership) }
-    }
-
     /// Refuses to go on with a server that was started again after its first use.
-    pub fn of_one_life(self) -> Self {
+    pub(crate) fn of_one_life(self) -> Self {
         Self { connection: self.connection.of_one_life(), ..self }
     }
 

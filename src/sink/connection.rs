@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a small command may take. FalkorDB stops everything while it commits or loads in bulk; the longest such pause
 /// seen with batches of this size was well under a second, an unlucky snapshot's fork is a few.
-pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keepalive finds a peer that vanished while nothing is sent, so that the first command after a quiet hour does not hang.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
@@ -38,8 +38,8 @@ const IDLE: Duration = Duration::from_secs(2);
 /// How long the sign of life of an idle connection may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
-/// One dedicated connection.
-pub struct Connection {
+/// A connection to FalkorDB that one owner uses for one command after the other.
+pub struct CacheConnection {
     address: CacheAddress,
     live: Option<MultiplexedConnection>,
     used: Instant,
@@ -68,13 +68,13 @@ enum Life {
     First(Option<String>),
 }
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for CacheConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("address", &self.address).field("live", &self.live.is_some()).finish()
+        f.debug_struct("CacheConnection").field("address", &self.address).field("live", &self.live.is_some()).finish()
     }
 }
 
-impl Connection {
+impl CacheConnection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
         Self { address, live: None, used: Instant::now(), open: None, life: Life::Any, watch: Watch::New }
@@ -82,18 +82,13 @@ impl Connection {
 
     /// It is not made again to a server that was started in between: what that one holds may be less than what was written here
     /// and acknowledged.
-    pub fn of_one_life(self) -> Self {
+    pub(super) fn of_one_life(self) -> Self {
         Self { life: Life::First(None), ..self }
-    }
-
-    /// Where it goes.
-    pub fn address(&self) -> &CacheAddress {
-        &self.address
     }
 
     /// Makes sure that an idle connection still has its other end, before a command is entrusted to it whose own limit is much
     /// longer; otherwise the next command connects anew. What was watched on it is forgotten.
-    pub async fn wake(&mut self) {
+    pub(super) async fn wake(&mut self) {
         if self.used.elapsed() < IDLE {
             return;
         }

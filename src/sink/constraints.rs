@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, cmd};
 use tokio::time::{Instant, sleep};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{is_missing, read_failed, read_query};
 use super::ownership::{Ownership, fenced_command};
 use super::reply;
@@ -24,7 +24,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// Characters of a text that a unique constraint surely bears: FalkorDB looks it up by at most 4,096 bytes.
 const LONGEST_TEXT: usize = 1_024;
 
-/// A constraint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Constraint {
     pub(super) on: Target,
@@ -65,7 +64,7 @@ impl Constraint {
 }
 
 /// The constraints of a graph; a missing graph has none.
-pub(super) async fn read(connection: &mut Connection, graph: &str) -> Result<Vec<Constraint>> {
+pub(super) async fn read(connection: &mut CacheConnection, graph: &str) -> Result<Vec<Constraint>> {
     let answer = match connection.command("list the constraints", &read_query(graph, LIST), COMMAND_TIMEOUT).await {
         Err(error) if is_missing(&error) => return Ok(Vec::new()),
         answer => answer.map_err(read_failed)?,
@@ -85,7 +84,7 @@ const FATAL: &str = "has values that end the server's process under a unique con
 /// Why a constraint must not be made on a graph, if there is a reason. A unique one ends the server's process at a value that its
 /// index cannot tell apart: an empty text, one with blanks at its ends or with U+0001, a very long one, NaN; and at 0 or false where
 /// a full-text index of the label names a language, because a range index does not find them there (4.16.3).
-pub(super) async fn obstacle(connection: &mut Connection, graph: &str, constraint: &Constraint) -> Result<Option<String>> {
+pub(super) async fn obstacle(connection: &mut CacheConnection, graph: &str, constraint: &Constraint) -> Result<Option<String>> {
     if !constraint.is_unique() {
         return Ok(None);
     }
@@ -123,7 +122,7 @@ fn fatal_values(on: &Target, property: &str, has_fulltext: bool) -> Vec<String> 
 
 /// Makes a constraint and waits until it holds; returns why it does not, where the graph or the user stands against it.
 pub(super) async fn make(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     constraint: &Constraint,

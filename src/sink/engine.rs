@@ -2,7 +2,7 @@
 
 use redis::cmd;
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::server;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -12,7 +12,7 @@ const C_ENDS_BEFORE: u64 = 50_000;
 /// A setting that only the engine in Rust has (its `src/config.rs`; 4.16.3 calls it unknown).
 const RUST_SETTING: &str = "INDEX_WORKER_THREADS";
 
-/// FalkorDB's engines.
+/// The engine that runs a FalkorDB server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
@@ -34,8 +34,8 @@ pub struct EngineSigns {
 }
 
 impl EngineSigns {
-    /// Asks the server.
-    pub async fn of(connection: &mut Connection) -> Result<Self> {
+    /// Asks the server, as far as the user may.
+    pub async fn of(connection: &mut CacheConnection) -> Result<Self> {
         let module_version = server::identify(connection).await?.module_version;
         let mut command = cmd("GRAPH.CONFIG");
         command.arg("GET").arg(RUST_SETTING);

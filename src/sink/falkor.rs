@@ -1,22 +1,32 @@
-//! The sink that is a FalkorDB graph.
+//! The sink that is a set of FalkorDB graphs. To everything above it they are one cache: counts add up, and what is deleted is
+//! deleted wherever it is.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::try_join_all;
 
-use super::address::CacheAddress;
 use super::applied::Applied;
 use super::carry_over::Furniture;
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::graph::{self, Counts, GraphState};
+use super::graph_set::GraphSet;
+use super::index_plan::IndexPlan;
+use super::index_report::IndexReport;
+use super::index_sweep::IndexSweep;
+use super::keys::GraphRole;
+use super::members::Members;
 use super::ownership::Ownership;
-use super::safety::{self, Safety};
-use super::schema::{self, IndexReport, Wanted};
+use super::routing::{self, GraphBatches, Routing};
+use super::safety::Safety;
+use super::schema;
 use super::server::{self, CacheServer};
 use super::{Sink, inspection, upsert};
 use crate::error::Result;
+use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
@@ -25,137 +35,306 @@ use crate::model::profile::Profile;
 /// millions and still ends if the indexer is stuck.
 pub(super) const INDEX_DEADLINE: Duration = Duration::from_secs(600);
 
-/// A FalkorDB graph and the one connection that writes it.
+/// The graphs of a pipeline in one role, and the connections that write them: one, or several for the graphs of groups.
 #[derive(Debug)]
 pub struct FalkorSink {
-    connection: Connection,
-    graph: String,
+    lanes: Vec<CacheConnection>,
     ownership: Ownership,
-    profile: Arc<Profile>,
-    /// Indices of the source that the graph has as well.
-    mirrored: Vec<IndexDefinition>,
-    /// What is done about unsafe indices; all are made where absent.
-    safety: Option<Safety>,
-    /// What somebody else had made on the graph that was cleared, until it is made again.
-    cleared: Furniture,
+    routing: Routing,
+    members: Members,
+    plan: IndexPlan,
+    /// The pipeline's graphs. Nobody but this sink makes or deletes one.
+    graphs: BTreeSet<GraphName>,
+    /// Graphs of groups whose indices were looked at, and how they were found.
+    prepared: BTreeMap<GraphName, IndexReport>,
+    /// What somebody else had made on the graphs that were cleared, until it is made again.
+    cleared: BTreeMap<GraphName, Furniture>,
+    sweep: IndexSweep,
 }
 
 impl FalkorSink {
-    /// The graph under this name, written only while this process owns it, on a connection of its own that is made at the first
-    /// use.
-    pub fn new(address: CacheAddress, graph: impl Into<String>, profile: Arc<Profile>, ownership: Ownership) -> Self {
-        let connection = Connection::new(address);
-        let (mirrored, cleared) = (Vec::new(), Furniture::default());
-        Self { connection, graph: graph.into(), ownership, profile, mirrored, safety: None, cleared }
+    /// Graphs that are written only while this process owns them, on connections of their own that are made at the first use.
+    pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
+        Self {
+            lanes: (0..graphs.lanes()).map(|_| CacheConnection::new(graphs.address.clone())).collect(),
+            ownership: graphs.ownership.clone(),
+            routing: graphs.routing.clone(),
+            members: Members::new(graphs, role),
+            plan: IndexPlan::new(Arc::clone(&graphs.profile), graphs.safety.clone()),
+            graphs: graphs.routing.known(),
+            prepared: BTreeMap::new(),
+            cleared: BTreeMap::new(),
+            sweep: IndexSweep::default(),
+        }
     }
 
     /// Refuses to go on with a server that was started again after its first use.
-    pub fn of_one_life(self) -> Self {
-        Self { connection: self.connection.of_one_life(), ..self }
+    pub(crate) fn of_one_life(self) -> Self {
+        Self { lanes: self.lanes.into_iter().map(CacheConnection::of_one_life).collect(), ..self }
     }
 
-    /// Heeds unsafe indices.
+    /// The same sink, which treats unsafe indices as this says.
     pub fn guarded(self, safety: Safety) -> Self {
-        Self { safety: Some(safety), ..self }
+        Self { plan: self.plan.guarded(safety), ..self }
     }
 
-    /// The graph's name.
-    pub fn graph(&self) -> &str {
-        &self.graph
+    async fn members(&mut self) -> Result<BTreeSet<GraphName>> {
+        self.members.all(&mut self.lanes[0]).await
     }
 
-    async fn policy(&mut self) -> Result<Option<UnsafeIndexes>> {
-        match &self.safety {
-            Some(safety) => safety.policy(&mut self.connection).await,
-            None => Ok(None),
+    /// Whether the indices of a graph are looked at only once. A pipeline may have thousands of graphs.
+    fn remembers_indices(&self) -> bool {
+        self.routing.is_by_group()
+    }
+
+    /// Makes the indices of a graph, and the graph with them.
+    async fn ensure(&mut self, graph: &GraphName) -> Result<IndexReport> {
+        let key = self.members.key(graph);
+        let policy = self.plan.policy(&mut self.lanes[0]).await?;
+        let wanted = self.plan.wanted(policy);
+        let report = schema::ensure(&mut self.lanes[0], &key, &self.ownership, wanted, INDEX_DEADLINE).await?;
+        if self.remembers_indices() {
+            self.prepared.insert(graph.clone(), report.lasting());
         }
+        Ok(report)
     }
 
-    /// Once the graph is filled: each of them slows the filling, and a constraint is looked at before it is made.
-    async fn make_what_was_cleared(&mut self, policy: Option<UnsafeIndexes>) -> Result<Vec<String>> {
-        if self.cleared.is_empty()
-            || graph::state(&mut self.connection, &self.graph).await? == GraphState::Missing
-            || graph::node_count(&mut self.connection, &self.graph).await? == 0
-        {
+    /// Prepares a graph of the pipeline; absent where it is not there, or goes because it is empty, which only graphs of groups do.
+    async fn prepare_graph(&mut self, graph: &GraphName, is_there: bool) -> Result<Option<IndexReport>> {
+        if !is_there {
+            return if self.routing.is_by_group() { Ok(None) } else { self.ensure(graph).await.map(Some) };
+        }
+        let lost = self.make_what_was_cleared(graph).await?;
+        if let Some(known) = self.prepared.get(graph) {
+            return Ok(Some(IndexReport { lost, ..known.clone() }));
+        }
+        // One that was emptied just before its end.
+        if self.routing.is_by_group() && self.node_count(graph).await? == 0 {
+            self.remove(graph).await?;
+            return Ok(None);
+        }
+        let report = self.ensure(graph).await?;
+        Ok(Some(IndexReport { lost, ..report }))
+    }
+
+    /// What was cleared with a graph, once it is filled again: each index slows the filling, and a constraint is looked at before
+    /// it is made. Returns what the graph goes without, and why.
+    async fn make_what_was_cleared(&mut self, graph: &GraphName) -> Result<Vec<String>> {
+        if !self.cleared.contains_key(graph) || self.node_count(graph).await? == 0 {
             return Ok(Vec::new());
         }
-        let cleared = std::mem::take(&mut self.cleared);
-        let Self { connection, graph, ownership, profile, .. } = self;
-        cleared.make_again(connection, graph, ownership, profile, policy).await
+        let Some(cleared) = self.cleared.remove(graph) else { return Ok(Vec::new()) };
+        self.prepared.remove(graph);
+        let key = self.members.key(graph);
+        let policy = self.plan.policy(&mut self.lanes[0]).await?;
+        cleared.make_again(&mut self.lanes[0], &key, &self.ownership, self.plan.profile(), policy).await
     }
+
+    async fn node_count(&mut self, graph: &GraphName) -> Result<u64> {
+        let key = self.members.key(graph);
+        graph::node_count(&mut self.lanes[0], &key).await
+    }
+
+    /// Makes the graphs of new groups; what is meant for a graph that is not ours is refused.
+    async fn admit(&mut self, parts: &mut GraphBatches<'_>, applied: &mut Applied) -> Result<()> {
+        let new: Vec<GraphName> = parts.keys().filter(|graph| !self.graphs.contains(*graph)).cloned().collect();
+        for graph in new {
+            if let Err(foreign) = self.members.claim(&mut self.lanes[0], &graph).await? {
+                let part = parts.remove(&graph).unwrap_or_default();
+                applied.refused.extend(routing::refuse(&part, &foreign.to_string()));
+                continue;
+            }
+            self.ensure(&graph).await?;
+            self.members.add(&mut self.lanes[0], &graph).await?;
+            tracing::info!(graph = graph.as_str(), "a group's graph is made");
+            self.graphs.insert(graph);
+        }
+        Ok(())
+    }
+
+    /// Deletes a graph; says whether there was one. A group's graph is not the pipeline's any more.
+    async fn remove(&mut self, graph: &GraphName) -> Result<bool> {
+        let was_there = self.members.remove(&mut self.lanes[0], graph).await?;
+        self.prepared.remove(graph);
+        if self.routing.is_by_group() {
+            tracing::info!(graph = graph.as_str(), "a group's graph is empty and deleted");
+            self.graphs.remove(graph);
+        }
+        Ok(was_there)
+    }
+
+    /// Applies each part to its graph, on all connections at once, and returns the graphs of groups that deletes have emptied.
+    async fn apply_parts(&mut self, parts: GraphBatches<'_>, applied: &mut Applied) -> Result<Vec<GraphName>> {
+        let mut queues: Vec<Vec<GraphBatch<'_>>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        let lanes = queues.len();
+        for (number, (graph, rows)) in parts.into_iter().enumerate() {
+            let key = self.members.key(&graph);
+            queues[number % lanes].push(GraphBatch { graph, key, rows });
+        }
+        let (profile, ownership, may_end) = (self.plan.profile(), &self.ownership, self.routing.is_by_group());
+        let work = self
+            .lanes
+            .iter_mut()
+            .zip(queues)
+            .map(|(connection, queue)| apply_queue(connection, ownership, profile, queue, may_end));
+        let mut emptied = Vec::new();
+        for (graph, of_part, is_empty) in try_join_all(work).await?.into_iter().flatten() {
+            applied.add(of_part);
+            emptied.extend(is_empty.then_some(graph));
+        }
+        Ok(emptied)
+    }
+}
+
+/// What goes to one graph.
+struct GraphBatch<'a> {
+    graph: GraphName,
+    key: String,
+    rows: Cow<'a, PreparedRows>,
+}
+
+/// What became of each part, and whether its graph is empty now, if one may end with its last element.
+async fn apply_queue(
+    connection: &mut CacheConnection,
+    ownership: &Ownership,
+    profile: &Profile,
+    queue: Vec<GraphBatch<'_>>,
+    may_end: bool,
+) -> Result<Vec<(GraphName, Applied, bool)>> {
+    let mut outcomes = Vec::with_capacity(queue.len());
+    for GraphBatch { graph, key, rows } in queue {
+        let applied = upsert::apply(connection, &key, ownership, profile, &rows).await?;
+        let is_empty = may_end && applied.nodes_deleted > 0 && graph::node_count(connection, &key).await? == 0;
+        outcomes.push((graph, applied, is_empty));
+    }
+    Ok(outcomes)
 }
 
 #[async_trait]
 impl Sink for FalkorSink {
     async fn identify(&mut self) -> Result<CacheServer> {
-        server::identify(&mut self.connection).await
+        server::identify(&mut self.lanes[0]).await
     }
 
+    /// There as long as none of the pipeline's graphs is missing: a source without groups has no graph at all.
     async fn state(&mut self) -> Result<GraphState> {
-        graph::state(&mut self.connection, &self.graph).await
+        let graphs = self.members().await?;
+        let gone = self.members.gone(&mut self.lanes[0], &graphs).await?;
+        Ok(if gone.is_empty() { GraphState::Present } else { GraphState::Missing })
     }
 
     async fn prepare(&mut self) -> Result<IndexReport> {
-        graph::state(&mut self.connection, &self.graph).await?;
-        let policy = self.policy().await?;
-        let lost = self.make_what_was_cleared(policy).await?;
-        let Self { connection, graph, ownership, profile, mirrored, .. } = self;
-        let wanted = Wanted { own: &profile.indexes, mirrored, profile, policy };
-        let report = schema::ensure(connection, graph, ownership, wanted, INDEX_DEADLINE).await?;
-        Ok(IndexReport { lost, ..report })
-    }
-
-    async fn indexes(&mut self) -> Result<IndexReport> {
-        let policy = self.policy().await?;
-        let Self { connection, graph, profile, mirrored, .. } = self;
-        inspection::look(connection, graph, Wanted { own: &profile.indexes, mirrored, profile, policy }).await
-    }
-
-    async fn disturbing_indexes(&mut self) -> Result<BTreeSet<String>> {
-        let policy = self.safety.as_ref().and_then(Safety::known_policy);
-        let Self { connection, graph, profile, mirrored, .. } = self;
-        inspection::disturbing(connection, graph, Wanted { own: &profile.indexes, mirrored, profile, policy }).await
-    }
-
-    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
-        self.policy().await
-    }
-
-    async fn property_names(&mut self) -> Result<Vec<String>> {
-        graph::property_names(&mut self.connection, &self.graph).await
-    }
-
-    async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()> {
-        let policy = self.policy().await?;
-        let on: BTreeSet<&IndexTarget> = on.iter().collect();
-        let wanted = self.profile.indexes.iter().filter(|definition| on.contains(&definition.on));
-        let made = wanted.filter_map(|definition| safety::made_of(&self.profile, definition, policy));
-        let statements: Vec<String> = made.map(|definition| schema::statement(&definition)).collect();
-        let made = schema::make_all(&mut self.connection, &self.graph, &self.ownership, &statements, INDEX_DEADLINE).await?;
-        made.into_iter().collect()
-    }
-
-    async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport> {
-        self.mirrored = indexes.to_vec();
-        let report = self.prepare().await?;
-        // What was refused once is not tried again with every pass.
-        self.mirrored.retain(|definition| !report.refused.contains(&schema::statement(definition)));
+        self.graphs = self.members().await?;
+        if self.remembers_indices() {
+            for graph in self.plan.take_disturbed() {
+                self.prepared.remove(&graph);
+            }
+        }
+        let graphs = self.graphs.clone();
+        let gone = self.members.gone(&mut self.lanes[0], &graphs).await?;
+        let mut report = IndexReport::default();
+        for graph in &graphs {
+            match self.prepare_graph(graph, !gone.contains(graph)).await? {
+                Some(of_graph) => report.add(&self.routing, graph, of_graph),
+                None => report.from_nothing |= gone.contains(graph),
+            }
+        }
         Ok(report)
     }
 
-    async fn clear(&mut self) -> Result<bool> {
-        let found = Furniture::of(&mut self.connection, &self.graph).await?;
-        if !found.is_empty() {
-            self.cleared = found;
+    async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()> {
+        let policy = self.plan.policy(&mut self.lanes[0]).await?;
+        let statements = self.plan.statements(on, policy);
+        // The graph of a group has all of its indices from the beginning.
+        for graph in self.routing.known() {
+            let key = self.members.key(&graph);
+            let made = schema::make_all(&mut self.lanes[0], &key, &self.ownership, &statements, INDEX_DEADLINE).await?;
+            made.into_iter().collect::<Result<()>>()?;
         }
-        graph::clear(&mut self.connection, &self.graph, &self.ownership).await
+        Ok(())
+    }
+
+    async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport> {
+        if self.plan.mirror(indexes) {
+            self.prepared.clear();
+        }
+        let report = self.prepare().await?;
+        self.plan.give_up(&report.refused);
+        Ok(report)
+    }
+
+    async fn indexes(&mut self) -> Result<IndexReport> {
+        let policy = self.plan.policy(&mut self.lanes[0]).await?;
+        let mut report = IndexReport::default();
+        for graph in self.members().await? {
+            let key = self.members.key(&graph);
+            let of_graph = inspection::look(&mut self.lanes[0], &key, self.plan.wanted(policy)).await?;
+            report.add(&self.routing, &graph, of_graph);
+        }
+        Ok(report)
+    }
+
+    async fn disturbing_indexes(&mut self) -> Result<BTreeSet<String>> {
+        let policy = self.plan.known_policy();
+        if policy != Some(UnsafeIndexes::Drop) {
+            return Ok(BTreeSet::new());
+        }
+        let graphs = self.members().await?;
+        for graph in self.sweep.next(&graphs) {
+            let key = self.members.key(&graph);
+            let found = inspection::disturbing(&mut self.lanes[0], &key, self.plan.wanted(policy)).await?;
+            if self.remembers_indices() && !found.is_empty() {
+                self.plan.note_disturbed(graph.clone());
+            }
+            self.sweep.note(graph, found);
+        }
+        Ok(self.sweep.found(&self.routing))
+    }
+
+    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
+        self.plan.policy(&mut self.lanes[0]).await
+    }
+
+    /// Of all graphs together: a name is refused where it might be one too many for one of them.
+    async fn property_names(&mut self) -> Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        for graph in self.members().await? {
+            let key = self.members.key(&graph);
+            names.extend(graph::property_names(&mut self.lanes[0], &key).await?);
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    async fn clear(&mut self) -> Result<bool> {
+        let mut was_any = false;
+        for graph in self.members().await? {
+            let key = self.members.key(&graph);
+            let found = Furniture::of(&mut self.lanes[0], &key).await?;
+            if !found.is_empty() {
+                self.cleared.insert(graph.clone(), found);
+            }
+            was_any |= self.remove(&graph).await?;
+        }
+        Ok(was_any)
     }
 
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
-        upsert::apply(&mut self.connection, &self.graph, &self.ownership, &self.profile, rows).await
+        let mut applied = Applied::default();
+        let mut parts = self.routing.split(rows, &mut applied.refused);
+        self.admit(&mut parts, &mut applied).await?;
+        self.routing.add_deletes(&mut parts, rows, &self.graphs);
+        for graph in self.apply_parts(parts, &mut applied).await? {
+            self.remove(&graph).await?;
+        }
+        Ok(applied)
     }
 
     async fn counts(&mut self) -> Result<Counts> {
-        graph::counts(&mut self.connection, &self.graph, &self.profile).await
+        let mut sum = Counts::nothing(self.plan.profile());
+        for graph in self.members().await? {
+            let key = self.members.key(&graph);
+            sum.add(graph::counts(&mut self.lanes[0], &key, self.plan.profile()).await?);
+        }
+        Ok(sum)
     }
 }

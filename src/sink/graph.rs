@@ -6,8 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::classify;
-use super::connection::{COMMAND_TIMEOUT, Connection};
-use super::ownership::{Ownership, fenced_command};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::{content, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::name::{Label, RelationshipType};
@@ -19,21 +18,24 @@ pub(super) const GRAPH_TYPE: &str = "graphdata";
 /// How long a count may take. A label's count is kept by FalkorDB; the nodes of each kind are counted by a scan.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long it may take to delete a graph.
+pub(super) const DELETE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What stands under the graph's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphState {
-    /// Nothing.
+    /// There is no key of this name.
     Missing,
-    /// A graph.
+    /// There is a graph of this name.
     Present,
 }
 
 /// What a graph holds, counted at one moment (nobody else writes it).
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
-    /// All nodes.
+    /// How many nodes there are.
     pub nodes: u64,
-    /// All relationships.
+    /// How many relationships there are.
     pub relationships: u64,
     /// Nodes by the profile's kind: those that carry its label and none of an earlier kind. One for each kind, in order.
     pub kinds: Vec<u64>,
@@ -44,6 +46,20 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// A graph that holds nothing.
+    pub(super) fn nothing(profile: &Profile) -> Self {
+        Self { kinds: vec![0; profile.nodes.len()], ..Self::default() }
+    }
+
+    /// Adds what another graph holds.
+    pub(super) fn add(&mut self, part: Self) {
+        self.nodes += part.nodes;
+        self.relationships += part.relationships;
+        self.kinds.iter_mut().zip(part.kinds).for_each(|(sum, part)| *sum += part);
+        part.labels.into_iter().for_each(|(label, count)| *self.labels.entry(label).or_default() += count);
+        part.types.into_iter().for_each(|(name, count)| *self.types.entry(name).or_default() += count);
+    }
+
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.nodes == 0
@@ -79,9 +95,14 @@ pub(super) fn read_failed(error: Error) -> Error {
 }
 
 /// What stands under a name; anything but a graph is an error.
-pub(super) async fn state(connection: &mut Connection, graph: &str) -> Result<GraphState> {
+pub(super) async fn state(connection: &mut CacheConnection, graph: &str) -> Result<GraphState> {
     let answer = connection.command("look for the graph", cmd("TYPE").arg(graph), COMMAND_TIMEOUT).await?;
-    match reply::text(&answer)?.as_str() {
+    state_of(graph, &answer)
+}
+
+/// The same, from the answer to `TYPE`.
+pub(super) fn state_of(graph: &str, answer: &Value) -> Result<GraphState> {
+    match reply::text(answer)?.as_str() {
         "none" => Ok(GraphState::Missing),
         GRAPH_TYPE => Ok(GraphState::Present),
         other => {
@@ -91,25 +112,16 @@ pub(super) async fn state(connection: &mut Connection, graph: &str) -> Result<Gr
     }
 }
 
-/// Deletes the graph with its indices; says whether there was one.
-pub(super) async fn clear(connection: &mut Connection, graph: &str, ownership: &Ownership) -> Result<bool> {
-    if state(connection, graph).await? == GraphState::Missing {
-        return Ok(false);
-    }
-    fenced_command(connection, "delete the graph", ownership, delete(graph), COUNT_TIMEOUT).await?;
-    Ok(true)
-}
-
 /// How many nodes a graph that is there has.
-pub(super) async fn node_count(connection: &mut Connection, graph: &str) -> Result<u64> {
+pub(super) async fn node_count(connection: &mut CacheConnection, graph: &str) -> Result<u64> {
     let answer = connection.command("count a graph", &read_query(graph, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT).await?;
     reply::single_count(answer)
 }
 
 /// Counts what the graph holds; a missing graph holds nothing.
-pub(super) async fn counts(connection: &mut Connection, graph: &str, profile: &Profile) -> Result<Counts> {
+pub(super) async fn counts(connection: &mut CacheConnection, graph: &str, profile: &Profile) -> Result<Counts> {
     let Some(names) = names(connection, graph, profile).await? else {
-        return Ok(Counts { kinds: vec![0; profile.nodes.len()], ..Counts::default() });
+        return Ok(Counts::nothing(profile));
     };
     let mut questions = vec!["MATCH (n) RETURN count(n)".to_owned(), "MATCH ()-[e]->() RETURN count(e)".to_owned()];
     questions.extend(names.labels.iter().map(|label| format!("MATCH (n:{}) RETURN count(n)", label.quoted())));
@@ -129,13 +141,13 @@ pub(super) async fn counts(connection: &mut Connection, graph: &str, profile: &P
 }
 
 /// Labels and types that the graph or the profile knows.
-struct Names {
+struct KnownNames {
     labels: Vec<Label>,
     types: Vec<RelationshipType>,
 }
 
 /// Nothing when there is no graph.
-async fn names(connection: &mut Connection, graph: &str, profile: &Profile) -> Result<Option<Names>> {
+async fn names(connection: &mut CacheConnection, graph: &str, profile: &Profile) -> Result<Option<KnownNames>> {
     let mut pipeline = Pipeline::new();
     pipeline.add_command(read_query(graph, b"CALL db.labels() YIELD label RETURN label"));
     pipeline.add_command(read_query(graph, b"CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType"));
@@ -147,7 +159,7 @@ async fn names(connection: &mut Connection, graph: &str, profile: &Profile) -> R
         (labels, types) => (first_column(labels.map_err(read_failed)?)?, first_column(types.map_err(read_failed)?)?),
     };
     // A name that our own type refuses has a backtick or is empty: it cannot be asked for, and we did not write it.
-    let mut names = Names {
+    let mut names = KnownNames {
         labels: labels.iter().filter_map(|name| Label::parse(name).ok()).collect(),
         types: types.iter().filter_map(|name| RelationshipType::parse(name).ok()).collect(),
     };
@@ -161,7 +173,7 @@ async fn names(connection: &mut Connection, graph: &str, profile: &Profile) -> R
 }
 
 /// The names that properties of a graph have or ever had; a missing graph has none.
-pub(super) async fn property_names(connection: &mut Connection, graph: &str) -> Result<Vec<String>> {
+pub(super) async fn property_names(connection: &mut CacheConnection, graph: &str) -> Result<Vec<String>> {
     let question = read_query(graph, b"CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey");
     match connection.command("list the names of properties", &question, COUNT_TIMEOUT).await {
         Err(error) if is_missing(&error) => Ok(Vec::new()),
@@ -178,7 +190,7 @@ fn first_column(answer: Value) -> Result<Vec<String>> {
     reply::rows(answer)?.iter().map(|row| reply::text(reply::cell(row, 0)?)).collect()
 }
 
-async fn ask(connection: &mut Connection, graph: &str, questions: &[String]) -> Result<Vec<u64>> {
+async fn ask(connection: &mut CacheConnection, graph: &str, questions: &[String]) -> Result<Vec<u64>> {
     let mut pipeline = Pipeline::new();
     for question in questions {
         pipeline.add_command(read_query(graph, question.as_bytes()));
@@ -189,7 +201,7 @@ async fn ask(connection: &mut Connection, graph: &str, questions: &[String]) -> 
 }
 
 /// Nodes by kind, by one scan: a node of several kinds' labels is of the first of them.
-async fn kinds(connection: &mut Connection, graph: &str, profile: &Profile) -> Result<Vec<u64>> {
+async fn kinds(connection: &mut CacheConnection, graph: &str, profile: &Profile) -> Result<Vec<u64>> {
     let mut command =
         read_query(graph, b"MATCH (n) WITH labels(n) AS labels, count(n) AS number RETURN labels, toString(number)");
     command.arg("--compact");

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use redis::Pipeline;
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{read_failed, read_query, write_query};
+use super::index_report::IndexReport;
 use super::ownership::{Ownership, fenced_command};
-use super::schema::{self, Existing, IndexReport, IndexedProperty, Wanted};
+use super::schema::{self, Existing, IndexedProperty, Wanted};
 use super::{classify, constraints, reply};
 use crate::error::{ErrorKind, Result};
 use crate::model::index::UnsafeIndexes;
@@ -17,7 +18,7 @@ use crate::model::index::UnsafeIndexes;
 const OVER_TEXT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The indices as they are, without a change.
-pub(super) async fn look(connection: &mut Connection, graph: &str, wanted: Wanted<'_>) -> Result<IndexReport> {
+pub(super) async fn look(connection: &mut CacheConnection, graph: &str, wanted: Wanted<'_>) -> Result<IndexReport> {
     let Existing { properties, .. } = schema::existing(connection, graph).await?;
     let mut report = report(connection, graph, wanted, &properties).await?;
     let standing = wanted.unsafe_ones().intersection(&properties).map(ToString::to_string).collect::<BTreeSet<_>>();
@@ -32,7 +33,7 @@ pub(super) async fn look(connection: &mut Connection, graph: &str, wanted: Wante
 }
 
 /// Indices that are there and that a pass drops.
-pub(super) async fn disturbing(connection: &mut Connection, graph: &str, wanted: Wanted<'_>) -> Result<BTreeSet<String>> {
+pub(super) async fn disturbing(connection: &mut CacheConnection, graph: &str, wanted: Wanted<'_>) -> Result<BTreeSet<String>> {
     if wanted.policy != Some(UnsafeIndexes::Drop) {
         return Ok(BTreeSet::new());
     }
@@ -42,7 +43,7 @@ pub(super) async fn disturbing(connection: &mut Connection, graph: &str, wanted:
 
 /// How the indices stand, before anything is done about them.
 pub(super) async fn report(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     wanted: Wanted<'_>,
     properties: &BTreeSet<IndexedProperty>,
@@ -64,7 +65,7 @@ pub(super) async fn report(
 
 /// Those of some range indices under which there is text: by the index itself, which answers right to this question.
 async fn over_text<'i>(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     indexes: &[&'i IndexedProperty],
 ) -> Result<Vec<&'i IndexedProperty>> {
@@ -85,7 +86,7 @@ async fn over_text<'i>(
 
 /// Drops the unsafe indices that the profile or the source names, where they are not to be kept.
 pub(super) async fn drop_unsafe(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     wanted: Wanted<'_>,

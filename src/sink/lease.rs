@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
-use super::connection::Connection;
+use super::connection::CacheConnection;
+use super::keys::GraphKeys;
 use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, watched_value};
-use super::{Lease, reply};
+use super::{GraphLease, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
@@ -29,7 +30,7 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Holder {
     /// Tells one process from another on the same machine.
     pub token: String,
-    /// Its machine.
+    /// The name of its machine.
     pub host: String,
     /// Its process id there.
     pub pid: u32,
@@ -46,7 +47,7 @@ impl std::fmt::Display for Holder {
 /// A lease on one graph, held or not.
 #[derive(Debug)]
 pub struct RedisLease {
-    connection: Connection,
+    connection: CacheConnection,
     ownership: Ownership,
     /// What else than the pipeline's own graph may be filled; absent where the lease is not of a graph.
     adopts: Option<TakeOver>,
@@ -64,18 +65,24 @@ impl Ownership {
         };
         let value = serde_json::to_string(&holder)
             .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot write down who holds the lease", error))?;
-        Ok(Self { graph: graph.clone(), key: graph.owner_key(), value, fence: graph.fence_key(), token: holder.token })
+        Ok(Self {
+            graph: graph.clone(),
+            key: GraphKeys::of(graph).owner(),
+            value,
+            fence: GraphKeys::of(graph).fence(),
+            token: holder.token,
+        })
     }
 }
 
 impl RedisLease {
     /// A lease that is not held yet, for the owner of this claim. It is of a pipeline's name, under which there is no graph.
     pub fn new(address: CacheAddress, ownership: Ownership) -> Self {
-        Self { connection: Connection::new(address), ownership, adopts: None }
+        Self { connection: CacheConnection::new(address), ownership, adopts: None }
     }
 
     /// As [`Self::new`], for the graph of the claim's name: it is taken only with a graph that may be filled.
-    pub fn of_graph(address: CacheAddress, ownership: Ownership, take_over: TakeOver) -> Self {
+    pub(super) fn of_graph(address: CacheAddress, ownership: Ownership, take_over: TakeOver) -> Self {
         Self { adopts: Some(take_over), ..Self::new(address, ownership) }
     }
 
@@ -133,7 +140,7 @@ impl RedisLease {
 }
 
 #[async_trait]
-impl Lease for RedisLease {
+impl GraphLease for RedisLease {
     /// Safe to repeat after a lost reply. From here on nothing that an earlier owner has under way is carried out any more.
     async fn acquire(&mut self) -> Result<()> {
         self.connection.wake().await;

@@ -1,6 +1,6 @@
 //! FalkorDB: the only place that writes the cache.
 //!
-//! [`Sink`], [`CheckpointStore`] and [`Lease`] are the seams at which tests put faults; [`FalkorSink`],
+//! [`Sink`], [`CheckpointStore`] and [`GraphLease`] are the seams at which tests put faults; [`FalkorSink`],
 //! [`RedisCheckpointStore`] and [`RedisLease`] are the real ones. Each of them has a connection of its own, because on one
 //! connection every command waits for the query before it.
 
@@ -18,14 +18,25 @@ mod engine;
 mod falkor;
 mod foreign;
 mod graph;
+mod graph_set;
+mod graph_view;
+mod index_plan;
+mod index_report;
+mod index_statement;
+mod index_sweep;
 mod inspection;
+mod keys;
 mod lease;
+mod members;
+mod moves;
 mod ownership;
 mod parameters;
 mod permissions;
+mod questions;
+mod recent_writes;
 mod reply;
 mod rounds;
-mod routed;
+mod routing;
 mod safety;
 mod scan;
 mod schema;
@@ -38,7 +49,6 @@ mod upsert;
 pub mod vectors;
 mod view;
 mod weight;
-mod written;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -46,25 +56,29 @@ use std::ops::Range;
 use async_trait::async_trait;
 
 pub use address::{CacheAddress, CacheTls};
-pub use adoption::{TakeOver, refusal as adoption_refusal};
+pub(crate) use adoption::TakeOver;
 pub use applied::Applied;
-pub use bulk::{BulkLoader, StageKey, after as stage_after};
+pub use bulk::BulkLoader;
+pub(crate) use bulk::after as stage_after;
 pub use checkpoint_store::RedisCheckpointStore;
-pub use connection::{COMMAND_TIMEOUT, Connection};
+pub use connection::CacheConnection;
 pub use engine::{Engine, EngineSigns};
 pub use falkor::FalkorSink;
 pub(crate) use graph::is_missing;
 pub use graph::{Counts, GraphState};
+pub use graph_set::GraphSet;
+pub use index_report::IndexReport;
+pub(crate) use index_statement::statement as index_statement;
+pub use keys::{GraphKeys, GraphRole};
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub use ownership::Ownership;
-pub use permissions::{BULK_COMMANDS, TELLS_ENGINE, missing_commands, missing_permissions};
-pub use routed::{Place, RoutedCache, RoutedSink, RoutedSwap, RoutedView, taken_graphs};
-pub use safety::{Safety, made_of};
-pub use schema::{IndexReport, statement as index_statement};
+pub(crate) use permissions::TELLS_ENGINE;
+pub use permissions::missing_permissions;
+pub(crate) use recent_writes::RecentWrites;
+pub use safety::Safety;
+pub(crate) use safety::made_of;
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
-pub use view::FalkorView;
-pub use written::Written;
 
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
@@ -75,7 +89,7 @@ use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 
-/// A graph that batches are applied to. It has one writer: whoever holds the graph's [`Lease`].
+/// A graph that batches are applied to. It has one writer: whoever holds the graph's [`GraphLease`].
 #[async_trait]
 pub trait Sink: Send {
     /// Which server this is; one that is not FalkorDB is an error.
@@ -176,7 +190,7 @@ pub trait Swap: Send {
 /// Whether a stage is filled by GRAPH.BULK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BulkUse {
-    /// It is.
+    /// The stage is filled by GRAPH.BULK.
     Allowed,
     /// The server lacks it, or the user may not run it: by parameters then.
     Refused,
@@ -213,7 +227,7 @@ pub trait CheckpointStore: Send {
 
 /// The right to be the one writer of a graph, for a short time, renewed while it is used.
 #[async_trait]
-pub trait Lease: Send {
+pub trait GraphLease: Send {
     /// Takes the lease, or takes it again; [`LeaseHeld`](crate::error::ErrorKind::LeaseHeld) says who has it.
     async fn acquire(&mut self) -> Result<()>;
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::connection::{Connection, Watch};
+use super::connection::{CacheConnection, Watch};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -70,7 +70,7 @@ impl Ownership {
 /// Carries out commands as one transaction, if the graph is still owned, and returns the reply to each, error replies as errors in
 /// their places: an error of one does not stop the others. Otherwise [`ErrorKind::LeaseLost`], and nothing was carried out.
 pub(super) async fn fenced(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
     commands: &[Cmd],
@@ -91,7 +91,7 @@ pub(super) async fn fenced(
 
 /// As [`fenced`], for one command.
 pub(super) async fn fenced_command(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
     command: Cmd,
@@ -103,7 +103,7 @@ pub(super) async fn fenced_command(
 
 /// As [`fenced`], for commands of which none may fail.
 pub(super) async fn while_owned(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
     commands: &[Cmd],
@@ -120,7 +120,7 @@ pub(super) fn keeps_changing(doing: &str, key: &str) -> Error {
 /// Watches the fence, and other keys with it, and compares the fence. What is asked on this connection from now on still holds
 /// when a [`transaction`] on it is carried out.
 pub(super) async fn require_owned(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
     others: &[String],
@@ -143,7 +143,7 @@ pub(super) async fn require_owned(
 
 /// Watches keys, and reads one of them.
 pub(super) async fn watched_value(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     doing: &str,
     watched: &[&str],
     read: &str,
@@ -160,7 +160,7 @@ pub(super) async fn watched_value(
 }
 
 /// Forgets what is watched on a connection.
-pub(super) async fn unwatch(connection: &mut Connection, doing: &str, within: Duration) -> Result<()> {
+pub(super) async fn unwatch(connection: &mut CacheConnection, doing: &str, within: Duration) -> Result<()> {
     connection.forget_watch();
     connection.command(doing, &cmd("UNWATCH"), within).await.map(drop)
 }
@@ -170,7 +170,7 @@ pub(super) async fn unwatch(connection: &mut Connection, doing: &str, within: Du
 /// The watch and the transaction are on one connection or not at all: one that broke in between is an error here, because it is
 /// made anew only for the command after that.
 pub(super) async fn transaction(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     doing: &str,
     commands: impl IntoIterator<Item = Cmd>,
     within: Duration,
@@ -188,7 +188,7 @@ pub(super) async fn transaction(
 
 /// A transaction, and behind it the watch for the next one.
 async fn chained_transaction(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
     commands: &[Cmd],

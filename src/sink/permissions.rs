@@ -6,17 +6,18 @@
 use redis::{Cmd, Pipeline, cmd};
 
 use super::address::CacheAddress;
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::engine::{Engine, EngineSigns};
+use super::keys::GraphKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
 /// What a full sync beside the graph needs besides what every pass needs.
-pub const BULK_COMMANDS: [&str; 4] = ["GRAPH.BULK", "RENAME", "UNLINK", "TYPE"];
+const BULK_COMMANDS: [&str; 4] = ["GRAPH.BULK", "RENAME", "UNLINK", "TYPE"];
 
 /// Those of [`BULK_COMMANDS`] that the user may not run on the keys beside this graph, or that the server does not have.
-pub async fn missing_permissions(connection: &mut Connection, graph: &GraphName) -> Result<Vec<&'static str>> {
-    let (trial, other) = (graph.trial_key(), graph.trial_key());
+pub async fn missing_permissions(connection: &mut CacheConnection, graph: &GraphName) -> Result<Vec<&'static str>> {
+    let (trial, other) = (GraphKeys::of(graph).trial(), GraphKeys::of(graph).trial());
     let mut missing = Vec::new();
     for name in BULK_COMMANDS {
         match connection.command("try a permission", &harmless(name, &trial, &other), COMMAND_TIMEOUT).await {
@@ -42,13 +43,13 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
 }
 
 /// Without it, a full sync beside the graph cannot know whether the server keeps a renamed graph; GRAPH.CONFIG GET does as well.
-pub const TELLS_ENGINE: &str = "MODULE LIST";
+pub(crate) const TELLS_ENGINE: &str = "MODULE LIST";
 
 /// The commands that the user may not run on this graph or beside it, of those that every pass needs and of [`BULK_COMMANDS`].
-pub async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
+pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
     const DOING: &str = "try permissions";
     // Thrown away at the end, and the transaction with it.
-    let mut connection = Connection::new(address);
+    let mut connection = CacheConnection::new(address);
     let mut missing = Vec::new();
     if EngineSigns::of(&mut connection).await?.engine() == Engine::Unknown {
         missing.push(TELLS_ENGINE);
@@ -56,7 +57,7 @@ pub async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Resul
     // A connection that breaks is an error for the command after it, so what follows MULTI is in its transaction. Outside of a
     // transaction these do nothing, and inside of one they cannot be asked for.
     for (name, command) in [
-        ("WATCH", cmd("WATCH").arg(graph.trial_key()).to_owned()),
+        ("WATCH", cmd("WATCH").arg(GraphKeys::of(graph).trial()).to_owned()),
         ("UNWATCH", cmd("UNWATCH")),
         ("EXEC", cmd("EXEC")),
         ("MULTI", cmd("MULTI")),
@@ -88,7 +89,7 @@ fn is_missing(error: &Error) -> bool {
 
 /// Even carried out, none of them would touch the graph: they are incomplete, or about keys that nobody uses.
 fn queued(graph: &GraphName) -> Vec<(&'static str, Cmd)> {
-    let (name, beside) = (graph.as_str(), graph.trial_key());
+    let (name, beside) = (graph.as_str(), GraphKeys::of(graph).trial());
     let of = |command: &'static str, arguments: &[&str]| (command, cmd(command).arg(arguments).to_owned());
     vec![
         of("GRAPH.QUERY", &[name]),

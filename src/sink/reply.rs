@@ -30,7 +30,6 @@ pub(super) fn single_count(reply: Value) -> Result<u64> {
     }
 }
 
-/// Any integer.
 pub(super) fn integer(value: &Value) -> Result<i64> {
     match value {
         Value::Int(number) => Ok(*number),
@@ -38,7 +37,6 @@ pub(super) fn integer(value: &Value) -> Result<i64> {
     }
 }
 
-/// Any array.
 pub(super) fn array(value: Value) -> Result<Vec<Value>> {
     match value {
         Value::Array(items) | Value::Set(items) => Ok(items),
@@ -46,7 +44,6 @@ pub(super) fn array(value: Value) -> Result<Vec<Value>> {
     }
 }
 
-/// Any text.
 pub(super) fn text(value: &Value) -> Result<String> {
     match value {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::graph::{read_failed, read_query, write_query};
 use super::ownership::{Ownership, fenced, fenced_command};
 use super::parameters::{RowText, TRANSACTION_BYTES, TRANSACTION_ROWS, with_rows, without_rows, write_requests_apart};
@@ -24,15 +24,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A statement and all rows that it is to take.
 pub(super) struct Write<'a> {
-    /// The statement.
     pub(super) statement: String,
-    /// Its rows.
     pub(super) rows: &'a dyn RowText,
 }
 
 /// A row that FalkorDB does not take.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct RefusedRow {
     /// Which of the writes it belongs to.
     pub(super) write: usize,
     /// Which of its rows it is.
@@ -42,10 +40,8 @@ pub(super) struct Refusal {
 }
 
 /// The text of a statement whose rows cannot be refused, and how many they are.
-pub(super) struct Request {
-    /// The text.
+pub(super) struct WriteRequest {
     pub(super) text: Vec<u8>,
-    /// Its rows.
     pub(super) rows: usize,
 }
 
@@ -57,19 +53,19 @@ struct Piece {
 
 /// The graph that requests go to.
 pub(super) struct Rounds<'a> {
-    connection: &'a mut Connection,
+    connection: &'a mut CacheConnection,
     graph: &'a str,
     ownership: &'a Ownership,
 }
 
 impl<'a> Rounds<'a> {
     /// A graph that this process owns.
-    pub(super) fn new(connection: &'a mut Connection, graph: &'a str, ownership: &'a Ownership) -> Self {
+    pub(super) fn new(connection: &'a mut CacheConnection, graph: &'a str, ownership: &'a Ownership) -> Self {
         Self { connection, graph, ownership }
     }
 
     /// Carries out all writes, in order; what FalkorDB refuses is halved until the rows that it refuses stand alone.
-    pub(super) async fn write(&mut self, doing: &str, writes: &[Write<'_>]) -> Result<Vec<Refusal>> {
+    pub(super) async fn write(&mut self, doing: &str, writes: &[Write<'_>]) -> Result<Vec<RefusedRow>> {
         let mut pending: VecDeque<Piece> = writes.iter().enumerate().flat_map(|(index, write)| pieces(index, write)).collect();
         let mut refusals = Vec::new();
         let mut sound = BTreeSet::new();
@@ -85,7 +81,7 @@ impl<'a> Rounds<'a> {
                 }
                 match halve(&piece) {
                     Some(both) => halves.extend(both),
-                    None => refusals.push(Refusal { write: piece.write, row: piece.range.start, reason: error.to_string() }),
+                    None => refusals.push(RefusedRow { write: piece.write, row: piece.range.start, reason: error.to_string() }),
                 }
             }
             halves.into_iter().rev().for_each(|half| pending.push_front(half));
@@ -94,7 +90,7 @@ impl<'a> Rounds<'a> {
     }
 
     /// Carries out statements whose rows cannot be refused.
-    pub(super) async fn run(&mut self, doing: &str, requests: Vec<Request>) -> Result<Vec<Value>> {
+    pub(super) async fn run(&mut self, doing: &str, requests: Vec<WriteRequest>) -> Result<Vec<Value>> {
         let mut pending = VecDeque::from(requests);
         let mut answers = Vec::with_capacity(pending.len());
         while !pending.is_empty() {
@@ -107,7 +103,6 @@ impl<'a> Rounds<'a> {
         Ok(answers)
     }
 
-    /// Asks questions.
     pub(super) async fn read(&mut self, doing: &str, requests: Vec<Vec<u8>>) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for request in &requests {

@@ -12,8 +12,9 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, cmd};
 use tokio::time::{Instant, sleep};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{self, read_failed, read_query, write_query};
+use super::keys::GraphKeys;
 use super::ownership::{keeps_changing, transaction, unwatch};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
@@ -63,11 +64,11 @@ impl Safety {
     }
 
     /// What is to be done, where the server answers wrongly. It is asked once.
-    pub(super) async fn policy(&self, connection: &mut Connection) -> Result<Option<UnsafeIndexes>> {
+    pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexes>> {
         let wrongly = match self.answers_wrongly.get() {
             Some(known) => *known,
             None => {
-                let answer = answers_wrongly(connection, &self.graph.trial_key()).await?;
+                let answer = answers_wrongly(connection, &GraphKeys::of(&self.graph).trial()).await?;
                 *self.answers_wrongly.get_or_init(|| answer)
             }
         };
@@ -91,7 +92,7 @@ impl Safety {
 }
 
 /// Whether the server's indices over text answer wrongly.
-async fn answers_wrongly(connection: &mut Connection, trial: &str) -> Result<bool> {
+async fn answers_wrongly(connection: &mut CacheConnection, trial: &str) -> Result<bool> {
     let asked = ask(connection, trial).await;
     let dropped = match connection.command("drop the trial graph", &graph::delete(trial), COMMAND_TIMEOUT).await {
         Err(error) if graph::is_missing(&error) => Ok(()),
@@ -105,7 +106,7 @@ async fn answers_wrongly(connection: &mut Connection, trial: &str) -> Result<boo
     }
 }
 
-async fn ask(connection: &mut Connection, trial: &str) -> Result<bool> {
+async fn ask(connection: &mut CacheConnection, trial: &str) -> Result<bool> {
     make(connection, trial).await?;
     // Until then nothing is looked up by it.
     let deadline = Instant::now() + TRIAL_DEADLINE;
@@ -125,7 +126,7 @@ async fn ask(connection: &mut Connection, trial: &str) -> Result<bool> {
 }
 
 /// The graph and an end of its life, in one step: it goes by itself wherever this process stops.
-async fn make(connection: &mut Connection, trial: &str) -> Result<()> {
+async fn make(connection: &mut CacheConnection, trial: &str) -> Result<()> {
     let [elements, index] = [ELEMENTS, INDEX].map(|text| write_query(trial, text.as_bytes()));
     unwatch(connection, DOING, COMMAND_TIMEOUT).await?;
     let made = transaction(connection, DOING, [elements, index, expiry(trial)], COMMAND_TIMEOUT).await.map_err(read_failed)?;
@@ -137,7 +138,7 @@ fn expiry(trial: &str) -> Cmd {
 }
 
 /// How the index stands. The graph's life is prolonged: the server builds large indices of others first.
-async fn status(connection: &mut Connection, trial: &str) -> Result<String> {
+async fn status(connection: &mut CacheConnection, trial: &str) -> Result<String> {
     let mut pipeline = Pipeline::new();
     pipeline.add_command(expiry(trial));
     pipeline.add_command(read_query(trial, STATUS.as_bytes()));
@@ -164,7 +165,7 @@ pub(super) fn is_key(profile: &Profile, on: &IndexTarget, property: &str) -> boo
 }
 
 /// What of a definition is made under a policy; nothing where no property is left.
-pub fn made_of(profile: &Profile, definition: &IndexDefinition, policy: Option<UnsafeIndexes>) -> Option<IndexDefinition> {
+pub(crate) fn made_of(profile: &Profile, definition: &IndexDefinition, policy: Option<UnsafeIndexes>) -> Option<IndexDefinition> {
     let mut made = definition.clone();
     if policy == Some(UnsafeIndexes::Drop) {
         made.properties.retain(|property| !is_unsafe(profile, definition, property));

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use redis::Value;
 
-use super::view::{ASKED_TOGETHER, FalkorView, count, identity, identity_columns};
+use super::graph_view::{ASKED_TOGETHER, GraphView};
+use super::questions::{count, identity, identity_columns};
 use super::{content, reply};
 use crate::error::Result;
 use crate::model::kind::ElementKind;
@@ -17,9 +18,13 @@ use crate::sync::Keyed;
 /// Elements of one answer, about: some megabytes, and below the result sizes that operators limit FalkorDB to.
 const ANSWER: u64 = 20_000;
 
-impl FalkorView {
+impl GraphView {
     /// Visits every element of a kind that has an identity.
-    pub(super) async fn visit_all(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+    pub(super) async fn visit_all(
+        &mut self,
+        kind: ElementKind,
+        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
+    ) -> Result<()> {
         let questions = [count(self.profile(), kind).into_bytes(), b"MATCH (n) RETURN max(id(n))".to_vec()];
         let mut answers = self.ask("count elements", &questions[..1]).await?.into_iter();
         let number = answers.next().map(reply::single_count).transpose()?.unwrap_or(0);
@@ -63,7 +68,12 @@ impl FalkorView {
 
     /// Visits the elements of a range of node ids: nodes, or the relationships that begin at them. A hub has more relationships
     /// than fit into an answer, so those of one range come in parts.
-    async fn visit_range(&mut self, kind: ElementKind, ids: Range<u64>, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+    async fn visit_range(
+        &mut self,
+        kind: ElementKind,
+        ids: Range<u64>,
+        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
+    ) -> Result<()> {
         let mut skip = 0;
         loop {
             let text = part(self.profile(), kind, &ids, skip);
@@ -76,11 +86,11 @@ impl FalkorView {
     }
 
     /// Visits what a question finds; how many elements that were, those without an identity included.
-    async fn visit(&mut self, kind: ElementKind, text: &str, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<u64> {
+    async fn visit(&mut self, kind: ElementKind, text: &str, visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<u64> {
         let rows = self.compact_rows("scan elements", text.as_bytes()).await?;
         for row in &rows {
             if let Some(keyed) = keyed(self.profile(), kind, row)? {
-                visit(keyed);
+                visit(kind, keyed);
             }
         }
         Ok(rows.len() as u64)

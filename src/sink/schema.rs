@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{read_failed, read_query, write_query};
+use super::index_report::IndexReport;
+use super::index_statement::statement;
 use super::ownership::{Ownership, fenced, fenced_command};
-use super::parameters::push_string;
 use super::{classify, inspection, reply, safety};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexes, VectorOptions};
+use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexes};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::Profile;
 
@@ -99,80 +100,11 @@ impl std::fmt::Display for IndexedProperty {
     }
 }
 
-/// What became of the profile's indices.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
-pub struct IndexReport {
-    /// Statements that were run.
-    pub made: Vec<String>,
-    /// Indices that the profile does not name; they are left alone.
-    pub foreign: Vec<String>,
-    /// Statements for indices of the source that FalkorDB refuses.
-    pub refused: Vec<String>,
-    /// Indices that are there, and that this server answers wrongly by.
-    #[serde(rename = "unsafe")]
-    pub unsafe_ones: Vec<String>,
-    /// Indices of the profile or the source that were there, answered wrongly, and were dropped.
-    pub dropped: Vec<String>,
-    /// Indices of the profile or the source that are not made, because this server would answer wrongly by them.
-    pub left_out: Vec<String>,
-    /// Constraints of the cache. Each of them is somebody else's: this service makes none.
-    pub constraints: Vec<String>,
-    /// What a full sync could not make again of what somebody else had made, and why.
-    pub lost: Vec<String>,
-    /// Whether there was not a single one: the graph is new, or is not the one that was prepared before.
-    pub from_nothing: bool,
-}
-
 /// The indices as they are.
 pub(super) struct Existing {
     pub(super) properties: BTreeSet<IndexedProperty>,
     /// Whether all of them serve queries.
     operational: bool,
-}
-
-/// The statement for an index definition, as graphiti's own driver writes it.
-pub fn statement(definition: &IndexDefinition) -> String {
-    let word = match definition.kind {
-        IndexKind::Range => "INDEX",
-        IndexKind::Fulltext => "FULLTEXT INDEX",
-        IndexKind::Vector => "VECTOR INDEX",
-    };
-    let (on, variable) = match &definition.on {
-        IndexTarget::Label(label) => (format!("(n:{})", plain_or_quoted(label.as_str())), 'n'),
-        IndexTarget::Type(name) => (format!("()-[e:{}]-()", plain_or_quoted(name.as_str())), 'e'),
-    };
-    let properties: Vec<String> =
-        definition.properties.iter().map(|name| format!("{variable}.{}", plain_or_quoted(name.as_str()))).collect();
-    format!("CREATE {word} FOR {on} ON ({}){}", properties.join(", "), options(definition))
-}
-
-fn options(definition: &IndexDefinition) -> String {
-    let language = definition.language.as_deref().map(|language| format!("language: {}", quoted(language)));
-    let stopwords = definition.stopwords.as_deref().map(|words| {
-        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-        format!("stopwords: [{}]", words.join(", "))
-    });
-    let options: Vec<String> = language.into_iter().chain(stopwords).chain(definition.vector.map(vector_options)).collect();
-    if options.is_empty() { String::new() } else { format!(" OPTIONS {{{}}}", options.join(", ")) }
-}
-
-fn vector_options(vector: VectorOptions) -> String {
-    let VectorOptions { dimension, similarity, m, ef_construction } = vector;
-    let m = m.map(|m| format!(", M: {m}")).unwrap_or_default();
-    let ef_construction = ef_construction.map(|ef| format!(", efConstruction: {ef}")).unwrap_or_default();
-    format!("dimension: {dimension}, similarityFunction: '{}'{m}{ef_construction}", similarity.as_str())
-}
-
-fn quoted(text: &str) -> String {
-    let mut quoted = Vec::new();
-    push_string(&mut quoted, text);
-    String::from_utf8_lossy(&quoted).into_owned()
-}
-
-fn plain_or_quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if plain { name.to_owned() } else { format!("`{name}`") }
 }
 
 /// The indices that a graph is to have.
@@ -227,7 +159,7 @@ pub(super) fn is_named(profile: &Profile, index: &IndexedProperty) -> bool {
 
 /// Makes what is missing and waits until all indices serve queries.
 pub(super) async fn ensure(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     wanted: Wanted<'_>,
@@ -248,17 +180,17 @@ pub(super) async fn ensure(
         properties.extend(missing.properties.iter().map(|name| self::wanted(&missing, name.as_str())));
         absent.push((definition, statement(&missing), is_mirrored));
     }
-    let statements: Vec<String> = absent.iter().map(|(_, statement, _)| statement.clone()).collect();
+    let statements: Vec<String> = absent.iter().map(|(_, text, _)| text.clone()).collect();
     let made = make_all(connection, graph, ownership, &statements, within).await?;
-    for ((definition, statement, is_mirrored), made) in absent.into_iter().zip(made) {
+    for ((definition, text, is_mirrored), made) in absent.into_iter().zip(made) {
         match made {
             Err(error) if is_mirrored && error.kind() == ErrorKind::CacheUnsupported => {
-                tracing::warn!(statement, error = %error.chain(), "an index of the source is refused");
-                report.refused.push(self::statement(definition));
+                tracing::warn!(statement = text, error = %error.chain(), "an index of the source is refused");
+                report.refused.push(statement(definition));
             }
             made => {
                 made?;
-                report.made.push(statement);
+                report.made.push(text);
             }
         }
     }
@@ -308,7 +240,7 @@ pub(super) fn foreign<'a>(
 /// graph's lock, and bulk loads and the making of another index do so where all other clients of the server wait with them (half
 /// a second for 40,000 relationships, 4.16.3).
 pub(super) async fn make(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     statement: &str,
@@ -325,7 +257,7 @@ pub(super) async fn make(
 /// [`make`] tells. Thousands are on labels and types that have few elements each: they are there at once, and the questions
 /// whether they are would take most of the time.
 pub(super) async fn make_all(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     statements: &[String],
@@ -372,7 +304,7 @@ fn is_there_already(error: &Error) -> bool {
     error.to_string().split(": ").any(classify::says_index_exists)
 }
 
-pub(super) async fn existing(connection: &mut Connection, graph: &str) -> Result<Existing> {
+pub(super) async fn existing(connection: &mut CacheConnection, graph: &str) -> Result<Existing> {
     let answer = connection.command("list the indices", &read_query(graph, LIST), COMMAND_TIMEOUT).await;
     let nothing = || Existing { properties: BTreeSet::new(), operational: true };
     match answer {
@@ -411,7 +343,7 @@ fn parse_kind(word: &str) -> Option<IndexKind> {
 }
 
 /// Whether all indices serve queries.
-async fn is_operational(connection: &mut Connection, graph: &str) -> Result<bool> {
+async fn is_operational(connection: &mut CacheConnection, graph: &str) -> Result<bool> {
     match connection.command("look at the indices", &read_query(graph, UNFINISHED), COMMAND_TIMEOUT).await {
         Ok(answer) => Ok(reply::single_count(answer)? == 0),
         Err(error) if super::graph::is_missing(&error) => Ok(true),
@@ -419,7 +351,7 @@ async fn is_operational(connection: &mut Connection, graph: &str) -> Result<bool
     }
 }
 
-pub(super) async fn wait_operational(connection: &mut Connection, graph: &str, within: Duration) -> Result<()> {
+pub(super) async fn wait_operational(connection: &mut CacheConnection, graph: &str, within: Duration) -> Result<()> {
     let deadline = Instant::now() + within;
     let mut pause = FIRST_POLL;
     while !is_operational(connection, graph).await? {
@@ -438,35 +370,6 @@ pub(super) async fn wait_operational(connection: &mut Connection, graph: &str, w
 mod tests {
     use super::*;
     use crate::model::profile::Profile;
-
-    const STOPWORDS: &str = "['a', 'is', 'the', 'an', 'and', 'are', 'as', 'at', 'be', 'but', 'by', 'for', 'if', 'in', 'into', 'it', \
-        'no', 'not', 'of', 'on', 'or', 'such', 'that', 'their', 'then', 'there', 'these', 'they', 'this', 'to', 'was', 'will', 'with']";
-
-    #[test]
-    fn the_built_in_profile_gives_graphitis_own_statements() {
-        let profile = Profile::graphiti().unwrap();
-        let statements: Vec<String> = profile.indexes.iter().map(statement).collect();
-        let wanted = [
-            "CREATE INDEX FOR (n:Entity) ON (n.uuid, n.group_id, n.name, n.created_at)",
-            "CREATE INDEX FOR (n:Episodic) ON (n.uuid, n.group_id, n.created_at, n.valid_at)",
-            "CREATE INDEX FOR (n:Community) ON (n.uuid)",
-            "CREATE INDEX FOR (n:Saga) ON (n.uuid, n.group_id, n.name)",
-            "CREATE INDEX FOR ()-[e:RELATES_TO]-() ON (e.uuid, e.group_id, e.name, e.created_at, e.expired_at, e.valid_at, e.invalid_at)",
-            "CREATE INDEX FOR ()-[e:MENTIONS]-() ON (e.uuid, e.group_id)",
-            "CREATE INDEX FOR ()-[e:HAS_MEMBER]-() ON (e.uuid)",
-            "CREATE INDEX FOR ()-[e:HAS_EPISODE]-() ON (e.uuid, e.group_id)",
-            "CREATE INDEX FOR ()-[e:NEXT_EPISODE]-() ON (e.uuid, e.group_id)",
-            &format!(
-                "CREATE FULLTEXT INDEX FOR (n:Episodic) ON (n.content, n.source, n.source_description, n.group_id) OPTIONS {{stopwords: {STOPWORDS}}}"
-            ),
-            &format!(
-                "CREATE FULLTEXT INDEX FOR (n:Entity) ON (n.name, n.summary, n.group_id) OPTIONS {{stopwords: {STOPWORDS}}}"
-            ),
-            &format!("CREATE FULLTEXT INDEX FOR (n:Community) ON (n.name, n.group_id) OPTIONS {{stopwords: {STOPWORDS}}}"),
-            "CREATE FULLTEXT INDEX FOR ()-[e:RELATES_TO]-() ON (e.name, e.fact, e.group_id)",
-        ];
-        assert_eq!(statements, wanted);
-    }
 
     fn has(label: &str, property: &str, kind: IndexKind) -> IndexedProperty {
         IndexedProperty { on: Target::Label(label.to_owned()), property: property.to_owned(), kind }

@@ -2,7 +2,7 @@
 
 use redis::{Value, cmd};
 
-use super::connection::{COMMAND_TIMEOUT, Connection};
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -20,13 +20,13 @@ pub struct CacheServer {
 
 impl CacheServer {
     /// The module's version as people write it.
-    pub fn version_text(&self) -> Option<String> {
+    pub(crate) fn version_text(&self) -> Option<String> {
         self.module_version.map(|number| format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100))
     }
 }
 
 /// Asks the server; one without the graph module is an error.
-pub(super) async fn identify(connection: &mut Connection) -> Result<CacheServer> {
+pub(super) async fn identify(connection: &mut CacheConnection) -> Result<CacheServer> {
     let modules = permitted(connection.command("list the modules", cmd("MODULE").arg("LIST"), COMMAND_TIMEOUT).await)?;
     let module_version = modules.map(graph_module).transpose()?;
     let info = permitted(connection.command("read the server's run id", cmd("INFO").arg("server"), COMMAND_TIMEOUT).await)?;

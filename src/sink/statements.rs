@@ -32,14 +32,9 @@ impl NodePattern {
     }
 
     /// The pattern of a node's kind; nothing if the profile does not name its label.
-    pub fn identified(profile: &Profile, identity: &NodeIdentity) -> Option<Self> {
+    pub(super) fn identified(profile: &Profile, identity: &NodeIdentity) -> Option<Self> {
         let kind = profile.nodes.iter().find(|kind| kind.label == identity.label)?;
         Some(Self::of(profile, &kind.label, &kind.key))
-    }
-
-    /// The identity label.
-    pub fn label(&self) -> &Label {
-        &self.label
     }
 
     /// `(n:L {key: value})` and, if need be, ` WHERE …`: `value` is an expression.
@@ -75,13 +70,13 @@ impl NodePattern {
 /// What finds a relationship by its identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RelationshipPattern {
-    /// The type.
+    /// The type of the relationship.
     pub rel_type: RelationshipType,
-    /// The key property.
+    /// The property that holds its key.
     pub key: PropertyName,
-    /// Where it begins.
+    /// The node that it begins at.
     pub start: NodePattern,
-    /// Where it ends.
+    /// The node that it ends at.
     pub end: NodePattern,
 }
 
@@ -97,7 +92,7 @@ impl RelationshipPattern {
     }
 
     /// The pattern of a relationship's kind; nothing if the profile does not name its type or an endpoint's label.
-    pub fn identified(profile: &Profile, identity: &RelationshipIdentity) -> Option<Self> {
+    pub(super) fn identified(profile: &Profile, identity: &RelationshipIdentity) -> Option<Self> {
         let kind = profile.relationships.iter().find(|kind| kind.rel_type == identity.rel_type)?;
         Some(Self {
             rel_type: kind.rel_type.clone(),

@@ -19,15 +19,15 @@ pub(super) const FEW: usize = 16;
 pub(super) const STATEMENT: &str = "CALL db.meta.stats() YIELD labels, relTypes RETURN labels, relTypes";
 
 /// How many elements there are by label or type.
-pub(super) type ByName = BTreeMap<String, u64>;
+pub(super) type CountsByName = BTreeMap<String, u64>;
 
 /// Nodes by label, and relationships by type.
-pub(super) fn counts(rows: &[Vec<Reply>]) -> Result<(ByName, ByName)> {
+pub(super) fn counts(rows: &[Vec<Reply>]) -> Result<(CountsByName, CountsByName)> {
     let row = rows.first().ok_or_else(|| reply::unexpected("the statistics"))?;
     Ok((by_name(reply::cell(row, 0)?)?, by_name(reply::cell(row, 1)?)?))
 }
 
-fn by_name(cell: &Reply) -> Result<ByName> {
+fn by_name(cell: &Reply) -> Result<CountsByName> {
     let count = |(name, value)| match value {
         CachedValue::Plain(Value::Integer(count)) => Ok((name, u64::try_from(count).map_err(|_| reply::unexpected("a count"))?)),
         _ => Err(reply::unexpected("a count")),

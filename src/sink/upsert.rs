@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::applied::Applied;
-use super::connection::Connection;
+use super::connection::CacheConnection;
 use super::ownership::Ownership;
 use super::parameters::{requests, with_identities, with_keys, write_requests};
 use super::reply;
-use super::rounds::{Refusal, Request, Rounds, Write};
+use super::rounds::{RefusedRow, Rounds, Write, WriteRequest};
 use super::statements::{self, NodePattern, RelationshipPattern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
@@ -25,7 +25,7 @@ const NOT_KEPT: &str = "FalkorDB took the row and did not keep it, although both
 
 /// Applies a batch to a graph.
 pub(super) async fn apply(
-    connection: &mut Connection,
+    connection: &mut CacheConnection,
     graph: &str,
     ownership: &Ownership,
     profile: &Profile,
@@ -56,7 +56,7 @@ impl Batch<'_> {
             let statement = statements::delete_relationships(pattern);
             write_requests(identity_sizes(identities)).into_iter().map(move |range| {
                 let (rows, numbered) = (range.len(), range.clone().zip(identities[range].iter().copied()));
-                Request { text: with_identities(numbered, &statement), rows }
+                WriteRequest { text: with_identities(numbered, &statement), rows }
             })
         });
         self.run_deletes("delete relationships", requests.collect()).await
@@ -72,7 +72,7 @@ impl Batch<'_> {
         self.run_deletes("delete nodes", requests.collect()).await
     }
 
-    async fn run_deletes(&mut self, doing: &str, requests: Vec<Request>) -> Result<()> {
+    async fn run_deletes(&mut self, doing: &str, requests: Vec<WriteRequest>) -> Result<()> {
         for answer in self.rounds.run(doing, requests).await? {
             self.applied.nodes_deleted += reply::statistic(&answer, "Nodes deleted");
             self.applied.relationships_deleted += reply::statistic(&answer, "Relationships deleted");
@@ -95,17 +95,21 @@ impl Batch<'_> {
             self.refuse(KindName::Label(group.label.as_str()), &group.rows.identities()[refusal.row], &refusal.reason);
         }
         let refused = refused_rows(&refusals);
-        let kept: Vec<Kept<'_>> = groups
+        let kept: Vec<AcceptedNodes<'_>> = groups
             .iter()
             .zip(patterns)
             .enumerate()
-            .map(|(write, (group, pattern))| Kept { group, pattern, keys: rows_but(group.rows.identities(), write, &refused) })
+            .map(|(write, (group, pattern))| AcceptedNodes {
+                group,
+                pattern,
+                keys: rows_but(group.rows.identities(), write, &refused),
+            })
             .collect();
         self.remove_surplus_labels(&kept).await
     }
 
     /// Takes off labels that nodes of the cache carry and the source's do not any more: a write only ever adds labels.
-    async fn remove_surplus_labels(&mut self, kept: &[Kept<'_>]) -> Result<()> {
+    async fn remove_surplus_labels(&mut self, kept: &[AcceptedNodes<'_>]) -> Result<()> {
         let mut asked = Vec::new();
         let mut texts = Vec::new();
         for (place, group) in kept.iter().enumerate() {
@@ -211,13 +215,13 @@ impl Batch<'_> {
 }
 
 /// Nodes of a group that were not refused.
-struct Kept<'a> {
+struct AcceptedNodes<'a> {
     group: &'a NodeGroup,
     pattern: NodePattern,
     keys: Vec<&'a Key>,
 }
 
-impl Kept<'_> {
+impl AcceptedNodes<'_> {
     /// Labels that are too many, each with the keys of its nodes, from rows of key and label.
     fn surplus(&self, rows: Vec<Vec<redis::Value>>) -> Result<BTreeMap<Label, Vec<Key>>> {
         let mut surplus: BTreeMap<Label, Vec<Key>> = BTreeMap::new();
@@ -233,12 +237,12 @@ impl Kept<'_> {
     }
 }
 
-fn written(writes: &[Write<'_>], refusals: &[Refusal]) -> u64 {
+fn written(writes: &[Write<'_>], refusals: &[RefusedRow]) -> u64 {
     let rows: usize = writes.iter().map(|write| write.rows.len()).sum();
     (rows - refusals.len()) as u64
 }
 
-fn refused_rows(refusals: &[Refusal]) -> BTreeSet<(usize, usize)> {
+fn refused_rows(refusals: &[RefusedRow]) -> BTreeSet<(usize, usize)> {
     refusals.iter().map(|refusal| (refusal.write, refusal.row)).collect()
 }
 
@@ -252,10 +256,12 @@ fn key_requests(keys: &[&Key], statement: &str) -> Vec<Vec<u8>> {
 }
 
 /// As [`key_requests`], for a statement that writes.
-fn key_writes(keys: &[&Key], statement: &str) -> Vec<Request> {
+fn key_writes(keys: &[&Key], statement: &str) -> Vec<WriteRequest> {
     let ranges = write_requests(keys.iter().map(|key| key.as_str().len()));
-    let request =
-        |range: std::ops::Range<usize>| Request { rows: range.len(), text: with_keys(keys[range].iter().copied(), statement) };
+    let request = |range: std::ops::Range<usize>| WriteRequest {
+        rows: range.len(),
+        text: with_keys(keys[range].iter().copied(), statement),
+    };
     ranges.into_iter().map(request).collect()
 }
 

@@ -22,7 +22,7 @@ pub const CONVERTED_AT_ONCE: u64 = 2_000;
 const CONVERT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Converts a property of the nodes of a label whose ids are in `$a..$b`.
-pub fn convert_nodes(label: &Label, property: &PropertyName) -> String {
+fn convert_nodes(label: &Label, property: &PropertyName) -> String {
     let (label, property) = (label.quoted(), property.quoted());
     format!(
         "MATCH (n:{label}) WHERE id(n) >= $a AND id(n) < $b AND typeOf(n.{property}) = 'List' SET n.{property} = vecf32(n.{property})"
@@ -31,7 +31,7 @@ pub fn convert_nodes(label: &Label, property: &PropertyName) -> String {
 
 /// Converts a property of relationships of a type whose start nodes' ids are in `$a..$b`, but not of all where there are many:
 /// a hub may have any number of them.
-pub fn convert_relationships(rel_type: &RelationshipType, property: &PropertyName) -> String {
+fn convert_relationships(rel_type: &RelationshipType, property: &PropertyName) -> String {
     let (rel_type, property) = (rel_type.quoted(), property.quoted());
     format!(
         "MATCH (n)-[e:{rel_type}]->() WHERE id(n) >= $a AND id(n) < $b AND typeOf(e.{property}) = 'List' \

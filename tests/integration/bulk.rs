@@ -16,12 +16,14 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CacheAddress, Connection, Engine, EngineSigns, FalkorSink, GraphSwap, LEASE_TTL, Lease, Ownership, RedisLease,
-    Sink, StageKey, Swapped, missing_permissions, vectors,
+    BulkLoader, CacheAddress, CacheConnection, Engine, EngineSigns, GraphKeys, GraphLease, GraphRole, GraphSet, GraphSwap,
+    LEASE_TTL, Ownership, RedisLease, Sink, Swap, Swapped, missing_permissions, vectors,
 };
 use neo4j_falkordb_sync::transform::bulk::BulkBatch;
 use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
 use redis::aio::MultiplexedConnection;
+
+use super::sink::graphs;
 
 /// The one place that knows where the server is.
 async fn server() -> CacheAddress {
@@ -76,7 +78,7 @@ impl Stage {
         let mut lease = RedisLease::new(address.clone(), ownership.clone());
         lease.acquire().await.unwrap();
         let renewal = Renewal::of(RedisLease::new(address.clone(), ownership.clone()));
-        let mut loader = BulkLoader::new(address.clone(), StageKey::of(&name), ownership.clone());
+        let mut loader = graphs(address.clone(), &ownership).bulk_loader().unwrap();
         let totals = loader.begin().await.unwrap();
         assert_eq!(totals, StageTotals::default());
         let profile = Arc::new(Profile::graphiti().unwrap());
@@ -130,29 +132,33 @@ impl Stage {
     }
 
     async fn ask_stage(&mut self, query: &str) -> String {
-        self.ask(&self.name.stage_key(), query).await
+        self.ask(&GraphKeys::of(&self.name).graph(GraphRole::Stage), query).await
     }
 
     async fn run(&mut self, words: &[&str]) -> redis::Value {
         redis::cmd(words[0]).arg(&words[1..]).query_async(&mut self.raw).await.unwrap()
     }
 
+    fn graphs(&self) -> GraphSet {
+        graphs(self.address.clone(), &self.ownership)
+    }
+
     fn swap(&self) -> GraphSwap {
-        GraphSwap::new(self.address.clone(), &self.name, self.ownership.clone())
+        self.graphs().swap()
     }
 
     async fn cleaned(mut self) {
-        let name = &self.name;
+        let keys = GraphKeys::of(&self.name);
         let keys = [
-            name.as_str().to_owned(),
-            name.stage_key(),
-            name.previous_key(),
-            name.checkpoint_key(),
-            name.stage_checkpoint_key(),
-            name.previous_checkpoint_key(),
-            name.owner_key(),
-            name.fence_key(),
-            name.pause_key(),
+            keys.graph(GraphRole::Live),
+            keys.graph(GraphRole::Stage),
+            keys.graph(GraphRole::Previous),
+            keys.checkpoint(GraphRole::Live),
+            keys.checkpoint(GraphRole::Stage),
+            keys.checkpoint(GraphRole::Previous),
+            keys.owner(),
+            keys.fence(),
+            keys.pause(),
         ];
         redis::cmd("UNLINK").arg(&keys).query_async::<()>(&mut self.raw).await.unwrap();
     }
@@ -234,7 +240,7 @@ async fn what_is_loaded_in_bulk_is_what_an_upsert_writes() {
     let converted = stage.convert().await;
     assert!(converted > 20, "{converted}");
 
-    let mut sink = FalkorSink::new(stage.address.clone(), &live, stage.profile.clone(), stage.ownership.clone());
+    let mut sink = stage.graphs().sink(GraphRole::Live);
     sink.prepare().await.unwrap();
     sink.apply(&stage.transformer().nodes(NodeKindId(0), varied_nodes())).await.unwrap();
     sink.apply(&stage.transformer().relationships(RelationshipKindId(0), facts().collect())).await.unwrap();
@@ -277,7 +283,7 @@ async fn ids_are_counted_and_can_be_read_back() {
 async fn labels_with_a_colon_go_by_parameters_and_get_their_ids() {
     let mut stage = Stage::new("colon").await;
     let batch = stage.load_nodes(0, vec![node(1, &["Entity", "a:b"], "c", &[]), node(2, &["Entity"], "d", &[])]).await;
-    let mut sink = FalkorSink::new(stage.address.clone(), stage.name.stage_key(), stage.profile.clone(), stage.ownership.clone());
+    let mut sink = stage.graphs().sink(GraphRole::Stage);
     assert_eq!(sink.apply(&batch.by_parameters).await.unwrap().nodes_written, 1);
     let totals = stage.loader.totals().await.unwrap();
     assert_eq!(stage.loader.read_ids(&stage.profile.clone(), stage.totals.nodes..totals.nodes, &mut stage.ids).await.unwrap(), 1);
@@ -301,13 +307,13 @@ async fn a_payload_is_applied_once_and_only_to_its_own_stage() {
     assert_eq!(error.kind(), ErrorKind::CacheProtocol, "{error}");
     assert_eq!(stage.loader.totals().await.unwrap(), after);
 
-    stage.run(&["UNLINK", &stage.name.stage_key()]).await;
+    stage.run(&["UNLINK", &GraphKeys::of(&stage.name).graph(GraphRole::Stage)]).await;
     assert_eq!(stage.loader.load(payload, after).await.unwrap_err().kind(), ErrorKind::CacheProtocol);
-    let exists = stage.run(&["EXISTS", &stage.name.stage_key()]).await;
+    let exists = stage.run(&["EXISTS", &GraphKeys::of(&stage.name).graph(GraphRole::Stage)]).await;
     assert_eq!(exists, redis::Value::Int(0));
 
     assert_eq!(stage.loader.begin().await.unwrap(), before);
-    stage.run(&["SET", &stage.name.fence_key(), "another:1"]).await;
+    stage.run(&["SET", &GraphKeys::of(&stage.name).fence(), "another:1"]).await;
     assert_eq!(stage.loader.load(payload, before).await.unwrap_err().kind(), ErrorKind::LeaseLost);
     assert_eq!(stage.loader.begin().await.unwrap_err().kind(), ErrorKind::LeaseLost);
     assert_eq!(stage.loader.totals().await.unwrap(), before);
@@ -318,8 +324,8 @@ async fn a_payload_is_applied_once_and_only_to_its_own_stage() {
 #[tokio::test]
 async fn a_watch_sees_a_bulk_load_and_no_read() {
     let mut stage = Stage::new("watch").await;
-    let key = stage.name.stage_key();
-    let mut watcher = Connection::new(stage.address.clone());
+    let key = GraphKeys::of(&stage.name).graph(GraphRole::Stage);
+    let mut watcher = CacheConnection::new(stage.address.clone());
     let short = std::time::Duration::from_secs(5);
     let mut guarded = async |stage: &mut Stage, load: bool| {
         watcher.command("watch", redis::cmd("WATCH").arg(&key), short).await.unwrap();
@@ -349,7 +355,13 @@ async fn vectors_are_converted_by_seeks_whatever_hub_there_is() {
     let mut statements = vectors::node_statements(&stage.profile);
     statements.extend(stage.profile.relationships.iter().flat_map(vectors::relationship_statements));
     for statement in statements {
-        let plan = stage.run(&["GRAPH.EXPLAIN", &stage.name.stage_key(), &vectors::with_range(&(0..10), &statement)]).await;
+        let plan = stage
+            .run(&[
+                "GRAPH.EXPLAIN",
+                &GraphKeys::of(&stage.name).graph(GraphRole::Stage),
+                &vectors::with_range(&(0..10), &statement),
+            ])
+            .await;
         let plan = format!("{plan:?}");
         assert!(plan.contains("Node By Label and ID Scan") || plan.contains("NodeByIdSeek"), "{statement}: {plan}");
     }
@@ -373,41 +385,55 @@ async fn a_swap_moves_graph_checkpoint_and_indices_and_can_be_undone() {
     // The first one: nothing is live.
     stage.load_nodes(0, entities(3, 1)).await;
     assert_eq!(swap.swap(true).await.unwrap_err().kind(), ErrorKind::CacheProtocol, "a stage without its checkpoint");
-    stage.run(&["SET", &name.stage_checkpoint_key(), "first"]).await;
+    stage.run(&["SET", &GraphKeys::of(&name).checkpoint(GraphRole::Stage), "first"]).await;
     assert_eq!(swap.swap(true).await.unwrap(), Swapped::Done);
     assert_eq!(swap.swap(true).await.unwrap(), Swapped::NothingStaged);
+    assert_eq!(swap.rollback("").await.unwrap_err().kind(), ErrorKind::Configuration, "nothing was replaced");
     assert!(stage.ask(&live, count).await.contains("int(3)"));
 
     // The second one keeps the first, and brings its indices.
     stage.lease.acquire().await.unwrap();
     (stage.totals, stage.ids) = (stage.loader.begin().await.unwrap(), IdMap::default());
     stage.load_nodes(0, entities(7, 1)).await;
-    let mut sink = FalkorSink::new(stage.address.clone(), name.stage_key(), stage.profile.clone(), stage.ownership.clone());
+    let mut sink = stage.graphs().sink(GraphRole::Stage);
     sink.prepare().await.unwrap();
-    stage.run(&["SET", &name.stage_checkpoint_key(), "second"]).await;
+    stage.run(&["SET", &GraphKeys::of(&name).checkpoint(GraphRole::Stage), "second"]).await;
     stage.lease.acquire().await.unwrap();
     assert_eq!(swap.swap(true).await.unwrap(), Swapped::Done);
     assert!(stage.ask(&live, count).await.contains("int(7)"));
-    assert!(stage.ask(&name.previous_key(), count).await.contains("int(3)"));
-    assert_eq!(stage.run(&["GET", &name.checkpoint_key()]).await, redis::Value::BulkString(b"second".to_vec()));
+    assert!(stage.ask(&GraphKeys::of(&name).graph(GraphRole::Previous), count).await.contains("int(3)"));
+    assert_eq!(
+        stage.run(&["GET", &GraphKeys::of(&name).checkpoint(GraphRole::Live)]).await,
+        redis::Value::BulkString(b"second".to_vec())
+    );
     let plan = format!("{:?}", stage.run(&["GRAPH.EXPLAIN", &live, "MATCH (n:Entity {uuid: 'k1'}) RETURN n"]).await);
     assert!(plan.contains("Index Scan"), "{plan}");
 
     swap.rollback("rolled back").await.unwrap();
     assert!(stage.ask(&live, count).await.contains("int(3)"));
-    assert_eq!(stage.run(&["GET", &name.checkpoint_key()]).await, redis::Value::BulkString(b"first".to_vec()));
-    assert_eq!(stage.run(&["GET", &name.pause_key()]).await, redis::Value::BulkString(b"rolled back".to_vec()));
+    assert_eq!(
+        stage.run(&["GET", &GraphKeys::of(&name).checkpoint(GraphRole::Live)]).await,
+        redis::Value::BulkString(b"first".to_vec())
+    );
+    assert_eq!(stage.run(&["GET", &GraphKeys::of(&name).pause()]).await, redis::Value::BulkString(b"rolled back".to_vec()));
     swap.rollback("and forth").await.unwrap();
     assert!(stage.ask(&live, count).await.contains("int(7)"));
-    swap.drop_previous().await.unwrap();
-    assert_eq!(swap.rollback("").await.unwrap_err().kind(), ErrorKind::Configuration);
 
     // The third one keeps nothing.
     stage.lease.acquire().await.unwrap();
     (stage.totals, stage.ids) = (stage.loader.begin().await.unwrap(), IdMap::default());
-    stage.run(&["SET", &name.stage_checkpoint_key(), "third"]).await;
+    stage.run(&["SET", &GraphKeys::of(&name).checkpoint(GraphRole::Stage), "third"]).await;
     assert_eq!(swap.swap(false).await.unwrap(), Swapped::Done);
-    assert_eq!(stage.run(&["EXISTS", &name.previous_key(), &name.previous_checkpoint_key()]).await, redis::Value::Int(0));
+    assert_eq!(
+        stage
+            .run(&[
+                "EXISTS",
+                &GraphKeys::of(&name).graph(GraphRole::Previous),
+                &GraphKeys::of(&name).checkpoint(GraphRole::Previous)
+            ])
+            .await,
+        redis::Value::Int(0)
+    );
     stage.cleaned().await;
 }
 
@@ -415,12 +441,12 @@ async fn a_swap_moves_graph_checkpoint_and_indices_and_can_be_undone() {
 async fn a_swap_needs_the_lease_and_never_replaces_another_kind_of_key() {
     let mut stage = Stage::new("refused").await;
     let live = stage.name.as_str().to_owned();
-    stage.run(&["SET", &stage.name.stage_checkpoint_key(), "c"]).await;
+    stage.run(&["SET", &GraphKeys::of(&stage.name).checkpoint(GraphRole::Stage), "c"]).await;
     stage.run(&["SET", &live, "somebody's text"]).await;
     let mut swap = stage.swap();
     assert_eq!(swap.swap(false).await.unwrap_err().kind(), ErrorKind::CacheWrongType);
     stage.run(&["DEL", &live]).await;
-    stage.run(&["SET", &stage.name.fence_key(), "another:1"]).await;
+    stage.run(&["SET", &GraphKeys::of(&stage.name).fence(), "another:1"]).await;
     assert_eq!(swap.swap(false).await.unwrap_err().kind(), ErrorKind::LeaseLost);
     assert_eq!(stage.run(&["EXISTS", &live]).await, redis::Value::Int(0));
     stage.cleaned().await;
@@ -437,9 +463,9 @@ async fn missing_permissions_are_named_before_anything_is_done() {
         ..stage.address.clone()
     };
     let keys = stage.run(&["DBSIZE"]).await;
-    let missing = missing_permissions(&mut Connection::new(limited), &stage.name).await.unwrap();
+    let missing = missing_permissions(&mut CacheConnection::new(limited), &stage.name).await.unwrap();
     assert_eq!(missing, ["GRAPH.BULK", "RENAME"]);
-    let none = missing_permissions(&mut Connection::new(stage.address.clone()), &stage.name).await.unwrap();
+    let none = missing_permissions(&mut CacheConnection::new(stage.address.clone()), &stage.name).await.unwrap();
     assert!(none.is_empty() && matches!(keys, redis::Value::Int(_)));
     let left = format!("{:?}", stage.run(&["KEYS", &format!("{{{}}}:trial*", stage.name)]).await);
     assert_eq!(left, "array([])");
@@ -449,7 +475,7 @@ async fn missing_permissions_are_named_before_anything_is_done() {
 
 #[tokio::test]
 async fn the_engine_of_the_tests_may_rename() {
-    let signs = EngineSigns::of(&mut Connection::new(server().await)).await.unwrap();
+    let signs = EngineSigns::of(&mut CacheConnection::new(server().await)).await.unwrap();
     assert_eq!(signs.engine(), Engine::C, "{signs:?}");
     assert!(signs.engine().require_safe_rename().is_ok());
 }
@@ -478,11 +504,11 @@ async fn how_fast_the_loader_is() {
     stage.lease.acquire().await.unwrap();
     stage.loader.rebuild_ids(&stage.profile.clone()).await.unwrap();
     timed.insert("4 read the ids back", begun.elapsed());
-    let mut sink = FalkorSink::new(stage.address.clone(), stage.name.stage_key(), stage.profile.clone(), stage.ownership.clone());
+    let mut sink = stage.graphs().sink(GraphRole::Stage);
     let begun = std::time::Instant::now();
     sink.prepare().await.unwrap();
     timed.insert("5 build indices", begun.elapsed());
-    let mut live = FalkorSink::new(stage.address.clone(), stage.name.as_str(), stage.profile.clone(), stage.ownership.clone());
+    let mut live = stage.graphs().sink(GraphRole::Live);
     live.prepare().await.unwrap();
     let prepared: Vec<_> =
         entities(NODES, 256).chunks(1000).map(|rows| transformer.nodes(NodeKindId(0), rows.to_vec())).collect();

@@ -14,15 +14,15 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::{
-    BulkLoader, CheckpointStore, Connection, FalkorSink, GraphSwap, Ownership, Place, RedisCheckpointStore, RoutedCache,
-    RoutedSink, Safety, Sink, StageKey, Swap,
+    BulkLoader, CacheConnection, CheckpointStore, FalkorSink, GraphKeys, GraphRole, GraphSet, GraphSwap, Ownership,
+    RedisCheckpointStore, Safety, Sink, Swap,
 };
 use neo4rs::query;
 use redis::{Value, cmd};
 
 use super::api::{Http, TOKEN, start};
 use super::pipeline::{PROGRAM, Pair};
-use super::sink::{batch, fact_identity, facts, fresh_name, label, node_identity, nodes, owned, server};
+use super::sink::{batch, fact_identity, facts, fresh_name, label, node_identity, nodes, owned, server, sink};
 use crate::support::arrival::until_equal;
 use crate::support::comparer::{compare, report};
 use crate::support::graph::{GraphSpec, build};
@@ -168,7 +168,7 @@ async fn a_launch_that_takes_longer_than_the_lease_keeps_it() {
     let slow = Service::new(PROGRAM, &source, &pair.cache, &pair.graph).with("LOG_FORMAT", "text");
     let (running, http) = start(&slow).await;
     let mut raw = pair.cache.connect().await.unwrap();
-    let key = GraphName::new(&pair.graph).unwrap().owner_key();
+    let key = GraphKeys::of(&GraphName::new(&pair.graph).unwrap()).owner();
     let mut holder: Option<String> = None;
     let began = Instant::now();
     while holder.is_none() {
@@ -195,7 +195,7 @@ struct Owned {
     store: RedisCheckpointStore,
     loader: BulkLoader,
     swap: GraphSwap,
-    outside: Connection,
+    outside: CacheConnection,
     profile: Arc<Profile>,
 }
 
@@ -205,12 +205,13 @@ impl Owned {
         let ownership = owned(name.as_str()).await;
         let profile = Arc::new(Profile::graphiti().unwrap());
         let address = server().await;
+        let graphs = GraphSet::new(address.clone(), Arc::clone(&profile), ownership.clone());
         let mut owned = Self {
-            sink: FalkorSink::new(address.clone(), name.as_str(), Arc::clone(&profile), ownership.clone()),
-            store: RedisCheckpointStore::new(address.clone(), &name, ownership.clone()),
-            loader: BulkLoader::new(address.clone(), StageKey::of(&name), ownership.clone()),
-            swap: GraphSwap::new(address.clone(), &name, ownership.clone()),
-            outside: Connection::new(address),
+            sink: graphs.sink(GraphRole::Live),
+            store: graphs.checkpoint_store(GraphRole::Live),
+            loader: graphs.bulk_loader().unwrap(),
+            swap: graphs.swap(),
+            outside: CacheConnection::new(address),
             profile,
             ownership,
             name,
@@ -221,7 +222,7 @@ impl Owned {
         owned.sink.apply(&rows).await.unwrap();
         owned.store.store(&checkpoint(1)).await.unwrap();
         owned.loader.begin().await.unwrap();
-        let stage = owned.name.stage_key();
+        let stage = GraphKeys::of(&owned.name).graph(GraphRole::Stage);
         owned.redis(&["GRAPH.QUERY", &stage, "CREATE (:Entity {uuid: 'a', name_embedding: [1.0, 2.0]})"]).await;
         owned.loader.totals().await.unwrap();
         owned
@@ -233,7 +234,7 @@ impl Owned {
 
     /// As after a silence that outlasts the lease.
     async fn is_succeeded(&mut self) {
-        let key = self.name.owner_key();
+        let key = GraphKeys::of(&self.name).owner();
         self.redis(&["DEL", &key]).await;
         owned(self.name.as_str()).await;
     }
@@ -253,7 +254,7 @@ impl Owned {
 
     /// Everything that is kept under the graph's name, as text.
     async fn standing(&mut self) -> BTreeSet<String> {
-        let (live, stage) = (self.name.as_str().to_owned(), self.name.stage_key());
+        let (live, stage) = (self.name.as_str().to_owned(), GraphKeys::of(&self.name).graph(GraphRole::Stage));
         let mut standing = BTreeSet::new();
         for graph in [&live, &stage] {
             self.indices_are_built(graph).await;
@@ -266,10 +267,11 @@ impl Owned {
                 standing.insert(format!("{graph} {text}: {:?}", parts[1]));
             }
         }
-        for key in [self.name.checkpoint_key(), self.name.stage_checkpoint_key()] {
+        for key in [GraphKeys::of(&self.name).checkpoint(GraphRole::Live), GraphKeys::of(&self.name).checkpoint(GraphRole::Stage)]
+        {
             standing.insert(format!("{key}: {:?}", self.redis(&["GET", &key]).await));
         }
-        let quarantine = self.name.quarantine_key();
+        let quarantine = GraphKeys::of(&self.name).quarantine(GraphRole::Live);
         standing.insert(format!("{:?}", self.redis(&["SMEMBERS", &quarantine]).await));
         standing
     }
@@ -345,7 +347,7 @@ async fn every_way_of_writing_is_open_to_the_owner() {
 #[tokio::test]
 async fn a_lease_that_ran_out_fences_nobody_until_somebody_takes_it() {
     let mut owned = Owned::new().await;
-    let key = owned.name.owner_key();
+    let key = GraphKeys::of(&owned.name).owner();
     owned.redis(&["DEL", &key]).await;
     owned.write(0).await.unwrap().unwrap();
     owned.is_succeeded().await;
@@ -356,14 +358,14 @@ async fn a_lease_that_ran_out_fences_nobody_until_somebody_takes_it() {
 #[tokio::test]
 async fn bytes_given_up_do_not_arrive_behind_newer_ones() {
     let mut owned = Owned::new().await;
-    let (graph, fence) = (owned.name.as_str().to_owned(), owned.name.fence_key());
+    let (graph, fence) = (owned.name.as_str().to_owned(), GraphKeys::of(&owned.name).fence());
     let mut pipeline = redis::Pipeline::new();
     pipeline.add_command(cmd("MULTI"));
     pipeline.add_command(cmd("GRAPH.QUERY").arg(&graph).arg("MATCH (n {uuid: 'a'}) SET n.v = 'late'").to_owned());
     pipeline.add_command(cmd("EXEC"));
-    let mut late = Connection::new(server().await);
+    let mut late = CacheConnection::new(server().await);
     late.command("test", cmd("WATCH").arg(&fence), SOON).await.unwrap();
-    let mut newer = FalkorSink::new(server().await, &graph, owned.profile.clone(), owned.ownership.clone());
+    let mut newer = sink(server().await, &owned.ownership);
     newer.apply(&batch(vec![nodes("Entity", &[], &[("a", ",v:3")])], vec![])).await.unwrap();
     let answers = late.pipeline("test", &pipeline, SOON).await.unwrap();
     assert!(matches!(answers.last(), Some(Ok(Value::Nil))), "{answers:?}");
@@ -377,25 +379,20 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
     let control = GraphName::new(fresh_name("fence-groups")).unwrap();
     let group = fresh_name("fence-group");
     let ownership = owned(control.as_str()).await;
-    let cache = RoutedCache {
-        address: server().await,
-        control: control.clone(),
-        ownership,
-        routes: Routes::new(GraphName::new("default_db").unwrap()),
-        profile: Arc::new(Profile::graphiti().unwrap()),
-        pool_size: 4,
-        safety: Safety::new(control.clone(), UnsafeIndexes::Keep),
-    };
+    let routes = Routes::new(GraphName::new("default_db").unwrap());
+    let profile = Profile::graphiti().unwrap().with_a_graph_for_each_group(routes).unwrap();
+    let safety = Safety::new(control.clone(), UnsafeIndexes::Keep);
+    let graphs = GraphSet::new(server().await, Arc::new(profile), ownership).with_safety(safety);
     let rows = |key: &str, group: &str| {
         let mut rows = batch(vec![nodes("Entity", &[], &[(key, "")])], vec![]);
         rows.nodes[0].group = Some(group.to_owned());
         rows
     };
-    let mut sink = RoutedSink::new(&cache, Place::Live);
+    let mut sink = graphs.sink(GraphRole::Live);
     sink.prepare().await.unwrap();
     sink.apply(&rows("a", &group)).await.unwrap();
-    let mut raw = Connection::new(server().await);
-    raw.command("test", cmd("DEL").arg(control.owner_key()), SOON).await.unwrap();
+    let mut raw = CacheConnection::new(server().await);
+    raw.command("test", cmd("DEL").arg(GraphKeys::of(&control).owner()), SOON).await.unwrap();
     owned(control.as_str()).await;
     let deleted = PreparedRows { deleted_nodes: vec![node_identity("Entity", "a")], ..PreparedRows::default() };
     for written in [rows("a", &group), rows("b", &group), rows("c", &fresh_name("fence-group")), deleted] {
@@ -461,7 +458,7 @@ impl Owned {
 
     /// The indices and constraints of both graphs, once the server has done what it was told to do.
     async fn furniture(&mut self) -> String {
-        let (live, stage) = (self.name.as_str().to_owned(), self.name.stage_key());
+        let (live, stage) = (self.name.as_str().to_owned(), GraphKeys::of(&self.name).graph(GraphRole::Stage));
         let began = Instant::now();
         loop {
             let mut shown = String::new();

@@ -9,11 +9,11 @@ use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::prepared::NodeGroup;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::sink::statements::{NodePattern, surplus_labels, upsert_nodes};
-use neo4j_falkordb_sync::sink::{Connection, FalkorSink, Sink};
+use neo4j_falkordb_sync::sink::{CacheConnection, Sink};
 use redis::{Cmd, Pipeline, Value, cmd};
 use tokio::task::JoinHandle;
 
-use super::sink::{batch, fresh_name, label, nodes, owned, property, server};
+use super::sink::{batch, fresh_name, label, nodes, owned, property, server, sink};
 
 const BATCHES: usize = 20;
 const ROWS: usize = 1_000;
@@ -57,7 +57,7 @@ fn unfenced(graph: &str, profile: &Profile, group: &NodeGroup) -> [Cmd; 2] {
 /// Asks for nodes by key until it is told to stop, and returns how long each answer took.
 fn reader(graph: String, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
     tokio::spawn(async move {
-        let mut connection = Connection::new(server().await);
+        let mut connection = CacheConnection::new(server().await);
         let mut took = Vec::new();
         for number in 0.. {
             if stop.load(Ordering::Relaxed) {
@@ -81,9 +81,9 @@ struct Measured {
 async fn measure(fenced: bool, groups: &[NodeGroup]) -> Measured {
     let graph = fresh_name("cost");
     let profile = Arc::new(Profile::graphiti().unwrap());
-    let mut sink = FalkorSink::new(server().await, &graph, Arc::clone(&profile), owned(&graph).await);
+    let mut sink = sink(server().await, &owned(&graph).await);
     sink.prepare().await.unwrap();
-    let mut connection = Connection::new(server().await);
+    let mut connection = CacheConnection::new(server().await);
     let stop = Arc::new(AtomicBool::new(false));
     let reading = reader(graph.clone(), Arc::clone(&stop));
     let begun = Instant::now();

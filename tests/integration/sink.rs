@@ -17,8 +17,8 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::statements::{self, NodePattern, RelationshipPattern};
 use neo4j_falkordb_sync::sink::{
-    CacheAddress, CacheServer, CheckpointStore, Connection, FalkorSink, GraphState, LEASE_TTL, Lease, Ownership,
-    RedisCheckpointStore, RedisLease, Sink,
+    CacheAddress, CacheConnection, CacheServer, CheckpointStore, FalkorSink, GraphLease, GraphRole, GraphSet, GraphState,
+    LEASE_TTL, Ownership, RedisLease, Sink,
 };
 use redis::{Value, cmd};
 
@@ -40,7 +40,7 @@ pub(crate) fn fresh_name(purpose: &str) -> String {
 /// A graph of a test's own, and a second connection that looks at it from outside.
 struct Cache {
     sink: FalkorSink,
-    outside: Connection,
+    outside: CacheConnection,
     graph: String,
     ownership: Ownership,
 }
@@ -52,13 +52,21 @@ pub(crate) async fn owned(graph: &str) -> Ownership {
     claim
 }
 
+/// The graph of this owner as graphiti fills it.
+pub(crate) fn graphs(address: CacheAddress, ownership: &Ownership) -> GraphSet {
+    GraphSet::new(address, Arc::new(Profile::graphiti().unwrap()), ownership.clone())
+}
+
+pub(crate) fn sink(address: CacheAddress, ownership: &Ownership) -> FalkorSink {
+    graphs(address, ownership).sink(GraphRole::Live)
+}
+
 impl Cache {
     async fn new(purpose: &str) -> Self {
         let graph = fresh_name(purpose);
-        let profile = Arc::new(Profile::graphiti().unwrap());
         let ownership = owned(&graph).await;
-        let sink = FalkorSink::new(server().await, graph.clone(), profile, ownership.clone());
-        Self { sink, outside: Connection::new(server().await), graph, ownership }
+        let sink = sink(server().await, &ownership);
+        Self { sink, outside: CacheConnection::new(server().await), graph, ownership }
     }
 
     async fn prepared(purpose: &str) -> Self {
@@ -332,7 +340,7 @@ async fn restricted(cache: &mut Cache, user: &str, without: &[&str]) -> FalkorSi
     rule.extend_from_slice(without);
     cache.redis(&rule).await;
     let address = CacheAddress { username: Some(user.into()), password: Some(Secret::new("pw")), ..server().await };
-    FalkorSink::new(address, cache.graph.clone(), Arc::new(Profile::graphiti().unwrap()), cache.ownership.clone())
+    sink(address, &cache.ownership)
 }
 
 #[tokio::test]
@@ -350,7 +358,7 @@ async fn a_missing_permission_is_said_where_it_matters() {
 async fn a_wrong_password_is_said() {
     let address = CacheAddress { username: Some("nobody".into()), password: Some(Secret::new("hunter2")), ..server().await };
     let claim = Ownership::claim(&GraphName::new("x").unwrap()).unwrap();
-    let mut sink = FalkorSink::new(address, "x", Arc::new(Profile::graphiti().unwrap()), claim);
+    let mut sink = self::sink(address, &claim);
     let error = sink.state().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheAuthentication, "{}", error.chain());
     assert!(!error.chain().contains("hunter2"));
@@ -471,8 +479,7 @@ async fn indices_are_made_once_and_foreign_ones_left_alone() {
 #[tokio::test]
 async fn indices_that_somebody_else_makes_at_the_same_time_are_no_error() {
     let mut cache = Cache::new("raced").await;
-    let mut other =
-        FalkorSink::new(server().await, cache.graph.clone(), Arc::new(Profile::graphiti().unwrap()), cache.ownership.clone());
+    let mut other = sink(server().await, &cache.ownership);
     // Connected before, so that neither lists what the other has made.
     cache.sink.state().await.unwrap();
     other.state().await.unwrap();
@@ -573,7 +580,7 @@ async fn a_lease_excludes_others_until_it_ends() {
 async fn a_checkpoint_is_stored_only_by_the_owner() {
     let graph = graph_name("checkpoint");
     let (mut lease, claim) = lease_on(&graph).await;
-    let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
+    let mut store = graphs(server().await, &claim).checkpoint_store(GraphRole::Live);
     assert_eq!(store.load().await.unwrap(), None);
     assert_eq!(store.store(&checkpoint(1)).await.unwrap_err().kind(), ErrorKind::LeaseLost);
     lease.acquire().await.unwrap();
@@ -590,7 +597,7 @@ async fn the_quarantine_is_kept_beside_the_graph() {
     let graph = graph_name("quarantine");
     let (mut lease, claim) = lease_on(&graph).await;
     lease.acquire().await.unwrap();
-    let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
+    let mut store = graphs(server().await, &claim).checkpoint_store(GraphRole::Live);
     let entry = |key: &str| Quarantined::new(KindName::Label("Entity"), key, None, "a reason");
     store.update_quarantine(&[entry("a"), entry("b")], &[]).await.unwrap();
     store.update_quarantine(&[entry("c")], &[entry("a")]).await.unwrap();
@@ -605,7 +612,7 @@ async fn renewals_do_not_break_checkpoints() {
     let graph = graph_name("renewals");
     let (mut lease, claim) = lease_on(&graph).await;
     lease.acquire().await.unwrap();
-    let mut store = RedisCheckpointStore::new(server().await, &graph, claim);
+    let mut store = graphs(server().await, &claim).checkpoint_store(GraphRole::Live);
     let renewing = tokio::spawn(async move {
         for _ in 0..100 {
             lease.renew().await.unwrap();
@@ -622,7 +629,7 @@ async fn renewals_do_not_break_checkpoints() {
 #[tokio::test]
 async fn a_silent_connection_is_replaced() {
     let mut cache = Cache::new("silent").await;
-    let mut connection = Connection::new(server().await);
+    let mut connection = CacheConnection::new(server().await);
     let id = |value: &Value| shown(value);
     let first = connection.command("test", cmd("CLIENT").arg("ID"), SOON).await.unwrap();
     let mut block = cmd("BLPOP");
@@ -640,7 +647,7 @@ async fn a_silent_connection_is_replaced() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_connection_error() {
-    let mut connection = Connection::new(CacheAddress::plain("127.0.0.1", 1));
+    let mut connection = CacheConnection::new(CacheAddress::plain("127.0.0.1", 1));
     let error = connection.command("test", &cmd("PING"), SOON).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheConnection, "{}", error.chain());
     assert!(error.chain().contains("127.0.0.1:1"));

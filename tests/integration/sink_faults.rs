@@ -9,8 +9,7 @@ use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName};
 use neo4j_falkordb_sync::model::prepared::{NodeGroup, PreparedRows};
-use neo4j_falkordb_sync::model::profile::Profile;
-use neo4j_falkordb_sync::sink::{CacheAddress, Connection, FalkorSink, Ownership, Sink};
+use neo4j_falkordb_sync::sink::{CacheAddress, CacheConnection, FalkorSink, Ownership, Sink};
 use redis::cmd;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,7 +57,7 @@ impl FakeServer {
     }
 
     fn sink(&self) -> FalkorSink {
-        FalkorSink::new(self.address(), "g", Arc::new(Profile::graphiti().unwrap()), self.ownership.clone())
+        super::sink::sink(self.address(), &self.ownership)
     }
 }
 
@@ -172,7 +171,7 @@ async fn a_statement_that_the_server_does_not_take_quarantines_nothing() {
 #[tokio::test]
 async fn a_silent_server_costs_the_connection() {
     let server = FakeServer::start(Answer::Silence).await;
-    let mut connection = Connection::new(server.address());
+    let mut connection = CacheConnection::new(server.address());
     for attempt in 1..=3 {
         let error = connection.command("ask", &cmd("PING"), Duration::from_millis(50)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CacheTimeout);
@@ -184,7 +183,7 @@ async fn a_silent_server_costs_the_connection() {
 async fn a_cut_reply_costs_the_connection() {
     for half in ["$100\r\nabc", "*3\r\n:1\r\n", ""] {
         let server = FakeServer::start(Answer::Cut(half)).await;
-        let mut connection = Connection::new(server.address());
+        let mut connection = CacheConnection::new(server.address());
         for attempt in 1..=2 {
             let error = connection.command("ask", &cmd("PING"), SOON).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::CacheConnection, "{half:?}: {}", error.chain());
@@ -197,7 +196,7 @@ async fn a_cut_reply_costs_the_connection() {
 #[tokio::test]
 async fn a_cancelled_command_costs_the_connection() {
     let server = FakeServer::start(Answer::Silence).await;
-    let mut connection = Connection::new(server.address());
+    let mut connection = CacheConnection::new(server.address());
     let command = cmd("PING");
     let cancelled = tokio::time::timeout(Duration::from_millis(50), connection.command("ask", &command, SOON)).await;
     assert!(cancelled.is_err());

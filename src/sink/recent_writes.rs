@@ -11,17 +11,16 @@ use crate::model::prepared::{EncodedRows, NodeGroup, PreparedRows, RelationshipG
 /// Rows remembered at most, of nodes and of relationships each: some 10 MB together. Beyond this the memory begins anew.
 const MAX_ROWS: usize = 200_000;
 
-/// The memory.
 #[derive(Debug, Default)]
-pub struct Written {
+pub(crate) struct RecentWrites {
     state: RandomState,
     nodes: HashMap<u64, u64>,
     relationships: HashMap<u64, u64>,
 }
 
-impl Written {
+impl RecentWrites {
     /// Takes out of a batch what stands in the cache already, and says how many rows that were.
-    pub fn spare(&self, rows: &mut PreparedRows) -> u64 {
+    pub(crate) fn spare(&self, rows: &mut PreparedRows) -> u64 {
         let mut spared = 0;
         for group in &mut rows.nodes {
             let shape = self.node_shape(group);
@@ -37,7 +36,7 @@ impl Written {
     }
 
     /// Remembers a batch that was applied whole, after [`Self::forget`] was called for it.
-    pub fn note(&mut self, rows: &PreparedRows) {
+    pub(crate) fn note(&mut self, rows: &PreparedRows) {
         for group in &rows.nodes {
             let shape = self.node_shape(group);
             let entries = self.entries(shape, &group.rows);
@@ -51,7 +50,7 @@ impl Written {
     }
 
     /// Forgets the elements that a batch writes or deletes: the cache may not hold what it is thought to hold.
-    pub fn forget(&mut self, rows: &PreparedRows) {
+    pub(crate) fn forget(&mut self, rows: &PreparedRows) {
         // A deleted node takes its relationships with it, whichever those are.
         if !rows.deleted_nodes.is_empty() {
             self.relationships.clear();
@@ -66,8 +65,7 @@ impl Written {
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.nodes.clear();
         self.relationships.clear();
     }
@@ -134,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_row_is_spared_only_while_it_stands_unchanged() {
-        let mut written = Written::default();
+        let mut written = RecentWrites::default();
         written.note(&batch(&[("a", "1"), ("b", "2")], &[]));
         let mut again = batch(&[("a", "1"), ("b", "3"), ("c", "4")], &[]);
         assert_eq!(written.spare(&mut again), 1);
@@ -145,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_deleted_is_forgotten() {
-        let mut written = Written::default();
+        let mut written = RecentWrites::default();
         written.note(&batch(&[("a", "1"), ("b", "2")], &[]));
         let node = NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse("b").unwrap() };
         written.forget(&PreparedRows { deleted_nodes: vec![node], ..PreparedRows::default() });
@@ -154,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_repair_forgets_what_it_repairs_and_nothing_else() {
-        let mut written = Written::default();
+        let mut written = RecentWrites::default();
         written.note(&batch(&[("a", "1"), ("b", "2")], &[]));
         written.forget(&batch(&[("a", "1")], &[]));
         let mut again = batch(&[("a", "1"), ("b", "2")], &[]);

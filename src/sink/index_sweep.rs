@@ -1,21 +1,22 @@
-//! Looks for unsafe indices in the graphs of a pipeline, some graphs at a time: there may be thousands.
+//! The sweep for unsafe indices through the graphs of a pipeline, some graphs at a time: there may be thousands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use super::routing::Routing;
 use crate::model::graph_name::GraphName;
 
 /// Graphs that one look asks, one after the other: a look may take no longer than a few round trips.
 const AT_ONCE: usize = 8;
 
-/// Where the looks stand, and what they found.
+/// How far the sweep is, and what it found.
 #[derive(Debug, Default)]
-pub(super) struct Looks {
+pub(super) struct IndexSweep {
     last: Option<GraphName>,
     found: BTreeMap<GraphName, BTreeSet<String>>,
 }
 
-impl Looks {
+impl IndexSweep {
     /// The graphs that are next. What was found in graphs that are gone is forgotten.
     pub(super) fn next(&mut self, graphs: &BTreeSet<GraphName>) -> Vec<GraphName> {
         self.found.retain(|graph, _| graphs.contains(graph));
@@ -32,8 +33,11 @@ impl Looks {
     }
 
     /// All that was found at the last look at each graph.
-    pub(super) fn found(&self) -> BTreeSet<String> {
-        self.found.iter().flat_map(|(graph, found)| found.iter().map(move |index| format!("{graph}: {index}"))).collect()
+    pub(super) fn found(&self, routing: &Routing) -> BTreeSet<String> {
+        let said = |(graph, found): (&GraphName, &BTreeSet<String>)| {
+            found.iter().map(|index| routing.said_of(graph, index.clone())).collect::<Vec<_>>()
+        };
+        self.found.iter().flat_map(said).collect()
     }
 }
 
@@ -41,28 +45,31 @@ impl Looks {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::routes::Routes;
 
     #[test]
     fn every_graph_is_looked_at_in_its_turn() {
         let graphs: BTreeSet<GraphName> = (0..2 * AT_ONCE + 3).map(|n| GraphName::new(format!("g{n:02}")).unwrap()).collect();
-        let mut looks = Looks::default();
-        let seen: Vec<GraphName> = (0..3).flat_map(|_| looks.next(&graphs)).collect();
+        let mut sweep = IndexSweep::default();
+        let seen: Vec<GraphName> = (0..3).flat_map(|_| sweep.next(&graphs)).collect();
         assert_eq!(seen.len(), 3 * AT_ONCE);
         assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), graphs.len());
         assert_eq!(seen[graphs.len()], seen[0], "from the beginning again");
         let few: BTreeSet<GraphName> = graphs.iter().take(2).cloned().collect();
-        assert_eq!(looks.next(&few).len(), 2);
-        assert_eq!(looks.next(&BTreeSet::new()), []);
+        assert_eq!(sweep.next(&few).len(), 2);
+        assert_eq!(sweep.next(&BTreeSet::new()), []);
     }
 
     #[test]
     fn what_was_found_goes_with_its_graph() {
         let graph = GraphName::new("g").unwrap();
+        let (only, by_group) = (Routing::OnlyGraph(graph.clone()), Routing::ByGroup(Routes::new(graph.clone())));
         let found = BTreeSet::from(["range (:A).name".to_owned()]);
-        let mut looks = Looks::default();
-        looks.note(graph, found);
-        assert_eq!(looks.found(), BTreeSet::from(["g: range (:A).name".to_owned()]));
-        looks.next(&BTreeSet::new());
-        assert!(looks.found().is_empty());
+        let mut sweep = IndexSweep::default();
+        sweep.note(graph, found);
+        assert_eq!(sweep.found(&by_group), BTreeSet::from(["g: range (:A).name".to_owned()]));
+        assert_eq!(sweep.found(&only), BTreeSet::from(["range (:A).name".to_owned()]), "which graph it is goes without saying");
+        sweep.next(&BTreeSet::new());
+        assert!(sweep.found(&by_group).is_empty());
     }
 }

@@ -1,0 +1,199 @@
+//! Which graphs are a pipeline's.
+//!
+//! The only graph of a pipeline is known by its name. Of the graphs of groups, two things tell: a set under the pipeline's name
+//! lists them, and a marker beside each graph names the pipeline. A graph without our marker is never written, replaced or deleted;
+//! an empty one may be taken over, because a mere search of graphiti leaves one behind for a group that it does not find.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use redis::{Cmd, Pipeline, cmd};
+
+use super::address::CacheAddress;
+use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::graph::{self, GraphState};
+use super::graph_set::GraphSet;
+use super::keys::{GraphKeys, GraphRole};
+use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch, while_owned};
+use super::reply;
+use super::routing::Routing;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::graph_name::GraphName;
+
+/// The graphs of a pipeline in one role.
+#[derive(Debug, Clone)]
+pub(super) struct Members {
+    routing: Routing,
+    role: GraphRole,
+    ownership: Ownership,
+}
+
+/// Why a graph cannot be a pipeline's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Foreign {
+    #[error("the graph {0} holds what this service did not write")]
+    Unmarked(GraphName),
+    #[error("the graph {0} is filled by the pipeline {1}")]
+    OfAnother(GraphName, String),
+    #[error("{0} names a key that is no graph")]
+    NoGraph(GraphName),
+}
+
+impl Members {
+    pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
+        Self { routing: graphs.routing.clone(), role, ownership: graphs.ownership.clone() }
+    }
+
+    /// The key of a graph in this role.
+    pub(super) fn key(&self, graph: &GraphName) -> String {
+        GraphKeys::of(graph).graph(self.role)
+    }
+
+    /// The graphs of the pipeline in this role.
+    pub(super) async fn all(&self, connection: &mut CacheConnection) -> Result<BTreeSet<GraphName>> {
+        match self.routing {
+            Routing::OnlyGraph(_) => Ok(self.routing.known()),
+            Routing::ByGroup(_) => listed(connection, &self.list()).await,
+        }
+    }
+
+    /// Those of some graphs that are not there.
+    pub(super) async fn gone(
+        &self,
+        connection: &mut CacheConnection,
+        graphs: &BTreeSet<GraphName>,
+    ) -> Result<BTreeSet<GraphName>> {
+        let keys: Vec<String> = graphs.iter().map(|graph| self.key(graph)).collect();
+        let mut pipeline = Pipeline::new();
+        for key in &keys {
+            pipeline.add_command(cmd("TYPE").arg(key).to_owned());
+        }
+        let answers = connection.pipeline("look for the graph", &pipeline, COMMAND_TIMEOUT).await?;
+        let mut gone = BTreeSet::new();
+        for ((graph, key), answer) in graphs.iter().zip(&keys).zip(answers) {
+            if graph::state_of(key, &answer?)? == GraphState::Missing {
+                gone.insert(graph.clone());
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Makes sure that nobody else has a graph of a group's name, or says who has.
+    pub(super) async fn claim(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<Result<(), Foreign>> {
+        const DOING: &str = "mark a graph";
+        let pipeline = &self.ownership.graph;
+        if self.role == GraphRole::Stage {
+            // It becomes live, and marked, in one step.
+            return taken(connection, pipeline, graph).await;
+        }
+        // Somebody else may take the name between the look and the mark.
+        let keys = GraphKeys::of(graph);
+        let watched = [keys.marker(), keys.checkpoint(GraphRole::Live), keys.graph(GraphRole::Live)];
+        for _ in 0..ATTEMPTS {
+            require_owned(connection, DOING, &self.ownership, &watched, COMMAND_TIMEOUT).await?;
+            if let Err(foreign) = taken(connection, pipeline, graph).await? {
+                unwatch(connection, DOING, COMMAND_TIMEOUT).await?;
+                return Ok(Err(foreign));
+            }
+            if transaction(connection, DOING, [mark(graph, pipeline)], COMMAND_TIMEOUT).await?.is_some() {
+                return Ok(Ok(()));
+            }
+        }
+        Err(keeps_changing(DOING, graph.as_str()))
+    }
+
+    /// Lists a graph that was made for a group.
+    pub(super) async fn add(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<()> {
+        let command = cmd("SADD").arg(self.list()).arg(graph.as_str()).to_owned();
+        while_owned(connection, "list a graph", &self.ownership, &[command], COMMAND_TIMEOUT).await.map(drop)
+    }
+
+    /// Deletes a graph, with all that says that it is the pipeline's if it is a group's; says whether there was one.
+    pub(super) async fn remove(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<bool> {
+        let key = self.key(graph);
+        let is_there = graph::state(connection, &key).await? == GraphState::Present;
+        let mut commands: Vec<Cmd> = is_there.then(|| graph::delete(&key)).into_iter().collect();
+        if self.routing.is_by_group() {
+            commands.push(cmd("SREM").arg(self.list()).arg(graph.as_str()).to_owned());
+            if self.role == GraphRole::Live {
+                commands.push(cmd("UNLINK").arg(GraphKeys::of(graph).marker()).to_owned());
+            }
+        }
+        if !commands.is_empty() {
+            while_owned(connection, "delete the graph", &self.ownership, &commands, graph::DELETE_TIMEOUT).await?;
+        }
+        Ok(is_there)
+    }
+
+    fn list(&self) -> String {
+        GraphKeys::of(&self.ownership.graph).groups(self.role)
+    }
+}
+
+/// The graphs that a set lists.
+pub(super) async fn listed(connection: &mut CacheConnection, set: &str) -> Result<BTreeSet<GraphName>> {
+    let answer = connection.command("list the pipeline's graphs", cmd("SMEMBERS").arg(set), COMMAND_TIMEOUT).await?;
+    let name = |value| {
+        GraphName::new(reply::text(value)?)
+            .map_err(|error| Error::caused(ErrorKind::CacheProtocol, format!("{set} lists what cannot be a graph's name"), error))
+    };
+    reply::array(answer)?.iter().map(name).collect()
+}
+
+/// The command that marks a group's graph as a pipeline's.
+pub(super) fn mark(graph: &GraphName, pipeline: &GraphName) -> Cmd {
+    cmd("SET").arg(GraphKeys::of(graph).marker()).arg(pipeline.as_str()).to_owned()
+}
+
+/// Who has a graph of this name, if it is neither the pipeline nor nobody.
+pub(super) async fn taken(
+    connection: &mut CacheConnection,
+    pipeline: &GraphName,
+    graph: &GraphName,
+) -> Result<Result<(), Foreign>> {
+    let ask = cmd("GET").arg(GraphKeys::of(graph).marker()).to_owned();
+    let marker = connection.command("look for a graph's marker", &ask, COMMAND_TIMEOUT).await?;
+    match reply::optional_text(&marker)? {
+        Some(ours) if ours == pipeline.as_str() => Ok(Ok(())),
+        Some(other) => Ok(Err(Foreign::OfAnother(graph.clone(), other))),
+        None if graph != pipeline && has_checkpoint(connection, graph).await? => {
+            Ok(Err(Foreign::OfAnother(graph.clone(), graph.to_string())))
+        }
+        None => adoptable(connection, graph).await,
+    }
+}
+
+/// The names among these under which another program owns a graph, each with its owner.
+pub(super) async fn taken_graphs<'a>(
+    address: &CacheAddress,
+    pipeline: &GraphName,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<String, String>> {
+    let mut connection = CacheConnection::new(address.clone());
+    let mut found = BTreeMap::new();
+    for name in names {
+        let Ok(graph) = GraphName::new(name) else { continue };
+        if let Err(foreign) = taken(&mut connection, pipeline, &graph).await? {
+            found.insert(name.to_owned(), foreign.to_string());
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a single-graph pipeline fills the graph, which a version before the markers may have done.
+async fn has_checkpoint(connection: &mut CacheConnection, graph: &GraphName) -> Result<bool> {
+    let command = cmd("TYPE").arg(GraphKeys::of(graph).checkpoint(GraphRole::Live)).to_owned();
+    let found = connection.command("look for a graph's checkpoint", &command, COMMAND_TIMEOUT).await?;
+    Ok(reply::text(&found)? != "none")
+}
+
+/// Whether what stands under a name without a marker is nothing, or an empty graph.
+async fn adoptable(connection: &mut CacheConnection, graph: &GraphName) -> Result<Result<(), Foreign>> {
+    match graph::state(connection, graph.as_str()).await {
+        Ok(GraphState::Missing) => return Ok(Ok(())),
+        Ok(GraphState::Present) => {}
+        Err(error) if error.kind() == ErrorKind::CacheWrongType => return Ok(Err(Foreign::NoGraph(graph.clone()))),
+        Err(error) => return Err(error),
+    }
+    let nodes = graph::node_count(connection, graph.as_str()).await?;
+    Ok(if nodes == 0 { Ok(()) } else { Err(Foreign::Unmarked(graph.clone())) })
+}
