@@ -17,7 +17,11 @@ pub const CLOCK: &str = "RETURN datetime().epochMillis AS now";
 /// What tells one database from another.
 pub const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
 
-/// Relationship types with their counts; each count is kept by Neo4j and read without a scan.
+/// The server's version, such as `5.26.12`, and its edition.
+pub const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' \
+    RETURN versions[0] AS version, edition";
+
+/// All relationship types.
 pub const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
 
 /// All indices but those that every database has, with what FalkorDB needs to make the same ones.
@@ -26,6 +30,10 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
     options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
+
+/// What vector indices are on: all that decides whether there is a new one.
+pub const VECTOR_INDEXES: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties WHERE type = 'VECTOR' \
+    RETURN entityType AS entity, labelsOrTypes AS names, properties";
 
 /// How many labels there are.
 pub const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
@@ -125,16 +133,7 @@ impl<'a> Queries<'a> {
 
     /// Nodes of a kind by key: `$keys`.
     pub fn nodes_by_key(&self, id: NodeKindId) -> String {
-        self.nodes_with_keys(id, &node_columns(ALL_OF_NODE))
-    }
-
-    /// Nodes of a kind by key, with the instants of their zoned datetimes: `$keys`.
-    pub fn nodes_with_instants(&self, id: NodeKindId) -> String {
-        self.nodes_with_keys(id, &format!("{}, {}", node_columns(ALL_OF_NODE), instants("n")))
-    }
-
-    fn nodes_with_keys(&self, id: NodeKindId, columns: &str) -> String {
-        let kind = self.profile.node(id);
+        let (kind, columns) = (self.profile.node(id), node_columns("properties(n)"));
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
@@ -166,15 +165,7 @@ impl<'a> Queries<'a> {
 
     /// Relationships of a kind by key: `$keys`.
     pub fn relationships_by_key(&self, id: RelationshipKindId) -> String {
-        self.relationships_with_keys(id, &self.relationship_columns(ALL_OF_RELATIONSHIP))
-    }
-
-    /// Relationships of a kind by key, with the instants of their zoned datetimes: `$keys`.
-    pub fn relationships_with_instants(&self, id: RelationshipKindId) -> String {
-        self.relationships_with_keys(id, &format!("{}, {}", self.relationship_columns(ALL_OF_RELATIONSHIP), instants("e")))
-    }
-
-    fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
+        let columns = self.relationship_columns("properties(e)");
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
         let (rel_type, key, ends) = (rel_type.quoted_for_neo4j(), key.quoted_for_neo4j(), self.copied_ends());
         match identity {
@@ -398,20 +389,8 @@ impl<'a> Queries<'a> {
     }
 }
 
-const ALL_OF_NODE: &str = "properties(n)";
-const ALL_OF_RELATIONSHIP: &str = "properties(e)";
-
 fn node_columns(properties: &str) -> String {
     format!("RETURN elementId(n) AS id, labels(n) AS labels, {properties} AS properties")
-}
-
-/// For each property that holds zoned datetimes, their epoch seconds: Bolt 4.4 sends only the wall clock of a named zone.
-fn instants(variable: &str) -> String {
-    format!(
-        "[p IN keys({variable}) WHERE {variable}[p] IS :: ZONED DATETIME NOT NULL | {{name: p, seconds: [{variable}[p].epochSeconds]}}] \
-         + [p IN keys({variable}) WHERE {variable}[p] IS :: LIST<ZONED DATETIME NOT NULL> NOT NULL AND size({variable}[p]) > 0 \
-         | {{name: p, seconds: [t IN {variable}[p] | t.epochSeconds]}}] AS instants"
-    )
 }
 
 /// One index seek a timestamp and value type (zoned and local values do not compare, so each needs its own), then the order.

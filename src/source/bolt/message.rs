@@ -35,7 +35,7 @@ pub(super) mod answer_tag {
 pub(super) const ALL_ROWS: i64 = -1;
 
 /// Who we are: shown by `SHOW TRANSACTIONS` and in the query log of the server.
-const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+pub(in crate::source) const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// From this minor version on, LOGON is a message of its own.
 const LOGON_SINCE: u8 = 1;

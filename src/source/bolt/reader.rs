@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::connection::{Counted, Row};
+use super::connection::{Connection, Counted, Row};
 use super::fault::Fault;
 use super::limits::Limits;
 use super::message::ALL_ROWS;
@@ -21,6 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::model::profile::Profile;
 use crate::source::address::SourceAddress;
+use crate::source::codes::why_unreachable;
+use crate::source::control_plane::ControlPlane;
 use crate::source::graph_source::GraphSource;
 use crate::source::reader::{Portion, Reader};
 use crate::source::request::Request;
@@ -35,10 +37,16 @@ pub struct BoltReader {
 }
 
 impl BoltSource {
-    /// Connects, and proves it with a query.
+    /// Connects with a control plane of its own.
     pub async fn connect(address: &SourceAddress, profile: Arc<Profile>) -> Result<Self> {
+        Self::connect_beside(Arc::new(ControlPlane::new(address)), address, profile).await
+    }
+
+    /// Connects beside the control plane of the same database. Each of them proves with a query that it can read.
+    pub async fn connect_beside(control: Arc<ControlPlane>, address: &SourceAddress, profile: Arc<Profile>) -> Result<Self> {
+        control.connect().await?;
         let reader = BoltReader::connect(address, Limits::default()).await?;
-        Ok(Self::new(reader, Probe::new(address, Limits::default())?, profile))
+        Ok(Self::new(reader, Probe::new(address, Limits::default())?, control, profile))
     }
 }
 
@@ -87,15 +95,16 @@ impl BoltReader {
 }
 
 fn unreachable(fault: Fault, server: &Server) -> Error {
-    let uri = server.uri();
-    let sentence = match fault.kind() {
-        ErrorKind::SourceAuthentication => format!("Neo4j at {uri} refuses the user or the password"),
-        ErrorKind::SourceRefused => format!("Neo4j at {uri} refuses the request"),
-        ErrorKind::SourceTimeout => format!("Neo4j at {uri} does not answer"),
-        ErrorKind::Configuration => format!("Neo4j at {uri} cannot be used"),
-        _ => format!("cannot reach Neo4j at {uri}"),
-    };
+    let sentence = why_unreachable(fault.kind(), server.uri());
     fault.during(sentence)
+}
+
+/// Logs on and off again: what a server that refuses a log on says, with its code.
+pub(in crate::source) async fn log_on(address: &SourceAddress, limits: Limits) -> Result<()> {
+    let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
+    let connection = Connection::open(&server).await.map_err(|fault| unreachable(fault, &server))?;
+    connection.goodbye().await;
+    Ok(())
 }
 
 /// A request with all its answers.
@@ -230,8 +239,6 @@ fn read_by_name(columns: &[String], mut decoder: Decoder<'_>) -> Decoded<Propert
 
 #[async_trait]
 impl Reader for BoltReader {
-    const TELLS_INSTANTS: bool = true;
-
     async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
         self.limited(doing, First::new(request, most)).await
     }
