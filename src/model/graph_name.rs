@@ -155,11 +155,6 @@ impl GraphName {
         self.key("quarantine")
     }
 
-    /// The passes that ran.
-    pub fn history_key(&self) -> String {
-        self.key("history")
-    }
-
     /// Set while an operator has paused the pipeline.
     pub fn pause_key(&self) -> String {
         self.key("pause")
@@ -216,7 +211,6 @@ mod tests {
         assert_eq!(name.owner_key(), "{graphiti_cache}:owner");
         assert_eq!(name.fence_key(), "{graphiti_cache}:fence");
         assert_eq!(name.quarantine_key(), "{graphiti_cache}:quarantine");
-        assert_eq!(name.history_key(), "{graphiti_cache}:history");
         assert_eq!(name.pause_key(), "{graphiti_cache}:pause");
     }
 

@@ -55,7 +55,7 @@ impl Probe {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
-        let summary = within(limit, "bookmark", connection.run_without_rows(&question, Some(limit))).await?;
+        let summary = within(limit, "bookmark", connection.run_without_rows(&question, limit)).await?;
         self.connection = Some(connection);
         let bookmark = summary.bookmark.filter(|text| !text.is_empty());
         bookmark.map(Bookmark::new).ok_or(Fault::Decode(DecodeError::Missing("bookmark")))

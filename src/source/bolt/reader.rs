@@ -9,12 +9,10 @@ use tokio::time::timeout;
 use super::connection::{Connection, Counted, Row};
 use super::fault::Fault;
 use super::limits::Limits;
-use super::message::ALL_ROWS;
 use super::packstream::{DecodeError, Decoded, Decoder};
 use super::pool::{Lease, Pool};
 use super::probe::Probe;
-use super::record::Record;
-use super::rows::{Rows, check_columns, read_record};
+use super::record::{Record, check_columns, read_record};
 use super::server::Server;
 use super::value::value;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,7 +31,7 @@ pub type BoltSource = GraphSource<BoltReader>;
 /// Reads by Bolt 5.
 #[derive(Clone)]
 pub struct BoltReader {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
 }
 
 impl BoltSource {
@@ -58,12 +56,6 @@ impl BoltReader {
         let first = reader.with_connection(Proof).await;
         first.map_err(|fault| unreachable(fault, reader.pool.server()))?;
         Ok(reader)
-    }
-
-    /// A stream of rows with the columns of `T`, pulled `fetch` at a time: the server waits with the next until those have
-    /// been read.
-    pub async fn stream<T: Record>(&self, doing: &str, request: &Request, fetch: u32) -> Result<Rows<T>> {
-        Rows::open(&self.pool, doing, request, i64::from(fetch.max(1))).await
     }
 
     /// Runs a query and throws its rows away unread: what a reader can reach at best.
@@ -124,7 +116,7 @@ impl Exchange for Proof {
 
     async fn run(self, lease: &mut Lease) -> Result<(), Fault> {
         let limit = lease.connection.limits().query;
-        lease.connection.run_without_rows(&Request::new("RETURN 1"), Some(limit)).await.map(drop)
+        lease.connection.run_without_rows(&Request::new("RETURN 1"), limit).await.map(drop)
     }
 }
 
@@ -136,7 +128,7 @@ impl Exchange for Count {
 
     async fn run(self, lease: &mut Lease) -> Result<Counted, Fault> {
         let limit = lease.connection.limits().query;
-        lease.connection.run_counting(&self.0, Some(limit)).await
+        lease.connection.run_counting(&self.0, limit).await
     }
 }
 
@@ -149,7 +141,7 @@ impl Exchange for All {
 
     async fn run(self, lease: &mut Lease) -> Result<Vec<Properties>, Fault> {
         let limit = lease.connection.limits().query;
-        let columns = lease.connection.run(&self.0, Some(limit), ALL_ROWS).await?;
+        let columns = lease.connection.run(&self.0, limit).await?;
         let mut rows = Vec::new();
         while let Row::Record(decoder) = lease.connection.record().await? {
             rows.push(read_by_name(&columns, decoder)?);
@@ -172,7 +164,7 @@ impl Exchange for Each {
         let limit = lease.connection.limits().query;
         let mut answers = Vec::with_capacity(self.0.len());
         for requests in self.0.chunks(SENT_TOGETHER) {
-            lease.connection.run_together(requests, Some(limit)).await?;
+            lease.connection.run_together(requests, limit).await?;
             for _ in requests {
                 let columns = lease.connection.columns().await?;
                 let mut rows = Vec::new();
@@ -206,7 +198,7 @@ impl<T: Record> Exchange for First<T> {
 
     async fn run(self, lease: &mut Lease) -> Result<Portion<T>, Fault> {
         let limit = lease.connection.limits().query;
-        let columns = lease.connection.run(&self.request, Some(limit), ALL_ROWS).await?;
+        let columns = lease.connection.run(&self.request, limit).await?;
         check_columns::<T>(&columns)?;
         let mut rows = Vec::new();
         let mut bytes = 0;

@@ -25,10 +25,6 @@ use crate::telemetry::tally::Tallied;
 /// that fills a graph beside the live one.
 const CONNECTIONS: usize = 2;
 
-/// A connection without a question for so long is closed. The questions of a start come within seconds, and the next ones after
-/// minutes or hours.
-pub(super) const IDLE: Duration = Duration::from_secs(10);
-
 /// Rows that the driver buffers. Most answers have fewer.
 const FETCH_SIZE: usize = 200;
 
@@ -42,12 +38,19 @@ pub(crate) struct DriverLimits {
     pub(crate) connect: Duration,
     /// For a question, after that.
     pub(crate) question: Duration,
+    /// A connection without a question for so long is closed.
+    pub(crate) idle: Duration,
 }
 
 impl Default for DriverLimits {
     fn default() -> Self {
-        // Together, what our own Bolt client gives a socket and a log on.
-        Self { connect: Duration::from_secs(20), question: QUERY_TIMEOUT }
+        Self {
+            // Together, what our own Bolt client gives a socket and a log on.
+            connect: Duration::from_secs(20),
+            question: QUERY_TIMEOUT,
+            // The questions of a start come within seconds, and the next ones after minutes or hours.
+            idle: Duration::from_secs(10),
+        }
     }
 }
 
@@ -126,9 +129,9 @@ impl Driver {
 
     fn keep(&self, connection: Connection) {
         self.idle.lock().push(connection);
-        let idle = Arc::clone(&self.idle);
+        let (idle, after) = (Arc::clone(&self.idle), self.limits.idle);
         let close = async move {
-            sleep(IDLE).await;
+            sleep(after).await;
             idle.lock().clear();
         };
         *self.closer.lock() = Some(AbortOnDropHandle::new(tokio::spawn(close)));
