@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Followed;
 use super::graph_source::{column, count_of, lacking, take_text};
 use super::queries::Queries;
 use super::reader::Reader;
 use super::request::Request;
 use super::tallies::{FEW, Tallies};
-use super::Followed;
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, NodeIdentity, Properties, RelationshipIdentity};
 use crate::model::key::{Beginnings, Key};

@@ -69,7 +69,6 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
             Some(queries.node_page(id, Detail::WithoutVectors)),
             Some(queries.node_page(id, Detail::Vectors)),
             Some(queries.nodes_by_key(id)),
-            Some(queries.nodes_with_instants(id)),
             queries.changed_node_keys(id),
         ]
         .into_iter()
@@ -85,7 +84,6 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
             Some(queries.relationship_page(id, Detail::WithoutVectors)),
             Some(queries.relationship_page(id, Detail::Vectors)),
             Some(queries.relationships_by_key(id)),
-            Some(queries.relationships_with_instants(id)),
             queries.changed_relationship_keys(id),
         ];
         for text in texts.into_iter().flatten() {

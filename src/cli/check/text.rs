@@ -16,7 +16,13 @@ impl Findings {
     pub(super) fn text(&self) -> String {
         let mut lines = vec![
             format!("{} → graph {}", self.pipeline, self.graph),
-            format!("  Neo4j       {}, {}, database {} ({})", self.source_address, version(&self.source_version), self.source.name, self.source.id),
+            format!(
+                "  Neo4j       {}, {}, database {} ({})",
+                self.source_address,
+                version(&self.source_version),
+                self.source.name,
+                self.source.id
+            ),
             format!("  FalkorDB    {}, {}", self.cache_address, version(&self.cache_version)),
             format!("  graph       {}", self.graph_text()),
             format!("  owner       {}", self.owner.as_deref().unwrap_or("nobody")),

@@ -14,7 +14,8 @@ use crate::config::Secret;
 use crate::error::{Error, ErrorKind};
 use crate::source::SourceAddress;
 
-const LIMITS: DriverLimits = DriverLimits { connect: Duration::from_millis(500), question: Duration::from_secs(1), idle: Duration::from_millis(400) };
+const LIMITS: DriverLimits =
+    DriverLimits { connect: Duration::from_millis(500), question: Duration::from_secs(1), idle: Duration::from_millis(400) };
 
 /// What every error here has to come within.
 const PROMPT: Duration = Duration::from_secs(8);
