@@ -45,10 +45,9 @@ use crate::model::source_identity::SourceIdentity;
 
 pub use address::SourceAddress;
 pub use control_plane::ControlPlane;
-pub use graph_source::GraphSource;
-pub use reader::{Portion, Reader};
-pub use request::{Parameter, Request};
-pub use unindexed::missing_indexes;
+pub use reader::Reader;
+pub use request::Request;
+pub(crate) use unindexed::missing_indexes;
 
 /// A page of rows in the order of their key.
 #[derive(Debug, Clone, PartialEq)]

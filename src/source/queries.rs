@@ -12,17 +12,17 @@ use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Direction, FollowRule, Identity, NodeKind, Profile, RelationshipKind};
 
 /// The source's own clock, in milliseconds since the epoch.
-pub const CLOCK: &str = "RETURN datetime().epochMillis AS now";
+pub(crate) const CLOCK: &str = "RETURN datetime().epochMillis AS now";
 
 /// What tells one database from another.
-pub const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
+pub(crate) const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
 
 /// The server's version, such as `5.26.12`, and its edition.
-pub const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' \
+pub(crate) const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' \
     RETURN versions[0] AS version, edition";
 
 /// All relationship types.
-pub const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
+pub(crate) const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
 
 /// All indices but those that every database has, with what FalkorDB needs to make the same ones.
 pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, options WHERE type <> 'LOOKUP' \
@@ -32,17 +32,18 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
 
 /// What vector indices are on: all that decides whether there is a new one.
-pub const VECTOR_INDEXES: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties WHERE type = 'VECTOR' \
+pub(crate) const VECTOR_INDEXES: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties WHERE type = 'VECTOR' \
     RETURN entityType AS entity, labelsOrTypes AS names, properties";
 
 /// How many labels there are.
-pub const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
+pub(crate) const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
 
 /// How many types of relationships there are.
-pub const NUMBER_OF_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
+pub(crate) const NUMBER_OF_TYPES: &str =
+    "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
 
 /// All counts of labels and types that Neo4j keeps.
-pub const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data \
+pub(crate) const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data \
     UNWIND [n IN data.nodes WHERE n.label IS NOT NULL | {of: 'node', name: n.label, count: n.count}] \
     + [e IN data.relationships WHERE e.relationshipType IS NOT NULL AND e.startLabel IS NULL AND e.endLabel IS NULL \
     | {of: 'relationship', name: e.relationshipType, count: e.count}] AS row \
@@ -52,32 +53,32 @@ pub const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data 
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 
 /// All names of properties that were ever used: a name stays when the last element that had it is gone.
-pub const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
+pub(crate) const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
 
 /// How many nodes there are; kept by Neo4j and read without a scan.
-pub const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
+pub(crate) const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
 
 /// How many nodes have no label. Nothing but a scan of all nodes tells.
-pub const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
+pub(crate) const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
 
 /// Whether any element has this property. Nothing but a scan of all elements tells, so it is asked only of a name that was used.
-pub fn has_property(property: &PropertyName) -> [String; 2] {
+pub(crate) fn has_property(property: &PropertyName) -> [String; 2] {
     ["(n)", "()-[n]->()"]
         .map(|pattern| format!("MATCH {pattern} WHERE n.{} IS NOT NULL RETURN 1 AS count LIMIT 1", property.quoted_for_neo4j()))
 }
 
 /// How many nodes carry a label: kept by Neo4j and read without a scan.
-pub fn label_count(label: &Label) -> String {
+pub(crate) fn label_count(label: &Label) -> String {
     format!("MATCH (n:{}) RETURN count(n) AS count", label.quoted_for_neo4j())
 }
 
 /// Whether the key of some element is a number, by the index on it.
-pub fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
+pub(crate) fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
     format!("MATCH {pattern} WHERE {variable}.{} >= {} RETURN 1 AS count LIMIT 1", key.quoted_for_neo4j(), i64::MIN)
 }
 
 /// Whether some value of an indexed property is text in the cache: a text, or a time. Each part is a seek of the index.
-pub fn becomes_text(pattern: &str, property: &PropertyName) -> String {
+pub(crate) fn becomes_text(pattern: &str, property: &PropertyName) -> String {
     let property = property.quoted();
     let first = [
         "STARTS WITH ''",
@@ -278,7 +279,7 @@ impl<'a> Queries<'a> {
     }
 
     /// How many numbers most lists of a property have, of about this share of a kind's elements. Only of those is the list read.
-    pub fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> String {
+    pub(crate) fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> String {
         let pattern = match kind {
             ElementKind::Node(id) => expressions::node(self.profile.node(id), None),
             ElementKind::Relationship(id) => format!("()-[n:{}]->()", self.profile.relationship(id).rel_type.quoted()),
@@ -336,13 +337,13 @@ impl<'a> Queries<'a> {
     }
 
     /// How many nodes there are of each label set that holds no label of the profile.
-    pub fn nodes_outside_profile(&self) -> String {
+    pub(crate) fn nodes_outside_profile(&self) -> String {
         let (kinds, scope) = (of_no_kind(self.profile), self.scope().also("n"));
         format!("MATCH (n) WHERE {kinds}{scope} RETURN labels(n) AS labels, count(*) AS count")
     }
 
     /// How many relationships there are of a type; kept by Neo4j and read without a scan, where all groups are copied.
-    pub fn relationship_count(&self, quoted_type: &str) -> String {
+    pub(crate) fn relationship_count(&self, quoted_type: &str) -> String {
         format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 

@@ -77,17 +77,17 @@ impl Connection {
     }
 
     /// How long anything may take on this connection.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
     /// Whether the next request can be sent.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.outstanding == 0 && !self.failed
     }
 
     /// Whether the server still holds its end, as far as can be told without asking.
-    pub fn is_open(&mut self) -> bool {
+    pub(crate) fn is_open(&mut self) -> bool {
         match self.transport.read(self.frames.room()).now_or_never() {
             None => true,
             Some(Ok(bytes)) => {
@@ -100,7 +100,7 @@ impl Connection {
     }
 
     /// Runs a query in read access mode; its rows come by [`Self::record`]. Gives the columns.
-    pub async fn run(&mut self, request: &Request, limit: Duration) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn run(&mut self, request: &Request, limit: Duration) -> Result<Vec<String>, Fault> {
         self.begin(request, limit)?;
         self.requests.pull()?;
         self.send().await?;
@@ -109,7 +109,7 @@ impl Connection {
 
     /// Sends queries together, each with a pull of all its rows. The answers come in their order, of each the columns and then the
     /// rows.
-    pub async fn run_together(&mut self, requests: &[Request], limit: Duration) -> Result<(), Fault> {
+    pub(crate) async fn run_together(&mut self, requests: &[Request], limit: Duration) -> Result<(), Fault> {
         self.requests.clear();
         let settings = self.settings(limit);
         for request in requests {
@@ -120,12 +120,12 @@ impl Connection {
     }
 
     /// The columns of the next of several queries.
-    pub async fn columns(&mut self) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn columns(&mut self) -> Result<Vec<String>, Fault> {
         Ok(self.summary("the columns").await?.columns)
     }
 
     /// The next row, before its list of columns; none at the end.
-    pub async fn record(&mut self) -> Result<Row<'_>, Fault> {
+    pub(crate) async fn record(&mut self) -> Result<Row<'_>, Fault> {
         let place = self.message().await?;
         if read_tag(&mut Decoder::new(self.frames.bytes(place.clone())))? != answer_tag::RECORD {
             self.read_end(place, "a row")?;
@@ -137,7 +137,7 @@ impl Connection {
     }
 
     /// Runs a query and looks at none of its rows.
-    pub async fn run_without_rows(&mut self, request: &Request, limit: Duration) -> Result<Summary, Fault> {
+    pub(crate) async fn run_without_rows(&mut self, request: &Request, limit: Duration) -> Result<Summary, Fault> {
         self.begin(request, limit)?;
         self.requests.discard()?;
         self.send().await?;
@@ -146,7 +146,7 @@ impl Connection {
     }
 
     /// Runs a query and counts its rows and their bytes by the headers of chunks alone: no reader can be faster.
-    pub async fn run_counting(&mut self, request: &Request, limit: Duration) -> Result<Counted, Fault> {
+    pub(crate) async fn run_counting(&mut self, request: &Request, limit: Duration) -> Result<Counted, Fault> {
         self.run(request, limit).await?;
         let mut counted = Counted::default();
         let mut tag = None;
@@ -163,13 +163,13 @@ impl Connection {
     }
 
     /// Whether the server answers.
-    pub async fn is_alive(&mut self) -> bool {
+    pub(crate) async fn is_alive(&mut self) -> bool {
         let limit = self.limits.sign_of_life;
         within(limit, "sign of life", self.reset()).await.is_ok()
     }
 
     /// Ends whatever runs and clears a failure, so that the connection can be used again.
-    pub async fn reset(&mut self) -> Result<(), Fault> {
+    pub(crate) async fn reset(&mut self) -> Result<(), Fault> {
         self.requests.clear();
         self.requests.reset()?;
         self.send().await?;
@@ -288,7 +288,7 @@ impl Connection {
 }
 
 /// What comes where a row may come.
-pub enum Row<'a> {
+pub(crate) enum Row<'a> {
     /// A row: its list of columns is to be read.
     Record(Decoder<'a>),
     /// The end.

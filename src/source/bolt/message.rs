@@ -234,13 +234,13 @@ fn write_parameter(to: &mut Encoder, value: &Parameter) -> Decoded<()> {
 
 /// What the server says at the end of a request: the parts that we use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The columns of a query.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// The bookmark after the query.
-    pub bookmark: Option<String>,
+    pub(crate) bookmark: Option<String>,
     /// The server's name and version.
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
 }
 
 /// Reads the head of an answer: its tag. Every answer of the server has one field, but IGNORED has none.

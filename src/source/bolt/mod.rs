@@ -25,14 +25,11 @@ mod server;
 mod tls;
 mod value;
 
-pub use connection::{Connection, Counted};
-pub use fault::Fault;
+pub use connection::Connection;
 pub use limits::Limits;
 pub(super) use message::AGENT;
-pub use packstream::{DecodeError, Decoder};
 pub use probe::Probe;
 pub(super) use reader::log_on;
 pub use reader::{BoltReader, BoltSource};
-pub use record::Record;
 pub use server::Server;
 pub(super) use tls::refused_certificate;

@@ -29,7 +29,7 @@ impl Probe {
     }
 
     /// A probe of the same server with a connection of its own.
-    pub fn another(&self) -> Self {
+    pub(crate) fn another(&self) -> Self {
         Self { server: self.server.clone(), connection: None }
     }
 
@@ -44,7 +44,7 @@ impl Probe {
 
     /// The bookmark of the last commit once the server has applied another one. The server itself gives up after
     /// `db.transaction.bookmark_ready_timeout` (30 s by default).
-    pub async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
+    pub(crate) async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
         let limit = self.server.limits.query;
         let asked = self.ask(Request::new(QUESTION).after(Some(commit.clone())), limit).await;
         asked.map_err(|fault| fault.during(format!("Neo4j at {} does not reach a commit", self.server.uri())))

@@ -41,7 +41,11 @@ impl BoltSource {
     }
 
     /// Connects beside the control plane of the same database. Each of them proves with a query that it can read.
-    pub async fn connect_beside(control: Arc<ControlPlane>, address: &SourceAddress, profile: Arc<Profile>) -> Result<Self> {
+    pub(crate) async fn connect_beside(
+        control: Arc<ControlPlane>,
+        address: &SourceAddress,
+        profile: Arc<Profile>,
+    ) -> Result<Self> {
         control.connect().await?;
         let reader = BoltReader::connect(address, Limits::default()).await?;
         Ok(Self::new(reader, Probe::new(address, Limits::default())?, control, profile))

@@ -6,7 +6,7 @@ use super::value::{properties, texts, value};
 use crate::model::element::{ElementNumber, SourceEndpoint, SourceNode, SourceRelationship};
 
 /// A row of known columns. They are read by place, so the names are compared once a query.
-pub trait Record: Sized + Send {
+pub(crate) trait Record: Sized + Send {
     /// The columns.
     const COLUMNS: &'static [&'static str];
 

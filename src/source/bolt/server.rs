@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// The address, for messages.
-    pub fn uri(&self) -> &ConnectionUri {
+    pub(crate) fn uri(&self) -> &ConnectionUri {
         &self.uri
     }
 
