@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::model::detail::Detail;
-use neo4j_falkordb_sync::model::element::{SourceNode, SourceRelationship};
 use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::source::bolt::{BoltReader, BoltSource, Limits, Probe};
 use neo4j_falkordb_sync::source::queries::Queries;
-use neo4j_falkordb_sync::source::{Neo4jSource, Request, Source, SourceAddress};
-use neo4rs::{ConfigBuilder, Graph, query};
+use neo4j_falkordb_sync::source::{Request, Source, SourceAddress};
+use neo4rs::{BoltMap, ConfigBuilder, Graph, query};
 
 const NODES: i64 = 20_000;
 const RELATIONSHIPS: i64 = 40_000;
@@ -57,10 +56,14 @@ const FILL_RELATIONSHIPS: &str = "UNWIND range($from, $from + 999) AS i \
     episodes: [randomUUID()], created_at: datetime(), valid_at: datetime()}]->(b) \
     WITH e, [j IN range(1, 256) | rand() - 0.5] AS v CALL db.create.setRelationshipVectorProperty(e, 'fact_embedding', v)";
 
-async fn fill() {
+fn driver() -> Graph {
     let address = address();
     let config = ConfigBuilder::new().uri(&address.uri).user("x").password(address.password.expose());
-    let graph = Graph::connect(config.build().unwrap()).unwrap();
+    Graph::connect(config.build().unwrap()).unwrap()
+}
+
+async fn fill() {
+    let graph = driver();
     let mut rows = graph.execute(query("MATCH (n:Entity) RETURN count(n) AS count")).await.unwrap();
     if rows.next().await.unwrap().unwrap().get::<i64>("count").unwrap() == NODES {
         return;
@@ -122,7 +125,7 @@ fn processor_time() -> Duration {
 }
 
 struct Bench {
-    driver: Neo4jSource,
+    driver: Graph,
     ours: BoltSource,
     reader: BoltReader,
     profile: Arc<Profile>,
@@ -136,9 +139,7 @@ impl Bench {
     async fn new() -> Self {
         let (address, profile) = (address(), Arc::new(Profile::graphiti().unwrap()));
         Self {
-            driver: Neo4jSource::connect(&SourceAddress { user: "x".to_owned(), ..address.clone() }, Arc::clone(&profile))
-                .await
-                .unwrap(),
+            driver: driver(),
             ours: BoltSource::connect(&address, Arc::clone(&profile)).await.unwrap(),
             reader: BoltReader::connect(&address, Limits::default()).await.unwrap(),
             profile,
@@ -181,34 +182,48 @@ impl Bench {
             for kind in [0, 1] {
                 let name = ["nodes", "facts"][kind];
                 let started = Clock::start();
-                let rows = if source == 0 {
-                    self.walk(&self.driver, limit, kind).await
-                } else {
-                    self.walk(&self.ours, limit, kind).await
-                };
+                let rows = if source == 0 { self.walk_by_driver(limit, kind).await } else { self.walk(limit, kind).await };
                 self.note(format!("{name} {limit} {client}"), rows, started);
             }
         }
     }
 
-    async fn walk(&self, source: &dyn Source, limit: usize, kind: usize) -> u64 {
+    async fn walk(&self, limit: usize, kind: usize) -> u64 {
         let mut rows = 0;
         for key in &self.starts[&(limit, kind)] {
             rows += match kind {
-                0 => source.node_page(ENTITY, Detail::Whole, key, limit).await.unwrap().rows.len(),
-                _ => source.relationship_page(RELATES_TO, Detail::Whole, key, limit).await.unwrap().rows.len(),
+                0 => self.ours.node_page(ENTITY, Detail::Whole, key, limit).await.unwrap().rows.len(),
+                _ => self.ours.relationship_page(RELATES_TO, Detail::Whole, key, limit).await.unwrap().rows.len(),
             };
         }
         rows as u64
     }
 
-    async fn discard(&self, limit: usize, kind: usize) -> u64 {
+    /// The same pages, each row's properties as the driver holds them.
+    async fn walk_by_driver(&self, limit: usize, kind: usize) -> u64 {
+        let text = self.page_text(kind);
+        let mut rows = 0;
+        for key in &self.starts[&(limit, kind)] {
+            let page = query(&text).param("after", key.as_str()).param("limit", limit as i64);
+            let mut stream = self.driver.execute_read(page).await.unwrap();
+            while let Some(row) = stream.next().await.unwrap() {
+                std::hint::black_box(row.get::<BoltMap>("properties").unwrap());
+                rows += 1;
+            }
+        }
+        rows
+    }
+
+    fn page_text(&self, kind: usize) -> String {
         let queries = Queries::new(&self.profile);
-        let text = if kind == 0 {
-            queries.node_page(ENTITY, Detail::Whole)
-        } else {
-            queries.relationship_page(RELATES_TO, Detail::Whole)
-        };
+        match kind {
+            0 => queries.node_page(ENTITY, Detail::Whole),
+            _ => queries.relationship_page(RELATES_TO, Detail::Whole),
+        }
+    }
+
+    async fn discard(&self, limit: usize, kind: usize) -> u64 {
+        let text = self.page_text(kind);
         let mut rows = 0;
         for key in &self.starts[&(limit, kind)] {
             let request = Request::new(text.clone()).with("after", key.as_str()).with("limit", limit);
@@ -216,47 +231,19 @@ impl Bench {
         }
         rows
     }
-
-    async fn streams(&mut self, fetch: u32) {
-        let nodes = "MATCH (n:Entity) RETURN elementId(n) AS id, labels(n) AS labels, properties(n) AS properties";
-        let started = Clock::start();
-        let mut stream = self.reader.stream::<SourceNode>("Entity", &Request::new(nodes), fetch).await.unwrap();
-        let mut rows = 0;
-        while stream.next().await.unwrap().is_some() {
-            rows += 1;
-        }
-        self.note(format!("nodes stream {fetch}"), rows, started);
-        let facts = "MATCH (a)-[e:RELATES_TO]->(b) RETURN elementId(e) AS id, labels(a) AS start_labels, a.uuid AS start_key, null AS start_group, \
-                     labels(b) AS end_labels, b.uuid AS end_key, null AS end_group, properties(e) AS properties";
-        let started = Clock::start();
-        let mut stream = self.reader.stream::<SourceRelationship>("facts", &Request::new(facts), fetch).await.unwrap();
-        let mut rows = 0;
-        while stream.next().await.unwrap().is_some() {
-            rows += 1;
-        }
-        self.note(format!("facts stream {fetch}"), rows, started);
-        for (name, text) in [("nodes", nodes), ("facts", facts)] {
-            let started = Clock::start();
-            let rows = self.reader.count(name, Request::new(text)).await.unwrap().rows;
-            self.note(format!("{name} stream discard"), rows, started);
-        }
-    }
 }
 
 #[tokio::main]
 async fn main() {
     fill().await;
     let mut bench = Bench::new().await;
-    assert_eq!(pages(&bench.ours, 5_000).await, pages(&bench.driver, 5_000).await);
+    assert_eq!(pages(&bench.ours, 5_000).await, [NODES as usize, RELATIONSHIPS as usize]);
     for limit in [1_000, 5_000] {
         bench.find_starts(limit).await;
     }
     for _ in 0..ROUNDS {
         for limit in [1_000, 5_000] {
             bench.round(limit).await;
-        }
-        for fetch in [1_000, 10_000] {
-            bench.streams(fetch).await;
         }
     }
     println!("{:<24} {:>9} {:>9} {:>9}  {:>9}", "rows/s", "least", "median", "most", "µs/row");

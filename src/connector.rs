@@ -16,13 +16,14 @@ use crate::sink::{
     TakeOver,
 };
 use crate::source::bolt::BoltSource;
-use crate::source::{Source, SourceAddress};
+use crate::source::{ControlPlane, Source, SourceAddress};
 use crate::sync::CacheView;
 
 /// Connects to a real Neo4j and a real FalkorDB.
 #[derive(Debug, Clone)]
 pub struct ServerConnector {
     source: SourceAddress,
+    control_plane: Arc<ControlPlane>,
     graphs: GraphSet,
     take_over: TakeOver,
     full_sync: FullSyncConfig,
@@ -38,7 +39,8 @@ impl ServerConnector {
             .with_pool_size(config.falkordb.pool_size);
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
         let take_over = if config.falkordb.take_over { TakeOver::Allowed } else { TakeOver::Refused };
-        Ok(Self { source, graphs, take_over, full_sync })
+        let control_plane = Arc::new(ControlPlane::new(&source));
+        Ok(Self { source, control_plane, graphs, take_over, full_sync })
     }
 
     /// The profile in use.
@@ -54,6 +56,11 @@ impl ServerConnector {
     /// Where the source is.
     pub fn source_address(&self) -> &str {
         &self.source.uri
+    }
+
+    /// Neo4j itself, apart from what it holds.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
     }
 
     /// Where the cache is.
@@ -95,11 +102,8 @@ impl ServerConnector {
     }
 
     async fn neo4j(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(self.bolt().await?))
-    }
-
-    async fn bolt(&self) -> Result<BoltSource> {
-        BoltSource::connect(&self.source, Arc::clone(self.profile())).await
+        let (control_plane, profile) = (Arc::clone(&self.control_plane), Arc::clone(self.profile()));
+        Ok(Arc::new(BoltSource::connect_beside(control_plane, &self.source, profile).await?))
     }
 
     /// The same with the kinds that the source has now, where the profile does not name them.
@@ -107,11 +111,11 @@ impl ServerConnector {
         if self.profile().discover.is_none() {
             return Ok(self.clone());
         }
-        let source = self.bolt().await?;
-        let identity = source.identity().await?;
+        self.control_plane.connect().await?;
+        let identity = self.control_plane.identity().await?;
         let stored = self.store().await?.load().await?.filter(|stored| stored.source == identity);
         let before = stored.map(|stored| stored.found_kinds).unwrap_or_default();
-        let profile = Arc::new(source.discovered(&before).await?);
+        let profile = Arc::new(self.control_plane.discovered(self.profile(), &before).await?);
         Ok(Self { graphs: self.graphs.clone().with_profile(profile), ..self.clone() })
     }
 }

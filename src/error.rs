@@ -73,8 +73,6 @@ pub enum ErrorKind {
 pub enum Directive {
     /// Try the same again, with growing and jittered pauses.
     Retry,
-    /// Halve the batch until the rows that cannot be applied stand alone.
-    Split,
     /// Start a new generation.
     Restart,
     /// Say why, and wait for a person; try again at long intervals.
@@ -164,8 +162,8 @@ impl ErrorKind {
             | Self::CacheBusy
             | Self::CacheOutOfMemory
             | Self::CacheCannotPersist => Directive::Retry,
-            Self::CacheRefused => Directive::Split,
             Self::SourceProtocol
+            | Self::CacheRefused
             | Self::CacheProtocol
             | Self::LeaseLost
             | Self::SourceChanged

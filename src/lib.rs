@@ -13,7 +13,9 @@
 //!   └───────────── Extractor ────────────┘ └── Transformer ──────┘ └────── Loader ──────┘
 //! ```
 //!
-//! - [`source`] reads Neo4j by key-set pages and by key, always in read access mode, and knows the bookmark of its last commit.
+//! - [`source`] reads Neo4j by key-set pages and by key, always in read access mode, and knows the bookmark of its last commit. A
+//!   Bolt 5 client of our own carries all that is between a commit and the cache; the questions about the server itself
+//!   (connectivity, version, labels and types, indices) are the [control plane](source::ControlPlane)'s, by neo4rs.
 //! - [`sync`] holds the strategies: a *full* pass reads everything in the order of the keys; an *incremental* pass finds what
 //!   changed by timestamps, by what the profile says to follow, by late keys, by counts and by sweeps of keys. Whatever finds a
 //!   difference emits keys; the current content of those keys is read and sent on, so an older value never lands on a newer one.

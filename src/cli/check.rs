@@ -33,6 +33,7 @@ struct Findings {
     pipeline: String,
     graph: String,
     source_address: String,
+    source_version: Option<String>,
     source: SourceIdentity,
     cache_address: String,
     cache_version: Option<String>,
@@ -82,6 +83,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
     let connector = ServerConnector::new(config)?.fit().await?;
     let missing = connector.missing_commands().await?;
     refuse_without(&missing, config.full_sync.strategy)?;
+    let source_version = connector.control_plane().connect().await?;
     let source = connector.source().await?;
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
@@ -114,6 +116,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         parts: parts(&survey).beside(&outside_profile),
         outside_profile,
         source_address: connector.source_address().to_owned(),
+        source_version,
         source: identity,
         cache_address: connector.cache_address().to_string(),
         cache_version: server.version_text(),

@@ -85,6 +85,17 @@ impl ConnectionUri {
         self.scheme
     }
 
+    /// The same server, addressed alone: `neo4j+s` becomes `bolt+s`.
+    #[must_use]
+    pub(crate) fn without_routing(mut self) -> Self {
+        self.scheme = match self.scheme {
+            Scheme::Bolt | Scheme::Neo4j => Scheme::Bolt,
+            Scheme::BoltSecure | Scheme::Neo4jSecure => Scheme::BoltSecure,
+            Scheme::BoltSelfSigned | Scheme::Neo4jSelfSigned => Scheme::BoltSelfSigned,
+        };
+        self
+    }
+
     /// The name or address of the host; an IPv6 address is in brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -164,6 +175,14 @@ mod tests {
         }
         assert!(parse("BOLT+S://h").unwrap().scheme().verifies_certificate());
         assert!(!parse("bolt+ssc://h").unwrap().scheme().verifies_certificate());
+    }
+
+    #[test]
+    fn test_connection_uri_keeps_its_encryption_without_routing() {
+        for (with, without) in [("neo4j", "bolt"), ("neo4j+s", "bolt+s"), ("neo4j+ssc", "bolt+ssc"), ("bolt+s", "bolt+s")] {
+            let uri = parse(&format!("{with}://[::1]:7")).unwrap().without_routing();
+            assert_eq!(uri.to_string(), format!("{without}://[::1]:7"));
+        }
     }
 
     #[test]

@@ -91,11 +91,6 @@ impl IdMap {
     }
 }
 
-/// The most bytes that a map of this many nodes takes.
-pub fn worst_bytes(nodes: usize) -> usize {
-    nodes.max(SMALLEST_EXACT).saturating_mul(MAX_BYTES_PER_NODE)
-}
-
 /// The length goes first, so that no label can take over the beginning of a key.
 fn digest(identity: &NodeIdentity) -> Digest128 {
     let label = identity.label.as_str().as_bytes();
@@ -214,7 +209,7 @@ mod tests {
         for number in 0..1_000_000 {
             map.insert(&node(number), number).unwrap();
             if map.len() >= SMALLEST_EXACT && number % 500 == 0 {
-                assert!(map.allocated() <= worst_bytes(map.len()));
+                assert!(map.allocated() <= map.len() * MAX_BYTES_PER_NODE);
                 worst = worst.max(map.allocated() as f64 / map.len() as f64);
             }
         }

@@ -347,14 +347,6 @@ impl Profile {
         }
     }
 
-    /// What becomes of the other properties of a kind.
-    pub fn property_rules(&self, kind: ElementKind) -> &PropertyRules {
-        match kind {
-            ElementKind::Node(id) => &self.node(id).properties,
-            ElementKind::Relationship(id) => &self.relationship(id).properties,
-        }
-    }
-
     /// The property that holds what tells the elements of a kind apart.
     pub fn key(&self, kind: ElementKind) -> &PropertyName {
         match kind {

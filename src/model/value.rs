@@ -51,18 +51,6 @@ pub enum Value {
         /// Nanoseconds of the second, 0 to 999,999,999.
         nanoseconds: u32,
     },
-    /// A zoned date and time whose instant is not known yet.
-    ///
-    /// Bolt 4.4 sends wall-clock time and the zone's name, which is ambiguous in the hour that a clock change repeats. The
-    /// source asks Neo4j for the instant before it hands a row on, so only an instant that Neo4j would not tell gets further.
-    WallClock {
-        /// Seconds since the epoch as the clock on that wall shows them.
-        local_seconds: i64,
-        /// Nanoseconds of the second.
-        nanoseconds: u32,
-        /// The zone's IANA name.
-        zone: String,
-    },
     /// A duration; its four parts are independent in Neo4j.
     Duration {
         /// Months.
@@ -96,7 +84,6 @@ impl Value {
                 Value::Bytes(bytes) => bytes.len(),
                 Value::Floats(floats) => floats.len() * size_of::<f64>(),
                 Value::List(items) => items.iter().map(Value::weight).sum(),
-                Value::WallClock { zone, .. } => zone.len(),
                 _ => 0,
             }
     }
@@ -116,7 +103,6 @@ impl Value {
             Value::Time { .. } => "time",
             Value::LocalDateTime { .. } => "local datetime",
             Value::DateTime { .. } => "datetime",
-            Value::WallClock { .. } => "datetime without an instant",
             Value::Duration { .. } => "duration",
             Value::Point { .. } => "point",
         }

@@ -70,7 +70,7 @@ pub(super) fn sentence(error: &ServerError) -> String {
 }
 
 /// Whether this says that the graph's key does not exist.
-pub(super) fn says_missing_graph(sentence: &str) -> bool {
+fn says_missing_graph(sentence: &str) -> bool {
     starts_with(sentence, MISSING_GRAPH) || starts_with(sentence, &MISSING_GRAPH["err ".len()..])
 }
 
@@ -124,8 +124,14 @@ pub(super) struct DriverFailure(pub(super) RedisError);
 /// Our error for a server's error reply.
 pub(super) fn server_error(doing: &str, error: &ServerError) -> Error {
     let sentence = sentence(error);
-    Error::new(server_kind(&sentence), format!("{doing}: {}", without_values(&sentence)))
+    let (kind, message) = (server_kind(&sentence), format!("{doing}: {}", without_values(&sentence)));
+    if says_missing_graph(&sentence) { Error::caused(kind, message, MissingGraph(sentence)) } else { Error::new(kind, message) }
 }
+
+/// The cause of an error about a graph whose key does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct MissingGraph(String);
 
 /// The longest sentence of FalkorDB that is shown; its fixed ones are shorter.
 const SHOWN_SENTENCE: usize = 160;
@@ -168,6 +174,8 @@ fn starts_with(text: &str, beginning: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -221,6 +229,21 @@ mod tests {
         assert!(says_missing_graph("ERR Invalid graph operation on empty key"));
         assert!(says_missing_graph("Invalid graph operation on empty key"));
         assert!(!says_missing_graph("ERR no such key"));
+    }
+
+    fn reply(bytes: &[u8]) -> ServerError {
+        match redis::parse_redis_value(bytes) {
+            Ok(redis::Value::ServerError(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_missing_graph_is_the_cause_of_its_error_and_told_once() {
+        let error = server_error("count", &reply(b"-ERR Invalid graph operation on empty key\r\n"));
+        assert!(error.source().is_some_and(|cause| cause.is::<MissingGraph>()));
+        assert_eq!(error.chain(), "count: ERR Invalid graph operation on empty key");
+        assert!(server_error("count", &reply(b"-ERR no such key\r\n")).source().is_none());
     }
 
     #[test]

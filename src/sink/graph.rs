@@ -1,11 +1,12 @@
 //! The graph as a whole: whether it is there, what it holds, and how it goes.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::classify;
+use super::classify::MissingGraph;
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::{content, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -183,7 +184,7 @@ pub(super) async fn property_names(connection: &mut CacheConnection, graph: &str
 
 /// Whether a read found no graph.
 pub(crate) fn is_missing(error: &Error) -> bool {
-    error.kind() == ErrorKind::CacheProtocol && error.to_string().split(": ").any(classify::says_missing_graph)
+    error.source().is_some_and(|cause| cause.is::<MissingGraph>())
 }
 
 fn first_column(answer: Value) -> Result<Vec<String>> {

@@ -34,15 +34,18 @@ impl<R> Causal<R> {
         }
     }
 
+    /// The newest bookmark, if any was heard of.
+    pub(super) fn newest(&self) -> Option<Bookmark> {
+        self.newest.lock().clone()
+    }
+
     fn after_newest(&self, request: Request) -> Request {
-        request.after(self.newest.lock().clone())
+        request.after(self.newest())
     }
 }
 
 #[async_trait]
 impl<R: Reader> Reader for Causal<R> {
-    const TELLS_INSTANTS: bool = R::TELLS_INSTANTS;
-
     async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
         self.reader.nodes(doing, self.after_newest(request), most).await
     }

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Followed;
 use super::graph_source::{column, count_of, lacking, take_text};
-use super::queries::{self, Queries};
+use super::queries::Queries;
 use super::reader::Reader;
 use super::request::Request;
 use super::tallies::{FEW, Tallies};
-use super::{Followed, SourceIndex, SourceIndexKind};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, NodeIdentity, Properties, RelationshipIdentity};
 use crate::model::key::{Beginnings, Key};
 use crate::model::kind::ElementKind;
-use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::name::Label;
 use crate::model::profile::{FollowRule, Profile};
 use crate::model::value::Value;
 
@@ -119,74 +119,4 @@ pub(super) async fn followed(reader: &impl Reader, profile: &Profile, rule: &Fol
         }
     }
     Ok(followed)
-}
-
-pub(super) async fn indexes(reader: &impl Reader) -> Result<Vec<SourceIndex>> {
-    const DOING: &str = "indices";
-    let rows = reader.rows(DOING, Request::new(queries::INDEXES)).await?;
-    rows.into_iter().map(|mut row| index(&mut row).ok_or_else(|| lacking(DOING))).collect()
-}
-
-/// The same, each range index with the properties that are text in the cache: by the index itself, so that no element is read.
-pub(super) async fn indexes_with_texts(reader: &impl Reader) -> Result<Vec<SourceIndex>> {
-    let mut indexes = indexes(reader).await?;
-    for index in indexes.iter_mut().filter(|index| index.kind == SourceIndexKind::Range) {
-        let mut texts = Vec::new();
-        for property in &index.properties {
-            if is_text(reader, index, property).await? {
-                texts.push(property.clone());
-            }
-        }
-        index.texts = texts;
-    }
-    Ok(indexes)
-}
-
-async fn is_text(reader: &impl Reader, index: &SourceIndex, property: &str) -> Result<bool> {
-    // What the cache cannot name gets no index there.
-    let Ok(property) = PropertyName::parse(property) else { return Ok(true) };
-    for name in &index.on {
-        let pattern = if index.of_nodes {
-            Label::parse(name).map(|label| format!("(x:{})", label.quoted()))
-        } else {
-            RelationshipType::parse(name).map(|rel_type| format!("()-[x:{}]->()", rel_type.quoted()))
-        };
-        let Ok(pattern) = pattern else { continue };
-        let request = Request::new(queries::becomes_text(&pattern, &property));
-        if counted(reader, "texts of an index", request).await? > 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn index(row: &mut Properties) -> Option<SourceIndex> {
-    let text = |row: &mut Properties, name: &str| match column(row, name) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
-    };
-    let number = |row: &mut Properties, name: &str| match column(row, name) {
-        Some(Value::Integer(number)) => u64::try_from(number).ok(),
-        _ => None,
-    };
-    let kind = match text(row, "kind")?.as_str() {
-        "RANGE" => SourceIndexKind::Range,
-        "FULLTEXT" => SourceIndexKind::Fulltext { analyzer: text(row, "analyzer")? },
-        "VECTOR" => SourceIndexKind::Vector {
-            dimension: number(row, "dimension"),
-            similarity: text(row, "similarity")?,
-            m: number(row, "m"),
-            ef_construction: number(row, "ef"),
-        },
-        other => SourceIndexKind::Other(other.to_owned()),
-    };
-    let properties = texts(column(row, "properties")?)?;
-    Some(SourceIndex {
-        name: text(row, "name")?,
-        kind,
-        of_nodes: text(row, "entity")? == "NODE",
-        on: texts(column(row, "names")?)?,
-        texts: properties.clone(),
-        properties,
-    })
 }

@@ -1,5 +1,7 @@
 //! What a status code of Neo4j means for us: one table, whichever client heard it.
 
+use std::fmt::Display;
+
 use crate::error::ErrorKind;
 
 /// The kind of an error that Neo4j answers with a code such as `Neo.ClientError.Security.Unauthorized`.
@@ -14,6 +16,17 @@ pub(super) fn kind_of_code(code: &str) -> ErrorKind {
         ("ClientError", category, title) => kind_of_client_error(category, title),
         // A defect of the database, or a code of another age: it may pass, and says more in the log when it does not.
         _ => ErrorKind::SourceTransient,
+    }
+}
+
+/// The sentence for a server that cannot be reached, whichever client tried.
+pub(super) fn why_unreachable(kind: ErrorKind, uri: impl Display) -> String {
+    match kind {
+        ErrorKind::SourceAuthentication => format!("Neo4j at {uri} refuses the user or the password"),
+        ErrorKind::SourceRefused => format!("Neo4j at {uri} refuses the request"),
+        ErrorKind::SourceTimeout => format!("Neo4j at {uri} does not answer"),
+        ErrorKind::Configuration => format!("Neo4j at {uri} cannot be used"),
+        _ => format!("cannot reach Neo4j at {uri}"),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::bolt::Probe;
 use super::causal::Causal;
-use super::instants::{keys_with_wall_clocks, replace_by_number};
+use super::control_plane::{ControlPlane, Questions};
 use super::numbered::{by_keys, page, page_after};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
 use super::portions::Weights;
@@ -19,7 +19,7 @@ use super::request::Request;
 use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
-use super::{Answered, Bundle, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, discovery};
+use super::{Answered, Bundle, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, outgrown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
@@ -27,7 +27,6 @@ use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::kind::ElementKind;
-use crate::model::kind::Step;
 use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
@@ -35,9 +34,10 @@ use crate::model::profile::{FollowRule, Identity, Profile};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 
-/// A Neo4j database, read by a client.
+/// A Neo4j database: its elements are read by a client, and the control plane tells the rest.
 pub struct GraphSource<R> {
     reader: Causal<R>,
+    control: Arc<ControlPlane>,
     probe: Mutex<Probe>,
     /// Waits for commits that somebody else knows of, so that the probe never does.
     follower: Mutex<Probe>,
@@ -49,50 +49,20 @@ pub struct GraphSource<R> {
 
 impl<R: Reader> GraphSource<R> {
     /// Reads a profile's kinds with this client, and bookmarks with this probe.
-    pub fn new(reader: R, probe: Probe, profile: Arc<Profile>) -> Self {
+    pub(super) fn new(reader: R, probe: Probe, control: Arc<ControlPlane>, profile: Arc<Profile>) -> Self {
         let follower = Mutex::new(probe.another());
         let (unlabelled, weights, tallies) = (Mutex::default(), Weights::default(), Tallies::default());
-        Self { reader: Causal::new(reader), probe: Mutex::new(probe), follower, profile, unlabelled, weights, tallies }
+        let (reader, probe) = (Causal::new(reader), Mutex::new(probe));
+        Self { reader, control, probe, follower, profile, unlabelled, weights, tallies }
     }
 
-    /// The profile with the kinds that the source has now, and with those that were found in it before.
-    pub async fn discovered(&self, before: &[Step]) -> Result<Profile> {
-        discovery::discovered(&self.reader, &self.profile, before).await
+    /// The control plane, which sees what every read sees.
+    fn questions(&self) -> Questions<'_> {
+        self.control.after(self.reader.newest())
     }
 
     fn queries(&self) -> Queries<'_> {
         Queries::new(&self.profile)
-    }
-
-    /// Reads rows with wall clocks again, with their instants: few graphs hold any, so the common read does not pay for it.
-    async fn with_node_instants(&self, id: NodeKindId, mut rows: Vec<SourceNode>) -> Result<Vec<SourceNode>> {
-        let kind = self.profile.node(id);
-        let keys = if R::TELLS_INSTANTS { Vec::new() } else { keys_with_wall_clocks(&rows, &kind.key) };
-        if keys.is_empty() {
-            return Ok(rows);
-        }
-        let request = by_keys(self.queries().nodes_with_instants(id), kind.identity, &keys);
-        let again =
-            adapt::nodes(kind, self.reader.nodes(&format!("zoned times of {}", kind.label), request, usize::MAX).await?.rows)?;
-        replace_by_number(&mut rows, again);
-        Ok(rows)
-    }
-
-    async fn with_relationship_instants(
-        &self,
-        id: RelationshipKindId,
-        mut rows: Vec<SourceRelationship>,
-    ) -> Result<Vec<SourceRelationship>> {
-        let kind = self.profile.relationship(id);
-        let keys = if R::TELLS_INSTANTS { Vec::new() } else { keys_with_wall_clocks(&rows, &kind.key) };
-        if keys.is_empty() {
-            return Ok(rows);
-        }
-        let request = by_keys(self.queries().relationships_with_instants(id), kind.identity, &keys);
-        let doing = format!("zoned times of {}", kind.rel_type);
-        let again = adapt::relationships(kind, self.reader.relationships(&doing, request, usize::MAX).await?.rows)?;
-        replace_by_number(&mut rows, again);
-        Ok(rows)
     }
 
     async fn changed_keys(
@@ -146,12 +116,8 @@ impl<R: Reader> GraphSource<R> {
 
     async fn relationships_outside(&self) -> Result<BTreeMap<String, u64>> {
         const DOING: &str = "relationship types";
-        let types = self.reader.rows(DOING, Request::new(queries::RELATIONSHIP_TYPES)).await?;
+        let mut names: Vec<String> = self.questions().names(DOING, queries::RELATIONSHIP_TYPES).await?;
         let known: HashSet<&str> = self.profile.relationships.iter().map(|kind| kind.rel_type.as_str()).collect();
-        let mut names = Vec::new();
-        for row in types {
-            names.push(text_of(row, "name", DOING)?);
-        }
         names.retain(|name| !known.contains(name.as_str()));
         let mut outside = self.tallies.of_types(&self.reader, &self.profile, &names).await?;
         outside.retain(|_, count| *count > 0);
@@ -166,10 +132,6 @@ pub(super) fn lacking(what: &str) -> Error {
 pub(super) fn column(row: &mut Properties, name: &str) -> Option<Value> {
     let at = row.iter().position(|(candidate, _)| candidate == name)?;
     Some(row.swap_remove(at).1)
-}
-
-fn text_of(mut row: Properties, name: &str, doing: &str) -> Result<String> {
-    take_text(&mut row, name, doing)
 }
 
 /// Takes a text out of a row.
@@ -197,9 +159,7 @@ fn labels_of(row: &mut Properties, doing: &str) -> Result<String> {
 #[async_trait]
 impl<R: Reader> Source for GraphSource<R> {
     async fn identity(&self) -> Result<SourceIdentity> {
-        const DOING: &str = "the database's identity";
-        let row = self.row(DOING, Request::new(queries::IDENTITY)).await?;
-        Ok(SourceIdentity { id: text_of(row.clone(), "id", DOING)?, name: text_of(row, "name", DOING)? })
+        self.questions().identity().await
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {
@@ -225,7 +185,7 @@ impl<R: Reader> Source for GraphSource<R> {
                 Identity::Property => cut_page(rows, &kind.key, is_last),
             };
             if let Some(page) = page {
-                return Ok(Page { rows: self.with_node_instants(id, page.rows).await?, next: page.next });
+                return Ok(page);
             }
             size = size.doubled();
         }
@@ -253,7 +213,7 @@ impl<R: Reader> Source for GraphSource<R> {
                 Identity::Property => cut_page(rows, &kind.key, is_last),
             };
             if let Some(page) = page {
-                return Ok(Page { rows: self.with_relationship_instants(id, page.rows).await?, next: page.next });
+                return Ok(page);
             }
             size = size.doubled();
         }
@@ -269,8 +229,7 @@ impl<R: Reader> Source for GraphSource<R> {
             let read = self.reader.nodes(kind.label.as_str(), request, Weights::answer(asked)).await?;
             self.weights.note(element, Detail::Whole, &read.rows);
             if read.is_whole {
-                let rows = self.with_node_instants(id, adapt::nodes(kind, read.rows)?).await?;
-                return Ok(Answered { rows, keys: asked });
+                return Ok(Answered { rows: adapt::nodes(kind, read.rows)?, keys: asked });
             }
             asked = self.weights.keys(element, asked / 2);
         }
@@ -285,8 +244,7 @@ impl<R: Reader> Source for GraphSource<R> {
             let read = self.reader.relationships(kind.rel_type.as_str(), request, Weights::answer(asked)).await?;
             self.weights.note(element, Detail::Whole, &read.rows);
             if read.is_whole {
-                let rows = self.with_relationship_instants(id, adapt::relationships(kind, read.rows)?).await?;
-                return Ok(Answered { rows, keys: asked });
+                return Ok(Answered { rows: adapt::relationships(kind, read.rows)?, keys: asked });
             }
             asked = self.weights.keys(element, asked / 2);
         }
@@ -346,7 +304,7 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn outgrown(&self) -> Result<Option<String>> {
-        discovery::outgrown(&self.reader, &self.profile).await
+        outgrown::outgrown(&self.reader, &self.profile).await
     }
 
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {
@@ -431,17 +389,11 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> Result<Option<usize>> {
-        const DOING: &str = "dimensions of vectors";
-        let request = Request::new(self.queries().usual_dimension(kind, property, share));
-        let Some(mut row) = self.reader.rows(DOING, request).await?.into_iter().next() else { return Ok(None) };
-        match column(&mut row, "dimension") {
-            Some(Value::Integer(dimension)) => Ok(usize::try_from(dimension).ok()),
-            _ => Err(lacking(DOING)),
-        }
+        self.questions().dimension(&self.queries().usual_dimension(kind, property, share)).await
     }
 
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {
-        census::indexes_with_texts(&self.reader).await
+        self.questions().indexes_with_texts().await
     }
 
     async fn node_total(&self) -> Result<u64> {
@@ -469,7 +421,7 @@ mod tests {
         for error in [
             count_of(row("count", Value::Integer(-1)), "x").unwrap_err(),
             count_of(row("other", Value::Integer(1)), "x").unwrap_err(),
-            text_of(row("k", Value::Boolean(true)), "k", "x").unwrap_err(),
+            take_text(&mut row("k", Value::Boolean(true)), "k", "x").unwrap_err(),
             labels_of(&mut row("labels", Value::List(vec![Value::Boolean(true)])), "x").unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::SourceProtocol);

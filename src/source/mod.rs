@@ -8,19 +8,16 @@ mod bundles;
 mod causal;
 mod census;
 mod codes;
-mod connection;
-mod discovery;
+mod control_plane;
 mod expressions;
 mod graph_source;
-mod instants;
-mod neo4j;
 mod numbered;
+mod outgrown;
 mod paging;
 mod portions;
 pub mod queries;
 mod reader;
 mod request;
-mod row;
 mod scope;
 mod tallies;
 pub mod transaction_log;
@@ -47,11 +44,10 @@ use crate::model::profile::{FollowRule, Profile};
 use crate::model::source_identity::SourceIdentity;
 
 pub use address::SourceAddress;
-pub use graph_source::GraphSource;
-pub use neo4j::{DriverReader, Neo4jSource};
-pub use reader::{Portion, Reader};
-pub use request::{Parameter, Request};
-pub use unindexed::missing_indexes;
+pub use control_plane::ControlPlane;
+pub use reader::Reader;
+pub use request::Request;
+pub(crate) use unindexed::missing_indexes;
 
 /// A page of rows in the order of their key.
 #[derive(Debug, Clone, PartialEq)]

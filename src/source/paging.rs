@@ -10,7 +10,7 @@ use crate::model::value::Value;
 /// identifies nothing.
 pub(super) const MAX_ROWS_OF_ONE_KEY: usize = 100_000;
 
-/// A row of either kind, so that paging and the resolution of wall clocks are written once.
+/// A row of either kind, so that paging is written once.
 pub(super) trait Row: Send {
     fn properties(&self) -> &Properties;
     fn number(&self) -> ElementNumber;

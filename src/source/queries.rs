@@ -12,13 +12,17 @@ use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Direction, FollowRule, Identity, NodeKind, Profile, RelationshipKind};
 
 /// The source's own clock, in milliseconds since the epoch.
-pub const CLOCK: &str = "RETURN datetime().epochMillis AS now";
+pub(crate) const CLOCK: &str = "RETURN datetime().epochMillis AS now";
 
 /// What tells one database from another.
-pub const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
+pub(crate) const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
 
-/// Relationship types with their counts; each count is kept by Neo4j and read without a scan.
-pub const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
+/// The server's version, such as `5.26.12`, and its edition.
+pub(crate) const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' \
+    RETURN versions[0] AS version, edition";
+
+/// All relationship types.
+pub(crate) const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
 
 /// All indices but those that every database has, with what FalkorDB needs to make the same ones.
 pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, options WHERE type <> 'LOOKUP' \
@@ -27,14 +31,19 @@ pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTy
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
 
+/// What vector indices are on: all that decides whether there is a new one.
+pub(crate) const VECTOR_INDEXES: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties WHERE type = 'VECTOR' \
+    RETURN entityType AS entity, labelsOrTypes AS names, properties";
+
 /// How many labels there are.
-pub const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
+pub(crate) const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
 
 /// How many types of relationships there are.
-pub const NUMBER_OF_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
+pub(crate) const NUMBER_OF_TYPES: &str =
+    "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
 
 /// All counts of labels and types that Neo4j keeps.
-pub const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data \
+pub(crate) const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data \
     UNWIND [n IN data.nodes WHERE n.label IS NOT NULL | {of: 'node', name: n.label, count: n.count}] \
     + [e IN data.relationships WHERE e.relationshipType IS NOT NULL AND e.startLabel IS NULL AND e.endLabel IS NULL \
     | {of: 'relationship', name: e.relationshipType, count: e.count}] AS row \
@@ -44,32 +53,32 @@ pub const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data 
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 
 /// All names of properties that were ever used: a name stays when the last element that had it is gone.
-pub const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
+pub(crate) const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
 
 /// How many nodes there are; kept by Neo4j and read without a scan.
-pub const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
+pub(crate) const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
 
 /// How many nodes have no label. Nothing but a scan of all nodes tells.
-pub const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
+pub(crate) const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
 
 /// Whether any element has this property. Nothing but a scan of all elements tells, so it is asked only of a name that was used.
-pub fn has_property(property: &PropertyName) -> [String; 2] {
+pub(crate) fn has_property(property: &PropertyName) -> [String; 2] {
     ["(n)", "()-[n]->()"]
         .map(|pattern| format!("MATCH {pattern} WHERE n.{} IS NOT NULL RETURN 1 AS count LIMIT 1", property.quoted_for_neo4j()))
 }
 
 /// How many nodes carry a label: kept by Neo4j and read without a scan.
-pub fn label_count(label: &Label) -> String {
+pub(crate) fn label_count(label: &Label) -> String {
     format!("MATCH (n:{}) RETURN count(n) AS count", label.quoted_for_neo4j())
 }
 
 /// Whether the key of some element is a number, by the index on it.
-pub fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
+pub(crate) fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
     format!("MATCH {pattern} WHERE {variable}.{} >= {} RETURN 1 AS count LIMIT 1", key.quoted_for_neo4j(), i64::MIN)
 }
 
 /// Whether some value of an indexed property is text in the cache: a text, or a time. Each part is a seek of the index.
-pub fn becomes_text(pattern: &str, property: &PropertyName) -> String {
+pub(crate) fn becomes_text(pattern: &str, property: &PropertyName) -> String {
     let property = property.quoted();
     let first = [
         "STARTS WITH ''",
@@ -125,16 +134,7 @@ impl<'a> Queries<'a> {
 
     /// Nodes of a kind by key: `$keys`.
     pub fn nodes_by_key(&self, id: NodeKindId) -> String {
-        self.nodes_with_keys(id, &node_columns(ALL_OF_NODE))
-    }
-
-    /// Nodes of a kind by key, with the instants of their zoned datetimes: `$keys`.
-    pub fn nodes_with_instants(&self, id: NodeKindId) -> String {
-        self.nodes_with_keys(id, &format!("{}, {}", node_columns(ALL_OF_NODE), instants("n")))
-    }
-
-    fn nodes_with_keys(&self, id: NodeKindId, columns: &str) -> String {
-        let kind = self.profile.node(id);
+        let (kind, columns) = (self.profile.node(id), node_columns("properties(n)"));
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
@@ -166,15 +166,7 @@ impl<'a> Queries<'a> {
 
     /// Relationships of a kind by key: `$keys`.
     pub fn relationships_by_key(&self, id: RelationshipKindId) -> String {
-        self.relationships_with_keys(id, &self.relationship_columns(ALL_OF_RELATIONSHIP))
-    }
-
-    /// Relationships of a kind by key, with the instants of their zoned datetimes: `$keys`.
-    pub fn relationships_with_instants(&self, id: RelationshipKindId) -> String {
-        self.relationships_with_keys(id, &format!("{}, {}", self.relationship_columns(ALL_OF_RELATIONSHIP), instants("e")))
-    }
-
-    fn relationships_with_keys(&self, id: RelationshipKindId, columns: &str) -> String {
+        let columns = self.relationship_columns("properties(e)");
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
         let (rel_type, key, ends) = (rel_type.quoted_for_neo4j(), key.quoted_for_neo4j(), self.copied_ends());
         match identity {
@@ -287,7 +279,7 @@ impl<'a> Queries<'a> {
     }
 
     /// How many numbers most lists of a property have, of about this share of a kind's elements. Only of those is the list read.
-    pub fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> String {
+    pub(crate) fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> String {
         let pattern = match kind {
             ElementKind::Node(id) => expressions::node(self.profile.node(id), None),
             ElementKind::Relationship(id) => format!("()-[n:{}]->()", self.profile.relationship(id).rel_type.quoted()),
@@ -345,13 +337,13 @@ impl<'a> Queries<'a> {
     }
 
     /// How many nodes there are of each label set that holds no label of the profile.
-    pub fn nodes_outside_profile(&self) -> String {
+    pub(crate) fn nodes_outside_profile(&self) -> String {
         let (kinds, scope) = (of_no_kind(self.profile), self.scope().also("n"));
         format!("MATCH (n) WHERE {kinds}{scope} RETURN labels(n) AS labels, count(*) AS count")
     }
 
     /// How many relationships there are of a type; kept by Neo4j and read without a scan, where all groups are copied.
-    pub fn relationship_count(&self, quoted_type: &str) -> String {
+    pub(crate) fn relationship_count(&self, quoted_type: &str) -> String {
         format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
@@ -398,20 +390,8 @@ impl<'a> Queries<'a> {
     }
 }
 
-const ALL_OF_NODE: &str = "properties(n)";
-const ALL_OF_RELATIONSHIP: &str = "properties(e)";
-
 fn node_columns(properties: &str) -> String {
     format!("RETURN elementId(n) AS id, labels(n) AS labels, {properties} AS properties")
-}
-
-/// For each property that holds zoned datetimes, their epoch seconds: Bolt 4.4 sends only the wall clock of a named zone.
-fn instants(variable: &str) -> String {
-    format!(
-        "[p IN keys({variable}) WHERE {variable}[p] IS :: ZONED DATETIME NOT NULL | {{name: p, seconds: [{variable}[p].epochSeconds]}}] \
-         + [p IN keys({variable}) WHERE {variable}[p] IS :: LIST<ZONED DATETIME NOT NULL> NOT NULL AND size({variable}[p]) > 0 \
-         | {{name: p, seconds: [t IN {variable}[p] | t.epochSeconds]}}] AS instants"
-    )
 }
 
 /// One index seek a timestamp and value type (zoned and local values do not compare, so each needs its own), then the order.

@@ -24,10 +24,6 @@ pub struct Portion<T> {
 /// A client of Neo4j that only reads. `doing` says for an error what was being read.
 #[async_trait]
 pub trait Reader: Send + Sync + 'static {
-    /// Whether zoned datetimes arrive as instants. Bolt 4 sends the wall clock and the zone, which is ambiguous in the hour
-    /// that a clock change repeats; such rows are read again with their instants.
-    const TELLS_INSTANTS: bool;
-
     /// Rows with the columns of nodes. The query ends once they weigh `most` bytes, but not before there are two of them: a page
     /// needs the row after its last one.
     async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>>;

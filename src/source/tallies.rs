@@ -277,8 +277,6 @@ mod tests {
 
     #[async_trait]
     impl Reader for Silent {
-        const TELLS_INSTANTS: bool = true;
-
         async fn nodes(&self, _: &str, _: Request, _: usize) -> Result<Portion<SourceNode>> {
             Ok(Portion { rows: Vec::new(), is_whole: true })
         }

@@ -11,7 +11,7 @@ use crate::model::profile::{Identity, Profile};
 
 /// The statements for the indices that the profile's keys and timestamps need and that are not among these, in the order of the
 /// kinds.
-pub fn missing_indexes(profile: &Profile, indexes: &[SourceIndex]) -> Vec<String> {
+pub(crate) fn missing_indexes(profile: &Profile, indexes: &[SourceIndex]) -> Vec<String> {
     let needed = profile.kinds().into_iter().flat_map(|kind| {
         let by_key = (profile.identity(kind) == Identity::Property).then(|| profile.key(kind));
         by_key.into_iter().chain(profile.timestamps(kind)).map(move |property| (kind, property))

@@ -21,9 +21,6 @@ use crate::model::value::Value;
 /// Why the cache cannot hold a value. Never says the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unstorable {
-    /// A zoned datetime of Bolt 4.4 whose instant Neo4j would not tell.
-    #[error("the instant of the datetime is not known: its zone is one that Neo4j could not resolve")]
-    NoInstant,
     /// Outside of Neo4j's own ranges: not a value that Neo4j can have sent.
     #[error("the date, time or offset is outside of the range that Neo4j itself has")]
     OutOfRange,
@@ -48,7 +45,6 @@ pub fn kept_as(value: &Value) -> Option<&'static str> {
         Value::List(items) => items.first().and_then(kept_as),
         Value::Bytes(_) => Some("text in base64"),
         Value::DateTime { .. } | Value::LocalDateTime { .. } => Some("text in UTC, to the microsecond"),
-        Value::WallClock { .. } => Some("nothing: it is quarantined"),
         Value::Date { .. } | Value::LocalTime { .. } | Value::Time { .. } | Value::Duration { .. } => Some("text in ISO 8601"),
         Value::Point { .. } => Some("text with its reference system"),
     }
@@ -76,7 +72,6 @@ fn fit_items(items: &[Value]) -> Result<Fit, Unstorable> {
 fn fit_single(value: &Value) -> Result<Fit, Unstorable> {
     let in_range = match value {
         Value::Float(float) => return Ok(fit_if(float.is_nan())),
-        Value::WallClock { .. } => return Err(Unstorable::NoInstant),
         Value::List(_) | Value::Floats(_) => return Err(Unstorable::NestedList),
         Value::Date { days } => temporal::is_day(*days),
         Value::LocalTime { nanoseconds } => temporal::is_time_of_day(*nanoseconds),
@@ -116,7 +111,7 @@ fn write_single<W: ValueWriter>(out: &mut W, value: &Value, conversions: &mut Co
         Value::Float(float) => out.float(*float),
         Value::String(text) => conversions.nul_removed += u64::from(out.string(text)),
         // `fit` refuses them; null would make FalkorDB refuse a list and leave out a property, never store something wrong.
-        Value::WallClock { .. } | Value::List(_) | Value::Floats(_) => out.null(),
+        Value::List(_) | Value::Floats(_) => out.null(),
         converted => write_as_text(out, converted, conversions),
     }
 }
@@ -224,9 +219,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_stored_is_refused_with_its_reason() {
-        let wall_clock = Value::WallClock { local_seconds: 0, nanoseconds: 0, zone: "Europe/Rome".into() };
-        assert_eq!(fit(&Value::List(vec![wall_clock.clone()])), Err(Unstorable::NoInstant));
-        assert_eq!(fit(&wall_clock), Err(Unstorable::NoInstant));
+        assert_eq!(fit(&Value::List(vec![Value::Date { days: i64::MAX }])), Err(Unstorable::OutOfRange));
         assert_eq!(fit(&Value::List(vec![Value::Floats(vec![1.0])])), Err(Unstorable::NestedList));
         for value in [
             Value::Date { days: i64::MAX },

@@ -1,4 +1,5 @@
-//! Our own Bolt client beside neo4rs, on the same server: what both read is equal, and what only ours can is right.
+//! Our own Bolt client beside an independent reading by neo4rs, on the same server: what both read is equal, and what only ours can
+//! is right.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,18 +9,21 @@ use std::time::{Duration, Instant};
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
 use neo4j_falkordb_sync::model::detail::Detail;
-use neo4j_falkordb_sync::model::element::{Properties, SourceNode, SourceRelationship, property};
+use neo4j_falkordb_sync::model::element::{ElementNumber, Properties, SourceNode, SourceRelationship, property};
 use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
+use neo4j_falkordb_sync::model::name::PropertyName;
+use neo4j_falkordb_sync::model::outside_profile::OutsideProfile;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::source::bolt::{BoltReader, BoltSource, Connection, Limits, Probe, Server};
-use neo4j_falkordb_sync::source::{Neo4jSource, Reader, Request, Source, SourceAddress};
+use neo4j_falkordb_sync::source::{ControlPlane, KeyPage, Page, Reader, Request, Source, SourceAddress};
 use neo4rs::{Graph, query};
 
+use crate::driver;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::servers::{Neo4jAddress, Neo4jOptions, Neo4jServer, source_lock};
 
-fn source_address(address: &Neo4jAddress) -> SourceAddress {
+pub(super) fn source_address(address: &Neo4jAddress) -> SourceAddress {
     SourceAddress {
         uri: address.uri.clone(),
         user: address.user.clone(),
@@ -30,31 +34,9 @@ fn source_address(address: &Neo4jAddress) -> SourceAddress {
     }
 }
 
-/// The same database by both clients.
-struct Both {
-    driver: Neo4jSource,
-    ours: BoltSource,
-    profile: Arc<Profile>,
-}
-
-impl Both {
-    async fn connect(address: &Neo4jAddress) -> Self {
-        let address = source_address(address);
-        let profile = Arc::new(Profile::graphiti().unwrap());
-        Self {
-            driver: Neo4jSource::connect(&address, Arc::clone(&profile)).await.unwrap(),
-            ours: BoltSource::connect(&address, Arc::clone(&profile)).await.unwrap(),
-            profile,
-        }
-    }
-
-    fn node_kinds(&self) -> impl Iterator<Item = NodeKindId> {
-        (0..self.profile.nodes.len()).map(NodeKindId)
-    }
-
-    fn relationship_kinds(&self) -> impl Iterator<Item = RelationshipKindId> {
-        (0..self.profile.relationships.len()).map(RelationshipKindId)
-    }
+async fn source(address: &Neo4jAddress) -> (BoltSource, Arc<Profile>) {
+    let profile = Arc::new(Profile::graphiti().unwrap());
+    (BoltSource::connect(&source_address(address), Arc::clone(&profile)).await.unwrap(), profile)
 }
 
 async fn reader(address: &Neo4jAddress) -> BoltReader {
@@ -108,14 +90,13 @@ async fn create_values(graph: &Graph) {
 async fn every_type_of_value_is_read_as_the_driver_reads_it() {
     let turn = source_lock().await;
     create_values(&turn.graph).await;
-    let both = Both::connect(&turn.address).await;
-    // The last instant has a node of its own: the driver's rows with a named zone are read again with `epochSeconds`, which
-    // overflows in Neo4j for it.
+    let (source, _) = source(&turn.address).await;
     let keys = ["v", "w"].map(str::to_owned);
-    let kind = both.node_kinds().next().unwrap();
-    let driver = both.driver.nodes_by_key(kind, &keys).await.unwrap().rows;
-    let ours = both.ours.nodes_by_key(kind, &keys).await.unwrap().rows;
+    let mut ours = source.nodes_by_key(NodeKindId(0), &keys).await.unwrap().rows;
+    ours.sort_by_key(|node| node.number);
+    let driver = driver::nodes(&turn.graph).await;
     assert_eq!(ours.iter().map(|node| node.properties.len()).sum::<usize>(), 41);
+    assert_eq!(ours.len(), driver.len());
     for (driver, ours) in driver.into_iter().zip(ours) {
         for (a, b) in sorted(driver.properties.clone()).into_iter().zip(sorted(ours.properties.clone())) {
             assert_eq!(format!("{a:?}"), format!("{b:?}"));
@@ -151,53 +132,124 @@ async fn pages_and_questions_are_equal() {
         .unwrap();
     // Nodes that share a key stay in one page.
     turn.graph.run(query("UNWIND range(1, 9) AS n CREATE (:Entity {uuid: '5', n: n})")).await.unwrap();
-    let both = Both::connect(&turn.address).await;
+    let (source, profile) = source(&turn.address).await;
+    let (nodes, relationships) = (driver::nodes(&turn.graph).await, driver::relationships(&turn.graph).await);
     let before = chrono::Utc::now() - chrono::Duration::days(36_500);
-    for kind in both.node_kinds() {
-        compare_node_pages(&both, kind, 7).await;
-        let (driver, ours) =
-            (both.driver.nodes_without_key(kind, 5).await.unwrap(), both.ours.nodes_without_key(kind, 5).await.unwrap());
-        assert_eq!(driver.into_iter().map(node_text).collect::<Vec<_>>(), ours.into_iter().map(node_text).collect::<Vec<_>>());
-        let driver = both.driver.changed_node_keys(kind, before, "", 50).await.unwrap();
-        assert_eq!(driver, both.ours.changed_node_keys(kind, before, "", 50).await.unwrap());
+    for (place, kind) in profile.nodes.iter().enumerate() {
+        let id = NodeKindId(place);
+        // A node of several kinds is of the first of them.
+        let is_of = |node: &&SourceNode| {
+            profile.nodes.iter().position(|kind| node.labels.iter().any(|label| label == kind.label.as_str())) == Some(place)
+        };
+        let expected: Vec<SourceNode> = nodes.iter().filter(is_of).cloned().collect();
+        let pages = pages(async |after: String| source.node_page(id, Detail::Whole, &after, 7).await.unwrap()).await;
+        let key = kind.key.as_str();
+        compare(&pages, &expected, key, |node| (node.number, node.properties.clone()), node_text);
+        let without = source.nodes_without_key(id, 5).await.unwrap();
+        compare_without_key(without, &expected, key, |node| (node.number, &mut node.properties), node_text);
+        let changed = source.changed_node_keys(id, before, "", 50).await.unwrap();
+        compare_changed(changed, expected.iter().map(|node| &node.properties), key, &kind.timestamps);
     }
-    for kind in both.relationship_kinds() {
-        compare_relationship_pages(&both, kind, 7).await;
-        let driver = both.driver.relationships_without_key(kind, 5).await.unwrap();
-        let ours = both.ours.relationships_without_key(kind, 5).await.unwrap();
-        let texts = |rows: Vec<_>| rows.into_iter().map(relationship_text).collect::<Vec<_>>();
-        assert_eq!(texts(driver), texts(ours));
-        let driver = both.driver.changed_relationship_keys(kind, before, "", 50).await.unwrap();
-        assert_eq!(driver, both.ours.changed_relationship_keys(kind, before, "", 50).await.unwrap());
+    for (place, kind) in profile.relationships.iter().enumerate() {
+        let id = RelationshipKindId(place);
+        let of_kind = relationships.iter().filter(|(name, _)| name == kind.rel_type.as_str());
+        let expected: Vec<SourceRelationship> = of_kind.map(|(_, relationship)| relationship.clone()).collect();
+        let pages = pages(async |after: String| source.relationship_page(id, Detail::Whole, &after, 7).await.unwrap()).await;
+        let key = kind.key.as_str();
+        compare(&pages, &expected, key, |fact| (fact.number, fact.properties.clone()), relationship_text);
+        let without = source.relationships_without_key(id, 5).await.unwrap();
+        compare_without_key(without, &expected, key, |fact| (fact.number, &mut fact.properties), relationship_text);
+        let changed = source.changed_relationship_keys(id, before, "", 50).await.unwrap();
+        compare_changed(changed, expected.iter().map(|fact| &fact.properties), key, &kind.timestamps);
     }
-    assert_eq!(both.driver.identity().await.unwrap(), both.ours.identity().await.unwrap());
-    assert_eq!(both.driver.outside_profile().await.unwrap(), both.ours.outside_profile().await.unwrap());
-    let clocks = both.ours.now().await.unwrap() - both.driver.now().await.unwrap();
+    assert_eq!(source.outside_profile().await.unwrap(), outside(&profile, &nodes, &relationships));
+    let mut rows = turn.graph.execute(query("CALL db.info() YIELD id, name RETURN id, name")).await.unwrap();
+    let row = rows.next().await.unwrap().unwrap();
+    let identity = source.identity().await.unwrap();
+    assert_eq!((identity.id, identity.name), (row.get("id").unwrap(), row.get("name").unwrap()));
+    let clocks = source.now().await.unwrap() - chrono::Utc::now();
     assert!(clocks.num_seconds().abs() < 30, "{clocks}");
 }
 
-async fn compare_node_pages(both: &Both, kind: NodeKindId, limit: usize) {
-    let mut after = Some(String::new());
+/// All pages of a kind, in their order.
+async fn pages<T>(page: impl AsyncFn(String) -> Page<T>) -> Vec<Vec<T>> {
+    let (mut pages, mut after) = (Vec::new(), Some(String::new()));
     while let Some(key) = after {
-        let driver = both.driver.node_page(kind, Detail::Whole, &key, limit).await.unwrap();
-        let ours = both.ours.node_page(kind, Detail::Whole, &key, limit).await.unwrap();
-        assert_eq!(driver.next, ours.next);
-        let texts = |rows: Vec<_>| rows.into_iter().map(node_text).collect::<Vec<_>>();
-        assert_eq!(texts(driver.rows), texts(ours.rows));
-        after = ours.next;
+        let page = page(key).await;
+        pages.push(page.rows);
+        after = page.next;
+    }
+    pages
+}
+
+/// The text that an element is paged by; none where no page reaches it.
+fn key_of(properties: &Properties, key: &str) -> Option<String> {
+    match property(properties, key) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
     }
 }
 
-async fn compare_relationship_pages(both: &Both, kind: RelationshipKindId, limit: usize) {
-    let mut after = Some(String::new());
-    while let Some(key) = after {
-        let driver = both.driver.relationship_page(kind, Detail::Whole, &key, limit).await.unwrap();
-        let ours = both.ours.relationship_page(kind, Detail::Whole, &key, limit).await.unwrap();
-        assert_eq!(driver.next, ours.next);
-        let texts = |rows: Vec<_>| rows.into_iter().map(relationship_text).collect::<Vec<_>>();
-        assert_eq!(texts(driver.rows), texts(ours.rows));
-        after = ours.next;
+/// The pages hold what was expected in the order of the keys, and no key stands in two of them.
+fn compare<T: Clone>(
+    pages: &[Vec<T>],
+    expected: &[T],
+    key: &str,
+    parts: impl Fn(&T) -> (ElementNumber, Properties),
+    text: impl Fn(T) -> String,
+) {
+    let keys = |row: &T| key_of(&parts(row).1, key);
+    let of_page = |page: &Vec<T>| page.iter().map(|row| keys(row).unwrap()).collect::<Vec<_>>();
+    let paged: Vec<Vec<String>> = pages.iter().map(of_page).collect();
+    assert!(paged.concat().is_sorted(), "{paged:?}");
+    assert!(paged.windows(2).all(|pair| pair[0].last() != pair[1].first()), "a key stands in two pages: {paged:?}");
+    let in_order = |rows: Vec<T>| {
+        let mut rows: Vec<_> = rows.into_iter().filter_map(|row| keys(&row).map(|key| (key, parts(&row).0, row))).collect();
+        rows.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        rows.into_iter().map(|(.., row)| text(row)).collect::<Vec<_>>()
+    };
+    assert_eq!(in_order(pages.concat()), in_order(expected.to_vec()));
+}
+
+/// Of elements that no page reaches, only what decides whether the cache can hold them is read.
+fn compare_without_key<T: Clone>(
+    mut ours: Vec<T>,
+    expected: &[T],
+    key: &str,
+    parts: impl Fn(&mut T) -> (ElementNumber, &mut Properties),
+    text: impl Fn(T) -> String,
+) {
+    let mut expected: Vec<T> = expected.to_vec();
+    expected.retain_mut(|row| key_of(parts(row).1, key).is_none());
+    expected.iter_mut().for_each(|row| parts(row).1.retain(|(name, _)| name == key || name == "group_id"));
+    assert!(expected.len() <= 5);
+    ours.sort_by_key(|row| parts(&mut row.clone()).0);
+    let texts = |rows: Vec<T>| rows.into_iter().map(&text).collect::<Vec<_>>();
+    assert_eq!(texts(ours), texts(expected));
+}
+
+fn compare_changed<'a>(ours: KeyPage, expected: impl Iterator<Item = &'a Properties>, key: &str, timestamps: &[PropertyName]) {
+    let is_stamped = |properties: &&Properties| timestamps.iter().any(|name| property(properties, name.as_str()).is_some());
+    let mut keys: Vec<String> = expected.filter(is_stamped).filter_map(|properties| key_of(properties, key)).collect();
+    keys.sort();
+    keys.dedup();
+    keys.truncate(50);
+    assert_eq!(ours.next, keys.last().filter(|_| keys.len() == 50).cloned());
+    assert!(ours.keys.iter().all(|changed| !changed.stamp.is_empty()));
+    assert_eq!(ours.keys.into_iter().map(|changed| changed.key).collect::<Vec<_>>(), keys);
+}
+
+fn outside(profile: &Profile, nodes: &[SourceNode], relationships: &[(String, SourceRelationship)]) -> OutsideProfile {
+    let mut outside = OutsideProfile::default();
+    for node in nodes.iter().filter(|node| profile.nodes.iter().all(|kind| !node.labels.contains(&kind.label.to_string()))) {
+        *outside.nodes.entry(node.labels.join(":")).or_default() += 1;
     }
+    for (name, _) in relationships {
+        if profile.relationships.iter().all(|kind| kind.rel_type.as_str() != name) {
+            *outside.relationships.entry(name.clone()).or_default() += 1;
+        }
+    }
+    outside
 }
 
 #[tokio::test]
@@ -242,31 +294,26 @@ async fn a_bookmark_moves_with_commits_alone() {
 }
 
 #[tokio::test]
-async fn a_stream_gives_all_rows_and_can_be_left() {
+async fn a_query_that_is_given_up_ends_at_the_server() {
     let turn = source_lock().await;
-    turn.graph.run(query("UNWIND range(1, 1000) AS n CREATE (:Entity {uuid: toString(n)})")).await.unwrap();
     let reader = reader(&turn.address).await;
-    let request = Request::new(ALL_ENTITIES);
-    let mut rows = reader.stream::<SourceNode>("Entity", &request, 64).await.unwrap();
-    let mut count = 0;
-    while rows.next().await.unwrap().is_some() {
-        count += 1;
-    }
-    assert_eq!(count, 1_000);
-    let mut probe = Probe::new(&source_address(&turn.address), Limits::default()).unwrap();
-    assert_eq!(rows.bookmark(), Some(probe.bookmark().await.unwrap().as_str()));
-    let counted = reader.count("Entity", request.clone()).await.unwrap();
-    assert_eq!(counted.rows, 1_000);
-
-    let mut left = reader.stream::<SourceNode>("Entity", &request, 10).await.unwrap();
-    assert!(left.next().await.unwrap().is_some());
-    assert_eq!(transactions(&turn.graph).await, 1);
-    drop(left);
+    let endless = "UNWIND range(1, 1000000000) AS a UNWIND range(1, 1000000000) AS b RETURN count(a + b) AS count";
+    let query = tokio::spawn({
+        let reader = reader.clone();
+        async move { reader.rows("a count", Request::new(endless)).await }
+    });
     let started = Instant::now();
-    while transactions(&turn.graph).await > 0 {
-        assert!(started.elapsed() < Duration::from_secs(10), "a stream that was left runs on at the server");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let until = async |number: usize, what: &str| {
+        while transactions(&turn.graph).await != number {
+            assert!(started.elapsed() < Duration::from_secs(30), "{what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    until(1, "the query runs").await;
+    query.abort();
+    until(0, "a query that was given up runs on at the server").await;
+    let text = "UNWIND range(1, 1000) AS n RETURN n";
+    assert_eq!(reader.count("numbers", Request::new(text)).await.unwrap().rows, 1_000);
 }
 
 /// How many transactions of ours are open at the server: they carry our name.
@@ -330,11 +377,14 @@ async fn encrypted_connections_trust_whom_they_are_told_to() {
     };
     let authority = Some(directory.path().join("ca.crt"));
     for good in [address("bolt+s", authority.clone()), address("neo4j+s", authority), address("bolt+ssc", None)] {
+        ControlPlane::new(&good).connect().await.unwrap();
         let reader = BoltReader::connect(&good, Limits::default()).await.unwrap();
         let rows = reader.rows("one", Request::new("RETURN 1 AS one")).await.unwrap();
         assert_eq!(rows, [vec![("one".to_owned(), Value::Integer(1))]]);
     }
     let stranger = BoltReader::connect(&address("bolt+s", None), Limits::default()).await.map(drop).unwrap_err();
+    assert_eq!(stranger.kind(), ErrorKind::Configuration, "{}", stranger.chain());
+    let stranger = ControlPlane::new(&address("neo4j+s", None)).connect().await.unwrap_err();
     assert_eq!(stranger.kind(), ErrorKind::Configuration, "{}", stranger.chain());
 }
 

@@ -44,6 +44,11 @@ async fn check_tells_what_would_be_done_and_fails_if_something_would_be_quaranti
     let indexes = survey["indexes"].to_string();
     assert!(indexes.contains("CREATE INDEX FOR (n:Customer) ON (n.customerID)"), "{indexes}");
     assert_eq!(found["graph_exists"], false, "nothing was written");
+    assert!(
+        found["source_version"].as_str().is_some_and(|version| version.ends_with(" (community)")),
+        "{}",
+        found["source_version"]
+    );
     let text = pair.service.finish(&["check"]).await.stdout;
     assert!(text.contains("quarantine  nothing") && text.contains("(:Customer)"), "{text}");
     println!("{text}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::source::bolt::BoltSource;
-use neo4j_falkordb_sync::source::{SourceAddress, expected_elements};
+use neo4j_falkordb_sync::source::{ControlPlane, SourceAddress, expected_elements};
 use neo4rs::query;
 
 use super::full_sync::ask;
@@ -97,8 +97,7 @@ async fn progress_counts_a_node_with_several_labels_once() {
     let Neo4jAddress { uri, user, password, database } = pair.source.address.clone();
     let (password, database) = (Secret::new(password), Some(database));
     let address = SourceAddress { uri, user, password, database, pool_size: 1, ca_file: None };
-    let source = BoltSource::connect(&address, Arc::new(Profile::generic().unwrap())).await.unwrap();
-    let profile = source.discovered(&[]).await.unwrap();
+    let profile = ControlPlane::new(&address).discovered(&Profile::generic().unwrap(), &[]).await.unwrap();
     let source = BoltSource::connect(&address, Arc::new(profile.clone())).await.unwrap();
     assert_eq!(expected_elements(&source, &profile).await.unwrap(), 9000);
     // As many as a full pass reads, and as a comparison compares.

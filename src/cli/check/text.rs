@@ -16,8 +16,14 @@ impl Findings {
     pub(super) fn text(&self) -> String {
         let mut lines = vec![
             format!("{} → graph {}", self.pipeline, self.graph),
-            format!("  Neo4j       {}, database {} ({})", self.source_address, self.source.name, self.source.id),
-            format!("  FalkorDB    {}, {}", self.cache_address, self.cache_version.as_deref().unwrap_or("version unknown")),
+            format!(
+                "  Neo4j       {}, {}, database {} ({})",
+                self.source_address,
+                version(&self.source_version),
+                self.source.name,
+                self.source.id
+            ),
+            format!("  FalkorDB    {}, {}", self.cache_address, version(&self.cache_version)),
             format!("  graph       {}", self.graph_text()),
             format!("  owner       {}", self.owner.as_deref().unwrap_or("nobody")),
             format!("  profile     {}", self.profile),
@@ -64,6 +70,10 @@ impl Findings {
         }
         lines
     }
+}
+
+fn version(version: &Option<String>) -> &str {
+    version.as_deref().unwrap_or("version unknown")
 }
 
 /// Why elements with these labels, or of this type, are not copied.

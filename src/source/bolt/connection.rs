@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::chunk::Frames;
 use super::fault::Fault;
 use super::limits::{Limits, within};
-use super::message::{ALL_ROWS, Requests, RunSettings, Summary, answer_tag, read_failure, read_summary, read_tag};
+use super::message::{Requests, RunSettings, Summary, answer_tag, read_failure, read_summary, read_tag};
 use super::packstream::Decoder;
 use super::server::{Server, Transport};
 use crate::source::request::Request;
@@ -39,8 +39,6 @@ pub struct Connection {
     outstanding: u32,
     /// Whether the server ignores everything until a reset.
     failed: bool,
-    /// Rows of a pull of the query that runs.
-    fetch: i64,
     _open: Tallied,
 }
 
@@ -60,7 +58,6 @@ impl Connection {
                 server: String::new(),
                 outstanding: 0,
                 failed: false,
-                fetch: ALL_ROWS,
                 _open: Tallied::neo4j_connection(),
             };
             connection.log_on(server).await?;
@@ -80,17 +77,17 @@ impl Connection {
     }
 
     /// How long anything may take on this connection.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
     /// Whether the next request can be sent.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.outstanding == 0 && !self.failed
     }
 
     /// Whether the server still holds its end, as far as can be told without asking.
-    pub fn is_open(&mut self) -> bool {
+    pub(crate) fn is_open(&mut self) -> bool {
         match self.transport.read(self.frames.room()).now_or_never() {
             None => true,
             Some(Ok(bytes)) => {
@@ -102,55 +99,45 @@ impl Connection {
         }
     }
 
-    /// Runs a query in read access mode; its rows come by [`Self::record`], pulled `fetch` at a time. Gives the columns.
-    pub async fn run(&mut self, request: &Request, limit: Option<Duration>, fetch: i64) -> Result<Vec<String>, Fault> {
+    /// Runs a query in read access mode; its rows come by [`Self::record`]. Gives the columns.
+    pub(crate) async fn run(&mut self, request: &Request, limit: Duration) -> Result<Vec<String>, Fault> {
         self.begin(request, limit)?;
-        self.requests.pull(fetch)?;
-        self.fetch = fetch;
+        self.requests.pull()?;
         self.send().await?;
         Ok(self.summary("the columns").await?.columns)
     }
 
     /// Sends queries together, each with a pull of all its rows. The answers come in their order, of each the columns and then the
     /// rows.
-    pub async fn run_together(&mut self, requests: &[Request], limit: Option<Duration>) -> Result<(), Fault> {
+    pub(crate) async fn run_together(&mut self, requests: &[Request], limit: Duration) -> Result<(), Fault> {
         self.requests.clear();
         let settings = self.settings(limit);
         for request in requests {
             self.requests.run(request, &settings)?;
-            self.requests.pull(ALL_ROWS)?;
+            self.requests.pull()?;
         }
-        self.fetch = ALL_ROWS;
         self.send().await
     }
 
     /// The columns of the next of several queries.
-    pub async fn columns(&mut self) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn columns(&mut self) -> Result<Vec<String>, Fault> {
         Ok(self.summary("the columns").await?.columns)
     }
 
-    /// The next row, before its list of columns; none at the end, with the bookmark.
-    pub async fn record(&mut self) -> Result<Row<'_>, Fault> {
-        let place = loop {
-            let place = self.message().await?;
-            if read_tag(&mut Decoder::new(self.frames.bytes(place.clone())))? == answer_tag::RECORD {
-                break place;
-            }
-            let summary = self.read_end(place, "a row")?;
-            if !summary.has_more {
-                return Ok(Row::End(summary.bookmark));
-            }
-            self.requests.clear();
-            self.requests.pull(self.fetch)?;
-            self.send().await?;
-        };
+    /// The next row, before its list of columns; none at the end.
+    pub(crate) async fn record(&mut self) -> Result<Row<'_>, Fault> {
+        let place = self.message().await?;
+        if read_tag(&mut Decoder::new(self.frames.bytes(place.clone())))? != answer_tag::RECORD {
+            self.read_end(place, "a row")?;
+            return Ok(Row::End);
+        }
         let mut decoder = Decoder::new(self.frames.bytes(place));
         read_tag(&mut decoder)?;
         Ok(Row::Record(decoder))
     }
 
     /// Runs a query and looks at none of its rows.
-    pub async fn run_without_rows(&mut self, request: &Request, limit: Option<Duration>) -> Result<Summary, Fault> {
+    pub(crate) async fn run_without_rows(&mut self, request: &Request, limit: Duration) -> Result<Summary, Fault> {
         self.begin(request, limit)?;
         self.requests.discard()?;
         self.send().await?;
@@ -159,8 +146,8 @@ impl Connection {
     }
 
     /// Runs a query and counts its rows and their bytes by the headers of chunks alone: no reader can be faster.
-    pub async fn run_counting(&mut self, request: &Request, limit: Option<Duration>) -> Result<Counted, Fault> {
-        self.run(request, limit, ALL_ROWS).await?;
+    pub(crate) async fn run_counting(&mut self, request: &Request, limit: Duration) -> Result<Counted, Fault> {
+        self.run(request, limit).await?;
         let mut counted = Counted::default();
         let mut tag = None;
         loop {
@@ -176,13 +163,13 @@ impl Connection {
     }
 
     /// Whether the server answers.
-    pub async fn is_alive(&mut self) -> bool {
+    pub(crate) async fn is_alive(&mut self) -> bool {
         let limit = self.limits.sign_of_life;
         within(limit, "sign of life", self.reset()).await.is_ok()
     }
 
     /// Ends whatever runs and clears a failure, so that the connection can be used again.
-    pub async fn reset(&mut self) -> Result<(), Fault> {
+    pub(crate) async fn reset(&mut self) -> Result<(), Fault> {
         self.requests.clear();
         self.requests.reset()?;
         self.send().await?;
@@ -225,16 +212,16 @@ impl Connection {
         Ok(())
     }
 
-    fn begin(&mut self, request: &Request, limit: Option<Duration>) -> Result<(), Fault> {
+    fn begin(&mut self, request: &Request, limit: Duration) -> Result<(), Fault> {
         let settings = self.settings(limit);
         self.requests.clear();
         Ok(self.requests.run(request, &settings)?)
     }
 
-    fn settings(&self, limit: Option<Duration>) -> RunSettings {
+    fn settings(&self, limit: Duration) -> RunSettings {
         RunSettings {
             database: self.database.clone(),
-            timeout_milliseconds: limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)),
+            timeout_milliseconds: i64::try_from(limit.as_millis()).unwrap_or(i64::MAX),
         }
     }
 
@@ -301,11 +288,11 @@ impl Connection {
 }
 
 /// What comes where a row may come.
-pub enum Row<'a> {
+pub(crate) enum Row<'a> {
     /// A row: its list of columns is to be read.
     Record(Decoder<'a>),
-    /// The end, with the bookmark if the server told one.
-    End(Option<String>),
+    /// The end.
+    End,
 }
 
 /// Rows that were counted and not read.

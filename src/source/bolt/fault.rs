@@ -73,7 +73,7 @@ fn version_sentence(answer: [u8; 4]) -> String {
 
 impl Fault {
     /// What kind of error this is.
-    pub fn kind(&self) -> ErrorKind {
+    pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Io(_) | Self::Closed => ErrorKind::SourceConnection,
             Self::TimedOut { .. } => ErrorKind::SourceTimeout,
@@ -90,7 +90,7 @@ impl Fault {
     }
 
     /// The error of what was being done.
-    pub fn during(self, doing: impl Into<String>) -> Error {
+    pub(crate) fn during(self, doing: impl Into<String>) -> Error {
         Error::caused(self.kind(), doing, self)
     }
 }

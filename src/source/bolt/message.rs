@@ -32,10 +32,10 @@ pub(super) mod answer_tag {
 }
 
 /// All rows at once.
-pub(super) const ALL_ROWS: i64 = -1;
+const ALL_ROWS: i64 = -1;
 
 /// Who we are: shown by `SHOW TRANSACTIONS` and in the query log of the server.
-const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+pub(in crate::source) const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// From this minor version on, LOGON is a message of its own.
 const LOGON_SINCE: u8 = 1;
@@ -66,7 +66,7 @@ pub(super) struct RunSettings {
     /// The database; the server's default where absent.
     pub database: Option<String>,
     /// How long the server lets a query run.
-    pub timeout_milliseconds: Option<i64>,
+    pub timeout_milliseconds: i64,
 }
 
 /// Requests written one after the other, sent at once.
@@ -130,11 +130,7 @@ impl Requests {
                 to.text(name)?;
                 write_parameter(to, value)?;
             }
-            to.map(
-                2 + u8::from(settings.database.is_some())
-                    + u8::from(settings.timeout_milliseconds.is_some())
-                    + u8::from(request.after.is_some()),
-            );
+            to.map(3 + u8::from(settings.database.is_some()) + u8::from(request.after.is_some()));
             text_entry(to, "mode", "r")?;
             if let Some(bookmark) = &request.after {
                 to.text("bookmarks")?;
@@ -147,22 +143,20 @@ impl Requests {
             if let Some(database) = &settings.database {
                 text_entry(to, "db", database)?;
             }
-            if let Some(milliseconds) = settings.timeout_milliseconds {
-                to.text("tx_timeout")?;
-                to.integer(milliseconds);
-            }
+            to.text("tx_timeout")?;
+            to.integer(settings.timeout_milliseconds);
             Ok(())
         })
     }
 
-    /// The next `rows` rows of the query before.
-    pub(super) fn pull(&mut self, rows: i64) -> Decoded<()> {
-        self.rows(request_tag::PULL, rows)
+    /// The rows of the query before.
+    pub(super) fn pull(&mut self) -> Decoded<()> {
+        self.rows(request_tag::PULL)
     }
 
     /// The end of the query before, without its rows.
     pub(super) fn discard(&mut self) -> Decoded<()> {
-        self.rows(request_tag::DISCARD, ALL_ROWS)
+        self.rows(request_tag::DISCARD)
     }
 
     /// Ends whatever runs, and clears a failure.
@@ -183,12 +177,12 @@ impl Requests {
         Ok(())
     }
 
-    fn rows(&mut self, tag: u8, rows: i64) -> Decoded<()> {
+    fn rows(&mut self, tag: u8) -> Decoded<()> {
         self.add(|to| {
             to.structure(1, tag);
             to.map(1);
             to.text("n")?;
-            to.integer(rows);
+            to.integer(ALL_ROWS);
             Ok(())
         })
     }
@@ -240,15 +234,13 @@ fn write_parameter(to: &mut Encoder, value: &Parameter) -> Decoded<()> {
 
 /// What the server says at the end of a request: the parts that we use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The columns of a query.
-    pub columns: Vec<String>,
-    /// Whether there are more rows to pull.
-    pub has_more: bool,
+    pub(crate) columns: Vec<String>,
     /// The bookmark after the query.
-    pub bookmark: Option<String>,
+    pub(crate) bookmark: Option<String>,
     /// The server's name and version.
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
 }
 
 /// Reads the head of an answer: its tag. Every answer of the server has one field, but IGNORED has none.
@@ -266,7 +258,6 @@ pub(super) fn read_summary(decoder: &mut Decoder<'_>) -> Decoded<Summary> {
     for_each_entry(decoder, |name, value| {
         match name {
             "fields" => summary.columns = texts(value)?,
-            "has_more" => summary.has_more = value.boolean()?,
             "bookmark" => summary.bookmark = Some(value.text()?.to_owned()),
             "server" => summary.server = Some(value.text()?.to_owned()),
             _ => value.skip()?,
@@ -356,10 +347,10 @@ mod tests {
 
     #[test]
     fn a_query_always_runs_in_read_access_mode() {
-        let settings = RunSettings { database: Some("movies".to_owned()), timeout_milliseconds: Some(7) };
+        let settings = RunSettings { database: Some("movies".to_owned()), timeout_milliseconds: 7 };
         let mut requests = Requests::default();
         requests.run(&Request::new("RETURN $a").with("a", "b"), &settings).unwrap();
-        requests.pull(ALL_ROWS).unwrap();
+        requests.pull().unwrap();
         assert_eq!(requests.written().1, 2);
         let messages = messages(&requests);
         let mut run = Decoder::new(&messages[0].1);

@@ -1,8 +1,9 @@
 //! A small Bolt 5 client that reads and only reads.
 //!
-//! It exists beside neo4rs for what that cannot do: tell the bookmark at a low price, read zoned datetimes exactly (Bolt 4
-//! loses the instant in the hour that a clock change repeats), decode vectors without 96 bytes a float, and survive whatever
-//! a broken server sends: every wait has a limit, and every length is compared with what is there.
+//! It carries everything that is on the way from a commit to the cache, because it must be fast and exact: it tells the bookmark
+//! at a low price, reads zoned datetimes exactly (Bolt 4 loses the instant in the hour that a clock change repeats), decodes
+//! vectors without 96 bytes a float, and survives whatever a broken server sends: every wait has a limit, and every length is
+//! compared with what is there. Questions about the server itself are the [control plane](super::ControlPlane)'s, by neo4rs.
 //!
 //! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a pool,
 //! [`BoltReader`] (rows that become elements without a stop), and [`BoltSource`]. [`Probe`] has a connection of its own.
@@ -20,17 +21,15 @@ mod pool;
 mod probe;
 mod reader;
 mod record;
-mod rows;
 mod server;
 mod tls;
 mod value;
 
-pub use connection::{Connection, Counted};
-pub use fault::Fault;
+pub use connection::Connection;
 pub use limits::Limits;
-pub use packstream::{DecodeError, Decoder};
+pub(super) use message::AGENT;
 pub use probe::Probe;
+pub(super) use reader::log_on;
 pub use reader::{BoltReader, BoltSource};
-pub use record::Record;
-pub use rows::Rows;
 pub use server::Server;
+pub(super) use tls::refused_certificate;

@@ -64,43 +64,43 @@ pub(super) type Decoded<T> = Result<T, DecodeError>;
 
 /// What a structure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Structure {
+pub(crate) struct Structure {
     /// The number of its fields.
-    pub fields: u8,
+    pub(crate) fields: u8,
     /// Its tag.
-    pub tag: u8,
+    pub(crate) tag: u8,
 }
 
 /// Reads one message from its front. After an error the rest means nothing.
 #[derive(Debug, Clone)]
-pub struct Decoder<'a> {
+pub(crate) struct Decoder<'a> {
     rest: &'a [u8],
     depth: u8,
 }
 
 impl<'a> Decoder<'a> {
     /// Reads these bytes.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, depth: 0 }
     }
 
     /// The bytes not read yet.
-    pub fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.rest.len()
     }
 
     /// That the message ends here.
-    pub fn finish(self) -> Decoded<()> {
+    pub(crate) fn finish(self) -> Decoded<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 
     /// The marker of the next value, which stays to be read.
-    pub fn peek(&self) -> Decoded<u8> {
+    pub(crate) fn peek(&self) -> Decoded<u8> {
         self.rest.first().copied().ok_or(DecodeError::Truncated)
     }
 
     /// Reads a null, if there is one.
-    pub fn null(&mut self) -> Decoded<bool> {
+    pub(crate) fn null(&mut self) -> Decoded<bool> {
         let is_null = self.peek()? == 0xC0;
         if is_null {
             self.rest = &self.rest[1..];
@@ -109,7 +109,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a boolean.
-    pub fn boolean(&mut self) -> Decoded<bool> {
+    pub(crate) fn boolean(&mut self) -> Decoded<bool> {
         match self.byte()? {
             0xC2 => Ok(false),
             0xC3 => Ok(true),
@@ -118,7 +118,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads an integer of any width.
-    pub fn integer(&mut self) -> Decoded<i64> {
+    pub(crate) fn integer(&mut self) -> Decoded<i64> {
         match self.byte()? {
             marker @ (0x00..=0x7F | 0xF0..=0xFF) => Ok(i64::from(marker.cast_signed())),
             0xC8 => Ok(i64::from(i8::from_be_bytes(self.array()?))),
@@ -130,7 +130,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a float.
-    pub fn float(&mut self) -> Decoded<f64> {
+    pub(crate) fn float(&mut self) -> Decoded<f64> {
         match self.byte()? {
             FLOAT => Ok(f64::from_be_bytes(self.array()?)),
             marker => Err(DecodeError::Unexpected { marker, expected: "a float" }),
@@ -138,7 +138,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a text, where it lies.
-    pub fn text(&mut self) -> Decoded<&'a str> {
+    pub(crate) fn text(&mut self) -> Decoded<&'a str> {
         let length = match self.byte()? {
             marker @ 0x80..=0x8F => usize::from(marker & 0x0F),
             0xD0 => self.length_8()?,
@@ -150,7 +150,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a byte array, where it lies.
-    pub fn bytes(&mut self) -> Decoded<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Decoded<&'a [u8]> {
         let length = match self.byte()? {
             0xCC => self.length_8()?,
             0xCD => self.length_16()?,
@@ -161,7 +161,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads the head of a list: how many items follow. There are bytes for that many.
-    pub fn list(&mut self) -> Decoded<usize> {
+    pub(crate) fn list(&mut self) -> Decoded<usize> {
         let items = match self.byte()? {
             marker @ 0x90..=0x9F => usize::from(marker & 0x0F),
             0xD4 => self.length_8()?,
@@ -173,7 +173,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads the head of a map: how many entries follow. There are bytes for that many.
-    pub fn map(&mut self) -> Decoded<usize> {
+    pub(crate) fn map(&mut self) -> Decoded<usize> {
         let entries = match self.byte()? {
             marker @ 0xA0..=0xAF => usize::from(marker & 0x0F),
             0xD8 => self.length_8()?,
@@ -185,7 +185,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads the head of a structure.
-    pub fn structure(&mut self) -> Decoded<Structure> {
+    pub(crate) fn structure(&mut self) -> Decoded<Structure> {
         match self.byte()? {
             marker @ 0xB0..=0xBF => Ok(Structure { fields: marker & 0x0F, tag: self.byte()? }),
             marker => Err(DecodeError::Unexpected { marker, expected: "a structure" }),
@@ -193,7 +193,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The next `items` items of a list, if all of them are floats: an embedding is one run of nine bytes an item.
-    pub fn floats(&mut self, items: usize) -> Option<Vec<f64>> {
+    pub(crate) fn floats(&mut self, items: usize) -> Option<Vec<f64>> {
         let (run, rest) = self.rest.split_at_checked(items.checked_mul(FLOAT_BYTES)?)?;
         if run.chunks_exact(FLOAT_BYTES).any(|item| item[0] != FLOAT) {
             return None;
@@ -203,7 +203,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads what is inside a list or a map, one level down.
-    pub fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Decoded<T>) -> Decoded<T> {
+    pub(crate) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Decoded<T>) -> Decoded<T> {
         if self.depth == MAX_DEPTH {
             return Err(DecodeError::Depth);
         }
@@ -214,7 +214,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads past one value of any kind.
-    pub fn skip(&mut self) -> Decoded<()> {
+    pub(crate) fn skip(&mut self) -> Decoded<()> {
         match self.peek()? {
             0x00..=0x7F | 0xF0..=0xFF | 0xC8..=0xCB => self.integer().map(drop),
             0xC0 => self.null().map(drop),

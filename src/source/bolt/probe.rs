@@ -29,7 +29,7 @@ impl Probe {
     }
 
     /// A probe of the same server with a connection of its own.
-    pub fn another(&self) -> Self {
+    pub(crate) fn another(&self) -> Self {
         Self { server: self.server.clone(), connection: None }
     }
 
@@ -44,7 +44,7 @@ impl Probe {
 
     /// The bookmark of the last commit once the server has applied another one. The server itself gives up after
     /// `db.transaction.bookmark_ready_timeout` (30 s by default).
-    pub async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
+    pub(crate) async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
         let limit = self.server.limits.query;
         let asked = self.ask(Request::new(QUESTION).after(Some(commit.clone())), limit).await;
         asked.map_err(|fault| fault.during(format!("Neo4j at {} does not reach a commit", self.server.uri())))
@@ -55,7 +55,7 @@ impl Probe {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
-        let summary = within(limit, "bookmark", connection.run_without_rows(&question, Some(limit))).await?;
+        let summary = within(limit, "bookmark", connection.run_without_rows(&question, limit)).await?;
         self.connection = Some(connection);
         let bookmark = summary.bookmark.filter(|text| !text.is_empty());
         bookmark.map(Bookmark::new).ok_or(Fault::Decode(DecodeError::Missing("bookmark")))

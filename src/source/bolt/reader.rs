@@ -6,21 +6,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::connection::{Counted, Row};
+use super::connection::{Connection, Counted, Row};
 use super::fault::Fault;
 use super::limits::Limits;
-use super::message::ALL_ROWS;
 use super::packstream::{DecodeError, Decoded, Decoder};
 use super::pool::{Lease, Pool};
 use super::probe::Probe;
-use super::record::Record;
-use super::rows::{Rows, check_columns, read_record};
+use super::record::{Record, check_columns, read_record};
 use super::server::Server;
 use super::value::value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::model::profile::Profile;
 use crate::source::address::SourceAddress;
+use crate::source::codes::why_unreachable;
+use crate::source::control_plane::ControlPlane;
 use crate::source::graph_source::GraphSource;
 use crate::source::reader::{Portion, Reader};
 use crate::source::request::Request;
@@ -31,14 +31,24 @@ pub type BoltSource = GraphSource<BoltReader>;
 /// Reads by Bolt 5.
 #[derive(Clone)]
 pub struct BoltReader {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
 }
 
 impl BoltSource {
-    /// Connects, and proves it with a query.
+    /// Connects with a control plane of its own.
     pub async fn connect(address: &SourceAddress, profile: Arc<Profile>) -> Result<Self> {
+        Self::connect_beside(Arc::new(ControlPlane::new(address)), address, profile).await
+    }
+
+    /// Connects beside the control plane of the same database. Each of them proves with a query that it can read.
+    pub(crate) async fn connect_beside(
+        control: Arc<ControlPlane>,
+        address: &SourceAddress,
+        profile: Arc<Profile>,
+    ) -> Result<Self> {
+        control.connect().await?;
         let reader = BoltReader::connect(address, Limits::default()).await?;
-        Ok(Self::new(reader, Probe::new(address, Limits::default())?, profile))
+        Ok(Self::new(reader, Probe::new(address, Limits::default())?, control, profile))
     }
 }
 
@@ -50,12 +60,6 @@ impl BoltReader {
         let first = reader.with_connection(Proof).await;
         first.map_err(|fault| unreachable(fault, reader.pool.server()))?;
         Ok(reader)
-    }
-
-    /// A stream of rows with the columns of `T`, pulled `fetch` at a time: the server waits with the next until those have
-    /// been read.
-    pub async fn stream<T: Record>(&self, doing: &str, request: &Request, fetch: u32) -> Result<Rows<T>> {
-        Rows::open(&self.pool, doing, request, i64::from(fetch.max(1))).await
     }
 
     /// Runs a query and throws its rows away unread: what a reader can reach at best.
@@ -87,15 +91,16 @@ impl BoltReader {
 }
 
 fn unreachable(fault: Fault, server: &Server) -> Error {
-    let uri = server.uri();
-    let sentence = match fault.kind() {
-        ErrorKind::SourceAuthentication => format!("Neo4j at {uri} refuses the user or the password"),
-        ErrorKind::SourceRefused => format!("Neo4j at {uri} refuses the request"),
-        ErrorKind::SourceTimeout => format!("Neo4j at {uri} does not answer"),
-        ErrorKind::Configuration => format!("Neo4j at {uri} cannot be used"),
-        _ => format!("cannot reach Neo4j at {uri}"),
-    };
+    let sentence = why_unreachable(fault.kind(), server.uri());
     fault.during(sentence)
+}
+
+/// Logs on and off again: what a server that refuses a log on says, with its code.
+pub(in crate::source) async fn log_on(address: &SourceAddress, limits: Limits) -> Result<()> {
+    let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
+    let connection = Connection::open(&server).await.map_err(|fault| unreachable(fault, &server))?;
+    connection.goodbye().await;
+    Ok(())
 }
 
 /// A request with all its answers.
@@ -115,7 +120,7 @@ impl Exchange for Proof {
 
     async fn run(self, lease: &mut Lease) -> Result<(), Fault> {
         let limit = lease.connection.limits().query;
-        lease.connection.run_without_rows(&Request::new("RETURN 1"), Some(limit)).await.map(drop)
+        lease.connection.run_without_rows(&Request::new("RETURN 1"), limit).await.map(drop)
     }
 }
 
@@ -127,7 +132,7 @@ impl Exchange for Count {
 
     async fn run(self, lease: &mut Lease) -> Result<Counted, Fault> {
         let limit = lease.connection.limits().query;
-        lease.connection.run_counting(&self.0, Some(limit)).await
+        lease.connection.run_counting(&self.0, limit).await
     }
 }
 
@@ -140,7 +145,7 @@ impl Exchange for All {
 
     async fn run(self, lease: &mut Lease) -> Result<Vec<Properties>, Fault> {
         let limit = lease.connection.limits().query;
-        let columns = lease.connection.run(&self.0, Some(limit), ALL_ROWS).await?;
+        let columns = lease.connection.run(&self.0, limit).await?;
         let mut rows = Vec::new();
         while let Row::Record(decoder) = lease.connection.record().await? {
             rows.push(read_by_name(&columns, decoder)?);
@@ -163,7 +168,7 @@ impl Exchange for Each {
         let limit = lease.connection.limits().query;
         let mut answers = Vec::with_capacity(self.0.len());
         for requests in self.0.chunks(SENT_TOGETHER) {
-            lease.connection.run_together(requests, Some(limit)).await?;
+            lease.connection.run_together(requests, limit).await?;
             for _ in requests {
                 let columns = lease.connection.columns().await?;
                 let mut rows = Vec::new();
@@ -197,7 +202,7 @@ impl<T: Record> Exchange for First<T> {
 
     async fn run(self, lease: &mut Lease) -> Result<Portion<T>, Fault> {
         let limit = lease.connection.limits().query;
-        let columns = lease.connection.run(&self.request, Some(limit), ALL_ROWS).await?;
+        let columns = lease.connection.run(&self.request, limit).await?;
         check_columns::<T>(&columns)?;
         let mut rows = Vec::new();
         let mut bytes = 0;
@@ -230,8 +235,6 @@ fn read_by_name(columns: &[String], mut decoder: Decoder<'_>) -> Decoded<Propert
 
 #[async_trait]
 impl Reader for BoltReader {
-    const TELLS_INSTANTS: bool = true;
-
     async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
         self.limited(doing, First::new(request, most)).await
     }

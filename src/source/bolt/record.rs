@@ -1,11 +1,12 @@
 //! Rows that become elements without a stop.
 
+use super::fault::Fault;
 use super::packstream::{DecodeError, Decoded, Decoder};
 use super::value::{properties, texts, value};
 use crate::model::element::{ElementNumber, SourceEndpoint, SourceNode, SourceRelationship};
 
 /// A row of known columns. They are read by place, so the names are compared once a query.
-pub trait Record: Sized + Send {
+pub(crate) trait Record: Sized + Send {
     /// The columns.
     const COLUMNS: &'static [&'static str];
 
@@ -52,6 +53,21 @@ fn endpoint(decoder: &mut Decoder<'_>) -> Decoded<SourceEndpoint> {
 fn number(decoder: &mut Decoder<'_>) -> Decoded<ElementNumber> {
     let number = decoder.text()?.rsplit(':').next().and_then(|number| number.parse().ok());
     number.map(ElementNumber).ok_or(DecodeError::Missing("number in an element id"))
+}
+
+/// That the columns are those that will be read by place.
+pub(super) fn check_columns<T: Record>(columns: &[String]) -> Result<(), Fault> {
+    if columns == T::COLUMNS { Ok(()) } else { Err(DecodeError::Missing("columns").into()) }
+}
+
+/// Reads a row whose columns were checked.
+pub(super) fn read_record<T: Record>(mut decoder: Decoder<'_>) -> Result<T, DecodeError> {
+    if decoder.list()? != T::COLUMNS.len() {
+        return Err(DecodeError::Missing("number of columns"));
+    }
+    let record = T::read(&mut decoder)?;
+    decoder.finish()?;
+    Ok(record)
 }
 
 #[cfg(test)]

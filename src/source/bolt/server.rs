@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// The address, for messages.
-    pub fn uri(&self) -> &ConnectionUri {
+    pub(crate) fn uri(&self) -> &ConnectionUri {
         &self.uri
     }
 
@@ -88,9 +88,8 @@ impl Server {
 
 /// A certificate that is refused does not become good by trying again.
 fn tls_fault(error: io::Error) -> Fault {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    match cause {
-        Some(refused @ rustls::Error::InvalidCertificate(_)) => Fault::Setup(refused.to_string()),
-        _ => Fault::Io(error),
+    match tls::refused_certificate(&error) {
+        Some(refused) => Fault::Setup(refused.to_string()),
+        None => Fault::Io(error),
     }
 }

@@ -1,5 +1,6 @@
 //! Which certificates are good enough.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,6 +52,12 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Fault> {
 
 fn no_authority(place: &str) -> Fault {
     Fault::Setup(format!("{place} holds no certificate authority"))
+}
+
+/// Why a certificate was refused, where that ended a connection.
+pub(in crate::source) fn refused_certificate(error: &io::Error) -> Option<&rustls::Error> {
+    let cause = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    matches!(cause, rustls::Error::InvalidCertificate(_)).then_some(cause)
 }
 
 /// What `+ssc` asks for: an encrypted connection with whoever answers. The handshake's signatures are still checked, so that

@@ -11,7 +11,7 @@ use crate::model::name::PropertyName;
 impl Queries<'_> {
     /// All nodes that carry the label of one of these kinds, none of which is that of nodes without a label. Each says by its labels
     /// which kind it is of.
-    pub fn node_bundle(&self, ids: &[NodeKindId], detail: Detail) -> String {
+    pub(crate) fn node_bundle(&self, ids: &[NodeKindId], detail: Detail) -> String {
         let scope = self.scope().alone("n");
         let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.node(*id).vectors).collect();
         let columns = node_columns(&self.bundled("n", ids.first().map(|id| ElementKind::Node(*id)), &vectors, detail));
@@ -19,7 +19,7 @@ impl Queries<'_> {
     }
 
     /// All relationships of these kinds, with their types.
-    pub fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Detail) -> String {
+    pub(crate) fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Detail) -> String {
         let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.relationship(*id).vectors).collect();
         let properties = self.bundled("e", ids.first().map(|id| ElementKind::Relationship(*id)), &vectors, detail);
         let columns = self.relationship_columns(&properties).replacen("RETURN ", "RETURN type(e) AS type, ", 1);

@@ -6,33 +6,33 @@ use crate::model::name::{Label, quoted_for_neo4j};
 
 impl Queries<'_> {
     /// How many nodes carry a label. Where all groups are copied, the count is kept by Neo4j and read without a scan.
-    pub fn label_count(&self, label: &str) -> String {
+    pub(crate) fn label_count(&self, label: &str) -> String {
         format!("MATCH (n:{}){} RETURN count(n) AS count", quoted_for_neo4j(label), self.scope().alone("n"))
     }
 
     /// How many of the nodes that carry a label carry each label.
-    pub fn labels_beside(&self, label: &Label) -> String {
+    pub(crate) fn labels_beside(&self, label: &Label) -> String {
         let scope = self.scope().alone("n");
         format!("MATCH (n:{}){scope} UNWIND labels(n) AS name RETURN name, count(*) AS count", label.quoted_for_neo4j())
     }
 
     /// How many nodes carry each label, by a scan of all nodes.
-    pub fn scanned_labels(&self) -> String {
+    pub(crate) fn scanned_labels(&self) -> String {
         format!("MATCH (n){} UNWIND labels(n) AS name RETURN name, count(*) AS count", self.scope().alone("n"))
     }
 
     /// How many relationships there are of each type, by a scan of all of them.
-    pub fn scanned_types(&self) -> String {
+    pub(crate) fn scanned_types(&self) -> String {
         format!("MATCH ()-[e]->(){} RETURN type(e) AS name, count(*) AS count", self.scope().alone("e"))
     }
 
     /// How many nodes there are.
-    pub fn all_nodes(&self) -> String {
+    pub(crate) fn all_nodes(&self) -> String {
         format!("MATCH (n){} RETURN count(n) AS count", self.scope().alone("n"))
     }
 
     /// How many relationships there are.
-    pub fn all_relationships(&self) -> String {
+    pub(crate) fn all_relationships(&self) -> String {
         format!("MATCH ()-[e]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 

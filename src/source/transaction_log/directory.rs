@@ -65,7 +65,7 @@ impl LogDirectory {
     }
 
     /// Opens all files that are there, by number. A file that is deleted meanwhile is left out.
-    pub fn open_all(&self) -> Result<BTreeMap<u64, LogFile>, Refusal> {
+    pub(crate) fn open_all(&self) -> Result<BTreeMap<u64, LogFile>, Refusal> {
         let mut files = BTreeMap::new();
         for number in self.numbers()? {
             files.extend(self.open(number)?.map(|file| (number, file)));

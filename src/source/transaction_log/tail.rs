@@ -143,7 +143,7 @@ impl Tail {
     }
 
     /// Opens the next file if it is there already.
-    pub fn look_ahead(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn look_ahead(&mut self) -> Result<(), Refusal> {
         if self.ahead.is_none() {
             self.ahead = self.directory.open(self.position.file + 1)?;
         }

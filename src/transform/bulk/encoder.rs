@@ -17,7 +17,7 @@ use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::NodeKind;
 
 /// What the bulk load makes of a batch. Every row is in exactly one place: a payload, `by_parameters`, `quarantined`,
-/// `already_there`, `absent_endpoints`, or counted in `collapsed`.
+/// `absent_endpoints`, or counted in `collapsed`; a node that was loaded before is in none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BulkBatch {
     /// To be sent in this order.
@@ -30,9 +30,6 @@ pub struct BulkBatch {
     pub conversions: Conversions,
     /// Elements that gave way to another one of this batch with their identity.
     pub collapsed: u64,
-    /// Nodes whose identity was loaded before. Which element of an identity stays is not decided by the order of loading, so
-    /// the loader must read these keys again.
-    pub already_there: Vec<NodeIdentity>,
     /// Relationships of which an end is not loaded.
     pub absent_endpoints: Vec<RelationshipIdentity>,
     /// How many relationships the payloads hold, by type.
@@ -52,7 +49,6 @@ impl BulkBatch {
         self.quarantined.append(&mut other.quarantined);
         self.conversions.add(other.conversions);
         self.collapsed += other.collapsed;
-        self.already_there.append(&mut other.already_there);
         self.absent_endpoints.append(&mut other.absent_endpoints);
         self.types.append(&mut other.types);
     }
@@ -78,7 +74,7 @@ impl Transformer {
         let mut batch = BulkBatch::default();
         let mut rows = self.identified_nodes(kind, rows, &mut batch.quarantined);
         batch.collapsed = collapse(&mut rows);
-        let rows = new_nodes(kind, rows, &id_of, &mut batch.already_there);
+        rows.retain(|row| id_of(&node_identity(kind, &row.identity)).is_none());
         let (rows, others) = rows.into_iter().partition(|row| self.can_say_node(kind, row));
         batch.by_parameters = self.encode_nodes(kind, others);
         let groups = self.arranged_nodes(kind, rows, &mut batch.quarantined);
@@ -167,23 +163,6 @@ impl Transformer {
         }
         groups
     }
-}
-
-fn new_nodes(
-    kind: &NodeKind,
-    rows: Vec<Identified<Key, KeptNode>>,
-    id_of: impl Fn(&NodeIdentity) -> Option<u64>,
-    already_there: &mut Vec<NodeIdentity>,
-) -> Vec<Identified<Key, KeptNode>> {
-    let mut new = Vec::with_capacity(rows.len());
-    for row in rows {
-        let identity = node_identity(kind, &row.identity);
-        match id_of(&identity) {
-            Some(_) => already_there.push(identity),
-            None => new.push(row),
-        }
-    }
-    new
 }
 
 fn node_identity(kind: &NodeKind, key: &Key) -> NodeIdentity {

@@ -1,0 +1,81 @@
+//! What can go wrong with a question, and of which kind it is.
+
+use std::time::Duration;
+
+use neo4rs::Error as Driver;
+use thiserror::Error;
+
+use crate::config::ConnectionUriError;
+use crate::error::{Error, ErrorKind};
+use crate::source::bolt::refused_certificate;
+use crate::source::codes::kind_of_code;
+
+/// A fault of a question.
+#[derive(Debug, Error)]
+pub(super) enum Fault {
+    /// The driver's own error.
+    #[error(transparent)]
+    Driver(#[from] Driver),
+    /// The address.
+    #[error("neo4j.uri {0}")]
+    Address(ConnectionUriError),
+    /// Our own limit.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The log has the panic with its place.
+    #[error("the driver panicked on the server's answer")]
+    Panicked,
+    /// The program is ending.
+    #[error("the question was given up")]
+    Ended,
+}
+
+impl Fault {
+    /// What kind of error this is.
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Driver(error) => kind_of(error),
+            Self::Address(_) => ErrorKind::Configuration,
+            Self::TimedOut(_) => ErrorKind::SourceTimeout,
+            Self::Panicked => ErrorKind::SourceProtocol,
+            Self::Ended => ErrorKind::SourceConnection,
+        }
+    }
+
+    /// Whether the connection can be used again: the driver resets it before the next query.
+    pub(super) fn leaves_connection(&self) -> bool {
+        matches!(self, Self::Driver(Driver::Neo4j(error)) if !error.code().starts_with("Neo.ClientError.Security."))
+    }
+
+    /// Whether the server refused a log on: the driver drops the code that says why.
+    pub(super) fn lacks_its_code(&self) -> bool {
+        matches!(self, Self::Driver(Driver::AuthenticationError(_)))
+    }
+
+    /// The error of what was being done.
+    pub(super) fn during(self, kind: ErrorKind, doing: impl Into<String>) -> Error {
+        Error::caused(kind, doing, self)
+    }
+}
+
+fn kind_of(error: &Driver) -> ErrorKind {
+    match error {
+        Driver::Neo4j(error) => kind_of_code(error.code()),
+        Driver::AuthenticationError(_) => ErrorKind::SourceAuthentication,
+        Driver::ConnectionTimedOut => ErrorKind::SourceTimeout,
+        // A certificate that is refused does not become good by trying again.
+        Driver::IOError { detail } if refused_certificate(detail).is_some() => ErrorKind::Configuration,
+        // `ConnectionError` means that the pool has no free connection.
+        Driver::IOError { .. } | Driver::ConnectionError | Driver::IncompleteBoltExchange | Driver::ServerUnavailableError(_) => {
+            ErrorKind::SourceConnection
+        }
+        Driver::RequestIgnoredError | Driver::Ignored(_) => ErrorKind::SourceTransient,
+        Driver::UrlParseError(_)
+        | Driver::UnsupportedScheme(_)
+        | Driver::InvalidDnsName(_)
+        | Driver::InvalidConfig
+        | Driver::UnsupportedVersion(..)
+        | Driver::ProtocolMismatch(_) => ErrorKind::Configuration,
+        _ => ErrorKind::SourceProtocol,
+    }
+}
