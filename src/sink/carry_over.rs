@@ -7,7 +7,7 @@ use redis::Value;
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::constraints::{self, Constraint};
-use super::graph::{is_missing, read_failed, read_query};
+use super::graph::{read_failed, read_query};
 use super::ownership::Ownership;
 use super::parameters::push_string;
 use super::reply;
@@ -15,6 +15,7 @@ use super::schema::{self, IndexedProperty, Target};
 use crate::error::{ErrorKind, Result};
 use crate::model::index::{IndexKind, UnsafeIndexes};
 use crate::model::profile::Profile;
+use crate::sync::is_missing_graph;
 
 /// One row for each indexed property, with the options of vectors. Weight, stemming and phonetic matching of full text stand in the
 /// column `info` alone, and asking for that one has ended the server's process (4.16.3, `RediSearch_IndexInfo`).
@@ -68,7 +69,7 @@ impl Furniture {
     pub(super) async fn of(connection: &mut CacheConnection, graph: &str) -> Result<Self> {
         let mut furniture = Self::default();
         let answer = match connection.command("list the indices", &read_query(graph, LIST), COMMAND_TIMEOUT).await {
-            Err(error) if is_missing(&error) => return Ok(furniture),
+            Err(error) if is_missing_graph(&error) => return Ok(furniture),
             answer => answer.map_err(read_failed)?,
         };
         for row in reply::rows(answer)? {

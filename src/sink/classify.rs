@@ -7,6 +7,7 @@
 use redis::{ErrorKind as DriverKind, RedisError, ServerError};
 
 use crate::error::{Error, ErrorKind};
+use crate::sync::MissingGraph;
 
 /// Codes of Redis itself.
 const CODES: [(&str, ErrorKind); 22] = [
@@ -127,11 +128,6 @@ pub(super) fn server_error(doing: &str, error: &ServerError) -> Error {
     let (kind, message) = (server_kind(&sentence), format!("{doing}: {}", without_values(&sentence)));
     if says_missing_graph(&sentence) { Error::caused(kind, message, MissingGraph(sentence)) } else { Error::new(kind, message) }
 }
-
-/// The cause of an error about a graph whose key does not exist.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct MissingGraph(String);
 
 /// The longest sentence of FalkorDB that is shown; its fixed ones are shorter.
 const SHOWN_SENTENCE: usize = 160;

@@ -6,12 +6,13 @@ use redis::{Cmd, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
-use super::graph::{is_missing, read_failed, read_query};
+use super::graph::{read_failed, read_query};
 use super::ownership::{Ownership, fenced_command};
 use super::reply;
 use super::schema::{self, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::index::IndexKind;
+use crate::sync::is_missing_graph;
 
 const LIST: &[u8] = b"CALL db.constraints() YIELD type, label, properties, entitytype, status \
 RETURN type, label, entitytype, properties, status";
@@ -66,7 +67,7 @@ impl Constraint {
 /// The constraints of a graph; a missing graph has none.
 pub(super) async fn read(connection: &mut CacheConnection, graph: &str) -> Result<Vec<Constraint>> {
     let answer = match connection.command("list the constraints", &read_query(graph, LIST), COMMAND_TIMEOUT).await {
-        Err(error) if is_missing(&error) => return Ok(Vec::new()),
+        Err(error) if is_missing_graph(&error) => return Ok(Vec::new()),
         answer => answer.map_err(read_failed)?,
     };
     let constraint = |row: &Vec<redis::Value>| {

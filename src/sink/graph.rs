@@ -1,17 +1,16 @@
 //! The graph as a whole: whether it is there, what it holds, and how it goes.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use super::classify::MissingGraph;
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::{content, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::name::{Label, RelationshipType};
 use crate::model::profile::Profile;
+use crate::sync::is_missing_graph;
 
 /// How Redis names the type of a graph's key.
 pub(super) const GRAPH_TYPE: &str = "graphdata";
@@ -156,7 +155,7 @@ async fn names(connection: &mut CacheConnection, graph: &str, profile: &Profile)
     let mut answers = connection.pipeline("list labels and types", &pipeline, COUNT_TIMEOUT).await?.into_iter();
     let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("two lists")));
     let (labels, types) = match (next(), next()) {
-        (Err(error), _) | (_, Err(error)) if is_missing(&error) => return Ok(None),
+        (Err(error), _) | (_, Err(error)) if is_missing_graph(&error) => return Ok(None),
         (labels, types) => (first_column(labels.map_err(read_failed)?)?, first_column(types.map_err(read_failed)?)?),
     };
     // A name that our own type refuses has a backtick or is empty: it cannot be asked for, and we did not write it.
@@ -177,14 +176,9 @@ async fn names(connection: &mut CacheConnection, graph: &str, profile: &Profile)
 pub(super) async fn property_names(connection: &mut CacheConnection, graph: &str) -> Result<Vec<String>> {
     let question = read_query(graph, b"CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey");
     match connection.command("list the names of properties", &question, COUNT_TIMEOUT).await {
-        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        Err(error) if is_missing_graph(&error) => Ok(Vec::new()),
         answer => first_column(answer.map_err(read_failed)?),
     }
-}
-
-/// Whether a read found no graph.
-pub(crate) fn is_missing(error: &Error) -> bool {
-    error.source().is_some_and(|cause| cause.is::<MissingGraph>())
 }
 
 fn first_column(answer: Value) -> Result<Vec<String>> {

@@ -13,7 +13,7 @@ use redis::{Pipeline, Value};
 
 use super::address::CacheAddress;
 use super::connection::CacheConnection;
-use super::graph::{is_missing, read_failed, read_query};
+use super::graph::{read_failed, read_query};
 use super::parameters::{with_beginnings, with_keys};
 use super::{foreign, questions, reply, statistics, weight};
 use crate::error::{ErrorKind, Result};
@@ -23,6 +23,7 @@ use crate::model::key::{Beginnings, Key};
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, RelationshipType};
 use crate::model::profile::Profile;
+use crate::sync::is_missing_graph;
 use crate::sync::{Attached, Contents};
 use crate::transform::comparison::Content;
 
@@ -79,7 +80,7 @@ impl GraphView {
         match self.compact_rows("count the graph", statistics::STATEMENT.as_bytes()).await {
             Ok(rows) => statistics::counts(&rows).map(Some),
             // A server that does not know the procedure.
-            Err(error) if error.kind() == ErrorKind::CacheProtocol && !is_missing(&error) => {
+            Err(error) if error.kind() == ErrorKind::CacheProtocol && !is_missing_graph(&error) => {
                 tracing::debug!(error = %error.chain(), "counts are asked for one by one");
                 Ok(None)
             }

@@ -64,7 +64,6 @@ pub use checkpoint_store::RedisCheckpointStore;
 pub use connection::CacheConnection;
 pub use engine::{Engine, EngineSigns};
 pub use falkor::FalkorSink;
-pub(crate) use graph::is_missing;
 pub use graph::{Counts, GraphState};
 pub use graph_set::GraphSet;
 pub use index_report::IndexReport;

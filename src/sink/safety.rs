@@ -22,6 +22,7 @@ use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexes};
 use crate::model::name::PropertyName;
 use crate::model::profile::Profile;
+use crate::sync::is_missing_graph;
 
 /// How long the graph of our own stands where this process dies before it drops it.
 const TRIAL_MILLISECONDS: u64 = 60_000;
@@ -95,7 +96,7 @@ impl Safety {
 async fn answers_wrongly(connection: &mut CacheConnection, trial: &str) -> Result<bool> {
     let asked = ask(connection, trial).await;
     let dropped = match connection.command("drop the trial graph", &graph::delete(trial), COMMAND_TIMEOUT).await {
-        Err(error) if graph::is_missing(&error) => Ok(()),
+        Err(error) if is_missing_graph(&error) => Ok(()),
         dropped => dropped.map(drop),
     };
     match asked {

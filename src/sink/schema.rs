@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexes};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::Profile;
+use crate::sync::is_missing_graph;
 
 /// One row for each indexed property: FalkorDB prints a list of properties as one text, in which a comma may be a name's.
 const LIST: &[u8] = b"CALL db.indexes() YIELD label, entitytype, types, status UNWIND keys(types) AS property \
@@ -309,7 +310,7 @@ pub(super) async fn existing(connection: &mut CacheConnection, graph: &str) -> R
     let nothing = || Existing { properties: BTreeSet::new(), operational: true };
     match answer {
         Ok(reply) => parse(reply),
-        Err(error) if super::graph::is_missing(&error) => Ok(nothing()),
+        Err(error) if is_missing_graph(&error) => Ok(nothing()),
         Err(error) => Err(read_failed(error)),
     }
 }
@@ -346,7 +347,7 @@ fn parse_kind(word: &str) -> Option<IndexKind> {
 async fn is_operational(connection: &mut CacheConnection, graph: &str) -> Result<bool> {
     match connection.command("look at the indices", &read_query(graph, UNFINISHED), COMMAND_TIMEOUT).await {
         Ok(answer) => Ok(reply::single_count(answer)? == 0),
-        Err(error) if super::graph::is_missing(&error) => Ok(true),
+        Err(error) if is_missing_graph(&error) => Ok(true),
         Err(error) => Err(read_failed(error)),
     }
 }

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, try_join_all};
 
 use super::connection::CacheConnection;
-use super::graph::is_missing;
 use super::graph_set::GraphSet;
 use super::graph_view::GraphView;
 use super::keys::GraphRole;
@@ -23,6 +22,7 @@ use crate::model::key::Beginnings;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::value::Value;
+use crate::sync::is_missing_graph;
 use crate::sync::{Attached, CacheView, Contents, Keyed};
 use crate::transform::comparison::{CachedValue, Content};
 
@@ -141,7 +141,7 @@ impl FalkorView {
 /// A group's graph that goes between the list and the look holds nothing any more. The only graph does not go by itself.
 fn unless_gone<T>(routing: &Routing, outcome: Result<T>) -> Result<Option<T>> {
     match outcome {
-        Err(error) if routing.is_by_group() && is_missing(&error) => Ok(None),
+        Err(error) if routing.is_by_group() && is_missing_graph(&error) => Ok(None),
         outcome => outcome.map(Some),
     }
 }
@@ -274,7 +274,7 @@ mod tests {
     fn only_a_graph_of_a_group_goes_by_itself() {
         let name = GraphName::new("g").unwrap();
         let gone = || Err::<(), _>(Error::new(ErrorKind::CacheProtocol, "look: Invalid graph operation on empty key"));
-        assert!(is_missing(&gone().unwrap_err()));
+        assert!(is_missing_graph(&gone().unwrap_err()));
         assert!(unless_gone(&Routing::OnlyGraph(name.clone()), gone()).is_err());
         assert_eq!(unless_gone(&Routing::ByGroup(Routes::new(name)), gone()).unwrap(), None);
     }

@@ -1,10 +1,11 @@
 //! What the strategies ask of the cache. The sink answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::graph_name::GraphName;
@@ -86,3 +87,13 @@ pub struct Contents {
 
 /// Relationships by kind that hang on nodes, by the nodes' keys.
 pub type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
+
+/// The cause of an error about a graph that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct MissingGraph(pub String);
+
+/// Whether a read failed because the graph does not exist.
+pub fn is_missing_graph(error: &Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<MissingGraph>())
+}

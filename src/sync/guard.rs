@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Changes;
 use super::cache_view::Attached;
-use super::cache_view::CacheView;
+use super::cache_view::{CacheView, is_missing_graph};
 use super::sweep::{self, Gaps};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::ElementIdentity;
@@ -19,7 +19,6 @@ use crate::model::kind::Step;
 use crate::model::kind::{NodeKindId, RelationshipKindId};
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::sink::is_missing;
 use crate::source::Source;
 
 /// Nodes that are asked about at once.
@@ -57,7 +56,7 @@ pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, change
     let view = &mut *changes.view;
     let there = match repeat!(view.counts()) {
         Ok(counts) => counts,
-        Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) if is_missing_graph(&error) => return Ok(()),
         Err(error) => return Err(error),
     };
     let here = repeat!(source.counts())?;

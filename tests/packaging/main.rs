@@ -7,6 +7,7 @@
 mod compose;
 mod container;
 mod documents;
+mod layers;
 mod monitoring;
 mod unprivileged;
 
