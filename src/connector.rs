@@ -15,7 +15,7 @@ use crate::sink::{
     CacheAddress, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Safety, Sink, StageSink,
     TakeOver,
 };
-use crate::source::bolt::BoltSource;
+use crate::source::BoltSource;
 use crate::source::{ControlPlane, Source, SourceAddress};
 use crate::sync::CacheView;
 

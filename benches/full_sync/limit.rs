@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::model::profile::Profile;
-use neo4j_falkordb_sync::source::bolt::{BoltReader, BoltSource, Limits};
+use neo4j_falkordb_sync::source::BoltSource;
+use neo4j_falkordb_sync::source::bolt::{BoltReader, Limits};
 use neo4j_falkordb_sync::source::{Request, SourceAddress};
 
 use crate::loader::{by_bulk, everything, payloads};

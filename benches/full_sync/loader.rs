@@ -10,8 +10,8 @@ use neo4j_falkordb_sync::model::id_map::IdMap;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::sink::{CacheAddress, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Sink};
+use neo4j_falkordb_sync::source::BoltSource;
 use neo4j_falkordb_sync::source::Source;
-use neo4j_falkordb_sync::source::bolt::BoltSource;
 use neo4j_falkordb_sync::transform::bulk::{BulkBatch, StageEncoder};
 use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
 

@@ -68,6 +68,13 @@ pub struct BulkLoader {
     pub(super) ownership: Ownership,
 }
 
+impl GraphSet {
+    /// Fills the stage by payloads. A payload is of one graph: the graphs of groups are filled by parameters.
+    pub fn bulk_loader(&self) -> Option<BulkLoader> {
+        (!self.routing.is_by_group()).then(|| BulkLoader::new(self))
+    }
+}
+
 impl BulkLoader {
     /// The stage of the only graph of a pipeline, which this process owns.
     pub(super) fn new(graphs: &GraphSet) -> Self {

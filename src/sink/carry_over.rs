@@ -8,10 +8,11 @@ use redis::Value;
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::constraints::{self, Constraint};
 use super::graph::{read_failed, read_query};
+use super::index_inventory::{self, IndexedProperty, Target};
 use super::ownership::Ownership;
 use super::parameters::push_string;
 use super::reply;
-use super::schema::{self, IndexedProperty, Target};
+use super::schema::{self, INDEX_DEADLINE};
 use crate::error::{ErrorKind, Result};
 use crate::model::index::{IndexKind, UnsafeIndexes};
 use crate::model::profile::Profile;
@@ -30,7 +31,7 @@ const STOPWORDS: &[u8] =
 const DEFAULT_LANGUAGE: &str = "english";
 
 /// How long an index may take to be built.
-const DEADLINE: Duration = super::falkor::INDEX_DEADLINE;
+const DEADLINE: Duration = INDEX_DEADLINE;
 
 /// Makes on a stage what the live graph has and the stage lacks. What the profile names and the stage lacks was left out on purpose.
 pub(super) async fn carry_over(
@@ -44,7 +45,7 @@ pub(super) async fn carry_over(
     if furniture.is_empty() {
         return Ok(Vec::new());
     }
-    furniture.make_on(connection, stage, ownership, |index| schema::is_named(profile, index), DEADLINE).await
+    furniture.make_on(connection, stage, ownership, |index| index_inventory::is_named(profile, index), DEADLINE).await
 }
 
 /// An index as it was made.
@@ -98,7 +99,7 @@ impl Furniture {
         profile: &Profile,
         policy: Option<UnsafeIndexes>,
     ) -> Result<Vec<String>> {
-        let left_out = |index: &IndexedProperty| policy == Some(UnsafeIndexes::Drop) && schema::is_named(profile, index);
+        let left_out = |index: &IndexedProperty| policy == Some(UnsafeIndexes::Drop) && index_inventory::is_named(profile, index);
         self.make_on(connection, graph, ownership, left_out, DEADLINE).await
     }
 
@@ -116,7 +117,7 @@ impl Furniture {
         let constraints: Vec<&Constraint> =
             self.constraints.iter().filter(|constraint| !there.iter().any(|known| known.is_same(constraint))).collect();
         let stands_on = |index: &IndexedProperty| constraints.iter().any(|constraint| supports(index, constraint));
-        let mut existing = schema::existing(connection, graph).await?.properties;
+        let mut existing = index_inventory::existing(connection, graph).await?.properties;
         let mut lost = Vec::new();
         for made in &self.indexes {
             if existing.contains(&made.index) || left_out(&made.index) && !stands_on(&made.index) {
@@ -189,7 +190,7 @@ fn made(row: &[Value]) -> Result<Vec<Made>> {
             IndexKind::Range | IndexKind::Fulltext => Vec::new(),
         },
     };
-    Ok(schema::parse_kinds(&column(3)?).map(made).collect())
+    Ok(index_inventory::parse_kinds(&column(3)?).map(made).collect())
 }
 
 /// A number or a text, as text.

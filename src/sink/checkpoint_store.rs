@@ -26,6 +26,13 @@ pub struct RedisCheckpointStore {
     known: bool,
 }
 
+impl GraphSet {
+    /// Keeps the checkpoint and the quarantine of a role.
+    pub fn checkpoint_store(&self, role: GraphRole) -> RedisCheckpointStore {
+        RedisCheckpointStore::new(self, role)
+    }
+}
+
 impl RedisCheckpointStore {
     /// What is kept beside the graphs of a role. An operator's pause is of the pipeline.
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::address::{CacheAddress, CacheTls};
 use super::classify::{self, DriverFailure};
-use super::{reply, server};
+use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::tally::Tallied;
 
@@ -166,7 +166,7 @@ impl CacheConnection {
         };
         let now = match info {
             Err(error) if error.kind() == ErrorKind::CachePermission => None,
-            info => server::run_id(&reply::text(&info?)?),
+            info => reply::run_id(&reply::text(&info?)?),
         };
         match (&known, &now) {
             (Some(before), Some(now)) if before != now => {

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{read_failed, read_query};
+use super::index_inventory::{self, Target};
 use super::ownership::{Ownership, fenced_command};
 use super::reply;
-use super::schema::{self, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::index::IndexKind;
 use crate::sync::is_missing_graph;
@@ -89,7 +89,7 @@ pub(super) async fn obstacle(connection: &mut CacheConnection, graph: &str, cons
     if !constraint.is_unique() {
         return Ok(None);
     }
-    let existing = schema::existing(connection, graph).await?.properties;
+    let existing = index_inventory::existing(connection, graph).await?.properties;
     let has_fulltext = existing.iter().any(|index| index.on == constraint.on && index.kind == IndexKind::Fulltext);
     for property in &constraint.properties {
         for question in fatal_values(&constraint.on, property, has_fulltext) {

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
@@ -22,7 +21,7 @@ use super::members::Members;
 use super::ownership::Ownership;
 use super::routing::{self, GraphBatches, Routing};
 use super::safety::Safety;
-use super::schema;
+use super::schema::{self, INDEX_DEADLINE};
 use super::server::{self, CacheServer};
 use super::{Sink, inspection, upsert};
 use crate::error::Result;
@@ -30,10 +29,6 @@ use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
-
-/// How long indices may take to be built: FalkorDB indexes some 100,000 elements a second, so this is enough for tens of
-/// millions and still ends if the indexer is stuck.
-pub(super) const INDEX_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The graphs of a pipeline in one role, and the connections that write them: one, or several for the graphs of groups.
 #[derive(Debug)]
@@ -50,6 +45,13 @@ pub struct FalkorSink {
     /// What somebody else had made on the graphs that were cleared, until it is made again.
     cleared: BTreeMap<GraphName, Furniture>,
     sweep: IndexSweep,
+}
+
+impl GraphSet {
+    /// Writes the graphs of a role.
+    pub fn sink(&self, role: GraphRole) -> FalkorSink {
+        FalkorSink::new(self, role)
+    }
 }
 
 impl FalkorSink {

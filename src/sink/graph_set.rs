@@ -1,23 +1,16 @@
 //! The graphs of a pipeline as one cache: what they have in common, and from where everything that works on them is made.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
-use super::bulk::BulkLoader;
-use super::checkpoint_store::RedisCheckpointStore;
 use super::connection::CacheConnection;
-use super::falkor::FalkorSink;
-use super::keys::{GraphKeys, GraphRole};
+use super::keys::GraphKeys;
 use super::lease::RedisLease;
-use super::members;
 use super::ownership::Ownership;
 use super::permissions;
 use super::routing::Routing;
 use super::safety::Safety;
-use super::swap::GraphSwap;
-use super::view::FalkorView;
 use crate::error::{Error, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
@@ -94,31 +87,6 @@ impl GraphSet {
         if self.routing.is_by_group() { self.pool_size.clamp(1, MAX_LANES) } else { 1 }
     }
 
-    /// Writes the graphs of a role.
-    pub fn sink(&self, role: GraphRole) -> FalkorSink {
-        FalkorSink::new(self, role)
-    }
-
-    /// Looks at the graphs of a role.
-    pub(crate) fn view(&self, role: GraphRole) -> FalkorView {
-        FalkorView::new(self, role)
-    }
-
-    /// Keeps the checkpoint and the quarantine of a role.
-    pub fn checkpoint_store(&self, role: GraphRole) -> RedisCheckpointStore {
-        RedisCheckpointStore::new(self, role)
-    }
-
-    /// Lets graphs change their roles.
-    pub fn swap(&self) -> GraphSwap {
-        GraphSwap::new(self)
-    }
-
-    /// Fills the stage by payloads. A payload is of one graph: the graphs of groups are filled by parameters.
-    pub fn bulk_loader(&self) -> Option<BulkLoader> {
-        (!self.routing.is_by_group()).then(|| BulkLoader::new(self))
-    }
-
     /// The right to be the one writer. The graphs of groups are claimed one by one.
     pub(crate) fn lease(&self, take_over: TakeOver) -> RedisLease {
         let (address, ownership) = (self.address.clone(), self.ownership.clone());
@@ -135,11 +103,6 @@ impl GraphSet {
             return Ok(None);
         }
         adoption::refusal(&mut CacheConnection::new(self.address.clone()), self.name(), take_over).await
-    }
-
-    /// The names among these under which another program owns a graph, each with its owner.
-    pub(crate) async fn taken<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
-        members::taken_graphs(&self.address, self.name(), names).await
     }
 
     /// The commands that the cache's user lacks.

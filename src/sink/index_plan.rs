@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::connection::CacheConnection;
+use super::index_inventory::Wanted;
 use super::index_statement::statement;
 use super::safety::{self, Safety};
-use super::schema::Wanted;
 use crate::error::Result;
 use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};

@@ -7,9 +7,9 @@ use redis::Pipeline;
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{read_failed, read_query, write_query};
+use super::index_inventory::{self, Existing, IndexedProperty, Wanted};
 use super::index_report::IndexReport;
 use super::ownership::{Ownership, fenced_command};
-use super::schema::{self, Existing, IndexedProperty, Wanted};
 use super::{classify, constraints, reply};
 use crate::error::{ErrorKind, Result};
 use crate::model::index::UnsafeIndexes;
@@ -19,7 +19,7 @@ const OVER_TEXT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The indices as they are, without a change.
 pub(super) async fn look(connection: &mut CacheConnection, graph: &str, wanted: Wanted<'_>) -> Result<IndexReport> {
-    let Existing { properties, .. } = schema::existing(connection, graph).await?;
+    let Existing { properties, .. } = index_inventory::existing(connection, graph).await?;
     let mut report = report(connection, graph, wanted, &properties).await?;
     let standing = wanted.unsafe_ones().intersection(&properties).map(ToString::to_string).collect::<BTreeSet<_>>();
     report.unsafe_ones.extend(standing);
@@ -37,7 +37,7 @@ pub(super) async fn disturbing(connection: &mut CacheConnection, graph: &str, wa
     if wanted.policy != Some(UnsafeIndexes::Drop) {
         return Ok(BTreeSet::new());
     }
-    let Existing { properties, .. } = schema::existing(connection, graph).await?;
+    let Existing { properties, .. } = index_inventory::existing(connection, graph).await?;
     Ok(wanted.unsafe_ones().intersection(&properties).map(ToString::to_string).collect())
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn report(
         properties.iter().filter(|index| wanted.may_be_unsafe(index) && !left_out.contains(*index)).collect();
     let holding = over_text(connection, graph, &asked).await?;
     Ok(IndexReport {
-        foreign: schema::foreign(properties, wanted.definitions()),
+        foreign: index_inventory::foreign(properties, wanted.definitions()),
         from_nothing: properties.is_empty() && !wanted.own.is_empty(),
         unsafe_ones: holding.into_iter().map(ToString::to_string).collect(),
         left_out: left_out.iter().map(ToString::to_string).collect(),

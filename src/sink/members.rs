@@ -162,6 +162,13 @@ pub(super) async fn taken(
     }
 }
 
+impl GraphSet {
+    /// The names among these under which another program owns a graph, each with its owner.
+    pub(crate) async fn taken<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
+        taken_graphs(&self.address, self.name(), names).await
+    }
+}
+
 /// The names among these under which another program owns a graph, each with its owner.
 pub(super) async fn taken_graphs<'a>(
     address: &CacheAddress,

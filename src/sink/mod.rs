@@ -20,6 +20,7 @@ mod foreign;
 mod graph;
 mod graph_set;
 mod graph_view;
+mod index_inventory;
 mod index_plan;
 mod index_report;
 mod index_statement;

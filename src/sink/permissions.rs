@@ -15,7 +15,7 @@ use crate::model::graph_name::GraphName;
 /// What a full sync beside the graph needs besides what every pass needs.
 const BULK_COMMANDS: [&str; 4] = ["GRAPH.BULK", "RENAME", "UNLINK", "TYPE"];
 
-/// Those of [`BULK_COMMANDS`] that the user may not run on the keys beside this graph, or that the server does not have.
+/// Those of `BULK_COMMANDS` that the user may not run on the keys beside this graph, or that the server does not have.
 pub async fn missing_permissions(connection: &mut CacheConnection, graph: &GraphName) -> Result<Vec<&'static str>> {
     let (trial, other) = (GraphKeys::of(graph).trial(), GraphKeys::of(graph).trial());
     let mut missing = Vec::new();
@@ -45,7 +45,7 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
 /// Without it, a full sync beside the graph cannot know whether the server keeps a renamed graph; GRAPH.CONFIG GET does as well.
 pub(crate) const TELLS_ENGINE: &str = "MODULE LIST";
 
-/// The commands that the user may not run on this graph or beside it, of those that every pass needs and of [`BULK_COMMANDS`].
+/// The commands that the user may not run on this graph or beside it, of those that every pass needs and of `BULK_COMMANDS`.
 pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
     const DOING: &str = "try permissions";
     // Thrown away at the end, and the transaction with it.

@@ -87,6 +87,11 @@ pub(super) fn unexpected(wanted: &str) -> Error {
     Error::new(ErrorKind::CacheProtocol, format!("FalkorDB's answer is not {wanted}"))
 }
 
+/// What the server's `INFO` says of its life: it changes whenever the server is started.
+pub(super) fn run_id(info: &str) -> Option<String> {
+    info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -3,7 +3,7 @@
 use redis::{Value, cmd};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
-use super::reply;
+use super::reply::{self, run_id};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How FalkorDB's module names itself.
@@ -52,10 +52,6 @@ fn graph_module(modules: Value) -> Result<u64> {
         }
     }
     Err(Error::new(ErrorKind::CacheUnsupported, "the server has no graph module: it is Redis, but not FalkorDB"))
-}
-
-pub(super) fn run_id(info: &str) -> Option<String> {
-    info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -47,6 +47,13 @@ pub struct GraphSwap {
     moves: Moves,
 }
 
+impl GraphSet {
+    /// Lets graphs change their roles.
+    pub fn swap(&self) -> GraphSwap {
+        GraphSwap::new(self)
+    }
+}
+
 impl GraphSwap {
     /// Graphs that this process owns.
     pub(super) fn new(graphs: &GraphSet) -> Self {

@@ -55,6 +55,13 @@ struct Turn<'v, 'q: 'v> {
 /// A look at one graph.
 type Look<'v, T> = BoxFuture<'v, Result<T>>;
 
+impl GraphSet {
+    /// Looks at the graphs of a role.
+    pub(crate) fn view(&self, role: GraphRole) -> FalkorView {
+        FalkorView::new(self, role)
+    }
+}
+
 impl FalkorView {
     /// Looks at the graphs of a role.
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Followed;
-use super::graph_source::{column, count_of, lacking, take_text};
+use super::columns::{column, count_of, lacking, take_text};
 use super::queries::Queries;
 use super::reader::Reader;
 use super::request::Request;

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::bolt::Probe;
 use super::causal::Causal;
+use super::columns::{column, count_of, lacking, take_text};
 use super::control_plane::{ControlPlane, Questions};
 use super::numbered::{by_keys, page, page_after};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
@@ -20,7 +21,7 @@ use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
 use super::{Answered, Bundle, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, outgrown};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
@@ -122,30 +123,6 @@ impl<R: Reader> GraphSource<R> {
         let mut outside = self.tallies.of_types(&self.reader, &self.profile, &names).await?;
         outside.retain(|_, count| *count > 0);
         Ok(outside)
-    }
-}
-
-pub(super) fn lacking(what: &str) -> Error {
-    Error::new(ErrorKind::SourceProtocol, format!("Neo4j's answer to the question for {what} is not what was asked for"))
-}
-
-pub(super) fn column(row: &mut Properties, name: &str) -> Option<Value> {
-    let at = row.iter().position(|(candidate, _)| candidate == name)?;
-    Some(row.swap_remove(at).1)
-}
-
-/// Takes a text out of a row.
-pub(super) fn take_text(row: &mut Properties, name: &str, doing: &str) -> Result<String> {
-    match column(row, name) {
-        Some(Value::String(text)) => Ok(text),
-        _ => Err(lacking(doing)),
-    }
-}
-
-pub(super) fn count_of(mut row: Properties, doing: &str) -> Result<u64> {
-    match column(&mut row, "count") {
-        Some(Value::Integer(count)) => u64::try_from(count).map_err(|_| lacking(doing)),
-        _ => Err(lacking(doing)),
     }
 }
 
@@ -410,6 +387,7 @@ impl<R: Reader> Source for GraphSource<R> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn row(name: &str, value: Value) -> Properties {
         vec![(name.to_owned(), value)]

@@ -4,10 +4,12 @@
 mod adapt;
 mod address;
 pub mod bolt;
+mod bolt_source;
 mod bundles;
 mod causal;
 mod census;
 mod codes;
+mod columns;
 mod control_plane;
 mod expressions;
 mod graph_source;
@@ -44,6 +46,7 @@ use crate::model::profile::{FollowRule, Profile};
 use crate::model::source_identity::SourceIdentity;
 
 pub use address::SourceAddress;
+pub use bolt_source::BoltSource;
 pub use control_plane::ControlPlane;
 pub use reader::Reader;
 pub use request::Request;

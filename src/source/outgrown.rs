@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::census::texts;
-use super::graph_source::{column, lacking, take_text};
+use super::columns::{column, lacking, take_text};
 use super::queries;
 use super::reader::Reader;
 use super::request::Request;

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::graph_source::{count_of, take_text};
+use super::columns::{count_of, take_text};
 use super::queries::{self, Queries};
 use super::reader::Reader;
 use super::request::Request;

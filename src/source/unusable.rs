@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::columns::{column, lacking};
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind};
-use super::graph_source::{column, lacking};
 use super::queries::Queries;
 use super::reader::Reader;
 use super::request::Request;

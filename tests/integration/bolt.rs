@@ -15,7 +15,8 @@ use neo4j_falkordb_sync::model::name::PropertyName;
 use neo4j_falkordb_sync::model::outside_profile::OutsideProfile;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::value::Value;
-use neo4j_falkordb_sync::source::bolt::{BoltReader, BoltSource, Connection, Limits, Probe, Server};
+use neo4j_falkordb_sync::source::BoltSource;
+use neo4j_falkordb_sync::source::bolt::{BoltReader, Connection, Limits, Probe, Server};
 use neo4j_falkordb_sync::source::{ControlPlane, KeyPage, Page, Reader, Request, Source, SourceAddress};
 use neo4rs::{Graph, query};
 

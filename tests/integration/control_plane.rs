@@ -5,7 +5,7 @@ use std::sync::Arc;
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
 use neo4j_falkordb_sync::model::profile::Profile;
-use neo4j_falkordb_sync::source::bolt::BoltSource;
+use neo4j_falkordb_sync::source::BoltSource;
 use neo4j_falkordb_sync::source::{ControlPlane, Source, SourceAddress, SourceIndex, SourceIndexKind};
 use neo4rs::query;
 

@@ -179,15 +179,12 @@ fn imports_go_down_the_layers_that_are_drawn() {
     assert!(up.is_empty(), "arrows that run up: {up:?}");
 }
 
-/// Rooms that are not drawn anew yet.
-const WITH_CIRCLES: [&str; 2] = ["sink", "source"];
-
 #[test]
 fn no_modules_of_a_room_go_in_a_circle() {
     let imports = Imports::read();
     let circles: BTreeMap<String, Vec<String>> =
         imports.rooms().into_iter().filter_map(|room| Some((room.join("::"), circle(&imports.within(&room))?))).collect();
-    assert_eq!(circles.keys().collect::<Vec<_>>(), WITH_CIRCLES.iter().collect::<Vec<_>>(), "{circles:?}");
+    assert!(circles.is_empty(), "{circles:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! compared with what is there. Questions about the server itself are the [control plane](super::ControlPlane)'s, by neo4rs.
 //!
 //! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a pool,
-//! [`BoltReader`] (rows that become elements without a stop), and [`BoltSource`]. [`Probe`] has a connection of its own.
+//! [`BoltReader`] (rows that become elements without a stop). [`Probe`] has a connection of its own.
 
 #[cfg(test)]
 mod broken_server_tests;
@@ -29,7 +29,7 @@ pub use connection::Connection;
 pub use limits::Limits;
 pub(super) use message::AGENT;
 pub use probe::Probe;
+pub use reader::BoltReader;
 pub(super) use reader::log_on;
-pub use reader::{BoltReader, BoltSource};
 pub use server::Server;
 pub(super) use tls::refused_certificate;

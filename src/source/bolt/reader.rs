@@ -1,4 +1,4 @@
-//! The reader over our own Bolt client, and the source that reads by it.
+//! The reader over our own Bolt client.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -11,45 +11,20 @@ use super::fault::Fault;
 use super::limits::Limits;
 use super::packstream::{DecodeError, Decoded, Decoder};
 use super::pool::{Lease, Pool};
-use super::probe::Probe;
 use super::record::{Record, check_columns, read_record};
 use super::server::Server;
 use super::value::value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
-use crate::model::profile::Profile;
 use crate::source::address::SourceAddress;
 use crate::source::codes::why_unreachable;
-use crate::source::control_plane::ControlPlane;
-use crate::source::graph_source::GraphSource;
 use crate::source::reader::{Portion, Reader};
 use crate::source::request::Request;
-
-/// A Neo4j database, read by Bolt 5.
-pub type BoltSource = GraphSource<BoltReader>;
 
 /// Reads by Bolt 5.
 #[derive(Clone)]
 pub struct BoltReader {
     pub(super) pool: Arc<Pool>,
-}
-
-impl BoltSource {
-    /// Connects with a control plane of its own.
-    pub async fn connect(address: &SourceAddress, profile: Arc<Profile>) -> Result<Self> {
-        Self::connect_beside(Arc::new(ControlPlane::new(address)), address, profile).await
-    }
-
-    /// Connects beside the control plane of the same database. Each of them proves with a query that it can read.
-    pub(crate) async fn connect_beside(
-        control: Arc<ControlPlane>,
-        address: &SourceAddress,
-        profile: Arc<Profile>,
-    ) -> Result<Self> {
-        control.connect().await?;
-        let reader = BoltReader::connect(address, Limits::default()).await?;
-        Ok(Self::new(reader, Probe::new(address, Limits::default())?, control, profile))
-    }
 }
 
 impl BoltReader {

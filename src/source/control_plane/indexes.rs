@@ -4,7 +4,7 @@ use super::Questions;
 use super::rows::Index;
 use crate::error::Result;
 use crate::model::name::{Label, PropertyName, RelationshipType};
-use crate::source::graph_source::lacking;
+use crate::source::columns::lacking;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
 
 impl Questions<'_> {

@@ -133,7 +133,7 @@ impl Questions<'_> {
     pub(super) async fn identity(&self) -> Result<SourceIdentity> {
         const DOING: &str = "the database's identity";
         let row: Option<Database> = self.rows(DOING, queries::IDENTITY).await?.into_iter().next();
-        let Database { id, name } = row.ok_or_else(|| super::graph_source::lacking(DOING))?;
+        let Database { id, name } = row.ok_or_else(|| super::columns::lacking(DOING))?;
         Ok(SourceIdentity { id, name })
     }
 
