@@ -46,11 +46,31 @@
 //!
 //! # The actors
 //!
-//! Each of the three stages is an actor around a task of its own ([`actors`]); a supervisor starts them together as one
+//! Each of the three steps is an actor around a task of its own ([`actors`]); a supervisor starts them together as one
 //! *generation* and restarts them together. What bounds the rows in flight are credits that each batch carries, not mailboxes.
 //! The loader applies a batch, then stores the checkpoint, then acknowledges: whatever dies, the next generation resumes from
 //! the last acknowledged batch. One process at a time owns a graph, by a lease. Every write is a transaction that
 //! the server drops once another process has taken the lease.
+//!
+//! # Where is…
+//!
+//! - *a change noticed*: in [`sync`], by an incremental pass: `incremental` reads what timestamps and follow rules tell, and compares
+//!   counts. Nothing reports a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits),
+//!   `delete_guard` weighs what is orphaned, and `Reader::delete_absent` deletes it. What leaves no trace at all is found by
+//!   `comparison`.
+//! - *the pass that runs next chosen*: `actors::supervisor::next_pass`. Beside it, `pass_queue` remembers what was requested and
+//!   promised, and `restarts` says what follows a fault.
+//! - *a full sync*: `actors::full_sync` fills a stage graph beside the live graph, and `sink::swap` puts it in the live graph's place.
+//! - *the work resumed after a crash*: `actors::launch` reads the checkpoint, and `sync::first_pass` decides what runs. A batch that was
+//!   written after the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
+//! - *the one writer ensured*: `sink::lease` takes the lease, and `sink::fence` makes every write a transaction that the server drops
+//!   once another process has taken it.
+//! - *the graph of an element chosen*, where each group has one: `transform::encode` reads the group, `model::routes` names the graph,
+//!   and `sink::routing` splits the batch.
+//! - *an element refused*: `transform::encode` decides that the cache cannot hold it, `sink` that the server refuses it;
+//!   `actors::loader::quarantine` lists it with the reason.
+//! - *a client's wait answered*: `http::wait`, by what `telemetry::status` says of the pipeline.
+//! - *a value type*: `model::value`, read by `source::bolt::value`, written by `transform::values`.
 //!
 //! # Around it
 //!

@@ -64,7 +64,7 @@ impl CreditPool {
 
     /// Waits for the permits of a batch; its rows come out of `reserved` as far as that reaches.
     ///
-    /// What is larger than the whole pool takes the whole pool.
+    /// A batch that is larger than the pool takes the whole pool.
     pub async fn batch(&self, reserved: &mut Credit, rows: usize, bytes: usize) -> Credit {
         let batch = take(&self.batches, 1).await;
         let bytes = take(&self.bytes, bytes.min(self.limits.bytes)).await;

@@ -189,7 +189,7 @@ impl Emit for Outlet {
         // The credits keep the mailbox below its capacity, so anything but room means that the transformer is gone.
         self.transformer
             .try_send(ExtractedBatch { generation: self.generation, content, credit })
-            .map_err(|_| Error::new(ErrorKind::ActorStopped, "the transformer takes no batch"))
+            .map_err(|_| Error::new(ErrorKind::ActorStopped, "the transformer has stopped and accepts no more batches"))
     }
 
     async fn settle(&mut self) -> Result<BTreeSet<RelationshipIdentity>> {

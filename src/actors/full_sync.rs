@@ -34,7 +34,7 @@ use crate::repeat;
 use crate::sink::{BulkUse, GraphState, Swapped};
 use crate::source::Source;
 use crate::sync::CacheView;
-use crate::sync::guard::losses;
+use crate::sync::delete_guard::losses;
 use crate::sync::{BatchLimits, Gaps, Rhythm, gaps};
 use crate::transform::Transformer;
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
@@ -150,7 +150,7 @@ impl FullSync {
         // What was made on the live graph in the meantime.
         let lost = self.carry_over(&mut stage).await?;
         for what in &lost {
-            tracing::warn!(pipeline = self.name, what, "an index or a constraint of somebody else is not as it was");
+            tracing::warn!(pipeline = self.name, what, "cannot carry over a foreign index or constraint");
         }
         self.swap(&mut stage, Filled { pass: filled, lost }, guard, sequence).await
     }

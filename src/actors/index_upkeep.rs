@@ -40,7 +40,7 @@ impl IndexUpkeep {
             tracing::info!(indexes = report.left_out.join(", "), "indices that FalkorDB would answer wrongly by are not made");
         }
         for what in &report.lost {
-            tracing::warn!(what, "an index or a constraint of somebody else is not as it was");
+            tracing::warn!(what, "cannot carry over a foreign index or constraint");
         }
         let status = &mut self.status;
         let lists = [
@@ -61,7 +61,7 @@ impl IndexUpkeep {
 
     fn note_dropped(&mut self, dropped: Vec<String>) {
         for index in dropped {
-            tracing::warn!(index, "index dropped: FalkorDB answers wrongly by it");
+            tracing::warn!(index, "index dropped: FalkorDB returns wrong results with it");
             if !self.status.dropped.contains(&index) && self.status.dropped.len() < DROPPED_SHOWN {
                 self.status.dropped.push(index);
                 self.told = false;

@@ -22,8 +22,8 @@ use crate::model::stage::PayloadState;
 use crate::sink::{CheckpointStore, GraphLease, GraphState, Sink, StageSink, Swap};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
-use crate::sync::decision::{Decision, Facts, Reason, first_pass, is_routed_otherwise};
 use crate::sync::dimensions::dimensions;
+use crate::sync::first_pass::{Decision, Facts, Reason, first_pass, is_routed_otherwise};
 
 /// Indices of the source that the log names as missing: `check` names all of them.
 const NAMED_INDEXES: usize = 20;

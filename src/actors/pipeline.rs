@@ -100,7 +100,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// A pass that was no comparison.
+    /// The result of a pass other than a comparison: no verdict and no held deletes.
     pub(super) fn of(pass: PassSummary) -> Box<Self> {
         Box::new(Self { pass, verdict: None, held: Vec::new() })
     }

@@ -64,7 +64,7 @@ async fn work(
         failpoint!("encoded");
         loader
             .try_send(PreparedBatch { generation, content, credit })
-            .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader takes no batch"))?;
+            .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader has stopped and accepts no more batches"))?;
         // Encoding a batch takes milliseconds and no await: let the other tasks of this thread in between.
         tokio::task::yield_now().await;
     }

@@ -20,8 +20,8 @@ use crate::model::outside_profile::OutsideProfile;
 use crate::model::source_identity::SourceIdentity;
 use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, index_statement, made_of};
 use crate::source::Source;
-use crate::sync::decision::{Decision, Facts, first_pass};
 use crate::sync::dimensions::dimensions;
+use crate::sync::first_pass::{Decision, Facts, first_pass};
 use crate::sync::survey::{KindSurvey, RefusedElements, Survey, survey};
 use crate::transform::Transformer;
 

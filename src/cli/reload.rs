@@ -53,7 +53,9 @@ pub(super) struct Reloader {
 impl Reload for Reloader {
     async fn reload(&self) -> Result<Reloaded> {
         let read = Config::load(self.origin.file.as_deref(), &Environment::of_process(), &self.origin.overrides);
-        let wanted = read.map_err(|error| Error::caused(ErrorKind::Configuration, "the configuration stays as it is", error))?;
+        let wanted = read.map_err(|error| {
+            Error::caused(ErrorKind::Configuration, "cannot reload the configuration; the current one stays in use", error)
+        })?;
         let before = self.current.lock().clone();
         let mut done = Reloaded::default();
         // Pipelines first: they may refuse, and then nothing else has changed either.

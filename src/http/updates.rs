@@ -68,7 +68,7 @@ pub(super) async fn updates(
     followers: Data<Followers>,
 ) -> Result<HttpResponse, Refusal> {
     if !is_of_this_site(&request) {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "a page of another site may not follow"));
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "pages of other sites cannot follow updates"));
     }
     let parameters = match Query::<UpdateParameters>::from_query(request.query_string()) {
         Ok(parameters) if parameters.changes <= 1 => parameters,

@@ -41,7 +41,7 @@ impl Duplicates {
         self.0.iter().find(|of_kind| of_kind.kind == *kind).map_or(&[], |of_kind| &of_kind.keys)
     }
 
-    /// Whether there is none.
+    /// Whether there are no duplicates.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

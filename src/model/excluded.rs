@@ -52,7 +52,7 @@ impl Kinds {
 
 #[derive(Debug, Default)]
 struct QuarantinedNames {
-    /// Elements by key, or by the name that stands for it.
+    /// Quarantined elements by key. An element without a usable key has a substitute name.
     elements: HashMap<String, Element>,
     /// Properties that an element lacks, by its key.
     properties: HashMap<String, BTreeSet<String>>,

@@ -145,7 +145,7 @@ impl Guard {
         self.of(kind).and_then(|kept| kept.held.as_ref()).map_or(0, |held| held.number)
     }
 
-    /// Whether any delete waits.
+    /// Whether any delete waits for approval.
     pub fn holds_any(&self) -> bool {
         self.kinds.iter().any(|kept| kept.held.is_some())
     }

@@ -16,10 +16,10 @@ use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::fence::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, while_owned};
 use super::graph::{self, GraphState, delete, read_failed, read_query, write_query};
 use super::graph_set::GraphSet;
 use super::keys::{GraphKeys, GraphRole};
-use super::ownership::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, while_owned};
 use super::{StageSink, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;

@@ -7,9 +7,9 @@ use redis::Value;
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::constraints::{self, Constraint};
+use super::fence::Ownership;
 use super::graph::{read_failed, read_query};
 use super::index_inventory::{self, IndexedProperty, Target};
-use super::ownership::Ownership;
 use super::parameters::push_string;
 use super::reply;
 use super::schema::{self, INDEX_DEADLINE};

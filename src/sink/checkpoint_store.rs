@@ -6,9 +6,9 @@ use redis::{Cmd, Value, cmd};
 
 use super::CheckpointStore;
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::fence::{Ownership, while_owned};
 use super::graph_set::GraphSet;
 use super::keys::GraphRole;
-use super::ownership::{Ownership, while_owned};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;

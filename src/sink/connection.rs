@@ -43,7 +43,7 @@ pub struct CacheConnection {
     address: CacheAddress,
     live: Option<MultiplexedConnection>,
     used: Instant,
-    /// Counts it while it is connected.
+    /// Counts this connection as open until it is dropped.
     open: Option<Tallied>,
     life: Life,
     watch: Watch,
@@ -64,7 +64,7 @@ pub(super) enum Watch {
 #[derive(Debug)]
 enum Life {
     Any,
-    /// The one that it is first made to; its run id, once that is known.
+    /// Only the server process that the first connection reached, with its run id once that is known.
     First(Option<String>),
 }
 

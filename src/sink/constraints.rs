@@ -6,9 +6,9 @@ use redis::{Cmd, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::fence::{Ownership, fenced_command};
 use super::graph::{read_failed, read_query};
 use super::index_inventory::{self, Target};
-use super::ownership::{Ownership, fenced_command};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::index::IndexKind;

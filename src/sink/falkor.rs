@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 use super::applied::Applied;
 use super::carry_over::Furniture;
 use super::connection::CacheConnection;
+use super::fence::Ownership;
 use super::graph::{self, Counts, GraphState};
 use super::graph_set::GraphSet;
 use super::index_plan::IndexPlan;
@@ -18,7 +19,6 @@ use super::index_report::IndexReport;
 use super::index_sweep::IndexSweep;
 use super::keys::GraphRole;
 use super::members::Members;
-use super::ownership::Ownership;
 use super::routing::{self, GraphBatches, Routing};
 use super::safety::Safety;
 use super::schema::{self, INDEX_DEADLINE};
@@ -159,7 +159,7 @@ impl FalkorSink {
         let was_there = self.members.remove(&mut self.lanes[0], graph).await?;
         self.prepared.remove(graph);
         if self.routing.is_by_group() {
-            tracing::info!(graph = graph.as_str(), "a group's graph is empty and deleted");
+            tracing::info!(graph = graph.as_str(), "deleted a group's empty graph");
             self.graphs.remove(graph);
         }
         Ok(was_there)

@@ -52,7 +52,7 @@ impl Target {
         }
     }
 
-    /// The same as the profile has it, if the profile can name it.
+    /// Converts the target to the profile's type. `None` if the profile cannot express the name.
     fn named(&self) -> Option<IndexTarget> {
         match self {
             Target::Label(label) => Label::parse(label).ok().map(IndexTarget::Label),

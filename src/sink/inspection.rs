@@ -6,10 +6,10 @@ use std::time::Duration;
 use redis::Pipeline;
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::fence::{Ownership, fenced_command};
 use super::graph::{read_failed, read_query, write_query};
 use super::index_inventory::{self, Existing, IndexedProperty, Wanted};
 use super::index_report::IndexReport;
-use super::ownership::{Ownership, fenced_command};
 use super::{classify, constraints, reply};
 use crate::error::{ErrorKind, Result};
 use crate::model::index::UnsafeIndexes;

@@ -10,10 +10,10 @@ use redis::{Cmd, Pipeline, cmd};
 
 use super::address::CacheAddress;
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::fence::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch, while_owned};
 use super::graph::{self, GraphState};
 use super::graph_set::GraphSet;
 use super::keys::{GraphKeys, GraphRole};
-use super::ownership::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch, while_owned};
 use super::reply;
 use super::routing::Routing;
 use crate::error::{Error, ErrorKind, Result};
@@ -163,7 +163,7 @@ pub(super) async fn taken(
 }
 
 impl GraphSet {
-    /// The names among these under which another program owns a graph, each with its owner.
+    /// Returns those of the given names that belong to a graph of another program, each with its owner.
     pub(crate) async fn taken<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
         taken_graphs(&self.address, self.name(), names).await
     }

@@ -30,7 +30,7 @@ pub(super) struct GraphVersion {
     role: GraphRole,
     /// The graphs that the pipeline has in this role.
     graphs: BTreeSet<GraphName>,
-    /// Those of them that are there.
+    /// The graphs of the version that exist in the cache.
     present: BTreeSet<GraphName>,
     /// What is there beside them.
     beside: BTreeSet<Companion>,
@@ -152,7 +152,7 @@ impl Moves {
         Error::new(ErrorKind::CacheProtocol, message)
     }
 
-    /// The only graph was marked with the lease.
+    /// Marks the graph of each group as the pipeline's. Taking the lease marks a single graph.
     fn mark(&self, version: &GraphVersion) -> Vec<Cmd> {
         match self.routing {
             Routing::OnlyGraph(_) => Vec::new(),

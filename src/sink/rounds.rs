@@ -11,8 +11,8 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, Value};
 
 use super::connection::CacheConnection;
+use super::fence::{Ownership, fenced, fenced_command};
 use super::graph::{read_failed, read_query, write_query};
-use super::ownership::{Ownership, fenced, fenced_command};
 use super::parameters::{RowText, TRANSACTION_BYTES, TRANSACTION_ROWS, with_rows, without_rows, write_requests_apart};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -13,9 +13,9 @@ use redis::{Cmd, Pipeline, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::fence::{keeps_changing, transaction, unwatch};
 use super::graph::{self, read_failed, read_query, write_query};
 use super::keys::GraphKeys;
-use super::ownership::{keeps_changing, transaction, unwatch};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -64,7 +64,7 @@ impl Safety {
         Self { graph, policy, answers_wrongly: Arc::default(), disturbed: Arc::default() }
     }
 
-    /// What is to be done, where the server answers wrongly. It is asked once.
+    /// The policy for unsafe indices if the server answers wrongly, else `None`. Asks the server only once.
     pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexes>> {
         let wrongly = match self.answers_wrongly.get() {
             Some(known) => *known,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
+use super::fence::{Ownership, fenced, fenced_command};
 use super::graph::{read_failed, read_query, write_query};
 use super::index_inventory::{self, Existing, Wanted, existing, missing};
 use super::index_report::IndexReport;
 use super::index_statement::statement;
-use super::ownership::{Ownership, fenced, fenced_command};
 use super::{classify, inspection, reply, safety};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::is_missing_graph;

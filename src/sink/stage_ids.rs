@@ -69,8 +69,9 @@ impl BulkLoader {
                 let Some(key) = reply::text(reply::cell(&row, 1)?).ok().and_then(|text| Key::parse(&text).ok()) else { continue };
                 let identity = NodeIdentity { label: kind.label.clone(), key };
                 let id = u64::try_from(id).map_err(|_| reply::unexpected("an id"))?;
-                map.insert(&identity, id)
-                    .map_err(|error| Error::caused(ErrorKind::CacheUnsupported, "cannot number the stage's nodes", error))?;
+                map.insert(&identity, id).map_err(|error| {
+                    Error::caused(ErrorKind::CacheUnsupported, "cannot assign ids to the nodes of the stage", error)
+                })?;
                 found += 1;
             }
         }

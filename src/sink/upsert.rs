@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::applied::Applied;
 use super::connection::CacheConnection;
-use super::ownership::Ownership;
+use super::fence::Ownership;
 use super::parameters::{requests, with_identities, with_keys, write_requests};
 use super::reply;
 use super::rounds::{RefusedRow, Rounds, Write, WriteRequest};

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::bulk::BulkLoader;
+use super::fence::fenced_command;
 use super::graph::write_query;
-use super::ownership::fenced_command;
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;

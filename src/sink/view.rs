@@ -276,11 +276,13 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::model::routes::Routes;
+    use crate::sync::MissingGraph;
 
     #[test]
     fn only_a_graph_of_a_group_goes_by_itself() {
         let name = GraphName::new("g").unwrap();
-        let gone = || Err::<(), _>(Error::new(ErrorKind::CacheProtocol, "look: Invalid graph operation on empty key"));
+        let missing = || MissingGraph("Invalid graph operation on empty key".to_owned());
+        let gone = || Err::<(), _>(Error::caused(ErrorKind::CacheProtocol, "look", missing()));
         assert!(is_missing_graph(&gone().unwrap_err()));
         assert!(unless_gone(&Routing::OnlyGraph(name.clone()), gone()).is_err());
         assert_eq!(unless_gone(&Routing::ByGroup(Routes::new(name)), gone()).unwrap(), None);

@@ -20,7 +20,7 @@ use super::request::Request;
 use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
-use super::{Answered, Bundle, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, outgrown};
+use super::{Answered, Bundle, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, new_kinds};
 use crate::error::Result;
 use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
@@ -281,7 +281,7 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn outgrown(&self) -> Result<Option<String>> {
-        outgrown::outgrown(&self.reader, &self.profile).await
+        new_kinds::outgrown(&self.reader, &self.profile).await
     }
 
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>> {

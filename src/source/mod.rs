@@ -13,8 +13,8 @@ mod columns;
 mod control_plane;
 mod expressions;
 mod graph_source;
+mod new_kinds;
 mod numbered;
-mod outgrown;
 mod paging;
 mod portions;
 pub mod queries;
@@ -82,7 +82,7 @@ pub struct ChangedKey {
     pub stamp: String,
 }
 
-/// What a follow rule leads to.
+/// The elements that a follow rule finds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Followed {
     /// Keys of relationships of the rule's type.

@@ -140,7 +140,7 @@ impl Comparison {
     pub(super) fn tell_if_resumed(&mut self) {
         if std::mem::take(&mut self.resumed) {
             let step = self.standing.cursor.as_ref().map(|cursor| cursor.step.name());
-            tracing::info!(rows = self.standing.rows, step, "comparison goes on");
+            tracing::info!(rows = self.standing.rows, step, "comparison resumes");
         }
     }
 

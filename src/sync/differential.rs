@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 
 use super::comparison::{Advance, Comparison, Sides, look_again};
-use super::guard::{Scales, weigh};
+use super::delete_guard::{Scales, weigh};
 use super::keys::Keys;
 use super::reader::Reader;
 use super::sweep::Gaps;
@@ -58,7 +58,7 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     if verdict.is_some() && changes.allow_deletes {
         approve(reader, changes).await?;
     }
-    // What waits for a person differs, even if it was not met this time.
+    // A held delete is a difference, even if this comparison did not reach it.
     let holds = changes.memory.guard.holds_any();
     let verdict = verdict.map(|verdict| Verdict { equal_as_of: verdict.equal_as_of.filter(|_| !holds), ..verdict });
     Ok(PassOutcome { verdict, ..PassOutcome::default() })

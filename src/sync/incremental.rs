@@ -17,8 +17,8 @@ use futures::future::{try_join, try_join_all, try_join3};
 
 use super::Changes;
 use super::bundles::Suspects;
+use super::delete_guard::{Scales, weigh};
 use super::follow::follow;
-use super::guard::{Scales, weigh};
 use super::key_sets::{KeyDifferences, KeySets, LabelComparison};
 use super::keys::Keys;
 use super::labels;

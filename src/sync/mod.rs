@@ -4,13 +4,13 @@
 mod bundles;
 mod cache_view;
 pub mod comparison;
-pub mod decision;
 mod deferred;
+pub mod delete_guard;
 mod differential;
 pub mod dimensions;
+pub mod first_pass;
 mod follow;
 mod full;
-pub mod guard;
 mod incremental;
 mod key_sets;
 mod keys;

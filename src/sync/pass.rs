@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::guard::refuse_losses;
+use super::delete_guard::refuse_losses;
 use super::keys::Keys;
 use super::reader::{BatchLimits, Reader};
 use super::{Changes, Emit, deferred, differential, full, incremental, mirror};

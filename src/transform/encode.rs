@@ -10,7 +10,7 @@ use super::collapse::{Identified, collapse};
 use super::layout::{Columns, Layout, PropertyRefusal, VectorProperty};
 use super::literal::write_string;
 use super::property_names::PropertyNames;
-use super::refused::{self, RefusedRow};
+use super::quarantine_names::{self, RefusedRow};
 use crate::model::element::{
     ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
 };
@@ -153,7 +153,7 @@ impl Transformer {
             }
         }
         let kept = identified.iter().map(|row| &row.identity.key);
-        quarantined.extend(refused::entries(KindName::Type(kind.rel_type.as_str()), refused, kept));
+        quarantined.extend(quarantine_names::entries(KindName::Type(kind.rel_type.as_str()), refused, kept));
         identified
     }
 
@@ -225,7 +225,7 @@ impl Transformer {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        quarantined.extend(refused::entries(
+        quarantined.extend(quarantine_names::entries(
             KindName::Label(kind.label.as_str()),
             refused,
             identified.iter().map(|row| &row.identity),
@@ -255,7 +255,10 @@ impl Transformer {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        refused::entries(KindName::Label(kind.label.as_str()), refused, kept.iter()).into_iter().map(|entry| entry.key).collect()
+        quarantine_names::entries(KindName::Label(kind.label.as_str()), refused, kept.iter())
+            .into_iter()
+            .map(|entry| entry.key)
+            .collect()
     }
 
     /// As [`Self::names_of_refused_nodes`], of relationships.
@@ -268,7 +271,7 @@ impl Transformer {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        refused::entries(KindName::Type(kind.rel_type.as_str()), refused, kept.iter())
+        quarantine_names::entries(KindName::Type(kind.rel_type.as_str()), refused, kept.iter())
             .into_iter()
             .map(|entry| entry.key)
             .collect()

@@ -12,7 +12,7 @@ mod encode;
 mod layout;
 pub mod literal;
 mod property_names;
-mod refused;
+mod quarantine_names;
 mod temporal;
 pub mod values;
 pub mod vectors;

@@ -273,7 +273,7 @@ pub(crate) async fn goes_on_after_a_crash(pair: &Pair, elements: usize) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let mut running = pair.service.start(&["sync", "--mode", "differential"]);
-    let goes_on: Value = serde_json::from_str(&running.line("comparison goes on").await).unwrap();
+    let goes_on: Value = serde_json::from_str(&running.line("comparison resumes").await).unwrap();
     assert!(goes_on["rows"].as_u64().unwrap() >= stored, "{goes_on}");
     let ended: Value = serde_json::from_str(&running.line("comparison ended").await).unwrap();
     assert_eq!((&ended["rows"], &ended["differences"]), (&elements.into(), &0.into()), "each once: {ended}");

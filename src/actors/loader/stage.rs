@@ -149,7 +149,12 @@ impl Writer {
         let indices = self.sink.prepare().await?;
         failpoint!("indices-end");
         let seconds = begun.elapsed().as_secs_f64();
-        tracing::debug!(vectors, indices = seconds - vectors, made = indices.made.len(), "the end of the filling");
+        tracing::debug!(
+            vectors,
+            indices = seconds - vectors,
+            made = indices.made.len(),
+            "stage filled: vectors and indices are ready"
+        );
         self.checkpoint.stage = None;
         Ok(())
     }

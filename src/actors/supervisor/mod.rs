@@ -4,8 +4,8 @@ mod comparison;
 mod full_sync;
 mod generations;
 mod handlers;
+mod next_pass;
 mod pass_queue;
-mod passes;
 mod restarts;
 
 use actix::{Actor, Addr, Recipient};

@@ -1,4 +1,4 @@
-//! Which pass runs, which one follows, and what clients were promised. It decides; the supervisor carries out.
+//! Which pass runs, and which passes are requested, held or promised. `next_pass` chooses among them.
 
 use tokio::time::Instant;
 

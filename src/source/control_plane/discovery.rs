@@ -9,7 +9,7 @@ use crate::model::index::{Similarity, VectorOptions};
 use crate::model::kind::Step;
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::Profile;
-use crate::source::outgrown::target;
+use crate::source::new_kinds::target;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
 
 /// The profile with the kinds that the source has now, and with those that were found before.

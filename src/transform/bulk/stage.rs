@@ -45,9 +45,9 @@ impl StageEncoder {
     fn number(&mut self, batch: &BulkBatch) -> Result<()> {
         for node in batch.payloads.iter().flat_map(|payload| payload.nodes()) {
             let next = self.ids.len() as u64;
-            self.ids
-                .insert(node, next)
-                .map_err(|error| Error::caused(ErrorKind::CacheUnsupported, "cannot number the stage's nodes", error))?;
+            self.ids.insert(node, next).map_err(|error| {
+                Error::caused(ErrorKind::CacheUnsupported, "cannot assign ids to the nodes of the stage", error)
+            })?;
         }
         Ok(())
     }

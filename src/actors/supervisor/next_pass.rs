@@ -1,4 +1,4 @@
-//! Which pass runs, and when.
+//! Which pass runs next, and when.
 
 use std::time::Duration;
 
