@@ -22,8 +22,7 @@ use crate::model::element::{
 };
 use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::key::{Beginnings, Key};
-use crate::model::kind::ElementKind;
-use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::Label;
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::prepared::{PreparedRows, Quarantined};

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
-use super::kind::ElementKind;
-use super::kind::Step;
+use super::kind::{ElementKind, Step};
 use super::kind_rules::Discovery;
 use super::kind_rules::{KindRule, PropertyRules, Selection};
 use super::name::{Label, PropertyName, RelationshipType};

@@ -77,7 +77,7 @@ impl Members {
         Ok(gone)
     }
 
-    /// Makes sure that nobody else has a graph of a group's name, or says who has.
+    /// Claims the name of a group's graph. The inner error names the program that owns it already.
     pub(super) async fn claim(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<Result<(), Foreign>> {
         const DOING: &str = "mark a graph";
         let pipeline = &self.ownership.graph;

@@ -89,7 +89,7 @@ use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 
-/// A graph that batches are applied to. It has one writer: whoever holds the graph's [`GraphLease`].
+/// A graph that batches are applied to. Its one writer is the holder of its [`GraphLease`].
 #[async_trait]
 pub trait Sink: Send {
     /// Which server this is; one that is not FalkorDB is an error.

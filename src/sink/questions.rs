@@ -87,7 +87,7 @@ pub(super) fn identity_columns(profile: &Profile, kind: ElementKind) -> String {
 }
 
 /// The key that a node's kind has. A branch for each kind would be read and gone through for each row, so kinds that follow each
-/// other with the same key property share one, and the last of them needs none: whoever asks looks at the labels as well.
+/// other with the same key property share one, and the last of them needs none: the caller looks at the labels as well.
 fn key_by_kind(profile: &Profile, node: &str) -> String {
     let Some(last) = profile.nodes.last().map(|kind| &kind.key) else { return "null".to_owned() };
     let shared = profile.nodes.iter().rev().take_while(|kind| kind.key == *last).count();

@@ -51,7 +51,7 @@ impl Routing {
         }
     }
 
-    /// GraphBatches a batch. What cannot have a graph is refused.
+    /// Splits a batch by graph. What cannot have a graph is refused.
     pub(super) fn split<'a>(&self, rows: &'a PreparedRows, refused: &mut Vec<Quarantined>) -> GraphBatches<'a> {
         match self {
             Routing::OnlyGraph(name) => GraphBatches::from([(name.clone(), Cow::Borrowed(rows))]),

@@ -6,8 +6,7 @@ mod counts;
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
 use crate::model::detail::Detail;
-use crate::model::kind::ElementKind;
-use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Direction, FollowRule, Identity, NodeKind, Profile, RelationshipKind};
 

@@ -10,8 +10,7 @@ use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::graph_name::GraphName;
 use crate::model::key::Beginnings;
-use crate::model::kind::ElementKind;
-use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::Label;
 use crate::transform::comparison::Content;
 

@@ -16,9 +16,7 @@ use crate::model::comparison::{ComparisonUnderWay, Difference, Excepted, Finding
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::excluded::Excluded;
-use crate::model::kind::Step;
-use crate::model::kind::{ElementKind, KindName};
-use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, KindName, NodeKindId, RelationshipKindId, Step};
 use crate::model::pass::Cursor;
 use crate::model::prepared::Cause;
 use crate::model::profile::Profile;

@@ -10,14 +10,13 @@ use super::collapse::{Identified, collapse};
 use super::layout::{Columns, Layout, PropertyRefusal, VectorProperty};
 use super::literal::write_string;
 use super::property_names::PropertyNames;
-use super::quarantine_names::{self, RefusedRow};
+use super::quarantine_names::{self, RowRefusal};
 use crate::model::element::{
     ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
 };
 use crate::model::graph_name::GraphName;
 use crate::model::key::Key;
-use crate::model::kind::KindName;
-use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind::{KindName, NodeKindId, RelationshipKindId};
 use crate::model::name::Label;
 use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::profile::{NodeKind, Profile, RelationshipKind};
@@ -161,14 +160,14 @@ impl Transformer {
         &self,
         kind: &RelationshipKind,
         row: &SourceRelationship,
-    ) -> Result<(RelationshipIdentity, Ends, Option<String>), RefusedRow> {
+    ) -> Result<(RelationshipIdentity, Ends, Option<String>), RowRefusal> {
         let number = row.number;
-        let key = Key::from_value(property(&row.properties, kind.key.as_str())).map_err(|reason| RefusedRow {
+        let key = Key::from_value(property(&row.properties, kind.key.as_str())).map_err(|reason| RowRefusal {
             number,
             key: None,
             reason: reason.to_string(),
         })?;
-        let refused = |reason: String| RefusedRow { number, key: Some(key.clone()), reason };
+        let refused = |reason: String| RowRefusal { number, key: Some(key.clone()), reason };
         let (start_kind, start) = self.endpoint(&row.start).map_err(|reason| refused(format!("its start node: {reason}")))?;
         let (end_kind, end) = self.endpoint(&row.end).map_err(|reason| refused(format!("its end node: {reason}")))?;
         let group = self.group_of_relationship(row).map_err(refused)?;
@@ -233,13 +232,13 @@ impl Transformer {
         identified
     }
 
-    fn keep(&self, kind: &NodeKind, node: &SourceNode) -> Result<(Key, Vec<Label>, Option<String>), RefusedRow> {
+    fn keep(&self, kind: &NodeKind, node: &SourceNode) -> Result<(Key, Vec<Label>, Option<String>), RowRefusal> {
         let number = node.number;
         let key = Key::from_value(property(&node.properties, kind.key.as_str())).map_err(|reason| {
             let reason = format!("{reason} (its labels are {})", node.labels.join(", "));
-            RefusedRow { number, key: None, reason }
+            RowRefusal { number, key: None, reason }
         })?;
-        let refused = |reason| RefusedRow { number, key: Some(key.clone()), reason };
+        let refused = |reason| RowRefusal { number, key: Some(key.clone()), reason };
         let labels = extra_labels(kind, &node.labels).map_err(refused)?;
         let group = self.group_of(&node.properties).map_err(refused)?;
         Ok((key, labels, group))

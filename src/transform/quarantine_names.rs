@@ -12,7 +12,7 @@ use crate::model::prepared::{Quarantined, is_name, name_by_id};
 
 /// A row that cannot be kept.
 #[derive(Debug)]
-pub(super) struct RefusedRow {
+pub(super) struct RowRefusal {
     pub(super) number: ElementNumber,
     /// Its own key, if it has a usable one.
     pub(super) key: Option<Key>,
@@ -20,21 +20,21 @@ pub(super) struct RefusedRow {
 }
 
 /// The entries of rows of one kind that cannot be kept, beside keys of rows that are.
-pub(super) fn entries<'k>(kind: KindName<'_>, refused: Vec<RefusedRow>, kept: impl Iterator<Item = &'k Key>) -> Vec<Quarantined> {
+pub(super) fn entries<'k>(kind: KindName<'_>, refused: Vec<RowRefusal>, kept: impl Iterator<Item = &'k Key>) -> Vec<Quarantined> {
     // Nearly always there is none.
     if refused.is_empty() {
         return Vec::new();
     }
     let kept: HashSet<&Key> = kept.collect();
     let mut first: HashMap<&Key, ElementNumber> = HashMap::new();
-    for RefusedRow { number, key, .. } in &refused {
+    for RowRefusal { number, key, .. } in &refused {
         if let Some(key) = key {
             let lowest = first.entry(key).or_insert(*number);
             *lowest = (*number).min(*lowest);
         }
     }
     let stands_for_key = |key: &&Key, number| !kept.contains(key) && first.get(*key) == Some(&number) && !is_name(key.as_str());
-    let entry = |RefusedRow { number, key, reason }: &RefusedRow| {
+    let entry = |RowRefusal { number, key, reason }: &RowRefusal| {
         let key = key.as_ref().filter(|key| stands_for_key(key, *number));
         Quarantined::new(kind, key.map_or_else(|| name_by_id(*number), Key::to_string), None, reason.clone())
     };
@@ -48,7 +48,7 @@ mod tests {
 
     fn names(refused: &[(u64, Option<&str>)], kept: &[&str]) -> Vec<String> {
         let key = |text: &str| Key::parse(text).unwrap();
-        let row = |(number, text): &(u64, Option<&str>)| RefusedRow {
+        let row = |(number, text): &(u64, Option<&str>)| RowRefusal {
             number: ElementNumber(*number),
             key: text.map(key),
             reason: "r".to_owned(),

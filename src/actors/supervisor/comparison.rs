@@ -263,8 +263,7 @@ mod tests {
     use crate::model::comparison::{Difference, Excepted};
     use crate::model::element::{ElementIdentity, NodeIdentity};
     use crate::model::key::Key;
-    use crate::model::kind::ElementKind;
-    use crate::model::kind::NodeKindId;
+    use crate::model::kind::{ElementKind, NodeKindId};
     use crate::model::name::Label;
 
     fn verdict(keys: &[&str]) -> Verdict {

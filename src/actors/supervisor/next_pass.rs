@@ -110,7 +110,7 @@ impl Supervisor {
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
         self.status.settled = outcome.is_settled();
-        if pass.thorough && self.status.settled {
+        if pass.finds_all() && self.status.settled {
             self.status.assured.clone_from(&summary.bookmark);
         }
         self.status.statistics.add_ended(summary.mode, pass.started.elapsed());

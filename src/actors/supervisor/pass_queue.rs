@@ -39,8 +39,8 @@ pub(super) struct RunningPass {
     pub(super) mode: Mode,
     /// Whether an earlier generation began it.
     pub(super) resumed: bool,
-    /// Whether it looks for everything that a commit may have changed.
-    pub(super) thorough: bool,
+    /// Whether it was begun for a client that waits for everything that a commit may have changed.
+    thorough: bool,
     /// Whether an operator lets its deletes through.
     pub(super) approved: bool,
     /// When it began or went on.
@@ -52,6 +52,13 @@ pub(super) struct RunningPass {
 pub(super) struct Terms {
     pub(super) thorough: bool,
     pub(super) allow_deletes: bool,
+}
+
+impl RunningPass {
+    /// Whether it finds everything that was committed before it began. A full pass reads everything.
+    pub(super) fn finds_all(&self) -> bool {
+        self.thorough || self.mode == Mode::Full
+    }
 }
 
 impl PassQueue {
@@ -142,8 +149,7 @@ impl PassQueue {
     /// Begins a pass, lets one go on, or compares.
     pub(super) fn begin(&mut self, order: &PassOrder) -> Terms {
         let mode = order.mode();
-        let (resumed, mut thorough);
-        (resumed, self.counted, thorough) = match order {
+        let (resumed, counted, awaited) = match order {
             PassOrder::Begin(_) => {
                 self.begun += 1;
                 (false, Totals::default(), std::mem::take(&mut self.awaited))
@@ -155,11 +161,10 @@ impl PassQueue {
         if self.requested == Some(mode) || mode == Mode::Full {
             self.requested = None;
         }
-        thorough |= self.always_thorough && mode == Mode::Incremental;
+        self.counted = counted;
+        let thorough = awaited || (self.always_thorough && mode == Mode::Incremental);
         let (approved, started) = (self.approved, Instant::now());
-        // A full pass reads everything.
-        let finds_all = thorough || mode == Mode::Full;
-        self.running = Some(RunningPass { mode, resumed, thorough: finds_all, approved, started });
+        self.running = Some(RunningPass { mode, resumed, thorough, approved, started });
         Terms { thorough, allow_deletes: approved }
     }
 
@@ -198,10 +203,9 @@ impl PassQueue {
     }
 
     /// The generation ends before the pass that runs. What goes on of the pass later is not thorough, so the pass after it has to be.
-    /// A full pass reads everything, however often it goes on.
     pub(super) fn break_off(&mut self) -> Option<RunningPass> {
         let pass = self.running.take()?;
-        self.awaited |= pass.thorough && pass.mode != Mode::Full;
+        self.awaited |= pass.thorough;
         Some(pass)
     }
 }
@@ -262,7 +266,7 @@ mod tests {
         queue.end();
         queue.begin(&PassOrder::Begin(Mode::Full));
         queue.break_off();
-        assert!(!queue.begin(&incremental()).thorough, "a full pass reads everything when it goes on");
+        assert!(!queue.begin(&incremental()).thorough, "nobody waited for the full pass");
     }
 
     #[test]

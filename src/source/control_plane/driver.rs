@@ -38,7 +38,7 @@ pub(crate) struct DriverLimits {
     pub(crate) connect: Duration,
     /// For a question, after that.
     pub(crate) question: Duration,
-    /// A connection without a question for so long is closed.
+    /// A connection is closed after this time without a question.
     pub(crate) idle: Duration,
 }
 

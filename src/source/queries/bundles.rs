@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Queries, node_columns};
 use crate::model::detail::Detail;
-use crate::model::kind::ElementKind;
-use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::PropertyName;
 
 impl Queries<'_> {
