@@ -20,6 +20,7 @@ mod portions;
 pub mod queries;
 mod reader;
 mod request;
+mod scan_pause;
 mod scope;
 mod tallies;
 pub mod transaction_log;
@@ -49,6 +50,7 @@ pub use bolt_source::BoltSource;
 pub use control_plane::ControlPlane;
 pub use reader::Reader;
 pub use request::Request;
+pub use scan_pause::ScanPause;
 pub(crate) use unindexed::missing_indexes;
 
 /// A page of rows in the order of their key.

@@ -3,22 +3,20 @@
 //! become a burden. The counts that Neo4j keeps do not always say so: a node without a label and a node with two labels may come
 //! together. A pass that somebody waits for counts exactly.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::census::counted;
 use super::queries;
 use super::reader::Reader;
 use super::request::Request;
+use super::scan_pause::ScanPause;
 use crate::error::Result;
 use crate::model::profile::Profile;
-
-/// For a scan that took some time, the source is left alone so many times as long.
-const REST: u32 = 50;
 
 /// How far the last count may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Precision {
-    /// While the counts that Neo4j keeps do not say otherwise, and while the source rests.
+    /// While the counts that Neo4j keeps do not say otherwise, and during the pause after a scan.
     Believed,
     /// Not at all: the nodes are counted now.
     Exact,
@@ -36,8 +34,8 @@ struct Last {
     /// go.
     difference: i64,
     count: u64,
-    /// Until when it is believed whatever the difference.
-    rests_until: Instant,
+    /// While it lasts, the count is believed whatever the difference.
+    pause: ScanPause,
 }
 
 impl Unlabelled {
@@ -57,7 +55,7 @@ impl Unlabelled {
             _ => {
                 let begun = Instant::now();
                 let count = counted(reader, "nodes without a label", Request::new(queries::UNLABELLED)).await?;
-                self.last = Some(Last { difference, count, rests_until: rest_after(begun.elapsed()) });
+                self.last = Some(Last { difference, count, pause: ScanPause::after(begun.elapsed(), Instant::now()) });
                 count
             }
         };
@@ -67,10 +65,6 @@ impl Unlabelled {
 
 impl Last {
     fn is_believed(&self, difference: i64) -> bool {
-        self.difference == difference || Instant::now() < self.rests_until
+        self.difference == difference || self.pause.lasts(Instant::now())
     }
-}
-
-fn rest_after(scan: Duration) -> Instant {
-    Instant::now() + scan * REST
 }

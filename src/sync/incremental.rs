@@ -295,7 +295,7 @@ impl Incremental<'_, '_, '_> {
             }
             self.write_again(kind, &found).await?;
             let (kinds, mut gaps) = ([(kind, difference)], BTreeMap::from([(kind, found.gaps())]));
-            unusable::complete(self.reader, self.changes, &kinds, &mut gaps, counted_at).await?;
+            let kinds = unusable::complete(self.reader, self.changes, &kinds, &mut gaps, counted_at).await?;
             self.mend(&kinds, gaps, counted_at).await?;
             approved |= self.changes.allow_deletes;
         }
@@ -428,8 +428,8 @@ impl Incremental<'_, '_, '_> {
         for (kind, gaps) in &mut gaps {
             unusable::leave_out_waiting(self.reader, *kind, gaps).await?;
         }
-        unusable::complete(self.reader, self.changes, kinds, &mut gaps, counted_at).await?;
-        let counts = self.mend(kinds, gaps.clone(), counted_at).await?;
+        let kinds = unusable::complete(self.reader, self.changes, kinds, &mut gaps, counted_at).await?;
+        let counts = self.mend(&kinds, gaps.clone(), counted_at).await?;
         self.changes.memory.note_sweep();
         Ok(gaps.values().any(|gaps| !gaps.orphaned.is_empty()).then_some(counts))
     }
@@ -459,8 +459,8 @@ impl Incremental<'_, '_, '_> {
     }
 
     /// Of a source that has not moved on, what its counts and the cache's differ by now stands. Of one that has, they say nothing
-    /// about what is left: then a kind without gaps differs for a reason that stands, and one whose deletes are held differs by
-    /// what was not mended. The counts by now.
+    /// about what is left: then a kind without gaps differs for a reason that stands, unless it waits for a scan, and one whose deletes
+    /// are held differs by what was not mended. The counts by now.
     async fn explain(
         &mut self,
         kinds: &[(ElementKind, i64)],
@@ -478,7 +478,7 @@ impl Incremental<'_, '_, '_> {
                 let rest = here[place].cast_signed() - there[place].cast_signed();
                 self.tell_what_stands(*kind, rest);
                 self.changes.memory.explain(*kind, rest);
-            } else if is_untouched || self.held(*kind) > 0 {
+            } else if (is_untouched && !self.changes.memory.is_unexplained(*kind)) || self.held(*kind) > 0 {
                 self.changes.memory.explain(*kind, before + mended);
             }
         }

@@ -18,7 +18,7 @@ use crate::model::guard::Guard;
 use crate::model::kind::ElementKind;
 use crate::model::pass::Mode;
 use crate::model::profile::Profile;
-use crate::source::ChangedKey;
+use crate::source::{ChangedKey, ScanPause};
 
 /// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
 const MAX_KEYS: usize = 200_000;
@@ -58,6 +58,8 @@ pub(super) struct UnusableMemory {
     pub(super) reviewed: BTreeMap<ElementKind, String>,
     /// How many entries of nodes had left the quarantine when the relationships were last looked at.
     pub(super) left: u64,
+    /// The pause after the last scan for unusable elements.
+    pub(super) scan_pause: ScanPause,
 }
 
 /// The memory.
@@ -71,7 +73,7 @@ pub struct Memory {
     kinds: Readings<ElementKind>,
     /// How often in a row the counts of a kind differed, and commits in the meantime may explain it.
     unclear: HashMap<ElementKind, u32>,
-    /// Differences of counts that the last sweep of a kind did not explain.
+    /// Differences of counts that the last sweep of a kind did not explain, until the kind is scanned for unusable elements.
     unexplained: HashMap<ElementKind, i64>,
     /// Whether the source's indices were looked at since the last full pass.
     mirrored: bool,
@@ -213,6 +215,17 @@ impl Memory {
             None => self.unexplained.remove(&kind),
         };
         difference.is_some() && before == difference
+    }
+
+    /// Remembers that a kind was scanned for unusable elements: what its counts differ by now stands.
+    pub(super) fn note_scanned(&mut self, kind: ElementKind, scan: Duration) {
+        self.unexplained.remove(&kind);
+        self.unusable.scan_pause = ScanPause::after(scan, Instant::now());
+    }
+
+    /// Whether a difference of a kind's counts waits for a scan.
+    pub(super) fn is_unexplained(&self, kind: ElementKind) -> bool {
+        self.unexplained.contains_key(&kind)
     }
 
     /// Whether the cache has more of a kind than what is known explains.
@@ -385,6 +398,16 @@ mod tests {
         let (mut memory, kind) = (Memory::default(), ElementKind::Node(NodeKindId(0)));
         let found = [Some(1), Some(2), Some(2), None, Some(2), Some(2)].map(|left| memory.note_unexplained(kind, left));
         assert_eq!(found, [false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn an_unexplained_difference_waits_for_a_scan_and_the_next_scan_for_a_pause() {
+        let mut memory = Memory::default();
+        assert!(!memory.unusable.scan_pause.lasts(Instant::now()));
+        memory.note_unexplained(KIND, Some(1));
+        assert!(memory.is_unexplained(KIND));
+        memory.note_scanned(KIND, Duration::from_secs(1));
+        assert!(!memory.is_unexplained(KIND) && memory.unusable.scan_pause.lasts(Instant::now()));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - A late check: what is listed is looked at again where something was committed since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use super::cache_view::CacheView;
 use super::keys::key_text;
@@ -26,7 +27,7 @@ use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
 use crate::model::profile::Profile;
 use crate::repeat;
-use crate::source::{Answered, Source};
+use crate::source::Answered;
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
 pub(super) const LIMIT: usize = 1000;
@@ -131,20 +132,22 @@ pub(super) async fn follow_freed(reader: &mut Reader<'_>, memory: &mut Memory) -
 
 /// Completes what differs between the key sets: refused elements that the cache still holds are orphaned. Where the gaps do not
 /// explain by how much a kind differs, or deletes of it are held, its unusable elements are looked at. `counted_at` is the bookmark at
-/// the time of the counts.
+/// the time of the counts. Returns by how much each kind differs beyond what is listed by now.
 pub(super) async fn complete(
     reader: &mut Reader<'_>,
     changes: &mut Changes<'_>,
     kinds: &[(ElementKind, i64)],
     gaps: &mut BTreeMap<ElementKind, Gaps>,
     counted_at: &Bookmark,
-) -> Result<()> {
+) -> Result<Vec<(ElementKind, i64)>> {
+    let listed_before: Vec<u64> = kinds.iter().map(|(kind, _)| listed(reader, *kind)).collect();
     for (kind, difference) in kinds {
         let Some(gaps) = gaps.get_mut(kind) else { continue };
         let explained = gaps.missing.len() as i64 - gaps.orphaned.len() as i64;
-        let is_held = changes.memory.guard.held(&reader.profile.step(*kind)) > 0;
-        if is_held || stands(reader.source, changes, *kind, difference - explained, counted_at).await? {
+        if must_scan(reader, changes, *kind, difference - explained, counted_at).await? {
+            let begun = Instant::now();
             look(reader, *kind).await?;
+            changes.memory.note_scanned(*kind, begun.elapsed());
         }
     }
     reader.settle().await?;
@@ -153,13 +156,21 @@ pub(super) async fn complete(
         refused.extend(without_graph(reader, *kind));
         gaps.orphaned.extend(cached(changes.view, *kind, refused).await?);
     }
-    Ok(())
+    let newly_listed = |(kind, before): (ElementKind, u64)| listed(reader, kind).cast_signed() - before.cast_signed();
+    let left =
+        kinds.iter().zip(listed_before).map(|((kind, difference), before)| (*kind, difference - newly_listed((*kind, before))));
+    Ok(left.collect())
 }
 
-/// Whether a difference of counts that the gaps do not explain is more than a commit between the counts and the gaps. To look at the
-/// unusable elements of a kind costs a scan of the kind, so a busy source is scanned only if two passes find the same difference.
-async fn stands(
-    source: &dyn Source,
+fn listed(reader: &Reader<'_>, kind: ElementKind) -> u64 {
+    reader.excluded.number_of(reader.profile.name_of(kind))
+}
+
+/// Whether a kind is scanned for unusable elements: where its gaps do not explain by how much its counts differ (`rest`), or where
+/// deletes of it are held. Commits between the counts and the gaps leave a rest too, so a busy source is scanned only if two sweeps
+/// leave the same rest, and not in the pause after a scan. A client that waits is not kept waiting for either.
+async fn must_scan(
+    reader: &mut Reader<'_>,
     changes: &mut Changes<'_>,
     kind: ElementKind,
     rest: i64,
@@ -167,9 +178,15 @@ async fn stands(
 ) -> Result<bool> {
     let is_explained = changes.memory.is_explained(kind, rest);
     let is_found_again = changes.memory.note_unexplained(kind, (!is_explained).then_some(rest));
-    if is_explained || is_found_again || changes.thorough {
-        return Ok(!is_explained);
+    let is_held = changes.memory.guard.held(&reader.profile.step(kind)) > 0;
+    if is_explained && !is_held {
+        return Ok(false);
     }
+    let pauses = changes.memory.unusable.scan_pause.lasts(Instant::now());
+    if changes.thorough || ((is_held || is_found_again) && !pauses) {
+        return Ok(true);
+    }
+    let source = reader.source;
     Ok(repeat!(source.bookmark())? == *counted_at)
 }
 

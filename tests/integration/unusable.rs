@@ -141,6 +141,30 @@ async fn an_element_without_key_is_listed_while_it_is_there_and_has_none() {
 }
 
 #[tokio::test]
+async fn an_element_without_key_and_timestamp_is_listed_while_commits_come_without_a_pause() {
+    let watched = Watched::new("unusable_busy", &[RING], |service| service).await;
+    let graph = watched.pair.source.address.connect().await.unwrap();
+    let busy = tokio::spawn(async move {
+        for number in 0.. {
+            let text = format!("MERGE (n:Entity {{uuid: 'busy'}}) SET n.name = 'n{number}', n.created_at = datetime()");
+            graph.run(query(&text)).await.unwrap();
+        }
+    });
+    watched
+        .write("MATCH (a:Entity {uuid: 'ent-a'}), (c:Entity {uuid: 'ent-c'}) CREATE (a)-[:MENTIONS {name: 'nameless'}]->(c)")
+        .await;
+    let began = Instant::now();
+    while watched.listed("MENTIONS").await.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{}", watched.running.log());
+        tokio::time::sleep(POLL).await;
+    }
+    busy.abort();
+    let _ = busy.await;
+    watched.until_told("verified").await;
+    watched.end().await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_given_without_a_trace_is_noticed_by_the_next_late_check() {
     let watched = Watched::new("unusable_given", &[RING], |service| service.with("SYNC_LATE_CHECK_SECONDS", 1)).await;
     watched.write_and_wait("CREATE (:Entity {name: 'nameless', group_id: ''})").await;

@@ -1,0 +1,41 @@
+//! A pause between scans of the whole source. Some questions cost a scan, and while commits come they would be asked again and
+//! again: the pause keeps the share of the source's time that they take small.
+
+use std::time::{Duration, Instant};
+
+/// How many times the duration of a scan the source is spared the next one: scans take at most 2 % of its time.
+const MULTIPLE: u32 = 50;
+
+/// When the next scan may begin. Before the first one: at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScanPause {
+    ends_at: Option<Instant>,
+}
+
+impl ScanPause {
+    /// The pause after a scan that ended at `now`.
+    #[must_use]
+    pub fn after(scan: Duration, now: Instant) -> Self {
+        Self { ends_at: Some(now + scan * MULTIPLE) }
+    }
+
+    /// Whether the next scan has to wait.
+    #[must_use]
+    pub fn lasts(&self, now: Instant) -> bool {
+        self.ends_at.is_some_and(|end| now < end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_lasts_fifty_times_the_scan() {
+        let now = Instant::now();
+        assert!(!ScanPause::default().lasts(now), "nothing was scanned yet");
+        let pause = ScanPause::after(Duration::from_millis(100), now);
+        assert!(pause.lasts(now + Duration::from_millis(4_999)));
+        assert!(!pause.lasts(now + Duration::from_secs(5)));
+    }
+}
