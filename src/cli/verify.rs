@@ -1,7 +1,7 @@
 //! `verify`: whether source and cache are equal, element for element. Without the repair it writes nothing and holds nothing, so
 //! it can be run beside a service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -161,7 +161,7 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyR
     let of = Some(expected_elements(looks.source.as_ref(), looks.connector.profile()).await?);
     let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0).await?;
     let verdict = loop {
-        let advance = comparison.advance(&mut looks.sides(), SLICE).await?;
+        let advance = comparison.advance(&mut looks.sides(), SLICE, &BTreeSet::new()).await?;
         // Nothing is tried here: what the cache once refused is left out.
         comparison.except(&advance.excluded);
         if advance.is_over {

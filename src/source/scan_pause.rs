@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How many times the duration of a scan the source is spared the next one: scans take at most 2 % of its time.
+/// How many times the duration of a scan the source is spared the next one: a scan takes at most 2 % of its time.
 const MULTIPLE: u32 = 50;
 
 /// When the next scan may begin. Before the first one: at once.

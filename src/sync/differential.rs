@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
-use super::comparison::{Advance, Comparison, Sides, look_again};
+use super::comparison::{Advance, Comparison, CompletedKind, Sides, look_again};
 use super::delete_guard::{Scales, weigh};
 use super::keys::Keys;
 use super::reader::Reader;
@@ -28,9 +28,10 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     reader.begin(pass).await?;
     reader.emit.settle().await?;
     let mut comparison = under_way(reader, changes).await?;
-    let rows = changes.slice.rows;
+    let Slice { rows, ordered, .. } = changes.slice;
+    let spared = if ordered { BTreeSet::new() } else { changes.memory.spared_scans() };
     let Advance { mut found, excluded, completed, waiting, is_over } =
-        comparison.advance(&mut sides(reader, changes), rows).await?;
+        comparison.advance(&mut sides(reader, changes), rows, &spared).await?;
     for finding in found.iter().take(NAMED) {
         tracing::info!(%finding, "difference");
     }
@@ -39,14 +40,18 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     }
     let (refused, waits): (Vec<Finding>, Vec<Finding>) = excluded.into_iter().partition(|finding| is_refused(changes, finding));
     found.extend(refused.iter().filter(|finding| !is_ignored(changes, finding)).cloned());
-    repair(reader, changes, found, &completed).await?;
+    repair(reader, changes, found, completed.iter().map(|completed| completed.kind)).await?;
     try_again(reader, changes, &mut comparison, refused, waits).await?;
     for (kind, waiting) in waiting {
         unusable::list_waiting(reader, kind, waiting).await?;
     }
     // What no page meets is listed as well, and what is listed is still there.
-    for kind in &completed {
-        unusable::look(reader, *kind).await?;
+    for CompletedKind { kind, is_scanned } in completed {
+        if is_scanned {
+            unusable::scan(reader, changes.memory, kind).await?
+        } else {
+            unusable::recheck_listed(reader, kind).await?
+        }
     }
     let verdict = if is_over {
         reader.emit.settle().await?;
@@ -102,7 +107,7 @@ async fn try_again(
     let (ignored, refused): (Vec<Finding>, Vec<Finding>) = refused.into_iter().partition(|finding| is_ignored(changes, finding));
     comparison.except(&ignored);
     if !freed.is_empty() {
-        repair(reader, changes, freed.clone(), &[]).await?;
+        repair(reader, changes, freed.clone(), std::iter::empty()).await?;
     }
     let tried: Vec<Finding> = refused.into_iter().chain(freed).collect();
     let left = look_again(&mut sides(reader, changes), &tried).await?;
@@ -142,11 +147,11 @@ async fn repair(
     reader: &mut Reader<'_>,
     changes: &mut Changes<'_>,
     found: Vec<Finding>,
-    completed: &[ElementKind],
+    completed: impl Iterator<Item = ElementKind>,
 ) -> Result<()> {
     let mut keys = Keys::new();
     let mut copies = Vec::new();
-    let mut gaps: BTreeMap<ElementKind, Gaps> = completed.iter().map(|kind| (*kind, Gaps::default())).collect();
+    let mut gaps: BTreeMap<ElementKind, Gaps> = completed.map(|kind| (kind, Gaps::default())).collect();
     for Finding { kind, identity, difference } in found {
         match &difference {
             Difference::Orphaned => drop(gaps.entry(kind).or_default().orphaned.insert(identity)),

@@ -1,7 +1,7 @@
 //! What the incremental passes of one generation remember: bounded, and never trusted beyond sparing work.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,8 @@ pub(super) struct UnusableMemory {
     pub(super) reviewed: BTreeMap<ElementKind, String>,
     /// How many entries of nodes had left the quarantine when the relationships were last looked at.
     pub(super) left: u64,
-    /// The pause after the last scan for unusable elements.
-    pub(super) scan_pause: ScanPause,
+    /// The pauses after the last scans for unusable elements.
+    scan_pauses: BTreeMap<ElementKind, ScanPause>,
 }
 
 /// The memory.
@@ -220,7 +220,14 @@ impl Memory {
     /// Remembers that a kind was scanned for unusable elements: what its counts differ by now stands.
     pub(super) fn note_scanned(&mut self, kind: ElementKind, scan: Duration) {
         self.unexplained.remove(&kind);
-        self.unusable.scan_pause = ScanPause::after(scan, Instant::now());
+        self.unusable.scan_pauses.insert(kind, ScanPause::after(scan, Instant::now()));
+    }
+
+    /// Kinds that are not scanned for unusable elements while the source is written.
+    pub(super) fn spared_scans(&self) -> BTreeSet<ElementKind> {
+        let now = Instant::now();
+        let pauses = self.unusable.scan_pauses.iter().filter(|(_, pause)| pause.lasts(now));
+        pauses.map(|(kind, _)| *kind).collect()
     }
 
     /// Whether a difference of a kind's counts waits for a scan.
@@ -403,11 +410,11 @@ mod tests {
     #[test]
     fn an_unexplained_difference_waits_for_a_scan_and_the_next_scan_for_a_pause() {
         let mut memory = Memory::default();
-        assert!(!memory.unusable.scan_pause.lasts(Instant::now()));
+        assert!(memory.spared_scans().is_empty());
         memory.note_unexplained(KIND, Some(1));
         assert!(memory.is_unexplained(KIND));
         memory.note_scanned(KIND, Duration::from_secs(1));
-        assert!(!memory.is_unexplained(KIND) && memory.unusable.scan_pause.lasts(Instant::now()));
+        assert!(!memory.is_unexplained(KIND) && memory.spared_scans() == BTreeSet::from([KIND]));
     }
 
     #[test]

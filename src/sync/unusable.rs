@@ -145,9 +145,7 @@ pub(super) async fn complete(
         let Some(gaps) = gaps.get_mut(kind) else { continue };
         let explained = gaps.missing.len() as i64 - gaps.orphaned.len() as i64;
         if must_scan(reader, changes, *kind, difference - explained, counted_at).await? {
-            let begun = Instant::now();
-            look(reader, *kind).await?;
-            changes.memory.note_scanned(*kind, begun.elapsed());
+            scan(reader, changes.memory, *kind).await?;
         }
     }
     reader.settle().await?;
@@ -182,8 +180,8 @@ async fn must_scan(
     if is_explained && !is_held {
         return Ok(false);
     }
-    let pauses = changes.memory.unusable.scan_pause.lasts(Instant::now());
-    if changes.thorough || ((is_held || is_found_again) && !pauses) {
+    let is_spared = changes.memory.spared_scans().contains(&kind);
+    if changes.thorough || ((is_held || is_found_again) && !is_spared) {
         return Ok(true);
     }
     let source = reader.source;
@@ -204,10 +202,12 @@ fn without_graph(reader: &Reader<'_>, kind: ElementKind) -> Vec<ElementIdentity>
 }
 
 /// Lists what is unusable of a kind now, and takes out of the list what is not any more.
-pub(super) async fn look(reader: &mut Reader<'_>, kind: ElementKind) -> Result<()> {
+pub(super) async fn scan(reader: &mut Reader<'_>, memory: &mut Memory, kind: ElementKind) -> Result<()> {
     let source = reader.source;
+    let begun = Instant::now();
     let rows = repeat!(source.with_unusable_key(kind, LIMIT))?;
     let found: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
+    memory.note_scanned(kind, begun.elapsed());
     let keys: BTreeSet<String> = own_keys(reader.profile, kind, &rows).into_iter().flatten().collect();
     emit_with_key(reader, kind, rows).await?;
     let mut names = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
@@ -215,6 +215,12 @@ pub(super) async fn look(reader: &mut Reader<'_>, kind: ElementKind) -> Result<(
         Some(number) => !found.contains(&number),
         None => !keys.contains(name),
     });
+    recheck(reader, kind, names).await
+}
+
+/// Takes out of the list of a kind what is usable or gone.
+pub(super) async fn recheck_listed(reader: &mut Reader<'_>, kind: ElementKind) -> Result<()> {
+    let names = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
     recheck(reader, kind, names).await
 }
 

@@ -1,0 +1,195 @@
+//! What differs between the two sides, element by element.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::try_join;
+
+use super::super::cache_view::CacheView;
+use super::expected::{ExpectedContents, expected, expected_by_key};
+use super::part::{PAGE, Part};
+use super::sides::Sides;
+use crate::error::Result;
+use crate::model::comparison::{Difference, Finding};
+use crate::model::detail::Detail;
+use crate::model::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
+use crate::model::kind::{ElementKind, KindName, NodeKindId};
+use crate::model::prepared::Cause;
+use crate::repeat;
+use crate::transform::comparison::Content;
+
+/// What the cache lacks and is not to be called a difference, and what differs. Where a row can be kept as far as its content says,
+/// only its refusal by the cache or the lack of an end is a reason.
+pub(super) async fn excused(
+    sides: &mut Sides<'_>,
+    kind: ElementKind,
+    found: Vec<Finding>,
+) -> Result<(Vec<Finding>, Vec<Finding>)> {
+    if sides.excluded.is_empty() || found.is_empty() {
+        return Ok((Vec::new(), found));
+    }
+    let name = sides.profile.name_of(kind);
+    let (mut lacking, mut differing, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for finding in found {
+        let key = finding.identity.key().as_str();
+        let own = sides.excluded.cause_of(name, key);
+        let is_missing = finding.difference == Difference::Missing;
+        match &finding.identity {
+            _ if !is_missing => differing.push(finding),
+            _ if matches!(own, Some(Cause::Cache | Cause::Graph)) || (own.is_some() && sides.excluded.is_ignored(name, key)) => {
+                lacking.push(finding);
+            }
+            ElementIdentity::Node(_) => differing.push(finding),
+            ElementIdentity::Relationship(relationship) => {
+                let end = sides.excluded.listed_end(relationship);
+                match end.and_then(|end| sides.excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str())) {
+                    // It would be there under its key.
+                    Some(Cause::Content | Cause::Graph) => lacking.push(finding),
+                    Some(Cause::Cache | Cause::End) => unclear.push(finding),
+                    None if own == Some(Cause::End) => unclear.push(finding),
+                    None => differing.push(finding),
+                }
+            }
+        }
+    }
+    // Of another graph's nodes it is not known in which one they would have to be.
+    if sides.profile.routes.is_some() {
+        lacking.append(&mut unclear);
+        return Ok((lacking, differing));
+    }
+    let there = ends_in_cache(sides, &unclear).await?;
+    for finding in unclear {
+        let ElementIdentity::Relationship(RelationshipIdentity { start, end, .. }) = &finding.identity else { continue };
+        if there.contains(start) && there.contains(end) { differing.push(finding) } else { lacking.push(finding) }
+    }
+    Ok((lacking, differing))
+}
+
+/// The ends of relationships that the cache holds.
+async fn ends_in_cache(sides: &mut Sides<'_>, relationships: &[Finding]) -> Result<BTreeSet<NodeIdentity>> {
+    let mut keys: BTreeMap<NodeKindId, BTreeSet<String>> = BTreeMap::new();
+    for finding in relationships {
+        let ElementIdentity::Relationship(RelationshipIdentity { start, end, .. }) = &finding.identity else { continue };
+        for end in [start, end] {
+            if let Some(kind) = sides.profile.node_kind(&end.label) {
+                keys.entry(kind).or_default().insert(end.key.as_str().to_owned());
+            }
+        }
+    }
+    let mut there = BTreeSet::new();
+    for (kind, keys) in keys {
+        let keys: Vec<String> = keys.into_iter().collect();
+        let mut left = &keys[..];
+        while !left.is_empty() {
+            let view = &mut *sides.view;
+            let found = repeat!(view.contents(ElementKind::Node(kind), Detail::Key, left))?;
+            left = &left[found.keys..];
+            let node = |identity| if let ElementIdentity::Node(node) = identity { Some(node) } else { None };
+            there.extend(found.elements.into_keys().filter_map(node));
+        }
+    }
+    Ok(there)
+}
+
+/// Looks once more at what was found, on both sides and by key: what still differs, and how.
+pub async fn look_again(sides: &mut Sides<'_>, found: &[Finding]) -> Result<Vec<Finding>> {
+    let mut by_kind: BTreeMap<ElementKind, Vec<ElementIdentity>> = BTreeMap::new();
+    for finding in found {
+        by_kind.entry(finding.kind).or_default().push(finding.identity.clone());
+    }
+    let mut still = Vec::new();
+    for (kind, suspects) in by_kind {
+        for suspects in suspects.chunks(PAGE) {
+            still.extend(differing_of(sides, kind, suspects).await?);
+        }
+    }
+    Ok(still)
+}
+
+/// Compares these elements, read by key on both sides, as many at once as the source's side bears.
+pub(super) async fn differing_of(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[ElementIdentity]) -> Result<Vec<Finding>> {
+    let keys: BTreeSet<&str> = suspects.iter().map(|identity| identity.key().as_str()).collect();
+    let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+    let mut left = &keys[..];
+    let mut found = Vec::new();
+    while !left.is_empty() {
+        let (here, answered) = expected_by_key(sides, kind, left).await?;
+        let view = &mut *sides.view;
+        let there = repeat!(view.contents(kind, Detail::Whole, &left[..answered]))?;
+        // Both sides were asked for these.
+        let (asked, after) = left.split_at(there.keys);
+        let there = there.elements;
+        left = after;
+        let finding = |identity: &ElementIdentity| {
+            let difference = match (here.get(identity), there.get(identity)) {
+                (None, None) => return None,
+                (None, Some(_)) => Difference::Orphaned,
+                (Some(_), None) => Difference::Missing,
+                (Some(content), Some(cached)) => changed(content, cached)?,
+            };
+            Some(Finding { kind, identity: identity.clone(), difference })
+        };
+        // The keys stand in order.
+        let is_asked =
+            |identity: &&ElementIdentity| asked.binary_search_by(|key| key.as_str().cmp(identity.key().as_str())).is_ok();
+        found.extend(suspects.iter().filter(is_asked).filter_map(finding));
+    }
+    Ok(found)
+}
+
+fn changed(content: &Content, cached: &Content) -> Option<Difference> {
+    let names = content.differences(cached);
+    (!names.is_empty()).then_some(Difference::Changed(names))
+}
+
+/// What of a page differs at a first look; meanwhile the source sends up to `limit` elements more, if the page has a next one.
+pub(super) async fn compare_and_read_on(
+    sides: &mut Sides<'_>,
+    part: Part,
+    page: &ExpectedContents,
+    limit: usize,
+) -> Result<(Vec<ElementIdentity>, Option<ExpectedContents>)> {
+    let (source, encoder) = (sides.source, sides.encoder);
+    let ahead = async {
+        match &page.next {
+            Some(after) if limit > 0 => expected(source, encoder, part, after, limit).await.map(Some),
+            _ => Ok(None),
+        }
+    };
+    try_join(suspects(sides.view, part, &page.contents), ahead).await
+}
+
+async fn suspects(
+    view: &mut dyn CacheView,
+    part: Part,
+    contents: &BTreeMap<ElementIdentity, Content>,
+) -> Result<Vec<ElementIdentity>> {
+    if contents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: BTreeSet<&str> = contents.keys().map(|identity| identity.key().as_str()).collect();
+    let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+    let mut equal = BTreeSet::new();
+    let mut left = &keys[..];
+    while !left.is_empty() {
+        let cached = repeat!(view.contents(part.kind, part.detail, left))?;
+        left = &left[cached.keys..];
+        for (identity, cached) in cached.elements {
+            if contents.get(&identity).is_some_and(|content| changed(content, &cached).is_none()) {
+                equal.insert(identity);
+            }
+        }
+    }
+    Ok(contents.keys().filter(|identity| !equal.contains(*identity)).cloned().collect())
+}
+
+/// What differs at a second look as well, of all that it holds: at the first one, the source may have been read just before a
+/// change and the cache just after.
+pub(super) async fn differing(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[ElementIdentity]) -> Result<Vec<Finding>> {
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = differing_of(sides, kind, suspects).await?;
+    // What was deleted between the two looks is found with the other orphans.
+    found.retain(|finding| finding.difference != Difference::Orphaned);
+    Ok(found)
+}

@@ -1,0 +1,174 @@
+//! What the cache is to hold, read from the source.
+
+use std::collections::BTreeMap;
+
+use super::super::bundles::{self, Read, bundled};
+use super::part::{Part, QUESTION};
+use super::sides::Sides;
+use crate::error::Result;
+use crate::model::comparison::Excepted;
+use crate::model::element::{ElementIdentity, ElementNumber, SourceNode, SourceRelationship};
+use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use crate::model::profile::Profile;
+use crate::repeat;
+use crate::source::{Answered, Source};
+use crate::transform::Transformer;
+use crate::transform::comparison::Content;
+
+/// Small kinds of a profile of many, which the source answers together: a question for each kind would take minutes.
+pub(super) struct Together<'a> {
+    source: &'a dyn Source,
+    encoder: &'a Transformer,
+    profile: &'a Profile,
+    /// How many elements the source has of each kind. Absent where each kind has a question of its own.
+    counts: Option<Vec<u64>>,
+    pages: BTreeMap<ElementKind, ExpectedContents>,
+}
+
+impl<'a> Together<'a> {
+    pub(super) async fn of(source: &'a dyn Source, encoder: &'a Transformer, profile: &'a Profile) -> Result<Self> {
+        let counts = if profile.has_many_kinds() { Some(repeat!(source.counts())?) } else { None };
+        Ok(Self { source, encoder, profile, counts, pages: BTreeMap::new() })
+    }
+
+    /// The whole of the next kind, if it is a small one. As many kinds are read with it as the comparison reaches with `left` rows.
+    pub(super) async fn page(&mut self, parts: &[Part], after: &str, left: usize) -> Result<Option<ExpectedContents>> {
+        let (Some(counts), Some(part)) = (&self.counts, parts.first()) else { return Ok(None) };
+        if !part.is_first_round() || !after.is_empty() {
+            return Ok(None);
+        }
+        if let Some(page) = self.pages.remove(&part.kind) {
+            return Ok(Some(page));
+        }
+        let kinds = self.profile.kinds();
+        let counted = kinds.iter().copied().zip(counts.iter().copied()).skip_while(|(kind, _)| *kind != part.kind);
+        let mut rows = 0;
+        let reached: Vec<(ElementKind, u64)> = counted
+            .take_while(|(_, count)| {
+                let is_reached = rows < left;
+                rows += QUESTION + usize::try_from(*count).unwrap_or(usize::MAX - QUESTION - rows);
+                is_reached
+            })
+            .collect();
+        let number = bundled(self.profile, reached.iter().copied());
+        let chosen: Vec<ElementKind> = reached[..number].iter().map(|(kind, _)| *kind).collect();
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        let Some(read) = bundles::read(self.source, &chosen, part.detail).await? else { return Ok(None) };
+        let encoder = self.encoder;
+        self.pages = chosen.iter().map(|kind| (*kind, ExpectedContents::nothing())).collect();
+        match read {
+            Read::Nodes(found) => self.pages.extend(
+                found.into_iter().map(|(id, rows)| (ElementKind::Node(id), ExpectedContents::of_nodes(encoder, id, &rows, None))),
+            ),
+            Read::Relationships(found) => {
+                self.pages.extend(found.into_iter().map(|(id, rows)| {
+                    (ElementKind::Relationship(id), ExpectedContents::of_relationships(encoder, id, &rows, None))
+                }))
+            }
+        }
+        Ok(self.pages.remove(&part.kind))
+    }
+}
+
+/// Elements with what the cache is to hold of them.
+pub(super) struct ExpectedContents {
+    pub(super) contents: BTreeMap<ElementIdentity, Content>,
+    pub(super) next: Option<String>,
+    /// What is left out of it by rule.
+    pub(super) excepted: Excepted,
+}
+
+impl ExpectedContents {
+    fn of(
+        numbers: impl Iterator<Item = ElementNumber>,
+        properties: impl Iterator<Item = usize>,
+        contents: Vec<Option<(ElementIdentity, Content)>>,
+        next: Option<String>,
+    ) -> Self {
+        let identified = contents.iter().flatten().count();
+        let lost = |(all, content): (usize, &Option<(ElementIdentity, Content)>)| {
+            content.as_ref().map_or(0, |(_, content)| all.saturating_sub(content.properties.len()))
+        };
+        let properties = properties.zip(&contents).map(lost).sum::<usize>() as u64;
+        let elements = (contents.len() - identified) as u64;
+        let contents = lowest(numbers.zip(contents));
+        let collapsed = (identified - contents.len()) as u64;
+        Self { contents, next, excepted: Excepted { elements, properties, collapsed } }
+    }
+
+    fn nothing() -> Self {
+        Self { contents: BTreeMap::new(), next: None, excepted: Excepted::default() }
+    }
+
+    fn of_nodes(encoder: &Transformer, id: NodeKindId, rows: &[SourceNode], next: Option<String>) -> Self {
+        let contents = rows.iter().map(|row| encoder.node_content(id, row)).collect();
+        Self::of(rows.iter().map(|row| row.number), rows.iter().map(|row| row.properties.len()), contents, next)
+    }
+
+    fn of_relationships(
+        encoder: &Transformer,
+        id: RelationshipKindId,
+        rows: &[SourceRelationship],
+        next: Option<String>,
+    ) -> Self {
+        let contents = rows.iter().map(|row| encoder.relationship_content(id, row)).collect();
+        Self::of(rows.iter().map(|row| row.number), rows.iter().map(|row| row.properties.len()), contents, next)
+    }
+}
+
+/// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one with the lowest
+/// number counts.
+pub(super) async fn expected(
+    source: &dyn Source,
+    encoder: &Transformer,
+    part: Part,
+    after: &str,
+    rows: usize,
+) -> Result<ExpectedContents> {
+    let Part { kind, detail } = part;
+    // A full page keeps its last key for the next one.
+    let limit = rows + 1;
+    match kind {
+        ElementKind::Node(id) => {
+            let page = repeat!(source.node_page(id, detail, after, limit))?;
+            Ok(ExpectedContents::of_nodes(encoder, id, &page.rows, page.next))
+        }
+        ElementKind::Relationship(id) => {
+            let page = repeat!(source.relationship_page(id, detail, after, limit))?;
+            Ok(ExpectedContents::of_relationships(encoder, id, &page.rows, page.next))
+        }
+    }
+}
+
+/// What the cache is to hold of the first of these keys, and how many keys those are.
+pub(super) async fn expected_by_key(
+    sides: &mut Sides<'_>,
+    kind: ElementKind,
+    keys: &[String],
+) -> Result<(BTreeMap<ElementIdentity, Content>, usize)> {
+    let (source, encoder) = (sides.source, sides.encoder);
+    match kind {
+        ElementKind::Node(id) => {
+            let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
+            Ok((lowest(rows.iter().map(|row| (row.number, encoder.node_content(id, row)))), keys))
+        }
+        ElementKind::Relationship(id) => {
+            let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
+            Ok((lowest(rows.iter().map(|row| (row.number, encoder.relationship_content(id, row)))), keys))
+        }
+    }
+}
+
+fn lowest(rows: impl Iterator<Item = (ElementNumber, Option<(ElementIdentity, Content)>)>) -> BTreeMap<ElementIdentity, Content> {
+    let mut kept: BTreeMap<ElementIdentity, (ElementNumber, Content)> = BTreeMap::new();
+    for (number, row) in rows {
+        let Some((identity, content)) = row else { continue };
+        match kept.get(&identity) {
+            Some((known, _)) if *known <= number => {}
+            _ => drop(kept.insert(identity, (number, content))),
+        }
+    }
+    kept.into_iter().map(|(identity, (_, content))| (identity, content)).collect()
+}

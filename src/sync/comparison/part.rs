@@ -1,0 +1,37 @@
+//! The parts that a comparison goes through, one after the other.
+
+use crate::model::detail::Detail;
+use crate::model::kind::{ElementKind, Step};
+use crate::model::profile::Profile;
+
+/// Rows compared at once: a page of the source, and the reply of the cache for its keys.
+pub(super) const PAGE: usize = 1000;
+
+/// The questions for a page take as long as so many of its rows: a comparison of many small kinds keeps its pace by them.
+pub(super) const QUESTION: usize = 20;
+
+/// A part of what a comparison goes through.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) kind: ElementKind,
+    pub(super) detail: Detail,
+}
+
+impl Part {
+    pub(super) fn is_first_round(self) -> bool {
+        self.detail != Detail::Vectors
+    }
+
+    pub(super) fn kind_step(self, profile: &Profile) -> Step {
+        profile.step(self.kind)
+    }
+}
+
+/// Everything but vectors goes first: it is read several times as fast, and what is changed by hand is a text far more often than
+/// a vector without its text. Vectors follow in a second round of the same comparison, so equality is proven by both.
+pub(super) fn steps(profile: &Profile) -> Vec<Part> {
+    let kinds = profile.kinds();
+    let with_vectors = kinds.iter().copied().filter(|kind| !profile.vectors(*kind).is_empty());
+    let second = with_vectors.map(|kind| Part { kind, detail: Detail::Vectors });
+    kinds.iter().map(|kind| Part { kind: *kind, detail: Detail::WithoutVectors }).chain(second).collect()
+}

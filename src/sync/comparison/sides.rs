@@ -1,0 +1,21 @@
+//! Both sides of a comparison, and the rules that lead from one to the other.
+
+use super::super::cache_view::CacheView;
+use crate::model::excluded::Excluded;
+use crate::model::profile::Profile;
+use crate::source::Source;
+use crate::transform::Transformer;
+
+/// What a comparison looks at.
+pub struct Sides<'a> {
+    /// The source.
+    pub source: &'a dyn Source,
+    /// The cache.
+    pub view: &'a mut dyn CacheView,
+    /// The rules that lead from one to the other.
+    pub encoder: &'a Transformer,
+    /// The kinds.
+    pub profile: &'a Profile,
+    /// What the cache lacks because it cannot hold it.
+    pub excluded: &'a Excluded,
+}
