@@ -31,7 +31,7 @@ use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};
 use crate::source::{Answered, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex};
-use crate::sync::{Attached, CacheView, Contents, Keyed};
+use crate::sync::{Attached, CacheView, Contents, Keyed, ScanPosition};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -462,6 +462,15 @@ impl CacheView for Side {
             visit(Keyed { identity, labels, graph: None });
         }
         Ok(())
+    }
+    async fn scan_part(
+        &mut self,
+        kind: ElementKind,
+        _: &ScanPosition,
+        _: usize,
+        visit: &mut (dyn FnMut(Keyed) + Send),
+    ) -> Result<Option<ScanPosition>> {
+        self.scan(kind, visit).await.map(|()| None)
     }
     async fn labels_beside(&mut self, _: &Label) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())

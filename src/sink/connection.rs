@@ -38,6 +38,9 @@ const IDLE: Duration = Duration::from_secs(2);
 /// How long the sign of life of an idle connection may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
+/// A command that takes as long is logged: readers of the cache may wait for it.
+const SLOW: Duration = Duration::from_millis(200);
+
 /// A connection to FalkorDB that one owner uses for one command after the other.
 pub struct CacheConnection {
     address: CacheAddress,
@@ -120,7 +123,9 @@ impl CacheConnection {
     /// Runs one command. An error reply is an error.
     pub async fn command(&mut self, doing: &str, command: &Cmd, within: Duration) -> Result<Value> {
         let mut live = self.take(doing).await?;
+        let begun = Instant::now();
         let outcome = timeout(within, live.req_packed_command(command)).await;
+        note_if_slow(doing, begun);
         let value = self.settle(doing, within, live, outcome)?;
         answer(doing, value)
     }
@@ -131,7 +136,9 @@ impl CacheConnection {
             return Ok(Vec::new());
         }
         let mut live = self.take(doing).await?;
+        let begun = Instant::now();
         let outcome = timeout(within, live.req_packed_commands(pipeline, 0, pipeline.len())).await;
+        note_if_slow(doing, begun);
         let values = self.settle(doing, within, live, outcome)?;
         if values.len() != pipeline.len() {
             self.live = None;
@@ -211,6 +218,13 @@ impl CacheConnection {
                 Err(Error::new(ErrorKind::CacheTimeout, message))
             }
         }
+    }
+}
+
+fn note_if_slow(doing: &str, begun: Instant) {
+    let seconds = begun.elapsed();
+    if seconds >= SLOW {
+        tracing::debug!(doing, seconds = seconds.as_secs_f64(), "slow command of the cache");
     }
 }
 

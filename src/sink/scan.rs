@@ -13,9 +13,15 @@ use super::{content, reply};
 use crate::error::Result;
 use crate::model::kind::ElementKind;
 use crate::model::profile::{Identity, Profile, RelationshipKind};
-use crate::sync::Keyed;
+use crate::sync::{GraphPlace, Keyed};
 
-/// Elements of one answer, about: some megabytes, and below the result sizes that operators limit FalkorDB to.
+/// A kind of at most so many elements is asked for at once: a tenth of a second.
+const WHOLE: u64 = 10_000;
+
+/// Ids of a range: their elements, or the relationships that begin at them, come in a tenth of a second.
+const IDS: u64 = 5_000;
+
+/// Elements of one answer at most, about: some megabytes, and below the result sizes that operators limit FalkorDB to.
 const ANSWER: u64 = 20_000;
 
 impl GraphView {
@@ -25,25 +31,45 @@ impl GraphView {
         kind: ElementKind,
         visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
     ) -> Result<()> {
-        let questions = [count(self.profile(), kind).into_bytes(), b"MATCH (n) RETURN max(id(n))".to_vec()];
-        let mut answers = self.ask("count elements", &questions[..1]).await?.into_iter();
-        let number = answers.next().map(reply::single_count).transpose()?.unwrap_or(0);
-        if number == 0 {
-            return Ok(());
-        }
-        if number <= ANSWER {
-            let text = whole(self.profile(), kind);
-            return self.visit(kind, &text, visit).await.map(drop);
-        }
-        let mut answers = self.ask("look for the last id", &questions[1..]).await?.into_iter();
-        let last = answers.next().map(reply::single_count).transpose()?.unwrap_or(0);
-        let mut from = 0;
-        while from <= last {
-            let to = from + ANSWER;
-            self.visit_range(kind, from..to, visit).await?;
-            from = to;
+        let mut next = Some(GraphPlace::default());
+        while let Some(from) = next {
+            next = self.visit_part(kind, from, visit).await?;
         }
         Ok(())
+    }
+
+    /// Visits one part of the elements of a kind. Returns where the next part begins; nothing at the end.
+    pub(super) async fn visit_part(
+        &mut self,
+        kind: ElementKind,
+        from: GraphPlace,
+        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
+    ) -> Result<Option<GraphPlace>> {
+        let mut place = from;
+        if place == GraphPlace::default() {
+            let number = self.single_count("count elements", &count(self.profile(), kind)).await?;
+            if number == 0 {
+                return Ok(None);
+            }
+            if number <= WHOLE {
+                let text = whole(self.profile(), kind);
+                return self.visit(kind, &text, visit).await.map(|_| None);
+            }
+            place.last = self.single_count("look for the last id", "MATCH (n) RETURN max(id(n))").await?;
+        }
+        let text = part(self.profile(), kind, &(place.node..place.node + IDS), place.skip);
+        let found = self.visit(kind, &text, visit).await?;
+        // A hub has more relationships than fit into an answer, so those of one range come in parts.
+        if found == ANSWER {
+            return Ok(Some(GraphPlace { skip: place.skip + found, ..place }));
+        }
+        let node = place.node + IDS;
+        Ok((node <= place.last).then_some(GraphPlace { node, skip: 0, ..place }))
+    }
+
+    async fn single_count(&mut self, doing: &str, text: &str) -> Result<u64> {
+        let answers = self.ask(doing, &[text.as_bytes().to_vec()]).await?;
+        Ok(answers.into_iter().next().map(reply::single_count).transpose()?.unwrap_or(0))
     }
 
     /// Visits every element of these kinds that has an identity. They have few elements: all of a kind fit into one answer.
@@ -64,25 +90,6 @@ impl GraphView {
             }
         }
         Ok(())
-    }
-
-    /// Visits the elements of a range of node ids: nodes, or the relationships that begin at them. A hub has more relationships
-    /// than fit into an answer, so those of one range come in parts.
-    async fn visit_range(
-        &mut self,
-        kind: ElementKind,
-        ids: Range<u64>,
-        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
-    ) -> Result<()> {
-        let mut skip = 0;
-        loop {
-            let text = part(self.profile(), kind, &ids, skip);
-            let found = self.visit(kind, &text, visit).await?;
-            if found < ANSWER {
-                return Ok(());
-            }
-            skip += found;
-        }
     }
 
     /// Visits what a question finds; how many elements that were, those without an identity included.

@@ -23,7 +23,7 @@ use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::value::Value;
 use crate::sync::is_missing_graph;
-use crate::sync::{Attached, CacheView, Contents, Keyed};
+use crate::sync::{Attached, CacheView, Contents, GraphPlace, Keyed, ScanPosition};
 use crate::transform::comparison::{CachedValue, Content};
 
 /// The graphs of a pipeline, looked at as one.
@@ -36,6 +36,9 @@ pub(crate) struct FalkorView {
     routing: Routing,
     group: Option<PropertyName>,
 }
+
+/// Questions of one part of a scan: most of them find little where a kind is sparse, or where there are many graphs.
+const MOST_PARTS: usize = 20;
 
 /// What a scan goes through.
 #[derive(Clone, Copy)]
@@ -118,6 +121,37 @@ impl FalkorView {
             unless_gone(&self.routing, visited)?;
         }
         Ok(())
+    }
+
+    /// Visits elements of a kind from a position on, graph after graph, until there are enough of them.
+    async fn visit_part(
+        &mut self,
+        kind: ElementKind,
+        from: &ScanPosition,
+        elements: usize,
+        visit: &mut (dyn FnMut(Keyed) + Send),
+    ) -> Result<Option<ScanPosition>> {
+        let graphs = self.graphs().await?;
+        let Some(view) = self.lanes.first_mut() else { return Ok(None) };
+        let (mut visited, mut parts) = (0, 0);
+        for graph in graphs.iter().filter(|graph| from.graph.as_ref().is_none_or(|first| *graph >= first)) {
+            view.turn_to(self.members.key(graph));
+            let here = self.routing.is_by_group().then_some(graph);
+            let mut next = Some(if from.graph.as_ref() == Some(graph) { from.place } else { GraphPlace::default() });
+            while let Some(place) = next {
+                if visited >= elements || parts >= MOST_PARTS {
+                    return Ok(Some(ScanPosition { graph: Some(graph.clone()), place }));
+                }
+                let mut visit = |_, keyed: Keyed| {
+                    visited += 1;
+                    visit(Keyed { graph: here.cloned(), ..keyed });
+                };
+                let part = view.visit_part(kind, place, &mut visit).await;
+                next = unless_gone(&self.routing, part)?.flatten();
+                parts += 1;
+            }
+        }
+        Ok(None)
     }
 
     /// Whether an element stands in the graph of its group. Where its group was not read, there is nothing that says otherwise.
@@ -227,6 +261,16 @@ impl CacheView for FalkorView {
 
     async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
         self.visit(Scan::Kind(kind), &mut |_, keyed| visit(keyed)).await
+    }
+
+    async fn scan_part(
+        &mut self,
+        kind: ElementKind,
+        from: &ScanPosition,
+        elements: usize,
+        visit: &mut (dyn FnMut(Keyed) + Send),
+    ) -> Result<Option<ScanPosition>> {
+        self.visit_part(kind, from, elements, visit).await
     }
 
     async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {

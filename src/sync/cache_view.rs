@@ -47,6 +47,16 @@ pub trait CacheView: Send {
     /// Visits every element of a kind once, in no order; in several graphs, an element that stands in two of them twice.
     async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()>;
 
+    /// Goes on with a visit of every element of a kind, and stops after about `elements` of them. Returns where to go on; nothing at
+    /// the end.
+    async fn scan_part(
+        &mut self,
+        kind: ElementKind,
+        from: &ScanPosition,
+        elements: usize,
+        visit: &mut (dyn FnMut(Keyed) + Send),
+    ) -> Result<Option<ScanPosition>>;
+
     /// As [`CacheView::scan`], for several kinds that have few elements each, all of nodes or all of relationships.
     async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()>;
 
@@ -62,6 +72,26 @@ pub trait CacheView: Send {
     /// What no comparison by key meets, counted by what it is: elements of no kind of the profile, and elements without a key that
     /// an index could find.
     async fn foreign(&mut self) -> Result<BTreeMap<String, u64>>;
+}
+
+/// Where a scan goes on. It begins at the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScanPosition {
+    /// The graph; absent before the first.
+    pub graph: Option<GraphName>,
+    /// The place in this graph.
+    pub place: GraphPlace,
+}
+
+/// Where a scan of one graph goes on. It begins at the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GraphPlace {
+    /// FalkorDB's id of the next node, which has the elements, or at which they begin.
+    pub node: u64,
+    /// How many elements of the range that begins with this node are visited already.
+    pub skip: u64,
+    /// The last id when the scan began.
+    pub last: u64,
 }
 
 /// An element of the cache, as a scan sees it.

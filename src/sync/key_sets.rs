@@ -105,8 +105,6 @@ pub(super) struct KeyDifferences {
     pub(super) unlisted: BTreeSet<String>,
     /// Elements that can be kept and share their identity with another one, which is kept for them.
     pub(super) collapsed: u64,
-    /// What the cache holds in buckets that differ.
-    pub(super) suspects: Vec<ElementIdentity>,
     /// Whether there is more than what is listed here.
     pub(super) more: bool,
     /// How many keys travelled for it, of both sides.
@@ -141,6 +139,11 @@ pub(super) struct ElementHasher {
 impl ElementHasher {
     fn hash(&self, element: &(&ElementIdentity, &[String])) -> u128 {
         (u128::from(self.high.hash_one(element)) << 64) | u128::from(self.low.hash_one(element))
+    }
+
+    /// Enough to tell the elements of a kind apart where a second look follows.
+    pub(super) fn short(&self, identity: &ElementIdentity) -> u64 {
+        self.low.hash_one(identity)
     }
 
     /// Elements that differ in their labels only share a bucket.
@@ -217,15 +220,6 @@ impl KeySets<'_> {
         Ok(KeyDifferences { waiting, unlisted, collapsed, more, ..found })
     }
 
-    /// Compares what was seen of the source with what the cache holds.
-    pub(super) async fn compare_seen(&mut self, kind: ElementKind, here: &Digests) -> Result<KeyDifferences> {
-        let hasher = self.hasher;
-        let mut there = Digests::default();
-        scan_cache(self.view, kind, self.labels, |element, labels| there.add(hasher, element, labels)).await?;
-        let listed = there.len();
-        self.list(kind, here, &there, listed).await
-    }
-
     /// Compares the elements of buckets that differ one by one.
     async fn list(&mut self, kind: ElementKind, here: &Digests, there: &Digests, listed: u64) -> Result<KeyDifferences> {
         let (chosen, more) = here.differing(there);
@@ -250,8 +244,7 @@ impl KeySets<'_> {
         });
         try_join(scanned, looked).await?;
         let listed = listed + (in_source.len() + in_cache.len()) as u64;
-        let suspects = in_cache.keys().cloned().collect();
-        Ok(KeyDifferences { more, listed, suspects, ..differences(in_source, in_cache) })
+        Ok(KeyDifferences { more, listed, ..differences(in_source, in_cache) })
     }
 }
 

@@ -37,7 +37,7 @@ use crate::model::guard::DeleteLimit;
 
 use crate::transform::Transformer;
 
-pub use cache_view::{Attached, CacheView, Contents, Keyed, MissingGraph, is_missing_graph};
+pub use cache_view::{Attached, CacheView, Contents, GraphPlace, Keyed, MissingGraph, ScanPosition, is_missing_graph};
 pub use key_sets::gaps;
 pub use memory::{Memory, READ_AGAIN, Rhythm};
 pub use pass::run;

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -20,6 +21,9 @@ use crate::source::address::SourceAddress;
 use crate::source::codes::why_unreachable;
 use crate::source::reader::{Portion, Reader};
 use crate::source::request::Request;
+
+/// A query that takes as long is logged: changes that are committed meanwhile wait for it.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// Reads by Bolt 5.
 #[derive(Clone)]
@@ -45,7 +49,12 @@ impl BoltReader {
     /// Runs an exchange under the limit for a query.
     async fn limited<E: Exchange>(&self, doing: &str, exchange: E) -> Result<E::Outcome> {
         let limit = self.pool.server().limits.query;
-        match timeout(limit, self.with_connection(exchange)).await {
+        let begun = Instant::now();
+        let answer = timeout(limit, self.with_connection(exchange)).await;
+        if begun.elapsed() >= SLOW {
+            tracing::debug!(doing, seconds = begun.elapsed().as_secs_f64(), "slow query of the source");
+        }
+        match answer {
             Ok(outcome) => outcome.map_err(|fault| fault.during(format!("cannot read {doing} from Neo4j"))),
             Err(_) => Err(Error::new(
                 ErrorKind::SourceTimeout,

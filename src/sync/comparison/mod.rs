@@ -5,6 +5,7 @@
 
 mod differences;
 mod expected;
+mod orphan_scan;
 mod part;
 mod sides;
 
@@ -12,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
-use self::differences::{compare_and_read_on, differing, differing_of, excused};
+use self::differences::{compare_and_read_on, differing, excused};
 use self::expected::{ExpectedContents, Together, expected};
+use self::orphan_scan::{OrphanScan, Orphans, SeenElements};
 use self::part::{PAGE, Part, QUESTION, steps};
-use super::key_sets::{Digests, ElementHasher, KeySets, LabelComparison};
+use super::key_sets::ElementHasher;
 use crate::error::Result;
-use crate::model::comparison::{ComparisonUnderWay, Difference, Excepted, Finding, Verdict};
+use crate::model::comparison::{ComparisonUnderWay, Excepted, Finding, Verdict};
 use crate::model::element::{ElementIdentity, NodeIdentity};
 use crate::model::excluded::Excluded;
 use crate::model::kind::ElementKind;
@@ -33,7 +35,7 @@ pub use self::sides::Sides;
 pub const LISTED: usize = 10_000;
 
 /// What a comparison did in one go.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Advance {
     /// What differs.
     pub found: Vec<Finding>,
@@ -74,9 +76,12 @@ pub struct Comparison {
     listed: Vec<Finding>,
     /// What was found, up to as much as is listed: the second round does not find it again.
     named: BTreeSet<ElementIdentity>,
-    /// What was seen of the source's elements of the kind under way; absent where an earlier generation compared a part of the
-    /// kind.
-    seen: Option<Digests>,
+    /// What was seen of the source's elements of the kind under way.
+    seen: SeenElements,
+    /// The search for orphans of the kind under way, once its pages are compared.
+    orphan_scan: Option<OrphanScan>,
+    /// Whether all pages of the kind under way were compared here, and none by an earlier generation.
+    is_whole: bool,
     hasher: ElementHasher,
     /// Whether it was begun by an earlier generation and nobody was told yet.
     resumed: bool,
@@ -106,7 +111,9 @@ impl Comparison {
             begun_with: Some(order),
             listed: Vec::new(),
             named: BTreeSet::new(),
-            seen: Some(Digests::default()),
+            seen: SeenElements::default(),
+            orphan_scan: None,
+            is_whole: true,
             hasher: ElementHasher::default(),
             resumed: false,
             read: 0,
@@ -126,7 +133,9 @@ impl Comparison {
             begun_with: None,
             listed: Vec::new(),
             named: BTreeSet::new(),
-            seen: None,
+            seen: SeenElements::default(),
+            orphan_scan: None,
+            is_whole: false,
             hasher: ElementHasher::default(),
             resumed: true,
             read: 0,
@@ -160,13 +169,23 @@ impl Comparison {
     /// kinds in `spared` are not scanned while the source is written: it gets no proof then in any case.
     pub async fn advance(&mut self, sides: &mut Sides<'_>, rows: usize, spared: &BTreeSet<ElementKind>) -> Result<Advance> {
         let steps = steps(sides.profile);
-        let (first, mut after) = self.place(sides.profile, &steps);
-        let mut place = first;
-        let (mut found, mut excluded, mut waiting, mut completed) = (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
+        let (mut place, mut after) = self.place(sides.profile, &steps);
+        let mut advance = Advance::default();
         let mut left = rows;
         let (mut ahead, mut together) = (None, Together::of(sides.source, sides.encoder, sides.profile).await?);
         while left > 0 {
             let Some(step) = steps.get(place).copied() else { break };
+            if let Some(scan) = &mut self.orphan_scan {
+                left = left.saturating_sub(scan.step(sides, step.kind, &self.hasher).await? + QUESTION);
+                if scan.is_over() {
+                    self.end_orphan_scan(sides.source, &mut advance).await?;
+                    let is_scanned = self.count_without_key(sides.source, sides.profile, step.kind, spared).await?;
+                    advance.completed.push(CompletedKind { kind: step.kind, is_scanned });
+                    left = if is_scanned { 0 } else { left };
+                    (place, after) = (place + 1, String::new());
+                }
+                continue;
+            }
             let page = match ahead.take() {
                 Some(page) => page,
                 None => match together.page(&steps[place..], &after, left).await? {
@@ -174,47 +193,71 @@ impl Comparison {
                     None => expected(sides.source, sides.encoder, step, &after, left.min(PAGE)).await?,
                 },
             };
-            let compared = page.contents.len();
-            left -= (compared + QUESTION).min(left);
-            self.note_page(step, &page);
+            left = left.saturating_sub(page.contents.len() + QUESTION);
             let suspects;
             (suspects, ahead) = compare_and_read_on(sides, step, &page, left.min(PAGE)).await?;
-            let mut differing = differing(sides, step.kind, &suspects).await?;
-            differing.retain(|finding| step.is_first_round() || !self.named.contains(&finding.identity));
-            let room = LISTED.saturating_sub(self.named.len());
-            self.named.extend(differing.iter().take(room).map(|finding| finding.identity.clone()));
-            let (reasonable, differing) = excused(sides, step.kind, differing).await?;
-            if step.is_first_round() {
-                self.see(&page, &reasonable);
-                self.note_waiting(sides.excluded, &reasonable);
-            }
-            excluded.extend(reasonable);
-            found.extend(differing);
+            self.note_page(sides, step, &page, &suspects, &mut advance).await?;
             match page.next {
                 Some(next) => after = next,
-                None => {
-                    if step.is_first_round() {
-                        let by_end = std::mem::take(&mut self.waiting);
-                        if self.seen.is_some() {
-                            waiting.insert(step.kind, by_end);
-                        }
-                        let is_scanned = self.count_without_key(sides.source, sides.profile, step.kind, spared).await?;
-                        completed.push(CompletedKind { kind: step.kind, is_scanned });
-                        found.extend(self.orphans(sides, step.kind).await?);
-                        if is_scanned {
-                            left = 0;
-                        }
-                    }
-                    (place, after) = (place + 1, String::new());
-                }
+                None if step.is_first_round() => self.end_pages(step.kind, &mut advance),
+                None => (place, after) = (place + 1, String::new()),
             }
         }
-        self.note_found(&found);
+        self.note_found(&advance.found);
         let next = steps.get(place);
         self.standing.at_vectors = next.is_some_and(|step| !step.is_first_round());
         self.standing.cursor = next.map(|step| Cursor { step: step.kind_step(sides.profile), after });
-        let is_over = next.is_none();
-        Ok(Advance { found, excluded, completed, waiting, is_over })
+        Ok(Advance { is_over: next.is_none(), ..advance })
+    }
+
+    /// Sorts what of a page differs, and takes note of what the page holds.
+    async fn note_page(
+        &mut self,
+        sides: &mut Sides<'_>,
+        step: Part,
+        page: &ExpectedContents,
+        suspects: &[ElementIdentity],
+        advance: &mut Advance,
+    ) -> Result<()> {
+        self.count_page(step, page);
+        let mut differing = differing(sides, step.kind, suspects).await?;
+        differing.retain(|finding| step.is_first_round() || !self.named.contains(&finding.identity));
+        let room = LISTED.saturating_sub(self.named.len());
+        self.named.extend(differing.iter().take(room).map(|finding| finding.identity.clone()));
+        let (reasonable, differing) = excused(sides, step.kind, differing).await?;
+        if step.is_first_round() {
+            self.see(page, &reasonable);
+            self.note_waiting(sides.excluded, &reasonable);
+        }
+        advance.excluded.extend(reasonable);
+        advance.found.extend(differing);
+        Ok(())
+    }
+
+    /// All pages of a kind are compared: what is left to look for is what only the cache holds.
+    fn end_pages(&mut self, kind: ElementKind, advance: &mut Advance) {
+        let by_end = std::mem::take(&mut self.waiting);
+        if self.is_whole {
+            advance.waiting.insert(kind, by_end);
+        }
+        self.orphan_scan = Some(OrphanScan::new(std::mem::take(&mut self.seen)));
+    }
+
+    async fn end_orphan_scan(&mut self, source: &dyn Source, advance: &mut Advance) -> Result<()> {
+        let Some(scan) = self.orphan_scan.take() else { return Ok(()) };
+        let Orphans { found, is_whole, is_even } = scan.end();
+        // Where the source was written meanwhile, or something was found, that is why they are not even; nothing is proven then in
+        // any case. Otherwise it is a riddle, and no proof. What is too much for one comparison, the next one finds.
+        let is_riddle = !is_even && found.is_empty() && self.begun_with.is_some() && !self.found_any(advance);
+        if !is_whole || (is_riddle && self.is_unmoved(source).await?) {
+            self.begun_with = None;
+        }
+        advance.found.extend(found);
+        Ok(())
+    }
+
+    fn found_any(&self, advance: &Advance) -> bool {
+        self.standing.findings > 0 || !self.named.is_empty() || !advance.found.is_empty()
     }
 
     /// Takes note of differences.
@@ -235,10 +278,9 @@ impl Comparison {
 
     /// Remembers what of a page the cache is to hold.
     fn see(&mut self, page: &ExpectedContents, lacking: &[Finding]) {
-        let Some(seen) = &mut self.seen else { return };
         let lacking: BTreeSet<&ElementIdentity> = lacking.iter().map(|finding| &finding.identity).collect();
         let held = page.contents.keys().filter(|identity| !lacking.contains(identity));
-        held.for_each(|identity| seen.add(&self.hasher, identity, &[]));
+        held.for_each(|identity| self.seen.add(&self.hasher, identity));
     }
 
     fn place(&self, profile: &Profile, steps: &[Part]) -> (usize, String) {
@@ -260,7 +302,7 @@ impl Comparison {
     }
 
     /// In the first round, each element is counted once.
-    fn note_page(&mut self, part: Part, page: &ExpectedContents) {
+    fn count_page(&mut self, part: Part, page: &ExpectedContents) {
         self.excepted.properties += page.excepted.properties;
         if !part.is_first_round() {
             return;
@@ -284,10 +326,9 @@ impl Comparison {
         kind: ElementKind,
         spared: &BTreeSet<ElementKind>,
     ) -> Result<bool> {
-        let met = std::mem::take(&mut self.met);
+        let (met, is_whole) = (std::mem::take(&mut self.met), std::mem::replace(&mut self.is_whole, true));
         if self.is_unmoved(source).await? {
             let counted = self.count(source, profile, kind).await?;
-            let is_whole = self.seen.is_some();
             if is_whole && met.unusable == 0 && counted == Some(met.elements) {
                 return Ok(false);
             }
@@ -313,56 +354,6 @@ impl Comparison {
     /// Whether nothing was committed since the comparison began.
     async fn is_unmoved(&self, source: &dyn Source) -> Result<bool> {
         Ok(repeat!(source.bookmark())? == self.standing.bookmark)
-    }
-
-    /// What the source does not have: by the key sets of both sides, and then by key, on both.
-    async fn orphans(&mut self, sides: &mut Sides<'_>, kind: ElementKind) -> Result<Vec<Finding>> {
-        let seen = self.seen.replace(Digests::default());
-        let found = {
-            // What is listed is no reason for what the cache holds.
-            let (source, encoder, excluded) = (sides.source, sides.encoder, &Excluded::default());
-            let view = &mut *sides.view;
-            let mut sets = KeySets { source, view, encoder, excluded, hasher: &self.hasher, labels: LabelComparison::Ignored };
-            match seen {
-                Some(seen) => sets.compare_seen(kind, &seen).await?,
-                None => sets.compare(kind).await?,
-            }
-        };
-        if found.more {
-            // The next one finds the rest.
-            self.begun_with = None;
-        }
-        let mut orphans = Vec::new();
-        for suspects in found.orphaned.chunks(PAGE) {
-            orphans.extend(differing_of(sides, kind, suspects).await?);
-        }
-        orphans.retain(|finding| finding.difference == Difference::Orphaned);
-        if orphans.is_empty() && !found.suspects.is_empty() && self.begun_with.is_some() {
-            return self.unexplained(sides, kind, &found.suspects).await;
-        }
-        Ok(orphans)
-    }
-
-    /// The two sides differ by their digests and in no element. Where the source was written meanwhile, that is why, and nothing is
-    /// proven anyway. Otherwise all that may be different is compared whole; what is left is a riddle, and no proof.
-    async fn unexplained(
-        &mut self,
-        sides: &mut Sides<'_>,
-        kind: ElementKind,
-        suspects: &[ElementIdentity],
-    ) -> Result<Vec<Finding>> {
-        let source = sides.source;
-        // What was found already, a copy among it, explains the digests.
-        let is_explained = self.standing.findings > 0 || !self.named.is_empty();
-        if is_explained || !self.is_unmoved(source).await? {
-            return Ok(Vec::new());
-        }
-        let mut found = Vec::new();
-        for suspects in suspects.chunks(PAGE) {
-            found.extend(differing_of(sides, kind, suspects).await?);
-        }
-        self.begun_with = None;
-        Ok(found)
     }
 
     /// What no page and no key meets. Where all that was compared is all that the cache holds, there is none.

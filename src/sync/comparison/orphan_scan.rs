@@ -1,0 +1,122 @@
+//! The search for orphans: what the cache holds of a kind and the source does not.
+//!
+//! While the pages of the source pass, a short hash of each element is kept. Then the elements of the cache are visited part by
+//! part: those with an unknown hash are suspects, and are looked at by key on both sides. Each step is short, so that passes run in
+//! between, whatever the size of the kind.
+
+use super::super::cache_view::{CacheView, Keyed, ScanPosition};
+use super::super::key_sets::ElementHasher;
+use super::differences::differing_of;
+use super::part::PAGE;
+use super::sides::Sides;
+use crate::error::Result;
+use crate::model::comparison::{Difference, Finding};
+use crate::model::element::ElementIdentity;
+use crate::model::kind::ElementKind;
+
+/// Elements of the cache that are visited at once: some tenths of a second at most.
+const PART: usize = 5_000;
+
+/// A visited element takes so many times less time than a compared row, which is read and looked up on both sides.
+const VISITED_FOR_A_ROW: usize = 10;
+
+/// Suspects remembered at most: some ten megabytes. The rest is left to the next comparison.
+const MAX_SUSPECTS: usize = 50_000;
+
+/// Hashes of the source's elements of a kind, 8 bytes each. The hash is keyed at random in each process; an orphan is taken for an
+/// element of the source with a probability of one in 10¹² for a kind of ten million.
+#[derive(Debug, Default)]
+pub(super) struct SeenElements {
+    hashes: Vec<u64>,
+}
+
+impl SeenElements {
+    pub(super) fn add(&mut self, hasher: &ElementHasher, identity: &ElementIdentity) {
+        self.hashes.push(hasher.short(identity));
+    }
+}
+
+/// A search under way.
+#[derive(Debug)]
+pub(super) struct OrphanScan {
+    /// In order.
+    seen: Vec<u64>,
+    /// Where the next part begins; absent when all is visited.
+    next: Option<ScanPosition>,
+    visited: u64,
+    /// What is still to be looked at.
+    suspects: Vec<ElementIdentity>,
+    /// Whether there were more suspects than are remembered.
+    more: bool,
+    orphans: Vec<Finding>,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub(super) struct Orphans {
+    pub(super) found: Vec<Finding>,
+    /// Whether that is all there are.
+    pub(super) is_whole: bool,
+    /// Whether the cache held as many elements as the source had, besides the orphans.
+    pub(super) is_even: bool,
+}
+
+impl OrphanScan {
+    pub(super) fn new(seen: SeenElements) -> Self {
+        let mut seen = seen.hashes;
+        seen.sort_unstable();
+        let (suspects, orphans) = (Vec::new(), Vec::new());
+        Self { seen, next: Some(ScanPosition::default()), visited: 0, suspects, more: false, orphans }
+    }
+
+    /// Whether there is nothing left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.next.is_none() && self.suspects.is_empty()
+    }
+
+    /// Takes the next step. Returns how many compared rows take as long.
+    pub(super) async fn step(&mut self, sides: &mut Sides<'_>, kind: ElementKind, hasher: &ElementHasher) -> Result<usize> {
+        match self.next.take() {
+            Some(from) => self.visit_part(sides.view, kind, &from, hasher).await,
+            None => self.look_at_suspects(sides, kind).await,
+        }
+    }
+
+    async fn visit_part(
+        &mut self,
+        view: &mut dyn CacheView,
+        kind: ElementKind,
+        from: &ScanPosition,
+        hasher: &ElementHasher,
+    ) -> Result<usize> {
+        let Self { seen, suspects, more, visited, .. } = self;
+        let before = *visited;
+        let mut visit = |keyed: Keyed| {
+            *visited += 1;
+            if seen.binary_search(&hasher.short(&keyed.identity)).is_ok() {
+                return;
+            }
+            if suspects.len() < MAX_SUSPECTS {
+                suspects.push(keyed.identity);
+            } else {
+                *more = true;
+            }
+        };
+        self.next = view.scan_part(kind, from, PART, &mut visit).await?;
+        let visited = usize::try_from(self.visited - before).unwrap_or(usize::MAX);
+        Ok(visited / VISITED_FOR_A_ROW)
+    }
+
+    /// What came to both sides since its page was read is no orphan.
+    async fn look_at_suspects(&mut self, sides: &mut Sides<'_>, kind: ElementKind) -> Result<usize> {
+        let some = self.suspects.split_off(self.suspects.len().saturating_sub(PAGE));
+        let found = differing_of(sides, kind, &some).await?;
+        self.orphans.extend(found.into_iter().filter(|finding| finding.difference == Difference::Orphaned));
+        Ok(some.len())
+    }
+
+    pub(super) fn end(self) -> Orphans {
+        let is_even = self.visited == (self.seen.len() + self.orphans.len()) as u64;
+        Orphans { found: self.orphans, is_whole: !self.more, is_even }
+    }
+}
