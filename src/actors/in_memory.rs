@@ -299,7 +299,7 @@ impl Source for Side {
     async fn changed_node_keys(&self, kind: NodeKindId, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
         let nodes = if kind == ENTITY { self.world.nodes.lock().clone() } else { vec![] };
         let page = page(&nodes, |n| key_of(&n.properties), after, limit);
-        Ok(KeyPage { keys: page.rows.iter().map(|n| changed(&n.properties)).collect(), next: page.next })
+        Ok(KeyPage { keys: page.rows.iter().map(|n| changed(&n.properties)).collect(), without_key: Vec::new(), next: page.next })
     }
     async fn changed_relationship_keys(
         &self,
@@ -310,7 +310,7 @@ impl Source for Side {
     ) -> Result<KeyPage> {
         let facts = if kind == RELATES_TO { self.world.facts.lock().clone() } else { vec![] };
         let page = page(&facts, |r| key_of(&r.properties), after, limit);
-        Ok(KeyPage { keys: page.rows.iter().map(|r| changed(&r.properties)).collect(), next: page.next })
+        Ok(KeyPage { keys: page.rows.iter().map(|r| changed(&r.properties)).collect(), without_key: Vec::new(), next: page.next })
     }
     async fn bookmark(&self) -> Result<Bookmark> {
         let (nodes, facts) = (self.world.nodes.lock().len(), self.world.facts.lock().len());
@@ -385,9 +385,6 @@ impl Source for Side {
     }
     async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)> {
         Ok((SourceRows::none(kind), numbers.len()))
-    }
-    async fn changed_without_key(&self, _: DateTime<Utc>, _: usize) -> Result<Vec<(ElementKind, ElementNumber)>> {
-        Ok(vec![])
     }
     async fn count_without_key(&self, _: ElementKind) -> Result<u64> {
         Ok(0)

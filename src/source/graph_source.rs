@@ -74,18 +74,24 @@ impl<R: Reader> GraphSource<R> {
         limit: usize,
     ) -> Result<KeyPage> {
         let Some(text) = text else {
-            return Ok(KeyPage { keys: Vec::new(), next: None });
+            return Ok(KeyPage { keys: Vec::new(), without_key: Vec::new(), next: None });
         };
         let request =
             Request::new(text).with("zoned", since).with("local", since.naive_utc()).with("after", after).with("limit", limit);
         let rows = self.reader.rows(doing, request).await?;
-        let changed = |mut row: Properties| {
+        let is_full = rows.len() >= limit;
+        let (mut keys, mut without_key) = (Vec::new(), Vec::new());
+        for mut row in rows {
             let stamp = take_text(&mut row, "s", doing)?;
-            Ok(ChangedKey { key: take_text(&mut row, "k", doing)?, stamp })
-        };
-        let keys = rows.into_iter().map(changed).collect::<Result<Vec<_>>>()?;
-        let next = if keys.len() < limit { None } else { keys.last().map(|changed| changed.key.clone()) };
-        Ok(KeyPage { keys, next })
+            match column(&mut row, "number") {
+                Some(Value::Integer(number)) => {
+                    without_key.push(ElementNumber(u64::try_from(number).map_err(|_| lacking(doing))?))
+                }
+                _ => keys.push(ChangedKey { key: take_text(&mut row, "k", doing)?, stamp }),
+            }
+        }
+        let next = keys.last().filter(|_| is_full).map(|changed| changed.key.clone());
+        Ok(KeyPage { keys, without_key, next })
     }
 
     /// The first rows of a kind, up to about so many bytes, and whether those are all.
@@ -354,10 +360,6 @@ impl<R: Reader> Source for GraphSource<R> {
             }
             asked = (asked / 2).max(1);
         }
-    }
-
-    async fn changed_without_key(&self, since: DateTime<Utc>, limit: usize) -> Result<Vec<(ElementKind, ElementNumber)>> {
-        unusable::changed_without_key(&self.reader, &self.profile, since, limit).await
     }
 
     async fn count_without_key(&self, kind: ElementKind) -> Result<u64> {

@@ -97,6 +97,8 @@ pub struct Followed {
 pub struct KeyPage {
     /// The keys.
     pub keys: Vec<ChangedKey>,
+    /// Elements that were written as well and have no key by which their rows could be asked for.
+    pub without_key: Vec<ElementNumber>,
     /// The key to go on after; absent at the end.
     pub next: Option<String>,
 }
@@ -281,9 +283,6 @@ pub trait Source: Send + Sync + 'static {
     /// The elements of a kind that have the first of these numbers now, with key and group alone; and how many of the numbers were
     /// looked for: all of them, or fewer where the keys are heavy.
     async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)>;
-
-    /// Up to `limit` elements of each kind that were written after `since`, as their timestamps say, and that no page reaches.
-    async fn changed_without_key(&self, since: DateTime<Utc>, limit: usize) -> Result<Vec<(ElementKind, ElementNumber)>>;
 
     /// How many elements of a kind no page reaches, because their key is absent, empty or not a text.
     async fn count_without_key(&self, kind: ElementKind) -> Result<u64>;

@@ -290,7 +290,8 @@ impl<'a> Queries<'a> {
         )
     }
 
-    /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`.
+    /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`. After them
+    /// come the numbers of those without a key that a page could reach them by.
     pub fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
         let kind = self.profile.node(id);
         changed_keys(
@@ -409,14 +410,19 @@ fn changed_keys(pattern: &str, variable: &str, (key, scope): (&str, &str), times
         .iter()
         .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted_for_neo4j(), since)))
         .map(|(timestamp, since)| {
-            format!("MATCH {pattern} WHERE {variable}.{timestamp} > {since}{scope} RETURN {key} AS k, {stamp} AS s")
+            format!(
+                "MATCH {pattern} WHERE {variable}.{timestamp} > {since}{scope} \
+                 WITH {variable}, CASE WHEN {key} IS :: STRING NOT NULL AND {key} <> '' THEN {key} END AS k \
+                 RETURN k, CASE WHEN k IS NULL THEN id({variable}) END AS number, {stamp} AS s"
+            )
         })
         .collect();
     if seeks.is_empty() {
         return None;
     }
     Some(format!(
-        "CALL () {{ {} }} WITH DISTINCT k, s WHERE k > $after RETURN k, s ORDER BY k LIMIT $limit",
+        "CALL () {{ {} }} WITH DISTINCT k, number, s WHERE k > $after OR number IS NOT NULL \
+         RETURN k, number, s ORDER BY k LIMIT $limit",
         seeks.join(" UNION ")
     ))
 }

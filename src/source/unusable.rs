@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-
-use super::columns::{column, lacking};
+use super::columns::column;
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind};
 use super::queries::Queries;
 use super::reader::Reader;
@@ -67,63 +65,6 @@ fn with_label(profile: &Profile, id: NodeKindId, label: &str) -> String {
 fn all_with_label(profile: &Profile, label: &str) -> String {
     let (scope, key) = (Scope::of(profile).alone("n"), expressions::endpoint_key(profile, "n"));
     format!("MATCH (n:{}){scope} RETURN labels(n) AS labels, {key} AS key LIMIT $limit", quoted_for_neo4j(label))
-}
-
-/// Up to `limit` elements of each kind that were written after `since`, as their timestamps say, and have no key by which their rows
-/// could be asked for.
-pub(super) async fn changed_without_key(
-    reader: &impl Reader,
-    profile: &Profile,
-    since: DateTime<Utc>,
-    limit: usize,
-) -> Result<Vec<(ElementKind, ElementNumber)>> {
-    const DOING: &str = "changed elements without a key";
-    let kinds = profile.kinds();
-    let texts: Vec<Vec<String>> = kinds.iter().enumerate().map(|(place, kind)| changed(profile, *kind, place)).collect();
-    let asked: Vec<&Vec<String>> = texts.iter().filter(|texts| !texts.is_empty()).collect();
-    let mut found = Vec::new();
-    // A union over all kinds would take minutes to plan where there are thousands.
-    for some in asked.chunks(FEW) {
-        let text = some.iter().flat_map(|texts| texts.iter()).map(String::as_str).collect::<Vec<_>>().join(" UNION ");
-        let request = Request::new(text).with("zoned", since).with("local", since.naive_utc()).with("limit", limit);
-        for row in reader.rows(DOING, request).await? {
-            found.push(numbered(&kinds, row, DOING)?);
-        }
-    }
-    Ok(found)
-}
-
-fn numbered(kinds: &[ElementKind], mut row: Properties, doing: &str) -> Result<(ElementKind, ElementNumber)> {
-    let mut number = |name: &str| match column(&mut row, name) {
-        Some(Value::Integer(number)) => u64::try_from(number).map_err(|_| lacking(doing)),
-        _ => Err(lacking(doing)),
-    };
-    let (place, id) = (number("place")?, number("number")?);
-    let kind = usize::try_from(place).ok().and_then(|place| kinds.get(place)).ok_or_else(|| lacking(doing))?;
-    Ok((*kind, ElementNumber(id)))
-}
-
-/// One index seek for each timestamp and type of its values.
-fn changed(profile: &Profile, kind: ElementKind, place: usize) -> Vec<String> {
-    if profile.identity(kind) != Identity::Property {
-        return Vec::new();
-    }
-    let (pattern, variable) = match kind {
-        ElementKind::Node(id) => (expressions::node(profile.node(id), None), "n"),
-        ElementKind::Relationship(id) => (format!("()-[e:{}]->()", profile.relationship(id).rel_type.quoted_for_neo4j()), "e"),
-    };
-    let condition = without_key(variable, profile.key(kind)) + &Scope::of(profile).also(variable);
-    let seeks = profile
-        .timestamps(kind)
-        .iter()
-        .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted_for_neo4j(), since)));
-    let text = |(timestamp, since): (String, &str)| {
-        format!(
-            "MATCH {pattern} WHERE {variable}.{timestamp} > {since} WITH {variable} WHERE {condition} \
-             RETURN {place} AS place, id({variable}) AS number LIMIT $limit"
-        )
-    };
-    seeks.map(text).collect()
 }
 
 /// How many elements of a kind no page reaches, because their key is absent, empty or not a text.
@@ -226,15 +167,6 @@ mod tests {
         }
         let generic = Profile::generic().unwrap().discovered(&crate::model::discovery::Found::default()).unwrap();
         assert_eq!(by_number(&generic, ElementKind::Node(NodeKindId(0))), None, "every element has a number");
-    }
-
-    #[test]
-    fn only_kinds_with_timestamps_are_asked_what_changed() {
-        let profile = Profile::graphiti().unwrap();
-        let texts = |kind| changed(&profile, kind, 3);
-        assert_eq!(texts(ElementKind::Node(NodeKindId(2))), Vec::<String>::new());
-        let facts = texts(ElementKind::Relationship(RelationshipKindId(0)));
-        assert!(facts.len() == 4 && facts[0].contains("WHERE e.`created_at` > $zoned WITH e WHERE CASE WHEN"), "{facts:?}");
     }
 
     #[test]

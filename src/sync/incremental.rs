@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::{try_join, try_join_all, try_join3};
+use futures::future::{try_join, try_join_all};
 
 use super::Changes;
 use super::bundles::Suspects;
@@ -28,7 +28,7 @@ use super::sweep::{Gaps, find};
 use super::unusable;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::element::ElementIdentity;
+use crate::model::element::{ElementIdentity, ElementNumber};
 use crate::model::kind::{ElementKind, Step};
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
@@ -53,6 +53,7 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
         time: PassTime { now: Instant::now(), source_clock: pass.began_at },
         noted: BTreeMap::new(),
         read: Keys::new(),
+        without_key: BTreeSet::new(),
         outcome: PassOutcome::default(),
     };
     incremental.read_changed(pass).await?;
@@ -84,6 +85,8 @@ struct Incremental<'p, 'r, 'c> {
     noted: BTreeMap<ElementKind, Vec<ChangedKey>>,
     /// Keys whose rows were read before it was known what hangs on them.
     read: Keys,
+    /// Elements that were written and have no key.
+    without_key: BTreeSet<(ElementKind, ElementNumber)>,
     outcome: PassOutcome,
 }
 
@@ -107,6 +110,7 @@ impl Incremental<'_, '_, '_> {
     /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.
     async fn take_pages(&mut self, kind: ElementKind, step: &Step, mut page: KeyPage, since: DateTime<Utc>) -> Result<()> {
         loop {
+            self.without_key.extend(page.without_key.iter().map(|number| (kind, *number)));
             page.keys.retain(|key| !self.changes.memory.is_known_since(kind, key, since));
             let must_read = |key: &ChangedKey| self.changes.thorough || self.changes.memory.must_read(kind, key, self.time.now);
             let (changed, spared): (Vec<_>, Vec<_>) = page.keys.into_iter().partition(must_read);
@@ -148,6 +152,7 @@ impl Incremental<'_, '_, '_> {
             let mut next = self.has_timestamps(kind).then(String::new);
             while let Some(after) = next {
                 let page = changed_keys(self.reader.source, kind, since, &after).await?;
+                self.without_key.extend(page.without_key.iter().map(|number| (kind, *number)));
                 let new: Vec<_> = page.keys.into_iter().filter(|key| self.changes.memory.is_new(kind, key)).collect();
                 if page.next.is_some() {
                     self.fetch_page(kind, new, None).await?;
@@ -505,12 +510,10 @@ impl Incremental<'_, '_, '_> {
     /// As [`Self::counts`], once what became unusable or usable is read that no other step finds.
     async fn counts_of_usable(&mut self, pass: &PassUnderWay, late: bool) -> Result<(Vec<u64>, Vec<u64>)> {
         let source = self.reader.source;
-        let since = self.changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
         let labels = async { repeat!(source.unusable_labels()) };
-        let keyless = async { repeat!(source.changed_without_key(since, unusable::LIMIT)) };
-        let (counts, labels, keyless) = try_join3(self.counts(), labels, keyless).await?;
+        let (counts, labels) = try_join(self.counts(), labels).await?;
         let mut read = unusable::read_labelled(self.reader, self.changes.memory, labels).await?;
-        read |= unusable::read_keyless(self.reader, keyless).await?;
+        read |= unusable::read_keyless(self.reader, std::mem::take(&mut self.without_key)).await?;
         if self.changes.thorough {
             read |= unusable::review_all(self.reader).await?;
         } else if late {

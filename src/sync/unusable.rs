@@ -75,7 +75,7 @@ pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, 
 }
 
 /// Lists elements that were found to have no key and are not listed yet. Says whether there are any.
-pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: Vec<(ElementKind, ElementNumber)>) -> Result<bool> {
+pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: BTreeSet<(ElementKind, ElementNumber)>) -> Result<bool> {
     let mut names: BTreeMap<ElementKind, Vec<String>> = BTreeMap::new();
     for (kind, number) in found {
         let name = name_by_id(number);
