@@ -108,6 +108,11 @@ impl Beginnings {
         Self { length: text.chars().count(), names: vec![text.to_owned()] }
     }
 
+    /// Whether every key is meant: each begins with the empty text.
+    pub fn are_all(&self) -> bool {
+        self.length == 0 && self.names.iter().any(String::is_empty)
+    }
+
     /// Whether a key is meant.
     pub fn meet(&self, key: &str) -> bool {
         let beginning: String = key.chars().take(self.length).collect();

@@ -173,7 +173,7 @@ impl GraphView {
         beginnings: &Beginnings,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
-        let Some(text) = with_beginnings(beginnings, &questions::groups(&self.profile, kind, with, length)) else {
+        let Some(text) = with_beginnings(beginnings, &questions::groups(&self.profile, kind, with, beginnings, length)) else {
             return Ok(BTreeMap::new());
         };
         let rows = self.rows("group keys", text).await?;

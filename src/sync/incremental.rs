@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::{try_join, try_join_all};
+use futures::future::{try_join, try_join_all, try_join3};
 
 use super::Changes;
 use super::bundles::Suspects;
@@ -59,9 +59,9 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     incremental.read_changed(pass).await?;
     let rows = incremental.time.now.elapsed();
     let late = incremental.read_late(pass).await?;
-    incremental.settle().await?;
+    let of_source = incremental.count_source_and_settle().await?;
     let applied = incremental.time.now.elapsed();
-    incremental.compare_counts(pass, late).await?;
+    incremental.compare_counts(pass, late, of_source).await?;
     let all = incremental.time.now.elapsed();
     let seconds = |from: Duration, to: Duration| (to - from).as_secs_f64();
     tracing::debug!(
@@ -88,6 +88,14 @@ struct Incremental<'p, 'r, 'c> {
     /// Elements that were written and have no key.
     without_key: BTreeSet<(ElementKind, ElementNumber)>,
     outcome: PassOutcome,
+}
+
+/// Counts of the source.
+struct SourceCounts {
+    /// Elements, in the order of the kinds.
+    kinds: Vec<u64>,
+    /// Nodes with labels that FalkorDB cannot express.
+    unusable_labels: BTreeMap<String, u64>,
 }
 
 impl Incremental<'_, '_, '_> {
@@ -190,9 +198,19 @@ impl Incremental<'_, '_, '_> {
         !self.reader.profile.timestamps(kind).is_empty()
     }
 
+    /// Counts the source while the cache applies what was read. What is committed between the reading and the count hides deletes
+    /// from it, so it does not wait.
+    async fn count_source_and_settle(&mut self) -> Result<SourceCounts> {
+        let (source, exact) = (self.reader.source, self.changes.thorough);
+        let kinds = async { count_kinds(source, exact).await };
+        let labels = async { repeat!(source.unusable_labels()) };
+        let (kinds, unusable_labels, ()) = try_join3(kinds, labels, self.reader.settle()).await?;
+        Ok(SourceCounts { kinds, unusable_labels })
+    }
+
     /// Compares counts by kind, and sweeps what differs.
-    async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool) -> Result<()> {
-        let (here, there) = self.counts_of_usable(pass, late).await?;
+    async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool, of_source: SourceCounts) -> Result<()> {
+        let (here, there) = self.counts_of_usable(pass, late, of_source).await?;
         let counted_at = self.bookmark().await?;
         let quiet = pass.bookmark.as_ref() == Some(&counted_at);
         self.outcome.source_moved = !quiet;
@@ -501,35 +519,44 @@ impl Incremental<'_, '_, '_> {
     /// Of the source, without what is listed as unusable, and of the cache, in the order of the kinds.
     async fn counts(&mut self) -> Result<(Vec<u64>, Vec<u64>)> {
         let (source, view, exact) = (self.reader.source, &mut *self.changes.view, self.changes.thorough);
-        let here = async { if exact { repeat!(source.exact_counts()) } else { repeat!(source.counts()) } };
-        let (mut here, there) = try_join(here, async { repeat!(view.counts()) }).await?;
+        let (mut here, there) = try_join(count_kinds(source, exact), async { repeat!(view.counts()) }).await?;
         unusable::subtract(self.reader.profile, &self.reader.excluded, &mut here);
         Ok((here, there))
     }
 
     /// As [`Self::counts`], once what became unusable or usable is read that no other step finds.
-    async fn counts_of_usable(&mut self, pass: &PassUnderWay, late: bool) -> Result<(Vec<u64>, Vec<u64>)> {
-        let source = self.reader.source;
-        let labels = async { repeat!(source.unusable_labels()) };
-        let (counts, labels) = try_join(self.counts(), labels).await?;
-        let mut read = unusable::read_labelled(self.reader, self.changes.memory, labels).await?;
+    async fn counts_of_usable(
+        &mut self,
+        pass: &PassUnderWay,
+        late: bool,
+        of_source: SourceCounts,
+    ) -> Result<(Vec<u64>, Vec<u64>)> {
+        let SourceCounts { kinds: mut here, unusable_labels } = of_source;
+        let mut read = unusable::read_labelled(self.reader, self.changes.memory, unusable_labels).await?;
         read |= unusable::read_keyless(self.reader, std::mem::take(&mut self.without_key)).await?;
         if self.changes.thorough {
             read |= unusable::review_all(self.reader).await?;
         } else if late {
             read |= unusable::review(self.reader, self.changes.memory, pass.bookmark.as_ref()).await?;
         }
-        if !read {
-            return Ok(counts);
+        if read {
+            self.settle().await?;
+            return self.counts().await;
         }
-        self.settle().await?;
-        self.counts().await
+        let view = &mut *self.changes.view;
+        let there = repeat!(view.counts())?;
+        unusable::subtract(self.reader.profile, &self.reader.excluded, &mut here);
+        Ok((here, there))
     }
 
     async fn bookmark(&mut self) -> Result<Bookmark> {
         let source = self.reader.source;
         repeat!(source.bookmark())
     }
+}
+
+async fn count_kinds(source: &dyn Source, exact: bool) -> Result<Vec<u64>> {
+    if exact { repeat!(source.exact_counts()) } else { repeat!(source.counts()) }
 }
 
 fn keys(identities: &BTreeSet<ElementIdentity>) -> BTreeSet<String> {
