@@ -31,8 +31,8 @@ const MAX_DUPLICATES: usize = 1000;
 pub const READ_AGAIN: Duration = Duration::from_millis(2500);
 
 /// A source that is written without a pause never lets its counts be compared exactly; after so many readings in a row that
-/// differ, the keys are.
-const MAX_READINGS: u32 = 10;
+/// differ, the keys are. Deletes that later commits hide in the counts wait as long, at some ten readings a second.
+const MAX_READINGS: u32 = 6;
 
 /// Of a source that is written without a pause, kinds are swept this long after the last sweep at the earliest: a sweep scans the
 /// kind, and whatever else has changed waits for it. Deletes may take longer than other changes.

@@ -195,6 +195,34 @@ async fn fifty_corruptions_are_named_and_mended() {
     names_and_mends(&pair).await;
 }
 
+/// More nodes than a scan of the cache asks for at once, and a hub with more relationships than one answer holds.
+#[tokio::test]
+async fn orphans_of_a_large_kind_and_of_a_hub_are_named() {
+    let pair = Pair::new("verify_parts").await;
+    for text in [
+        "UNWIND range(1, 26000) AS i CREATE (:Entity {uuid: 'e' + i, name: 'n', group_id: '', created_at: datetime()})",
+        "MATCH (hub:Entity {uuid: 'e1'}), (n:Entity) \
+         CREATE (hub)-[:RELATES_TO {uuid: 'f-' + n.uuid, name: 'n', group_id: '', created_at: datetime()}]->(n)",
+    ] {
+        pair.source.graph.run(query(text)).await.unwrap();
+    }
+    pair.sync("full").await;
+    let equal = pair.service.finish(&["verify", "--output", "json"]).await;
+    assert_eq!(equal.code, 0, "{equal:?}");
+
+    let mut corruptor = Corruptor::new(&pair).await;
+    let keys = corruptor.keys("UNWIND ['o1', 'o2', 'o3'] AS key CREATE (:Entity {uuid: key, name: 'o'}) RETURN key").await;
+    corruptor.note("Entity", keys, "orphaned", &[]);
+    let stray = "MATCH (a:Entity {uuid: 'e1'}), (b:Entity {uuid: 'e26000'}) CREATE (a)-[:RELATES_TO {uuid: 'stray-1'}]->(b), \
+                 (b)-[:RELATES_TO {uuid: 'stray-2'}]->(a) WITH a UNWIND ['stray-1', 'stray-2'] AS key RETURN key";
+    let keys = corruptor.keys(stray).await;
+    corruptor.note("RELATES_TO", keys, "orphaned", &[]);
+    let differs = pair.service.finish(&["verify", "--output", "json"]).await;
+    assert_eq!((differs.code, named(&report(&differs))), (1, corruptor.done.clone()), "{differs:?}");
+    let mended = pair.service.finish(&["verify", "--repair", "--output", "json"]).await;
+    assert_eq!((mended.code, named(&report(&mended))), (0, corruptor.done), "{mended:?}");
+}
+
 #[tokio::test]
 async fn what_stands_in_the_cache_twice_is_named_and_mended() {
     let pair = Pair::new("verify_copies").await;
