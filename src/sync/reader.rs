@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join_all;
+
 use super::Emit;
 use super::keys::{Keys, key_text};
 use super::refusals::{note_refused, outdated_names};
@@ -16,6 +18,12 @@ use crate::model::profile::Profile;
 use crate::repeat;
 use crate::source::{Answered, Source};
 use crate::transform::{Admission, Transformer};
+
+/// Kinds whose rows are asked for at the same time: each answer may be as large as a batch.
+const ASKED_TOGETHER: usize = 3;
+
+/// So few keys have short answers.
+const FEW_KEYS: usize = 500;
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,13 +175,42 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the current content of elements of several kinds by key and sends it on, nodes first.
+    /// Reads the current content of elements of several kinds by key and sends it on, nodes first. Few keys of some kinds are asked
+    /// for at the same time: such a question costs a round trip and hardly anything else.
     pub(super) async fn fetch(&mut self, keys: &Keys) -> Result<()> {
-        for kind in self.profile.kinds() {
-            let keys: Vec<String> = keys.get(&kind).into_iter().flatten().cloned().collect();
-            self.fetch_kind(kind, &keys, None).await?;
+        let wanted = |kind: ElementKind| (kind, keys.get(&kind).into_iter().flatten().cloned().collect::<Vec<_>>());
+        let wanted: Vec<_> = self.profile.kinds().into_iter().map(wanted).filter(|(_, keys)| !keys.is_empty()).collect();
+        for some in wanted.chunks(ASKED_TOGETHER) {
+            let number: usize = some.iter().map(|(_, keys)| keys.len()).sum();
+            if number > self.limits.nodes.min(self.limits.relationships).min(FEW_KEYS) {
+                for (kind, keys) in some {
+                    self.fetch_kind(*kind, keys, None).await?;
+                }
+                continue;
+            }
+            self.emit.reserve(number).await?;
+            let source = self.source;
+            let answers = try_join_all(some.iter().map(|(kind, keys)| rows_by_key(source, *kind, keys))).await?;
+            for ((kind, keys), (rows, answered)) in some.iter().zip(answers) {
+                self.emit_in_key_order(rows).await?;
+                self.fetch_kind(*kind, &keys[answered..], None).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn emit_in_key_order(&mut self, rows: SourceRows) -> Result<()> {
+        match rows {
+            SourceRows::Nodes(kind, rows) => {
+                let key = self.profile.node(kind).key.as_str();
+                self.emit_nodes(kind, in_key_order(rows, |row| key_text(&row.properties, key)), None).await
+            }
+            SourceRows::Relationships(kind, rows) => {
+                let key = self.profile.relationship(kind).key.as_str();
+                self.emit_relationships(kind, in_key_order(rows, |row| key_text(&row.properties, key)), None).await
+            }
+            SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => Ok(()),
+        }
     }
 
     /// Reads elements once more that the source seemed not to have: writes those that it has, deletes those that are absent.
@@ -275,6 +312,20 @@ impl Reader<'_> {
         };
         (first..all.len()).map(|index| (all[index].clone(), after(index))).collect()
     }
+}
+
+/// The rows of the first of these keys, and how many keys those are.
+async fn rows_by_key(source: &dyn Source, kind: ElementKind, keys: &[String]) -> Result<(SourceRows, usize)> {
+    Ok(match kind {
+        ElementKind::Node(id) => {
+            let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
+            (SourceRows::Nodes(id, rows), keys)
+        }
+        ElementKind::Relationship(id) => {
+            let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
+            (SourceRows::Relationships(id, rows), keys)
+        }
+    })
 }
 
 /// What the source has of keys that it was asked for.
