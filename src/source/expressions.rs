@@ -3,7 +3,7 @@
 use crate::model::element::ElementNumber;
 use crate::model::kind::NodeKindId;
 use crate::model::kind_rules::Discovery;
-use crate::model::name::{Label, PropertyName};
+use crate::model::name::{Label, PropertyName, quoted_for_neo4j};
 use crate::model::profile::{Identity, NodeKind, Profile};
 
 /// Digits of a number that stands as a key. The numbers of a store are far below: its records begin to be counted at zero, and
@@ -42,6 +42,14 @@ pub(super) fn node(kind: &NodeKind, with: Option<&Label>) -> String {
 
 fn label(kind: &NodeKind) -> String {
     if kind.unlabelled { "!%".to_owned() } else { kind.label.quoted_for_neo4j() }
+}
+
+/// ` USING INDEX …`: the element is sought by the index on its key. Without this hint the planner goes by what it counted when it
+/// last took a sample of the index: after a large transaction into a small graph it goes through a whole kind for each key (3.4 s
+/// for 1,000 keys of 20,000 relationships, 5.26.12). Neo4j notes a hint to an index that does not exist and ignores it, unless
+/// `dbms.cypher.hints_error` is on.
+pub(super) fn by_index(variable: &str, name: &str, key: &PropertyName) -> String {
+    format!(" USING INDEX {variable}:{}({})", quoted_for_neo4j(name), key.quoted_for_neo4j())
 }
 
 /// ` AND …`: the node is of no earlier kind.

@@ -137,8 +137,9 @@ impl<'a> Queries<'a> {
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
+                let hint = expressions::by_index("n", kind.label.as_str(), &kind.key);
                 let (label, key) = (kind.label.quoted_for_neo4j(), kind.key.quoted_for_neo4j());
-                format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) WHERE true{others}{scope} {columns}")
+                format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}){hint} WHERE true{others}{scope} {columns}")
             }
             Identity::ElementNumber => {
                 format!("UNWIND $keys AS k MATCH {} WHERE id(n) = k{others}{scope} {columns}", expressions::node(kind, None))
@@ -167,10 +168,11 @@ impl<'a> Queries<'a> {
     pub fn relationships_by_key(&self, id: RelationshipKindId) -> String {
         let columns = self.relationship_columns("properties(e)");
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
+        let hint = expressions::by_index("e", rel_type.as_str(), key);
         let (rel_type, key, ends) = (rel_type.quoted_for_neo4j(), key.quoted_for_neo4j(), self.copied_ends());
         match identity {
             Identity::Property => {
-                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b) WHERE true{ends} {columns}")
+                format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type} {{{key}: k}}]->(b){hint} WHERE true{ends} {columns}")
             }
             Identity::ElementNumber => {
                 format!("UNWIND $keys AS k MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) = k{ends} {columns}")
@@ -209,13 +211,14 @@ impl<'a> Queries<'a> {
     /// text: Neo4j ends the query where `left` meets another type. Numbers have no index, so they are gone through once for all
     /// beginnings.
     fn begins(&self, kind: ElementKind, pattern: &str, key: &str) -> String {
-        let ends = match kind {
-            ElementKind::Node(_) => self.scope().also("n"),
-            ElementKind::Relationship(_) => self.copied_ends(),
+        let (variable, ends) = match kind {
+            ElementKind::Node(_) => ("n", self.scope().also("n")),
+            ElementKind::Relationship(_) => ("e", self.copied_ends()),
         };
+        let hint = expressions::by_index(variable, self.profile.kind_name(kind), self.profile.key(kind));
         match self.profile.identity(kind) {
             Identity::Property => format!(
-                "UNWIND $prefixes AS prefix MATCH {pattern} WHERE {key} STARTS WITH prefix \
+                "UNWIND $prefixes AS prefix MATCH {pattern}{hint} WHERE {key} STARTS WITH prefix \
                  AND (size(prefix) = $length OR {key} = prefix){ends}"
             ),
             Identity::ElementNumber => format!("MATCH {pattern} WHERE left({key}, $length) IN $prefixes{ends}"),
@@ -240,14 +243,15 @@ impl<'a> Queries<'a> {
     pub fn followed(&self, rule: &FollowRule) -> Option<String> {
         match rule {
             FollowRule::Relationships { from, rel_type, direction } => {
-                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted_for_neo4j();
+                let key = &self.profile.node(self.profile.node_kind(from)?).key;
+                let (hint, key) = (expressions::by_index("n", from.as_str(), key), key.quoted_for_neo4j());
                 let edge = self.profile.relationship(self.profile.relationship_kind(rel_type)?).key.quoted_for_neo4j();
                 let (left, right) = match direction {
                     Direction::Out => ("-", "->"),
                     Direction::In => ("<-", "-"),
                 };
                 Some(format!(
-                    "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}){left}[e:{}]{right}(b) RETURN e.{edge} AS edge, labels(b) AS labels, \
+                    "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}){left}[e:{}]{right}(b){hint} RETURN e.{edge} AS edge, labels(b) AS labels, \
                      {} AS key",
                     from.quoted_for_neo4j(),
                     rel_type.quoted_for_neo4j(),
@@ -255,19 +259,21 @@ impl<'a> Queries<'a> {
                 ))
             }
             FollowRule::ListedRelationships { from, list, .. } => {
-                let key = self.profile.node(self.profile.node_kind(from)?).key.quoted_for_neo4j();
+                let key = &self.profile.node(self.profile.node_kind(from)?).key;
+                let (hint, key) = (expressions::by_index("n", from.as_str(), key), key.quoted_for_neo4j());
                 Some(format!(
-                    "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}) UNWIND n.{} AS edge RETURN DISTINCT edge",
+                    "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}){hint} UNWIND n.{} AS edge RETURN DISTINCT edge",
                     from.quoted_for_neo4j(),
                     list.quoted_for_neo4j()
                 ))
             }
             FollowRule::ListedNodes { from_type, list, label, last } => {
-                let key = self.profile.relationship(self.profile.relationship_kind(from_type)?).key.quoted_for_neo4j();
+                let key = &self.profile.relationship(self.profile.relationship_kind(from_type)?).key;
+                let (hint, key) = (expressions::by_index("e", from_type.as_str(), key), key.quoted_for_neo4j());
                 // What is no list has no last items, and UNWIND takes it as one item.
                 let list = format!("e.{}", list.quoted_for_neo4j());
                 Some(format!(
-                    "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->() \
+                    "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->(){hint} \
                      UNWIND CASE WHEN {list} IS :: LIST<ANY> THEN {list}[-{last}..] ELSE {list} END AS key \
                      RETURN DISTINCT key, [{}] AS labels",
                     from_type.quoted_for_neo4j(),

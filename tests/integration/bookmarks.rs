@@ -4,15 +4,15 @@
 use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::model::bookmark::Bookmark;
-use neo4rs::query;
+use neo4rs::{Graph, query};
 
-use super::pipeline::Pair;
-use crate::support::comparer::{GENERIC, assert_same_content};
+use super::pipeline::{PROGRAM, Pair, last_bookmark};
+use crate::support::comparer::{GENERIC, assert_equal, assert_same_content};
 use crate::support::graph::create_indices;
 use crate::support::http::Http;
 use crate::support::recorder::Recorder;
-use crate::support::servers::{Neo4jAddress, neo4j};
-use crate::support::service::Running;
+use crate::support::servers::{FalkorAddress, Neo4jAddress, Neo4jOptions, Neo4jServer, fresh_graph_name, neo4j, shared};
+use crate::support::service::{Running, Service};
 
 /// The largest of these transactions is applied well within this time, and the cache follows.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -37,25 +37,69 @@ fn of_new_kinds(elements: usize, round: usize) -> String {
     )
 }
 
-/// Commits while somebody else asks for the bookmark: the answer is the bookmark as soon as Neo4j tells it, which is before the
-/// transaction is applied.
-async fn commit_and_watch(pair: &Pair, text: &str) -> Bookmark {
-    let before = pair.bookmark().await;
-    let graph = pair.source.address.connect().await.unwrap();
-    let commit = async {
-        graph.run(query(text)).await.unwrap();
-    };
-    let watch = async {
-        loop {
-            let now = pair.bookmark().await;
-            if now != before {
-                return now;
+/// A source that takes large transactions, and a service that follows it.
+struct Rounds {
+    source: Neo4jAddress,
+    graph: Graph,
+    cache: FalkorAddress,
+    name: String,
+    service: Service,
+}
+
+impl Rounds {
+    fn of_pair(pair: &Pair) -> Self {
+        let (source, graph, cache) = (pair.source.address.clone(), pair.source.graph.clone(), pair.cache.clone());
+        Self { source, graph, cache, name: pair.graph.clone(), service: pair.service.clone() }
+    }
+
+    async fn of_server(server: &Neo4jServer) -> Self {
+        let (source, cache) = (server.address(), shared().await.falkordb.address());
+        let (graph, name) = (source.connect().await.unwrap(), fresh_graph_name("bookmarks_large"));
+        let service = Service::new(PROGRAM, &source, &cache, &name);
+        Self { source, graph, cache, name, service }
+    }
+
+    /// Commits while somebody else asks for the bookmark: the answer is the bookmark as soon as Neo4j tells it, which is before the
+    /// transaction is applied.
+    async fn commit_and_watch(&self, text: &str) -> Bookmark {
+        let before = last_bookmark(&self.source).await;
+        let commit = async {
+            self.graph.run(query(text)).await.unwrap();
+        };
+        let watch = async {
+            loop {
+                let now = last_bookmark(&self.source).await;
+                if now != before {
+                    return now;
+                }
             }
+        };
+        // The commit goes on while the service is asked to wait for it.
+        let (bookmark, ()) = tokio::join!(watch, commit);
+        bookmark
+    }
+
+    /// Commits a transaction of this many elements so many times.
+    async fn are_applied_when_the_wait_says_so(&self, elements: usize, rounds: usize) {
+        create_indices(&self.graph).await.unwrap();
+        self.graph.run(query("CREATE (:Entity {uuid: 'first', group_id: 'g', created_at: datetime()})")).await.unwrap();
+        let service = self.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 0).with("SYNC_MAX_DELETE_FRACTION", 1);
+        let (mut running, http) = Http::start(&service).unwrap();
+        running.line("pass ended").await;
+        let mut waited = Vec::new();
+        for round in 0..rounds {
+            let bookmark = self.commit_and_watch(&bulk(elements, round)).await;
+            waited.push(wait_for(&http, &bookmark, &running).await.as_secs_f64());
+            assert_equal(&self.graph, &self.cache, &self.name).await;
+            // Else the last comparisons would read ten times as much as the first ones.
+            neo4j::clear(&self.graph).await.unwrap();
+            let bookmark = last_bookmark(&self.source).await;
+            wait_for(&http, &bookmark, &running).await;
+            assert_equal(&self.graph, &self.cache, &self.name).await;
         }
-    };
-    // The commit goes on while the service is asked to wait for it.
-    let (bookmark, ()) = tokio::join!(watch, commit);
-    bookmark
+        println!("{elements} elements: applied after {waited:.2?} s");
+        assert_eq!(running.terminate().await, 0);
+    }
 }
 
 /// Asks until the answer is yes: on a busy machine one request is not patient enough.
@@ -72,44 +116,27 @@ pub(crate) async fn wait_for(http: &Http, bookmark: &Bookmark, running: &Running
     }
 }
 
-/// Commits a transaction of this many elements so many times.
-async fn every_round_is_applied_when_the_wait_says_so(elements: usize, rounds: usize) {
-    let pair = Pair::new(&format!("bookmarks_{elements}")).await;
-    create_indices(&pair.source.graph).await.unwrap();
-    pair.source.graph.run(query("CREATE (:Entity {uuid: 'first', group_id: 'g', created_at: datetime()})")).await.unwrap();
-    let service = pair.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 0).with("SYNC_MAX_DELETE_FRACTION", 1);
-    let (mut running, http) = Http::start(&service).unwrap();
-    running.line("pass ended").await;
-    let mut waited = Vec::new();
-    for round in 0..rounds {
-        let bookmark = commit_and_watch(&pair, &bulk(elements, round)).await;
-        waited.push(wait_for(&http, &bookmark, &running).await.as_secs_f64());
-        pair.assert_equal().await;
-        // Else the last comparisons would read ten times as much as the first ones.
-        neo4j::clear(&pair.source.graph).await.unwrap();
-        let bookmark = pair.bookmark().await;
-        wait_for(&http, &bookmark, &running).await;
-        pair.assert_equal().await;
-    }
-    println!("{elements} elements: applied after {waited:.2?} s");
-    assert_eq!(running.terminate().await, 0);
-}
-
 #[tokio::test]
 async fn five_thousand_elements_of_one_transaction_are_applied_when_the_wait_says_so() {
-    every_round_is_applied_when_the_wait_says_so(5_000, 10).await;
+    let pair = Pair::new("bookmarks_5000").await;
+    Rounds::of_pair(&pair).are_applied_when_the_wait_says_so(5_000, 10).await;
 }
 
 #[tokio::test]
 async fn forty_thousand_elements_of_one_transaction_are_applied_when_the_wait_says_so() {
-    every_round_is_applied_when_the_wait_says_so(40_000, 2).await;
+    let pair = Pair::new("bookmarks_40000").await;
+    Rounds::of_pair(&pair).are_applied_when_the_wait_says_so(40_000, 2).await;
 }
 
 #[tokio::test]
 #[ignore = "takes minutes: make test-long"]
 async fn large_transactions_are_applied_ten_times_when_the_wait_says_so() {
-    every_round_is_applied_when_the_wait_says_so(40_000, 10).await;
-    every_round_is_applied_when_the_wait_says_so(200_000, 10).await;
+    // A transaction of 200,000 elements takes more memory than the shared server has.
+    let server = Neo4jServer::start_with(Neo4jOptions { heap: "4g".to_owned(), ..Neo4jOptions::default() }).await.unwrap();
+    let rounds = Rounds::of_server(&server).await;
+    rounds.are_applied_when_the_wait_says_so(40_000, 10).await;
+    rounds.are_applied_when_the_wait_says_so(200_000, 10).await;
+    server.stop().await;
 }
 
 /// Nobody waits, and no other commit follows: the service notices a large transaction of new kinds by itself.

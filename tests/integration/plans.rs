@@ -8,7 +8,7 @@ use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::source::queries::Queries;
 use serde_json::{Value, json};
 
-use crate::support::graph::{GraphSpec, build};
+use crate::support::graph::{GraphSpec, build, create_indices};
 use crate::support::servers::{shared, source_lock};
 
 /// Neo4j's plan for a query, through the HTTP interface: the Bolt driver does not hand plans out.
@@ -117,6 +117,28 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     // And the watermark is found by the timestamp's index, not by walking the keys.
     let changed = queries.changed_node_keys(profile.node_ids().next().unwrap()).unwrap();
     assert!(plan(&changed).await.contains("created_at"), "{}", plan(&changed).await);
+}
+
+/// A planner goes by what it counted when it last took a sample of an index: none, where the graph was small until now.
+#[tokio::test]
+async fn look_ups_by_key_seek_the_index_of_a_graph_that_has_just_grown() {
+    let source = source_lock().await;
+    let small = "CREATE (:Entity {uuid: 'a'})-[:RELATES_TO {uuid: 'b'}]->(:Entity {uuid: 'c'})";
+    source.graph.run(neo4rs::query(small)).await.unwrap();
+    create_indices(&source.graph).await.unwrap();
+    let bulk =
+        "UNWIND range(1, 20000) AS i CREATE (:Entity {uuid: 'a' + i})-[:RELATES_TO {uuid: 'b' + i}]->(:Entity {uuid: 'c' + i})";
+    source.graph.run(neo4rs::query(bulk)).await.unwrap();
+    let profile = Profile::graphiti().unwrap();
+    let queries = Queries::new(&profile);
+    let (entity, fact) = (profile.node_ids().next().unwrap(), profile.relationship_ids().next().unwrap());
+    let of_both = [ElementKind::Node(entity), ElementKind::Relationship(fact)];
+    let by_beginning = of_both.into_iter().flat_map(|kind| [queries.key_groups(kind, None), queries.identities(kind, None)]);
+    let followed = profile.follow.iter().filter_map(|rule| queries.followed(rule));
+    let by_key = [queries.nodes_by_key(entity), queries.relationships_by_key(fact)];
+    for text in by_key.into_iter().chain(by_beginning).chain(followed) {
+        assert_indexed(&plan(&text).await, &text);
+    }
 }
 
 /// A profile whose elements are identified by their numbers, of a graph that is large enough for the planner to care.
