@@ -44,12 +44,11 @@ fn label(kind: &NodeKind) -> String {
     if kind.unlabelled { "!%".to_owned() } else { kind.label.quoted_for_neo4j() }
 }
 
-/// ` USING INDEX …`: the element is sought by the index on its key. Without this hint the planner goes by what it counted when it
-/// last took a sample of the index: after a large transaction into a small graph it goes through a whole kind for each key (3.4 s
-/// for 1,000 keys of 20,000 relationships, 5.26.12). Neo4j notes a hint to an index that does not exist and ignores it, unless
-/// `dbms.cypher.hints_error` is on.
+/// ` USING INDEX SEEK …`: the element is sought by the index on its key. Without this hint the planner goes by the last sample of the
+/// index: after a large transaction into a small graph it scans the whole index for each key (3.4 s for 1,000 keys of 20,000
+/// relationships, 5.26.12). Neo4j ignores a hint to an index that does not exist, unless `dbms.cypher.hints_error` is on.
 pub(super) fn by_index(variable: &str, name: &str, key: &PropertyName) -> String {
-    format!(" USING INDEX {variable}:{}({})", quoted_for_neo4j(name), key.quoted_for_neo4j())
+    format!(" USING INDEX SEEK {variable}:{}({})", quoted_for_neo4j(name), key.quoted_for_neo4j())
 }
 
 /// ` AND …`: the node is of no earlier kind.

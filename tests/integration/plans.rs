@@ -9,15 +9,20 @@ use neo4j_falkordb_sync::source::queries::Queries;
 use serde_json::{Value, json};
 
 use crate::support::graph::{GraphSpec, build, create_indices};
-use crate::support::servers::{shared, source_lock};
+use crate::support::servers::{Neo4jOptions, Neo4jServer, shared, source_lock};
 
-/// Neo4j's plan for a query, through the HTTP interface: the Bolt driver does not hand plans out.
 async fn plan(text: &str) -> String {
-    let server = &shared().await.neo4j;
+    plan_of(&shared().await.neo4j, text).await
+}
+
+/// A server's plan for a query, through the HTTP interface: the Bolt driver does not hand plans out.
+async fn plan_of(server: &Neo4jServer, text: &str) -> String {
+    // As many as a batch asks for: the planner goes by the length of the list.
+    let keys: Vec<String> = (0..1000).map(|i| format!("a{i}")).collect();
     let body = json!({
         "statement": format!("EXPLAIN {text}"),
         "parameters": {
-            "after": "", "limit": 10, "keys": ["a"], "zoned": "2026-01-01T00:00:00Z", "local": "2026-01-01T00:00:00",
+            "after": "", "limit": 10, "keys": keys, "zoned": "2026-01-01T00:00:00Z", "local": "2026-01-01T00:00:00",
             "prefixes": ["ab", "c"], "length": 2, "grown": 4
         },
         "accessMode": "Read"
@@ -51,7 +56,8 @@ fn collect(plan: &Value, operators: &mut Vec<String>) {
 
 fn assert_indexed(plan: &str, text: &str) {
     assert!(plan.contains("Index"), "no index for {text}:\n{plan}");
-    for scan in ["AllNodesScan", "NodeByLabelScan", "RelationshipTypeScan", "CartesianProduct"] {
+    // A scan of a whole index is one of the whole kind.
+    for scan in ["AllNodesScan", "NodeByLabelScan", "RelationshipTypeScan", "IndexScan", "CartesianProduct"] {
         assert!(!plan.contains(scan), "{scan} for {text}:\n{plan}");
     }
 }
@@ -119,16 +125,20 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     assert!(plan(&changed).await.contains("created_at"), "{}", plan(&changed).await);
 }
 
-/// A planner goes by what it counted when it last took a sample of an index: none, where the graph was small until now.
+/// A planner goes by what it counted when it last took a sample of an index: none, where the graph was empty until now.
 #[tokio::test]
 async fn look_ups_by_key_seek_the_index_of_a_graph_that_has_just_grown() {
-    let source = source_lock().await;
-    let small = "CREATE (:Entity {uuid: 'a'})-[:RELATES_TO {uuid: 'b'}]->(:Entity {uuid: 'c'})";
-    source.graph.run(neo4rs::query(small)).await.unwrap();
-    create_indices(&source.graph).await.unwrap();
-    let bulk =
-        "UNWIND range(1, 20000) AS i CREATE (:Entity {uuid: 'a' + i})-[:RELATES_TO {uuid: 'b' + i}]->(:Entity {uuid: 'c' + i})";
-    source.graph.run(neo4rs::query(bulk)).await.unwrap();
+    // The time between a large transaction and the next sample, for as long as the test takes.
+    let settings = vec![("db.index_sampling.background_enabled".to_owned(), "false".to_owned())];
+    let server = Neo4jServer::start_with(Neo4jOptions { settings, ..Neo4jOptions::default() }).await.unwrap();
+    let graph = server.address().connect().await.unwrap();
+    create_indices(&graph).await.unwrap();
+    let first = "CREATE (:Entity {uuid: 'first', group_id: 'g', created_at: datetime()})";
+    graph.run(neo4rs::query(first)).await.unwrap();
+    let ring = "UNWIND range(1, 20000) AS i CREATE (n:Entity {uuid: 'n' + i, group_id: 'g', created_at: datetime()}) \
+                WITH collect(n) AS nodes UNWIND range(0, 19999) AS i WITH nodes[i] AS a, nodes[(i + 1) % 20000] AS b, i \
+                CREATE (a)-[:RELATES_TO {uuid: 'e' + i, group_id: 'g', created_at: datetime()}]->(b)";
+    graph.run(neo4rs::query(ring)).await.unwrap();
     let profile = Profile::graphiti().unwrap();
     let queries = Queries::new(&profile);
     let (entity, fact) = (profile.node_ids().next().unwrap(), profile.relationship_ids().next().unwrap());
@@ -136,9 +146,12 @@ async fn look_ups_by_key_seek_the_index_of_a_graph_that_has_just_grown() {
     let by_beginning = of_both.into_iter().flat_map(|kind| [queries.key_groups(kind, None), queries.identities(kind, None)]);
     let followed = profile.follow.iter().filter_map(|rule| queries.followed(rule));
     let by_key = [queries.nodes_by_key(entity), queries.relationships_by_key(fact)];
-    for text in by_key.into_iter().chain(by_beginning).chain(followed) {
-        assert_indexed(&plan(&text).await, &text);
+    let pages = [queries.node_page(entity, Detail::Whole), queries.relationship_page(fact, Detail::Whole)];
+    let changed = [queries.changed_node_keys(entity), queries.changed_relationship_keys(fact)].into_iter().flatten();
+    for text in by_key.into_iter().chain(by_beginning).chain(followed).chain(pages).chain(changed) {
+        assert_indexed(&plan_of(&server, &text).await, &text);
     }
+    server.stop().await;
 }
 
 /// A profile whose elements are identified by their numbers, of a graph that is large enough for the planner to care.
