@@ -109,6 +109,11 @@ impl<'a> Queries<'a> {
         between_kinds(self.profile) + &self.scope().also("e")
     }
 
+    /// The hint that elements of a kind are sought by their key.
+    fn seek(&self, kind: ElementKind) -> String {
+        expressions::seek(self.profile, kind, self.profile.key(kind))
+    }
+
     fn scope(&self) -> Scope<'_> {
         Scope::of(self.profile)
     }
@@ -121,8 +126,8 @@ impl<'a> Queries<'a> {
             (node_columns(&self.projection("n", ElementKind::Node(id), &kind.vectors, detail)), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
-                let key = kind.key.quoted_for_neo4j();
-                format!("MATCH {pattern} WHERE n.{key} > $after{others}{scope} {columns} ORDER BY n.{key} LIMIT $limit")
+                let (key, hint) = (kind.key.quoted_for_neo4j(), self.seek(ElementKind::Node(id)));
+                format!("MATCH {pattern}{hint} WHERE n.{key} > $after{others}{scope} {columns} ORDER BY n.{key} LIMIT $limit")
             }
             // A scan of a label yields its nodes in the order of their numbers, so it ends with the page.
             Identity::ElementNumber => {
@@ -137,7 +142,7 @@ impl<'a> Queries<'a> {
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {
-                let hint = expressions::by_index("n", kind.label.as_str(), &kind.key);
+                let hint = self.seek(ElementKind::Node(id));
                 let (label, key) = (kind.label.quoted_for_neo4j(), kind.key.quoted_for_neo4j());
                 format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}){hint} WHERE true{others}{scope} {columns}")
             }
@@ -155,8 +160,10 @@ impl<'a> Queries<'a> {
         let ends = self.copied_ends();
         match kind.identity {
             Identity::Property => {
-                let key = kind.key.quoted_for_neo4j();
-                format!("MATCH (a)-[e:{rel_type}]->(b) WHERE e.{key} > $after{ends} {columns} ORDER BY e.{key} LIMIT $limit")
+                let (key, hint) = (kind.key.quoted_for_neo4j(), self.seek(ElementKind::Relationship(id)));
+                format!(
+                    "MATCH (a)-[e:{rel_type}]->(b){hint} WHERE e.{key} > $after{ends} {columns} ORDER BY e.{key} LIMIT $limit"
+                )
             }
             Identity::ElementNumber => {
                 format!("MATCH (a)-[e:{rel_type}]->(b) WHERE id(e) > $after{ends} WITH a, e, b ORDER BY e LIMIT $limit {columns}")
@@ -168,7 +175,7 @@ impl<'a> Queries<'a> {
     pub fn relationships_by_key(&self, id: RelationshipKindId) -> String {
         let columns = self.relationship_columns("properties(e)");
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        let hint = expressions::by_index("e", rel_type.as_str(), key);
+        let hint = self.seek(ElementKind::Relationship(id));
         let (rel_type, key, ends) = (rel_type.quoted_for_neo4j(), key.quoted_for_neo4j(), self.copied_ends());
         match identity {
             Identity::Property => {
@@ -211,11 +218,11 @@ impl<'a> Queries<'a> {
     /// text: Neo4j ends the query where `left` meets another type. Numbers have no index, so they are gone through once for all
     /// beginnings.
     fn begins(&self, kind: ElementKind, pattern: &str, key: &str) -> String {
-        let (variable, ends) = match kind {
-            ElementKind::Node(_) => ("n", self.scope().also("n")),
-            ElementKind::Relationship(_) => ("e", self.copied_ends()),
+        let ends = match kind {
+            ElementKind::Node(_) => self.scope().also("n"),
+            ElementKind::Relationship(_) => self.copied_ends(),
         };
-        let hint = expressions::by_index(variable, self.profile.kind_name(kind), self.profile.key(kind));
+        let hint = self.seek(kind);
         match self.profile.identity(kind) {
             Identity::Property => format!(
                 "UNWIND $prefixes AS prefix MATCH {pattern}{hint} WHERE {key} STARTS WITH prefix \
@@ -243,8 +250,8 @@ impl<'a> Queries<'a> {
     pub fn followed(&self, rule: &FollowRule) -> Option<String> {
         match rule {
             FollowRule::Relationships { from, rel_type, direction } => {
-                let key = &self.profile.node(self.profile.node_kind(from)?).key;
-                let (hint, key) = (expressions::by_index("n", from.as_str(), key), key.quoted_for_neo4j());
+                let kind = self.profile.node_kind(from)?;
+                let (hint, key) = (self.seek(ElementKind::Node(kind)), self.profile.node(kind).key.quoted_for_neo4j());
                 let edge = self.profile.relationship(self.profile.relationship_kind(rel_type)?).key.quoted_for_neo4j();
                 let (left, right) = match direction {
                     Direction::Out => ("-", "->"),
@@ -259,8 +266,8 @@ impl<'a> Queries<'a> {
                 ))
             }
             FollowRule::ListedRelationships { from, list, .. } => {
-                let key = &self.profile.node(self.profile.node_kind(from)?).key;
-                let (hint, key) = (expressions::by_index("n", from.as_str(), key), key.quoted_for_neo4j());
+                let kind = self.profile.node_kind(from)?;
+                let (hint, key) = (self.seek(ElementKind::Node(kind)), self.profile.node(kind).key.quoted_for_neo4j());
                 Some(format!(
                     "UNWIND $keys AS k MATCH (n:{} {{{key}: k}}){hint} UNWIND n.{} AS edge RETURN DISTINCT edge",
                     from.quoted_for_neo4j(),
@@ -268,8 +275,9 @@ impl<'a> Queries<'a> {
                 ))
             }
             FollowRule::ListedNodes { from_type, list, label, last } => {
-                let key = &self.profile.relationship(self.profile.relationship_kind(from_type)?).key;
-                let (hint, key) = (expressions::by_index("e", from_type.as_str(), key), key.quoted_for_neo4j());
+                let kind = self.profile.relationship_kind(from_type)?;
+                let hint = self.seek(ElementKind::Relationship(kind));
+                let key = self.profile.relationship(kind).key.quoted_for_neo4j();
                 // What is no list has no last items, and UNWIND takes it as one item.
                 let list = format!("e.{}", list.quoted_for_neo4j());
                 Some(format!(
@@ -300,23 +308,58 @@ impl<'a> Queries<'a> {
     /// come the numbers of those without a key that a page could reach them by.
     pub fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
         let kind = self.profile.node(id);
-        changed_keys(
+        self.changed_keys(
+            ElementKind::Node(id),
             &expressions::node(kind, None),
             "n",
             (&expressions::key("n", kind.identity, &kind.key), &self.scope().later("n")),
-            &kind.timestamps,
         )
     }
 
     /// As [`Self::changed_node_keys`], for a relationship kind.
     pub fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
-        let RelationshipKind { rel_type, key, identity, timestamps, .. } = self.profile.relationship(id);
-        changed_keys(
+        let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
+        self.changed_keys(
+            ElementKind::Relationship(id),
             &format!("()-[e:{}]->()", rel_type.quoted_for_neo4j()),
             "e",
             (&expressions::key("e", *identity, key), &self.scope().later("e")),
-            timestamps,
         )
+    }
+
+    /// One index seek a timestamp and value type (zoned and local values do not compare, so each needs its own), then the order.
+    /// The key's condition comes after them, or the planner would walk the key's index and filter.
+    ///
+    /// The groups come after all of them, for the same reason.
+    fn changed_keys(&self, kind: ElementKind, pattern: &str, variable: &str, (key, scope): (&str, &str)) -> Option<String> {
+        let timestamps = self.profile.timestamps(kind);
+        // What the timestamps are: a key is read again at once when they move. What is not a time may be of any type, and `toString`
+        // ends the query where it meets a list.
+        let stamp = timestamps
+            .iter()
+            .map(|timestamp| format!("coalesce(toStringOrNull({variable}.{}), '')", timestamp.quoted_for_neo4j()))
+            .collect::<Vec<_>>()
+            .join(" + '|' + ");
+        let seeks: Vec<String> = timestamps
+            .iter()
+            .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp, since)))
+            .map(|(timestamp, since)| {
+                let (hint, timestamp) = (expressions::seek(self.profile, kind, timestamp), timestamp.quoted_for_neo4j());
+                format!(
+                    "MATCH {pattern}{hint} WHERE {variable}.{timestamp} > {since}{scope} \
+                     WITH {variable}, CASE WHEN {key} IS :: STRING NOT NULL AND {key} <> '' THEN {key} END AS k \
+                     RETURN k, CASE WHEN k IS NULL THEN id({variable}) END AS number, {stamp} AS s"
+                )
+            })
+            .collect();
+        if seeks.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "CALL () {{ {} }} WITH DISTINCT k, number, s WHERE k > $after OR number IS NOT NULL \
+             RETURN k, number, s ORDER BY k LIMIT $limit",
+            seeks.join(" UNION ")
+        ))
     }
 
     /// Nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`. Nothing for a kind that
@@ -398,39 +441,6 @@ impl<'a> Queries<'a> {
 
 fn node_columns(properties: &str) -> String {
     format!("RETURN elementId(n) AS id, labels(n) AS labels, {properties} AS properties")
-}
-
-/// One index seek a timestamp and value type (zoned and local values do not compare, so each needs its own), then the order.
-/// The key's condition comes after them, or the planner would walk the key's index and filter.
-///
-/// The groups come after all of them, for the same reason.
-fn changed_keys(pattern: &str, variable: &str, (key, scope): (&str, &str), timestamps: &[PropertyName]) -> Option<String> {
-    // What the timestamps are: a key is read again at once when they move. What is not a time may be of any type, and `toString`
-    // ends the query where it meets a list.
-    let stamp = timestamps
-        .iter()
-        .map(|timestamp| format!("coalesce(toStringOrNull({variable}.{}), '')", timestamp.quoted_for_neo4j()))
-        .collect::<Vec<_>>()
-        .join(" + '|' + ");
-    let seeks: Vec<String> = timestamps
-        .iter()
-        .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp.quoted_for_neo4j(), since)))
-        .map(|(timestamp, since)| {
-            format!(
-                "MATCH {pattern} WHERE {variable}.{timestamp} > {since}{scope} \
-                 WITH {variable}, CASE WHEN {key} IS :: STRING NOT NULL AND {key} <> '' THEN {key} END AS k \
-                 RETURN k, CASE WHEN k IS NULL THEN id({variable}) END AS number, {stamp} AS s"
-            )
-        })
-        .collect();
-    if seeks.is_empty() {
-        return None;
-    }
-    Some(format!(
-        "CALL () {{ {} }} WITH DISTINCT k, number, s WHERE k > $after OR number IS NOT NULL \
-         RETURN k, number, s ORDER BY k LIMIT $limit",
-        seeks.join(" UNION ")
-    ))
 }
 
 fn unreachable(variable: &str, key: &PropertyName) -> String {
