@@ -15,7 +15,7 @@ use chrono::Utc;
 
 use self::differences::{compare_and_read_on, differing, excused};
 use self::expected::{ExpectedContents, Together, expected};
-use self::orphan_scan::{OrphanScan, Orphans, SeenElements};
+use self::orphan_scan::{OrphanScan, Orphans, SeenElements, VISITED_FOR_A_ROW};
 use self::part::{PAGE, Part, QUESTION, steps};
 use super::key_sets::ElementHasher;
 use crate::error::Result;
@@ -24,7 +24,7 @@ use crate::model::element::{ElementIdentity, NodeIdentity};
 use crate::model::excluded::Excluded;
 use crate::model::kind::ElementKind;
 use crate::model::pass::Cursor;
-use crate::model::profile::Profile;
+use crate::model::profile::{Identity, Profile};
 use crate::repeat;
 use crate::source::Source;
 
@@ -165,8 +165,8 @@ impl Comparison {
         &self.standing
     }
 
-    /// Compares about `rows` elements more. Stops after a scan for elements without key, which takes as long as many rows. The
-    /// kinds in `spared` are not scanned while the source is written: it gets no proof then in any case.
+    /// Compares about `rows` elements more. The kinds in `spared` are not scanned for elements without key while the source is
+    /// written: it gets no proof then in any case.
     pub async fn advance(&mut self, sides: &mut Sides<'_>, rows: usize, spared: &BTreeSet<ElementKind>) -> Result<Advance> {
         let steps = steps(sides.profile);
         let (mut place, mut after) = self.place(sides.profile, &steps);
@@ -179,9 +179,10 @@ impl Comparison {
                 left = left.saturating_sub(scan.step(sides, step.kind, &self.hasher).await? + QUESTION);
                 if scan.is_over() {
                     self.end_orphan_scan(sides.source, &mut advance).await?;
+                    let elements = usize::try_from(self.met.elements).unwrap_or(usize::MAX);
                     let is_scanned = self.count_without_key(sides.source, sides.profile, step.kind, spared).await?;
                     advance.completed.push(CompletedKind { kind: step.kind, is_scanned });
-                    left = if is_scanned { 0 } else { left };
+                    left = left.saturating_sub(if is_scanned { elements / VISITED_FOR_A_ROW } else { 0 });
                     (place, after) = (place + 1, String::new());
                 }
                 continue;
@@ -327,6 +328,9 @@ impl Comparison {
         spared: &BTreeSet<ElementKind>,
     ) -> Result<bool> {
         let (met, is_whole) = (std::mem::take(&mut self.met), std::mem::replace(&mut self.is_whole, true));
+        if profile.kinds().into_iter().all(|kind| profile.identity(kind) != Identity::Property) {
+            return Ok(false);
+        }
         if self.is_unmoved(source).await? {
             let counted = self.count(source, profile, kind).await?;
             if is_whole && met.unusable == 0 && counted == Some(met.elements) {

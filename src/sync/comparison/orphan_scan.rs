@@ -18,7 +18,7 @@ use crate::model::kind::ElementKind;
 const PART: usize = 5_000;
 
 /// A visited element takes so many times less time than a compared row, which is read and looked up on both sides.
-const VISITED_FOR_A_ROW: usize = 10;
+pub(super) const VISITED_FOR_A_ROW: usize = 10;
 
 /// Suspects remembered at most: some ten megabytes. The rest is left to the next comparison.
 const MAX_SUSPECTS: usize = 50_000;
