@@ -10,6 +10,7 @@ use super::reader::Reader;
 use crate::error::Result;
 use crate::model::batch::{Content, PassEnd};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
+use crate::model::kind::ElementKind;
 use crate::model::name::Label;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
@@ -67,14 +68,14 @@ impl Reader<'_> {
         let endpoints = endpoints_by_label(deferred);
         for kind in profile.node_ids() {
             if let Some(keys) = endpoints.get(&profile.node(kind).label) {
-                self.fetch_nodes(kind, keys, None).await?;
+                self.fetch_kind(ElementKind::Node(kind), keys, None).await?;
             }
         }
         for kind in profile.relationship_ids() {
             let rel_type = &profile.relationship(kind).rel_type;
             let keys: BTreeSet<&str> = deferred.iter().filter(|d| d.rel_type == *rel_type).map(|d| d.key.as_str()).collect();
             let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-            self.fetch_relationships(kind, &keys, None).await?;
+            self.fetch_kind(ElementKind::Relationship(kind), &keys, None).await?;
         }
         Ok(())
     }

@@ -202,9 +202,8 @@ impl Incremental<'_, '_, '_> {
     /// from it, so it does not wait.
     async fn count_source_and_settle(&mut self) -> Result<SourceCounts> {
         let (source, exact) = (self.reader.source, self.changes.thorough);
-        let kinds = async { count_kinds(source, exact).await };
         let labels = async { repeat!(source.unusable_labels()) };
-        let (kinds, unusable_labels, ()) = try_join3(kinds, labels, self.reader.settle()).await?;
+        let (kinds, unusable_labels, ()) = try_join3(count_kinds(source, exact), labels, self.reader.settle()).await?;
         Ok(SourceCounts { kinds, unusable_labels })
     }
 
@@ -289,7 +288,7 @@ impl Incremental<'_, '_, '_> {
                 self.settle().await?;
                 suspects = None;
             }
-            if here[place] == 0 && there[place] == 0 && self.listed(kind) == 0 {
+            if here[place] == 0 && there[place] == 0 && self.reader.listed(kind) == 0 {
                 continue;
             }
             if suspects.is_none() {
@@ -327,16 +326,11 @@ impl Incremental<'_, '_, '_> {
 
     /// Lists relationships that wait for a node of the quarantine. By how many elements it has grown.
     async fn list_waiting(&mut self, kind: ElementKind, found: &mut KeyDifferences) -> Result<i64> {
-        let before = self.listed(kind);
+        let before = self.reader.listed(kind);
         if unusable::list_waiting(self.reader, kind, std::mem::take(&mut found.waiting)).await? {
             self.settle().await?;
         }
-        Ok(self.listed(kind).cast_signed() - before.cast_signed())
-    }
-
-    /// How many elements of a kind stand in the quarantine.
-    fn listed(&self, kind: ElementKind) -> u64 {
-        self.reader.excluded.number_of(self.reader.profile.name_of(kind))
+        Ok(self.reader.listed(kind).cast_signed() - before.cast_signed())
     }
 
     async fn key_differences(&mut self, kind: ElementKind) -> Result<KeyDifferences> {
@@ -383,7 +377,7 @@ impl Incremental<'_, '_, '_> {
 
     async fn suspects(&mut self, kinds: &[(ElementKind, u64)], labels: LabelComparison) -> Result<BTreeSet<ElementKind>> {
         let kinds: Vec<(ElementKind, u64)> =
-            kinds.iter().copied().filter(|(kind, count)| *count > 0 || self.listed(*kind) > 0).collect();
+            kinds.iter().copied().filter(|(kind, count)| *count > 0 || self.reader.listed(*kind) > 0).collect();
         let Suspects { kinds, listed } = self.key_sets(labels).suspects(&kinds).await?;
         self.reader.keys_listed += listed;
         Ok(kinds)
@@ -512,7 +506,7 @@ impl Incremental<'_, '_, '_> {
     fn tell_what_stands(&self, kind: ElementKind, rest: i64) {
         if !self.changes.memory.is_explained(kind, rest) {
             let (name, held) = (self.reader.profile.kind_name(kind), self.held(kind));
-            tracing::info!(kind = name, quarantined = self.listed(kind), held, rest, "counts differ by what stands");
+            tracing::info!(kind = name, quarantined = self.reader.listed(kind), held, rest, "counts differ by what stands");
         }
     }
 

@@ -223,11 +223,14 @@ impl Memory {
         self.unusable.scan_pauses.insert(kind, ScanPause::after(scan, Instant::now()));
     }
 
+    /// Whether a kind is not scanned for unusable elements while the source is written.
+    pub(super) fn spares_scan(&self, kind: ElementKind) -> bool {
+        self.unusable.scan_pauses.get(&kind).is_some_and(|pause| pause.lasts(Instant::now()))
+    }
+
     /// Kinds that are not scanned for unusable elements while the source is written.
     pub(super) fn spared_scans(&self) -> BTreeSet<ElementKind> {
-        let now = Instant::now();
-        let pauses = self.unusable.scan_pauses.iter().filter(|(_, pause)| pause.lasts(now));
-        pauses.map(|(kind, _)| *kind).collect()
+        self.unusable.scan_pauses.keys().copied().filter(|kind| self.spares_scan(*kind)).collect()
     }
 
     /// Whether a difference of a kind's counts waits for a scan.

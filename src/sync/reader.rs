@@ -132,47 +132,26 @@ impl Reader<'_> {
         self.release(ElementKind::Relationship(kind), outdated).await
     }
 
-    /// Reads the current content of nodes by key and sends it on.
-    pub(super) async fn fetch_nodes(&mut self, kind: NodeKindId, keys: &[String], step: Option<&Step>) -> Result<()> {
-        let mut keys = keys;
-        while !keys.is_empty() {
-            let asked = &keys[..keys.len().min(self.limits.nodes)];
-            self.emit.reserve(asked.len()).await?;
-            let source = self.source;
-            let answered = repeat!(source.nodes_by_key(kind, asked))?;
-            keys = &keys[answered.keys..];
-            let key = self.profile.node(kind).key.as_str();
-            self.emit_nodes(kind, in_key_order(answered.rows, |row| key_text(&row.properties, key)), step).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads the current content of relationships by key and sends it on.
-    pub(super) async fn fetch_relationships(
-        &mut self,
-        kind: RelationshipKindId,
-        keys: &[String],
-        step: Option<&Step>,
-    ) -> Result<()> {
-        let mut keys = keys;
-        while !keys.is_empty() {
-            let asked = &keys[..keys.len().min(self.limits.relationships)];
-            self.emit.reserve(asked.len()).await?;
-            let source = self.source;
-            let answered = repeat!(source.relationships_by_key(kind, asked))?;
-            keys = &keys[answered.keys..];
-            let key = self.profile.relationship(kind).key.as_str();
-            self.emit_relationships(kind, in_key_order(answered.rows, |row| key_text(&row.properties, key)), step).await?;
-        }
-        Ok(())
+    /// How many elements of a kind stand in the quarantine.
+    pub(super) fn listed(&self, kind: ElementKind) -> u64 {
+        self.excluded.number_of(self.profile.name_of(kind))
     }
 
     /// Reads the current content of elements of one kind by key and sends it on.
     pub(super) async fn fetch_kind(&mut self, kind: ElementKind, keys: &[String], step: Option<&Step>) -> Result<()> {
-        match kind {
-            ElementKind::Node(id) => self.fetch_nodes(id, keys, step).await,
-            ElementKind::Relationship(id) => self.fetch_relationships(id, keys, step).await,
+        let most = match kind {
+            ElementKind::Node(_) => self.limits.nodes,
+            ElementKind::Relationship(_) => self.limits.relationships,
+        };
+        let mut keys = keys;
+        while !keys.is_empty() {
+            let asked = &keys[..keys.len().min(most)];
+            self.emit.reserve(asked.len()).await?;
+            let (rows, answered) = rows_by_key(self.source, kind, asked).await?;
+            self.emit_in_key_order(rows, step).await?;
+            keys = &keys[answered..];
         }
+        Ok(())
     }
 
     /// Reads the current content of elements of several kinds by key and sends it on, nodes first. Few keys of some kinds are asked
@@ -192,22 +171,22 @@ impl Reader<'_> {
             let source = self.source;
             let answers = try_join_all(some.iter().map(|(kind, keys)| rows_by_key(source, *kind, keys))).await?;
             for ((kind, keys), (rows, answered)) in some.iter().zip(answers) {
-                self.emit_in_key_order(rows).await?;
+                self.emit_in_key_order(rows, None).await?;
                 self.fetch_kind(*kind, &keys[answered..], None).await?;
             }
         }
         Ok(())
     }
 
-    async fn emit_in_key_order(&mut self, rows: SourceRows) -> Result<()> {
+    async fn emit_in_key_order(&mut self, rows: SourceRows, step: Option<&Step>) -> Result<()> {
         match rows {
             SourceRows::Nodes(kind, rows) => {
                 let key = self.profile.node(kind).key.as_str();
-                self.emit_nodes(kind, in_key_order(rows, |row| key_text(&row.properties, key)), None).await
+                self.emit_nodes(kind, in_key_order(rows, |row| key_text(&row.properties, key)), step).await
             }
             SourceRows::Relationships(kind, rows) => {
                 let key = self.profile.relationship(kind).key.as_str();
-                self.emit_relationships(kind, in_key_order(rows, |row| key_text(&row.properties, key)), None).await
+                self.emit_relationships(kind, in_key_order(rows, |row| key_text(&row.properties, key)), step).await
             }
             SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => Ok(()),
         }

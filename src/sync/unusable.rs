@@ -140,7 +140,7 @@ pub(super) async fn complete(
     gaps: &mut BTreeMap<ElementKind, Gaps>,
     counted_at: &Bookmark,
 ) -> Result<Vec<(ElementKind, i64)>> {
-    let listed_before: Vec<u64> = kinds.iter().map(|(kind, _)| listed(reader, *kind)).collect();
+    let listed_before: Vec<u64> = kinds.iter().map(|(kind, _)| reader.listed(*kind)).collect();
     for (kind, difference) in kinds {
         let Some(gaps) = gaps.get_mut(kind) else { continue };
         let explained = gaps.missing.len() as i64 - gaps.orphaned.len() as i64;
@@ -154,19 +154,15 @@ pub(super) async fn complete(
         refused.extend(without_graph(reader, *kind));
         gaps.orphaned.extend(cached(changes.view, *kind, refused).await?);
     }
-    let newly_listed = |(kind, before): (ElementKind, u64)| listed(reader, kind).cast_signed() - before.cast_signed();
-    let left =
-        kinds.iter().zip(listed_before).map(|((kind, difference), before)| (*kind, difference - newly_listed((*kind, before))));
+    let left = kinds.iter().zip(listed_before).map(|((kind, difference), before)| {
+        let newly_listed = reader.listed(*kind).cast_signed() - before.cast_signed();
+        (*kind, difference - newly_listed)
+    });
     Ok(left.collect())
 }
 
-fn listed(reader: &Reader<'_>, kind: ElementKind) -> u64 {
-    reader.excluded.number_of(reader.profile.name_of(kind))
-}
-
 /// Whether a kind is scanned for unusable elements: where its gaps do not explain by how much its counts differ (`rest`), or where
-/// deletes of it are held. Commits between the counts and the gaps leave a rest too, so a busy source is scanned only if two sweeps
-/// leave the same rest, and not in the pause after a scan. A client that waits is not kept waiting for either.
+/// deletes of it are held.
 async fn must_scan(
     reader: &mut Reader<'_>,
     changes: &mut Changes<'_>,
@@ -175,17 +171,49 @@ async fn must_scan(
     counted_at: &Bookmark,
 ) -> Result<bool> {
     let is_explained = changes.memory.is_explained(kind, rest);
-    let is_found_again = changes.memory.note_unexplained(kind, (!is_explained).then_some(rest));
-    let is_held = changes.memory.guard.held(&reader.profile.step(kind)) > 0;
-    if is_explained && !is_held {
-        return Ok(false);
-    }
-    let is_spared = changes.memory.spared_scans().contains(&kind);
-    if changes.thorough || ((is_held || is_found_again) && !is_spared) {
-        return Ok(true);
-    }
+    let reason = ScanReason {
+        is_unexplained: !is_explained,
+        is_found_again: changes.memory.note_unexplained(kind, (!is_explained).then_some(rest)),
+        is_held: changes.memory.guard.held(&reader.profile.step(kind)) > 0,
+    };
     let source = reader.source;
-    Ok(repeat!(source.bookmark())? == *counted_at)
+    match reason.weigh(changes.thorough, changes.memory.spares_scan(kind)) {
+        ScanVerdict::Scan => Ok(true),
+        ScanVerdict::Leave => Ok(false),
+        ScanVerdict::ScanIfQuiet => Ok(repeat!(source.bookmark())? == *counted_at),
+    }
+}
+
+/// Why a kind may have to be scanned.
+#[derive(Debug, Clone, Copy, Default)]
+struct ScanReason {
+    /// The gaps do not explain by how much the counts differ.
+    is_unexplained: bool,
+    /// The sweep before left the same rest.
+    is_found_again: bool,
+    /// Deletes of the kind are held.
+    is_held: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ScanVerdict {
+    Scan,
+    /// Where nothing was committed since the counts.
+    ScanIfQuiet,
+    Leave,
+}
+
+impl ScanReason {
+    /// Commits between the counts and the gaps leave a rest too, so a busy source is scanned only if two sweeps leave the same rest,
+    /// and not in the pause after a scan. A client that waits is not kept waiting for either.
+    fn weigh(self, is_awaited: bool, is_spared: bool) -> ScanVerdict {
+        match self {
+            Self { is_unexplained: false, is_held: false, .. } => ScanVerdict::Leave,
+            _ if is_awaited => ScanVerdict::Scan,
+            Self { is_found_again: true, .. } | Self { is_held: true, .. } if !is_spared => ScanVerdict::Scan,
+            _ => ScanVerdict::ScanIfQuiet,
+        }
+    }
 }
 
 /// Nodes whose group has no graph, as the sink has found: the graph of their old group must not hold them. Relationships go with
@@ -397,6 +425,22 @@ mod tests {
 
     fn node(key: &str) -> NodeIdentity {
         NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() }
+    }
+
+    #[test]
+    fn a_busy_source_is_scanned_for_a_rest_that_two_sweeps_leave_and_not_in_the_pause_after_a_scan() {
+        let rest = ScanReason { is_unexplained: true, ..ScanReason::default() };
+        let again = ScanReason { is_found_again: true, ..rest };
+        let held = ScanReason { is_held: true, ..ScanReason::default() };
+        assert_eq!(ScanReason::default().weigh(true, false), ScanVerdict::Leave, "nothing is left to explain");
+        assert_eq!(rest.weigh(false, false), ScanVerdict::ScanIfQuiet, "commits meanwhile may explain it");
+        for reason in [again, held] {
+            assert_eq!(reason.weigh(false, false), ScanVerdict::Scan);
+            assert_eq!(reason.weigh(false, true), ScanVerdict::ScanIfQuiet, "in the pause");
+        }
+        for reason in [rest, again, held] {
+            assert_eq!(reason.weigh(true, true), ScanVerdict::Scan, "a client waits");
+        }
     }
 
     #[test]

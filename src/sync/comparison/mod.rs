@@ -106,9 +106,19 @@ impl Comparison {
         let bookmark = repeat!(source.bookmark())?;
         let began_at = Utc::now();
         let standing = ComparisonUnderWay { began_at, bookmark, ordered, at_vectors: false, cursor: None, findings: 0, rows: 0 };
-        Ok(Self {
+        Ok(Self::of(standing, Some(order)))
+    }
+
+    /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
+    /// the part that was compared before is not known.
+    pub fn resume(standing: ComparisonUnderWay) -> Self {
+        Self { is_whole: false, resumed: true, ..Self::of(standing, None) }
+    }
+
+    fn of(standing: ComparisonUnderWay, begun_with: Option<u64>) -> Self {
+        Self {
             standing,
-            begun_with: Some(order),
+            begun_with,
             listed: Vec::new(),
             named: BTreeSet::new(),
             seen: SeenElements::default(),
@@ -116,28 +126,6 @@ impl Comparison {
             is_whole: true,
             hasher: ElementHasher::default(),
             resumed: false,
-            read: 0,
-            excepted: Excepted::default(),
-            compared: [0, 0],
-            waiting: BTreeMap::new(),
-            met: Met::default(),
-            counts: None,
-        })
-    }
-
-    /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
-    /// the part that was compared before is not known.
-    pub fn resume(standing: ComparisonUnderWay) -> Self {
-        Self {
-            standing,
-            begun_with: None,
-            listed: Vec::new(),
-            named: BTreeSet::new(),
-            seen: SeenElements::default(),
-            orphan_scan: None,
-            is_whole: false,
-            hasher: ElementHasher::default(),
-            resumed: true,
             read: 0,
             excepted: Excepted::default(),
             compared: [0, 0],

@@ -89,22 +89,22 @@ impl OrphanScan {
         from: &ScanPosition,
         hasher: &ElementHasher,
     ) -> Result<usize> {
-        let Self { seen, suspects, more, visited, .. } = self;
-        let before = *visited;
-        let mut visit = |keyed: Keyed| {
-            *visited += 1;
-            if seen.binary_search(&hasher.short(&keyed.identity)).is_ok() {
-                return;
-            }
-            if suspects.len() < MAX_SUSPECTS {
-                suspects.push(keyed.identity);
-            } else {
-                *more = true;
-            }
-        };
-        self.next = view.scan_part(kind, from, PART, &mut visit).await?;
+        let before = self.visited;
+        self.next = view.scan_part(kind, from, PART, &mut |keyed: Keyed| self.visit(hasher, keyed.identity)).await?;
         let visited = usize::try_from(self.visited - before).unwrap_or(usize::MAX);
         Ok(visited / VISITED_FOR_A_ROW)
+    }
+
+    fn visit(&mut self, hasher: &ElementHasher, identity: ElementIdentity) {
+        self.visited += 1;
+        if self.seen.binary_search(&hasher.short(&identity)).is_ok() {
+            return;
+        }
+        if self.suspects.len() < MAX_SUSPECTS {
+            self.suspects.push(identity);
+        } else {
+            self.more = true;
+        }
     }
 
     /// What came to both sides since its page was read is no orphan.
@@ -118,5 +118,43 @@ impl OrphanScan {
     pub(super) fn end(self) -> Orphans {
         let is_even = self.visited == (self.seen.len() + self.orphans.len()) as u64;
         Orphans { found: self.orphans, is_whole: !self.more, is_even }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::element::NodeIdentity;
+    use crate::model::key::Key;
+    use crate::model::kind::NodeKindId;
+    use crate::model::name::Label;
+
+    fn node(key: &str) -> ElementIdentity {
+        ElementIdentity::Node(NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() })
+    }
+
+    #[test]
+    fn what_the_pages_did_not_hold_is_suspected() {
+        let hasher = ElementHasher::default();
+        let mut seen = SeenElements::default();
+        ["b", "a", "c"].iter().for_each(|key| seen.add(&hasher, &node(key)));
+        let mut scan = OrphanScan::new(seen);
+        ["a", "x", "c", "b"].iter().for_each(|key| scan.visit(&hasher, node(key)));
+        assert_eq!(scan.suspects, [node("x")]);
+        assert!(!scan.end().is_even, "the cache holds one more, and it is no orphan");
+    }
+
+    #[test]
+    fn the_sides_are_even_if_the_cache_holds_the_orphans_beside_what_the_pages_held() {
+        let hasher = ElementHasher::default();
+        let mut seen = SeenElements::default();
+        seen.add(&hasher, &node("a"));
+        let mut scan = OrphanScan::new(seen);
+        ["a", "x"].iter().for_each(|key| scan.visit(&hasher, node(key)));
+        let difference = Difference::Orphaned;
+        scan.orphans.push(Finding { kind: ElementKind::Node(NodeKindId(0)), identity: node("x"), difference });
+        let Orphans { is_even, is_whole, .. } = scan.end();
+        assert!(is_even && is_whole);
     }
 }
