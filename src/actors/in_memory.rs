@@ -449,7 +449,13 @@ impl CacheView for Side {
         };
         Ok(all.into_iter().filter(|identity| beginnings.meet(identity.key().as_str())).collect())
     }
-    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+    async fn scan_part(
+        &mut self,
+        kind: ElementKind,
+        _: &ScanPosition,
+        _: usize,
+        visit: &mut (dyn FnMut(Keyed) + Send),
+    ) -> Result<Option<ScanPosition>> {
         let all = CacheView::identities(self, kind, None, &Beginnings::with("")).await?;
         for identity in all {
             let labels = match &identity {
@@ -458,16 +464,7 @@ impl CacheView for Side {
             };
             visit(Keyed { identity, labels, graph: None });
         }
-        Ok(())
-    }
-    async fn scan_part(
-        &mut self,
-        kind: ElementKind,
-        _: &ScanPosition,
-        _: usize,
-        visit: &mut (dyn FnMut(Keyed) + Send),
-    ) -> Result<Option<ScanPosition>> {
-        self.scan(kind, visit).await.map(|()| None)
+        Ok(None)
     }
     async fn labels_beside(&mut self, _: &Label) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())

@@ -25,20 +25,7 @@ const IDS: u64 = 5_000;
 const ANSWER: u64 = 20_000;
 
 impl GraphView {
-    /// Visits every element of a kind that has an identity.
-    pub(super) async fn visit_all(
-        &mut self,
-        kind: ElementKind,
-        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
-    ) -> Result<()> {
-        let mut next = Some(GraphPlace::default());
-        while let Some(from) = next {
-            next = self.visit_part(kind, from, visit).await?;
-        }
-        Ok(())
-    }
-
-    /// Visits one part of the elements of a kind. Returns where the next part begins; nothing at the end.
+    /// Visits one part of the elements of a kind that have an identity. Returns where the next part begins; nothing at the end.
     pub(super) async fn visit_part(
         &mut self,
         kind: ElementKind,

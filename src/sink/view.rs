@@ -40,15 +40,6 @@ pub(crate) struct FalkorView {
 /// Questions of one part of a scan: most of them find little where a kind is sparse, or where there are many graphs.
 const MOST_PARTS: usize = 20;
 
-/// What a scan goes through.
-#[derive(Clone, Copy)]
-enum Scan<'k> {
-    /// All elements of a kind.
-    Kind(ElementKind),
-    /// All elements of several kinds that have few each.
-    Bundle(&'k [ElementKind]),
-}
-
 /// The turn of one graph to be looked at, by a question that borrows what it asks for as long as `'q`.
 struct Turn<'v, 'q: 'v> {
     view: &'v mut GraphView,
@@ -104,54 +95,6 @@ impl FalkorView {
             }
         });
         Ok(try_join_all(work).await?.into_iter().flatten().collect())
-    }
-
-    /// Visits elements graph after graph: what is visited need not stay in memory.
-    async fn visit(&mut self, scan: Scan<'_>, visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {
-        let graphs = self.graphs().await?;
-        let Some(view) = self.lanes.first_mut() else { return Ok(()) };
-        for graph in &graphs {
-            view.turn_to(self.members.key(graph));
-            let here = self.routing.is_by_group().then_some(graph);
-            let mut visit = |kind, keyed: Keyed| visit(kind, Keyed { graph: here.cloned(), ..keyed });
-            let visited = match scan {
-                Scan::Kind(kind) => view.visit_all(kind, &mut visit).await,
-                Scan::Bundle(kinds) => view.visit_bundle(kinds, &mut visit).await,
-            };
-            unless_gone(&self.routing, visited)?;
-        }
-        Ok(())
-    }
-
-    /// Visits elements of a kind from a position on, graph after graph, until there are enough of them.
-    async fn visit_part(
-        &mut self,
-        kind: ElementKind,
-        from: &ScanPosition,
-        elements: usize,
-        visit: &mut (dyn FnMut(Keyed) + Send),
-    ) -> Result<Option<ScanPosition>> {
-        let graphs = self.graphs().await?;
-        let Some(view) = self.lanes.first_mut() else { return Ok(None) };
-        let (mut visited, mut parts) = (0, 0);
-        for graph in graphs.iter().filter(|graph| from.graph.as_ref().is_none_or(|first| *graph >= first)) {
-            view.turn_to(self.members.key(graph));
-            let here = self.routing.is_by_group().then_some(graph);
-            let mut next = Some(if from.graph.as_ref() == Some(graph) { from.place } else { GraphPlace::default() });
-            while let Some(place) = next {
-                if visited >= elements || parts >= MOST_PARTS {
-                    return Ok(Some(ScanPosition { graph: Some(graph.clone()), place }));
-                }
-                let mut visit = |_, keyed: Keyed| {
-                    visited += 1;
-                    visit(Keyed { graph: here.cloned(), ..keyed });
-                };
-                let part = view.visit_part(kind, place, &mut visit).await;
-                next = unless_gone(&self.routing, part)?.flatten();
-                parts += 1;
-            }
-        }
-        Ok(None)
     }
 
     /// Whether an element stands in the graph of its group. Where its group was not read, there is nothing that says otherwise.
@@ -259,10 +202,6 @@ impl CacheView for FalkorView {
         Ok(found)
     }
 
-    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
-        self.visit(Scan::Kind(kind), &mut |_, keyed| visit(keyed)).await
-    }
-
     async fn scan_part(
         &mut self,
         kind: ElementKind,
@@ -270,11 +209,39 @@ impl CacheView for FalkorView {
         elements: usize,
         visit: &mut (dyn FnMut(Keyed) + Send),
     ) -> Result<Option<ScanPosition>> {
-        self.visit_part(kind, from, elements, visit).await
+        let graphs = self.graphs().await?;
+        let Some(view) = self.lanes.first_mut() else { return Ok(None) };
+        let (mut visited, mut parts) = (0, 0);
+        for graph in graphs.iter().filter(|graph| from.graph.as_ref().is_none_or(|first| *graph >= first)) {
+            view.turn_to(self.members.key(graph));
+            let here = self.routing.is_by_group().then_some(graph);
+            let mut next = Some(if from.graph.as_ref() == Some(graph) { from.place } else { GraphPlace::default() });
+            while let Some(place) = next {
+                if visited >= elements || parts >= MOST_PARTS {
+                    return Ok(Some(ScanPosition { graph: Some(graph.clone()), place }));
+                }
+                let mut visit = |_, keyed: Keyed| {
+                    visited += 1;
+                    visit(Keyed { graph: here.cloned(), ..keyed });
+                };
+                let part = view.visit_part(kind, place, &mut visit).await;
+                next = unless_gone(&self.routing, part)?.flatten();
+                parts += 1;
+            }
+        }
+        Ok(None)
     }
 
     async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {
-        self.visit(Scan::Bundle(kinds), visit).await
+        let graphs = self.graphs().await?;
+        let Some(view) = self.lanes.first_mut() else { return Ok(()) };
+        for graph in &graphs {
+            view.turn_to(self.members.key(graph));
+            let here = self.routing.is_by_group().then_some(graph);
+            let mut visit = |kind, keyed: Keyed| visit(kind, Keyed { graph: here.cloned(), ..keyed });
+            unless_gone(&self.routing, view.visit_bundle(kinds, &mut visit).await)?;
+        }
+        Ok(())
     }
 
     async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents> {

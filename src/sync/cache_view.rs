@@ -45,7 +45,13 @@ pub trait CacheView: Send {
     ) -> Result<BTreeSet<ElementIdentity>>;
 
     /// Visits every element of a kind once, in no order; in several graphs, an element that stands in two of them twice.
-    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()>;
+    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
+        let mut next = Some(ScanPosition::default());
+        while let Some(from) = next {
+            next = self.scan_part(kind, &from, usize::MAX, visit).await?;
+        }
+        Ok(())
+    }
 
     /// Goes on with a visit of every element of a kind, and stops after about `elements` of them. Returns where to go on; nothing at
     /// the end.
