@@ -154,6 +154,58 @@ async fn look_ups_by_key_seek_the_index_of_a_graph_that_has_just_grown() {
     server.stop().await;
 }
 
+/// Queries name the index that serves them. A source with other indices than those, or with none, is read all the same: slower.
+#[tokio::test]
+async fn a_source_with_any_indices_or_none_is_read() {
+    let server = Neo4jServer::start().await.unwrap();
+    let graph = server.address().connect().await.unwrap();
+    let profile = Profile::graphiti().unwrap();
+    let queries = Queries::new(&profile);
+    let (entity, fact) = (profile.node_ids().next().unwrap(), profile.relationship_ids().next().unwrap());
+    let mut texts = vec![queries.nodes_by_key(entity), queries.relationships_by_key(fact)];
+    texts.extend([queries.node_page(entity, Detail::Whole), queries.relationship_page(fact, Detail::Whole)]);
+    texts.extend([queries.changed_node_keys(entity), queries.changed_relationship_keys(fact)].into_iter().flatten());
+    for kind in [ElementKind::Node(entity), ElementKind::Relationship(fact)] {
+        texts.extend([queries.key_groups(kind, None), queries.identities(kind, None)]);
+    }
+    texts.extend(profile.follow.iter().filter_map(|rule| queries.followed(rule)));
+
+    let ends = ["FOR (n:Entity) ON (n.", "FOR ()-[n:RELATES_TO]-() ON (n."];
+    let of_kind = |kind: &'static str| {
+        ends.into_iter().flat_map(move |end| ["uuid", "created_at"].map(|property| format!("{kind} INDEX {end}{property})")))
+    };
+    let composite = ends.into_iter().map(|end| format!("INDEX {end}uuid, n.created_at)"));
+    let unique =
+        ["(n:Entity)", "()-[n:RELATES_TO]-()"].into_iter().map(|of| format!("CONSTRAINT FOR {of} REQUIRE n.uuid IS UNIQUE"));
+    let situations: [Vec<String>; 7] = [
+        Vec::new(),
+        of_kind("RANGE").collect(),
+        of_kind("TEXT").collect(),
+        of_kind("POINT").collect(),
+        of_kind("RANGE").chain(of_kind("TEXT")).chain(of_kind("POINT")).collect(),
+        composite.collect(),
+        unique.chain(of_kind("TEXT").filter(|index| !index.contains("uuid"))).collect(),
+    ];
+    for situation in situations {
+        let mut made = Vec::new();
+        for (number, schema) in situation.iter().enumerate() {
+            // The name stands between what is made and for what.
+            let (kind, rest) = schema.split_once(" FOR ").unwrap();
+            graph.run(neo4rs::query(&format!("CREATE {kind} made_{number} FOR {rest}"))).await.unwrap();
+            made.push(format!("DROP {} made_{number}", kind.split(' ').next_back().unwrap()));
+        }
+        graph.run(neo4rs::query("CALL db.awaitIndexes(60)")).await.unwrap();
+        for text in &texts {
+            // Reports the answer of the server where there is no plan.
+            plan_of(&server, text).await;
+        }
+        for drop in made {
+            graph.run(neo4rs::query(&drop)).await.unwrap();
+        }
+    }
+    server.stop().await;
+}
+
 /// A profile whose elements are identified by their numbers, of a graph that is large enough for the planner to care.
 #[tokio::test]
 async fn elements_without_a_key_are_found_by_their_numbers() {
