@@ -82,6 +82,7 @@ impl Extractor {
         let worker = Worker::spawn(generation, Member::Extractor, &reports, |_quit| {
             let outlet = Outlet {
                 generation,
+                source: Arc::clone(&parts.source),
                 transformer,
                 credit: Arc::clone(&parts.credit),
                 reserved: Credit::default(),
@@ -149,6 +150,7 @@ async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
 /// The way out: takes credit for a batch and sends it to the transformer.
 struct Outlet {
     generation: Generation,
+    source: Arc<dyn Source>,
     transformer: Addr<Transformer>,
     credit: Arc<CreditPool>,
     reserved: Credit,
@@ -188,7 +190,7 @@ impl Emit for Outlet {
         self.outstanding += 1;
         // The credits keep the mailbox below its capacity, so anything but room means that the transformer is gone.
         self.transformer
-            .try_send(ExtractedBatch { generation: self.generation, content, credit })
+            .try_send(ExtractedBatch { generation: self.generation, content, newest: self.source.newest_commit(), credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the transformer has stopped and accepts no more batches"))
     }
 

@@ -22,6 +22,7 @@ use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::batch::{Content, Generation, PassEnd};
+use crate::model::bookmark::Bookmark;
 use crate::model::changes::BatchChanges;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
@@ -110,14 +111,14 @@ async fn work(
             () = quit.cancelled() => None,
             batch = pace.wait(Member::Loader, batches.recv()) => batch,
         };
-        let Some(PreparedBatch { content, credit, .. }) = next else {
+        let Some(PreparedBatch { content, newest, credit, .. }) = next else {
             failpoint!("drained");
             return Ok(());
         };
         pace.note_queued(Member::Loader, batches.len());
         let acknowledged = tokio::select! {
             biased;
-            acknowledged = writer.take(content) => acknowledged?,
+            acknowledged = writer.take(content, newest) => acknowledged?,
             () = given_up(&quit) => return Ok(()),
         };
         failpoint!("acknowledge");
@@ -179,8 +180,12 @@ impl Writer {
         }
     }
 
-    async fn take(&mut self, content: PreparedContent) -> Result<Acknowledged> {
+    async fn take(&mut self, content: PreparedContent, newest: Option<Bookmark>) -> Result<Acknowledged> {
         let began = Instant::now();
+        // Stored with the checkpoint of this batch. Never older than the last one: a source that went back is read by a full pass.
+        if newest.is_some() {
+            self.checkpoint.newest_read = newest;
+        }
         let acknowledged = self.take_content(content).await?;
         let changes = Arc::unwrap_or_clone(acknowledged.changes);
         let changes = BatchChanges { took: began.elapsed(), ..changes };

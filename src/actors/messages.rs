@@ -28,6 +28,8 @@ pub struct ExtractedBatch {
     pub generation: Generation,
     /// What it carries.
     pub content: SourceContent,
+    /// The newest commit that it may hold something of.
+    pub newest: Option<Bookmark>,
     /// Released with the batch.
     pub credit: Credit,
 }
@@ -40,6 +42,8 @@ pub struct PreparedBatch {
     pub generation: Generation,
     /// What it carries.
     pub content: PreparedContent,
+    /// As in [`ExtractedBatch`].
+    pub newest: Option<Bookmark>,
     /// Released with the batch.
     pub credit: Credit,
 }

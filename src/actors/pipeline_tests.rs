@@ -98,6 +98,22 @@ async fn a_full_pass_brings_everything_over() {
     assert_eq!((checkpoint.watermark, checkpoint.pass), (Some(summary.began_at), None));
 }
 
+/// Or a source that was restored in between would not show.
+#[actix::test]
+async fn a_checkpoint_tells_the_newest_commit_that_was_read() {
+    let world = World::of(NODES);
+    world.apply_permits.forget_permits(usize::MAX);
+    world.apply_permits.add_permits(2);
+    let mut run = run(InMemory::process(&world), Schedule::Once(Mode::Full));
+    run.until("two batches", |status| status.checkpoint_sequence >= 4).await;
+    world.nodes.lock().push(entity(NODES));
+    world.apply_permits.add_permits(1000);
+    let summary = run.ended().await.unwrap().unwrap().pass;
+    let checkpoint = world.checkpoint.lock().clone().unwrap();
+    let of = |nodes: u64| Some(Bookmark::new(format!("{nodes}/{}", NODES - 1)));
+    assert_eq!((summary.bookmark, checkpoint.bookmark, checkpoint.newest_read), (of(NODES), of(NODES), of(NODES + 1)));
+}
+
 #[actix::test]
 async fn an_incremental_pass_on_an_empty_cache_is_preceded_by_a_full_one() {
     let world = World::of(NODES);

@@ -58,12 +58,13 @@ async fn work(
     pool: Arc<CreditPool>,
 ) -> Result<()> {
     let pace = pool.pace();
-    while let Some(ExtractedBatch { generation, content, credit }) = pace.wait(Member::Transformer, batches.recv()).await {
+    while let Some(ExtractedBatch { generation, content, newest, credit }) = pace.wait(Member::Transformer, batches.recv()).await
+    {
         pace.note_queued(Member::Transformer, batches.len());
         let content = encode(&mut encoding, content)?;
         failpoint!("encoded");
         loader
-            .try_send(PreparedBatch { generation, content, credit })
+            .try_send(PreparedBatch { generation, content, newest, credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader has stopped and accepts no more batches"))?;
         // Encoding a batch takes milliseconds and no await: let the other tasks of this thread in between.
         tokio::task::yield_now().await;

@@ -42,6 +42,10 @@ pub struct Checkpoint {
     /// The source's bookmark before the first query of the pass that the watermark is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<Bookmark>,
+    /// Nothing in the cache is of a later commit than this: passes read what is committed while they run. A source that is behind
+    /// it was restored from a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_read: Option<Bookmark>,
     /// Source and cache were found equal as of this bookmark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
@@ -112,6 +116,7 @@ impl Checkpoint {
             source,
             watermark: None,
             bookmark: None,
+            newest_read: None,
             equal_as_of: None,
             comparison: None,
             compared_at: None,

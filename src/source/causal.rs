@@ -67,6 +67,13 @@ impl<R: Reader> Reader for Causal<R> {
         self.reader.rows(doing, self.after_newest(request)).await
     }
 
+    /// The newest that any query or question told.
+    fn told(&self) -> Option<Bookmark> {
+        let (told, newest) = (self.reader.told(), self.newest());
+        let is_newer = told.as_ref().zip(newest.as_ref()).is_none_or(|(told, newest)| told.can_follow(newest));
+        if is_newer { told.or(newest) } else { newest }
+    }
+
     async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
         self.reader.each(doing, requests.into_iter().map(|request| self.after_newest(request)).collect()).await
     }

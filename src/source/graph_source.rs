@@ -266,6 +266,10 @@ impl<R: Reader> Source for GraphSource<R> {
         Ok(bookmark)
     }
 
+    fn newest_commit(&self) -> Option<Bookmark> {
+        self.reader.told()
+    }
+
     async fn reach(&self, bookmark: &Bookmark) -> Result<()> {
         if self.bookmark().await?.includes(bookmark) {
             return Ok(());

@@ -213,6 +213,9 @@ pub trait Source: Send + Sync + 'static {
     /// The token of the last commit. Whatever is read after this call has seen that commit.
     async fn bookmark(&self) -> Result<Bookmark>;
 
+    /// The newest commit that anything read until now can be of, if the source told one: reads see what is committed while they run.
+    fn newest_commit(&self) -> Option<Bookmark>;
+
     /// Waits until what is read from now on has seen the commit of this bookmark, which somebody else was told.
     async fn reach(&self, bookmark: &Bookmark) -> Result<()>;
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::request::Request;
 use crate::error::Result;
+use crate::model::bookmark::Bookmark;
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 
 /// No query here takes longer on a healthy server: the longest reads one page. It is also the transaction's timeout at the
@@ -41,6 +42,9 @@ pub trait Reader: Send + Sync + 'static {
 
     /// Rows of plain values by column, without those that are null.
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>>;
+
+    /// The bookmark that the server told last at the end of a query: no row that was read is of a later commit.
+    fn told(&self) -> Option<Bookmark>;
 
     /// As [`Reader::rows`], for several queries that have short answers.
     async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {

@@ -264,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::model::bookmark::Bookmark;
     use crate::model::discovery::Found;
     use crate::model::element::{SourceNode, SourceRelationship};
     use crate::model::value::Value;
@@ -295,6 +296,10 @@ mod tests {
                 return Err(Error::new(ErrorKind::SourceRefused, "not for everybody"));
             }
             Ok(vec![vec![("count".to_owned(), Value::Integer(1_000_000))]])
+        }
+
+        fn told(&self) -> Option<Bookmark> {
+            None
         }
     }
 

@@ -149,12 +149,13 @@ pub fn is_routed_otherwise(checkpoint: &Checkpoint, routes: Option<&Routes>) -> 
     checkpoint.default_graph.as_ref().zip(routes).is_some_and(|(before, routes)| before != routes.default_graph())
 }
 
-/// Whether the source is behind anything that is known to have been read from it. A pass under way has read on, and so may have
-/// this process after the last checkpoint.
+/// Whether the source is behind anything that is known to have been read from it. A pass reads on after its bookmark, a pass under
+/// way is ahead of the last one, and this process may be ahead of the last checkpoint.
 fn source_went_back(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
     let Some(now) = facts.bookmark else { return false };
     let of_pass = checkpoint.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
-    [checkpoint.bookmark.as_ref(), of_pass, facts.last_bookmark].into_iter().flatten().any(|before| !now.can_follow(before))
+    let known = [checkpoint.bookmark.as_ref(), checkpoint.newest_read.as_ref(), of_pass, facts.last_bookmark];
+    known.into_iter().flatten().any(|before| !now.can_follow(before))
 }
 
 /// Whether the cache may have been put back to an older state without a sign.
@@ -305,6 +306,9 @@ mod tests {
         assert_eq!(World { bookmark: bookmark(49), ..World::in_step() }.decide(None), full(Reason::SourceRestored));
         let seen_by_this_process = World { bookmark: bookmark(55), last_bookmark: Some(bookmark(60)), ..World::in_step() };
         assert_eq!(seen_by_this_process.decide(None), full(Reason::SourceRestored));
+        let mut read_on = World { bookmark: bookmark(55), ..World::in_step() };
+        read_on.checkpoint.as_mut().unwrap().newest_read = Some(bookmark(56));
+        assert_eq!(read_on.decide(None), full(Reason::SourceRestored), "the last pass read what was committed while it ran");
         let mut under_way = World { bookmark: bookmark(55), ..World::with_pass(Mode::Incremental, TimeDelta::zero()) };
         under_way.checkpoint.as_mut().unwrap().pass.as_mut().unwrap().bookmark = Some(bookmark(60));
         assert_eq!(under_way.decide(None), full(Reason::SourceRestored));

@@ -39,6 +39,7 @@ pub struct Connection {
     outstanding: u32,
     /// Whether the server ignores everything until a reset.
     failed: bool,
+    told: Option<String>,
     _open: Tallied,
 }
 
@@ -58,6 +59,7 @@ impl Connection {
                 server: String::new(),
                 outstanding: 0,
                 failed: false,
+                told: None,
                 _open: Tallied::neo4j_connection(),
             };
             connection.log_on(server).await?;
@@ -79,6 +81,11 @@ impl Connection {
     /// How long anything may take on this connection.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// The bookmark that the server told last: no row that was read is of a later commit.
+    pub(crate) fn told(&self) -> Option<&str> {
+        self.told.as_deref()
     }
 
     /// Whether the next request can be sent.
@@ -247,8 +254,12 @@ impl Connection {
         let mut decoder = Decoder::new(self.frames.bytes(place));
         match read_tag(&mut decoder)? {
             answer_tag::SUCCESS => {
-                let summary = read_summary(&mut decoder)?;
+                let mut summary = read_summary(&mut decoder)?;
                 self.outstanding = self.outstanding.saturating_sub(1);
+                summary.bookmark = summary.bookmark.filter(|text| !text.is_empty());
+                if summary.bookmark.is_some() {
+                    self.told.clone_from(&summary.bookmark);
+                }
                 Ok(summary)
             }
             answer_tag::FAILURE => {

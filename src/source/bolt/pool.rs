@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::limits::within;
 use super::server::Server;
+use crate::model::bookmark::Bookmark;
 use crate::telemetry::tally::Tallied;
 
 /// A bounded pool.
@@ -18,6 +19,7 @@ pub(super) struct Pool {
     server: Server,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Kept>>>,
+    told: Mutex<Option<Bookmark>>,
 }
 
 /// A connection for the next query.
@@ -39,12 +41,29 @@ impl Pool {
     /// A pool without a connection yet.
     pub(super) fn new(server: Server, size: usize) -> Self {
         let permits = size.clamp(1, Semaphore::MAX_PERMITS);
-        Self { server, permits: Arc::new(Semaphore::new(permits)), idle: Arc::default() }
+        Self { server, permits: Arc::new(Semaphore::new(permits)), idle: Arc::default(), told: Mutex::default() }
     }
 
     /// Where the connections lead.
     pub(super) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Remembers a bookmark that the server told, unless a connection told a newer one.
+    pub(super) fn heard(&self, bookmark: &str) {
+        let mut told = self.told.lock();
+        if told.as_ref().is_some_and(|told| told.as_str() == bookmark) {
+            return;
+        }
+        let bookmark = Bookmark::new(bookmark);
+        if told.as_ref().is_none_or(|told| bookmark.can_follow(told)) {
+            *told = Some(bookmark);
+        }
+    }
+
+    /// The newest bookmark that the server told.
+    pub(super) fn told(&self) -> Option<Bookmark> {
+        self.told.lock().clone()
     }
 
     /// A kept connection that still lives, or a new one.

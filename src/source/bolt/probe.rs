@@ -13,7 +13,7 @@ use crate::source::address::SourceAddress;
 use crate::source::request::Request;
 
 /// A query that any user may run and that touches no data. Every query's end tells the bookmark.
-const QUESTION: &str = "RETURN 1";
+pub(super) const QUESTION: &str = "RETURN 1";
 
 /// Asks Neo4j for its bookmark, on a connection of its own.
 pub struct Probe {
@@ -57,8 +57,7 @@ impl Probe {
         };
         let summary = within(limit, "bookmark", connection.run_without_rows(&question, limit)).await?;
         self.connection = Some(connection);
-        let bookmark = summary.bookmark.filter(|text| !text.is_empty());
-        bookmark.map(Bookmark::new).ok_or(Fault::Decode(DecodeError::Missing("bookmark")))
+        summary.bookmark.map(Bookmark::new).ok_or(Fault::Decode(DecodeError::Missing("bookmark")))
     }
 
     fn kept(&mut self) -> Option<Connection> {

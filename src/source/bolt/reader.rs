@@ -12,10 +12,12 @@ use super::fault::Fault;
 use super::limits::Limits;
 use super::packstream::{DecodeError, Decoded, Decoder};
 use super::pool::{Lease, Pool};
+use super::probe::QUESTION;
 use super::record::{Record, check_columns, read_record};
 use super::server::Server;
 use super::value::value;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::bookmark::Bookmark;
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::source::address::SourceAddress;
 use crate::source::codes::why_unreachable;
@@ -66,6 +68,9 @@ impl BoltReader {
     async fn with_connection<E: Exchange>(&self, exchange: E) -> Result<E::Outcome, Fault> {
         let mut lease = self.pool.lease().await?;
         let outcome = exchange.run(&mut lease).await;
+        if let Some(told) = lease.connection.told() {
+            self.pool.heard(told);
+        }
         match &outcome {
             Ok(_) => lease.give_back(),
             Err(fault) => lease.give_back_after(fault).await,
@@ -195,6 +200,8 @@ impl<T: Record> Exchange for First<T> {
             rows.push(read_record(decoder)?);
             if bytes >= self.most && rows.len() > 1 {
                 lease.connection.reset().await?;
+                // A query that is cut tells no bookmark.
+                lease.connection.run_without_rows(&Request::new(QUESTION), limit).await?;
                 return Ok(Portion { rows, is_whole: false });
             }
         }
@@ -238,6 +245,10 @@ impl Reader for BoltReader {
 
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>> {
         self.limited(doing, All(request)).await
+    }
+
+    fn told(&self) -> Option<Bookmark> {
+        self.pool.told()
     }
 
     async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
