@@ -44,7 +44,7 @@ format:
 .PHONY: lint
 lint:
 	$(CARGO) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --quiet
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --document-private-items --quiet
 
 .PHONY: unit
 unit:

@@ -12,7 +12,7 @@ use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::value::Value;
-use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
+use neo4j_falkordb_sync::transform::{Dimensions, Encoder};
 
 /// Rows of one batch.
 const ROWS: u64 = 1_000;
@@ -65,8 +65,8 @@ fn mentions() -> Vec<SourceRelationship> {
     (0..ROWS).map(mention).collect()
 }
 
-fn transformer() -> Transformer {
-    Transformer::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
+fn transformer() -> Encoder {
+    Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
 }
 
 fn encoding(criterion: &mut Criterion) {

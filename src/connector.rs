@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use crate::actors::launch::{Connector, Fitted, StageAccess};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
@@ -21,7 +20,7 @@ use crate::sync::CacheView;
 
 /// Connects to a real Neo4j and a real FalkorDB.
 #[derive(Debug, Clone)]
-pub struct ServerConnector {
+pub(crate) struct ServerConnector {
     source: SourceAddress,
     control_plane: Arc<ControlPlane>,
     graphs: GraphSet,
@@ -31,7 +30,7 @@ pub struct ServerConnector {
 
 impl ServerConnector {
     /// The connections of a pipeline. Reads the profile, and nothing else yet.
-    pub fn new(config: &PipelineConfig) -> Result<Self> {
+    pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
         let name = config.control_name();
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
         let graphs = GraphSet::new(cache_address(&config.falkordb), profile, Ownership::claim(name)?)
@@ -44,52 +43,47 @@ impl ServerConnector {
     }
 
     /// The profile in use.
-    pub fn profile(&self) -> &Arc<Profile> {
+    pub(crate) fn profile(&self) -> &Arc<Profile> {
         self.graphs.profile()
     }
 
-    /// The graph's name; where each group has a graph, the name that is theirs together.
-    pub fn graph(&self) -> &GraphName {
-        self.graphs.name()
-    }
-
     /// Where the source is.
-    pub fn source_address(&self) -> &str {
+    pub(crate) fn source_address(&self) -> &str {
         &self.source.uri
     }
 
     /// Neo4j itself, apart from what it holds.
-    pub fn control_plane(&self) -> &ControlPlane {
+    pub(crate) fn control_plane(&self) -> &ControlPlane {
         &self.control_plane
     }
 
     /// Where the cache is.
-    pub fn cache_address(&self) -> &CacheAddress {
+    pub(crate) fn cache_address(&self) -> &CacheAddress {
         self.graphs.address()
     }
 
     /// Which graph each group goes to, where each has one of its own.
-    pub fn routes(&self) -> Option<&Routes> {
+    pub(crate) fn routes(&self) -> Option<&Routes> {
         self.graphs.routes()
     }
 
     /// The graphs among these that another program owns, each with its owner.
-    pub async fn taken_graphs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
+    pub(crate) async fn taken_graphs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
         self.graphs.taken(names).await
     }
 
     /// The lease, to look at its holder.
-    pub fn redis_lease(&self) -> RedisLease {
+    pub(crate) fn redis_lease(&self) -> RedisLease {
         self.graphs.lease(self.take_over)
     }
 
     /// Why the graph may not be filled, if it may not.
-    pub async fn refusal(&self) -> Result<Option<Error>> {
+    pub(crate) async fn refusal(&self) -> Result<Option<Error>> {
         self.graphs.refusal(self.take_over).await
     }
 
     /// The commands that the cache's user lacks.
-    pub async fn missing_commands(&self) -> Result<Vec<&'static str>> {
+    pub(crate) async fn missing_commands(&self) -> Result<Vec<&'static str>> {
         self.graphs.missing_commands().await
     }
 
@@ -107,7 +101,7 @@ impl ServerConnector {
     }
 
     /// The same with the kinds that the source has now, where the profile does not name them.
-    pub async fn fit(&self) -> Result<Self> {
+    pub(crate) async fn fit(&self) -> Result<Self> {
         if self.profile().discover.is_none() {
             return Ok(self.clone());
         }

@@ -76,20 +76,22 @@
 //!
 //! [`config`] reads file, environment and command line into types that cannot be wrong; [`cli`] has a file a subcommand; [`http`]
 //! shows whether the service lives and is in step; [`telemetry`] is what a person sees; [`error`] maps every kind of error to
-//! what happens and to a sentence for the operator; [`retry`] spaces attempts; [`connector`] makes a pipeline's connections.
+//! what happens and to a sentence for the operator; [`retry`] repeats what may pass, for the adapters of both servers; [`connector`] makes a pipeline's connections.
 #![forbid(unsafe_code)]
+// Most rooms are the program's own; `cargo doc --document-private-items` shows them.
+#![allow(rustdoc::private_intra_doc_links)]
 
-pub mod actors;
+mod actors;
 pub mod cli;
 pub mod config;
-pub mod connector;
+mod connector;
 pub mod error;
 pub mod failpoint;
-pub mod http;
+mod http;
 pub mod model;
-pub mod retry;
+mod retry;
 pub mod sink;
 pub mod source;
-pub mod sync;
+mod sync;
 pub mod telemetry;
 pub mod transform;

@@ -1,4 +1,6 @@
-//! Pauses between attempts: exponential, capped, with full jitter, so that many pipelines do not knock at the same moment.
+//! Repeats what may succeed later. The adapters of both servers do so themselves: a strategy asks once.
+//!
+//! Pauses between attempts are exponential, capped, with jitter, so that many pipelines do not knock at the same moment.
 
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use crate::telemetry::tally;
 
 /// How attempts are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// The longest pause after the first failure.
     pub base: Duration,
     /// The longest pause after any.
@@ -18,13 +20,13 @@ pub struct Backoff {
 
 impl Backoff {
     /// Between attempts at one request: short, because a worker waits.
-    pub const REQUEST: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
+    pub(crate) const REQUEST: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 
     /// Between generations.
-    pub const GENERATION: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
+    pub(crate) const GENERATION: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
 
     /// The pause after the given number of failures in a row, one or more.
-    pub fn pause(&self, failures: u32) -> Duration {
+    pub(crate) fn pause(&self, failures: u32) -> Duration {
         let ceiling = self.ceiling(failures);
         rand::rng().random_range(ceiling / 2..=ceiling)
     }
@@ -41,13 +43,13 @@ const ATTEMPTS: u32 = 4;
 
 /// The failures of one request so far.
 #[derive(Debug, Default)]
-pub struct Attempts {
+pub(crate) struct Attempts {
     failures: u32,
 }
 
 impl Attempts {
     /// Waits for the next attempt, or gives the error back: if it will not pass by itself, or there were enough attempts.
-    pub async fn after(&mut self, error: Error) -> Result<()> {
+    pub(crate) async fn after(&mut self, error: Error) -> Result<()> {
         self.failures += 1;
         if error.directive() != Directive::Retry || self.failures == ATTEMPTS {
             return Err(error);
@@ -61,25 +63,15 @@ impl Attempts {
     }
 }
 
-/// Repeats a request (an expression that makes its future) while its error says that the same may succeed later. Only for
-/// what can be repeated without harm.
-///
-/// A macro, because a function over a closure that makes borrowing futures cannot promise that those are `Send`.
-#[macro_export]
-macro_rules! repeat {
-    ($request:expr) => {{
-        let mut attempts = $crate::retry::Attempts::default();
-        loop {
-            match $request.await {
-                Ok(value) => break Ok(value),
-                Err(error) => {
-                    if let Err(error) = attempts.after(error).await {
-                        break $crate::error::Result::Err(error);
-                    }
-                }
-            }
+/// Repeats a request while its error says that the same may succeed later. Only for what can be repeated without harm.
+pub(crate) async fn repeated<T, F: Future<Output = Result<T>>>(mut request: impl FnMut() -> F) -> Result<T> {
+    let mut attempts = Attempts::default();
+    loop {
+        match request().await {
+            Err(error) => attempts.after(error).await?,
+            done => return done,
         }
-    }};
+    }
 }
 
 #[cfg(test)]
@@ -99,11 +91,11 @@ mod tests {
     async fn only_errors_that_may_pass_are_repeated() {
         async fn attempts_until(kind: ErrorKind, success_at: u32) -> (u32, bool) {
             let mut attempts = 0;
-            let mut request = || {
+            let outcome = repeated(|| {
                 attempts += 1;
                 std::future::ready(if attempts == success_at { Ok(()) } else { Err(Error::new(kind, "x")) })
-            };
-            let outcome = repeat!(request());
+            })
+            .await;
             (attempts, outcome.is_ok())
         }
         assert_eq!(attempts_until(ErrorKind::CacheBusy, 3).await, (3, true));

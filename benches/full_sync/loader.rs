@@ -7,13 +7,14 @@ use neo4j_falkordb_sync::model::batch::SourceRows;
 use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::id_map::IdMap;
+use neo4j_falkordb_sync::model::kind_rows::KindRows;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::sink::{CacheAddress, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Sink};
 use neo4j_falkordb_sync::source::BoltSource;
 use neo4j_falkordb_sync::source::Source;
 use neo4j_falkordb_sync::transform::bulk::{BulkBatch, StageEncoder};
-use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
+use neo4j_falkordb_sync::transform::{Dimensions, Encoder};
 
 use crate::limit::address;
 use crate::processor;
@@ -34,29 +35,21 @@ pub struct Took {
 }
 
 /// Everything of the source, kind by kind.
-pub async fn everything(source: &BoltSource, profile: &Profile, limit: usize) -> Vec<SourceRows> {
+pub async fn everything(source: &BoltSource, profile: &Profile, limit: usize) -> Vec<KindRows> {
     let mut all = Vec::new();
-    for kind in profile.node_ids() {
+    for kind in profile.kinds() {
         let mut after = Some(String::new());
         while let Some(key) = after {
-            let page = source.node_page(kind, Detail::Whole, &key, limit).await.unwrap();
+            let page = source.page(kind, Detail::Whole, &key, limit).await.unwrap();
             after = page.next;
-            all.push(SourceRows::Nodes(kind, page.rows));
-        }
-    }
-    for kind in profile.relationship_ids() {
-        let mut after = Some(String::new());
-        while let Some(key) = after {
-            let page = source.relationship_page(kind, Detail::Whole, &key, limit).await.unwrap();
-            after = page.next;
-            all.push(SourceRows::Relationships(kind, page.rows));
+            all.push(page.rows);
         }
     }
     all
 }
 
-fn transformer(profile: &Arc<Profile>) -> Transformer {
-    Transformer::new(Arc::clone(profile), Dimensions::default())
+fn transformer(profile: &Arc<Profile>) -> Encoder {
+    Encoder::new(Arc::clone(profile), Dimensions::default())
 }
 
 fn cache(host: &str, port: u16) -> CacheAddress {
@@ -92,19 +85,10 @@ pub async fn by_bulk(batches: &[BulkBatch], profile: &Arc<Profile>) -> Took {
 }
 
 /// Writes the same rows by parameters into a graph whose indices are there, as an upsert needs them.
-async fn by_parameters(rows: &[SourceRows], profile: &Arc<Profile>) -> Took {
+async fn by_parameters(rows: &[KindRows], profile: &Arc<Profile>) -> Took {
     let falkordb = &shared().await.falkordb;
     let encoder = transformer(profile);
-    let prepared: Vec<_> = rows
-        .iter()
-        .map(|rows| match rows.clone() {
-            SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
-            SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
-            SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => {
-                unreachable!("only pages of what is there were read")
-            }
-        })
-        .collect();
+    let prepared: Vec<_> = rows.iter().map(|rows| encoder.encode(rows.clone())).collect();
     let address = cache(falkordb.host(), falkordb.port());
     let name = GraphName::new(fresh_graph_name("parameters")).unwrap();
     let ownership = Ownership::claim(&name).unwrap();
@@ -124,9 +108,9 @@ async fn by_parameters(rows: &[SourceRows], profile: &Arc<Profile>) -> Took {
 }
 
 /// The rows as payloads.
-pub fn payloads(rows: Vec<SourceRows>, profile: &Arc<Profile>) -> Vec<BulkBatch> {
+pub fn payloads(rows: Vec<KindRows>, profile: &Arc<Profile>) -> Vec<BulkBatch> {
     let mut stage = StageEncoder::new(Arc::new(transformer(profile)), IdMap::default());
-    rows.into_iter().map(|rows| stage.encode(rows).unwrap()).collect()
+    rows.into_iter().map(|rows| stage.encode(SourceRows::Kind(rows)).unwrap()).collect()
 }
 
 pub async fn run() {

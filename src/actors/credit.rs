@@ -10,11 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::pace::Pace;
 
 /// Batches in flight at most: two for each of the three stages keep all of them busy, and a few more even out their pace.
-pub const MAX_BATCHES: usize = 8;
+pub(crate) const MAX_BATCHES: usize = 8;
 
 /// How much may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CreditLimits {
+pub(crate) struct CreditLimits {
     /// Rows.
     pub rows: usize,
     /// Their weight in memory, in bytes.
@@ -23,7 +23,7 @@ pub struct CreditLimits {
 
 /// The permits of one pipeline's generation.
 #[derive(Debug)]
-pub struct CreditPool {
+pub(crate) struct CreditPool {
     batches: Arc<Semaphore>,
     rows: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -33,7 +33,7 @@ pub struct CreditPool {
 
 /// Permits held by one batch, or reserved for the next ones.
 #[derive(Debug, Default)]
-pub struct Credit {
+pub(crate) struct Credit {
     rows: Option<OwnedSemaphorePermit>,
     _batch: Option<OwnedSemaphorePermit>,
     _bytes: Option<OwnedSemaphorePermit>,
@@ -41,7 +41,7 @@ pub struct Credit {
 
 impl CreditPool {
     /// A pool with nothing in flight.
-    pub fn new(limits: CreditLimits) -> Self {
+    pub(crate) fn new(limits: CreditLimits) -> Self {
         let limits = CreditLimits { rows: clamp(limits.rows), bytes: clamp(limits.bytes) };
         Self {
             batches: Arc::new(Semaphore::new(MAX_BATCHES)),
@@ -53,19 +53,19 @@ impl CreditPool {
     }
 
     /// How its generation's actors keep pace.
-    pub fn pace(&self) -> &Pace {
+    pub(crate) fn pace(&self) -> &Pace {
         &self.pace
     }
 
     /// Waits for room for rows that are still to be read.
-    pub async fn reserve_rows(&self, rows: usize) -> Credit {
+    pub(crate) async fn reserve_rows(&self, rows: usize) -> Credit {
         Credit { rows: take(&self.rows, rows.min(self.limits.rows)).await, ..Credit::default() }
     }
 
     /// Waits for the permits of a batch; its rows come out of `reserved` as far as that reaches.
     ///
     /// A batch that is larger than the pool takes the whole pool.
-    pub async fn batch(&self, reserved: &mut Credit, rows: usize, bytes: usize) -> Credit {
+    pub(crate) async fn batch(&self, reserved: &mut Credit, rows: usize, bytes: usize) -> Credit {
         let batch = take(&self.batches, 1).await;
         let bytes = take(&self.bytes, bytes.min(self.limits.bytes)).await;
         let held = reserved.rows.as_mut().and_then(|permit| permit.split(rows.min(permit.num_permits())));
@@ -83,17 +83,17 @@ impl CreditPool {
     }
 
     /// Rows in flight now, those being read included.
-    pub fn rows_in_flight(&self) -> usize {
+    pub(crate) fn rows_in_flight(&self) -> usize {
         self.limits.rows - self.rows.available_permits()
     }
 
     /// Bytes in flight now.
-    pub fn bytes_in_flight(&self) -> usize {
+    pub(crate) fn bytes_in_flight(&self) -> usize {
         self.limits.bytes - self.bytes.available_permits()
     }
 
     /// Batches in flight now.
-    pub fn batches_in_flight(&self) -> usize {
+    pub(crate) fn batches_in_flight(&self) -> usize {
         MAX_BATCHES - self.batches.available_permits()
     }
 }

@@ -3,36 +3,35 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, Context, Handler};
+use actix::Addr;
 use async_trait::async_trait;
 use futures::future::try_join;
 use tokio::sync::mpsc;
 
+use super::Reports;
 use super::credit::{Credit, CreditPool};
 use super::member::Member;
-use super::messages::{Acknowledged, ExtractedBatch, Quit, StartPass};
+use super::messages::{Acknowledged, ExtractedBatch, StartPass};
 use super::pass_order::PassOrder;
 use super::prober::same_database;
+use super::shell::{Quitting, Role, Shell};
 use super::transformer::Transformer;
-use super::worker::Worker;
-use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::model::batch::{Content, Generation, SourceContent};
+use crate::model::batch::{BatchContent, Generation, SourceContent};
 use crate::model::bookmark::Bookmark;
 use crate::model::element::RelationshipIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::source::Source;
 use crate::sync::CacheView;
-use crate::sync::{self, BatchLimits, Changes, Emit, Memory, Rhythm};
-use crate::transform::Transformer as Encoder;
+use crate::sync::{self, BatchLimits, Emit, Memory, PassContext, Rhythm};
+use crate::transform::Encoder;
 
 /// What an extractor reads, and how.
-pub struct ExtractorParts {
+pub(crate) struct ExtractorParts {
     /// The source.
     pub source: Arc<dyn Source>,
     /// What to read of it.
@@ -57,14 +56,8 @@ pub struct ExtractorParts {
     pub memory: Memory,
 }
 
-/// The shell around the reading task.
-pub struct Extractor {
-    generation: Generation,
-    reports: Reports,
-    orders: mpsc::Sender<StartPass>,
-    acknowledgements: mpsc::UnboundedSender<Acknowledged>,
-    worker: Worker,
-}
+/// The actor that reads. Its task only reads, so it ends wherever it is.
+pub(crate) type Extractor = Shell<StartPass>;
 
 /// Relationships without an end that are remembered to be read again at most: some megabytes. What is beyond is found by the counts
 /// of a later pass, when the ends of these are there.
@@ -73,27 +66,27 @@ const MAX_DEFERRED: usize = 10_000;
 /// A supervisor orders one pass at a time; one more may wait while the last acknowledgement is on its way.
 const ORDERS: usize = 2;
 
-impl Extractor {
-    /// Starts the actor and its worker.
-    pub fn start(generation: Generation, parts: ExtractorParts, transformer: Addr<Transformer>, reports: Reports) -> Addr<Self> {
-        let (orders, orders_in) = mpsc::channel(ORDERS);
-        // Bounded by the batches in flight: one acknowledgement each.
-        let (acknowledgements, acknowledged) = mpsc::unbounded_channel();
-        let worker = Worker::spawn(generation, Member::Extractor, &reports, |_quit| {
-            let outlet = Outlet {
-                generation,
-                source: Arc::clone(&parts.source),
-                transformer,
-                credit: Arc::clone(&parts.credit),
-                reserved: Credit::default(),
-                acknowledged,
-                outstanding: 0,
-                deferred: BTreeSet::new(),
-            };
-            work(parts, orders_in, outlet)
-        });
-        Self { generation, reports, orders, acknowledgements, worker }.start()
-    }
+/// Starts the actor.
+pub(crate) fn start(
+    generation: Generation,
+    parts: ExtractorParts,
+    transformer: Addr<Transformer>,
+    reports: Reports,
+) -> Addr<Extractor> {
+    let role = Role { generation, member: Member::Extractor, quitting: Quitting::AtOnce, capacity: ORDERS };
+    Shell::start_told(role, reports, |orders, acknowledged| {
+        let outlet = Outlet {
+            generation,
+            source: Arc::clone(&parts.source),
+            transformer,
+            credit: Arc::clone(&parts.credit),
+            reserved: Credit::default(),
+            acknowledged,
+            outstanding: 0,
+            deferred: BTreeSet::new(),
+        };
+        work(parts, orders, outlet)
+    })
 }
 
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
@@ -116,7 +109,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
         if parts.watches_kinds {
             refuse_outgrown(parts.source.as_ref()).await?;
         }
-        let mut changes = Changes {
+        let mut changes = PassContext {
             view: parts.view.as_mut(),
             memory: &mut memory,
             rhythm: parts.rhythm,
@@ -135,7 +128,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
 
 /// Nothing of a new label or type is left out: another generation takes it in.
 async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
-    match repeat!(source.outgrown())? {
+    match source.outgrown().await? {
         Some(what) => Err(Error::new(ErrorKind::SourceOutgrown, format!("the source has {what}"))),
         None => Ok(()),
     }
@@ -143,7 +136,7 @@ async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
 
 /// What is known before a pass's first query: the bookmark, and the source's own clock, which is the next watermark.
 async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
-    let (bookmark, now) = try_join(async { repeat!(source.bookmark()) }, async { repeat!(source.now()) }).await?;
+    let (bookmark, now) = try_join(source.bookmark(), source.now()).await?;
     Ok(PassUnderWay::begin(mode, now, Some(bookmark)))
 }
 
@@ -179,8 +172,8 @@ impl Emit for Outlet {
     async fn emit(&mut self, content: SourceContent, bytes: usize) -> Result<()> {
         failpoint!("extracted");
         let rows = match &content {
-            Content::Rows { rows, .. } => rows.len(),
-            Content::Begin(_) | Content::Indexes(_) | Content::End(_) => 0,
+            BatchContent::Rows { rows, .. } => rows.len(),
+            BatchContent::Begin(_) | BatchContent::Indexes(_) | BatchContent::End(_) => 0,
         };
         let room = self.credit.batch(&mut self.reserved, rows, bytes);
         let credit = self.credit.pace().wait(Member::Extractor, room).await;
@@ -201,57 +194,5 @@ impl Emit for Outlet {
             self.note(acknowledged.ok_or_else(|| Error::new(ErrorKind::ActorStopped, "no acknowledgement will come"))?);
         }
         Ok(std::mem::take(&mut self.deferred))
-    }
-}
-
-impl Actor for Extractor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
-    }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        // It only reads: nothing outside is half done.
-        self.worker.abort();
-        self.reports.stopped(self.generation, Member::Extractor);
-    }
-}
-
-impl Handler<StartPass> for Extractor {
-    type Result = ();
-
-    fn handle(&mut self, message: StartPass, ctx: &mut Self::Context) {
-        if self.orders.try_send(message).is_err() {
-            ctx.stop();
-        }
-    }
-}
-
-impl Handler<Acknowledged> for Extractor {
-    type Result = ();
-
-    fn handle(&mut self, message: Acknowledged, _: &mut Self::Context) {
-        if message.generation == self.generation {
-            // A closed channel means that the worker has ended, which it reports itself.
-            let _ = self.acknowledgements.send(message);
-        }
-    }
-}
-
-impl Handler<Quit> for Extractor {
-    type Result = ();
-
-    fn handle(&mut self, _: Quit, _: &mut Self::Context) {
-        self.worker.abort();
-    }
-}
-
-#[cfg(test)]
-impl Handler<super::StopShell> for Extractor {
-    type Result = ();
-
-    fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }

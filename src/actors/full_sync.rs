@@ -29,13 +29,12 @@ use crate::model::guard::{DeleteLimit, Guard, Held, HeldDeletes};
 use crate::model::kind::{ElementKind, Step};
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::sink::{BulkUse, GraphState, Swapped};
 use crate::source::Source;
 use crate::sync::CacheView;
 use crate::sync::delete_guard::losses;
 use crate::sync::{BatchLimits, Gaps, Rhythm, gaps};
-use crate::transform::Transformer;
+use crate::transform::Encoder;
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
 
 /// Rows of a page: large enough that the question costs nothing beside the answer, small enough for memory. With vectors of
@@ -251,9 +250,9 @@ impl FullSync {
     async fn differences(&self, stage: &mut StageUnderWay) -> Result<BTreeMap<ElementKind, Gaps>> {
         let listed = stage.access.by_statements.store().await?.quarantine().await?;
         let excluded = Excluded::of(&listed);
-        let encoder = Transformer::new(Arc::clone(&self.profile), Dimensions::default());
+        let encoder = Encoder::new(Arc::clone(&self.profile), Dimensions::default());
         let (source, view, profile) = (stage.source.as_ref(), stage.view.as_mut(), self.profile.as_ref());
-        let (here, there) = (repeat!(source.counts())?, repeat!(view.counts())?);
+        let (here, there) = (source.counts().await?, view.counts().await?);
         let mut differing = BTreeMap::new();
         for ((kind, here), there) in self.profile.kinds().into_iter().zip(here).zip(there) {
             if here == there + excluded.number_of(profile.name_of(kind)) {
@@ -275,7 +274,7 @@ impl FullSync {
             return Ok(Vec::new());
         }
         let mut live = self.live.view().await?;
-        let (there, staged) = (repeat!(live.counts())?, repeat!(stage.view.counts())?);
+        let (there, staged) = (live.counts().await?, stage.view.counts().await?);
         let losses = losses(guard, self.settings.delete_limit, &self.profile, &there, &staged);
         let held = |(step, number): (Step, u64)| HeldDeletes {
             kind: step.name().to_owned(),

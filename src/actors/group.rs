@@ -10,13 +10,13 @@ use tracing::Span;
 
 use super::Reports;
 use super::credit::{CreditLimits, CreditPool};
-use super::extractor::{Extractor, ExtractorParts};
+use super::extractor::{self, Extractor, ExtractorParts};
 use super::launch::{Filling, Launched};
-use super::loader::{Loader, LoaderParts};
+use super::loader::{self, Loader, LoaderParts};
 use super::member::Member;
 use super::messages::{Acknowledged, Drain, Quit, StartPass};
 use super::prober::{self, ProberParts, Watchers};
-use super::transformer::{Encoding, Transformer};
+use super::transformer::{self, Encoding, Transformer};
 use super::worker::Worker;
 use crate::error::Result;
 use crate::model::batch::Generation;
@@ -26,12 +26,12 @@ use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
 use crate::source::Source;
 use crate::sync::{BatchLimits, Memory, Rhythm};
-use crate::transform::Transformer as Encoder;
+use crate::transform::Encoder;
 use crate::transform::bulk::StageEncoder;
 
 /// What a generation is told once.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// When a batch closes.
     pub limits: BatchLimits,
     /// How much may be in flight.
@@ -113,8 +113,8 @@ impl Group {
             excluded: excluded.clone(),
             credit: Arc::clone(&credit),
         };
-        let loader = Loader::start(generation, parts, acknowledge, reports.clone());
-        let transformer = Transformer::start(generation, encoding, loader.clone(), Arc::clone(&credit), reports.clone());
+        let loader = loader::start(generation, parts, acknowledge, reports.clone());
+        let transformer = transformer::start(generation, encoding, loader.clone(), Arc::clone(&credit), reports.clone());
         let parts = ExtractorParts {
             source: launched.source,
             profile: Arc::clone(profile),
@@ -128,7 +128,7 @@ impl Group {
             watches_kinds,
             memory,
         };
-        let extractor = Extractor::start(generation, parts, transformer.clone(), reports);
+        let extractor = extractor::start(generation, parts, transformer.clone(), reports);
         let mut alive = BTreeSet::from([Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper]);
         alive.extend(prober.as_ref().map(|_| Member::Prober));
         Self { extractor, transformer, loader, lease_keeper, prober, source, alive, credit, started: Instant::now() }

@@ -27,7 +27,7 @@ const CHANGES_KEPT: usize = 256;
 
 /// A batch that stands in a graph now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AppliedBatch {
+pub(crate) struct AppliedBatch {
     /// Whose graph it is.
     pub pipeline: String,
     /// The graph.
@@ -38,7 +38,7 @@ pub struct AppliedBatch {
 }
 
 /// The actor.
-pub struct Health {
+pub(crate) struct Health {
     shown: watch::Sender<ServiceStatus>,
     pools: HashMap<String, Arc<CreditPool>>,
     metrics: Option<Arc<Metrics>>,
@@ -52,7 +52,7 @@ pub struct Health {
 
 impl Health {
     /// Makes it, and the end from which its state is read.
-    pub fn new() -> (Self, watch::Receiver<ServiceStatus>) {
+    pub(crate) fn new() -> (Self, watch::Receiver<ServiceStatus>) {
         let (shown, state) = watch::channel(ServiceStatus::default());
         let applied = broadcast::Sender::new(CHANGES_KEPT);
         let (pools, changed) = (HashMap::new(), HashMap::new());
@@ -61,13 +61,13 @@ impl Health {
     }
 
     /// With metrics that count what is reported.
-    pub fn counting(mut self, metrics: Option<Arc<Metrics>>) -> Self {
+    pub(crate) fn counting(mut self, metrics: Option<Arc<Metrics>>) -> Self {
         self.metrics = metrics;
         self
     }
 
     /// Where the batches that are applied from now on can be followed.
-    pub fn applied(&self) -> broadcast::Sender<Arc<AppliedBatch>> {
+    pub(crate) fn applied(&self) -> broadcast::Sender<Arc<AppliedBatch>> {
         self.applied.clone()
     }
 

@@ -7,7 +7,7 @@ use crate::model::prepared::Quarantined;
 use crate::sink::CheckpointStore;
 
 /// Lets be what is quarantined now, and returns how many entries that are. Takes the lease for the moment, so nobody may be writing.
-pub async fn ignore_quarantine(connector: &dyn Connector) -> Result<usize> {
+pub(crate) async fn ignore_quarantine(connector: &dyn Connector) -> Result<usize> {
     let mut store = connector.store().await?;
     let lease = KeptLease::acquire(connector.lease().await?).await?;
     let outcome = ignore(store.as_mut()).await;

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::launch::Connector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::detail::Detail;
@@ -23,7 +22,8 @@ use crate::model::element::{
 use crate::model::index::{IndexDefinition, IndexTarget};
 use crate::model::key::{Beginnings, Key};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
-use crate::model::name::Label;
+use crate::model::kind_rows::KindRows;
+use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, Profile};
@@ -46,7 +46,7 @@ pub(super) enum Place {
 
 /// What a fault does.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Fault {
+pub(super) enum InjectedFault {
     Error(ErrorKind),
     Panic,
 }
@@ -64,7 +64,7 @@ pub(super) struct World {
     /// How long the source takes to count.
     pub(super) counting: Mutex<Duration>,
     /// Faults to come: the place, and how many visits pass unharmed before it strikes.
-    faults: Mutex<BTreeMap<Place, (u64, Fault)>>,
+    faults: Mutex<BTreeMap<Place, (u64, InjectedFault)>>,
     /// Keys by the pages in which they were read.
     pub(super) pages_read: Mutex<Vec<Vec<String>>>,
     /// The loader applies a batch for each permit; closed for "without limit".
@@ -135,7 +135,7 @@ impl World {
     }
 
     /// Has a fault strike once, after so many visits of its place.
-    pub(super) fn strike(&self, place: Place, after: u64, fault: Fault) {
+    pub(super) fn strike(&self, place: Place, after: u64, fault: InjectedFault) {
         self.faults.lock().insert(place, (after, fault));
     }
 
@@ -157,8 +157,8 @@ impl World {
         };
         match due {
             None => Ok(()),
-            Some(Fault::Error(kind)) => Err(Error::new(kind, format!("scripted fault at {place:?}"))),
-            Some(Fault::Panic) => panic!("scripted panic at {place:?}"),
+            Some(InjectedFault::Error(kind)) => Err(Error::new(kind, format!("scripted fault at {place:?}"))),
+            Some(InjectedFault::Panic) => panic!("scripted panic at {place:?}"),
         }
     }
 
@@ -213,7 +213,7 @@ impl InMemory {
     }
 }
 
-struct Side {
+struct InMemorySide {
     world: Arc<World>,
     token: u64,
 }
@@ -222,97 +222,77 @@ struct Side {
 impl Connector for InMemory {
     async fn source(&self) -> Result<Arc<dyn Source>> {
         self.world.visit(Place::Connect)?;
-        Ok(Arc::new(Side { world: Arc::clone(&self.world), token: self.token }))
+        Ok(Arc::new(InMemorySide { world: Arc::clone(&self.world), token: self.token }))
     }
     async fn sink(&self) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+        Ok(Box::new(InMemorySide { world: Arc::clone(&self.world), token: self.token }))
     }
     async fn store(&self) -> Result<Box<dyn CheckpointStore>> {
-        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+        Ok(Box::new(InMemorySide { world: Arc::clone(&self.world), token: self.token }))
     }
     async fn view(&self) -> Result<Box<dyn CacheView>> {
-        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+        Ok(Box::new(InMemorySide { world: Arc::clone(&self.world), token: self.token }))
     }
     async fn lease(&self) -> Result<Box<dyn GraphLease>> {
-        Ok(Box::new(Side { world: Arc::clone(&self.world), token: self.token }))
+        Ok(Box::new(InMemorySide { world: Arc::clone(&self.world), token: self.token }))
     }
 }
 
-fn page<T: Clone>(all: &[T], key: impl Fn(&T) -> String, after: &str, limit: usize) -> Page<T> {
-    let mut rows: Vec<T> = all.iter().filter(|row| key(row).as_str() > after).cloned().collect();
-    rows.sort_by_key(&key);
+/// The rows after a key, up to so many.
+fn page(mut rows: KindRows, after: &str, limit: usize) -> Page {
+    let key = PropertyName::parse("uuid").expect("a sound name");
+    rows.retain(|properties| key_of(properties).as_str() > after);
     let more = rows.len() > limit;
+    let mut rows = rows.in_key_order(&key);
     rows.truncate(limit);
-    let next = if more { rows.last().map(&key) } else { None };
+    let next = rows.keys(&key).last().flatten().filter(|_| more).map(str::to_owned);
     Page { rows, next }
 }
 
-impl Side {
-    fn note_read<T>(&self, page: &Page<T>, key: impl Fn(&T) -> String) {
-        let read = self.world.rows_read.fetch_add(page.rows.len() as u64, Ordering::SeqCst) + page.rows.len() as u64;
+impl InMemorySide {
+    fn rows(&self, kind: ElementKind) -> KindRows {
+        match kind {
+            ElementKind::Node(ENTITY) => KindRows::Nodes(ENTITY, self.world.nodes.lock().clone()),
+            ElementKind::Relationship(RELATES_TO) => KindRows::Relationships(RELATES_TO, self.world.facts.lock().clone()),
+            other => KindRows::none(other),
+        }
+    }
+
+    fn note_read(&self, rows: &KindRows) {
+        let read = self.world.rows_read.fetch_add(rows.len() as u64, Ordering::SeqCst) + rows.len() as u64;
         let ahead = read.saturating_sub(self.world.rows_applied.load(Ordering::SeqCst));
         self.world.most_ahead.fetch_max(ahead, Ordering::SeqCst);
-        self.world.pages_read.lock().push(page.rows.iter().map(key).collect());
+        self.world.pages_read.lock().push(rows.elements().map(|(_, properties)| key_of(properties)).collect());
     }
 }
 
 #[async_trait]
-impl Source for Side {
+impl Source for InMemorySide {
     async fn identity(&self) -> Result<SourceIdentity> {
         Ok(SourceIdentity { id: "memory".to_owned(), name: "neo4j".to_owned() })
     }
     async fn now(&self) -> Result<DateTime<Utc>> {
         Ok(Utc::now())
     }
-    async fn node_page(&self, kind: NodeKindId, _: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>> {
+    async fn page(&self, kind: ElementKind, _: Detail, after: &str, limit: usize) -> Result<Page> {
         self.world.visit(Place::ReadPage)?;
-        if kind != ENTITY {
-            return Ok(Page { rows: vec![], next: None });
+        let page = page(self.rows(kind), after, limit);
+        if matches!(kind, ElementKind::Node(ENTITY) | ElementKind::Relationship(RELATES_TO)) {
+            self.note_read(&page.rows);
         }
-        let page = page(&self.world.nodes.lock(), |n| key_of(&n.properties), after, limit);
-        self.note_read(&page, |n| key_of(&n.properties));
         Ok(page)
     }
-    async fn relationship_page(
-        &self,
-        kind: RelationshipKindId,
-        _: Detail,
-        after: &str,
-        limit: usize,
-    ) -> Result<Page<SourceRelationship>> {
-        self.world.visit(Place::ReadPage)?;
-        if kind != RELATES_TO {
-            return Ok(Page { rows: vec![], next: None });
-        }
-        let page = page(&self.world.facts.lock(), |r| key_of(&r.properties), after, limit);
-        self.note_read(&page, |r| key_of(&r.properties));
-        Ok(page)
-    }
-    async fn nodes_by_key(&self, _: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>> {
-        let rows = self.world.nodes.lock().iter().filter(|n| keys.contains(&key_of(&n.properties))).cloned().collect();
+    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<Answered> {
+        let mut rows = self.rows(kind);
+        rows.retain(|properties| keys.contains(&key_of(properties)));
         Ok(Answered { rows, keys: keys.len() })
     }
-    async fn relationships_by_key(&self, _: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>> {
-        let rows = self.world.facts.lock().iter().filter(|r| keys.contains(&key_of(&r.properties))).cloned().collect();
-        Ok(Answered { rows, keys: keys.len() })
+    async fn changed_keys(&self, kind: ElementKind, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
+        let Page { rows, next } = page(self.rows(kind), after, limit);
+        let keys = rows.elements().map(|(_, properties)| changed(properties)).collect();
+        Ok(KeyPage { keys, without_key: Vec::new(), next })
     }
-    async fn changed_node_keys(&self, kind: NodeKindId, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
-        let nodes = if kind == ENTITY { self.world.nodes.lock().clone() } else { vec![] };
-        let page = page(&nodes, |n| key_of(&n.properties), after, limit);
-        Ok(KeyPage { keys: page.rows.iter().map(|n| changed(&n.properties)).collect(), without_key: Vec::new(), next: page.next })
-    }
-    async fn changed_relationship_keys(
-        &self,
-        kind: RelationshipKindId,
-        _: DateTime<Utc>,
-        after: &str,
-        limit: usize,
-    ) -> Result<KeyPage> {
-        let facts = if kind == RELATES_TO { self.world.facts.lock().clone() } else { vec![] };
-        let page = page(&facts, |r| key_of(&r.properties), after, limit);
-        Ok(KeyPage { keys: page.rows.iter().map(|r| changed(&r.properties)).collect(), without_key: Vec::new(), next: page.next })
-    }
-    async fn bookmark(&self) -> Result<Bookmark> {
+    async fn probe(&self) -> Result<Bookmark> {
         self.newest_commit().ok_or_else(|| Error::new(ErrorKind::SourceRefused, "no bookmark"))
     }
     fn newest_commit(&self) -> Option<Bookmark> {
@@ -371,11 +351,8 @@ impl Source for Side {
     async fn followed(&self, _: &FollowRule, _: &[String]) -> Result<Followed> {
         Ok(Followed::default())
     }
-    async fn nodes_without_key(&self, _: NodeKindId, _: usize) -> Result<Vec<SourceNode>> {
-        Ok(vec![])
-    }
-    async fn relationships_without_key(&self, _: RelationshipKindId, _: usize) -> Result<Vec<SourceRelationship>> {
-        Ok(vec![])
+    async fn without_key(&self, kind: ElementKind, _: usize) -> Result<KindRows> {
+        Ok(KindRows::none(kind))
     }
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
@@ -383,11 +360,11 @@ impl Source for Side {
     async fn keys_with_label(&self, _: &str, _: usize) -> Result<BTreeMap<NodeKindId, Vec<String>>> {
         Ok(BTreeMap::new())
     }
-    async fn with_unusable_key(&self, kind: ElementKind, _: usize) -> Result<SourceRows> {
-        Ok(SourceRows::none(kind))
+    async fn with_unusable_key(&self, kind: ElementKind, _: usize) -> Result<KindRows> {
+        Ok(KindRows::none(kind))
     }
-    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)> {
-        Ok((SourceRows::none(kind), numbers.len()))
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(KindRows, usize)> {
+        Ok((KindRows::none(kind), numbers.len()))
     }
     async fn count_without_key(&self, _: ElementKind) -> Result<u64> {
         Ok(0)
@@ -416,7 +393,7 @@ fn groups(identities: BTreeSet<ElementIdentity>, length: usize) -> BTreeMap<Stri
 }
 
 #[async_trait]
-impl CacheView for Side {
+impl CacheView for InMemorySide {
     async fn counts(&mut self) -> Result<Vec<u64>> {
         let cache = self.world.cache.lock();
         let mut counts = vec![0; self.world.profile.kinds().len()];
@@ -502,7 +479,7 @@ impl CacheView for Side {
 }
 
 #[async_trait]
-impl Sink for Side {
+impl Sink for InMemorySide {
     async fn identify(&mut self) -> Result<CacheServer> {
         Ok(CacheServer::default())
     }
@@ -535,7 +512,7 @@ impl Sink for Side {
     }
 }
 
-impl Side {
+impl InMemorySide {
     fn write(&self, rows: &PreparedRows) -> Applied {
         let mut cache = self.world.cache.lock();
         let mut applied = Applied::default();
@@ -568,7 +545,7 @@ impl Side {
 }
 
 #[async_trait]
-impl CheckpointStore for Side {
+impl CheckpointStore for InMemorySide {
     async fn load(&mut self) -> Result<Option<Checkpoint>> {
         self.world.visit(Place::LoadCheckpoint)?;
         Ok(self.world.checkpoint.lock().clone())
@@ -594,7 +571,7 @@ impl CheckpointStore for Side {
 }
 
 #[async_trait]
-impl GraphLease for Side {
+impl GraphLease for InMemorySide {
     async fn acquire(&mut self) -> Result<()> {
         match self.world.owner() {
             Some(other) if other != self.token => {

@@ -30,7 +30,7 @@ const NAMED_INDEXES: usize = 20;
 
 /// A profile that fits the source as it is, and the connections for it.
 #[derive(Clone)]
-pub struct Fitted {
+pub(crate) struct Fitted {
     /// The connections.
     pub connector: Arc<dyn Connector>,
     /// The profile.
@@ -39,7 +39,7 @@ pub struct Fitted {
 
 /// Makes the connections of a generation; each generation gets new ones.
 #[async_trait]
-pub trait Connector: Send + Sync + 'static {
+pub(crate) trait Connector: Send + Sync + 'static {
     /// The same for the kinds that the source has now; absent where the profile names its kinds.
     async fn fitted(&self) -> Result<Option<Fitted>> {
         Ok(None)
@@ -69,7 +69,7 @@ pub trait Connector: Send + Sync + 'static {
 }
 
 /// What a full sync beside the live graph needs.
-pub struct StageAccess {
+pub(crate) struct StageAccess {
     /// The way to its stage while payloads fill it.
     pub by_payloads: Arc<dyn Connector>,
     /// The way to its stage as to any graph.
@@ -81,7 +81,7 @@ pub struct StageAccess {
 }
 
 /// A stage under way.
-pub struct Filling {
+pub(crate) struct Filling {
     /// The stage.
     pub stage: Box<dyn StageSink>,
     /// Which node has which id there.
@@ -89,7 +89,7 @@ pub struct Filling {
 }
 
 /// All that a generation starts with.
-pub struct Launched {
+pub(crate) struct Launched {
     /// The source.
     pub source: Arc<dyn Source>,
     /// The graph.
@@ -128,7 +128,7 @@ pub struct Launched {
 
 /// What this process knows from its earlier generations.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub(crate) struct Known {
     /// The number of the last checkpoint.
     pub last_sequence: u64,
     /// The last bookmark of the source.
@@ -137,7 +137,7 @@ pub struct Known {
 
 /// What a generation is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intent {
+pub(crate) struct Intent {
     /// The pass that was asked for, if any.
     pub wanted: Option<Mode>,
     /// Whether the graph is a stage, which nobody else looks at.
@@ -145,7 +145,7 @@ pub struct Intent {
 }
 
 /// Does all of it, with the profile that fits the source now. On an error the lease is not held.
-pub async fn launch(given: Fitted, intent: Intent, known: Known) -> Result<(Fitted, Launched)> {
+pub(crate) async fn launch(given: Fitted, intent: Intent, known: Known) -> Result<(Fitted, Launched)> {
     let fitted = given.connector.fitted().await?.unwrap_or(given);
     let launched = launch_fitted(&fitted, intent, known).await?;
     Ok((fitted, launched))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::in_memory::{Fault, InMemory, Place, World};
+use super::in_memory::{InMemory, InjectedFault, Place, World};
 use super::launch::{Connector, Fitted, Intent, Known, Launched, launch};
 use super::lease_keeper::KeptLease;
 use crate::error::{ErrorKind, Result};
@@ -44,7 +44,7 @@ async fn a_lease_that_is_lost_ends_the_launch() {
 async fn a_launch_that_fails_gives_the_lease_back() {
     let world = World::of(5);
     // The checkpoint is read after the lease is taken.
-    world.strike(Place::LoadCheckpoint, 0, Fault::Error(ErrorKind::CheckpointUnreadable));
+    world.strike(Place::LoadCheckpoint, 0, InjectedFault::Error(ErrorKind::CheckpointUnreadable));
     let error = launched(&InMemory::process(&world)).await.map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CheckpointUnreadable);
     assert!(!world.is_owned());

@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_millis(100);
 
 /// A lease that is held, and renewed by a task of its own. Dropped, it runs out by itself.
 #[derive(Debug)]
-pub struct KeptLease {
+pub(crate) struct KeptLease {
     quit: CancellationToken,
     task: JoinHandle<Result<()>>,
 }

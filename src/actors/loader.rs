@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, Context, Handler, Recipient};
+use actix::{Addr, Recipient};
 use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::credit::CreditPool;
 use super::index_upkeep::IndexUpkeep;
 use super::member::Member;
-use super::messages::{Abandon, Acknowledged, Drain, PreparedBatch, Quit};
-use super::worker::Worker;
+use super::messages::{Acknowledged, PreparedBatch};
+use super::shell::{Quitting, Role, Shell};
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::model::batch::{Content, Generation, PassEnd};
+use crate::model::batch::{BatchContent, Generation, PassEnd};
 use crate::model::bookmark::Bookmark;
 use crate::model::changes::BatchChanges;
 use crate::model::checkpoint::Checkpoint;
@@ -33,7 +33,6 @@ use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::sink::{Applied, CheckpointStore, RecentWrites, Sink, StageSink};
 use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
@@ -53,7 +52,7 @@ const MAX_DEFERRED: usize = 1000;
 const HALF_DONE: Duration = Duration::from_secs(5);
 
 /// What a loader writes to, and where it stands.
-pub struct LoaderParts {
+pub(crate) struct LoaderParts {
     /// The graph.
     pub sink: Box<dyn Sink>,
     /// The same graph as a stage that payloads fill.
@@ -72,29 +71,21 @@ pub struct LoaderParts {
     pub credit: Arc<CreditPool>,
 }
 
-/// The shell around the writing task.
-pub struct Loader {
-    generation: Generation,
-    reports: Reports,
-    inbound: Option<mpsc::Sender<PreparedBatch>>,
-    worker: Worker,
-}
+/// The actor that writes.
+pub(crate) type Loader = Shell<PreparedBatch>;
 
-impl Loader {
-    /// Starts the actor and its worker.
-    pub fn start(
-        generation: Generation,
-        parts: LoaderParts,
-        acknowledge: Recipient<Acknowledged>,
-        reports: Reports,
-    ) -> Addr<Self> {
-        let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
-        let worker = Worker::spawn(generation, Member::Loader, &reports, |quit| {
-            let pool = Arc::clone(&parts.credit);
-            work(Writer::new(generation, parts), batches, acknowledge, pool, quit)
-        });
-        Self { generation, reports, inbound: Some(inbound), worker }.start()
-    }
+/// Starts the actor.
+pub(crate) fn start(
+    generation: Generation,
+    parts: LoaderParts,
+    acknowledge: Recipient<Acknowledged>,
+    reports: Reports,
+) -> Addr<Loader> {
+    let role = Role { generation, member: Member::Loader, quitting: Quitting::BetweenRequests, capacity: MAILBOX_CAPACITY };
+    Shell::start(role, reports, |batches, quit| {
+        let pool = Arc::clone(&parts.credit);
+        work(Writer::new(generation, parts), batches, acknowledge, pool, quit)
+    })
 }
 
 async fn work(
@@ -195,18 +186,18 @@ impl Writer {
 
     async fn take_content(&mut self, content: PreparedContent) -> Result<Acknowledged> {
         match content {
-            Content::Begin(pass) if self.stage.is_some() => self.begin_stage(pass).await,
-            Content::Begin(pass) => self.begin(pass).await,
-            Content::Rows { rows: Encoded::Rows(mut rows), read, cursor, repairs } => {
+            BatchContent::Begin(pass) if self.stage.is_some() => self.begin_stage(pass).await,
+            BatchContent::Begin(pass) => self.begin(pass).await,
+            BatchContent::Rows { rows: Encoded::Rows(mut rows), read, cursor, repairs } => {
                 rows.repairs = repairs;
                 if repairs {
                     self.written.forget(&rows);
                 }
                 self.apply(rows, read, cursor).await
             }
-            Content::Rows { rows: Encoded::Payloads(batch), read, cursor, .. } => self.load(batch, read, cursor).await,
-            Content::Indexes(mirrored) => self.mirror(mirrored).await,
-            Content::End(end) => {
+            BatchContent::Rows { rows: Encoded::Payloads(batch), read, cursor, .. } => self.load(batch, read, cursor).await,
+            BatchContent::Indexes(mirrored) => self.mirror(mirrored).await,
+            BatchContent::End(end) => {
                 self.finish_stage().await?;
                 self.end(end).await
             }
@@ -263,9 +254,8 @@ impl Writer {
         let unchanged = self.written.spare(&mut rows);
         // Until all of it is applied, it is not known what the cache holds of these elements.
         self.written.forget(&rows);
-        // A driver's own retry is no help where the reply was lost: this whole request can be repeated without harm.
         failpoint!("apply-begin");
-        let mut applied = repeat!(self.sink.apply(&rows))?;
+        let mut applied = self.sink.apply(&rows).await?;
         failpoint!("apply-end");
         if applied.refused.is_empty() && applied.absent_endpoints.is_empty() {
             self.written.note(&rows);
@@ -403,65 +393,4 @@ fn properties_of(entries: &[Quarantined]) -> u64 {
 
 fn no_pass() -> Error {
     Error::new(ErrorKind::ActorStopped, "a batch came without a pass under way")
-}
-
-impl Actor for Loader {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
-    }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.worker.quit();
-        self.reports.stopped(self.generation, Member::Loader);
-    }
-}
-
-impl Handler<PreparedBatch> for Loader {
-    type Result = ();
-
-    fn handle(&mut self, message: PreparedBatch, ctx: &mut Self::Context) {
-        if message.generation != self.generation {
-            return;
-        }
-        if let Some(inbound) = &self.inbound
-            && inbound.try_send(message).is_err()
-        {
-            ctx.stop();
-        }
-    }
-}
-
-impl Handler<Drain> for Loader {
-    type Result = ();
-
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
-        self.inbound = None;
-    }
-}
-
-impl Handler<Quit> for Loader {
-    type Result = ();
-
-    fn handle(&mut self, _: Quit, _: &mut Self::Context) {
-        self.worker.quit();
-    }
-}
-
-impl Handler<Abandon> for Loader {
-    type Result = ();
-
-    fn handle(&mut self, _: Abandon, _: &mut Self::Context) {
-        self.worker.abort();
-    }
-}
-
-#[cfg(test)]
-impl Handler<super::StopShell> for Loader {
-    type Result = ();
-
-    fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
 }

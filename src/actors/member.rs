@@ -2,7 +2,7 @@
 
 /// The members of a generation that end on their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Member {
+pub(crate) enum Member {
     /// Reads Neo4j.
     Extractor,
     /// Encodes.

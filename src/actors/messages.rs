@@ -23,7 +23,7 @@ use crate::transform::PreparedContent;
 /// Extractor to transformer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct ExtractedBatch {
+pub(crate) struct ExtractedBatch {
     /// Whose batch it is.
     pub generation: Generation,
     /// What it carries.
@@ -37,7 +37,7 @@ pub struct ExtractedBatch {
 /// Transformer to loader.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct PreparedBatch {
+pub(crate) struct PreparedBatch {
     /// Whose batch it is.
     pub generation: Generation,
     /// What it carries.
@@ -51,7 +51,7 @@ pub struct PreparedBatch {
 /// Loader to supervisor, which tells the extractor: a batch is applied and the checkpoint says so.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Acknowledged {
+pub(crate) struct Acknowledged {
     /// Whose batch it was.
     pub generation: Generation,
     /// The checkpoint's sequence number.
@@ -81,7 +81,7 @@ pub struct Acknowledged {
 /// Supervisor to extractor: run a pass.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct StartPass {
+pub(crate) struct StartPass {
     /// Which.
     pub order: PassOrder,
     /// Up to where changes were read before it.
@@ -95,21 +95,21 @@ pub struct StartPass {
 /// Supervisor to an actor: take nothing more, finish what is here, end.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Drain;
+pub(crate) struct Drain;
 
 /// Supervisor to an actor: end as soon as no request is half done.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Quit;
+pub(crate) struct Quit;
 
 /// Supervisor to the loader: the deadline is over, end wherever you are.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Abandon;
+pub(crate) struct Abandon;
 
 /// How a member's worker ended.
 #[derive(Debug)]
-pub enum WorkerExit {
+pub(crate) enum WorkerExit {
     /// It had nothing more to do, or was told to end.
     Finished,
     /// It failed, or panicked.
@@ -119,7 +119,7 @@ pub enum WorkerExit {
 /// A worker to its supervisor: it has ended. Sent exactly once by each worker, whatever happens to it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct WorkerExited {
+pub(crate) struct WorkerExited {
     /// Whose it was.
     pub generation: Generation,
     /// Which it was.
@@ -131,7 +131,7 @@ pub struct WorkerExited {
 /// An actor to its supervisor: its shell has stopped.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct ActorStopped {
+pub(crate) struct ActorStopped {
     /// Whose it was.
     pub generation: Generation,
     /// Which it was.
@@ -141,7 +141,7 @@ pub struct ActorStopped {
 /// Prober to supervisor: something was committed since the last look, or this is the first one.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct SourceMoved {
+pub(crate) struct SourceMoved {
     /// Whose prober it was.
     pub generation: Generation,
     /// The bookmark now.
@@ -151,12 +151,12 @@ pub struct SourceMoved {
 /// Anyone to a supervisor: run a pass of this mode as soon as the one under way has ended.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct RequestPass(pub Mode);
+pub(crate) struct RequestPass(pub Mode);
 
 /// Prober to supervisor: how the last look at a side went, where it failed or is the first one after a failure.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct SideProbed {
+pub(crate) struct SideProbed {
     /// Whose prober it was.
     pub generation: Generation,
     /// Which side.
@@ -168,7 +168,7 @@ pub struct SideProbed {
 /// Prober to supervisor: the cache has an index that the next pass drops.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct IndexMade {
+pub(crate) struct IndexMade {
     /// Whose prober it was.
     pub generation: Generation,
 }
@@ -178,55 +178,55 @@ pub struct IndexMade {
 /// runs, and where the source does not reach the commit.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "crate::error::Result<u64>")]
-pub struct Cover(pub Bookmark);
+pub(crate) struct Cover(pub Bookmark);
 
 /// Anyone to a supervisor: the equality of both sides is to be proven soon, with the commit of this bookmark in both. Answered
 /// with the number of the first order of a comparison that can prove it: any comparison that begins with it or a later one
 /// begins after the source has reached that commit. Fails as [`Cover`] does.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "crate::error::Result<u64>")]
-pub struct Prove(pub Bookmark);
+pub(crate) struct Prove(pub Bookmark);
 
 /// An operator to a supervisor: deletes that are held may go.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Approve;
+pub(crate) struct Approve;
 
 /// An operator to a supervisor: hold passes back from now on, or no longer. Answered once that survives a restart.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "crate::error::Result<()>")]
-pub struct SetPaused(pub bool);
+pub(crate) struct SetPaused(pub bool);
 
 /// A full sync to the supervisor of the live graph: write nothing to it from now on. Answered, once that is so, with the number
 /// of its last checkpoint.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Quiesce(pub tokio::sync::oneshot::Sender<u64>);
+pub(crate) struct Quiesce(pub tokio::sync::oneshot::Sender<u64>);
 
 /// A supervisor to itself: begin a full sync beside the live graph, unless one is under way.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct BeginFullSync;
+pub(crate) struct BeginFullSync;
 
 /// An operator to a supervisor: let the kept previous graph take the live one's place, and pause. Answered once that is done.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "crate::error::Result<()>")]
-pub struct RollBack;
+pub(crate) struct RollBack;
 
 /// An operator to a supervisor: let what is quarantined be. Answered, once that is stored, with how many entries that are.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "crate::error::Result<usize>")]
-pub struct IgnoreQuarantine;
+pub(crate) struct IgnoreQuarantine;
 
 /// Anyone to a supervisor: stop extracting, drain, store the checkpoint, end.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Shutdown;
+pub(crate) struct Shutdown;
 
 /// Supervisor to health: its state changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct StatusChanged {
+pub(crate) struct StatusChanged {
     /// The state.
     pub status: PipelineStatus,
     /// What is in flight is read from here, without asking anyone.

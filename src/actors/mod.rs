@@ -8,26 +8,27 @@
 //!
 //! A pipeline's actors live and end together, as one generation: half a restart would break the order of the checkpoint.
 
-pub mod credit;
-pub mod extractor;
+pub(crate) mod credit;
+pub(crate) mod extractor;
 mod full_sync;
-pub mod group;
-pub mod health;
-pub mod ignore_quarantine;
+pub(crate) mod group;
+pub(crate) mod health;
+pub(crate) mod ignore_quarantine;
 mod index_upkeep;
-pub mod launch;
+pub(crate) mod launch;
 mod lease_keeper;
-pub mod loader;
-pub mod member;
-pub mod messages;
-pub mod pace;
-pub mod pass_order;
-pub mod pipeline;
+pub(crate) mod loader;
+pub(crate) mod member;
+pub(crate) mod messages;
+pub(crate) mod pace;
+pub(crate) mod pass_order;
+pub(crate) mod pipeline;
 mod prober;
-pub mod rollback;
-pub mod supervisor;
-pub mod transformer;
-pub mod worker;
+pub(crate) mod rollback;
+mod shell;
+pub(crate) mod supervisor;
+pub(crate) mod transformer;
+pub(crate) mod worker;
 
 #[cfg(test)]
 mod every_error_tests;
@@ -50,7 +51,7 @@ const MAILBOX_CAPACITY: usize = 4 * credit::MAX_BATCHES;
 
 /// Where an actor of a generation reports its end.
 #[derive(Clone)]
-pub struct Reports {
+pub(crate) struct Reports {
     /// Its worker's.
     pub exited: Recipient<WorkerExited>,
     /// Its shell's.
@@ -69,4 +70,4 @@ impl Reports {
 #[cfg(test)]
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
-pub struct StopShell;
+pub(crate) struct StopShell;

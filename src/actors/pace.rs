@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::member::Member;
 
 /// The stages of the stream, in its order.
-pub const STAGES: [Member; 3] = [Member::Extractor, Member::Transformer, Member::Loader];
+pub(crate) const STAGES: [Member; 3] = [Member::Extractor, Member::Transformer, Member::Loader];
 
 /// The pace of one generation.
 #[derive(Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     began: Instant,
     stages: [StagePace; 3],
 }
@@ -32,7 +32,7 @@ impl Default for Pace {
 
 impl Pace {
     /// Counts the time that a wait of a stage takes.
-    pub async fn wait<T>(&self, member: Member, wait: impl Future<Output = T>) -> T {
+    pub(crate) async fn wait<T>(&self, member: Member, wait: impl Future<Output = T>) -> T {
         let Some(stage) = self.stage(member) else { return wait.await };
         stage.since.store(self.now(), Ordering::Relaxed);
         let value = wait.await;
@@ -42,14 +42,14 @@ impl Pace {
     }
 
     /// Notes how many batches are before a stage.
-    pub fn note_queued(&self, member: Member, batches: usize) {
+    pub(crate) fn note_queued(&self, member: Member, batches: usize) {
         if let Some(stage) = self.stage(member) {
             stage.queued.store(batches, Ordering::Relaxed);
         }
     }
 
     /// How long a stage waited so far, the wait that lasts included.
-    pub fn waited(&self, member: Member) -> Duration {
+    pub(crate) fn waited(&self, member: Member) -> Duration {
         let Some(stage) = self.stage(member) else { return Duration::ZERO };
         let lasting = match stage.since.load(Ordering::Relaxed) {
             0 => 0,
@@ -59,7 +59,7 @@ impl Pace {
     }
 
     /// How many batches are before a stage.
-    pub fn queued(&self, member: Member) -> usize {
+    pub(crate) fn queued(&self, member: Member) -> usize {
         self.stage(member).map_or(0, |stage| stage.queued.load(Ordering::Relaxed))
     }
 

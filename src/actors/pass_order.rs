@@ -5,7 +5,7 @@ use crate::sync::Slice;
 
 /// The pass that the extractor is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PassOrder {
+pub(crate) enum PassOrder {
     /// A new one.
     Begin(Mode),
     /// One that a checkpoint left.
@@ -16,7 +16,7 @@ pub enum PassOrder {
 
 impl PassOrder {
     /// The part of a comparison that it is.
-    pub fn slice(&self) -> Slice {
+    pub(crate) fn slice(&self) -> Slice {
         match self {
             PassOrder::Compare(slice) => *slice,
             PassOrder::Begin(_) | PassOrder::Resume(_) => Slice::default(),
@@ -24,7 +24,7 @@ impl PassOrder {
     }
 
     /// Its strategy.
-    pub fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         match self {
             PassOrder::Begin(mode) => *mode,
             PassOrder::Resume(pass) => pass.mode,

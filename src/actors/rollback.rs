@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Lets the live and the kept graph change places, with what belongs to them, and pauses the pipeline: its next pass would undo
 /// what the rollback is for. Takes the lease for the moment, so nobody may be writing.
-pub async fn roll_back(connector: &dyn Connector) -> Result<()> {
+pub(crate) async fn roll_back(connector: &dyn Connector) -> Result<()> {
     let access = connector.stage_access().await?;
     let mut access =
         access.ok_or_else(|| Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no graph to go back to"))?;

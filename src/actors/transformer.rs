@@ -2,49 +2,41 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, Context, Handler};
+use actix::Addr;
 use tokio::sync::mpsc;
 
 use super::credit::CreditPool;
 use super::loader::Loader;
 use super::member::Member;
-use super::messages::{Drain, ExtractedBatch, PreparedBatch, Quit};
-use super::worker::Worker;
+use super::messages::{ExtractedBatch, PreparedBatch};
+use super::shell::{Quitting, Role, Shell};
 use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::model::batch::{Content, Generation, SourceContent, SourceRows};
+use crate::model::batch::{BatchContent, Generation, SourceContent, SourceRows};
 use crate::model::element::ElementIdentity;
 use crate::model::prepared::PreparedRows;
 use crate::transform::PreparedContent;
 use crate::transform::bulk::StageEncoder;
-use crate::transform::{Encoded, Transformer as Encoder};
+use crate::transform::{Encoded, Encoder};
 
-/// The shell around the encoding task.
-pub struct Transformer {
+/// The actor that encodes.
+pub(crate) type Transformer = Shell<ExtractedBatch>;
+
+/// Starts the actor.
+pub(crate) fn start(
     generation: Generation,
+    encoding: Encoding,
+    loader: Addr<Loader>,
+    pool: Arc<CreditPool>,
     reports: Reports,
-    inbound: Option<mpsc::Sender<ExtractedBatch>>,
-    worker: Worker,
-}
-
-impl Transformer {
-    /// Starts the actor and its worker.
-    pub fn start(
-        generation: Generation,
-        encoding: Encoding,
-        loader: Addr<Loader>,
-        pool: Arc<CreditPool>,
-        reports: Reports,
-    ) -> Addr<Self> {
-        let (inbound, batches) = mpsc::channel(MAILBOX_CAPACITY);
-        let worker = Worker::spawn(generation, Member::Transformer, &reports, |_quit| work(encoding, batches, loader, pool));
-        Self { generation, reports, inbound: Some(inbound), worker }.start()
-    }
+) -> Addr<Transformer> {
+    let role = Role { generation, member: Member::Transformer, quitting: Quitting::AtOnce, capacity: MAILBOX_CAPACITY };
+    Shell::start(role, reports, |batches, _| work(encoding, batches, loader, pool))
 }
 
 /// What a transformer makes of rows.
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// Parameter text.
     Rows(Arc<Encoder>),
     /// Payloads for a stage.
@@ -74,26 +66,25 @@ async fn work(
 
 fn encode(encoding: &mut Encoding, content: SourceContent) -> Result<PreparedContent> {
     Ok(match content {
-        Content::Begin(pass) => Content::Begin(pass),
-        Content::Indexes(indexes) => Content::Indexes(indexes),
-        Content::End(end) => Content::End(end),
-        Content::Rows { rows, read, cursor, repairs } => {
+        BatchContent::Begin(pass) => BatchContent::Begin(pass),
+        BatchContent::Indexes(indexes) => BatchContent::Indexes(indexes),
+        BatchContent::End(end) => BatchContent::End(end),
+        BatchContent::Rows { rows, read, cursor, repairs } => {
             let rows = match encoding {
                 Encoding::Rows(encoder) => Encoded::Rows(encode_rows(encoder, rows)),
                 Encoding::Payloads(stage) => Encoded::Payloads(stage.encode(rows)?),
             };
-            Content::Rows { rows, read, cursor, repairs }
+            BatchContent::Rows { rows, read, cursor, repairs }
         }
     })
 }
 
 fn encode_rows(encoder: &Encoder, rows: SourceRows) -> PreparedRows {
     match rows {
-        SourceRows::Nodes(kind, rows) => encoder.nodes(kind, rows),
-        SourceRows::Relationships(kind, rows) => encoder.relationships(kind, rows),
+        SourceRows::Kind(rows) => encoder.encode(rows),
         SourceRows::Bundle(parts) => {
             let mut all = PreparedRows::default();
-            parts.into_iter().for_each(|rows| all.append(encode_rows(encoder, rows)));
+            parts.into_iter().for_each(|rows| all.append(encoder.encode(rows)));
             all
         }
         SourceRows::Absent(identities) => deletes(identities),
@@ -110,57 +101,4 @@ fn deletes(identities: Vec<ElementIdentity>) -> PreparedRows {
         }
     }
     rows
-}
-
-impl Actor for Transformer {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
-    }
-
-    fn stopped(&mut self, _: &mut Self::Context) {
-        self.worker.abort();
-        self.reports.stopped(self.generation, Member::Transformer);
-    }
-}
-
-impl Handler<ExtractedBatch> for Transformer {
-    type Result = ();
-
-    fn handle(&mut self, message: ExtractedBatch, ctx: &mut Self::Context) {
-        if message.generation != self.generation {
-            return;
-        }
-        if let Some(inbound) = &self.inbound
-            && inbound.try_send(message).is_err()
-        {
-            ctx.stop();
-        }
-    }
-}
-
-impl Handler<Drain> for Transformer {
-    type Result = ();
-
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
-        self.inbound = None;
-    }
-}
-
-impl Handler<Quit> for Transformer {
-    type Result = ();
-
-    fn handle(&mut self, _: Quit, _: &mut Self::Context) {
-        self.worker.abort();
-    }
-}
-
-#[cfg(test)]
-impl Handler<super::StopShell> for Transformer {
-    type Result = ();
-
-    fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
 }

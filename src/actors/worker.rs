@@ -18,14 +18,19 @@ use crate::model::batch::Generation;
 
 /// A running worker.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     quit: CancellationToken,
     abort: AbortHandle,
 }
 
 impl Worker {
     /// Starts the task. `work` gets a token that is cancelled when the worker is asked to quit.
-    pub fn spawn<F>(generation: Generation, member: Member, reports: &Reports, work: impl FnOnce(CancellationToken) -> F) -> Self
+    pub(crate) fn spawn<F>(
+        generation: Generation,
+        member: Member,
+        reports: &Reports,
+        work: impl FnOnce(CancellationToken) -> F,
+    ) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
@@ -41,12 +46,12 @@ impl Worker {
     }
 
     /// Asks it to end where no request is half done.
-    pub fn quit(&self) {
+    pub(crate) fn quit(&self) {
         self.quit.cancel();
     }
 
     /// Ends it wherever it is: for work that changes nothing outside.
-    pub fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.abort.abort();
     }
 }

@@ -23,7 +23,7 @@ use crate::source::Source;
 use crate::sync::dimensions::dimensions;
 use crate::sync::first_pass::{Decision, Facts, first_pass};
 use crate::sync::survey::{KindSurvey, RefusedElements, Survey, survey};
-use crate::transform::Transformer;
+use crate::transform::Encoder;
 
 /// Elements of a kind that are looked at, unless it is to be all of them.
 const LOOKED_AT: u64 = 10_000;
@@ -142,7 +142,7 @@ async fn look_at_source(
     limit: Option<u64>,
 ) -> Result<Survey> {
     let profile = connector.profile();
-    let encoder = Transformer::new(Arc::clone(profile), dimensions(source, profile).await?);
+    let encoder = Encoder::new(Arc::clone(profile), dimensions(source, profile).await?);
     let statement = |index: &IndexDefinition| made_of(profile, index, policy).as_ref().map(index_statement);
     let mut survey = survey(source, profile, &encoder, connector.routes(), limit, statement).await?;
     let taken = connector.taken_graphs(survey.graphs.keys().map(String::as_str)).await?;

@@ -26,7 +26,7 @@ use crate::sink::GraphState;
 use crate::source::{Source, expected_elements};
 use crate::sync::CacheView;
 use crate::sync::comparison::{Comparison, Sides, look_again};
-use crate::transform::Transformer;
+use crate::transform::Encoder;
 
 /// Elements compared in one go, so that what was found is in memory only as far as it is listed.
 const SLICE: usize = 5_000;
@@ -107,7 +107,7 @@ pub(super) async fn verify(config: &Config, repair: bool, output: Output, progre
 struct BothSides {
     source: std::sync::Arc<dyn Source>,
     view: Box<dyn CacheView>,
-    encoder: Transformer,
+    encoder: Encoder,
     excluded: Excluded,
     connector: ServerConnector,
 }
@@ -119,7 +119,7 @@ impl BothSides {
         let names = connector.sink().await?.property_names().await?;
         let stored = connector.store().await?.load().await?.map(|stored| stored.dimensions);
         let dimensions = stored.unwrap_or_default().with_those_of(profile);
-        let encoder = Transformer::new(std::sync::Arc::clone(profile), dimensions).for_graph_with(names);
+        let encoder = Encoder::new(std::sync::Arc::clone(profile), dimensions).for_graph_with(names);
         let stored = connector.store().await?.quarantine().await?;
         let listed: Vec<Quarantined> = stored.into_iter().map(|entry| entry.told_apart(connector.profile())).collect();
         let excluded = Excluded::of(&listed);

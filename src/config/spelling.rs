@@ -1,5 +1,7 @@
 //! Finds the setting that was probably meant.
 
+use strsim::levenshtein;
+
 /// How many letters may be added, left out or changed for a name to still count as a misspelling of another.
 const MAX_MISTAKES: usize = 2;
 
@@ -7,26 +9,10 @@ const MAX_MISTAKES: usize = 2;
 pub(super) fn closest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|name| (mistakes(unknown, name), name))
+        .map(|name| (levenshtein(unknown, name), name))
         .filter(|(count, name)| *count <= MAX_MISTAKES && *count < name.len())
         .min()
         .map(|(_, name)| name)
-}
-
-/// The Levenshtein distance of two texts.
-fn mistakes(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, r) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(l != *r);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]
@@ -34,20 +20,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn test_closest_finds_a_misspelled_name() {
+    fn a_misspelled_name_is_found() {
         let known = ["port", "host", "password"];
         assert_eq!(closest("prot", known), Some("port"));
         assert_eq!(closest("passwd", known), Some("password"));
         assert_eq!(closest("pasword", known), Some("password"));
         assert_eq!(closest("ports", known), Some("port"));
         assert_eq!(closest("database", known), None);
-    }
-
-    #[test]
-    fn test_mistakes_counts_letters() {
-        assert_eq!(mistakes("kitten", "sitting"), 3);
-        assert_eq!(mistakes("", "ab"), 2);
-        assert_eq!(mistakes("ab", ""), 2);
-        assert_eq!(mistakes("größe", "größe"), 0);
     }
 }

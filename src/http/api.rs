@@ -23,7 +23,7 @@ use crate::telemetry::status::ServiceStatus;
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the paths answer from: the state that the health actor shows, and the supervisors. No path asks a worker.
-pub struct Api {
+pub(crate) struct Api {
     /// The state.
     pub status: watch::Receiver<ServiceStatus>,
     /// The rules of the paths.
@@ -40,7 +40,7 @@ pub struct Api {
 
 /// What a supervisor can be asked for.
 #[derive(Clone)]
-pub struct Control {
+pub(crate) struct Control {
     /// Passes.
     pub pass: Recipient<RequestPass>,
     /// Passes that cover a commit.
@@ -73,14 +73,14 @@ impl From<Addr<Supervisor>> for Control {
 
 /// Reads the configuration again and applies it.
 #[async_trait(?Send)]
-pub trait Reload: Send + Sync {
+pub(crate) trait Reload: Send + Sync {
     /// Returns what changed.
     async fn reload(&self) -> Result<Reloaded>;
 }
 
 /// What a reload changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// Settings that are followed from now on.
     pub applied: Vec<String>,
     /// Settings that changed and need a new process.
@@ -89,7 +89,7 @@ pub struct Reloaded {
 
 /// The rules of the paths. A reload may change them while the service runs.
 #[derive(Debug, Clone, Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// How many seconds each pipeline may be behind.
     pub limits: BTreeMap<String, Duration>,
     /// What commands must carry; without one there are none.

@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the service answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The body.
@@ -18,7 +18,7 @@ pub struct Answer {
 }
 
 /// Asks the service that listens on `address` for a path.
-pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     let address = reachable(address);
     let failed = |cause: String| Error::new(ErrorKind::Configuration, format!("no service answers on {address}: {cause}"));
     let client = awc::Client::builder().timeout(TIMEOUT).finish();

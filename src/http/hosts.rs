@@ -12,7 +12,7 @@ use crate::model::host::{AllowedHost, Host};
 
 /// The hosts that the service answers under.
 #[derive(Debug, Clone, Default)]
-pub struct Hosts {
+pub(crate) struct Hosts {
     /// The address that it listens on.
     pub bound: Option<IpAddr>,
     /// Those that the configuration adds.

@@ -22,8 +22,7 @@ mod tests;
 #[cfg(test)]
 mod updates_tests;
 
-pub use api::{Api, Control, Reload, Reloaded, Rules};
-pub use client::{Answer, get};
-pub use hosts::Hosts;
-pub use readiness::{PipelineReadiness, Readiness};
-pub use server::{bind, serve};
+pub(crate) use api::{Api, Reload, Reloaded, Rules};
+pub(crate) use client::get;
+pub(crate) use hosts::Hosts;
+pub(crate) use server::{bind, serve};

@@ -10,7 +10,7 @@ use crate::telemetry::status::{PipelineState, PipelineStatus, QUARANTINE_ALARM, 
 
 /// The verdict on the whole service: ready if every pipeline is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Readiness {
+pub(super) struct Readiness {
     /// Whether all pipelines are ready.
     pub ready: bool,
     /// The verdict on each.
@@ -19,7 +19,7 @@ pub struct Readiness {
 
 /// The verdict on one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PipelineReadiness {
+pub(super) struct PipelineReadiness {
     /// Whether it is in step, and its lag under the limit.
     pub ready: bool,
     /// Seconds since a probe first saw a commit that is not applied yet; absent before the pipeline has begun.
@@ -32,7 +32,7 @@ pub struct PipelineReadiness {
 
 impl Readiness {
     /// Looks at a status. `limits` says how many seconds a pipeline may be behind.
-    pub fn of(status: &ServiceStatus, limits: &BTreeMap<String, Duration>, now: DateTime<Utc>) -> Self {
+    pub(super) fn of(status: &ServiceStatus, limits: &BTreeMap<String, Duration>, now: DateTime<Utc>) -> Self {
         let verdict = |(name, limit): (&String, &Duration)| {
             let readiness = match status.pipelines.get(name) {
                 Some(pipeline) => of_pipeline(pipeline, *limit, now),

@@ -27,7 +27,7 @@ const MAX_CONNECTIONS: usize = 2 * (wait::MAX_WAITERS + updates::MAX_FOLLOWERS);
 const MAX_BODY_BYTES: usize = 4096;
 
 /// Takes the address. Before anything else begins, so that a port in use is said at once.
-pub fn bind(address: SocketAddr) -> Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| cannot_listen(address, error))
 }
 
@@ -40,7 +40,7 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Error {
 }
 
 /// The server on an address. It has to be awaited to run; the handle stops it.
-pub fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> {
+pub(crate) fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> {
     let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot serve HTTP", error);
     let data = Data::new(api);
     let waiters = Data::new(Semaphore::new(wait::MAX_WAITERS));

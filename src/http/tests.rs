@@ -40,7 +40,7 @@ const TOKEN: &str = "0123456789abcdef";
 const NEXT_PASS: u64 = 7;
 
 #[derive(Debug, Clone, PartialEq)]
-enum Order {
+enum TestOrder {
     Pass(Mode),
     Cover,
     Prove,
@@ -51,7 +51,7 @@ enum Order {
 }
 
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<Order>>>);
+struct Recorder(Arc<Mutex<Vec<TestOrder>>>);
 
 impl Actor for Recorder {
     type Context = Context<Self>;
@@ -60,7 +60,7 @@ impl Actor for Recorder {
 impl Handler<RequestPass> for Recorder {
     type Result = ();
     fn handle(&mut self, RequestPass(mode): RequestPass, _: &mut Self::Context) {
-        self.0.lock().push(Order::Pass(mode));
+        self.0.lock().push(TestOrder::Pass(mode));
     }
 }
 
@@ -70,7 +70,7 @@ impl Handler<Cover> for Recorder {
         if bookmark == commit(UNREACHED) {
             return Err(Error::new(ErrorKind::SourceBehind, "Neo4j does not reach a commit"));
         }
-        self.0.lock().push(Order::Cover);
+        self.0.lock().push(TestOrder::Cover);
         Ok(NEXT_PASS)
     }
 }
@@ -78,7 +78,7 @@ impl Handler<Cover> for Recorder {
 impl Handler<Prove> for Recorder {
     type Result = Result<u64>;
     fn handle(&mut self, _: Prove, _: &mut Self::Context) -> Result<u64> {
-        self.0.lock().push(Order::Prove);
+        self.0.lock().push(TestOrder::Prove);
         Ok(NEXT_PASS)
     }
 }
@@ -86,14 +86,14 @@ impl Handler<Prove> for Recorder {
 impl Handler<Approve> for Recorder {
     type Result = ();
     fn handle(&mut self, _: Approve, _: &mut Self::Context) {
-        self.0.lock().push(Order::Approve);
+        self.0.lock().push(TestOrder::Approve);
     }
 }
 
 impl Handler<RollBack> for Recorder {
     type Result = Result<()>;
     fn handle(&mut self, _: RollBack, _: &mut Self::Context) -> Result<()> {
-        self.0.lock().push(Order::RollBack);
+        self.0.lock().push(TestOrder::RollBack);
         Err(Error::new(ErrorKind::Configuration, "there is no previous graph"))
     }
 }
@@ -101,7 +101,7 @@ impl Handler<RollBack> for Recorder {
 impl Handler<IgnoreQuarantine> for Recorder {
     type Result = Result<usize>;
     fn handle(&mut self, _: IgnoreQuarantine, _: &mut Self::Context) -> Result<usize> {
-        self.0.lock().push(Order::Ignore);
+        self.0.lock().push(TestOrder::Ignore);
         Ok(3)
     }
 }
@@ -109,7 +109,7 @@ impl Handler<IgnoreQuarantine> for Recorder {
 impl Handler<SetPaused> for Recorder {
     type Result = Result<()>;
     fn handle(&mut self, SetPaused(paused): SetPaused, _: &mut Self::Context) -> Result<()> {
-        self.0.lock().push(Order::Paused(paused));
+        self.0.lock().push(TestOrder::Paused(paused));
         Ok(())
     }
 }
@@ -197,7 +197,7 @@ impl Service {
         Self::of(&["p"], Some(TOKEN), true)
     }
 
-    fn orders(&self) -> Vec<Order> {
+    fn orders(&self) -> Vec<TestOrder> {
         self.orders.0.lock().clone()
     }
 
@@ -272,9 +272,12 @@ async fn commands_reach_the_supervisor() {
     assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK);
     let (status, body) = service.post("/api/sync/resume", token).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"paused":false,"pipelines":["p"]}"#));
-    let passes = [Mode::Full, Mode::Incremental, Mode::Differential].map(Order::Pass).to_vec();
-    let expected =
-        [passes, vec![Order::Approve, Order::RollBack, Order::Ignore, Order::Paused(true), Order::Paused(false)]].concat();
+    let passes = [Mode::Full, Mode::Incremental, Mode::Differential].map(TestOrder::Pass).to_vec();
+    let expected = [
+        passes,
+        vec![TestOrder::Approve, TestOrder::RollBack, TestOrder::Ignore, TestOrder::Paused(true), TestOrder::Paused(false)],
+    ]
+    .concat();
     assert_eq!(service.orders(), expected);
     assert_eq!(service.post("/api/sync/full?pipeline=q", token).await.0, StatusCode::NOT_FOUND);
     assert_eq!(service.post("/api/sync/full?pipelin=p", token).await.0, StatusCode::BAD_REQUEST);
@@ -344,7 +347,7 @@ async fn waiting_ends_with_the_first_pass_that_begins_later() {
     };
     let ((status, body), ()) = tokio::join!(waiting, passes);
     assert_eq!(status, StatusCode::OK, "{body}");
-    assert_eq!((service.orders(), service.waiters.available_permits()), (vec![Order::Cover], MAX_WAITERS));
+    assert_eq!((service.orders(), service.waiters.available_permits()), (vec![TestOrder::Cover], MAX_WAITERS));
 }
 
 #[actix::test]
@@ -372,7 +375,7 @@ async fn what_is_proven_is_answered_at_once_and_else_with_the_first_proof_that_b
         service.change(|status| status.proven_by = NEXT_PASS);
     };
     let ((status, body), ()) = tokio::join!(waiting, comparisons);
-    assert_eq!((status, service.orders()), (StatusCode::OK, vec![Order::Prove]), "{body}");
+    assert_eq!((status, service.orders()), (StatusCode::OK, vec![TestOrder::Prove]), "{body}");
     let (status, body) = service.get(&verified(30, 30)).await;
     assert_eq!(status, StatusCode::OK, "the recorder promises what has come already: {body}");
     service.change(|status| status.proven_by = 0);

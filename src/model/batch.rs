@@ -2,10 +2,10 @@
 
 use super::comparison::ComparisonUnderWay;
 use super::duplicates::Duplicates;
-use super::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
+use super::element::{ElementIdentity, RelationshipIdentity};
 use super::guard::Guard;
 use super::index::MirroredIndexes;
-use super::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use super::kind_rows::KindRows;
 use super::outside_profile::OutsideProfile;
 use super::pass::{Cursor, PassUnderWay};
 use super::pass_outcome::PassOutcome;
@@ -28,15 +28,13 @@ impl std::fmt::Display for Generation {
     }
 }
 
-/// Rows as the source holds them.
+/// What a pass found of the source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceRows {
-    /// Nodes.
-    Nodes(NodeKindId, Vec<SourceNode>),
-    /// Relationships.
-    Relationships(RelationshipKindId, Vec<SourceRelationship>),
-    /// Rows of several kinds that have few each, all of nodes or all of relationships.
-    Bundle(Vec<SourceRows>),
+    /// Elements of one kind.
+    Kind(KindRows),
+    /// Elements of several kinds that have few each, all of nodes or all of relationships.
+    Bundle(Vec<KindRows>),
     /// What the source does not have any more, looked for by key just now.
     Absent(Vec<ElementIdentity>),
     /// What was found of elements that stand in the quarantine.
@@ -44,32 +42,12 @@ pub enum SourceRows {
 }
 
 impl SourceRows {
-    /// No rows of a kind.
-    pub fn none(kind: ElementKind) -> Self {
-        match kind {
-            ElementKind::Node(id) => SourceRows::Nodes(id, Vec::new()),
-            ElementKind::Relationship(id) => SourceRows::Relationships(id, Vec::new()),
-        }
-    }
-
     /// How many rows there are.
     pub fn len(&self) -> usize {
         match self {
-            SourceRows::Nodes(_, rows) => rows.len(),
-            SourceRows::Relationships(_, rows) => rows.len(),
-            SourceRows::Bundle(parts) => parts.iter().map(SourceRows::len).sum(),
+            SourceRows::Kind(rows) => rows.len(),
+            SourceRows::Bundle(parts) => parts.iter().map(KindRows::len).sum(),
             SourceRows::Absent(identities) => identities.len(),
-            SourceRows::Review(_) => 0,
-        }
-    }
-
-    /// Roughly the bytes that they hold in memory.
-    pub fn weight(&self) -> usize {
-        match self {
-            SourceRows::Nodes(_, rows) => rows.iter().map(SourceNode::weight).sum(),
-            SourceRows::Relationships(_, rows) => rows.iter().map(SourceRelationship::weight).sum(),
-            SourceRows::Bundle(parts) => parts.iter().map(SourceRows::weight).sum(),
-            SourceRows::Absent(identities) => identities.len() * size_of::<ElementIdentity>(),
             SourceRows::Review(_) => 0,
         }
     }
@@ -83,7 +61,7 @@ impl SourceRows {
 /// What a batch of a pass carries: its begin, rows, or its end. `R` is [`SourceRows`] before the transformer and
 /// what the loader takes after it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Content<R> {
+pub enum BatchContent<R> {
     /// The pass begins: a full one has the graph emptied and indexed.
     Begin(PassUnderWay),
     /// Rows to apply.
@@ -123,4 +101,4 @@ pub struct PassEnd {
 }
 
 /// Content before the transformer.
-pub type SourceContent = Content<SourceRows>;
+pub type SourceContent = BatchContent<SourceRows>;

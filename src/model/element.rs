@@ -75,6 +75,14 @@ pub fn property<'a>(properties: &'a Properties, name: &str) -> Option<&'a Value>
     properties.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value)
 }
 
+/// The value of a property, if it is a text.
+pub fn property_text<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
+    match property(properties, name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
 /// What identifies an element.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElementIdentity {

@@ -23,6 +23,13 @@ pub enum ElementKind {
     Relationship(RelationshipKindId),
 }
 
+impl ElementKind {
+    /// Whether its elements are nodes.
+    pub fn is_node(self) -> bool {
+        matches!(self, ElementKind::Node(_))
+    }
+}
+
 /// The label of a kind of nodes, or the type of a kind of relationships. A label and a type may have one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KindName<'a> {

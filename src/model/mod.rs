@@ -18,6 +18,7 @@ pub mod id_map;
 pub mod index;
 pub mod key;
 pub mod kind;
+pub mod kind_rows;
 pub mod kind_rules;
 pub mod name;
 pub mod outside_profile;

@@ -17,7 +17,8 @@ use tokio::time::{Instant, timeout};
 use super::address::{CacheAddress, CacheTls};
 use super::classify::{self, DriverFailure};
 use super::reply;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::retry::Attempts;
 use crate::telemetry::tally::Tallied;
 
 /// How long a connection may take to be made, TLS and login included: ten round trips across a continent, and slack.
@@ -50,6 +51,8 @@ pub struct CacheConnection {
     open: Option<Tallied>,
     life: Life,
     watch: Watch,
+    /// Whether it only reads: then what may succeed later is repeated.
+    only_reads: bool,
 }
 
 /// What the server knows of this connection besides its login.
@@ -80,7 +83,12 @@ impl std::fmt::Debug for CacheConnection {
 impl CacheConnection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
-        Self { address, live: None, used: Instant::now(), open: None, life: Life::Any, watch: Watch::New }
+        Self { address, live: None, used: Instant::now(), open: None, life: Life::Any, watch: Watch::New, only_reads: false }
+    }
+
+    /// A connection that only reads, made at its first use. What fails for a reason that may pass is asked again.
+    pub(super) fn for_reads(address: CacheAddress) -> Self {
+        Self { only_reads: true, ..Self::new(address) }
     }
 
     /// It is not made again to a server that was started in between: what that one holds may be less than what was written here
@@ -122,6 +130,16 @@ impl CacheConnection {
 
     /// Runs one command. An error reply is an error.
     pub async fn command(&mut self, doing: &str, command: &Cmd, within: Duration) -> Result<Value> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.command_once(doing, command, within).await {
+                Err(error) if self.only_reads => attempts.after(error).await?,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn command_once(&mut self, doing: &str, command: &Cmd, within: Duration) -> Result<Value> {
         let mut live = self.take(doing).await?;
         let begun = Instant::now();
         let outcome = timeout(within, live.req_packed_command(command)).await;
@@ -132,6 +150,20 @@ impl CacheConnection {
 
     /// Sends all commands at once and returns the reply to each, error replies as errors in their places.
     pub async fn pipeline(&mut self, doing: &str, pipeline: &Pipeline, within: Duration) -> Result<Vec<Result<Value>>> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.pipeline_once(doing, pipeline, within).await {
+                Err(error) if self.only_reads => attempts.after(error).await?,
+                Ok(answers) if self.only_reads => match all_or_transient(answers) {
+                    Err(error) => attempts.after(error).await?,
+                    answers => return answers,
+                },
+                answers => return answers,
+            }
+        }
+    }
+
+    async fn pipeline_once(&mut self, doing: &str, pipeline: &Pipeline, within: Duration) -> Result<Vec<Result<Value>>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
@@ -218,6 +250,15 @@ impl CacheConnection {
                 Err(Error::new(ErrorKind::CacheTimeout, message))
             }
         }
+    }
+}
+
+/// The answers, or the first error among them that may pass.
+fn all_or_transient(mut answers: Vec<Result<Value>>) -> Result<Vec<Result<Value>>> {
+    let may_pass = |answer: &Result<Value>| matches!(answer, Err(error) if error.directive() == Directive::Retry);
+    match answers.iter().position(may_pass) {
+        Some(place) => answers.swap_remove(place).map(|_| Vec::new()),
+        None => Ok(answers),
     }
 }
 

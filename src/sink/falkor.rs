@@ -29,6 +29,7 @@ use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
+use crate::retry::Attempts;
 
 /// The graphs of a pipeline in one role, and the connections that write them: one, or several for the graphs of groups.
 #[derive(Debug)]
@@ -163,6 +164,17 @@ impl FalkorSink {
             self.graphs.remove(graph);
         }
         Ok(was_there)
+    }
+
+    async fn apply_once(&mut self, rows: &PreparedRows) -> Result<Applied> {
+        let mut applied = Applied::default();
+        let mut parts = self.routing.split(rows, &mut applied.refused);
+        self.admit(&mut parts, &mut applied).await?;
+        self.routing.add_deletes(&mut parts, rows, &self.graphs);
+        for graph in self.apply_parts(parts, &mut applied).await? {
+            self.remove(&graph).await?;
+        }
+        Ok(applied)
     }
 
     /// Applies each part to its graph, on all connections at once, and returns the graphs of groups that deletes have emptied.
@@ -321,14 +333,13 @@ impl Sink for FalkorSink {
     }
 
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
-        let mut applied = Applied::default();
-        let mut parts = self.routing.split(rows, &mut applied.refused);
-        self.admit(&mut parts, &mut applied).await?;
-        self.routing.add_deletes(&mut parts, rows, &self.graphs);
-        for graph in self.apply_parts(parts, &mut applied).await? {
-            self.remove(&graph).await?;
+        let mut attempts = Attempts::default();
+        loop {
+            match self.apply_once(rows).await {
+                Err(error) => attempts.after(error).await?,
+                applied => return applied,
+            }
         }
-        Ok(applied)
     }
 
     async fn counts(&mut self) -> Result<Counts> {

@@ -46,7 +46,7 @@ pub(super) struct GraphView {
 impl GraphView {
     /// Looks at no graph yet.
     pub(super) fn new(address: CacheAddress, profile: Arc<Profile>) -> Self {
-        Self { connection: CacheConnection::new(address), graph: String::new(), profile, borne: usize::MAX }
+        Self { connection: CacheConnection::for_reads(address), graph: String::new(), profile, borne: usize::MAX }
     }
 
     /// Looks at the graph of this key from now on.

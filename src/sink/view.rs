@@ -61,7 +61,7 @@ impl FalkorView {
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         let lane = |_| GraphView::new(graphs.address.clone(), Arc::clone(&graphs.profile));
         Self {
-            connection: CacheConnection::new(graphs.address.clone()),
+            connection: CacheConnection::for_reads(graphs.address.clone()),
             lanes: (0..graphs.lanes()).map(lane).collect(),
             members: Members::new(graphs, role),
             routing: graphs.routing.clone(),

@@ -5,24 +5,39 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::adapt;
 use super::portions::Weights;
 use super::queries::Queries;
 use super::reader::{Portion, Reader};
 use super::request::Request;
-use super::{Bundle, adapt};
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{SourceNode, SourceRelationship};
-use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use crate::model::kind_rows::KindRows;
 use crate::model::profile::Profile;
 
-/// All nodes of these kinds; nothing where they are too heavy to be read at once.
-pub(super) async fn nodes(
+/// All elements of these kinds, which are all of nodes or all of relationships; nothing where they are too heavy to be read at once.
+pub(super) async fn read(
     reader: &impl Reader,
     profile: &Profile,
-    kinds: &[NodeKindId],
+    kinds: &[ElementKind],
     detail: Detail,
-) -> Result<Option<Bundle<NodeKindId, SourceNode>>> {
+) -> Result<Option<Vec<KindRows>>> {
+    let (mut of_nodes, mut of_relationships) = (Vec::new(), Vec::new());
+    for kind in kinds {
+        match kind {
+            ElementKind::Node(id) => of_nodes.push(*id),
+            ElementKind::Relationship(id) => of_relationships.push(*id),
+        }
+    }
+    if of_nodes.is_empty() {
+        return relationships(reader, profile, &of_relationships, detail).await;
+    }
+    nodes(reader, profile, &of_nodes, detail).await
+}
+
+async fn nodes(reader: &impl Reader, profile: &Profile, kinds: &[NodeKindId], detail: Detail) -> Result<Option<Vec<KindRows>>> {
     let request = Request::new(Queries::new(profile).node_bundle(kinds, detail));
     let Portion { rows, is_whole } = reader.nodes("nodes of several labels", request, Weights::answer(usize::MAX)).await?;
     if !is_whole {
@@ -39,18 +54,17 @@ pub(super) async fn nodes(
     }
     let adapted = by_kind.into_iter().map(|(id, mut rows)| {
         rows.sort_by_key(|row| row.number);
-        Ok((id, adapt::nodes(profile.node(id), rows)?))
+        Ok(KindRows::Nodes(id, adapt::nodes(profile.node(id), rows)?))
     });
     adapted.collect::<Result<Vec<_>>>().map(Some)
 }
 
-/// As [`nodes`], for relationships.
-pub(super) async fn relationships(
+async fn relationships(
     reader: &impl Reader,
     profile: &Profile,
     kinds: &[RelationshipKindId],
     detail: Detail,
-) -> Result<Option<Bundle<RelationshipKindId, SourceRelationship>>> {
+) -> Result<Option<Vec<KindRows>>> {
     let request = Request::new(Queries::new(profile).relationship_bundle(kinds, detail));
     let doing = "relationships of several types";
     let Portion { rows, is_whole } = reader.typed_relationships(doing, request, Weights::answer(usize::MAX)).await?;
@@ -67,7 +81,7 @@ pub(super) async fn relationships(
     }
     let adapted = by_kind.into_iter().map(|(id, mut rows)| {
         rows.sort_by_key(|row| row.number);
-        Ok((id, adapt::relationships(profile.relationship(id), rows)?))
+        Ok(KindRows::Relationships(id, adapt::relationships(profile.relationship(id), rows)?))
     });
     adapted.collect::<Result<Vec<_>>>().map(Some)
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::bolt::Probe;
 use super::causal::Causal;
-use super::columns::{column, count_of, lacking, take_text};
+use super::columns::{column, count_of, lacking};
 use super::control_plane::{ControlPlane, Questions};
 use super::numbered::{by_keys, page, page_after};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
@@ -17,17 +17,18 @@ use super::portions::Weights;
 use super::queries::{self, Queries};
 use super::reader::{Portion, Reader};
 use super::request::Request;
+use super::retrying::Retrying;
 use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
-use super::{Answered, Bundle, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, new_kinds};
+use super::{Answered, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, changed, new_kinds};
 use crate::error::Result;
-use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementNumber, Properties, SourceNode, SourceRelationship};
+use crate::model::element::{ElementIdentity, ElementNumber, Properties};
 use crate::model::key::Beginnings;
-use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, NodeKindId};
+use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::profile::{FollowRule, Identity, Profile};
@@ -36,7 +37,7 @@ use crate::model::value::Value;
 
 /// A Neo4j database: its elements are read by a client, and the control plane tells the rest.
 pub struct GraphSource<R> {
-    reader: Causal<R>,
+    reader: Causal<Retrying<R>>,
     control: Arc<ControlPlane>,
     probe: Mutex<Probe>,
     /// Waits for commits that somebody else knows of, so that the probe never does.
@@ -52,7 +53,7 @@ impl<R: Reader> GraphSource<R> {
     pub(super) fn new(reader: R, probe: Probe, control: Arc<ControlPlane>, profile: Arc<Profile>) -> Self {
         let follower = Mutex::new(probe.another());
         let (unlabelled, weights, tallies) = (Mutex::default(), Weights::default(), Tallies::default());
-        let (reader, probe) = (Causal::new(reader), Mutex::new(probe));
+        let (reader, probe) = (Causal::new(Retrying(reader)), Mutex::new(probe));
         Self { reader, control, probe, follower, profile, unlabelled, weights, tallies }
     }
 
@@ -65,46 +66,17 @@ impl<R: Reader> GraphSource<R> {
         Queries::new(&self.profile)
     }
 
-    async fn changed_keys(
-        &self,
-        doing: &str,
-        text: Option<String>,
-        since: DateTime<Utc>,
-        after: &str,
-        limit: usize,
-    ) -> Result<KeyPage> {
-        let Some(text) = text else {
-            return Ok(KeyPage { keys: Vec::new(), without_key: Vec::new(), next: None });
-        };
-        let request =
-            Request::new(text).with("zoned", since).with("local", since.naive_utc()).with("after", after).with("limit", limit);
-        let rows = self.reader.rows(doing, request).await?;
-        let is_full = rows.len() >= limit;
-        let (mut keys, mut without_key) = (Vec::new(), Vec::new());
-        for mut row in rows {
-            let stamp = take_text(&mut row, "s", doing)?;
-            match column(&mut row, "number") {
-                Some(Value::Integer(number)) => {
-                    without_key.push(ElementNumber(u64::try_from(number).map_err(|_| lacking(doing))?))
-                }
-                _ => keys.push(ChangedKey { key: take_text(&mut row, "k", doing)?, stamp }),
-            }
-        }
-        let next = keys.last().filter(|_| is_full).map(|changed| changed.key.clone());
-        Ok(KeyPage { keys, without_key, next })
-    }
-
     /// The first rows of a kind, up to about so many bytes, and whether those are all.
-    async fn some_rows(&self, kind: ElementKind, request: Request, most: usize) -> Result<(SourceRows, bool)> {
+    async fn some_rows(&self, kind: ElementKind, request: Request, most: usize) -> Result<(KindRows, bool)> {
         let doing = self.profile.kind_name(kind);
         Ok(match kind {
             ElementKind::Node(id) => {
                 let Portion { rows, is_whole } = self.reader.nodes(doing, request, most).await?;
-                (SourceRows::Nodes(id, adapt::nodes(self.profile.node(id), rows)?), is_whole)
+                (KindRows::Nodes(id, adapt::nodes(self.profile.node(id), rows)?), is_whole)
             }
             ElementKind::Relationship(id) => {
                 let Portion { rows, is_whole } = self.reader.relationships(doing, request, most).await?;
-                (SourceRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?), is_whole)
+                (KindRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?), is_whole)
             }
         })
     }
@@ -152,115 +124,52 @@ impl<R: Reader> Source for GraphSource<R> {
         }
     }
 
-    async fn node_page(&self, id: NodeKindId, detail: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>> {
-        let kind = self.profile.node(id);
-        let element = ElementKind::Node(id);
-        let mut size = self.weights.page(element, detail, limit);
+    async fn page(&self, kind: ElementKind, detail: Detail, after: &str, limit: usize) -> Result<Page> {
+        let (identity, key) = (self.profile.identity(kind), self.profile.key(kind));
+        let mut size = self.weights.page(kind, detail, limit);
         while size.rows <= MAX_ROWS_OF_ONE_KEY {
-            let request = page_after(self.queries().node_page(id, detail), kind.identity, after, size.rows);
-            let read = self.reader.nodes(kind.label.as_str(), request, size.bytes).await?;
-            self.weights.note(element, detail, &read.rows);
-            let is_last = read.is_whole && read.rows.len() < size.rows;
-            let rows = adapt::nodes(kind, read.rows)?;
-            let page = match kind.identity {
+            let request = page_after(self.queries().page(kind, detail), identity, after, size.rows);
+            let (rows, is_whole) = self.some_rows(kind, request, size.bytes).await?;
+            self.weights.note(detail, &rows);
+            let is_last = is_whole && rows.len() < size.rows;
+            let page = match identity {
                 Identity::ElementNumber => Some(page(rows, is_last)),
-                Identity::Property => cut_page(rows, &kind.key, is_last),
+                Identity::Property => cut_page(rows, key, is_last),
             };
             if let Some(page) = page {
                 return Ok(page);
             }
             size = size.doubled();
         }
-        Err(too_many(kind.label.as_str()))
+        Err(too_many(self.profile.kind_name(kind)))
     }
 
-    async fn relationship_page(
-        &self,
-        id: RelationshipKindId,
-        detail: Detail,
-        after: &str,
-        limit: usize,
-    ) -> Result<Page<SourceRelationship>> {
-        let kind = self.profile.relationship(id);
-        let element = ElementKind::Relationship(id);
-        let mut size = self.weights.page(element, detail, limit);
-        while size.rows <= MAX_ROWS_OF_ONE_KEY {
-            let request = page_after(self.queries().relationship_page(id, detail), kind.identity, after, size.rows);
-            let read = self.reader.relationships(kind.rel_type.as_str(), request, size.bytes).await?;
-            self.weights.note(element, detail, &read.rows);
-            let is_last = read.is_whole && read.rows.len() < size.rows;
-            let rows = adapt::relationships(kind, read.rows)?;
-            let page = match kind.identity {
-                Identity::ElementNumber => Some(page(rows, is_last)),
-                Identity::Property => cut_page(rows, &kind.key, is_last),
-            };
-            if let Some(page) = page {
-                return Ok(page);
-            }
-            size = size.doubled();
-        }
-        Err(too_many(kind.rel_type.as_str()))
-    }
-
-    async fn nodes_by_key(&self, id: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>> {
-        let kind = self.profile.node(id);
-        let element = ElementKind::Node(id);
-        let mut asked = self.weights.keys(element, keys.len());
+    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<Answered> {
+        let mut asked = self.weights.keys(kind, keys.len());
         loop {
-            let request = by_keys(self.queries().nodes_by_key(id), kind.identity, &keys[..asked]);
-            let read = self.reader.nodes(kind.label.as_str(), request, Weights::answer(asked)).await?;
-            self.weights.note(element, Detail::Whole, &read.rows);
-            if read.is_whole {
-                return Ok(Answered { rows: adapt::nodes(kind, read.rows)?, keys: asked });
+            let request = by_keys(self.queries().by_key(kind), self.profile.identity(kind), &keys[..asked]);
+            let (rows, is_whole) = self.some_rows(kind, request, Weights::answer(asked)).await?;
+            self.weights.note(Detail::Whole, &rows);
+            if is_whole {
+                return Ok(Answered { rows, keys: asked });
             }
-            asked = self.weights.keys(element, asked / 2);
+            asked = self.weights.keys(kind, asked / 2);
         }
     }
 
-    async fn relationships_by_key(&self, id: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>> {
-        let kind = self.profile.relationship(id);
-        let element = ElementKind::Relationship(id);
-        let mut asked = self.weights.keys(element, keys.len());
-        loop {
-            let request = by_keys(self.queries().relationships_by_key(id), kind.identity, &keys[..asked]);
-            let read = self.reader.relationships(kind.rel_type.as_str(), request, Weights::answer(asked)).await?;
-            self.weights.note(element, Detail::Whole, &read.rows);
-            if read.is_whole {
-                return Ok(Answered { rows: adapt::relationships(kind, read.rows)?, keys: asked });
-            }
-            asked = self.weights.keys(element, asked / 2);
-        }
+    async fn bundle(&self, kinds: &[ElementKind], detail: Detail) -> Result<Option<Vec<KindRows>>> {
+        bundles::read(&self.reader, &self.profile, kinds, detail).await
     }
 
-    async fn node_bundle(&self, kinds: &[NodeKindId], detail: Detail) -> Result<Option<Bundle<NodeKindId, SourceNode>>> {
-        bundles::nodes(&self.reader, &self.profile, kinds, detail).await
+    async fn changed_keys(&self, kind: ElementKind, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
+        let Some(text) = self.queries().changed_keys(kind) else { return Ok(KeyPage::default()) };
+        let doing = format!("changed keys of {}", self.profile.kind_name(kind));
+        let request =
+            Request::new(text).with("zoned", since).with("local", since.naive_utc()).with("after", after).with("limit", limit);
+        changed::page(self.reader.rows(&doing, request).await?, &doing, limit)
     }
 
-    async fn relationship_bundle(
-        &self,
-        kinds: &[RelationshipKindId],
-        detail: Detail,
-    ) -> Result<Option<Bundle<RelationshipKindId, SourceRelationship>>> {
-        bundles::relationships(&self.reader, &self.profile, kinds, detail).await
-    }
-
-    async fn changed_node_keys(&self, id: NodeKindId, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
-        let doing = format!("changed keys of {}", self.profile.node(id).label);
-        self.changed_keys(&doing, self.queries().changed_node_keys(id), since, after, limit).await
-    }
-
-    async fn changed_relationship_keys(
-        &self,
-        id: RelationshipKindId,
-        since: DateTime<Utc>,
-        after: &str,
-        limit: usize,
-    ) -> Result<KeyPage> {
-        let doing = format!("changed keys of {}", self.profile.relationship(id).rel_type);
-        self.changed_keys(&doing, self.queries().changed_relationship_keys(id), since, after, limit).await
-    }
-
-    async fn bookmark(&self) -> Result<Bookmark> {
+    async fn probe(&self) -> Result<Bookmark> {
         let bookmark = self.probe.lock().await.bookmark().await?;
         self.reader.heard(&bookmark);
         Ok(bookmark)
@@ -271,7 +180,7 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn reach(&self, bookmark: &Bookmark) -> Result<()> {
-        if self.bookmark().await?.includes(bookmark) {
+        if self.probe().await?.includes(bookmark) {
             return Ok(());
         }
         let reached = self.follower.lock().await.bookmark_after(bookmark).await?;
@@ -324,18 +233,9 @@ impl<R: Reader> Source for GraphSource<R> {
         census::followed(&self.reader, &self.profile, rule, keys).await
     }
 
-    async fn nodes_without_key(&self, id: NodeKindId, limit: usize) -> Result<Vec<SourceNode>> {
-        let Some(text) = self.queries().nodes_without_key(id) else { return Ok(Vec::new()) };
-        let kind = self.profile.node(id);
-        let request = Request::new(text).with("limit", limit);
-        adapt::nodes(kind, self.reader.nodes(kind.label.as_str(), request, Weights::answer(limit)).await?.rows)
-    }
-
-    async fn relationships_without_key(&self, id: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>> {
-        let Some(text) = self.queries().relationships_without_key(id) else { return Ok(Vec::new()) };
-        let kind = self.profile.relationship(id);
-        let request = Request::new(text).with("limit", limit);
-        adapt::relationships(kind, self.reader.relationships(kind.rel_type.as_str(), request, Weights::answer(limit)).await?.rows)
+    async fn without_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows> {
+        let Some(text) = self.queries().without_key(kind) else { return Ok(KindRows::none(kind)) };
+        Ok(self.some_rows(kind, Request::new(text).with("limit", limit), Weights::answer(limit)).await?.0)
     }
 
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
@@ -346,15 +246,15 @@ impl<R: Reader> Source for GraphSource<R> {
         unusable::keys_with_label(&self.reader, &self.profile, label, limit).await
     }
 
-    async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<SourceRows> {
+    async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows> {
         let text = unusable::with_unusable_key(&self.profile, kind);
-        let Some(text) = text else { return Ok(SourceRows::none(kind)) };
+        let Some(text) = text else { return Ok(KindRows::none(kind)) };
         Ok(self.some_rows(kind, Request::new(text).with("limit", limit), Weights::answer(limit)).await?.0)
     }
 
-    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)> {
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(KindRows, usize)> {
         let text = unusable::by_number(&self.profile, kind);
-        let Some(text) = text else { return Ok((SourceRows::none(kind), numbers.len())) };
+        let Some(text) = text else { return Ok((KindRows::none(kind), numbers.len())) };
         let mut asked = numbers.len();
         loop {
             let request = Request::new(text.clone()).with("numbers", unusable::numbers(&numbers[..asked]));
@@ -391,6 +291,7 @@ impl<R: Reader> Source for GraphSource<R> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::columns::take_text;
     use super::*;
     use crate::error::ErrorKind;
 

@@ -8,6 +8,7 @@ mod bolt_source;
 mod bundles;
 mod causal;
 mod census;
+mod changed;
 mod codes;
 mod columns;
 mod control_plane;
@@ -20,6 +21,7 @@ mod portions;
 pub mod queries;
 mod reader;
 mod request;
+mod retrying;
 mod scan_pause;
 mod scope;
 mod tallies;
@@ -34,16 +36,17 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::error::Result;
-use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementNumber, SourceNode, SourceRelationship};
+use crate::model::element::{ElementIdentity, ElementNumber};
 use crate::model::key::Beginnings;
-use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use crate::model::kind::{ElementKind, NodeKindId};
+use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::profile::{FollowRule, Profile};
 use crate::model::source_identity::SourceIdentity;
+use crate::retry::repeated;
 
 pub use address::SourceAddress;
 pub use bolt_source::BoltSource;
@@ -53,23 +56,20 @@ pub use request::Request;
 pub use scan_pause::ScanPause;
 pub(crate) use unindexed::missing_indexes;
 
-/// A page of rows in the order of their key.
+/// A page of elements in the order of their key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Page<T> {
-    /// The rows. All rows of one key are in one page.
-    pub rows: Vec<T>,
+pub struct Page {
+    /// The elements. All of one key are in one page.
+    pub rows: KindRows,
     /// The key to go on after; absent at the end.
     pub next: Option<String>,
 }
 
-/// Elements of several kinds, by kind, each kind in the order of its keys. A kind without elements does not stand there.
-pub type Bundle<K, T> = Vec<(K, Vec<T>)>;
-
 /// Elements that were asked for by key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answered<T> {
+pub struct Answered {
     /// The elements.
-    pub rows: Vec<T>,
+    pub rows: KindRows,
     /// How many of the keys, from the first on, they are all elements of; one at least.
     pub keys: usize,
 }
@@ -93,7 +93,7 @@ pub struct Followed {
 }
 
 /// A page of changed keys in their order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyPage {
     /// The keys.
     pub keys: Vec<ChangedKey>,
@@ -166,52 +166,28 @@ pub trait Source: Send + Sync + 'static {
     /// The source's own clock.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
-    /// A page of nodes after a key: about `limit`, or fewer where they are heavy.
-    async fn node_page(&self, kind: NodeKindId, detail: Detail, after: &str, limit: usize) -> Result<Page<SourceNode>>;
+    /// A page of a kind after a key: about `limit` elements, or fewer where they are heavy.
+    async fn page(&self, kind: ElementKind, detail: Detail, after: &str, limit: usize) -> Result<Page>;
 
-    /// A page of relationships after a key: about `limit`, or fewer where they are heavy.
-    async fn relationship_page(
-        &self,
-        kind: RelationshipKindId,
-        detail: Detail,
-        after: &str,
-        limit: usize,
-    ) -> Result<Page<SourceRelationship>>;
+    /// The elements of a kind that have the first of these keys now: of all keys, or of fewer where the elements are heavy.
+    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<Answered>;
 
-    /// The nodes that have the first of these keys now: of all keys, or of fewer where the nodes are heavy.
-    async fn nodes_by_key(&self, kind: NodeKindId, keys: &[String]) -> Result<Answered<SourceNode>>;
-
-    /// As [`Source::nodes_by_key`], for relationships.
-    async fn relationships_by_key(&self, kind: RelationshipKindId, keys: &[String]) -> Result<Answered<SourceRelationship>>;
-
-    /// All nodes of these kinds, which their numbers identify, by one query; nothing where they are too heavy for that.
-    async fn node_bundle(&self, _kinds: &[NodeKindId], _detail: Detail) -> Result<Option<Bundle<NodeKindId, SourceNode>>> {
+    /// All elements of these kinds by one query: kinds of nodes or kinds of relationships, which their numbers identify, each in the
+    /// order of its keys. A kind without elements does not stand there. Nothing where they are too heavy for one query.
+    async fn bundle(&self, _kinds: &[ElementKind], _detail: Detail) -> Result<Option<Vec<KindRows>>> {
         Ok(None)
     }
 
-    /// As [`Source::node_bundle`], for relationships.
-    async fn relationship_bundle(
-        &self,
-        _kinds: &[RelationshipKindId],
-        _detail: Detail,
-    ) -> Result<Option<Bundle<RelationshipKindId, SourceRelationship>>> {
-        Ok(None)
-    }
-
-    /// Keys of nodes whose timestamps say that they were written after `since`; none for a kind without timestamps.
-    async fn changed_node_keys(&self, kind: NodeKindId, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage>;
-
-    /// As [`Source::changed_node_keys`], for relationships.
-    async fn changed_relationship_keys(
-        &self,
-        kind: RelationshipKindId,
-        since: DateTime<Utc>,
-        after: &str,
-        limit: usize,
-    ) -> Result<KeyPage>;
+    /// Keys of the elements of a kind whose timestamps say that they were written after `since`; none for a kind without timestamps.
+    async fn changed_keys(&self, kind: ElementKind, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage>;
 
     /// The token of the last commit. Whatever is read after this call has seen that commit.
-    async fn bookmark(&self) -> Result<Bookmark>;
+    async fn bookmark(&self) -> Result<Bookmark> {
+        repeated(|| self.probe()).await
+    }
+
+    /// As [`Source::bookmark`], asked once: every other question is repeated while its error may pass.
+    async fn probe(&self) -> Result<Bookmark>;
 
     /// The newest commit that anything read until now can be of, if the source told one: reads see what is committed while they run.
     fn newest_commit(&self) -> Option<Bookmark>;
@@ -266,11 +242,8 @@ pub trait Source: Send + Sync + 'static {
     /// What a rule leads to from the elements with these keys.
     async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed>;
 
-    /// Up to `limit` nodes that no page reaches, because their key is absent, empty or not a string.
-    async fn nodes_without_key(&self, kind: NodeKindId, limit: usize) -> Result<Vec<SourceNode>>;
-
-    /// As [`Source::nodes_without_key`], for relationships.
-    async fn relationships_without_key(&self, kind: RelationshipKindId, limit: usize) -> Result<Vec<SourceRelationship>>;
+    /// Up to `limit` elements of a kind that no page reaches, because their key is absent, empty or not a string.
+    async fn without_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows>;
 
     /// How many nodes carry each label that FalkorDB cannot express.
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>>;
@@ -281,11 +254,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// Up to `limit` elements of a kind with a key that the cache cannot use, or relationships with such an end, or fewer where their
     /// keys are heavy; some with a long key that it can use may be among them. Of properties, only key and group are read.
-    async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<SourceRows>;
+    async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows>;
 
     /// The elements of a kind that have the first of these numbers now, with key and group alone; and how many of the numbers were
     /// looked for: all of them, or fewer where the keys are heavy.
-    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(SourceRows, usize)>;
+    async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(KindRows, usize)>;
 
     /// How many elements of a kind no page reaches, because their key is absent, empty or not a text.
     async fn count_without_key(&self, kind: ElementKind) -> Result<u64>;

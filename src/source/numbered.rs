@@ -2,8 +2,8 @@
 
 use super::Page;
 use super::expressions::{key_number, number_key};
-use super::paging::Row;
 use super::request::Request;
+use crate::model::kind_rows::KindRows;
 use crate::model::profile::Identity;
 
 /// A request for elements by their keys. Of keys that are to be numbers and are none there is no element.
@@ -26,7 +26,7 @@ pub(super) fn page_after(text: String, identity: Identity, after: &str, limit: u
 }
 
 /// A page of elements that each have a number of their own.
-pub(super) fn page<T: Row>(rows: Vec<T>, is_last: bool) -> Page<T> {
-    let next = if is_last { None } else { rows.last().and_then(|row| number_key(row.number())) };
-    Page { rows, next }
+pub(super) fn page(rows: KindRows, is_last: bool) -> Page {
+    let last = rows.elements().last().map(|(number, _)| number);
+    Page { rows, next: last.filter(|_| !is_last).and_then(number_key) }
 }

@@ -118,8 +118,41 @@ impl<'a> Queries<'a> {
         Scope::of(self.profile)
     }
 
+    /// A page of a kind in the order of its key: `$after`, `$limit`.
+    pub fn page(&self, kind: ElementKind, detail: Detail) -> String {
+        match kind {
+            ElementKind::Node(id) => self.node_page(id, detail),
+            ElementKind::Relationship(id) => self.relationship_page(id, detail),
+        }
+    }
+
+    /// Elements of a kind by key: `$keys`.
+    pub fn by_key(&self, kind: ElementKind) -> String {
+        match kind {
+            ElementKind::Node(id) => self.nodes_by_key(id),
+            ElementKind::Relationship(id) => self.relationships_by_key(id),
+        }
+    }
+
+    /// Keys of the elements of a kind that were written since `$zoned`, which is `$local` without its zone: `$after`, `$limit`. Nothing
+    /// for a kind without timestamps.
+    pub fn changed_keys(&self, kind: ElementKind) -> Option<String> {
+        match kind {
+            ElementKind::Node(id) => self.changed_node_keys(id),
+            ElementKind::Relationship(id) => self.changed_relationship_keys(id),
+        }
+    }
+
+    /// Elements of a kind that no page reaches: `$limit`. Nothing for a kind whose elements their numbers identify.
+    pub fn without_key(&self, kind: ElementKind) -> Option<String> {
+        match kind {
+            ElementKind::Node(id) => self.nodes_without_key(id),
+            ElementKind::Relationship(id) => self.relationships_without_key(id),
+        }
+    }
+
     /// A page of a node kind in the order of its key: `$after`, `$limit`.
-    pub fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
+    fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
         let kind = self.profile.node(id);
         let (pattern, others) = (expressions::node(kind, None), not_of_an_earlier_kind(self.profile, id));
         let (columns, scope) =
@@ -137,7 +170,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Nodes of a kind by key: `$keys`.
-    pub fn nodes_by_key(&self, id: NodeKindId) -> String {
+    fn nodes_by_key(&self, id: NodeKindId) -> String {
         let (kind, columns) = (self.profile.node(id), node_columns("properties(n)"));
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
         match kind.identity {
@@ -153,7 +186,7 @@ impl<'a> Queries<'a> {
     }
 
     /// A page of a relationship kind in the order of its key: `$after`, `$limit`.
-    pub fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
+    fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
         let kind = self.profile.relationship(id);
         let rel_type = kind.rel_type.quoted_for_neo4j();
         let columns = self.relationship_columns(&self.projection("e", ElementKind::Relationship(id), &kind.vectors, detail));
@@ -172,7 +205,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Relationships of a kind by key: `$keys`.
-    pub fn relationships_by_key(&self, id: RelationshipKindId) -> String {
+    fn relationships_by_key(&self, id: RelationshipKindId) -> String {
         let columns = self.relationship_columns("properties(e)");
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
         let hint = self.seek(ElementKind::Relationship(id));
@@ -306,9 +339,9 @@ impl<'a> Queries<'a> {
 
     /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`. After them
     /// come the numbers of those without a key that a page could reach them by.
-    pub fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
+    fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
         let kind = self.profile.node(id);
-        self.changed_keys(
+        self.changed_in(
             ElementKind::Node(id),
             &expressions::node(kind, None),
             "n",
@@ -317,9 +350,9 @@ impl<'a> Queries<'a> {
     }
 
     /// As [`Self::changed_node_keys`], for a relationship kind.
-    pub fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
+    fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        self.changed_keys(
+        self.changed_in(
             ElementKind::Relationship(id),
             &format!("()-[e:{}]->()", rel_type.quoted_for_neo4j()),
             "e",
@@ -331,7 +364,7 @@ impl<'a> Queries<'a> {
     /// The key's condition comes after them, or the planner would walk the key's index and filter.
     ///
     /// The groups come after all of them, for the same reason.
-    fn changed_keys(&self, kind: ElementKind, pattern: &str, variable: &str, (key, scope): (&str, &str)) -> Option<String> {
+    fn changed_in(&self, kind: ElementKind, pattern: &str, variable: &str, (key, scope): (&str, &str)) -> Option<String> {
         let timestamps = self.profile.timestamps(kind);
         // What the timestamps are: a key is read again at once when they move. What is not a time may be of any type, and `toString`
         // ends the query where it meets a list.
@@ -364,7 +397,7 @@ impl<'a> Queries<'a> {
 
     /// Nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`. Nothing for a kind that
     /// has no key property: every element has a number.
-    pub fn nodes_without_key(&self, id: NodeKindId) -> Option<String> {
+    fn nodes_without_key(&self, id: NodeKindId) -> Option<String> {
         let NodeKind { label, key, identity, .. } = self.profile.node(id);
         if *identity != Identity::Property {
             return None;
@@ -375,7 +408,7 @@ impl<'a> Queries<'a> {
     }
 
     /// As [`Self::nodes_without_key`], for a relationship kind.
-    pub fn relationships_without_key(&self, id: RelationshipKindId) -> Option<String> {
+    fn relationships_without_key(&self, id: RelationshipKindId) -> Option<String> {
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
         if *identity != Identity::Property {
             return None;

@@ -1,4 +1,4 @@
-//! The seam below [`super::GraphSource`]: who sends a query and reads its rows.
+//! The seam below [`super::graph_source::GraphSource`]: who sends a query and reads its rows.
 
 use std::time::Duration;
 

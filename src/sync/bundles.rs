@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cache_view::Keyed;
 use super::key_sets::KeySets;
-use super::keys::key_text;
-use super::reader::{Reader, StepKind};
+use super::reader::PassReader;
 use crate::error::Result;
-use crate::model::batch::{Content, SourceRows};
+use crate::model::batch::{BatchContent, SourceRows};
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, Properties, SourceNode, SourceRelationship};
-use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use crate::model::element::ElementIdentity;
+use crate::model::kind::ElementKind;
+use crate::model::kind_rows::KindRows;
 use crate::model::pass::Cursor;
 use crate::model::profile::{Identity, Profile};
-use crate::repeat;
-use crate::source::{Bundle, Source};
 use crate::transform::Admission;
 
 /// A kind of more elements has questions of its own.
@@ -32,7 +30,7 @@ pub(super) fn bundled(profile: &Profile, kinds: impl Iterator<Item = (ElementKin
     let (mut number, mut elements) = (0, 0);
     let mut of_nodes = None;
     for (kind, count) in kinds.take(KINDS) {
-        let is_node = matches!(kind, ElementKind::Node(_));
+        let is_node = kind.is_node();
         elements += count;
         if !is_small(profile, kind, count) || elements > ELEMENTS || *of_nodes.get_or_insert(is_node) != is_node {
             break;
@@ -48,74 +46,35 @@ fn is_small(profile: &Profile, kind: ElementKind, count: u64) -> bool {
     count <= SMALL && !unlabelled && profile.identity(kind) == Identity::ElementNumber
 }
 
-/// What was read of several kinds.
-pub(super) enum Read {
-    Nodes(Bundle<NodeKindId, SourceNode>),
-    Relationships(Bundle<RelationshipKindId, SourceRelationship>),
-}
-
-/// Reads all elements of kinds that are looked at together; nothing where they turn out to be too heavy for that.
-pub(super) async fn read(source: &dyn Source, kinds: &[ElementKind], detail: Detail) -> Result<Option<Read>> {
-    let nodes: Vec<NodeKindId> =
-        kinds.iter().filter_map(|kind| if let ElementKind::Node(id) = kind { Some(*id) } else { None }).collect();
-    if !nodes.is_empty() {
-        return Ok(repeat!(source.node_bundle(&nodes, detail))?.map(Read::Nodes));
-    }
-    let types: Vec<RelationshipKindId> =
-        kinds.iter().filter_map(|kind| if let ElementKind::Relationship(id) = kind { Some(*id) } else { None }).collect();
-    Ok(repeat!(source.relationship_bundle(&types, detail))?.map(Read::Relationships))
-}
-
-impl Reader<'_> {
-    /// Reads all elements of the kinds of these steps and sends them on as one batch. Says whether it did.
-    pub(super) async fn read_bundle(&mut self, steps: &[StepKind]) -> Result<bool> {
+impl PassReader<'_> {
+    /// Reads all elements of these kinds and sends them on as one batch. Says whether it did.
+    pub(super) async fn read_bundle(&mut self, kinds: &[ElementKind]) -> Result<bool> {
         self.emit.reserve(ELEMENTS as usize).await?;
-        let kinds: Vec<ElementKind> = steps.iter().map(StepKind::kind).collect();
-        let rows = match read(self.source, &kinds, Detail::Whole).await? {
-            None => return Ok(false),
-            Some(Read::Nodes(found)) => found.into_iter().map(|(id, rows)| SourceRows::Nodes(id, rows)).collect(),
-            Some(Read::Relationships(found)) => found.into_iter().map(|(id, rows)| SourceRows::Relationships(id, rows)).collect(),
-        };
+        let Some(rows) = self.source.bundle(kinds, Detail::Whole).await? else { return Ok(false) };
         self.emit_bundle(rows).await.map(|()| true)
     }
 
     /// The cursor stands at the end of the last kind that has elements: those after it have none.
-    async fn emit_bundle(&mut self, rows: Vec<SourceRows>) -> Result<()> {
-        let bytes: usize = rows.iter().map(SourceRows::weight).sum();
+    async fn emit_bundle(&mut self, rows: Vec<KindRows>) -> Result<()> {
+        let bytes: usize = rows.iter().map(KindRows::weight).sum();
         if bytes > self.limits.bytes {
             for rows in rows {
-                match rows {
-                    SourceRows::Nodes(id, rows) => self.emit_nodes(id, rows, Some(&self.node_step(id))).await?,
-                    SourceRows::Relationships(id, rows) => {
-                        self.emit_relationships(id, rows, Some(&self.relationship_step(id))).await?;
-                    }
-                    SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => {}
-                }
+                self.emit_page(rows).await?;
             }
             return Ok(());
         }
         let cursor = rows.last().and_then(|rows| self.cursor_after(rows));
-        let read = rows.iter().map(SourceRows::len).sum::<usize>() as u64;
+        let read = rows.iter().map(KindRows::len).sum::<usize>() as u64;
         if read == 0 {
             return Ok(());
         }
-        let content = Content::Rows { rows: SourceRows::Bundle(rows), read, cursor, repairs: self.repairs };
+        let content = BatchContent::Rows { rows: SourceRows::Bundle(rows), read, cursor, repairs: self.repairs };
         self.emit.emit(content, bytes).await
     }
 
-    fn cursor_after(&self, rows: &SourceRows) -> Option<Cursor> {
-        let kind = match rows {
-            SourceRows::Nodes(id, _) => ElementKind::Node(*id),
-            SourceRows::Relationships(id, _) => ElementKind::Relationship(*id),
-            SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => return None,
-        };
-        let key = self.profile.key(kind).as_str();
-        let after = match rows {
-            SourceRows::Nodes(_, rows) => key_text(&rows.last()?.properties, key),
-            SourceRows::Relationships(_, rows) => key_text(&rows.last()?.properties, key),
-            SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => None,
-        };
-        Some(Cursor { step: self.profile.step(kind), after: after?.to_owned() })
+    fn cursor_after(&self, rows: &KindRows) -> Option<Cursor> {
+        let after = rows.keys(self.profile.key(rows.kind())).last()??.to_owned();
+        Some(Cursor { step: self.profile.step(rows.kind()), after })
     }
 }
 
@@ -152,11 +111,11 @@ impl KeySets<'_> {
     }
 
     async fn compare_bundle(&mut self, kinds: &[ElementKind], suspects: &mut Suspects) -> Result<()> {
-        let Some(here) = read(self.source, kinds, Detail::Key).await? else {
+        let Some(here) = self.source.bundle(kinds, Detail::Key).await? else {
             suspects.kinds.extend(kinds);
             return Ok(());
         };
-        let mut here = self.elements(here, suspects);
+        let mut here = self.elements(&here, suspects);
         let mut there = BundledElements::new();
         let labels = self.labels;
         let mut note = |kind: ElementKind, Keyed { identity, labels: all, graph }: Keyed| {
@@ -176,33 +135,19 @@ impl KeySets<'_> {
     }
 
     /// What the cache is to hold of what was read. A kind of which it cannot hold something is a suspect.
-    fn elements(&self, read: Read, suspects: &mut Suspects) -> BundledElements {
+    fn elements(&self, read: &[KindRows], suspects: &mut Suspects) -> BundledElements {
         let mut elements = BundledElements::new();
-        let mut note = |kind: ElementKind, standing: Admission, labels: Vec<String>, properties: &Properties| match standing {
-            Admission::Kept(identity) if !self.excluded.covers(&identity) => {
-                let graph = self.encoder.graph_of(properties);
-                elements.entry(kind).or_default().push((identity, self.labels.of(kind, labels, graph.as_ref())));
-            }
-            Admission::Kept(_) | Admission::Refused(_) | Admission::Nameless => drop(suspects.kinds.insert(kind)),
-        };
-        match read {
-            Read::Nodes(found) => {
-                for (id, rows) in found {
-                    for row in rows {
-                        note(ElementKind::Node(id), self.encoder.node_standing(id, &row), row.labels, &row.properties);
+        for rows in read {
+            let kind = rows.kind();
+            let found = self.encoder.admissions(rows).into_iter().zip(rows.elements()).zip(rows.labels());
+            for ((admission, (_, properties)), labels) in found {
+                match admission {
+                    Admission::Kept(identity) if !self.excluded.covers(&identity) => {
+                        let graph = self.encoder.graph_of(properties);
+                        let labels = self.labels.of(kind, labels.to_vec(), graph.as_ref());
+                        elements.entry(kind).or_default().push((identity, labels));
                     }
-                }
-            }
-            Read::Relationships(found) => {
-                for (id, rows) in found {
-                    for row in rows {
-                        note(
-                            ElementKind::Relationship(id),
-                            self.encoder.relationship_standing(id, &row),
-                            Vec::new(),
-                            &row.properties,
-                        );
-                    }
+                    Admission::Kept(_) | Admission::Refused(_) | Admission::Nameless => drop(suspects.kinds.insert(kind)),
                 }
             }
         }

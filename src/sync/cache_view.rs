@@ -16,7 +16,7 @@ use crate::transform::comparison::Content;
 
 /// The cache, as a strategy reads it.
 #[async_trait]
-pub trait CacheView: Send {
+pub(crate) trait CacheView: Send {
     /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
     async fn counts(&mut self) -> Result<Vec<u64>>;
 
@@ -82,7 +82,7 @@ pub trait CacheView: Send {
 
 /// Where a scan goes on. It begins at the default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ScanPosition {
+pub(crate) struct ScanPosition {
     /// The graph; absent before the first.
     pub graph: Option<GraphName>,
     /// The place in this graph.
@@ -91,7 +91,7 @@ pub struct ScanPosition {
 
 /// Where a scan of one graph goes on. It begins at the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct GraphPlace {
+pub(crate) struct GraphPlace {
     /// FalkorDB's id of the next node, which has the elements, or at which they begin.
     pub node: u64,
     /// How many elements of the range that begins with this node are visited already.
@@ -102,7 +102,7 @@ pub struct GraphPlace {
 
 /// An element of the cache, as a scan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keyed {
+pub(crate) struct Keyed {
     /// What identifies it.
     pub identity: ElementIdentity,
     /// All its labels; of a relationship none.
@@ -113,7 +113,7 @@ pub struct Keyed {
 
 /// What the cache holds of elements that were asked for by key.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// What each of them holds.
     pub elements: BTreeMap<ElementIdentity, Content>,
     /// How many of the keys, from the first on, they are all elements of; one at least.
@@ -121,14 +121,14 @@ pub struct Contents {
 }
 
 /// Relationships by kind that hang on nodes, by the nodes' keys.
-pub type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
+pub(crate) type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
 
 /// The cause of an error about a graph that does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct MissingGraph(pub String);
+pub(crate) struct MissingGraph(pub String);
 
 /// Whether a read failed because the graph does not exist.
-pub fn is_missing_graph(error: &Error) -> bool {
+pub(crate) fn is_missing_graph(error: &Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<MissingGraph>())
 }

@@ -6,22 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Memory;
-use super::reader::Reader;
+use super::reader::PassReader;
 use crate::error::Result;
-use crate::model::batch::{Content, PassEnd};
+use crate::model::batch::{BatchContent, PassEnd};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::kind::ElementKind;
 use crate::model::name::Label;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
-use crate::repeat;
 
 /// Rounds of reading again. One suffices unless endpoints come and go meanwhile; what is absent after the last round has an
 /// endpoint that the cache cannot hold.
 const ROUNDS: usize = 3;
 
 pub(super) async fn finish(
-    reader: &mut Reader<'_>,
+    reader: &mut PassReader<'_>,
     pass: &PassUnderWay,
     mut deferred: BTreeSet<RelationshipIdentity>,
     outcome: PassOutcome,
@@ -39,7 +38,7 @@ pub(super) async fn finish(
     let outside_profile = match pass.mode {
         Mode::Full => {
             let source = reader.source;
-            Some(repeat!(source.outside_profile())?)
+            Some(source.outside_profile().await?)
         }
         Mode::Incremental | Mode::Differential => None,
     };
@@ -48,11 +47,11 @@ pub(super) async fn finish(
     let (guard, comparison) = (memory.guard.clone(), memory.comparison().cloned());
     let duplicates = memory.duplicates(reader.profile);
     let end = PassEnd { unresolved, outside_profile, keys_listed: reader.keys_listed, outcome, guard, duplicates, comparison };
-    reader.emit.emit(Content::End(end), 0).await?;
+    reader.emit.emit(BatchContent::End(end), 0).await?;
     reader.emit.settle().await.map(drop)
 }
 
-impl Reader<'_> {
+impl PassReader<'_> {
     /// Waits until everything is applied, also relationships with endpoints that came after them. Those that still lack one are kept
     /// for the end of the pass, which lists them.
     pub(super) async fn settle(&mut self) -> Result<()> {
@@ -68,14 +67,14 @@ impl Reader<'_> {
         let endpoints = endpoints_by_label(deferred);
         for kind in profile.node_ids() {
             if let Some(keys) = endpoints.get(&profile.node(kind).label) {
-                self.fetch_kind(ElementKind::Node(kind), keys, None).await?;
+                self.fetch_kind(ElementKind::Node(kind), keys).await?;
             }
         }
         for kind in profile.relationship_ids() {
             let rel_type = &profile.relationship(kind).rel_type;
             let keys: BTreeSet<&str> = deferred.iter().filter(|d| d.rel_type == *rel_type).map(|d| d.key.as_str()).collect();
             let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
-            self.fetch_kind(ElementKind::Relationship(kind), &keys, None).await?;
+            self.fetch_kind(ElementKind::Relationship(kind), &keys).await?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::Changes;
+use super::PassContext;
 use super::cache_view::Attached;
 use super::cache_view::{CacheView, is_missing_graph};
 use super::sweep::{self, Gaps};
@@ -16,7 +16,6 @@ use crate::model::element::ElementIdentity;
 use crate::model::guard::{DeleteLimit, Guard, SAMPLE};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId, Step};
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::source::Source;
 
 /// Nodes that are asked about at once.
@@ -35,7 +34,7 @@ pub(super) struct Scales<'a> {
 
 /// Losses of kinds that a graph in the place of another would bring, beyond what may go without a person's word. Both counts are
 /// by kind, in the order of [`Profile::kinds`].
-pub fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live: &[u64], new: &[u64]) -> Vec<(Step, u64)> {
+pub(crate) fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live: &[u64], new: &[u64]) -> Vec<(Step, u64)> {
     let now = Utc::now();
     let loss = |(place, kind): (usize, ElementKind)| {
         let step = profile.step(kind);
@@ -47,17 +46,17 @@ pub fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live: &[u64]
 
 /// A full pass in the graph itself empties it before it reads. It does not begin where that would cost more than may go without a
 /// person's word; a stage is weighed by the same before it takes a graph's place.
-pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, changes: &mut Changes<'_>) -> Result<()> {
+pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, changes: &mut PassContext<'_>) -> Result<()> {
     if changes.allow_deletes {
         return Ok(());
     }
     let view = &mut *changes.view;
-    let there = match repeat!(view.counts()) {
+    let there = match view.counts().await {
         Ok(counts) => counts,
         Err(error) if is_missing_graph(&error) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let here = repeat!(source.counts())?;
+    let here = source.counts().await?;
     let losses = losses(&changes.memory.guard, changes.limit, profile, &there, &here);
     let Some((step, number)) = losses.first().filter(|(_, number)| *number > 0) else { return Ok(()) };
     let message =
@@ -72,7 +71,7 @@ pub(super) async fn weigh(scales: &mut Scales<'_>, gaps: &mut BTreeMap<ElementKi
     let mut held: BTreeMap<ElementKind, BTreeSet<ElementIdentity>> = gaps.keys().map(|kind| (*kind, BTreeSet::new())).collect();
     if !scales.allow && gaps.values().any(|gaps| !gaps.orphaned.is_empty()) {
         let view = &mut *scales.view;
-        let counts = repeat!(view.counts())?;
+        let counts = view.counts().await?;
         let shrinking = shrinking(scales, gaps, &counts, now).await?;
         for (kind, gaps) in gaps.iter_mut() {
             let waits = waiting(scales, *kind, gaps, &shrinking).await?;
@@ -152,7 +151,7 @@ async fn attached(view: &mut dyn CacheView, kind: NodeKindId, nodes: &BTreeSet<E
     let keys: Vec<String> = nodes.iter().map(|identity| identity.key().as_str().to_owned()).collect();
     let mut attached = Attached::new();
     for keys in keys.chunks(KEYS) {
-        attached.extend(repeat!(view.attached(kind, keys))?);
+        attached.extend(view.attached(kind, keys).await?);
     }
     Ok(attached)
 }

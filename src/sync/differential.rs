@@ -7,9 +7,9 @@ use chrono::Utc;
 use super::comparison::{Advance, Comparison, CompletedKind, Sides, look_again};
 use super::delete_guard::{Scales, weigh};
 use super::keys::Keys;
-use super::reader::Reader;
+use super::reader::PassReader;
 use super::sweep::Gaps;
-use super::{Changes, Slice, unusable};
+use super::{PassContext, Slice, unusable};
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding, Verdict};
 use crate::model::element::ElementIdentity;
@@ -17,14 +17,13 @@ use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::Cause;
-use crate::repeat;
 use crate::transform::comparison::COPIES;
 
 /// Findings named in the log of one slice; the rest is counted.
 const NAMED: usize = 20;
 
 /// Goes on with the comparison under way, or begins one.
-pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
+pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     reader.emit.settle().await?;
     let mut comparison = under_way(reader, changes).await?;
@@ -69,7 +68,7 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
     Ok(PassOutcome { verdict, ..PassOutcome::default() })
 }
 
-fn sides<'s>(reader: &'s Reader<'_>, changes: &'s mut Changes<'_>) -> Sides<'s> {
+fn sides<'s>(reader: &'s PassReader<'_>, changes: &'s mut PassContext<'_>) -> Sides<'s> {
     Sides {
         source: reader.source,
         view: changes.view,
@@ -80,20 +79,20 @@ fn sides<'s>(reader: &'s Reader<'_>, changes: &'s mut Changes<'_>) -> Sides<'s> 
 }
 
 /// Whether the cache lacks it because it refused its row, not because of an end.
-fn is_refused(changes: &Changes<'_>, finding: &Finding) -> bool {
+fn is_refused(changes: &PassContext<'_>, finding: &Finding) -> bool {
     changes.excluded.cause_of(finding.identity.kind_name(), finding.identity.key().as_str()) == Some(Cause::Cache)
 }
 
 /// What an operator lets be is not tried again.
-fn is_ignored(changes: &Changes<'_>, finding: &Finding) -> bool {
+fn is_ignored(changes: &PassContext<'_>, finding: &Finding) -> bool {
     changes.excluded.is_ignored(finding.identity.kind_name(), finding.identity.key().as_str())
 }
 
 /// What the cache lacked and could be mended was a difference after all; what it still lacks is excepted. Rows that it had refused
 /// have been tried just now. A relationship that waits for an end is tried once the end is not listed any more.
 async fn try_again(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
+    reader: &mut PassReader<'_>,
+    changes: &mut PassContext<'_>,
     comparison: &mut Comparison,
     refused: Vec<Finding>,
     waits: Vec<Finding>,
@@ -121,7 +120,7 @@ async fn try_again(
 
 /// One that runs in the background is no part of one that an operator ordered, which is about everything; the other way round it
 /// is done with it.
-async fn under_way(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<Comparison> {
+async fn under_way(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<Comparison> {
     let Slice { ordered, number, .. } = changes.slice;
     match changes.memory.take_comparison() {
         Some(mut comparison) if comparison.standing().ordered || !ordered => {
@@ -136,16 +135,16 @@ async fn under_way(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result
 }
 
 /// Where no incremental passes run, nobody else tells the guard how many there are.
-async fn observe(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<()> {
+async fn observe(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<()> {
     let source = reader.source;
-    let (here, there) = (repeat!(source.counts())?, repeat!(changes.view.counts())?);
+    let (here, there) = (source.counts().await?, changes.view.counts().await?);
     changes.memory.observe(reader.profile, &here, &there, Utc::now());
     Ok(())
 }
 
 async fn repair(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
+    reader: &mut PassReader<'_>,
+    changes: &mut PassContext<'_>,
     found: Vec<Finding>,
     completed: impl Iterator<Item = ElementKind>,
 ) -> Result<()> {
@@ -165,7 +164,7 @@ async fn repair(
     }
     let orphaned = gaps.values().any(|gaps| !gaps.orphaned.is_empty());
     let source = reader.source;
-    if orphaned && repeat!(source.counts())?.iter().all(|count| *count == 0) {
+    if orphaned && source.counts().await?.iter().all(|count| *count == 0) {
         tracing::warn!("the source is empty");
     }
     reader.repairs = true;
@@ -185,9 +184,9 @@ async fn repair(
 }
 
 /// A person's word holds for what there is once everything was gone through.
-async fn approve(reader: &mut Reader<'_>, changes: &mut Changes<'_>) -> Result<()> {
+async fn approve(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<()> {
     reader.emit.settle().await?;
-    let counts = repeat!(changes.view.counts())?;
+    let counts = changes.view.counts().await?;
     for (kind, count) in reader.profile.kinds().into_iter().zip(counts) {
         changes.memory.guard.approve(&reader.profile.step(kind), count, Utc::now());
     }

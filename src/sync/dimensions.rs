@@ -3,7 +3,6 @@
 use crate::error::Result;
 use crate::model::dimensions::Dimensions;
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::source::Source;
 
 /// About so many elements of a kind are looked at. Of vectors of two lengths of which one is less than two fifths of all, this many
@@ -11,19 +10,19 @@ use crate::source::Source;
 const SAMPLE: u64 = 1_000;
 
 /// The dimensions that the profile names, and for its other vectors the one that most elements of a sample have.
-pub async fn dimensions(source: &dyn Source, profile: &Profile) -> Result<Dimensions> {
+pub(crate) async fn dimensions(source: &dyn Source, profile: &Profile) -> Result<Dimensions> {
     let mut dimensions = Dimensions::of_profile(profile);
-    let counts = repeat!(source.counts())?;
+    let counts = source.counts().await?;
     for (kind, count) in profile.kinds().into_iter().zip(counts) {
         for property in profile.vectors(kind) {
             if count == 0 || dimensions.of(profile, kind, property).is_some() {
                 continue;
             }
             let share = SAMPLE as f64 / count as f64;
-            let mut found = repeat!(source.usual_dimension(kind, property, share))?;
+            let mut found = source.usual_dimension(kind, property, share).await?;
             // Few of them have it.
             if found.is_none() && share < 1.0 {
-                found = repeat!(source.usual_dimension(kind, property, 1.0))?;
+                found = source.usual_dimension(kind, property, 1.0).await?;
             }
             if let Some(dimension) = found {
                 dimensions.set(profile, kind, property.clone(), dimension);

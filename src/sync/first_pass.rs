@@ -17,7 +17,7 @@ const RESUME_LIMIT: TimeDelta = TimeDelta::hours(24);
 
 /// What is known when a generation starts.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The stored checkpoint.
     pub checkpoint: Option<&'a Checkpoint>,
     /// The profile in use.
@@ -42,7 +42,7 @@ pub struct Facts<'a> {
 
 /// What a generation does first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Go on with the pass that a checkpoint left.
     Resume(Box<PassUnderWay>),
     /// Begin a pass.
@@ -51,7 +51,7 @@ pub enum Decision {
 
 /// Why a pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// An operator asked for it.
     Requested,
     /// It is time.
@@ -104,7 +104,7 @@ impl fmt::Display for Reason {
 }
 
 /// Decides. `wanted` is the pass that was asked for, if any.
-pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
+pub(crate) fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     let begin = |reason| Decision::Begin(Mode::Full, reason);
     let Some(checkpoint) = facts.checkpoint else {
         return begin(if facts.last_sequence == 0 { Reason::FirstStart } else { Reason::CheckpointGone });
@@ -145,7 +145,7 @@ pub fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
 }
 
 /// Whether what is of no group in particular has another graph by now. A checkpoint from before this was kept does not say.
-pub fn is_routed_otherwise(checkpoint: &Checkpoint, routes: Option<&Routes>) -> bool {
+pub(crate) fn is_routed_otherwise(checkpoint: &Checkpoint, routes: Option<&Routes>) -> bool {
     checkpoint.default_graph.as_ref().zip(routes).is_some_and(|(before, routes)| before != routes.default_graph())
 }
 

@@ -1,34 +1,69 @@
 //! What hangs on a changed element and is written beside it without a trace: the follow rules of the profile, applied.
 
+use std::collections::BTreeSet;
+
+use futures::future::try_join_all;
+
 use super::keys::Keys;
-use super::reader::Reader;
+use super::reader::PassReader;
 use crate::error::Result;
 use crate::model::kind::ElementKind;
 use crate::model::profile::{FollowRule, Profile};
-use crate::repeat;
+use crate::source::{Followed, Source};
 
 /// Keys asked about at once.
 const KEYS: usize = 1000;
 
-/// The keys that the rules lead to from the changed elements. Rules are applied in the profile's order, so that a rule finds
-/// what an earlier one led to.
-pub(super) async fn follow(reader: &mut Reader<'_>, changed: &Keys) -> Result<Keys> {
-    let mut begin = changed.clone();
-    let mut found = Keys::new();
-    for rule in &reader.profile.follow.clone() {
-        let Some((from, relationships)) = ends(reader.profile, rule) else { continue };
-        let keys: Vec<String> = begin.get(&from).into_iter().flatten().cloned().collect();
-        for keys in keys.chunks(KEYS) {
-            let source = reader.source;
-            let followed = repeat!(source.followed(rule, keys))?;
-            found.entry(relationships).or_default().extend(followed.relationships);
-            for (kind, keys) in followed.nodes {
-                begin.entry(ElementKind::Node(kind)).or_default().extend(keys.iter().cloned());
+/// The keys that the rules lead to from the changed elements. A rule follows what an earlier one led to as well. What the rules
+/// lead to from the changed elements themselves is asked for at the same time: it is nearly always all.
+pub(super) async fn follow(reader: &mut PassReader<'_>, changed: &Keys) -> Result<Keys> {
+    let source = reader.source;
+    let rules = applicable(reader.profile);
+    let none = BTreeSet::new();
+    let first = rules.iter().map(|Rule { rule, from, .. }| followed(source, rule, changed.get(from).unwrap_or(&none)));
+    let answers = try_join_all(first).await?;
+    let (mut led_to, mut found) = (Keys::new(), Keys::new());
+    for (Rule { rule, from, relationships }, answer) in rules.iter().zip(answers) {
+        let is_new = |key: &&String| changed.get(from).is_none_or(|asked| !asked.contains(*key));
+        let further: BTreeSet<String> = led_to.get(from).into_iter().flatten().filter(is_new).cloned().collect();
+        for Followed { relationships: keys, nodes } in [answer, followed(source, rule, &further).await?] {
+            found.entry(*relationships).or_default().extend(keys);
+            for (kind, keys) in nodes {
+                led_to.entry(ElementKind::Node(kind)).or_default().extend(keys.iter().cloned());
                 found.entry(ElementKind::Node(kind)).or_default().extend(keys);
             }
         }
     }
     Ok(found)
+}
+
+/// What a rule leads to from these keys.
+async fn followed(source: &dyn Source, rule: &FollowRule, keys: &BTreeSet<String>) -> Result<Followed> {
+    let keys: Vec<String> = keys.iter().cloned().collect();
+    let mut all = Followed::default();
+    for keys in keys.chunks(KEYS) {
+        let Followed { relationships, nodes } = source.followed(rule, keys).await?;
+        all.relationships.extend(relationships);
+        for (kind, keys) in nodes {
+            all.nodes.entry(kind).or_default().extend(keys);
+        }
+    }
+    Ok(all)
+}
+
+/// A rule of which the profile has the kinds.
+struct Rule<'p> {
+    rule: &'p FollowRule,
+    /// Where it begins.
+    from: ElementKind,
+    /// The relationships that it leads to.
+    relationships: ElementKind,
+}
+
+/// The rules that can lead anywhere, in the profile's order.
+fn applicable(profile: &Profile) -> Vec<Rule<'_>> {
+    let ends = |rule| ends(profile, rule).map(|(from, relationships)| Rule { rule, from, relationships });
+    profile.follow.iter().filter_map(ends).collect()
 }
 
 /// The kind that a rule begins at, and the kind of the relationships that it leads to.

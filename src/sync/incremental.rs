@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{try_join, try_join_all, try_join3};
 
-use super::Changes;
+use super::PassContext;
 use super::bundles::Suspects;
 use super::delete_guard::{Scales, weigh};
 use super::follow::follow;
@@ -23,16 +23,15 @@ use super::key_sets::{KeyDifferences, KeySets, LabelComparison};
 use super::keys::Keys;
 use super::labels;
 use super::memory::{CountVerdict, PassTime, overlap_begin};
-use super::reader::{Reader, StepKind};
+use super::reader::PassReader;
 use super::sweep::{Gaps, find};
 use super::unusable;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementNumber};
-use crate::model::kind::{ElementKind, Step};
+use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
-use crate::repeat;
 use crate::source::{ChangedKey, KeyPage, Source};
 
 /// Clocks of the source's writers and of the source may differ a little.
@@ -45,7 +44,7 @@ const KEY_PAGE: usize = 10_000;
 /// communities are replaced by as many new ones, no count betrays it.
 const SMALL_KIND: u64 = 1000;
 
-pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
+pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     let mut incremental = Incremental {
         reader,
@@ -78,8 +77,8 @@ pub(super) async fn read(reader: &mut Reader<'_>, changes: &mut Changes<'_>, pas
 /// Keys of all kinds come first, then what hangs on them, then the rows of both together: so each row is read once, and after
 /// whatever says that it changed.
 struct Incremental<'p, 'r, 'c> {
-    reader: &'p mut Reader<'r>,
-    changes: &'p mut Changes<'c>,
+    reader: &'p mut PassReader<'r>,
+    changes: &'p mut PassContext<'c>,
     time: PassTime,
     /// Keys whose rows are still to be read.
     noted: BTreeMap<ElementKind, Vec<ChangedKey>>,
@@ -98,25 +97,34 @@ struct SourceCounts {
     unusable_labels: BTreeMap<String, u64>,
 }
 
+/// Counts of both sides, in the order of the kinds.
+struct BothCounts {
+    /// Of the source, without what is listed as unusable.
+    here: Vec<u64>,
+    /// Of the cache.
+    there: Vec<u64>,
+    /// The source's bookmark after it was counted.
+    at: Bookmark,
+}
+
 impl Incremental<'_, '_, '_> {
     /// What was written since the last pass, what hangs on it, and keys that several elements share.
     async fn read_changed(&mut self, pass: &PassUnderWay) -> Result<()> {
         let since = self.changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
-        let steps: Vec<_> =
-            self.reader.steps_left(pass.cursor.as_ref()).into_iter().map(|(step, after)| (step.into_parts(), after)).collect();
-        let steps: Vec<_> = steps.into_iter().filter(|((kind, _), _)| self.has_timestamps(*kind)).collect();
+        let kinds: Vec<_> = self.reader.kinds_left(pass.cursor.as_ref());
+        let kinds: Vec<_> = kinds.into_iter().filter(|(kind, _)| self.has_timestamps(*kind)).collect();
         let source = self.reader.source;
-        let pages = steps.iter().map(|((kind, _), after)| changed_keys(source, *kind, since, after));
+        let pages = kinds.iter().map(|(kind, after)| source.changed_keys(*kind, since, after, KEY_PAGE));
         let pages = try_join_all(pages).await?;
-        for (((kind, step), _), page) in steps.into_iter().zip(pages) {
-            self.take_pages(kind, &step, page, since).await?;
+        for ((kind, _), page) in kinds.into_iter().zip(pages) {
+            self.take_pages(kind, page, since).await?;
         }
         let duplicates = self.changes.memory.take_duplicates();
         self.fetch_noted(duplicates).await
     }
 
     /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.
-    async fn take_pages(&mut self, kind: ElementKind, step: &Step, mut page: KeyPage, since: DateTime<Utc>) -> Result<()> {
+    async fn take_pages(&mut self, kind: ElementKind, mut page: KeyPage, since: DateTime<Utc>) -> Result<()> {
         loop {
             self.without_key.extend(page.without_key.iter().map(|number| (kind, *number)));
             page.keys.retain(|key| !self.changes.memory.is_known_since(kind, key, since));
@@ -129,16 +137,19 @@ impl Incremental<'_, '_, '_> {
             };
             // What the cursor passes by has to be read before it moves.
             for (kind, keys) in std::mem::take(&mut self.noted) {
-                self.fetch_page(kind, keys, None).await?;
+                self.fetch_changed(kind, keys, false).await?;
             }
-            self.fetch_page(kind, changed, Some(step)).await?;
-            page = changed_keys(self.reader.source, kind, since, &after).await?;
+            self.fetch_changed(kind, changed, true).await?;
+            page = self.reader.source.changed_keys(kind, since, &after, KEY_PAGE).await?;
         }
     }
 
-    async fn fetch_page(&mut self, kind: ElementKind, keys: Vec<ChangedKey>, step: Option<&Step>) -> Result<()> {
+    async fn fetch_changed(&mut self, kind: ElementKind, keys: Vec<ChangedKey>, moves_cursor: bool) -> Result<()> {
         let texts: Vec<String> = keys.iter().map(|changed| changed.key.clone()).collect();
-        self.reader.fetch_kind(kind, &texts, step).await?;
+        match moves_cursor {
+            true => self.reader.fetch_page(kind, &texts).await?,
+            false => self.reader.fetch_kind(kind, &texts).await?,
+        }
         keys.iter().for_each(|key| self.changes.memory.note_read(kind, key, self.time));
         self.read.entry(kind).or_default().extend(texts);
         Ok(())
@@ -159,11 +170,11 @@ impl Incremental<'_, '_, '_> {
         for kind in self.reader.profile.kinds() {
             let mut next = self.has_timestamps(kind).then(String::new);
             while let Some(after) = next {
-                let page = changed_keys(self.reader.source, kind, since, &after).await?;
+                let page = self.reader.source.changed_keys(kind, since, &after, KEY_PAGE).await?;
                 self.without_key.extend(page.without_key.iter().map(|number| (kind, *number)));
                 let new: Vec<_> = page.keys.into_iter().filter(|key| self.changes.memory.is_new(kind, key)).collect();
                 if page.next.is_some() {
-                    self.fetch_page(kind, new, None).await?;
+                    self.fetch_changed(kind, new, false).await?;
                 } else {
                     self.noted.entry(kind).or_default().extend(new);
                 }
@@ -202,15 +213,14 @@ impl Incremental<'_, '_, '_> {
     /// from it, so it does not wait.
     async fn count_source_and_settle(&mut self) -> Result<SourceCounts> {
         let (source, exact) = (self.reader.source, self.changes.thorough);
-        let labels = async { repeat!(source.unusable_labels()) };
+        let labels = source.unusable_labels();
         let (kinds, unusable_labels, ()) = try_join3(count_kinds(source, exact), labels, self.reader.settle()).await?;
         Ok(SourceCounts { kinds, unusable_labels })
     }
 
     /// Compares counts by kind, and sweeps what differs.
     async fn compare_counts(&mut self, pass: &PassUnderWay, late: bool, of_source: SourceCounts) -> Result<()> {
-        let (here, there) = self.counts_of_usable(pass, late, of_source).await?;
-        let counted_at = self.bookmark().await?;
+        let BothCounts { here, there, at: counted_at } = self.counts_of_usable(pass, late, of_source).await?;
         let quiet = pass.bookmark.as_ref() == Some(&counted_at);
         self.outcome.source_moved = !quiet;
         if self.reader.excluded.is_empty() && here.iter().all(|count| *count == 0) && there.iter().any(|count| *count > 0) {
@@ -227,7 +237,7 @@ impl Incremental<'_, '_, '_> {
         for (place, kind) in profile.kinds().into_iter().enumerate() {
             let approved = self.changes.allow_deletes && self.held(kind) > 0;
             let verdict = self.changes.memory.asks_for_sweep(kind, here[place], there[place], quiet);
-            let is_node = matches!(kind, ElementKind::Node(_));
+            let is_node = kind.is_node();
             nodes_agree &= verdict == CountVerdict::Agrees || !is_node;
             self.outcome.look_again_soon |= verdict == CountVerdict::LookAgain && !approved;
             if verdict == CountVerdict::Sweep || approved || (small.contains(&kind) && verdict == CountVerdict::Agrees) {
@@ -284,7 +294,7 @@ impl Incremental<'_, '_, '_> {
         let mut approved = false;
         for (place, (kind, _)) in kinds.iter().enumerate() {
             let (place, kind) = (first + place, *kind);
-            if matches!(kind, ElementKind::Relationship(_)) && unusable::follow_freed(self.reader, self.changes.memory).await? {
+            if !kind.is_node() && unusable::follow_freed(self.reader, self.changes.memory).await? {
                 self.settle().await?;
                 suspects = None;
             }
@@ -347,7 +357,7 @@ impl Incremental<'_, '_, '_> {
     /// Writes what the cache holds with other labels, or more than once, and lists what it cannot hold.
     async fn write_again(&mut self, kind: ElementKind, found: &KeyDifferences) -> Result<()> {
         let unlisted: Vec<String> = found.unlisted.iter().cloned().collect();
-        self.reader.fetch_kind(kind, &unlisted, None).await?;
+        self.reader.fetch_kind(kind, &unlisted).await?;
         let wrong = found.relabelled.iter().chain(&found.copied).map(|identity| identity.key().as_str().to_owned()).collect();
         self.reader.repairs = true;
         self.reader.delete_copies(&found.copied).await?;
@@ -402,7 +412,7 @@ impl Incremental<'_, '_, '_> {
         let lost = |(place, kind): (usize, ElementKind)| {
             let difference = here[place].cast_signed() - there[place].cast_signed();
             let is_swept = swept.iter().any(|(other, _)| *other == kind);
-            matches!(kind, ElementKind::Relationship(_)) && !is_swept && !self.changes.memory.is_explained(kind, difference)
+            !kind.is_node() && !is_swept && !self.changes.memory.is_explained(kind, difference)
         };
         self.outcome.look_again_soon |= self.reader.profile.kinds().into_iter().enumerate().any(lost);
     }
@@ -414,7 +424,7 @@ impl Incremental<'_, '_, '_> {
     /// What is left after a person's word is what later deletes are measured by.
     async fn approve(&mut self) -> Result<()> {
         let view = &mut *self.changes.view;
-        let there = repeat!(view.counts())?;
+        let there = view.counts().await?;
         for (place, kind) in self.reader.profile.kinds().into_iter().enumerate() {
             self.changes.memory.guard.approve(&self.reader.profile.step(kind), there[place], Utc::now());
         }
@@ -513,18 +523,13 @@ impl Incremental<'_, '_, '_> {
     /// Of the source, without what is listed as unusable, and of the cache, in the order of the kinds.
     async fn counts(&mut self) -> Result<(Vec<u64>, Vec<u64>)> {
         let (source, view, exact) = (self.reader.source, &mut *self.changes.view, self.changes.thorough);
-        let (mut here, there) = try_join(count_kinds(source, exact), async { repeat!(view.counts()) }).await?;
+        let (mut here, there) = try_join(count_kinds(source, exact), view.counts()).await?;
         unusable::subtract(self.reader.profile, &self.reader.excluded, &mut here);
         Ok((here, there))
     }
 
     /// As [`Self::counts`], once what became unusable or usable is read that no other step finds.
-    async fn counts_of_usable(
-        &mut self,
-        pass: &PassUnderWay,
-        late: bool,
-        of_source: SourceCounts,
-    ) -> Result<(Vec<u64>, Vec<u64>)> {
+    async fn counts_of_usable(&mut self, pass: &PassUnderWay, late: bool, of_source: SourceCounts) -> Result<BothCounts> {
         let SourceCounts { kinds: mut here, unusable_labels } = of_source;
         let mut read = unusable::read_labelled(self.reader, self.changes.memory, unusable_labels).await?;
         read |= unusable::read_keyless(self.reader, std::mem::take(&mut self.without_key)).await?;
@@ -535,40 +540,25 @@ impl Incremental<'_, '_, '_> {
         }
         if read {
             self.settle().await?;
-            return self.counts().await;
+            let (here, there) = self.counts().await?;
+            return Ok(BothCounts { here, there, at: self.bookmark().await? });
         }
-        let view = &mut *self.changes.view;
-        let there = repeat!(view.counts())?;
+        let (source, view) = (self.reader.source, &mut *self.changes.view);
+        let (there, at) = try_join(view.counts(), source.bookmark()).await?;
         unusable::subtract(self.reader.profile, &self.reader.excluded, &mut here);
-        Ok((here, there))
+        Ok(BothCounts { here, there, at })
     }
 
     async fn bookmark(&mut self) -> Result<Bookmark> {
         let source = self.reader.source;
-        repeat!(source.bookmark())
+        source.bookmark().await
     }
 }
 
 async fn count_kinds(source: &dyn Source, exact: bool) -> Result<Vec<u64>> {
-    if exact { repeat!(source.exact_counts()) } else { repeat!(source.counts()) }
+    if exact { source.exact_counts().await } else { source.counts().await }
 }
 
 fn keys(identities: &BTreeSet<ElementIdentity>) -> BTreeSet<String> {
     identities.iter().map(|identity| identity.key().as_str().to_owned()).collect()
-}
-
-async fn changed_keys(source: &dyn Source, kind: ElementKind, since: DateTime<Utc>, after: &str) -> Result<KeyPage> {
-    match kind {
-        ElementKind::Node(id) => repeat!(source.changed_node_keys(id, since, after, KEY_PAGE)),
-        ElementKind::Relationship(id) => repeat!(source.changed_relationship_keys(id, since, after, KEY_PAGE)),
-    }
-}
-
-impl StepKind {
-    fn into_parts(self) -> (ElementKind, Step) {
-        match self {
-            StepKind::Nodes(id, step) => (ElementKind::Node(id), step),
-            StepKind::Relationships(id, step) => (ElementKind::Relationship(id), step),
-        }
-    }
 }

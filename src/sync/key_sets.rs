@@ -12,19 +12,17 @@ use futures::future::try_join;
 
 use super::cache_view::CacheView;
 use super::cache_view::Keyed;
-use super::keys::key_text;
 use super::sweep::Gaps;
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, Properties};
+use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity};
 use crate::model::excluded::Excluded;
 use crate::model::graph_name::GraphName;
 use crate::model::kind::ElementKind;
 use crate::model::prepared::name_by_id;
 use crate::model::profile::Profile;
-use crate::repeat;
-use crate::source::Source;
-use crate::transform::{Admission, Transformer};
+use crate::source::{Page, Source};
+use crate::transform::{Admission, Encoder};
 
 /// Digests of one kind and side: 32 bytes each. With a million elements, a bucket that differs costs the reading of a thousand.
 const BUCKETS: usize = 1024;
@@ -44,7 +42,7 @@ pub(super) struct KeySets<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) view: &'a mut dyn CacheView,
     /// The rules that say what can be kept, and of what.
-    pub(super) encoder: &'a Transformer,
+    pub(super) encoder: &'a Encoder,
     /// What the cache lacks because it cannot hold it.
     pub(super) excluded: &'a Excluded,
     pub(super) hasher: &'a ElementHasher,
@@ -76,10 +74,10 @@ impl LabelComparison {
 }
 
 /// What only one side has of a kind, but for what the cache cannot hold.
-pub async fn gaps(
+pub(crate) async fn gaps(
     source: &dyn Source,
     view: &mut dyn CacheView,
-    encoder: &Transformer,
+    encoder: &Encoder,
     excluded: &Excluded,
     kind: ElementKind,
 ) -> Result<Gaps> {
@@ -268,7 +266,7 @@ fn differences(
 /// The source's side of a comparison.
 struct SourceSide<'a> {
     source: &'a dyn Source,
-    encoder: &'a Transformer,
+    encoder: &'a Encoder,
     profile: &'a Profile,
     excluded: &'a Excluded,
     labels: LabelComparison,
@@ -315,30 +313,13 @@ impl SourceSide<'_> {
     }
 
     async fn page(&self, kind: ElementKind, after: &str) -> Result<(KeyedPage, Option<String>)> {
-        let (source, profile) = (self.source, self.profile);
+        let Page { rows, next } = self.source.page(kind, Detail::Key, after, PAGE).await?;
         let mut page = KeyedPage::default();
-        let next = match kind {
-            ElementKind::Node(id) => {
-                let rows = repeat!(source.node_page(id, Detail::Key, after, PAGE))?;
-                let key = profile.node(id).key.as_str();
-                for row in rows.rows {
-                    let standing = self.encoder.node_standing(id, &row);
-                    let compared = self.compared(kind, row.labels, &row.properties);
-                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), compared));
-                }
-                rows.next
-            }
-            ElementKind::Relationship(id) => {
-                let rows = repeat!(source.relationship_page(id, Detail::Key, after, PAGE))?;
-                let key = profile.relationship(id).key.as_str();
-                for row in rows.rows {
-                    let standing = self.encoder.relationship_standing(id, &row);
-                    let compared = self.compared(kind, Vec::new(), &row.properties);
-                    self.add(&mut page, kind, standing, (row.number, key_text(&row.properties, key), compared));
-                }
-                rows.next
-            }
-        };
+        let elements = rows.elements().zip(rows.labels()).zip(rows.keys(self.profile.key(kind)));
+        for ((((number, properties), labels), key), admission) in elements.zip(self.encoder.admissions(&rows)) {
+            let compared = self.labels.of(kind, labels.to_vec(), self.encoder.graph_of(properties).as_ref());
+            self.add(&mut page, kind, admission, (number, key, compared));
+        }
         Ok((page, next))
     }
 
@@ -346,10 +327,10 @@ impl SourceSide<'_> {
         &self,
         page: &mut KeyedPage,
         kind: ElementKind,
-        standing: Admission,
+        admission: Admission,
         (number, key, compared): (ElementNumber, Option<&str>, Vec<String>),
     ) {
-        let Admission::Kept(identity) = standing else {
+        let Admission::Kept(identity) = admission else {
             let name = self.profile.name_of(kind);
             let unlisted = key
                 .filter(|key| self.excluded.cause_of(name, key).is_none() && !self.excluded.contains(name, &name_by_id(number)));
@@ -366,10 +347,6 @@ impl SourceSide<'_> {
         if known.is_none_or(|known| known > number) {
             page.held.insert(identity, (number, compared));
         }
-    }
-
-    fn compared(&self, kind: ElementKind, labels: Vec<String>, properties: &Properties) -> Vec<String> {
-        self.labels.of(kind, labels, self.encoder.graph_of(properties).as_ref())
     }
 
     /// The end that a relationship waits for, unless the relationship is listed itself.

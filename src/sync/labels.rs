@@ -3,18 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Changes;
+use super::PassContext;
 use super::cache_view::CacheView;
 use super::keys::Keys;
 use super::memory::CountVerdict;
-use super::reader::Reader;
+use super::reader::PassReader;
 use super::sweep::{Gaps, find};
 use crate::error::Result;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::Label;
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::source::Source;
 
 /// So many sets of nodes are compared without a look at which of them differ in their number: one kind's nodes with one label each.
@@ -22,13 +21,13 @@ const FEW_QUESTIONS: usize = 16;
 
 /// Compares the counts of labels, and the nodes of those that differ at two readings in a row.
 pub(super) async fn read(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
+    reader: &mut PassReader<'_>,
+    changes: &mut PassContext<'_>,
     late: bool,
     outcome: &mut PassOutcome,
 ) -> Result<()> {
     let source = reader.source;
-    let (here, there) = (repeat!(source.label_counts())?, repeat!(changes.view.label_counts())?);
+    let (here, there) = (source.label_counts().await?, changes.view.label_counts().await?);
     let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     let count = |of: &BTreeMap<String, u64>, name: &String| of.get(name).copied().unwrap_or(0);
     let mut differing = Vec::new();
@@ -59,7 +58,7 @@ pub(super) async fn read(
     if mended.is_empty() {
         return Ok(());
     }
-    let (here, there) = (repeat!(source.label_counts())?, repeat!(changes.view.label_counts())?);
+    let (here, there) = (source.label_counts().await?, changes.view.label_counts().await?);
     for name in mended {
         changes.memory.explain_label(&name, count(&here, &name), count(&there, &name), true);
     }
@@ -113,13 +112,18 @@ async fn to_compare(
 
 /// Labels that not as many nodes carry on both sides of those that carry this one.
 async fn differing_beside(source: &dyn Source, view: &mut dyn CacheView, label: &Label) -> Result<BTreeSet<String>> {
-    let (here, there) = (repeat!(source.labels_beside(label))?, repeat!(view.labels_beside(label))?);
+    let (here, there) = (source.labels_beside(label).await?, view.labels_beside(label).await?);
     let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     Ok(names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect())
 }
 
 /// Reads those nodes again of which only one side carries the label; whether there are any.
-async fn compare(reader: &mut Reader<'_>, changes: &mut Changes<'_>, label: &Label, kinds: &[NodeKindId]) -> Result<bool> {
+async fn compare(
+    reader: &mut PassReader<'_>,
+    changes: &mut PassContext<'_>,
+    label: &Label,
+    kinds: &[NodeKindId],
+) -> Result<bool> {
     let mut keys = Keys::new();
     for kind in kinds.iter().copied().map(ElementKind::Node) {
         let Gaps { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;

@@ -28,11 +28,11 @@ const MAX_DUPLICATES: usize = 1000;
 
 /// A row whose timestamps did not move is read again after this time at the earliest: graphiti writes some rows twice in a
 /// row, and the second time without a trace. Shorter costs readings, longer costs freshness of the second writing.
-pub const READ_AGAIN: Duration = Duration::from_millis(2500);
+pub(crate) const READ_AGAIN: Duration = Duration::from_millis(2500);
 
 /// A source that is written without a pause never lets its counts be compared exactly; after so many readings in a row that
 /// differ, the keys are. Deletes that later commits hide in the counts wait as long, at some ten readings a second.
-const MAX_READINGS: u32 = 6;
+const MAX_READINGS: u32 = 8;
 
 /// Of a source that is written without a pause, kinds are swept this long after the last sweep at the earliest: a sweep scans the
 /// kind, and whatever else has changed waits for it. Deletes may take longer than other changes.
@@ -40,7 +40,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(1200);
 
 /// When an incremental pass does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rhythm {
+pub(crate) struct Rhythm {
     /// How far back rows are looked for that were committed late.
     pub overlap: Duration,
     /// How often.
@@ -64,7 +64,7 @@ pub(super) struct UnusableMemory {
 
 /// The memory.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     seen: HashMap<(ElementKind, String), ReadKey>,
     last_late_check: Option<Instant>,
     /// When a kind was swept last.
@@ -112,7 +112,7 @@ struct ReadKey {
 
 impl Memory {
     /// What a generation begins with, from the checkpoint.
-    pub fn new(checkpoint: &Checkpoint, profile: &Profile) -> Self {
+    pub(crate) fn new(checkpoint: &Checkpoint, profile: &Profile) -> Self {
         let of_kind = |kind| {
             let keys = checkpoint.duplicates.of(&profile.step(kind)).iter().cloned().collect();
             (kind, keys)

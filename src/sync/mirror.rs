@@ -1,24 +1,23 @@
 //! The source's indices, as far as FalkorDB can express them, for a profile that asks for them.
 
 use super::Memory;
-use super::reader::Reader;
+use super::reader::PassReader;
 use crate::error::Result;
-use crate::model::batch::Content;
+use crate::model::batch::BatchContent;
 use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, MirroredIndexes, Similarity, VectorOptions};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::pass::Mode;
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::source::{SourceIndex, SourceIndexKind};
 
 /// Sends the source's indices to the loader: once in a generation, after each full pass and before each comparison.
-pub(super) async fn send(reader: &mut Reader<'_>, memory: &mut Memory, mode: Mode) -> Result<()> {
+pub(super) async fn send(reader: &mut PassReader<'_>, memory: &mut Memory, mode: Mode) -> Result<()> {
     if !reader.profile.mirror_indexes || !memory.take_mirroring_due(mode) {
         return Ok(());
     }
     let source = reader.source;
-    let indexes = repeat!(source.indexes())?;
-    reader.emit.emit(Content::Indexes(mirrored(&indexes, reader.profile)), 0).await
+    let indexes = source.indexes().await?;
+    reader.emit.emit(BatchContent::Indexes(mirrored(&indexes, reader.profile)), 0).await
 }
 
 /// Languages whose stemming both sides know by the same name.

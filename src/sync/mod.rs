@@ -3,12 +3,12 @@
 
 mod bundles;
 mod cache_view;
-pub mod comparison;
+pub(crate) mod comparison;
 mod deferred;
-pub mod delete_guard;
+pub(crate) mod delete_guard;
 mod differential;
-pub mod dimensions;
-pub mod first_pass;
+pub(crate) mod dimensions;
+pub(crate) mod first_pass;
 mod follow;
 mod full;
 mod incremental;
@@ -20,7 +20,7 @@ mod mirror;
 mod pass;
 mod reader;
 mod refusals;
-pub mod survey;
+pub(crate) mod survey;
 mod sweep;
 mod unusable;
 
@@ -35,17 +35,17 @@ use crate::model::element::RelationshipIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 
-use crate::transform::Transformer;
+use crate::transform::Encoder;
 
-pub use cache_view::{Attached, CacheView, Contents, GraphPlace, Keyed, MissingGraph, ScanPosition, is_missing_graph};
-pub use key_sets::gaps;
-pub use memory::{Memory, READ_AGAIN, Rhythm};
-pub use pass::run;
-pub use reader::BatchLimits;
-pub use sweep::Gaps;
+pub(crate) use cache_view::{Attached, CacheView, Contents, GraphPlace, Keyed, MissingGraph, ScanPosition, is_missing_graph};
+pub(crate) use key_sets::gaps;
+pub(crate) use memory::{Memory, READ_AGAIN, Rhythm};
+pub(crate) use pass::run;
+pub(crate) use reader::BatchLimits;
+pub(crate) use sweep::Gaps;
 
 /// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
-pub struct Changes<'a> {
+pub(crate) struct PassContext<'a> {
     /// The cache, looked at.
     pub view: &'a mut dyn CacheView,
     /// The memory of this generation.
@@ -61,7 +61,7 @@ pub struct Changes<'a> {
     /// Whether a person has let all deletes through.
     pub allow_deletes: bool,
     /// The rules that lead from source to cache, for comparisons.
-    pub encoder: &'a Transformer,
+    pub encoder: &'a Encoder,
     /// What the cache lacks because it cannot hold it.
     pub excluded: &'a Excluded,
     /// Whether a client waits for what was committed before the pass: no changed row is spared that was read a moment ago, late
@@ -71,7 +71,7 @@ pub struct Changes<'a> {
 
 /// The part of a comparison that one pass does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// How many elements it goes through at most.
     pub rows: usize,
     /// Whether an operator ordered the comparison: then one that runs in the background is no part of it.
@@ -82,7 +82,7 @@ pub struct Slice {
 
 /// Where a strategy's rows go: towards the loader, in the order in which they are emitted.
 #[async_trait]
-pub trait Emit: Send {
+pub(crate) trait Emit: Send {
     /// Waits until there is room for this many rows. Called before they are read, so that a slow loader stops the reading.
     async fn reserve(&mut self, rows: usize) -> Result<()>;
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::delete_guard::refuse_losses;
 use super::keys::Keys;
-use super::reader::{BatchLimits, Reader};
-use super::{Changes, Emit, deferred, differential, full, incremental, mirror};
+use super::reader::{BatchLimits, PassReader};
+use super::{Emit, PassContext, deferred, differential, full, incremental, mirror};
 use crate::error::Result;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
@@ -13,15 +13,15 @@ use crate::model::profile::Profile;
 use crate::source::Source;
 
 /// Runs a pass from where it stands to its end.
-pub async fn run(
+pub(crate) async fn run(
     source: &dyn Source,
     profile: &Profile,
     limits: BatchLimits,
     pass: PassUnderWay,
-    changes: &mut Changes<'_>,
+    changes: &mut PassContext<'_>,
     emit: &mut dyn Emit,
 ) -> Result<()> {
-    let mut reader = Reader {
+    let mut reader = PassReader {
         source,
         profile,
         limits,

@@ -5,29 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::try_join_all;
 
 use super::Emit;
-use super::keys::{Keys, key_text};
+use super::keys::Keys;
 use super::refusals::{note_refused, outdated_names};
 use crate::error::Result;
-use crate::model::batch::{Content, SourceContent, SourceRows};
-use crate::model::element::{ElementIdentity, RelationshipIdentity, SourceNode, SourceRelationship};
+use crate::model::batch::{BatchContent, SourceContent, SourceRows};
+use crate::model::element::{ElementIdentity, RelationshipIdentity};
 use crate::model::excluded::Excluded;
-use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId, Step};
+use crate::model::kind::ElementKind;
+use crate::model::kind_rows::{KindRows, RowsPart};
 use crate::model::pass::{Cursor, PassUnderWay};
 use crate::model::prepared::{Review, is_name};
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::source::{Answered, Source};
-use crate::transform::{Admission, Transformer};
+use crate::transform::{Admission, Encoder};
 
-/// Kinds whose rows are asked for at the same time: each answer may be as large as a batch.
-const ASKED_TOGETHER: usize = 3;
+/// Kinds whose rows are asked for at the same time: each answer may be as large as a batch. An episode of graphiti changes rows of
+/// four.
+const ASKED_TOGETHER: usize = 4;
 
 /// So few keys have short answers.
 const FEW_KEYS: usize = 500;
 
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchLimits {
+pub(crate) struct BatchLimits {
     /// Nodes.
     pub nodes: usize,
     /// Relationships.
@@ -37,7 +38,7 @@ pub struct BatchLimits {
 }
 
 /// A source and the way out, for one pass.
-pub(super) struct Reader<'a> {
+pub(super) struct PassReader<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) profile: &'a Profile,
     pub(super) limits: BatchLimits,
@@ -51,7 +52,7 @@ pub(super) struct Reader<'a> {
     /// How many keys travelled, of both sides, to find what only one of them has.
     pub(super) keys_listed: u64,
     /// The rules that say what can be kept.
-    pub(super) encoder: &'a Transformer,
+    pub(super) encoder: &'a Encoder,
     /// What is listed as unusable.
     pub(super) excluded: Excluded,
     /// Whether the cache may hold an older state of what is refused. Where a graph is filled from nothing it does not.
@@ -60,13 +61,13 @@ pub(super) struct Reader<'a> {
     pub(super) refused: BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
 }
 
-impl Reader<'_> {
+impl PassReader<'_> {
     /// Tells the loader that the pass begins, unless it was told before.
     pub(super) async fn begin(&mut self, pass: &PassUnderWay) -> Result<()> {
         if pass.prepared {
             return Ok(());
         }
-        self.emit.emit(Content::Begin(pass.clone()), 0).await
+        self.emit.emit(BatchContent::Begin(pass.clone()), 0).await
     }
 
     /// Takes names out of the quarantine.
@@ -78,58 +79,30 @@ impl Reader<'_> {
         self.emit_review(Review { released, ..Review::default() }).await
     }
 
-    /// Sends nodes on, cut into batches. With a step, each batch moves the pass's cursor.
-    pub(super) async fn emit_nodes(&mut self, kind: NodeKindId, rows: Vec<SourceNode>, step: Option<&Step>) -> Result<()> {
-        let key = self.profile.node(kind).key.as_str();
-        note_duplicates(&mut self.duplicates, ElementKind::Node(kind), rows.iter().map(|row| key_text(&row.properties, key)));
-        if self.notes_refused {
-            let standings = rows.iter().map(|row| self.encoder.node_standing(kind, row));
-            standings.for_each(|standing| note_refused(&mut self.refused, ElementKind::Node(kind), standing));
-        }
-        let outdated = match self.notes_refused {
-            true => outdated_names(
-                &self.excluded,
-                self.profile.name_of(ElementKind::Node(kind)),
-                rows.iter().map(|row| row.number),
-                || self.encoder.names_of_refused_nodes(kind, &rows),
-            ),
-            false => Vec::new(),
-        };
-        for chunk in cut(rows, self.limits.bytes, SourceNode::weight, |row| key_text(&row.properties, key)) {
-            let content = rows_content(SourceRows::Nodes(kind, chunk.rows), step, chunk.last_key, self.repairs);
-            self.emit.emit(content, chunk.bytes).await?;
-        }
-        self.release(ElementKind::Node(kind), outdated).await
+    /// Sends elements on, cut into batches.
+    pub(super) async fn emit_rows(&mut self, rows: KindRows) -> Result<()> {
+        self.emit_batches(rows, false).await
     }
 
-    /// As [`Self::emit_nodes`], for relationships.
-    pub(super) async fn emit_relationships(
-        &mut self,
-        kind: RelationshipKindId,
-        rows: Vec<SourceRelationship>,
-        step: Option<&Step>,
-    ) -> Result<()> {
-        let key = self.profile.relationship(kind).key.as_str();
-        let keys = rows.iter().map(|row| key_text(&row.properties, key));
-        note_duplicates(&mut self.duplicates, ElementKind::Relationship(kind), keys);
+    /// As [`Self::emit_rows`], for elements in the order of the pass: each batch moves its cursor.
+    pub(super) async fn emit_page(&mut self, rows: KindRows) -> Result<()> {
+        self.emit_batches(rows, true).await
+    }
+
+    async fn emit_batches(&mut self, rows: KindRows, moves_cursor: bool) -> Result<()> {
+        let (kind, key) = (rows.kind(), self.profile.key(rows.kind()));
+        note_duplicates(&mut self.duplicates, kind, rows.keys(key));
+        let mut outdated = Vec::new();
         if self.notes_refused {
-            let standings = rows.iter().map(|row| self.encoder.relationship_standing(kind, row));
-            standings.for_each(|standing| note_refused(&mut self.refused, ElementKind::Relationship(kind), standing));
+            self.encoder.admissions(&rows).into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
+            outdated = outdated_names(&self.excluded, self.profile.name_of(kind), &rows, self.encoder);
         }
-        let outdated = match self.notes_refused {
-            true => outdated_names(
-                &self.excluded,
-                self.profile.name_of(ElementKind::Relationship(kind)),
-                rows.iter().map(|row| row.number),
-                || self.encoder.names_of_refused_relationships(kind, &rows),
-            ),
-            false => Vec::new(),
-        };
-        for chunk in cut(rows, self.limits.bytes, SourceRelationship::weight, |row| key_text(&row.properties, key)) {
-            let content = rows_content(SourceRows::Relationships(kind, chunk.rows), step, chunk.last_key, self.repairs);
-            self.emit.emit(content, chunk.bytes).await?;
+        let step = moves_cursor.then(|| self.profile.step(kind));
+        for RowsPart { rows, bytes, last_key } in rows.cut(self.limits.bytes, key) {
+            let cursor = step.clone().zip(last_key).map(|(step, after)| Cursor { step, after });
+            self.emit.emit(rows_content(SourceRows::Kind(rows), cursor, self.repairs), bytes).await?;
         }
-        self.release(ElementKind::Relationship(kind), outdated).await
+        self.release(kind, outdated).await
     }
 
     /// How many elements of a kind stand in the quarantine.
@@ -138,17 +111,23 @@ impl Reader<'_> {
     }
 
     /// Reads the current content of elements of one kind by key and sends it on.
-    pub(super) async fn fetch_kind(&mut self, kind: ElementKind, keys: &[String], step: Option<&Step>) -> Result<()> {
-        let most = match kind {
-            ElementKind::Node(_) => self.limits.nodes,
-            ElementKind::Relationship(_) => self.limits.relationships,
-        };
+    pub(super) async fn fetch_kind(&mut self, kind: ElementKind, keys: &[String]) -> Result<()> {
+        self.fetch_in_parts(kind, keys, false).await
+    }
+
+    /// As [`Self::fetch_kind`], for keys in the order of the pass: each batch moves its cursor.
+    pub(super) async fn fetch_page(&mut self, kind: ElementKind, keys: &[String]) -> Result<()> {
+        self.fetch_in_parts(kind, keys, true).await
+    }
+
+    async fn fetch_in_parts(&mut self, kind: ElementKind, keys: &[String], moves_cursor: bool) -> Result<()> {
+        let most = if kind.is_node() { self.limits.nodes } else { self.limits.relationships };
         let mut keys = keys;
         while !keys.is_empty() {
             let asked = &keys[..keys.len().min(most)];
             self.emit.reserve(asked.len()).await?;
-            let (rows, answered) = rows_by_key(self.source, kind, asked).await?;
-            self.emit_in_key_order(rows, step).await?;
+            let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            self.emit_batches(rows.in_key_order(self.profile.key(kind)), moves_cursor).await?;
             keys = &keys[answered..];
         }
         Ok(())
@@ -163,33 +142,19 @@ impl Reader<'_> {
             let number: usize = some.iter().map(|(_, keys)| keys.len()).sum();
             if number > self.limits.nodes.min(self.limits.relationships).min(FEW_KEYS) {
                 for (kind, keys) in some {
-                    self.fetch_kind(*kind, keys, None).await?;
+                    self.fetch_kind(*kind, keys).await?;
                 }
                 continue;
             }
             self.emit.reserve(number).await?;
             let source = self.source;
-            let answers = try_join_all(some.iter().map(|(kind, keys)| rows_by_key(source, *kind, keys))).await?;
-            for ((kind, keys), (rows, answered)) in some.iter().zip(answers) {
-                self.emit_in_key_order(rows, None).await?;
-                self.fetch_kind(*kind, &keys[answered..], None).await?;
+            let answers = try_join_all(some.iter().map(|(kind, keys)| source.by_key(*kind, keys))).await?;
+            for ((kind, keys), Answered { rows, keys: answered }) in some.iter().zip(answers) {
+                self.emit_rows(rows.in_key_order(self.profile.key(*kind))).await?;
+                self.fetch_kind(*kind, &keys[answered..]).await?;
             }
         }
         Ok(())
-    }
-
-    async fn emit_in_key_order(&mut self, rows: SourceRows, step: Option<&Step>) -> Result<()> {
-        match rows {
-            SourceRows::Nodes(kind, rows) => {
-                let key = self.profile.node(kind).key.as_str();
-                self.emit_nodes(kind, in_key_order(rows, |row| key_text(&row.properties, key)), step).await
-            }
-            SourceRows::Relationships(kind, rows) => {
-                let key = self.profile.relationship(kind).key.as_str();
-                self.emit_relationships(kind, in_key_order(rows, |row| key_text(&row.properties, key)), step).await
-            }
-            SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => Ok(()),
-        }
     }
 
     /// Reads elements once more that the source seemed not to have: writes those that it has, deletes those that are absent.
@@ -221,25 +186,11 @@ impl Reader<'_> {
     /// Sends on what the source has of these keys. What cannot be kept is listed, and its old state goes as that of an absent element
     /// does.
     async fn read_present(&mut self, kind: ElementKind, keys: &[String]) -> Result<Present> {
-        let source = self.source;
-        match kind {
-            ElementKind::Node(id) => {
-                let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
-                let kept = rows.iter().filter_map(|row| kept(self.encoder.node_standing(id, row))).collect();
-                let key = self.profile.node(id).key.as_str();
-                let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
-                self.emit_nodes(id, rows, None).await?;
-                Ok(Present { kept, there, answered: keys })
-            }
-            ElementKind::Relationship(id) => {
-                let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
-                let kept = rows.iter().filter_map(|row| kept(self.encoder.relationship_standing(id, row))).collect();
-                let key = self.profile.relationship(id).key.as_str();
-                let there = rows.iter().filter_map(|row| key_text(&row.properties, key).map(str::to_owned)).collect();
-                self.emit_relationships(id, rows, None).await?;
-                Ok(Present { kept, there, answered: keys })
-            }
-        }
+        let Answered { rows, keys } = self.source.by_key(kind, keys).await?;
+        let kept = self.encoder.admissions(&rows).into_iter().filter_map(kept).collect();
+        let there = rows.keys(self.profile.key(kind)).flatten().map(str::to_owned).collect();
+        self.emit_rows(rows).await?;
+        Ok(Present { kept, there, answered: keys })
     }
 
     /// Deletes elements of which the cache has several, with all their copies: they are to be written again at once.
@@ -256,55 +207,25 @@ impl Reader<'_> {
             return Ok(());
         }
         let bytes = absent.len() * size_of::<ElementIdentity>();
-        self.emit.emit(rows_content(SourceRows::Absent(absent), None, None, self.repairs), bytes).await
+        self.emit.emit(rows_content(SourceRows::Absent(absent), None, self.repairs), bytes).await
     }
 
     /// Sends on what was found of elements that are listed.
     pub(super) async fn emit_review(&mut self, review: Review) -> Result<()> {
-        self.emit.emit(rows_content(SourceRows::Review(review), None, None, false), 0).await
+        self.emit.emit(rows_content(SourceRows::Review(review), None, false), 0).await
     }
 
-    /// The step of a node kind.
-    pub(super) fn node_step(&self, kind: NodeKindId) -> Step {
-        Step::Nodes(self.profile.node(kind).label.clone())
-    }
-
-    /// The step of a relationship kind.
-    pub(super) fn relationship_step(&self, kind: RelationshipKindId) -> Step {
-        Step::Relationships(self.profile.relationship(kind).rel_type.clone())
-    }
-
-    /// All steps of a pass, nodes first: a relationship needs both its endpoints.
-    pub(super) fn steps(&self) -> Vec<StepKind> {
-        let nodes = self.profile.node_ids().map(|id| StepKind::Nodes(id, self.node_step(id)));
-        let relationships = self.profile.relationship_ids().map(|id| StepKind::Relationships(id, self.relationship_step(id)));
-        nodes.chain(relationships).collect()
-    }
-
-    /// The steps that are left of a pass, each with the key to go on after.
-    pub(super) fn steps_left(&self, cursor: Option<&Cursor>) -> Vec<(StepKind, String)> {
-        let all = self.steps();
-        let first = cursor.and_then(|cursor| all.iter().position(|step| *step.step() == cursor.step)).unwrap_or(0);
-        let after = |index: usize| match cursor {
-            Some(cursor) if index == first && *all[first].step() == cursor.step => cursor.after.clone(),
-            _ => String::new(),
+    /// The kinds that are left of a pass, nodes first because a relationship needs both its endpoints, each with the key to go on
+    /// after.
+    pub(super) fn kinds_left(&self, cursor: Option<&Cursor>) -> Vec<(ElementKind, String)> {
+        let kinds = self.profile.kinds();
+        let place = |cursor: &Cursor| kinds.iter().position(|kind| self.profile.step(*kind) == cursor.step);
+        let Some((first, cursor)) = cursor.and_then(|cursor| Some((place(cursor)?, cursor))) else {
+            return kinds.into_iter().map(|kind| (kind, String::new())).collect();
         };
-        (first..all.len()).map(|index| (all[index].clone(), after(index))).collect()
+        let after = |place: usize| if place == first { cursor.after.clone() } else { String::new() };
+        (first..kinds.len()).map(|place| (kinds[place], after(place))).collect()
     }
-}
-
-/// The rows of the first of these keys, and how many keys those are.
-async fn rows_by_key(source: &dyn Source, kind: ElementKind, keys: &[String]) -> Result<(SourceRows, usize)> {
-    Ok(match kind {
-        ElementKind::Node(id) => {
-            let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
-            (SourceRows::Nodes(id, rows), keys)
-        }
-        ElementKind::Relationship(id) => {
-            let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
-            (SourceRows::Relationships(id, rows), keys)
-        }
-    })
 }
 
 /// What the source has of keys that it was asked for.
@@ -317,37 +238,13 @@ struct Present {
     answered: usize,
 }
 
-/// A step with its kind's place in the profile.
-#[derive(Debug, Clone)]
-pub(super) enum StepKind {
-    Nodes(NodeKindId, Step),
-    Relationships(RelationshipKindId, Step),
-}
-
-impl StepKind {
-    /// Its kind.
-    pub(super) fn kind(&self) -> ElementKind {
-        match self {
-            StepKind::Nodes(id, _) => ElementKind::Node(*id),
-            StepKind::Relationships(id, _) => ElementKind::Relationship(*id),
-        }
-    }
-
-    fn step(&self) -> &Step {
-        match self {
-            StepKind::Nodes(_, step) | StepKind::Relationships(_, step) => step,
-        }
-    }
-}
-
-fn rows_content(rows: SourceRows, step: Option<&Step>, last_key: Option<String>, repairs: bool) -> SourceContent {
+fn rows_content(rows: SourceRows, cursor: Option<Cursor>, repairs: bool) -> SourceContent {
     let read = rows.len() as u64;
-    let cursor = step.zip(last_key).map(|(step, after)| Cursor { step: step.clone(), after });
-    Content::Rows { rows, read, cursor, repairs }
+    BatchContent::Rows { rows, read, cursor, repairs }
 }
 
-fn kept(standing: Admission) -> Option<ElementIdentity> {
-    if let Admission::Kept(identity) = standing { Some(identity) } else { None }
+fn kept(admission: Admission) -> Option<ElementIdentity> {
+    if let Admission::Kept(identity) = admission { Some(identity) } else { None }
 }
 
 /// Rows of one key stand side by side.
@@ -358,53 +255,5 @@ fn note_duplicates<'a>(duplicates: &mut Keys, kind: ElementKind, keys: impl Iter
             duplicates.entry(kind).or_default().insert(key.to_owned());
         }
         last = Some(key);
-    }
-}
-
-/// Rows that were asked for by key come in any order; a cursor needs the keys' order.
-fn in_key_order<T>(mut rows: Vec<T>, key: impl Fn(&T) -> Option<&str>) -> Vec<T> {
-    rows.sort_by(|a, b| key(a).cmp(&key(b)));
-    rows
-}
-
-struct Chunk<T> {
-    rows: Vec<T>,
-    bytes: usize,
-    last_key: Option<String>,
-}
-
-/// Cuts rows where the bytes are full, never between rows of one key: those collapse to one element and must meet.
-fn cut<T>(rows: Vec<T>, max_bytes: usize, weight: impl Fn(&T) -> usize, key: impl Fn(&T) -> Option<&str>) -> Vec<Chunk<T>> {
-    let mut chunks: Vec<Chunk<T>> = Vec::new();
-    for row in rows {
-        let (bytes, row_key) = (weight(&row), key(&row).map(str::to_owned));
-        match chunks.last_mut() {
-            Some(chunk) if chunk.bytes + bytes <= max_bytes || (chunk.last_key == row_key && row_key.is_some()) => {
-                chunk.rows.push(row);
-                chunk.bytes += bytes;
-                chunk.last_key = row_key;
-            }
-            _ => chunks.push(Chunk { rows: vec![row], bytes, last_key: row_key }),
-        }
-    }
-    chunks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_close_by_bytes_but_never_between_rows_of_one_key() {
-        let chunks = cut(vec!["a", "b", "b", "b", "c"], 2, |_| 1, |row| Some(*row));
-        let rows: Vec<_> = chunks.iter().map(|chunk| chunk.rows.clone()).collect();
-        assert_eq!(rows, [vec!["a", "b", "b", "b"], vec!["c"]]);
-        assert_eq!(chunks[0].last_key.as_deref(), Some("b"));
-    }
-
-    #[test]
-    fn a_row_heavier_than_a_batch_stands_alone() {
-        let chunks = cut(vec!["a", "b"], 2, |_| 9, |row| Some(*row));
-        assert_eq!(chunks.len(), 2);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::element::{ElementIdentity, ElementNumber};
+use crate::model::element::ElementIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::kind::{ElementKind, KindName};
+use crate::model::kind_rows::KindRows;
 use crate::model::prepared::name_by_id;
-use crate::transform::Admission;
+use crate::transform::{Admission, Encoder};
 
 /// Refused elements that a pass remembers to take out of the cache. What is beyond is found again by their entries.
 pub(super) const MAX_REFUSED: usize = 10_000;
@@ -15,9 +16,9 @@ pub(super) const MAX_REFUSED: usize = 10_000;
 pub(super) fn note_refused(
     refused: &mut BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
     kind: ElementKind,
-    standing: Admission,
+    admission: Admission,
 ) {
-    let Admission::Refused(identity) = standing else { return };
+    let Admission::Refused(identity) = admission else { return };
     let of_kind = refused.entry(kind).or_default();
     if of_kind.len() < MAX_REFUSED {
         of_kind.insert(identity);
@@ -25,18 +26,14 @@ pub(super) fn note_refused(
 }
 
 /// Names by number that are listed and that these rows, all of their keys, do not have any more.
-pub(super) fn outdated_names(
-    excluded: &Excluded,
-    kind: KindName<'_>,
-    numbers: impl Iterator<Item = ElementNumber>,
-    refused: impl FnOnce() -> Vec<String>,
-) -> Vec<String> {
+pub(super) fn outdated_names(excluded: &Excluded, kind: KindName<'_>, rows: &KindRows, encoder: &Encoder) -> Vec<String> {
     if excluded.is_empty() {
         return Vec::new();
     }
-    let mut names: Vec<String> = numbers.map(name_by_id).filter(|name| excluded.contains(kind, name)).collect();
+    let names = rows.elements().map(|(number, _)| name_by_id(number));
+    let mut names: Vec<String> = names.filter(|name| excluded.contains(kind, name)).collect();
     if !names.is_empty() {
-        let refused: BTreeSet<String> = refused().into_iter().collect();
+        let refused: BTreeSet<String> = encoder.names_of_refused(rows).into_iter().collect();
         names.retain(|name| !refused.contains(name));
     }
     names

@@ -5,28 +5,27 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::bundles::{self, bundled};
-use super::keys::key_text;
+use super::bundles::bundled;
 use super::mirror::mirrored;
 use crate::error::Result;
 use crate::model::detail::Detail;
-use crate::model::element::{Properties, SourceNode, SourceRelationship};
+use crate::model::element::{Properties, property_text};
 use crate::model::index::IndexDefinition;
-use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use crate::model::kind::ElementKind;
+use crate::model::kind_rows::KindRows;
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::{Identity, Profile};
 use crate::model::routes::Routes;
 use crate::model::value::Value;
-use crate::repeat;
-use crate::source::{Source, missing_indexes};
-use crate::transform::Transformer;
+use crate::source::{Page, Source, missing_indexes};
+use crate::transform::Encoder;
 use crate::transform::values::kept_as;
 
 mod graphs;
 mod memory;
 mod waiting;
 
-pub use graphs::GraphSurvey;
+pub(crate) use graphs::GraphSurvey;
 use waiting::Refusals;
 
 use graphs::Graphs;
@@ -43,7 +42,7 @@ const EXAMPLES: usize = 3;
 
 /// What would be made of the source.
 #[derive(Debug, Default, Serialize)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// By kind, in the order of a pass.
     pub kinds: Vec<KindSurvey>,
     /// By name, the graphs that the groups would get; empty where everything goes to one graph.
@@ -67,7 +66,7 @@ pub struct Survey {
 
 /// What would be made of a kind.
 #[derive(Debug, Default, Serialize)]
-pub struct KindSurvey {
+pub(crate) struct KindSurvey {
     /// The label or type.
     pub kind: String,
     /// Whether it is a kind of nodes.
@@ -98,7 +97,7 @@ pub struct KindSurvey {
 
 /// What is known of a property.
 #[derive(Debug, Default, Serialize)]
-pub struct PropertySurvey {
+pub(crate) struct PropertySurvey {
     /// How many values are of which type.
     pub types: BTreeMap<String, u64>,
     /// What the cache holds instead of those types that it does not have.
@@ -108,7 +107,7 @@ pub struct PropertySurvey {
 
 /// What would be quarantined for one reason.
 #[derive(Debug, Default, Serialize)]
-pub struct RefusedElements {
+pub(crate) struct RefusedElements {
     /// How often.
     pub number: u64,
     /// How often a property alone.
@@ -119,15 +118,15 @@ pub struct RefusedElements {
 
 /// Looks at up to `limit` elements of each kind, or at all. `routes` say which graph each group goes to, where it has its own;
 /// `statement` makes the cache's statement of an index, or none for an index that the cache would not get.
-pub async fn survey(
+pub(crate) async fn survey(
     source: &dyn Source,
     profile: &Profile,
-    encoder: &Transformer,
+    encoder: &Encoder,
     routes: Option<&Routes>,
     limit: Option<u64>,
     statement: impl Fn(&IndexDefinition) -> Option<String>,
 ) -> Result<Survey> {
-    let counts = repeat!(source.counts())?;
+    let counts = source.counts().await?;
     let (mut graphs, mut refusals) = (Graphs::new(routes), Refusals::default());
     let mut survey = Survey { complete: true, ..Survey::default() };
     let kinds: Vec<(ElementKind, u64)> = profile.kinds().into_iter().zip(counts).collect();
@@ -135,13 +134,14 @@ pub async fn survey(
     while let Some((kind, count)) = left.first() {
         let number = if profile.has_many_kinds() { bundled(profile, left.iter().copied()) } else { 0 };
         let together: Vec<ElementKind> = left[..number].iter().map(|(kind, _)| *kind).collect();
-        let read = if number > 0 { bundles::read(source, &together, Detail::Whole).await? } else { None };
+        let read = if number > 0 { source.bundle(&together, Detail::Whole).await? } else { None };
         let Some(read) = read else {
             survey.add(survey_kind(source, profile, encoder, (*kind, *count), (&mut graphs, &mut refusals), limit).await?);
             left = &left[1..];
             continue;
         };
-        let mut rows = SurveyedRows::of_bundle(encoder, read);
+        let surveyed = |rows: KindRows| (rows.kind(), SurveyedRows::of(encoder, rows));
+        let mut rows: BTreeMap<ElementKind, SurveyedRows> = read.into_iter().map(surveyed).collect();
         for (kind, count) in &left[..number] {
             survey.add(survey_rows(
                 profile,
@@ -153,7 +153,7 @@ pub async fn survey(
         left = &left[number..];
     }
     survey.graphs = graphs.found;
-    let of_source = repeat!(source.indexes())?;
+    let of_source = source.indexes().await?;
     survey.missing_source_indexes = missing_indexes(profile, &of_source);
     survey.indexes = profile.indexes.iter().filter_map(&statement).collect();
     survey.property_names = encoder.names().len();
@@ -196,7 +196,7 @@ fn survey_rows(
 async fn survey_kind(
     source: &dyn Source,
     profile: &Profile,
-    encoder: &Transformer,
+    encoder: &Encoder,
     (kind, count): (ElementKind, u64),
     (graphs, refusals): (&mut Graphs<'_>, &mut Refusals),
     limit: Option<u64>,
@@ -205,8 +205,9 @@ async fn survey_kind(
     let mut estimate = Estimate::new(profile, kind);
     let mut after = Some(String::new());
     while let Some(from) = after {
-        let mut rows = SurveyedRows::page(source, encoder, kind, &from).await?;
-        after = rows.next.clone();
+        let Page { rows, next } = source.page(kind, Detail::Whole, &from, PAGE).await?;
+        let mut rows = SurveyedRows::of(encoder, rows);
+        after = next;
         refusals.note(&mut rows.prepared);
         found.add(profile, kind, &rows, &mut estimate);
         graphs.add(&rows.prepared);
@@ -215,7 +216,7 @@ async fn survey_kind(
         }
         found.complete = after.is_none();
     }
-    let unreachable = SurveyedRows::unreachable(source, encoder, kind).await?;
+    let unreachable = SurveyedRows::of(encoder, source.without_key(kind, UNREACHABLE_LIMIT).await?);
     found.without_key = unreachable.properties.len() as u64;
     found.add(profile, kind, &unreachable, &mut estimate);
     // Of those not looked at, as much as of those that were.
@@ -232,57 +233,12 @@ async fn survey_kind(
 struct SurveyedRows {
     properties: Vec<Properties>,
     prepared: PreparedRows,
-    next: Option<String>,
 }
 
 impl SurveyedRows {
-    fn of_bundle(encoder: &Transformer, read: bundles::Read) -> BTreeMap<ElementKind, Self> {
-        match read {
-            bundles::Read::Nodes(found) => {
-                let of_kind = |(id, rows): (NodeKindId, Vec<SourceNode>)| {
-                    let properties = rows.iter().map(|row| row.properties.clone()).collect();
-                    (ElementKind::Node(id), Self { properties, prepared: encoder.nodes(id, rows), next: None })
-                };
-                found.into_iter().map(of_kind).collect()
-            }
-            bundles::Read::Relationships(found) => {
-                let of_kind = |(id, rows): (RelationshipKindId, Vec<SourceRelationship>)| {
-                    let properties = rows.iter().map(|row| row.properties.clone()).collect();
-                    (ElementKind::Relationship(id), Self { properties, prepared: encoder.relationships(id, rows), next: None })
-                };
-                found.into_iter().map(of_kind).collect()
-            }
-        }
-    }
-
-    async fn page(source: &dyn Source, encoder: &Transformer, kind: ElementKind, after: &str) -> Result<Self> {
-        Ok(match kind {
-            ElementKind::Node(id) => {
-                let page = repeat!(source.node_page(id, Detail::Whole, after, PAGE))?;
-                let properties = page.rows.iter().map(|row| row.properties.clone()).collect();
-                Self { properties, prepared: encoder.nodes(id, page.rows), next: page.next }
-            }
-            ElementKind::Relationship(id) => {
-                let page = repeat!(source.relationship_page(id, Detail::Whole, after, PAGE))?;
-                let properties = page.rows.iter().map(|row| row.properties.clone()).collect();
-                Self { properties, prepared: encoder.relationships(id, page.rows), next: page.next }
-            }
-        })
-    }
-
-    async fn unreachable(source: &dyn Source, encoder: &Transformer, kind: ElementKind) -> Result<Self> {
-        Ok(match kind {
-            ElementKind::Node(id) => {
-                let rows = repeat!(source.nodes_without_key(id, UNREACHABLE_LIMIT))?;
-                let properties = rows.iter().map(|row| row.properties.clone()).collect();
-                Self { properties, prepared: encoder.nodes(id, rows), next: None }
-            }
-            ElementKind::Relationship(id) => {
-                let rows = repeat!(source.relationships_without_key(id, UNREACHABLE_LIMIT))?;
-                let properties = rows.iter().map(|row| row.properties.clone()).collect();
-                Self { properties, prepared: encoder.relationships(id, rows), next: None }
-            }
-        })
+    fn of(encoder: &Encoder, rows: KindRows) -> Self {
+        let properties = rows.elements().map(|(_, properties)| properties.clone()).collect();
+        Self { properties, prepared: encoder.encode(rows) }
     }
 }
 
@@ -294,7 +250,7 @@ impl KindSurvey {
             Identity::ElementNumber => format!("its number in the source, as {key}"),
         };
         let name = profile.kind_name(kind).to_owned();
-        let is_node = matches!(kind, ElementKind::Node(_));
+        let is_node = kind.is_node();
         Self { kind: name, is_node, count, identity, ..Self::default() }
     }
 
@@ -303,7 +259,7 @@ impl KindSurvey {
         let is_vector = |name: &str| vectors.iter().any(|vector| vector.as_str() == name);
         self.looked_at += rows.properties.len() as u64;
         for properties in &rows.properties {
-            estimate.add(properties, key_text(properties, profile.key(kind).as_str()));
+            estimate.add(properties, property_text(properties, profile.key(kind).as_str()));
             for (name, value) in properties {
                 if is_vector(name) {
                     self.note_vector(name, value);

@@ -13,7 +13,6 @@ use crate::model::element::ElementIdentity;
 use crate::model::key::Beginnings;
 use crate::model::kind::ElementKind;
 use crate::model::name::Label;
-use crate::repeat;
 use crate::source::Source;
 
 /// Groups of at most so many keys are listed; larger ones are split first.
@@ -30,7 +29,7 @@ const LONGEST_NAME: usize = 64;
 
 /// Identities that only one of the two sides has.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Gaps {
+pub(crate) struct Gaps {
     /// What the cache lacks.
     pub missing: BTreeSet<ElementIdentity>,
     /// What the source does not have.
@@ -41,12 +40,12 @@ pub struct Gaps {
 
 impl Gaps {
     /// Whether neither side has anything that the other lacks.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.orphaned.is_empty()
     }
 
     /// What was seen before as well.
-    pub fn lasting(mut self, before: &Gaps) -> Gaps {
+    pub(crate) fn lasting(mut self, before: &Gaps) -> Gaps {
         self.missing.retain(|identity| before.missing.contains(identity));
         self.orphaned.retain(|identity| before.orphaned.contains(identity));
         self
@@ -72,8 +71,8 @@ async fn look(
     let mut gaps = Gaps::default();
     while !above.names.is_empty() {
         let length = above.length + SPLIT;
-        let here = async { repeat!(source.key_groups(kind, with, &above, length)) };
-        let (here, there) = try_join(here, async { repeat!(view.key_groups(kind, with, &above, length)) }).await?;
+        let here = source.key_groups(kind, with, &above, length);
+        let (here, there) = try_join(here, view.key_groups(kind, with, &above, length)).await?;
         gaps.listed += (here.len() + there.len()) as u64;
         let mut listed = ListedKeys::new(length);
         let mut split = Vec::new();
@@ -102,8 +101,8 @@ async fn list(
     gaps: &mut Gaps,
 ) -> Result<()> {
     for beginnings in listed.parts() {
-        let here = async { repeat!(source.identities(kind, with, &beginnings)) };
-        let (here, there) = try_join(here, async { repeat!(view.identities(kind, with, &beginnings)) }).await?;
+        let here = source.identities(kind, with, &beginnings);
+        let (here, there) = try_join(here, view.identities(kind, with, &beginnings)).await?;
         gaps.listed += (here.len() + there.len()) as u64;
         gaps.missing.extend(here.difference(&there).cloned());
         gaps.orphaned.extend(there.difference(&here).cloned());

@@ -11,22 +11,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::cache_view::CacheView;
-use super::keys::key_text;
-use super::reader::Reader;
+use super::reader::PassReader;
 use super::refusals::MAX_REFUSED;
 use super::sweep::Gaps;
-use super::{Changes, Memory};
+use super::{Memory, PassContext};
 use crate::error::Result;
-use crate::model::batch::SourceRows;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, Properties, property};
+use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, Properties, property, property_text};
 use crate::model::excluded::Excluded;
 use crate::model::key::Key;
 use crate::model::kind::{ElementKind, KindName, NodeKindId};
+use crate::model::kind_rows::KindRows;
 use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
 use crate::model::profile::Profile;
-use crate::repeat;
 use crate::source::Answered;
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
@@ -46,7 +44,11 @@ const MAX_FREED: usize = 10_000;
 const MAX_AWAITED: usize = 10_000;
 
 /// Reads nodes again whose labels changed to or from ones that FalkorDB cannot express. Says whether there may be any.
-pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, labels: BTreeMap<String, u64>) -> Result<bool> {
+pub(super) async fn read_labelled(
+    reader: &mut PassReader<'_>,
+    memory: &mut Memory,
+    labels: BTreeMap<String, u64>,
+) -> Result<bool> {
     let before = memory.unusable.labels.replace(labels.clone());
     // A generation begins without knowing: what is listed and what carries such a label is looked at once.
     let known = before.clone().unwrap_or_default();
@@ -59,7 +61,7 @@ pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, 
     let source = reader.source;
     let mut carrying: BTreeMap<NodeKindId, BTreeSet<String>> = BTreeMap::new();
     for label in &changed {
-        for (id, keys) in repeat!(source.keys_with_label(label, MAX_LABELLED))? {
+        for (id, keys) in source.keys_with_label(label, MAX_LABELLED).await? {
             carrying.entry(id).or_default().extend(keys);
         }
     }
@@ -69,13 +71,13 @@ pub(super) async fn read_labelled(reader: &mut Reader<'_>, memory: &mut Memory, 
         // Those that carry it no longer are listed.
         let listed = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
         recheck(reader, kind, listed.into_iter().filter(|name| !keys.contains(name)).collect()).await?;
-        reader.fetch_kind(kind, &keys.iter().cloned().collect::<Vec<_>>(), None).await?;
+        reader.fetch_kind(kind, &keys.iter().cloned().collect::<Vec<_>>()).await?;
     }
     Ok(true)
 }
 
 /// Lists elements that were found to have no key and are not listed yet. Says whether there are any.
-pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: BTreeSet<(ElementKind, ElementNumber)>) -> Result<bool> {
+pub(super) async fn read_keyless(reader: &mut PassReader<'_>, found: BTreeSet<(ElementKind, ElementNumber)>) -> Result<bool> {
     let mut names: BTreeMap<ElementKind, Vec<String>> = BTreeMap::new();
     for (kind, number) in found {
         let name = name_by_id(number);
@@ -90,7 +92,7 @@ pub(super) async fn read_keyless(reader: &mut Reader<'_>, found: BTreeSet<(Eleme
 }
 
 /// Looks again at all entries while a client waits: the commit may mend one without a trace of its own. Returns whether there were any.
-pub(super) async fn review_all(reader: &mut Reader<'_>) -> Result<bool> {
+pub(super) async fn review_all(reader: &mut PassReader<'_>) -> Result<bool> {
     for kind in reader.profile.kinds() {
         let names = reader.excluded.names_of(reader.profile.name_of(kind), "", MAX_AWAITED);
         recheck(reader, kind, names).await?;
@@ -99,7 +101,7 @@ pub(super) async fn review_all(reader: &mut Reader<'_>) -> Result<bool> {
 }
 
 /// Looks again at what is listed, if something was committed since it was looked at. Says whether it did.
-pub(super) async fn review(reader: &mut Reader<'_>, memory: &mut Memory, bookmark: Option<&Bookmark>) -> Result<bool> {
+pub(super) async fn review(reader: &mut PassReader<'_>, memory: &mut Memory, bookmark: Option<&Bookmark>) -> Result<bool> {
     if reader.excluded.is_empty() || memory.unusable.reviewed_at.as_ref() == bookmark {
         return Ok(false);
     }
@@ -118,7 +120,7 @@ pub(super) async fn review(reader: &mut Reader<'_>, memory: &mut Memory, bookmar
 }
 
 /// Once nodes have left the quarantine, relationships that were refused for them may be written. Says whether it looked.
-pub(super) async fn follow_freed(reader: &mut Reader<'_>, memory: &mut Memory) -> Result<bool> {
+pub(super) async fn follow_freed(reader: &mut PassReader<'_>, memory: &mut Memory) -> Result<bool> {
     let left = reader.excluded.nodes_left();
     if std::mem::replace(&mut memory.unusable.left, left) == left {
         return Ok(false);
@@ -134,8 +136,8 @@ pub(super) async fn follow_freed(reader: &mut Reader<'_>, memory: &mut Memory) -
 /// explain by how much a kind differs, or deletes of it are held, its unusable elements are looked at. `counted_at` is the bookmark at
 /// the time of the counts. Returns by how much each kind differs beyond what is listed by now.
 pub(super) async fn complete(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
+    reader: &mut PassReader<'_>,
+    changes: &mut PassContext<'_>,
     kinds: &[(ElementKind, i64)],
     gaps: &mut BTreeMap<ElementKind, Gaps>,
     counted_at: &Bookmark,
@@ -164,8 +166,8 @@ pub(super) async fn complete(
 /// Whether a kind is scanned for unusable elements: where its gaps do not explain by how much its counts differ (`rest`), or where
 /// deletes of it are held.
 async fn must_scan(
-    reader: &mut Reader<'_>,
-    changes: &mut Changes<'_>,
+    reader: &mut PassReader<'_>,
+    changes: &mut PassContext<'_>,
     kind: ElementKind,
     rest: i64,
     counted_at: &Bookmark,
@@ -180,7 +182,7 @@ async fn must_scan(
     match reason.weigh(changes.thorough, changes.memory.spares_scan(kind)) {
         ScanVerdict::Scan => Ok(true),
         ScanVerdict::Leave => Ok(false),
-        ScanVerdict::ScanIfQuiet => Ok(repeat!(source.bookmark())? == *counted_at),
+        ScanVerdict::ScanIfQuiet => Ok(source.bookmark().await? == *counted_at),
     }
 }
 
@@ -218,7 +220,7 @@ impl ScanReason {
 
 /// Nodes whose group has no graph, as the sink has found: the graph of their old group must not hold them. Relationships go with
 /// their ends.
-fn without_graph(reader: &Reader<'_>, kind: ElementKind) -> Vec<ElementIdentity> {
+fn without_graph(reader: &PassReader<'_>, kind: ElementKind) -> Vec<ElementIdentity> {
     let ElementKind::Node(id) = kind else { return Vec::new() };
     let label = &reader.profile.node(id).label;
     let keys = reader.excluded.keys_without_graph(KindName::Label(label.as_str()), MAX_REFUSED);
@@ -230,13 +232,13 @@ fn without_graph(reader: &Reader<'_>, kind: ElementKind) -> Vec<ElementIdentity>
 }
 
 /// Lists what is unusable of a kind now, and takes out of the list what is not any more.
-pub(super) async fn scan(reader: &mut Reader<'_>, memory: &mut Memory, kind: ElementKind) -> Result<()> {
+pub(super) async fn scan(reader: &mut PassReader<'_>, memory: &mut Memory, kind: ElementKind) -> Result<()> {
     let source = reader.source;
     let begun = Instant::now();
-    let rows = repeat!(source.with_unusable_key(kind, LIMIT))?;
-    let found: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
+    let rows = source.with_unusable_key(kind, LIMIT).await?;
+    let found = numbers(&rows);
     memory.note_scanned(kind, begun.elapsed());
-    let keys: BTreeSet<String> = own_keys(reader.profile, kind, &rows).into_iter().flatten().collect();
+    let keys = own_keys(reader.profile, &rows);
     emit_with_key(reader, kind, rows).await?;
     let mut names = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
     names.retain(|name| match id_in_name(name) {
@@ -247,14 +249,14 @@ pub(super) async fn scan(reader: &mut Reader<'_>, memory: &mut Memory, kind: Ele
 }
 
 /// Takes out of the list of a kind what is usable or gone.
-pub(super) async fn recheck_listed(reader: &mut Reader<'_>, kind: ElementKind) -> Result<()> {
+pub(super) async fn recheck_listed(reader: &mut PassReader<'_>, kind: ElementKind) -> Result<()> {
     let names = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
     recheck(reader, kind, names).await
 }
 
 /// Reads elements again that are listed under these names: those that can be written are, and names under which there is nothing
 /// any more leave the list.
-async fn recheck(reader: &mut Reader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
+async fn recheck(reader: &mut PassReader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
     let (by_id, keys): (Vec<_>, Vec<_>) =
         names.into_iter().filter(|name| !is_name_by_end(name)).partition(|name| id_in_name(name).is_some());
     recheck_ids(reader, kind, &by_id).await?;
@@ -266,17 +268,17 @@ async fn recheck(reader: &mut Reader<'_>, kind: ElementKind, names: Vec<String>)
     Ok(())
 }
 
-async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String]) -> Result<()> {
+async fn recheck_ids(reader: &mut PassReader<'_>, kind: ElementKind, names: &[String]) -> Result<()> {
     let source = reader.source;
     let mut left = names;
     while !left.is_empty() {
         let wanted: Vec<ElementNumber> = left.iter().take(LIMIT).filter_map(|name| id_in_name(name)).collect();
         reader.emit.reserve(wanted.len()).await?;
-        let (rows, answered) = repeat!(source.by_number(kind, &wanted))?;
+        let (rows, answered) = source.by_number(kind, &wanted).await?;
         // Every name has a number.
         let (names, after) = left.split_at(answered.clamp(1, left.len()));
         left = after;
-        let there: BTreeSet<ElementNumber> = numbers(&rows).into_iter().collect();
+        let there = numbers(&rows);
         let gone = names.iter().filter(|name| id_in_name(name).is_none_or(|number| !there.contains(&number)));
         reader.release(kind, gone.cloned().collect()).await?;
         emit_with_key(reader, kind, rows).await?;
@@ -285,30 +287,15 @@ async fn recheck_ids(reader: &mut Reader<'_>, kind: ElementKind, names: &[String
 }
 
 /// Says how many of the keys it looked for.
-async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String]) -> Result<usize> {
+async fn recheck_keys(reader: &mut PassReader<'_>, kind: ElementKind, keys: &[String]) -> Result<usize> {
     let name = reader.profile.name_of(kind);
     reader.emit.reserve(keys.len()).await?;
-    let source = reader.source;
-    let mut there = BTreeSet::new();
+    let key = reader.profile.key(kind).as_str();
+    let Answered { mut rows, keys: answered } = reader.source.by_key(kind, keys).await?;
+    let there: BTreeSet<String> = rows.keys(reader.profile.key(kind)).flatten().map(str::to_owned).collect();
     // What an operator lets be is not tried again, but it leaves the list with its element.
-    let answered = match kind {
-        ElementKind::Node(id) => {
-            let Answered { mut rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
-            let key = reader.profile.node(id).key.as_str();
-            there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
-            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
-            reader.emit_nodes(id, rows, None).await?;
-            keys
-        }
-        ElementKind::Relationship(id) => {
-            let Answered { mut rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
-            let key = reader.profile.relationship(id).key.as_str();
-            there.extend(rows.iter().filter_map(|row| key_text(&row.properties, key)).map(str::to_owned));
-            rows.retain(|row| key_text(&row.properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
-            reader.emit_relationships(id, rows, None).await?;
-            keys
-        }
-    };
+    rows.retain(|properties| property_text(properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
+    reader.emit_rows(rows).await?;
     let gone = keys[..answered].iter().filter(|key| !there.contains(*key));
     reader.release(kind, gone.cloned().collect()).await?;
     Ok(answered)
@@ -316,46 +303,28 @@ async fn recheck_keys(reader: &mut Reader<'_>, kind: ElementKind, keys: &[String
 
 /// Sends on rows that were found one by one. Those that have a usable key of their own are read by it, with all others of that key:
 /// only together they tell which of them is kept, and which of them the key names.
-async fn emit_with_key(reader: &mut Reader<'_>, kind: ElementKind, rows: SourceRows) -> Result<()> {
-    let keys = own_keys(reader.profile, kind, &rows);
-    let without: Vec<bool> = keys.iter().map(Option::is_none).collect();
-    let keys: BTreeSet<String> = keys.into_iter().flatten().collect();
-    match (kind, rows) {
-        (ElementKind::Node(id), SourceRows::Nodes(_, rows)) => reader.emit_nodes(id, only(rows, &without), None).await?,
-        (ElementKind::Relationship(id), SourceRows::Relationships(_, rows)) => {
-            reader.emit_relationships(id, only(rows, &without), None).await?;
-        }
-        _ => {}
-    }
-    reader.fetch_kind(kind, &Vec::from_iter(keys), None).await
+async fn emit_with_key(reader: &mut PassReader<'_>, kind: ElementKind, mut rows: KindRows) -> Result<()> {
+    let keys = own_keys(reader.profile, &rows);
+    rows.retain(|properties| usable_key(reader.profile, kind, properties).is_none());
+    reader.emit_rows(rows).await?;
+    reader.fetch_kind(kind, &Vec::from_iter(keys)).await
 }
 
-/// The key of each row, where the cache can use it.
-fn own_keys(profile: &Profile, kind: ElementKind, rows: &SourceRows) -> Vec<Option<String>> {
-    let name = profile.key(kind).as_str();
-    let usable = |properties: &Properties| Key::from_value(property(properties, name)).ok().map(String::from);
-    match rows {
-        SourceRows::Nodes(_, rows) => rows.iter().map(|row| usable(&row.properties)).collect(),
-        SourceRows::Relationships(_, rows) => rows.iter().map(|row| usable(&row.properties)).collect(),
-        SourceRows::Bundle(_) | SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
-    }
+/// The keys of these rows that the cache can use.
+fn own_keys(profile: &Profile, rows: &KindRows) -> BTreeSet<String> {
+    rows.elements().filter_map(|(_, properties)| usable_key(profile, rows.kind(), properties)).collect()
 }
 
-fn only<T>(rows: Vec<T>, wanted: &[bool]) -> Vec<T> {
-    rows.into_iter().zip(wanted).filter(|(_, wanted)| **wanted).map(|(row, _)| row).collect()
+fn usable_key(profile: &Profile, kind: ElementKind, properties: &Properties) -> Option<String> {
+    Key::from_value(property(properties, profile.key(kind).as_str())).ok().map(String::from)
 }
 
-fn numbers(rows: &SourceRows) -> Vec<ElementNumber> {
-    match rows {
-        SourceRows::Nodes(_, rows) => rows.iter().map(|row| row.number).collect(),
-        SourceRows::Relationships(_, rows) => rows.iter().map(|row| row.number).collect(),
-        SourceRows::Bundle(parts) => parts.iter().flat_map(numbers).collect(),
-        SourceRows::Absent(_) | SourceRows::Review(_) => Vec::new(),
-    }
+fn numbers(rows: &KindRows) -> BTreeSet<ElementNumber> {
+    rows.elements().map(|(number, _)| number).collect()
 }
 
 /// Takes relationships out of what a sweep found missing that wait for a listed node: they are listed with their number.
-pub(super) async fn leave_out_waiting(reader: &mut Reader<'_>, kind: ElementKind, gaps: &mut Gaps) -> Result<()> {
+pub(super) async fn leave_out_waiting(reader: &mut PassReader<'_>, kind: ElementKind, gaps: &mut Gaps) -> Result<()> {
     let mut waiting: BTreeMap<NodeIdentity, u64> = BTreeMap::new();
     gaps.missing.retain(|identity| {
         let end = match identity {
@@ -370,7 +339,7 @@ pub(super) async fn leave_out_waiting(reader: &mut Reader<'_>, kind: ElementKind
 /// Lists relationships that cannot be written before this end of them, all that there are of a kind. Says whether there are any,
 /// or were.
 pub(super) async fn list_waiting(
-    reader: &mut Reader<'_>,
+    reader: &mut PassReader<'_>,
     kind: ElementKind,
     waiting: BTreeMap<NodeIdentity, u64>,
 ) -> Result<bool> {
@@ -398,7 +367,7 @@ async fn cached(
         let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
         let mut left = &keys[..];
         while !left.is_empty() {
-            let found = repeat!(view.contents(kind, Detail::Key, left))?;
+            let found = view.contents(kind, Detail::Key, left).await?;
             left = &left[found.keys..];
             there.extend(some.iter().filter(|identity| found.elements.contains_key(*identity)).cloned());
         }

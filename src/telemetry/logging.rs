@@ -23,7 +23,7 @@ use super::json_lines::JsonLines;
 use crate::config::{LogFormat, LogLevel, LoggingConfig};
 
 /// The target of the lines of the audit log: each change of the cache and each command of an operator.
-pub const AUDIT_TARGET: &str = "audit";
+pub(crate) const AUDIT_TARGET: &str = "audit";
 
 /// The target of everything that this crate logs.
 const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
@@ -34,7 +34,7 @@ const FILE_SUFFIX: &str = "log";
 
 /// Which stream the log goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Console {
+pub(crate) enum Console {
     /// For the service: that is where a container's log is collected.
     Stdout,
     /// For commands that print a result, which has standard output for itself.
@@ -45,32 +45,32 @@ pub enum Console {
 /// must end by returning.
 #[must_use = "lines are lost if this is dropped early"]
 #[derive(Debug)]
-pub struct LoggingGuard {
+pub(crate) struct LoggingGuard {
     _file: Option<WorkerGuard>,
     level: LevelControl,
 }
 
 impl LoggingGuard {
     /// What changes the level while the program runs.
-    pub fn level(&self) -> LevelControl {
+    pub(crate) fn level(&self) -> LevelControl {
         self.level.clone()
     }
 }
 
 /// Changes what is logged while the program runs.
 #[derive(Debug, Clone)]
-pub struct LevelControl(reload::Handle<Targets, Registry>);
+pub(crate) struct LevelControl(reload::Handle<Targets, Registry>);
 
 impl LevelControl {
     /// Follows the level of this configuration from now on. Says whether it does: a log that has ended does not.
-    pub fn set(&self, config: &LoggingConfig) -> bool {
+    pub(crate) fn set(&self, config: &LoggingConfig) -> bool {
         self.0.reload(filter(config)).is_ok()
     }
 }
 
 /// Why there is no log.
 #[derive(Debug, Error)]
-pub enum LoggingError {
+pub(crate) enum LoggingError {
     /// The directory cannot be made, or nothing can be written there.
     #[error("cannot write log files to {} (logging.directory)", directory.display())]
     Directory {
@@ -86,7 +86,7 @@ pub enum LoggingError {
 
 /// Why a directory cannot take log files.
 #[derive(Debug, Error)]
-pub enum DirectoryError {
+pub(crate) enum DirectoryError {
     /// It cannot be made.
     #[error(transparent)]
     Make(#[from] io::Error),
@@ -96,7 +96,7 @@ pub enum DirectoryError {
 }
 
 /// Sets up the log of this process, and has panics logged too. Lines are written above the bars, if there are some.
-pub fn start(config: &LoggingConfig, console: Console, bars: Option<MultiProgress>) -> Result<LoggingGuard, LoggingError> {
+pub(crate) fn start(config: &LoggingConfig, console: Console, bars: Option<MultiProgress>) -> Result<LoggingGuard, LoggingError> {
     let (file, guard) = match &config.directory {
         Some(directory) => {
             let (writer, guard) = daily_files(directory, config.keep_files)

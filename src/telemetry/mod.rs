@@ -1,9 +1,9 @@
 //! What a person sees of the service while it runs.
 
 mod json_lines;
-pub mod logging;
+pub(crate) mod logging;
 pub mod metrics;
-pub mod process;
+pub(crate) mod process;
 mod statistics;
-pub mod status;
-pub mod tally;
+pub(crate) mod status;
+pub(crate) mod tally;

@@ -10,7 +10,7 @@ const KIB: f64 = 1024.0;
 
 /// What the process costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Process {
+pub(crate) struct Process {
     /// Memory that it occupies.
     pub resident_bytes: f64,
     /// Processor time that it used.
@@ -23,7 +23,7 @@ pub struct Process {
 
 impl Process {
     /// This process now; nothing where the kernel does not tell.
-    pub fn now() -> Option<Self> {
+    pub(crate) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let boot = fs::read_to_string("/proc/stat").ok()?;

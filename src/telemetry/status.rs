@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use super::statistics::{Freshness, KindCount, PassCount, PassRecord, PassResult, Sample, Statistics};
+pub(crate) use super::statistics::{PassRecord, PassResult, Sample, Statistics};
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::Excepted;
 use crate::model::guard::HeldDeletes;
@@ -16,19 +16,19 @@ use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
 
 /// Passes that the history remembers: with a commit every second or two, the last few minutes; with quiet sources, days.
-pub const HISTORY: usize = 100;
+pub(crate) const HISTORY: usize = 100;
 
 /// Entries of the quarantine that are shown. More than this is a rule that does not fit the data, and the first ones tell which.
-pub const QUARANTINE_SHOWN: usize = 1000;
+pub(crate) const QUARANTINE_SHOWN: usize = 1000;
 
 /// Entries of the quarantine at which the service says that it is not ready. One poison row is the row's fault; so many are not
 /// read by a person any more, and what they stand for is missing in the cache.
-pub const QUARANTINE_ALARM: usize = 10_000;
+pub(crate) const QUARANTINE_ALARM: usize = 10_000;
 /// Samples that are remembered of each pipeline: five minutes at one a second.
-pub const SAMPLES: usize = 300;
+pub(crate) const SAMPLES: usize = 300;
 
 /// Failures in a row after which a side counts as unreachable: one alone is a hiccup.
-pub const UNREACHABLE_FAILURES: u32 = 2;
+pub(crate) const UNREACHABLE_FAILURES: u32 = 2;
 
 /// The whole service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -11,18 +11,18 @@ static NEO4J_BUSY: AtomicU64 = AtomicU64::new(0);
 static FALKORDB_OPEN: AtomicU64 = AtomicU64::new(0);
 
 /// Counts a request that is made again.
-pub fn count_retry(kind: ErrorKind) {
+pub(crate) fn count_retry(kind: ErrorKind) {
     RETRIES[kind as usize].fetch_add(1, Ordering::Relaxed);
 }
 
 /// How many requests were made again after an error of each kind.
-pub fn retries() -> impl Iterator<Item = (ErrorKind, u64)> {
+pub(crate) fn retries() -> impl Iterator<Item = (ErrorKind, u64)> {
     ErrorKind::ALL.into_iter().map(|kind| (kind, RETRIES[kind as usize].load(Ordering::Relaxed)))
 }
 
 /// Connections that are open, and those of them that work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connections {
+pub(crate) struct Connections {
     /// To Neo4j.
     pub neo4j: u64,
     /// To Neo4j, with a query on them.
@@ -32,28 +32,28 @@ pub struct Connections {
 }
 
 /// As they are now.
-pub fn connections() -> Connections {
+pub(crate) fn connections() -> Connections {
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
     Connections { neo4j: read(&NEO4J_OPEN), neo4j_busy: read(&NEO4J_BUSY), falkordb: read(&FALKORDB_OPEN) }
 }
 
 /// Something that counts for as long as it lives.
 #[derive(Debug)]
-pub struct Tallied(&'static AtomicU64);
+pub(crate) struct Tallied(&'static AtomicU64);
 
 impl Tallied {
     /// A connection to Neo4j.
-    pub fn neo4j_connection() -> Self {
+    pub(crate) fn neo4j_connection() -> Self {
         Self::new(&NEO4J_OPEN)
     }
 
     /// A connection to Neo4j that works.
-    pub fn neo4j_busy() -> Self {
+    pub(crate) fn neo4j_busy() -> Self {
         Self::new(&NEO4J_BUSY)
     }
 
     /// A connection to FalkorDB.
-    pub fn falkordb_connection() -> Self {
+    pub(crate) fn falkordb_connection() -> Self {
         Self::new(&FALKORDB_OPEN)
     }
 

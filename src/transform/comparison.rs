@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::encode::Transformer;
+use super::encode::Encoder;
 use super::layout::VectorProperty;
 use super::property_names::PropertyNames;
 use super::values::{fit, write_value};
@@ -17,6 +17,7 @@ use crate::model::element::{
 };
 use crate::model::key::Key;
 use crate::model::kind::{NodeKindId, RelationshipKindId};
+use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
 use crate::model::prepared::Conversions;
 use crate::model::value::Value;
@@ -77,9 +78,16 @@ impl Content {
     }
 }
 
-impl Transformer {
-    /// What a node has to look like in the cache. Nothing for a node that is quarantined as a whole.
-    pub fn node_content(&self, id: NodeKindId, node: &SourceNode) -> Option<(ElementIdentity, Content)> {
+impl Encoder {
+    /// What each of some elements has to look like in the cache. Nothing for one that is quarantined as a whole.
+    pub fn contents(&self, rows: &KindRows) -> Vec<Option<(ElementIdentity, Content)>> {
+        match rows {
+            KindRows::Nodes(id, rows) => rows.iter().map(|row| self.node_content(*id, row)).collect(),
+            KindRows::Relationships(id, rows) => rows.iter().map(|row| self.relationship_content(*id, row)).collect(),
+        }
+    }
+
+    fn node_content(&self, id: NodeKindId, node: &SourceNode) -> Option<(ElementIdentity, Content)> {
         let kind = self.profile().node(id);
         let key = Key::from_value(property(&node.properties, kind.key.as_str())).ok()?;
         let labels: Vec<Label> = node.labels.iter().map(|label| Label::parse(label)).collect::<Result<_, _>>().ok()?;
@@ -91,8 +99,7 @@ impl Transformer {
         Some((ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key }), content))
     }
 
-    /// What a relationship has to look like in the cache. Nothing for one that is quarantined as a whole.
-    pub fn relationship_content(
+    fn relationship_content(
         &self,
         id: RelationshipKindId,
         relationship: &SourceRelationship,
@@ -157,8 +164,8 @@ mod tests {
     use crate::model::profile::Profile;
     use crate::transform::Dimensions;
 
-    fn transformer() -> Transformer {
-        Transformer::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
+    fn transformer() -> Encoder {
+        Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
     }
 
     fn node(properties: Vec<(&str, Value)>) -> SourceNode {

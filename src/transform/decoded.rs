@@ -13,35 +13,35 @@ use crate::model::value::Value;
 
 /// What FalkorDB's parser makes of parameter text.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Decoded {
+pub(super) enum DecodedValue {
     Null,
     Boolean(bool),
     Integer(i64),
     /// The float's bits: −0.0 is not 0.0.
     Float(u64),
     String(String),
-    List(Vec<Decoded>),
-    Map(BTreeMap<String, Decoded>),
+    List(Vec<DecodedValue>),
+    Map(BTreeMap<String, DecodedValue>),
 }
 
 /// Reads one value; anything left over or not well formed is an error.
-pub(super) fn decode(text: &str) -> Result<Decoded, String> {
-    let mut reader = Reader { rest: text.chars().peekable() };
+pub(super) fn decode(text: &str) -> Result<DecodedValue, String> {
+    let mut reader = TextReader { rest: text.chars().peekable() };
     let value = reader.value()?;
     let left: String = reader.rest.collect();
     if left.is_empty() { Ok(value) } else { Err(format!("left over: {left}")) }
 }
 
-struct Reader<'a> {
+struct TextReader<'a> {
     rest: Peekable<Chars<'a>>,
 }
 
-impl Reader<'_> {
-    fn value(&mut self) -> Result<Decoded, String> {
+impl TextReader<'_> {
+    fn value(&mut self) -> Result<DecodedValue, String> {
         match self.rest.peek() {
             Some('[') => self.list(),
             Some('{') => self.map(),
-            Some('"') => self.string().map(Decoded::String),
+            Some('"') => self.string().map(DecodedValue::String),
             Some(_) => self.word(),
             None => Err("nothing".into()),
         }
@@ -69,16 +69,16 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&mut self) -> Result<Decoded, String> {
+    fn list(&mut self) -> Result<DecodedValue, String> {
         let mut list = Vec::new();
         self.items(']', |reader| {
             list.push(reader.value()?);
             Ok(())
         })?;
-        Ok(Decoded::List(list))
+        Ok(DecodedValue::List(list))
     }
 
-    fn map(&mut self) -> Result<Decoded, String> {
+    fn map(&mut self) -> Result<DecodedValue, String> {
         let mut map = BTreeMap::new();
         self.items('}', |reader| {
             let name = reader.name()?;
@@ -89,7 +89,7 @@ impl Reader<'_> {
             }
             Ok(())
         })?;
-        Ok(Decoded::Map(map))
+        Ok(DecodedValue::Map(map))
     }
 
     fn name(&mut self) -> Result<String, String> {
@@ -119,20 +119,20 @@ impl Reader<'_> {
         }
     }
 
-    fn word(&mut self) -> Result<Decoded, String> {
+    fn word(&mut self) -> Result<DecodedValue, String> {
         let mut word = String::new();
         while let Some(c) = self.rest.next_if(|c| !matches!(c, ',' | ']' | '}')) {
             word.push(c);
         }
         match word.as_str() {
-            "null" => Ok(Decoded::Null),
-            "true" => Ok(Decoded::Boolean(true)),
-            "false" => Ok(Decoded::Boolean(false)),
+            "null" => Ok(DecodedValue::Null),
+            "true" => Ok(DecodedValue::Boolean(true)),
+            "false" => Ok(DecodedValue::Boolean(false)),
             _ if !word.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => Err(format!("word {word:?}")),
             _ if word.contains(['.', 'e', 'E']) => {
-                word.parse().map(|float: f64| Decoded::Float(float.to_bits())).map_err(|e| e.to_string())
+                word.parse().map(|float: f64| DecodedValue::Float(float.to_bits())).map_err(|e| e.to_string())
             }
-            _ => word.parse().map(Decoded::Integer).map_err(|e| e.to_string()),
+            _ => word.parse().map(DecodedValue::Integer).map_err(|e| e.to_string()),
         }
     }
 }
@@ -211,15 +211,15 @@ pub(super) fn any_plain() -> impl Strategy<Value = Value> {
 }
 
 /// What must be read where `value` was written.
-pub(super) fn expected(value: &Value) -> Decoded {
-    let float = |float: &f64| if float.is_nan() { Decoded::Null } else { Decoded::Float(float.to_bits()) };
+pub(super) fn expected(value: &Value) -> DecodedValue {
+    let float = |float: &f64| if float.is_nan() { DecodedValue::Null } else { DecodedValue::Float(float.to_bits()) };
     match value {
-        Value::Boolean(boolean) => Decoded::Boolean(*boolean),
-        Value::Integer(integer) => Decoded::Integer(*integer),
+        Value::Boolean(boolean) => DecodedValue::Boolean(*boolean),
+        Value::Integer(integer) => DecodedValue::Integer(*integer),
         Value::Float(single) => float(single),
-        Value::String(text) => Decoded::String(text.replace('\0', "")),
-        Value::Floats(floats) => Decoded::List(floats.iter().map(float).collect()),
-        Value::List(items) => Decoded::List(items.iter().map(expected).collect()),
+        Value::String(text) => DecodedValue::String(text.replace('\0', "")),
+        Value::Floats(floats) => DecodedValue::List(floats.iter().map(float).collect()),
+        Value::List(items) => DecodedValue::List(items.iter().map(expected).collect()),
         other => panic!("{} is converted", other.type_name()),
     }
 }
@@ -242,5 +242,5 @@ fn the_reader_refuses_what_falkordb_refuses() {
     for text in ["", "inf", "NaN", "+5", "\"a", "\"\\u0041\"", "[1,]", "{1a:1}", "{a:1,a:2}", "1 2", "{`a:1}", "\"a\0\""] {
         assert!(decode(text).is_err(), "{text:?}");
     }
-    assert_eq!(decode("{`a b`:[null,-1,1e400],c:\"\\\\\\\"\"}").map(|decoded| matches!(decoded, Decoded::Map(_))), Ok(true));
+    assert_eq!(decode("{`a b`:[null,-1,1e400],c:\"\\\\\\\"\"}").map(|decoded| matches!(decoded, DecodedValue::Map(_))), Ok(true));
 }

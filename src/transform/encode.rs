@@ -6,32 +6,29 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::Dimensions;
+use super::admission::{Ends, KeptNode, KeptRelationship};
 use super::collapse::{Identified, collapse};
 use super::layout::{Columns, Layout, PropertyRefusal, VectorProperty};
 use super::literal::write_string;
 use super::property_names::PropertyNames;
-use super::quarantine_names::{self, RowRefusal};
-use crate::model::element::{
-    ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,
-};
-use crate::model::graph_name::GraphName;
+use crate::model::element::{RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::key::Key;
 use crate::model::kind::{KindName, NodeKindId, RelationshipKindId};
+use crate::model::kind_rows::KindRows;
 use crate::model::name::Label;
 use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::profile::{NodeKind, Profile, RelationshipKind};
-use crate::model::value::Value;
 
 /// Makes of what the source holds what the cache takes. It does no I/O, and keeps nothing from one batch to the next but the names
 /// that it gave to properties.
 #[derive(Debug, Clone)]
-pub struct Transformer {
+pub struct Encoder {
     profile: Arc<Profile>,
     dimensions: Dimensions,
     names: PropertyNames,
 }
 
-impl Transformer {
+impl Encoder {
     /// A transformer for a profile. Vectors of a property whose dimension is not known are taken as they are.
     pub fn new(profile: Arc<Profile>, dimensions: Dimensions) -> Self {
         let names = PropertyNames::new(&profile, []);
@@ -47,6 +44,14 @@ impl Transformer {
     /// The names of properties that the graph has, or gets with what was encoded.
     pub fn names(&self) -> &PropertyNames {
         &self.names
+    }
+
+    /// Encodes elements of one kind.
+    pub fn encode(&self, rows: KindRows) -> PreparedRows {
+        match rows {
+            KindRows::Nodes(id, rows) => self.nodes(id, rows),
+            KindRows::Relationships(id, rows) => self.relationships(id, rows),
+        }
     }
 
     /// Encodes nodes of one kind: nodes whose labels [`Profile::kind_of`] says are of it.
@@ -134,181 +139,6 @@ impl Transformer {
         }
     }
 
-    pub(super) fn identified_relationships(
-        &self,
-        kind: &RelationshipKind,
-        rows: Vec<SourceRelationship>,
-        quarantined: &mut Vec<Quarantined>,
-    ) -> Vec<Identified<RelationshipIdentity, KeptRelationship>> {
-        let mut identified: Vec<Identified<RelationshipIdentity, _>> = Vec::with_capacity(rows.len());
-        let mut refused = Vec::new();
-        for relationship in rows {
-            match self.identify(kind, &relationship) {
-                Ok((identity, ends, group)) => {
-                    let number = relationship.number;
-                    identified.push(Identified { identity, number, row: KeptRelationship { ends, group, relationship } });
-                }
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        let kept = identified.iter().map(|row| &row.identity.key);
-        quarantined.extend(quarantine_names::entries(KindName::Type(kind.rel_type.as_str()), refused, kept));
-        identified
-    }
-
-    fn identify(
-        &self,
-        kind: &RelationshipKind,
-        row: &SourceRelationship,
-    ) -> Result<(RelationshipIdentity, Ends, Option<String>), RowRefusal> {
-        let number = row.number;
-        let key = Key::from_value(property(&row.properties, kind.key.as_str())).map_err(|reason| RowRefusal {
-            number,
-            key: None,
-            reason: reason.to_string(),
-        })?;
-        let refused = |reason: String| RowRefusal { number, key: Some(key.clone()), reason };
-        let (start_kind, start) = self.endpoint(&row.start).map_err(|reason| refused(format!("its start node: {reason}")))?;
-        let (end_kind, end) = self.endpoint(&row.end).map_err(|reason| refused(format!("its end node: {reason}")))?;
-        let group = self.group_of_relationship(row).map_err(refused)?;
-        Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind), group))
-    }
-
-    /// The group of an element, where it decides in which graph the element stands. One without a group is of no group in
-    /// particular, as one with an empty text is.
-    pub(super) fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
-        let Some((name, routes)) = self.profile.group.as_ref().zip(self.profile.routes.as_ref()) else { return Ok(None) };
-        let Some(group) = group_text(property(properties, name.as_str())) else {
-            return Err(format!("its {name} is no text, so it belongs to no graph"));
-        };
-        match routes.graph_of(group) {
-            Ok(_) => Ok(Some(group.to_owned())),
-            Err(reason) => Err(format!("its group cannot have a graph: {reason}")),
-        }
-    }
-
-    /// The graph of an element, where each group has one of its own and this group can have one.
-    pub fn graph_of(&self, properties: &Properties) -> Option<GraphName> {
-        let routes = self.profile.routes.as_ref()?;
-        routes.graph_of(&self.group_of(properties).ok()??).ok()
-    }
-
-    /// As [`Self::group_of`], for a relationship, which stands in the graph of its group only if both its ends do. An end that can
-    /// stand in no graph has an entry of its own, and the relationship waits for it.
-    pub(super) fn group_of_relationship(&self, row: &SourceRelationship) -> Result<Option<String>, String> {
-        let group = self.group_of(&row.properties)?;
-        let Some((group_id, routes)) = group.as_deref().zip(self.profile.routes.as_ref()) else { return Ok(group) };
-        for (end, name) in [(&row.start, "start"), (&row.end, "end")] {
-            let Some(of_end) = group_text(end.group.as_ref()).filter(|of_end| *of_end != group_id) else { continue };
-            if routes.graph_of(of_end).is_ok_and(|graph| routes.graph_of(group_id) != Ok(graph)) {
-                return Err(format!("its {name} node is not in the graph of its group"));
-            }
-        }
-        Ok(group)
-    }
-
-    pub(super) fn identified_nodes(
-        &self,
-        kind: &NodeKind,
-        rows: Vec<SourceNode>,
-        quarantined: &mut Vec<Quarantined>,
-    ) -> Vec<Identified<Key, KeptNode>> {
-        let mut identified: Vec<Identified<Key, _>> = Vec::with_capacity(rows.len());
-        let mut refused = Vec::new();
-        for node in rows {
-            match self.keep(kind, &node) {
-                Ok((identity, extra_labels, group)) => {
-                    let number = node.number;
-                    identified.push(Identified { identity, number, row: KeptNode { extra_labels, group, node } });
-                }
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        quarantined.extend(quarantine_names::entries(
-            KindName::Label(kind.label.as_str()),
-            refused,
-            identified.iter().map(|row| &row.identity),
-        ));
-        identified
-    }
-
-    fn keep(&self, kind: &NodeKind, node: &SourceNode) -> Result<(Key, Vec<Label>, Option<String>), RowRefusal> {
-        let number = node.number;
-        let key = Key::from_value(property(&node.properties, kind.key.as_str())).map_err(|reason| {
-            let reason = format!("{reason} (its labels are {})", node.labels.join(", "));
-            RowRefusal { number, key: None, reason }
-        })?;
-        let refused = |reason| RowRefusal { number, key: Some(key.clone()), reason };
-        let labels = extra_labels(kind, &node.labels).map_err(refused)?;
-        let group = self.group_of(&node.properties).map_err(refused)?;
-        Ok((key, labels, group))
-    }
-
-    /// The names under which nodes of one kind are listed that cannot be kept. All of a key have to be among them.
-    pub fn names_of_refused_nodes(&self, id: NodeKindId, rows: &[SourceNode]) -> Vec<String> {
-        let kind = self.profile.node(id);
-        let (mut kept, mut refused) = (Vec::new(), Vec::new());
-        for row in rows {
-            match self.keep(kind, row) {
-                Ok((key, ..)) => kept.push(key),
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        quarantine_names::entries(KindName::Label(kind.label.as_str()), refused, kept.iter())
-            .into_iter()
-            .map(|entry| entry.key)
-            .collect()
-    }
-
-    /// As [`Self::names_of_refused_nodes`], of relationships.
-    pub fn names_of_refused_relationships(&self, id: RelationshipKindId, rows: &[SourceRelationship]) -> Vec<String> {
-        let kind = self.profile.relationship(id);
-        let (mut kept, mut refused) = (Vec::new(), Vec::new());
-        for row in rows {
-            match self.identify(kind, row) {
-                Ok((identity, ..)) => kept.push(identity.key),
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        quarantine_names::entries(KindName::Type(kind.rel_type.as_str()), refused, kept.iter())
-            .into_iter()
-            .map(|entry| entry.key)
-            .collect()
-    }
-
-    /// Whether a node can stand in the cache, and under which identity.
-    pub fn node_standing(&self, id: NodeKindId, node: &SourceNode) -> Admission {
-        let kind = self.profile.node(id);
-        let Ok(key) = Key::from_value(property(&node.properties, kind.key.as_str())) else { return Admission::Nameless };
-        let identity = ElementIdentity::Node(NodeIdentity { label: kind.label.clone(), key });
-        let is_kept = node.labels.iter().all(|label| Label::check(label).is_ok()) && self.group_of(&node.properties).is_ok();
-        if is_kept { Admission::Kept(identity) } else { Admission::Refused(identity) }
-    }
-
-    /// As [`Self::node_standing`], for a relationship. One that has no usable end has no identity.
-    pub fn relationship_standing(&self, id: RelationshipKindId, relationship: &SourceRelationship) -> Admission {
-        let kind = self.profile.relationship(id);
-        let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok();
-        let ends = self.endpoint(&relationship.start).ok().zip(self.endpoint(&relationship.end).ok());
-        let Some((key, ((_, start), (_, end)))) = key.zip(ends) else { return Admission::Nameless };
-        let rel_type = kind.rel_type.clone();
-        let identity = ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start, end });
-        if self.group_of_relationship(relationship).is_ok() { Admission::Kept(identity) } else { Admission::Refused(identity) }
-    }
-
-    fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
-        let Some(kind) = self.profile.kind_of(&endpoint.labels) else {
-            return Err("it is of no kind of the profile".to_owned());
-        };
-        let key = Key::from_value(endpoint.key.as_ref()).map_err(|reason| reason.to_string())?;
-        Ok((kind, NodeIdentity { label: self.profile.node(kind).label.clone(), key }))
-    }
-
-    /// What identifies the node at an end of a relationship, or why nothing does.
-    pub(super) fn endpoint_identity(&self, endpoint: &SourceEndpoint) -> Result<NodeIdentity, String> {
-        self.endpoint(endpoint).map(|(_, identity)| identity)
-    }
-
     pub(super) fn node_vectors(&self, kind: &NodeKind) -> Vec<VectorProperty> {
         let dimension = |name| self.dimensions.of_node(&kind.label, name);
         kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
@@ -348,50 +178,6 @@ impl Transformer {
             rows: EncodedRows::default(),
         }
     }
-}
-
-/// What an element of the source is to the cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
-    /// It is kept under this identity.
-    Kept(ElementIdentity),
-    /// It has this identity and cannot be kept: the cache must not hold an older state of it.
-    Refused(ElementIdentity),
-    /// It has no identity that the cache could use.
-    Nameless,
-}
-
-/// The kinds of a relationship's start and end.
-type Ends = (NodeKindId, NodeKindId);
-
-pub(super) struct KeptNode {
-    pub(super) extra_labels: Vec<Label>,
-    group: Option<String>,
-    pub(super) node: SourceNode,
-}
-
-pub(super) struct KeptRelationship {
-    ends: Ends,
-    group: Option<String>,
-    pub(super) relationship: SourceRelationship,
-}
-
-/// The group that a property names, if it is a text: an element without the property is of no group in particular.
-fn group_text(value: Option<&Value>) -> Option<&str> {
-    match value {
-        None => Some(""),
-        Some(Value::String(group)) => Some(group),
-        Some(_) => None,
-    }
-}
-
-fn extra_labels(kind: &NodeKind, labels: &[String]) -> Result<Vec<Label>, String> {
-    let others = labels.iter().filter(|label| *label != kind.label.as_str());
-    let mut extra: Vec<Label> =
-        others.map(|label| Label::parse(label)).collect::<Result<_, _>>().map_err(|reason| format!("a label: {reason}"))?;
-    extra.sort_unstable();
-    extra.dedup();
-    Ok(extra)
 }
 
 fn node_group(kind: &NodeKind, (group, extra_labels, columns): &(Option<String>, Vec<Label>, Columns)) -> NodeGroup {
@@ -445,19 +231,18 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::decoded::{Decoded, any_plain, any_text, decode, expected};
+    use super::super::decoded::{DecodedValue, any_plain, any_text, decode, expected};
     use super::super::values::{Fit, fit};
     use super::*;
-    use crate::model::element::ElementNumber;
-    use crate::model::graph_name::GraphName;
+    use crate::model::element::{ElementNumber, SourceEndpoint};
     use crate::model::name::{PropertyName, RelationshipType};
-    use crate::model::routes::Routes;
+    use crate::model::value::Value;
 
-    fn transformer() -> Transformer {
+    fn transformer() -> Encoder {
         let mut dimensions = Dimensions::default();
         dimensions.set_node(Label::parse("Entity").unwrap(), name("name_embedding"), 2);
         dimensions.set_relationship(RelationshipType::parse("RELATES_TO").unwrap(), name("fact_embedding"), 2);
-        Transformer::new(Arc::new(Profile::graphiti().unwrap()), dimensions)
+        Encoder::new(Arc::new(Profile::graphiti().unwrap()), dimensions)
     }
 
     fn name(text: &str) -> PropertyName {
@@ -511,32 +296,6 @@ mod tests {
         assert_eq!((&group.vectors, &group.not_a_number), (&names(&["name_embedding"]), &vec![]));
         assert_eq!(texts(&group.rows), [r#"{k:"k",p:{`a b`:1,name:"\"x\"",uuid:"k"},v0:[0.5,1.0]}"#]);
         assert_eq!((prepared.quarantined.len(), prepared.collapsed), (0, 0));
-    }
-
-    #[test]
-    fn what_cannot_stand_in_the_graph_of_its_group_is_refused() {
-        let routes = Routes::new(GraphName::new("home").unwrap());
-        let profile = Profile::graphiti().unwrap().with_a_graph_for_each_group(routes).unwrap();
-        let by_group = Transformer::new(Arc::new(profile), Dimensions::default());
-        let node = |group: Value| {
-            let row = entity(1, &["Entity"], "k", &[("group_id", group)]);
-            matches!(by_group.node_standing(NodeKindId(0), &row), Admission::Kept(_))
-        };
-        assert_eq!([string("a"), string(""), string("{x}"), Value::Integer(5)].map(node), [true, true, false, false]);
-        let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
-        let id = by_group.profile().relationship_kind(&rel_type).unwrap();
-        let relationship = |group: &str, start: Option<Value>, end: Option<Value>| {
-            let mut row = fact(1, ("Entity", "s"), ("Entity", "e"), &[("group_id", string(group))]);
-            (row.start.group, row.end.group) = (start, end);
-            matches!(by_group.relationship_standing(id, &row), Admission::Kept(_))
-        };
-        let of = |group: &str| Some(string(group));
-        assert!(relationship("a", of("a"), of("a")));
-        assert!(relationship("_", None, of("home")), "all three mean the same graph");
-        assert!(relationship("a", of("a"), Some(Value::Integer(5))), "it waits for its end");
-        assert!(
-            !relationship("a", of("a"), of("b")) && !relationship("b", of("a"), of("a")) && !relationship("a", None, of("a"))
-        );
     }
 
     #[test]
@@ -612,23 +371,6 @@ mod tests {
     }
 
     #[test]
-    fn an_element_stands_only_where_all_of_it_can_be_named() {
-        let standing = |labels: &[&str], key: &str| transformer().node_standing(NodeKindId(0), &entity(1, labels, key, &[]));
-        let identity = |key: &str| {
-            ElementIdentity::Node(NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() })
-        };
-        assert_eq!(standing(&["Entity", "B"], "k"), Admission::Kept(identity("k")));
-        assert_eq!(standing(&["Entity", "a`b"], "k"), Admission::Refused(identity("k")));
-        assert_eq!(standing(&["Entity"], " k"), Admission::Nameless);
-        let relationship = |start| {
-            let row = fact(1, (start, "a"), ("Entity", "b"), &[]);
-            transformer().relationship_standing(RelationshipKindId(0), &row)
-        };
-        assert!(matches!(relationship("Entity"), Admission::Kept(_)));
-        assert_eq!(relationship("Person"), Admission::Nameless);
-    }
-
-    #[test]
     fn nodes_of_one_key_collapse_to_the_lowest_number() {
         let rows = vec![entity(9, &["Entity"], "k", &[("n", Value::Integer(9))]), entity(2, &["Entity", "B"], "k", &[])];
         let prepared = transformer().nodes(NodeKindId(0), rows);
@@ -685,7 +427,7 @@ mod tests {
     }
 
     /// What a row must hold, made from the properties without any of the code above.
-    fn expected_row(properties: &BTreeMap<String, Value>) -> Decoded {
+    fn expected_row(properties: &BTreeMap<String, Value>) -> DecodedValue {
         let usable = |name: &str| !name.is_empty() && name.len() <= 512 && !name.contains(['`', '\0']);
         let (mut map, mut row) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in properties.iter().filter(|(name, _)| usable(name)) {
@@ -695,8 +437,8 @@ mod tests {
             };
         }
         row.insert("k".to_owned(), expected(&properties["uuid"]));
-        row.insert("p".to_owned(), Decoded::Map(map));
-        Decoded::Map(row)
+        row.insert("p".to_owned(), DecodedValue::Map(map));
+        DecodedValue::Map(row)
     }
 
     proptest! {

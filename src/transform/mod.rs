@@ -1,8 +1,9 @@
 //! Pure: what the source holds becomes what the cache takes.
 //!
-//! [`Transformer`] checks keys, labels and names, [converts values](values) by documented rules, and writes rows as FalkorDB's
+//! [`Encoder`] checks keys, labels and names, [converts values](values) by documented rules, and writes rows as FalkorDB's
 //! parameter text, grouped by the statement that can take them. What cannot be written comes back with its reason.
 
+mod admission;
 pub mod bulk;
 mod collapse;
 pub mod comparison;
@@ -19,10 +20,11 @@ pub mod vectors;
 pub mod writer;
 
 pub use crate::model::dimensions::Dimensions;
-pub use encode::{Admission, Transformer};
+pub use admission::Admission;
+pub use encode::Encoder;
 pub use property_names::{MAX_PROPERTY_NAMES, PropertyNames};
 
-use crate::model::batch::Content;
+use crate::model::batch::BatchContent;
 use crate::model::prepared::PreparedRows;
 
 /// A batch as the loader takes it.
@@ -35,4 +37,4 @@ pub enum Encoded {
 }
 
 /// What a batch carries after the transformer.
-pub type PreparedContent = Content<Encoded>;
+pub type PreparedContent = BatchContent<Encoded>;

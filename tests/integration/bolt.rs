@@ -10,7 +10,8 @@ use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
 use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::element::{ElementNumber, Properties, SourceNode, SourceRelationship, property};
-use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
+use neo4j_falkordb_sync::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use neo4j_falkordb_sync::model::kind_rows::KindRows;
 use neo4j_falkordb_sync::model::name::PropertyName;
 use neo4j_falkordb_sync::model::outside_profile::OutsideProfile;
 use neo4j_falkordb_sync::model::profile::Profile;
@@ -93,7 +94,7 @@ async fn every_type_of_value_is_read_as_the_driver_reads_it() {
     create_values(&turn.graph).await;
     let (source, _) = source(&turn.address).await;
     let keys = ["v", "w"].map(str::to_owned);
-    let mut ours = source.nodes_by_key(NodeKindId(0), &keys).await.unwrap().rows;
+    let mut ours = source.by_key(ElementKind::Node(NodeKindId(0)), &keys).await.unwrap().rows.into_nodes();
     ours.sort_by_key(|node| node.number);
     let driver = driver::nodes(&turn.graph).await;
     assert_eq!(ours.iter().map(|node| node.properties.len()).sum::<usize>(), 41);
@@ -143,24 +144,28 @@ async fn pages_and_questions_are_equal() {
             profile.nodes.iter().position(|kind| node.labels.iter().any(|label| label == kind.label.as_str())) == Some(place)
         };
         let expected: Vec<SourceNode> = nodes.iter().filter(is_of).cloned().collect();
-        let pages = pages(async |after: String| source.node_page(id, Detail::Whole, &after, 7).await.unwrap()).await;
+        let element = ElementKind::Node(id);
+        let pages = pages(async |after: String| source.page(element, Detail::Whole, &after, 7).await.unwrap()).await;
+        let pages: Vec<Vec<SourceNode>> = pages.into_iter().map(KindRows::into_nodes).collect();
         let key = kind.key.as_str();
         compare(&pages, &expected, key, |node| (node.number, node.properties.clone()), node_text);
-        let without = source.nodes_without_key(id, 5).await.unwrap();
+        let without = source.without_key(element, 5).await.unwrap().into_nodes();
         compare_without_key(without, &expected, key, |node| (node.number, &mut node.properties), node_text);
-        let changed = source.changed_node_keys(id, before, "", 50).await.unwrap();
+        let changed = source.changed_keys(element, before, "", 50).await.unwrap();
         compare_changed(changed, expected.iter().map(|node| &node.properties), key, &kind.timestamps);
     }
     for (place, kind) in profile.relationships.iter().enumerate() {
         let id = RelationshipKindId(place);
         let of_kind = relationships.iter().filter(|(name, _)| name == kind.rel_type.as_str());
         let expected: Vec<SourceRelationship> = of_kind.map(|(_, relationship)| relationship.clone()).collect();
-        let pages = pages(async |after: String| source.relationship_page(id, Detail::Whole, &after, 7).await.unwrap()).await;
+        let element = ElementKind::Relationship(id);
+        let pages = pages(async |after: String| source.page(element, Detail::Whole, &after, 7).await.unwrap()).await;
+        let pages: Vec<Vec<SourceRelationship>> = pages.into_iter().map(KindRows::into_relationships).collect();
         let key = kind.key.as_str();
         compare(&pages, &expected, key, |fact| (fact.number, fact.properties.clone()), relationship_text);
-        let without = source.relationships_without_key(id, 5).await.unwrap();
+        let without = source.without_key(element, 5).await.unwrap().into_relationships();
         compare_without_key(without, &expected, key, |fact| (fact.number, &mut fact.properties), relationship_text);
-        let changed = source.changed_relationship_keys(id, before, "", 50).await.unwrap();
+        let changed = source.changed_keys(element, before, "", 50).await.unwrap();
         compare_changed(changed, expected.iter().map(|fact| &fact.properties), key, &kind.timestamps);
     }
     assert_eq!(source.outside_profile().await.unwrap(), outside(&profile, &nodes, &relationships));
@@ -173,7 +178,7 @@ async fn pages_and_questions_are_equal() {
 }
 
 /// All pages of a kind, in their order.
-async fn pages<T>(page: impl AsyncFn(String) -> Page<T>) -> Vec<Vec<T>> {
+async fn pages(page: impl AsyncFn(String) -> Page) -> Vec<KindRows> {
     let (mut pages, mut after) = (Vec::new(), Some(String::new()));
     while let Some(key) = after {
         let page = page(key).await;
@@ -400,11 +405,11 @@ async fn a_page_ends_where_it_is_heavy_and_not_between_elements_of_one_key() {
     turn.graph.run(query(HEAVY).param("weights", weights).param("text", "x".repeat(9_000_000))).await.unwrap();
     let address = SourceAddress { pool_size: 1, ..source_address(&turn.address) };
     let source = BoltSource::connect(&address, Arc::new(Profile::graphiti().unwrap())).await.unwrap();
-    let kind = NodeKindId(0);
+    let kind = ElementKind::Node(NodeKindId(0));
     let (mut pages, mut after) = (Vec::new(), Some(String::new()));
     while let Some(from) = after {
-        let page = source.node_page(kind, Detail::Whole, &from, 1000).await.unwrap();
-        pages.push(page.rows.iter().map(|row| property(&row.properties, "uuid").cloned().unwrap()).collect::<Vec<_>>());
+        let page = source.page(kind, Detail::Whole, &from, 1000).await.unwrap();
+        pages.push(page.rows.elements().map(|(_, row)| property(row, "uuid").cloned().unwrap()).collect::<Vec<_>>());
         after = page.next;
     }
     let keys: Vec<String> =
@@ -416,7 +421,7 @@ async fn a_page_ends_where_it_is_heavy_and_not_between_elements_of_one_key() {
     let asked: Vec<String> = keys[1..].to_vec();
     let (mut answered, mut rows) = (0, 0);
     while answered < asked.len() {
-        let answer = source.nodes_by_key(kind, &asked[answered..]).await.unwrap();
+        let answer = source.by_key(kind, &asked[answered..]).await.unwrap();
         assert!(answer.keys > 0 && answer.rows.len() <= 3, "{} of {}", answer.rows.len(), answer.keys);
         rows += answer.rows.len();
         answered += answer.keys;

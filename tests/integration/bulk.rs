@@ -20,7 +20,7 @@ use neo4j_falkordb_sync::sink::{
     LEASE_TTL, Ownership, RedisLease, Sink, Swap, Swapped, missing_permissions, vectors,
 };
 use neo4j_falkordb_sync::transform::bulk::BulkBatch;
-use neo4j_falkordb_sync::transform::{Dimensions, Transformer};
+use neo4j_falkordb_sync::transform::{Dimensions, Encoder};
 use redis::aio::MultiplexedConnection;
 
 use super::sink::graphs;
@@ -85,8 +85,8 @@ impl Stage {
         Self { address, name, ownership, lease, _renewal: renewal, loader, raw, profile, ids: IdMap::default(), totals }
     }
 
-    fn transformer(&self) -> Transformer {
-        Transformer::new(self.profile.clone(), Dimensions::default())
+    fn transformer(&self) -> Encoder {
+        Encoder::new(self.profile.clone(), Dimensions::default())
     }
 
     /// Loads all payloads, and keeps the ids of their nodes.

@@ -69,28 +69,13 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     let profile = Profile::graphiti().unwrap();
     let queries = Queries::new(&profile);
     let mut explained = 0;
-    for id in profile.node_ids() {
-        for text in [
-            Some(queries.node_page(id, Detail::Whole)),
-            Some(queries.node_page(id, Detail::WithoutVectors)),
-            Some(queries.node_page(id, Detail::Vectors)),
-            Some(queries.nodes_by_key(id)),
-            queries.changed_node_keys(id),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            assert_indexed(&plan(&text).await, &text);
-            explained += 1;
-        }
-    }
-    for id in profile.relationship_ids() {
+    for kind in profile.kinds() {
         let texts = [
-            Some(queries.relationship_page(id, Detail::Whole)),
-            Some(queries.relationship_page(id, Detail::WithoutVectors)),
-            Some(queries.relationship_page(id, Detail::Vectors)),
-            Some(queries.relationships_by_key(id)),
-            queries.changed_relationship_keys(id),
+            Some(queries.page(kind, Detail::Whole)),
+            Some(queries.page(kind, Detail::WithoutVectors)),
+            Some(queries.page(kind, Detail::Vectors)),
+            Some(queries.by_key(kind)),
+            queries.changed_keys(kind),
         ];
         for text in texts.into_iter().flatten() {
             assert_indexed(&plan(&text).await, &text);
@@ -116,12 +101,12 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     }
     assert_eq!(explained, 4 * 4 + 2 + 5 * 4 + 1 + 9 * 2 + 2 + 5, "each query of each kind");
     // The order of a page comes from the index too: a sort would read the whole kind for each page.
-    let page = queries.node_page(profile.node_ids().next().unwrap(), Detail::Whole);
+    let page = queries.page(entity, Detail::Whole);
     assert!(!plan(&page).await.contains("Sort"), "{}", plan(&page).await);
-    let facts = queries.relationship_page(profile.relationship_ids().next().unwrap(), Detail::Whole);
+    let facts = queries.page(ElementKind::Relationship(profile.relationship_ids().next().unwrap()), Detail::Whole);
     assert!(!plan(&facts).await.contains("Sort"), "{}", plan(&facts).await);
     // And the watermark is found by the timestamp's index, not by walking the keys.
-    let changed = queries.changed_node_keys(profile.node_ids().next().unwrap()).unwrap();
+    let changed = queries.changed_keys(entity).unwrap();
     assert!(plan(&changed).await.contains("created_at"), "{}", plan(&changed).await);
 }
 
@@ -145,9 +130,9 @@ async fn look_ups_by_key_seek_the_index_of_a_graph_that_has_just_grown() {
     let of_both = [ElementKind::Node(entity), ElementKind::Relationship(fact)];
     let by_beginning = of_both.into_iter().flat_map(|kind| [queries.key_groups(kind, None), queries.identities(kind, None)]);
     let followed = profile.follow.iter().filter_map(|rule| queries.followed(rule));
-    let by_key = [queries.nodes_by_key(entity), queries.relationships_by_key(fact)];
-    let pages = [queries.node_page(entity, Detail::Whole), queries.relationship_page(fact, Detail::Whole)];
-    let changed = [queries.changed_node_keys(entity), queries.changed_relationship_keys(fact)].into_iter().flatten();
+    let by_key = of_both.map(|kind| queries.by_key(kind));
+    let pages = of_both.map(|kind| queries.page(kind, Detail::Whole));
+    let changed = of_both.into_iter().filter_map(|kind| queries.changed_keys(kind));
     for text in by_key.into_iter().chain(by_beginning).chain(followed).chain(pages).chain(changed) {
         assert_indexed(&plan_of(&server, &text).await, &text);
     }
@@ -162,10 +147,10 @@ async fn a_source_with_any_indices_or_none_is_read() {
     let profile = Profile::graphiti().unwrap();
     let queries = Queries::new(&profile);
     let (entity, fact) = (profile.node_ids().next().unwrap(), profile.relationship_ids().next().unwrap());
-    let mut texts = vec![queries.nodes_by_key(entity), queries.relationships_by_key(fact)];
-    texts.extend([queries.node_page(entity, Detail::Whole), queries.relationship_page(fact, Detail::Whole)]);
-    texts.extend([queries.changed_node_keys(entity), queries.changed_relationship_keys(fact)].into_iter().flatten());
+    let mut texts = Vec::new();
     for kind in [ElementKind::Node(entity), ElementKind::Relationship(fact)] {
+        texts.extend([queries.by_key(kind), queries.page(kind, Detail::Whole)]);
+        texts.extend(queries.changed_keys(kind));
         texts.extend([queries.key_groups(kind, None), queries.identities(kind, None)]);
     }
     texts.extend(profile.follow.iter().filter_map(|rule| queries.followed(rule)));
@@ -216,17 +201,19 @@ async fn elements_without_a_key_are_found_by_their_numbers() {
     let profile = Profile::generic().unwrap().discovered(&found).unwrap();
     let queries = Queries::new(&profile);
     for id in profile.node_ids() {
-        let by_key = plan(&queries.nodes_by_key(id)).await;
+        let kind = ElementKind::Node(id);
+        let by_key = plan(&queries.by_key(kind)).await;
         assert!(by_key.contains("NodeByIdSeek") && !by_key.contains("Scan"), "{by_key}");
-        let page = plan(&queries.node_page(id, Detail::Whole)).await;
+        let page = plan(&queries.page(kind, Detail::Whole)).await;
         // The scan yields them in order, so that it ends with the page. Of nodes without a label, Neo4j has none but that of all.
         let in_order = page.contains("NodeByLabel") && !page.contains("Sort") && !page.contains("Top");
         assert!(in_order || profile.node(id).unlabelled, "{page}");
     }
     for id in profile.relationship_ids() {
-        let by_key = plan(&queries.relationships_by_key(id)).await;
+        let kind = ElementKind::Relationship(id);
+        let by_key = plan(&queries.by_key(kind)).await;
         assert!(by_key.contains("DirectedRelationshipByIdSeek") && !by_key.contains("Scan"), "{by_key}");
-        let page = plan(&queries.relationship_page(id, Detail::Whole)).await;
+        let page = plan(&queries.page(kind, Detail::Whole)).await;
         assert!(page.contains("DirectedRelationshipTypeScan") && !page.contains("Sort") && !page.contains("Top"), "{page}");
     }
 }

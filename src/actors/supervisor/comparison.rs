@@ -22,6 +22,9 @@ const SLICE: Duration = Duration::from_millis(250);
 /// A slice has the rows of so much time at most.
 const MADE_UP_FOR: Duration = Duration::from_millis(500);
 
+/// While commits come without a pause, each slice holds a pass back. So after one, this many times as long goes to passes alone.
+const SPARED: u32 = 15;
+
 /// Elements of a slice while a client waits for the end: some tenths of a second, for which a pass may wait.
 const HURRIED_SLICE: usize = 5000;
 
@@ -42,6 +45,10 @@ pub(super) struct Comparing {
     awaited: Option<Awaited>,
     /// When its last slice began.
     last_slice: Option<Instant>,
+    /// How long that one took.
+    last_took: Duration,
+    /// Whether commits come without a pause.
+    source_moves: bool,
     /// Counts the timers of slices: an older one is void.
     timer: u64,
     /// When the one under way was begun by this process or went on.
@@ -91,6 +98,17 @@ impl Comparing {
         (self.last, self.futile_at) = (None, None);
     }
 
+    /// Notes whether the source was written while a pass ran.
+    pub(super) fn note_source(&mut self, moves: bool) {
+        self.source_moves = moves;
+    }
+
+    /// How long to wait with the next slice, so that the comparison keeps its rate, and hurts no pass where one follows the other.
+    fn pause(&self) -> Duration {
+        let apart = if self.source_moves { SLICE.max(self.last_took * (SPARED + 1)) } else { SLICE };
+        apart.saturating_sub(self.last_slice.map_or(Duration::ZERO, |at| at.elapsed()))
+    }
+
     fn ended(&mut self, verdict: &Verdict, at: DateTime<Utc>) {
         let now = (verdict.began_at.clone(), verdict.listed.clone());
         let same = verdict.findings > 0 && self.last.as_ref() == Some(&now);
@@ -106,6 +124,9 @@ impl Supervisor {
     /// A slice of the comparison, or all of it, is done.
     pub(super) fn comparison_advanced(&mut self, mut summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
         self.passes.compared();
+        self.comparing.last_took = self.comparing.last_slice.map_or(Duration::ZERO, |at| at.elapsed());
+        let (rows, seconds) = (summary.totals.read, self.comparing.last_took.as_secs_f64());
+        tracing::debug!(pipeline = %self.pipeline.name, rows, seconds, "comparison advanced");
         self.tell_quiet();
         self.comparing.totals.add(&summary.totals);
         if let Some(verdict) = &outcome.verdict {
@@ -217,8 +238,7 @@ impl Supervisor {
         }
         self.comparing.timer += 1;
         let (generation, timer) = (self.generation, self.comparing.timer);
-        let since_last = self.comparing.last_slice.map_or(Duration::ZERO, |at| at.elapsed());
-        let pause = if self.is_hurried() { Duration::ZERO } else { SLICE.saturating_sub(since_last) };
+        let pause = if self.is_hurried() { Duration::ZERO } else { self.comparing.pause() };
         ctx.run_later(pause, move |supervisor, _| {
             let is_last = supervisor.generation == generation && supervisor.comparing.timer == timer;
             if is_last && supervisor.passes.is_idle() {
@@ -299,6 +319,20 @@ mod tests {
         assert_eq!(comparing.futile_at, Some(Bookmark::new("b")), "the same once more");
         comparing.ended(&verdict(&[]), Utc::now());
         assert_eq!(comparing.futile_at, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comparison_leaves_passes_that_follow_one_another_nearly_all_the_time() {
+        let mut comparing = Comparing { last_slice: Some(Instant::now()), ..Comparing::default() };
+        tokio::time::advance(Duration::from_millis(100)).await;
+        comparing.last_took = Duration::from_millis(100);
+        assert_eq!(comparing.pause(), SLICE - Duration::from_millis(100));
+        comparing.note_source(true);
+        assert_eq!(comparing.pause(), Duration::from_millis(1500));
+        comparing.last_took = Duration::from_millis(1);
+        assert_eq!(comparing.pause(), SLICE - Duration::from_millis(100), "its rate is kept");
+        tokio::time::advance(SLICE).await;
+        assert_eq!(comparing.pause(), Duration::ZERO);
     }
 
     fn commit(transaction: u8) -> Bookmark {

@@ -35,7 +35,7 @@ use restarts::Restarts;
 pub(super) use handlers::StopMember;
 
 /// The actor.
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     pipeline: Pipeline,
     /// The profile of the generation, and the connections for it.
     fitted: Fitted,
@@ -97,7 +97,7 @@ enum Then {
 
 impl Supervisor {
     /// Makes it; the receiver gets the outcome once it has ended.
-    pub fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<PipelineOutcome>) {
+    pub(crate) fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<PipelineOutcome>) {
         let (outcome, ended) = oneshot::channel();
         let supervisor = Self {
             fitted: pipeline.unfitted(),

@@ -164,6 +164,7 @@ impl Supervisor {
         started: Instant,
         ctx: &mut Context<Self>,
     ) {
+        self.comparing.note_source(outcome.source_moved);
         if self.is_comparison_starved() {
             return self.start_slice();
         }

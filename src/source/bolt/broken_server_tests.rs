@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::chunk::{Frames, write_chunked};
-use super::encode::Encoder;
+use super::encode::PackStreamWriter;
 use super::{BoltReader, Limits, Probe};
 use crate::config::Secret;
 use crate::error::{ErrorKind, Result};
@@ -36,7 +36,7 @@ const LIMITS: Limits = Limits {
 
 /// What a server does after it sent its answer to a query.
 #[derive(Clone, Copy)]
-enum Then {
+enum AfterwardsDo {
     GoOn,
     Close,
     /// Nothing, for ever.
@@ -55,13 +55,13 @@ struct Script {
     log_on: Option<[Vec<u8>; 2]>,
     /// The answer to a query but the first, which is the one of connecting.
     answer: Vec<u8>,
-    then: Then,
+    then: AfterwardsDo,
 }
 
 impl Default for Script {
     fn default() -> Self {
         let log_on = [message(&success(&[])), message(&success(&[]))];
-        Self { version: Some([0, 0, 8, 5]), log_on: Some(log_on), answer: Vec::new(), then: Then::Hang }
+        Self { version: Some([0, 0, 8, 5]), log_on: Some(log_on), answer: Vec::new(), then: AfterwardsDo::Hang }
     }
 }
 
@@ -126,11 +126,11 @@ async fn follow(script: Script, mut socket: TcpStream, nth: usize) -> std::io::R
                 0x10 => {
                     socket.write_all(&script.answer).await?;
                     match script.then {
-                        Then::GoOn => {}
-                        Then::Close => return Ok(()),
-                        Then::Hang => return hang().await,
-                        Then::KeepAlive => return repeat(&mut socket, &[0, 0]).await,
-                        Then::Drip => return drip(&mut socket).await,
+                        AfterwardsDo::GoOn => {}
+                        AfterwardsDo::Close => return Ok(()),
+                        AfterwardsDo::Hang => return hang().await,
+                        AfterwardsDo::KeepAlive => return repeat(&mut socket, &[0, 0]).await,
+                        AfterwardsDo::Drip => return drip(&mut socket).await,
                     }
                 }
                 0x2F => {
@@ -172,22 +172,22 @@ fn message(body: &[u8]) -> Vec<u8> {
 }
 
 fn success(columns: &[&str]) -> Vec<u8> {
-    let mut encoder = Encoder::default();
-    encoder.structure(1, 0x70);
-    encoder.map(1);
-    encoder.text("fields").unwrap();
-    encoder.texts(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>()).unwrap();
-    encoder.into_bytes()
+    let mut packer = PackStreamWriter::default();
+    packer.structure(1, 0x70);
+    packer.map(1);
+    packer.text("fields").unwrap();
+    packer.texts(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>()).unwrap();
+    packer.into_bytes()
 }
 
 fn failure(code: &str) -> Vec<u8> {
-    let mut encoder = Encoder::default();
-    encoder.structure(1, 0x7F);
-    encoder.map(2);
+    let mut packer = PackStreamWriter::default();
+    packer.structure(1, 0x7F);
+    packer.map(2);
     for text in ["neo4j_code", code, "message", "because"] {
-        encoder.text(text).unwrap();
+        packer.text(text).unwrap();
     }
-    encoder.into_bytes()
+    packer.into_bytes()
 }
 
 /// The columns of a node, and then these bytes as the first row.
@@ -212,7 +212,7 @@ async fn nodes(reader: &BoltReader) -> Result<Vec<SourceNode>> {
 }
 
 /// The kind of error that reading from such a server ends with, and that no connection is kept.
-async fn kind_of_reading(answer: Vec<u8>, then: Then) -> ErrorKind {
+async fn kind_of_reading(answer: Vec<u8>, then: AfterwardsDo) -> ErrorKind {
     let server = Broken::start(Script { answer, then, ..Script::default() }).await;
     let reader = server.reader().await.unwrap();
     let kind = nodes(&reader).await.unwrap_err().kind();
@@ -262,7 +262,7 @@ async fn a_refused_log_on() {
 async fn an_end_inside_a_chunk() {
     let mut cut = node_row(b"\xB1\x71\x93\x854:u:7");
     cut.truncate(cut.len() - 4);
-    assert_eq!(kind_of_reading(cut, Then::Close).await, ErrorKind::SourceConnection);
+    assert_eq!(kind_of_reading(cut, AfterwardsDo::Close).await, ErrorKind::SourceConnection);
 }
 
 #[tokio::test]
@@ -274,36 +274,36 @@ async fn lengths_that_no_message_has() {
         b"\xB1\x71\x93\x854:u:7\x90\xA1\x81a\xD2\x7F\xFF\xFF\xFF",
         b"\xB1\x71\x93\x854:u:7\x90\xA1\x81a\xCE\x7F\xFF\xFF\xFF",
     ] {
-        assert_eq!(kind_of_reading(node_row(row), Then::Hang).await, ErrorKind::SourceProtocol, "{row:x?}");
+        assert_eq!(kind_of_reading(node_row(row), AfterwardsDo::Hang).await, ErrorKind::SourceProtocol, "{row:x?}");
     }
 }
 
 #[tokio::test]
 async fn answers_that_mean_nothing() {
     for row in [&b"\xC4"[..], b"\x01\x02\x03", b"\xB1\x99\xA0", b"\xB1\x71\x92\xC0\xC0", b"\xB1\x71\x93\x854:u:7\x90\xA0\x01"] {
-        assert_eq!(kind_of_reading(node_row(row), Then::Hang).await, ErrorKind::SourceProtocol, "{row:x?}");
+        assert_eq!(kind_of_reading(node_row(row), AfterwardsDo::Hang).await, ErrorKind::SourceProtocol, "{row:x?}");
     }
     let other_columns = message(&success(&["id", "properties", "labels"]));
-    assert_eq!(kind_of_reading(other_columns, Then::Hang).await, ErrorKind::SourceProtocol);
+    assert_eq!(kind_of_reading(other_columns, AfterwardsDo::Hang).await, ErrorKind::SourceProtocol);
 }
 
 #[tokio::test]
 async fn a_message_without_an_end() {
-    assert_eq!(kind_of_reading(node_row(&[0x41; 20_000]), Then::Hang).await, ErrorKind::SourceProtocol);
-    assert_eq!(kind_of_reading(vec![], Then::Drip).await, ErrorKind::SourceTimeout);
+    assert_eq!(kind_of_reading(node_row(&[0x41; 20_000]), AfterwardsDo::Hang).await, ErrorKind::SourceProtocol);
+    assert_eq!(kind_of_reading(vec![], AfterwardsDo::Drip).await, ErrorKind::SourceTimeout);
 }
 
 #[tokio::test]
 async fn silence_and_signs_of_life_without_an_answer() {
-    assert_eq!(kind_of_reading(vec![], Then::Hang).await, ErrorKind::SourceTimeout);
-    assert_eq!(kind_of_reading(vec![], Then::KeepAlive).await, ErrorKind::SourceTimeout);
-    assert_eq!(kind_of_reading(vec![], Then::Close).await, ErrorKind::SourceConnection);
+    assert_eq!(kind_of_reading(vec![], AfterwardsDo::Hang).await, ErrorKind::SourceTimeout);
+    assert_eq!(kind_of_reading(vec![], AfterwardsDo::KeepAlive).await, ErrorKind::SourceTimeout);
+    assert_eq!(kind_of_reading(vec![], AfterwardsDo::Close).await, ErrorKind::SourceConnection);
 }
 
 #[tokio::test]
 async fn a_failed_query_leaves_a_good_connection() {
     let answer = message(&failure("Neo.ClientError.Statement.SyntaxError"));
-    let server = Broken::start(Script { answer, then: Then::GoOn, ..Script::default() }).await;
+    let server = Broken::start(Script { answer, then: AfterwardsDo::GoOn, ..Script::default() }).await;
     let reader = server.reader().await.unwrap();
     for _ in 0..2 {
         assert_eq!(nodes(&reader).await.unwrap_err().kind(), ErrorKind::SourceRefused);
@@ -313,7 +313,7 @@ async fn a_failed_query_leaves_a_good_connection() {
 
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_is_replaced_unnoticed() {
-    let server = Broken::start(Script { answer: good_rows(), then: Then::Close, ..Script::default() }).await;
+    let server = Broken::start(Script { answer: good_rows(), then: AfterwardsDo::Close, ..Script::default() }).await;
     let reader = server.reader().await.unwrap();
     for expected in 1..=3 {
         assert_eq!(nodes(&reader).await.unwrap().len(), 1);
@@ -325,7 +325,7 @@ async fn a_kept_connection_that_was_closed_is_replaced_unnoticed() {
 /// It answers once and then never again, as one does whose other end is gone without a word.
 #[tokio::test]
 async fn a_kept_connection_that_does_not_answer_is_replaced() {
-    let server = Broken::start(Script { answer: good_rows(), then: Then::Hang, ..Script::default() }).await;
+    let server = Broken::start(Script { answer: good_rows(), then: AfterwardsDo::Hang, ..Script::default() }).await;
     let limits = Limits { idle: Duration::ZERO, ..LIMITS };
     let reader = BoltReader::connect(&server.address(1), limits).await.unwrap();
     // The first one was made by connecting.
@@ -337,7 +337,7 @@ async fn a_kept_connection_that_does_not_answer_is_replaced() {
 
 #[tokio::test]
 async fn a_query_given_up_takes_its_connection_along() {
-    let server = Broken::start(Script { then: Then::Hang, ..Script::default() }).await;
+    let server = Broken::start(Script { then: AfterwardsDo::Hang, ..Script::default() }).await;
     let reader = server.reader().await.unwrap();
     let given_up = tokio::time::timeout(LIMIT / 3, reader.nodes("Entity", Request::new("MATCH"), usize::MAX)).await;
     assert!(given_up.is_err());
@@ -347,7 +347,7 @@ async fn a_query_given_up_takes_its_connection_along() {
 
 #[tokio::test]
 async fn no_more_connections_than_the_pool_holds() {
-    let server = Broken::start(Script { answer: good_rows(), then: Then::GoOn, ..Script::default() }).await;
+    let server = Broken::start(Script { answer: good_rows(), then: AfterwardsDo::GoOn, ..Script::default() }).await;
     let reader = server.reader().await.unwrap();
     let taken = reader.pool.lease().await.unwrap();
     let error = nodes(&reader).await.unwrap_err();

@@ -6,11 +6,11 @@ use super::packstream::{DecodeError, Decoded};
 
 /// A request under construction.
 #[derive(Debug, Default)]
-pub(super) struct Encoder {
+pub(super) struct PackStreamWriter {
     bytes: Vec<u8>,
 }
 
-impl Encoder {
+impl PackStreamWriter {
     /// Writes into this buffer, from its start.
     pub(super) fn reusing(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
@@ -104,10 +104,10 @@ mod tests {
     use crate::model::value::Value;
     use proptest::prelude::*;
 
-    fn written(write: impl FnOnce(&mut Encoder)) -> Vec<u8> {
-        let mut encoder = Encoder::default();
-        write(&mut encoder);
-        encoder.into_bytes()
+    fn written(write: impl FnOnce(&mut PackStreamWriter)) -> Vec<u8> {
+        let mut packer = PackStreamWriter::default();
+        write(&mut packer);
+        packer.into_bytes()
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //! Source: the Bolt protocol specification, message specifications of versions 5.0 to 5.8.
 
 use super::chunk::write_chunked;
-use super::encode::Encoder;
+use super::encode::PackStreamWriter;
 use super::packstream::{DecodeError, Decoded, Decoder, Structure};
 use super::value::texts;
 use crate::source::request::{Parameter, Request};
@@ -187,17 +187,17 @@ impl Requests {
         })
     }
 
-    fn add(&mut self, write: impl FnOnce(&mut Encoder) -> Decoded<()>) -> Decoded<()> {
-        let mut encoder = Encoder::reusing(std::mem::take(&mut self.message));
-        write(&mut encoder)?;
-        self.message = encoder.into_bytes();
+    fn add(&mut self, write: impl FnOnce(&mut PackStreamWriter) -> Decoded<()>) -> Decoded<()> {
+        let mut packer = PackStreamWriter::reusing(std::mem::take(&mut self.message));
+        write(&mut packer)?;
+        self.message = packer.into_bytes();
         write_chunked(&self.message, &mut self.stream);
         self.count += 1;
         Ok(())
     }
 }
 
-fn text_entry(to: &mut Encoder, name: &str, value: &str) -> Decoded<()> {
+fn text_entry(to: &mut PackStreamWriter, name: &str, value: &str) -> Decoded<()> {
     to.text(name)?;
     to.text(value)
 }
@@ -209,7 +209,7 @@ fn login_entries(login: Login<'_>) -> u8 {
     }
 }
 
-fn write_login(to: &mut Encoder, login: Login<'_>) -> Decoded<()> {
+fn write_login(to: &mut PackStreamWriter, login: Login<'_>) -> Decoded<()> {
     match login {
         Login::None => text_entry(to, "scheme", "none"),
         Login::Basic { user, password } => {
@@ -220,7 +220,7 @@ fn write_login(to: &mut Encoder, login: Login<'_>) -> Decoded<()> {
     }
 }
 
-fn write_parameter(to: &mut Encoder, value: &Parameter) -> Decoded<()> {
+fn write_parameter(to: &mut PackStreamWriter, value: &Parameter) -> Decoded<()> {
     match value {
         Parameter::Text(text) => to.text(text)?,
         Parameter::Texts(texts) => to.texts(texts)?,

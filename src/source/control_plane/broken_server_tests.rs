@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{ControlPlane, DriverLimits};
 use crate::config::Secret;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Directive, Error, ErrorKind};
 use crate::source::SourceAddress;
 
 const LIMITS: DriverLimits =
@@ -23,7 +23,7 @@ const PROMPT: Duration = Duration::from_secs(8);
 const BOLT_4_4: [u8; 4] = [0, 0, 4, 4];
 
 #[derive(Clone)]
-struct Script {
+struct BoltScript {
     /// The answer to the version handshake; none to be silent.
     version: Option<[u8; 4]>,
     /// The answer to a log on; none to be silent.
@@ -34,21 +34,21 @@ struct Script {
     closes: bool,
 }
 
-impl Default for Script {
+impl Default for BoltScript {
     fn default() -> Self {
         Self { version: Some(BOLT_4_4), log_on: Some(message(SUCCESS)), answer: None, closes: false }
     }
 }
 
 /// A server that follows its script on every connection.
-struct Broken {
+struct BrokenDriverServer {
     address: SocketAddr,
     opened: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
 }
 
-impl Broken {
-    async fn start(script: Script) -> Self {
+impl BrokenDriverServer {
+    async fn start(script: BoltScript) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (opened, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -79,7 +79,7 @@ impl Broken {
     }
 }
 
-async fn follow(script: Script, mut socket: TcpStream) -> std::io::Result<()> {
+async fn follow(script: BoltScript, mut socket: TcpStream) -> std::io::Result<()> {
     let mut handshake = [0; 20];
     socket.read_exact(&mut handshake).await?;
     let Some(version) = script.version else { return until_closed(&mut socket).await };
@@ -166,18 +166,20 @@ async fn ask(control: &ControlPlane) -> Result<Vec<String>, Error> {
 }
 
 async fn kind_of_asking(answer: Option<Vec<u8>>, closes: bool) -> ErrorKind {
-    let server = Broken::start(Script { answer, closes, ..Script::default() }).await;
+    let server = BrokenDriverServer::start(BoltScript { answer, closes, ..BoltScript::default() }).await;
     let control = server.control_plane();
     let error = prompt(ask(&control)).await.unwrap_err();
     assert!(error.to_string().contains("cannot read labels"), "{}", error.chain());
     // A connection in an unknown state is not used again.
     prompt(ask(&control)).await.unwrap_err();
-    assert_eq!(server.opened.load(Ordering::Relaxed), 2);
+    // What may pass is asked again, and not for ever.
+    let attempts = if error.directive() == Directive::Retry { 4 } else { 1 };
+    assert_eq!(server.opened.load(Ordering::Relaxed), 2 * attempts);
     error.kind()
 }
 
-async fn kind_of_connecting(script: Script) -> ErrorKind {
-    let server = Broken::start(script).await;
+async fn kind_of_connecting(script: BoltScript) -> ErrorKind {
+    let server = BrokenDriverServer::start(script).await;
     let error = prompt(server.control_plane().connect()).await.unwrap_err();
     assert!(error.chain().contains(&server.address.to_string()) && !error.chain().contains("pw"), "{}", error.chain());
     error.kind()
@@ -185,17 +187,17 @@ async fn kind_of_connecting(script: Script) -> ErrorKind {
 
 #[tokio::test]
 async fn a_server_that_never_shakes_hands() {
-    assert_eq!(kind_of_connecting(Script { version: None, ..Script::default() }).await, ErrorKind::SourceTimeout);
-    assert_eq!(kind_of_connecting(Script { log_on: None, ..Script::default() }).await, ErrorKind::SourceTimeout);
-    assert_eq!(kind_of_connecting(Script::default()).await, ErrorKind::SourceTimeout, "no answer to the first question");
+    assert_eq!(kind_of_connecting(BoltScript { version: None, ..BoltScript::default() }).await, ErrorKind::SourceTimeout);
+    assert_eq!(kind_of_connecting(BoltScript { log_on: None, ..BoltScript::default() }).await, ErrorKind::SourceTimeout);
+    assert_eq!(kind_of_connecting(BoltScript::default()).await, ErrorKind::SourceTimeout, "no answer to the first question");
 }
 
 #[tokio::test]
 async fn a_server_of_another_protocol() {
-    let version = |version| Script { version: Some(version), ..Script::default() };
+    let version = |version| BoltScript { version: Some(version), ..BoltScript::default() };
     assert_eq!(kind_of_connecting(version(*b"HTTP")).await, ErrorKind::Configuration);
     assert_eq!(kind_of_connecting(version([0; 4])).await, ErrorKind::Configuration);
-    let malformed = Script { log_on: Some(message(b"\xB1\x70\xA1\xD0\x40x")), ..Script::default() };
+    let malformed = BoltScript { log_on: Some(message(b"\xB1\x70\xA1\xD0\x40x")), ..BoltScript::default() };
     assert_eq!(kind_of_connecting(malformed).await, ErrorKind::SourceProtocol);
 }
 
@@ -204,7 +206,7 @@ async fn a_server_that_is_not_there() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let server = Broken { address, opened: Arc::default(), closed: Arc::default() };
+    let server = BrokenDriverServer { address, opened: Arc::default(), closed: Arc::default() };
     let error = server.control_plane().connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SourceConnection);
     assert_eq!(error.to_string(), format!("cannot reach Neo4j at bolt://{address}"));
@@ -214,7 +216,7 @@ async fn a_server_that_is_not_there() {
 #[tokio::test]
 async fn an_answer_on_which_the_driver_panics() {
     let answer = Some(names(b"\xB1\x71\x91\xD0\x40x"));
-    let server = Broken::start(Script { answer, ..Script::default() }).await;
+    let server = BrokenDriverServer::start(BoltScript { answer, ..BoltScript::default() }).await;
     let control = server.control_plane();
     for opened in 1..=2 {
         let error = prompt(ask(&control)).await.unwrap_err();
@@ -253,7 +255,7 @@ async fn silence_and_an_end_in_the_middle() {
 async fn a_refused_question_leaves_a_good_connection() {
     let ignored = message(b"\xB0\x7E");
     let answer = [failure("Neo.ClientError.Statement.SyntaxError"), ignored].concat();
-    let server = Broken::start(Script { answer: Some(answer), ..Script::default() }).await;
+    let server = BrokenDriverServer::start(BoltScript { answer: Some(answer), ..BoltScript::default() }).await;
     let control = server.control_plane();
     for _ in 0..2 {
         assert_eq!(prompt(ask(&control)).await.unwrap_err().kind(), ErrorKind::SourceRefused);
@@ -263,7 +265,7 @@ async fn a_refused_question_leaves_a_good_connection() {
 
 #[tokio::test]
 async fn a_question_that_is_given_up_takes_its_connection_along() {
-    let server = Broken::start(Script::default()).await;
+    let server = BrokenDriverServer::start(BoltScript::default()).await;
     let control = server.control_plane();
     let given_up = tokio::time::timeout(LIMITS.question / 3, ask(&control)).await;
     assert!(given_up.is_err());
@@ -277,7 +279,8 @@ async fn a_question_that_is_given_up_takes_its_connection_along() {
 
 #[tokio::test]
 async fn a_connection_is_kept_for_the_next_question_and_closed_when_none_comes() {
-    let server = Broken::start(Script { answer: Some(names(b"\xB1\x71\x91\x81a")), ..Script::default() }).await;
+    let server =
+        BrokenDriverServer::start(BoltScript { answer: Some(names(b"\xB1\x71\x91\x81a")), ..BoltScript::default() }).await;
     let control = server.control_plane();
     for _ in 0..3 {
         assert_eq!(prompt(ask(&control)).await.unwrap(), ["a"]);
@@ -298,7 +301,7 @@ async fn a_connection_is_kept_for_the_next_question_and_closed_when_none_comes()
 #[tokio::test]
 async fn a_refused_log_on_is_repeated_for_its_code() {
     let log_on = Some(failure("Neo.ClientError.Security.Unauthorized"));
-    let server = Broken::start(Script { log_on, ..Script::default() }).await;
+    let server = BrokenDriverServer::start(BoltScript { log_on, ..BoltScript::default() }).await;
     let error = prompt(server.control_plane().connect()).await.unwrap_err();
     assert_eq!(server.opened.load(Ordering::Relaxed), 2);
     assert_eq!(error.kind(), ErrorKind::SourceProtocol, "{}", error.chain());

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::fault::Fault;
+use super::fault::DriverFault;
 use crate::config::ConnectionUri;
 use crate::model::bookmark::Bookmark;
 use crate::source::address::SourceAddress;
@@ -59,12 +59,12 @@ pub(super) struct Driver {
     address: SourceAddress,
     limits: DriverLimits,
     permits: Semaphore,
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<DriverConnection>>>,
     closer: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// One connection. Dropped, it is closed, and the server ends what runs on it.
-struct Connection {
+struct DriverConnection {
     graph: Graph,
     _open: Tallied,
 }
@@ -76,7 +76,7 @@ impl Driver {
     }
 
     /// Connects, and proves by a query that the database can be read, unless there is a connection.
-    pub(super) async fn connect(&self) -> Result<(), Fault> {
+    pub(super) async fn connect(&self) -> Result<(), DriverFault> {
         let _permit = self.permit().await?;
         if self.idle.lock().is_empty() {
             let connection = self.open().await?;
@@ -86,7 +86,7 @@ impl Driver {
     }
 
     /// The rows of a query in read access mode.
-    pub(super) async fn ask<T>(&self, text: String, after: Option<Bookmark>) -> Result<Vec<T>, Fault>
+    pub(super) async fn ask<T>(&self, text: String, after: Option<Bookmark>) -> Result<Vec<T>, DriverFault>
     where
         T: DeserializeOwned + Send + 'static,
     {
@@ -104,30 +104,30 @@ impl Driver {
             Ok((connection, rows))
         })
         .await?;
-        if rows.as_ref().err().is_none_or(Fault::leaves_connection) {
+        if rows.as_ref().err().is_none_or(DriverFault::leaves_connection) {
             self.keep(connection);
         }
         rows
     }
 
-    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Fault> {
+    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, DriverFault> {
         let limit = self.limits.question;
         let permit = timeout(limit, self.permits.acquire()).await;
-        permit.map_err(|_| Fault::TimedOut(limit))?.map_err(|_| Fault::Ended)
+        permit.map_err(|_| DriverFault::TimedOut(limit))?.map_err(|_| DriverFault::Ended)
     }
 
-    async fn open(&self) -> Result<Connection, Fault> {
+    async fn open(&self) -> Result<DriverConnection, DriverFault> {
         let (address, limits) = (self.address.clone(), self.limits);
         fenced(limits.connect, async move {
             let graph = Graph::connect(config(&address, limits)?)?;
-            let connection = Connection { graph, _open: Tallied::neo4j_connection() };
+            let connection = DriverConnection { graph, _open: Tallied::neo4j_connection() };
             read::<One>(&connection.graph, query("RETURN 1 AS one".to_owned(), None, limits.connect)).await?;
             Ok(connection)
         })
         .await
     }
 
-    fn keep(&self, connection: Connection) {
+    fn keep(&self, connection: DriverConnection) {
         self.idle.lock().push(connection);
         let (idle, after) = (Arc::clone(&self.idle), self.limits.idle);
         let close = async move {
@@ -144,8 +144,8 @@ struct One {
     _one: i64,
 }
 
-fn config(address: &SourceAddress, limits: DriverLimits) -> Result<neo4rs::Config, Fault> {
-    let uri: ConnectionUri = address.uri.parse().map_err(Fault::Address)?;
+fn config(address: &SourceAddress, limits: DriverLimits) -> Result<neo4rs::Config, DriverFault> {
+    let uri: ConnectionUri = address.uri.parse().map_err(DriverFault::Address)?;
     let user = if address.user.is_empty() { ANYBODY } else { &address.user };
     let mut builder = ConfigBuilder::new()
         .uri(uri.without_routing().to_string())
@@ -173,7 +173,7 @@ fn query(text: String, after: Option<Bookmark>, limit: Duration) -> Query {
     Query::new(text).extra("bookmarks", bookmarks).extra("tx_timeout", milliseconds).extra("tx_metadata", BoltType::Map(metadata))
 }
 
-async fn read<T: DeserializeOwned>(graph: &Graph, query: Query) -> Result<Vec<T>, Fault> {
+async fn read<T: DeserializeOwned>(graph: &Graph, query: Query) -> Result<Vec<T>, DriverFault> {
     let mut stream = graph.execute_read(query).await?;
     let mut rows = Vec::new();
     let mut unlike = None;
@@ -195,15 +195,15 @@ async fn read<T: DeserializeOwned>(graph: &Graph, query: Query) -> Result<Vec<T>
 /// end. The task begins at once: held in the future of the caller, the driver's future would make each of them 20 KB larger.
 fn fenced<T: Send + 'static>(
     limit: Duration,
-    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
-) -> impl Future<Output = Result<T, Fault>> + Send {
+    work: impl Future<Output = Result<T, DriverFault>> + Send + 'static,
+) -> impl Future<Output = Result<T, DriverFault>> + Send {
     let task = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
     async move {
         match timeout(limit, task).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) if error.is_panic() => Err(Fault::Panicked),
-            Ok(Err(_)) => Err(Fault::Ended),
-            Err(_) => Err(Fault::TimedOut(limit)),
+            Ok(Err(error)) if error.is_panic() => Err(DriverFault::Panicked),
+            Ok(Err(_)) => Err(DriverFault::Ended),
+            Err(_) => Err(DriverFault::TimedOut(limit)),
         }
     }
 }

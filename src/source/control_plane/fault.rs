@@ -12,7 +12,7 @@ use crate::source::codes::kind_of_code;
 
 /// A fault of a question.
 #[derive(Debug, Error)]
-pub(super) enum Fault {
+pub(super) enum DriverFault {
     /// The driver's own error.
     #[error(transparent)]
     Driver(#[from] Driver),
@@ -30,7 +30,7 @@ pub(super) enum Fault {
     Ended,
 }
 
-impl Fault {
+impl DriverFault {
     /// What kind of error this is.
     pub(super) fn kind(&self) -> ErrorKind {
         match self {

@@ -28,7 +28,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use self::driver::Driver;
-use self::fault::Fault;
+use self::fault::DriverFault;
 use self::rows::{Component, Database, Dimension, Existence, Named};
 use super::address::SourceAddress;
 use super::bolt::{Limits, Server, log_on};
@@ -38,6 +38,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::kind::Step;
 use crate::model::profile::Profile;
 use crate::model::source_identity::SourceIdentity;
+use crate::retry::repeated;
 
 pub(crate) use self::driver::DriverLimits;
 
@@ -92,7 +93,7 @@ impl ControlPlane {
         Questions { driver: &self.driver, bookmark }
     }
 
-    async fn unreachable(&self, fault: Fault) -> Error {
+    async fn unreachable(&self, fault: DriverFault) -> Error {
         if fault.lacks_its_code() {
             // A log on that is refused is a matter of milliseconds, so the limits of our own client do no harm.
             return match log_on(&self.address, Limits::default()).await {
@@ -154,10 +155,13 @@ impl Questions<'_> {
     }
 
     async fn rows<T: DeserializeOwned + Send + 'static>(&self, doing: &str, text: &str) -> Result<Vec<T>> {
-        self.driver.ask(text.to_owned(), self.bookmark.clone()).await.map_err(|fault| {
-            let kind = fault.kind();
-            fault.during(kind, format!("cannot read {doing} from Neo4j"))
-        })
+        let ask = || async {
+            self.driver.ask(text.to_owned(), self.bookmark.clone()).await.map_err(|fault| {
+                let kind = fault.kind();
+                fault.during(kind, format!("cannot read {doing} from Neo4j"))
+            })
+        };
+        repeated(ask).await
     }
 }
 

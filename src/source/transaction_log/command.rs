@@ -33,7 +33,7 @@ mod number {
 
 /// What the commands of a transaction changed.
 #[derive(Debug, Default)]
-pub(super) struct Changes {
+pub(super) struct RecordChanges {
     pub(super) nodes: Elements,
     pub(super) relationships: Elements,
     pub(super) old_values: OldValues,
@@ -47,7 +47,7 @@ pub(super) struct Commands<'a, R> {
     pub(super) input: &'a mut Input<R>,
     pub(super) kernel: KernelVersion,
     pub(super) wanted: &'a dyn Fn(u32) -> bool,
-    pub(super) changes: Changes,
+    pub(super) changes: RecordChanges,
 }
 
 impl<R: ReadAt> Commands<'_, R> {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::header::FileHeader;
-use super::refusal::Refusal;
+use super::refusal::LogRefusal;
 
 /// What the name of a log file begins with; its number follows. Checkpoints lie beside them under another name.
 const NAME: &str = "neostore.transaction.db.";
@@ -38,8 +38,8 @@ impl LogDirectory {
     }
 
     /// The numbers of its files, in order.
-    pub fn numbers(&self) -> Result<Vec<u64>, Refusal> {
-        let unreadable = |error| Refusal::Directory { path: self.path.clone(), source: error };
+    pub fn numbers(&self) -> Result<Vec<u64>, LogRefusal> {
+        let unreadable = |error| LogRefusal::Directory { path: self.path.clone(), source: error };
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
@@ -50,22 +50,22 @@ impl LogDirectory {
     }
 
     /// Opens a file; nothing where there is none, or where the server has not written its header yet.
-    pub fn open(&self, number: u64) -> Result<Option<LogFile>, Refusal> {
+    pub fn open(&self, number: u64) -> Result<Option<LogFile>, LogRefusal> {
         let path = self.path.join(format!("{NAME}{number}"));
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Refusal::Directory { path, source: error }),
+            Err(error) => return Err(LogRefusal::Directory { path, source: error }),
         };
         let Some(header) = FileHeader::read(&file)? else { return Ok(None) };
         if header.file != number {
-            return Err(Refusal::Misnamed { path, number: header.file });
+            return Err(LogRefusal::Misnamed { path, number: header.file });
         }
         Ok(Some(LogFile { file, header }))
     }
 
     /// Opens all files that are there, by number. A file that is deleted meanwhile is left out.
-    pub(crate) fn open_all(&self) -> Result<BTreeMap<u64, LogFile>, Refusal> {
+    pub(crate) fn open_all(&self) -> Result<BTreeMap<u64, LogFile>, LogRefusal> {
         let mut files = BTreeMap::new();
         for number in self.numbers()? {
             files.extend(self.open(number)?.map(|file| (number, file)));

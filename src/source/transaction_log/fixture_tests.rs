@@ -49,13 +49,13 @@ impl ReadAt for Prefix<'_> {
 }
 
 /// A reader at a place of a log.
-struct Reader {
+struct FixtureReader {
     offset: u64,
     previous: Option<Previous>,
     read: Vec<Transaction>,
 }
 
-impl Reader {
+impl FixtureReader {
     fn new() -> Self {
         Self { offset: HEADER_BYTES, previous: None, read: Vec::new() }
     }
@@ -137,7 +137,7 @@ fn every_transaction_of_every_version_is_read_as_it_was_written() {
         let Fixture { bytes, expected } = fixture(version);
         let header = FileHeader::read(&bytes[..]).unwrap().unwrap();
         assert_eq!((header.file, header.last_transaction, header.store.format.as_str()), (0, 1, "aligned"), "{version}");
-        let mut reader = Reader::new();
+        let mut reader = FixtureReader::new();
         assert!(reader.read_on(&bytes[..]).is_none(), "{version}");
         for (transaction, expected) in reader.read.iter().zip(&expected) {
             assert_eq!(described(transaction), wanted(expected), "{version}");
@@ -150,11 +150,11 @@ fn every_transaction_of_every_version_is_read_as_it_was_written() {
 fn a_log_that_arrives_in_pieces_is_read_as_a_whole_one() {
     for version in VERSIONS {
         let Fixture { bytes, .. } = fixture(version);
-        let mut whole = Reader::new();
+        let mut whole = FixtureReader::new();
         whole.read_on(&bytes[..]);
         for seed in 0..20 {
             let mut random = StdRng::seed_from_u64(seed);
-            let (mut reader, mut written) = (Reader::new(), 0);
+            let (mut reader, mut written) = (FixtureReader::new(), 0);
             while written < bytes.len() {
                 written = bytes.len().min(written + random.random_range(PIECE));
                 let size = if random.random() { bytes.len() + CUTS } else { written };
@@ -170,7 +170,7 @@ fn a_log_that_arrives_in_pieces_is_read_as_a_whole_one() {
 fn a_log_that_is_cut_anywhere_is_read_up_to_the_cut_and_on_from_it() {
     for version in VERSIONS {
         let Fixture { bytes, .. } = fixture(version);
-        let mut whole = Reader::new();
+        let mut whole = FixtureReader::new();
         whole.read_on(&bytes[..]);
         let written = whole.offset as usize;
         let from = written.saturating_sub(CUTS);
@@ -181,7 +181,7 @@ fn a_log_that_is_cut_anywhere_is_read_up_to_the_cut_and_on_from_it() {
         let expected = &whole.read[after..];
         for cut in from..written {
             for size in [cut, 2 * bytes.len()] {
-                let mut reader = Reader { offset, previous, read: Vec::new() };
+                let mut reader = FixtureReader { offset, previous, read: Vec::new() };
                 reader.read_on(Prefix { written: &bytes[..cut], size });
                 let there = expected.iter().filter(|transaction| transaction.end as usize <= cut).count();
                 // A transaction whose last bytes are zeros is whole without them where zeros follow.
@@ -198,14 +198,14 @@ fn a_log_that_is_cut_anywhere_is_read_up_to_the_cut_and_on_from_it() {
 fn a_changed_byte_is_never_taken_for_what_was_written() {
     for version in VERSIONS {
         let Fixture { bytes, .. } = fixture(version);
-        let mut whole = Reader::new();
+        let mut whole = FixtureReader::new();
         whole.read_on(&bytes[..]);
         let mut random = StdRng::seed_from_u64(1);
         for _ in 0..300 {
             let mut damaged = bytes.clone();
             let at = random.random_range(HEADER_BYTES as usize..whole.offset as usize);
             damaged[at] ^= 1 << random.random_range(0..8);
-            let mut reader = Reader::new();
+            let mut reader = FixtureReader::new();
             let oddity = reader.read_on(&damaged[..]);
             let before = whole.read.iter().filter(|transaction| transaction.end as usize <= at).count();
             assert_eq!(reader.read[..], whole.read[..before], "{version}, byte {at}");

@@ -38,6 +38,6 @@ pub use header::{FileHeader, HEADER_BYTES, StoreId};
 pub use input::ReadAt;
 pub use kernel::KernelVersion;
 pub use oddity::Oddity;
-pub use refusal::Refusal;
-pub use tail::{Position, Step, Tail};
+pub use refusal::LogRefusal;
+pub use tail::{NextTransaction, Position, Tail};
 pub use transaction::{Previous, Transaction, TransactionReader};

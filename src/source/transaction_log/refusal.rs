@@ -9,7 +9,7 @@ use super::oddity::Oddity;
 
 /// Why a log is not followed, or not any more.
 #[derive(Debug, Error)]
-pub enum Refusal {
+pub enum LogRefusal {
     /// The directory or a file of it is missing or not readable.
     #[error("cannot read {path}: {source}", path = path.display())]
     Directory {

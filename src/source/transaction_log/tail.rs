@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::directory::{LogDirectory, LogFile};
 use super::header::{HEADER_BYTES, StoreId};
 use super::oddity::Oddity;
-use super::refusal::Refusal;
+use super::refusal::LogRefusal;
 use super::transaction::{Previous, Transaction, TransactionReader};
 
 /// A place in a log: after a transaction that was read. It can be stored, and found again by [`Tail::resume`].
@@ -29,7 +29,7 @@ pub struct Position {
 
 /// What stands at the end of what was read.
 #[derive(Debug)]
-pub enum Step {
+pub enum NextTransaction {
     /// The next transaction.
     Transaction(Box<Transaction>),
     /// Nothing is written yet.
@@ -57,25 +57,25 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn new(file: File) -> Result<Self, Refusal> {
+    fn new(file: File) -> Result<Self, LogRefusal> {
         let reader = TransactionReader::new(file.try_clone().map_err(Oddity::Io)?);
         Ok(Self { reader, file })
     }
 
-    fn size(&self) -> Result<u64, Refusal> {
+    fn size(&self) -> Result<u64, LogRefusal> {
         Ok(self.file.metadata().map_err(Oddity::Io)?.len())
     }
 }
 
 impl Tail {
     /// Follows a log from the first transaction after this one, which has to be in the log or to be the one before its first.
-    pub fn after(directory: LogDirectory, transaction: u64) -> Result<Self, Refusal> {
+    pub fn after(directory: LogDirectory, transaction: u64) -> Result<Self, LogRefusal> {
         let mut files = directory.open_all()?;
-        let oldest = files.values().next().ok_or_else(|| Refusal::Empty(directory.path().to_owned()))?;
+        let oldest = files.values().next().ok_or_else(|| LogRefusal::Empty(directory.path().to_owned()))?;
         let oldest = oldest.header.last_transaction;
         let newest_before = files.iter().rev().find(|(_, file)| file.header.last_transaction <= transaction);
-        let number = *newest_before.ok_or(Refusal::Pruned { wanted: transaction, oldest: oldest + 1 })?.0;
-        let Some(LogFile { file, header }) = files.remove(&number) else { return Err(Refusal::MissingFile(number)) };
+        let number = *newest_before.ok_or(LogRefusal::Pruned { wanted: transaction, oldest: oldest + 1 })?.0;
+        let Some(LogFile { file, header }) = files.remove(&number) else { return Err(LogRefusal::MissingFile(number)) };
         let position = Position {
             store: header.store,
             file: number,
@@ -87,31 +87,33 @@ impl Tail {
         let mut tail = Self { directory, position, file: OpenFile::new(file)?, ahead: None };
         while tail.position.transaction < transaction {
             match tail.next(&|_| false)? {
-                Step::Transaction(_) => {}
-                Step::Nothing | Step::Unwhole(_) => return Err(Refusal::OtherHistory(transaction)),
+                NextTransaction::Transaction(_) => {}
+                NextTransaction::Nothing | NextTransaction::Unwhole(_) => return Err(LogRefusal::OtherHistory(transaction)),
             }
         }
         Ok(tail)
     }
 
     /// Goes on at a position that was stored, once the transaction that ends there is the same as then.
-    pub fn resume(directory: LogDirectory, position: &Position) -> Result<Self, Refusal> {
+    pub fn resume(directory: LogDirectory, position: &Position) -> Result<Self, LogRefusal> {
         let Some(LogFile { file, header }) = directory.open(position.file)? else {
             return Err(missing(&directory, position));
         };
         if header.store != position.store {
-            return Err(Refusal::OtherStore);
+            return Err(LogRefusal::OtherStore);
         }
         let mut file = OpenFile::new(file)?;
         match position.start {
-            None if header.last_transaction != position.transaction => return Err(Refusal::OtherHistory(position.transaction)),
+            None if header.last_transaction != position.transaction => {
+                return Err(LogRefusal::OtherHistory(position.transaction));
+            }
             None => {}
             Some(start) => {
                 let read = file.reader.read(start, None, &|_| false);
                 let same = matches!(&read, Ok(Some(read)) if read.id == position.transaction
                     && Some(read.checksum) == position.checksum && read.end == position.offset);
                 if !same {
-                    return Err(Refusal::OtherHistory(position.transaction));
+                    return Err(LogRefusal::OtherHistory(position.transaction));
                 }
             }
         }
@@ -124,7 +126,7 @@ impl Tail {
     }
 
     /// Reads the next transaction. The old texts of the properties are kept for which `wanted` is true.
-    pub fn next(&mut self, wanted: &dyn Fn(u32) -> bool) -> Result<Step, Refusal> {
+    pub fn next(&mut self, wanted: &dyn Fn(u32) -> bool) -> Result<NextTransaction, LogRefusal> {
         loop {
             let previous = Previous { id: self.position.transaction, checksum: self.position.checksum };
             match self.file.reader.read(self.position.offset, Some(previous), wanted) {
@@ -133,17 +135,17 @@ impl Tail {
                     self.position.offset = transaction.end;
                     self.position.transaction = transaction.id;
                     self.position.checksum = Some(transaction.checksum);
-                    return Ok(Step::Transaction(Box::new(transaction)));
+                    return Ok(NextTransaction::Transaction(Box::new(transaction)));
                 }
                 Ok(None) if self.is_at_the_end_of_the_file()? && self.turn_over()? => {}
-                Ok(None) => return Ok(Step::Nothing),
-                Err(oddity) => return Ok(Step::Unwhole(oddity)),
+                Ok(None) => return Ok(NextTransaction::Nothing),
+                Err(oddity) => return Ok(NextTransaction::Unwhole(oddity)),
             }
         }
     }
 
     /// Opens the next file if it is there already.
-    pub(crate) fn look_ahead(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn look_ahead(&mut self) -> Result<(), LogRefusal> {
         if self.ahead.is_none() {
             self.ahead = self.directory.open(self.position.file + 1)?;
         }
@@ -151,22 +153,22 @@ impl Tail {
     }
 
     /// A file that the server has left ends with its last transaction; one that it writes may be larger.
-    fn is_at_the_end_of_the_file(&self) -> Result<bool, Refusal> {
+    fn is_at_the_end_of_the_file(&self) -> Result<bool, LogRefusal> {
         Ok(self.position.offset >= self.file.size()?)
     }
 
     /// Goes on in the next file; `false` if there is none yet.
-    fn turn_over(&mut self) -> Result<bool, Refusal> {
+    fn turn_over(&mut self) -> Result<bool, LogRefusal> {
         self.look_ahead()?;
         let Some(LogFile { file, header }) = self.ahead.take() else {
             let later = self.directory.numbers()?.last().is_some_and(|last| *last > self.position.file + 1);
-            return if later { Err(Refusal::MissingFile(self.position.file + 1)) } else { Ok(false) };
+            return if later { Err(LogRefusal::MissingFile(self.position.file + 1)) } else { Ok(false) };
         };
         if header.store != self.position.store {
-            return Err(Refusal::OtherStore);
+            return Err(LogRefusal::OtherStore);
         }
         if header.last_transaction != self.position.transaction {
-            return Err(Refusal::OtherHistory(self.position.transaction));
+            return Err(LogRefusal::OtherHistory(self.position.transaction));
         }
         self.file = OpenFile::new(file)?;
         self.position.file += 1;
@@ -176,15 +178,15 @@ impl Tail {
 }
 
 /// A file that is gone was pruned where later ones are there; else the log is another one.
-fn missing(directory: &LogDirectory, position: &Position) -> Refusal {
+fn missing(directory: &LogDirectory, position: &Position) -> LogRefusal {
     match directory.open_all() {
         Err(refusal) => refusal,
         Ok(files) => match files.values().next() {
             Some(oldest) if oldest.header.file > position.file => {
-                Refusal::Pruned { wanted: position.transaction, oldest: oldest.header.last_transaction + 1 }
+                LogRefusal::Pruned { wanted: position.transaction, oldest: oldest.header.last_transaction + 1 }
             }
-            Some(_) => Refusal::OtherHistory(position.transaction),
-            None => Refusal::Empty(directory.path().to_owned()),
+            Some(_) => LogRefusal::OtherHistory(position.transaction),
+            None => LogRefusal::Empty(directory.path().to_owned()),
         },
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::directory::LogDirectory;
 use super::header::HEADER_BYTES;
-use super::refusal::Refusal;
-use super::tail::{Step, Tail};
+use super::refusal::LogRefusal;
+use super::tail::{NextTransaction, Tail};
 use super::transaction::TransactionReader;
 
 /// A file made large in advance.
@@ -63,7 +63,7 @@ impl Log {
 
 /// Reads what is there; the last id.
 fn read_on(tail: &mut Tail) -> u64 {
-    while let Step::Transaction(_) = tail.next(&|_| true).unwrap() {}
+    while let NextTransaction::Transaction(_) = tail.next(&|_| true).unwrap() {}
     tail.position().transaction
 }
 
@@ -123,14 +123,14 @@ fn another_history_is_named() {
     let mut bytes = fs::read(log.path(1)).unwrap();
     bytes[position.start.unwrap() as usize + 10] ^= 1;
     fs::write(log.path(1), &bytes).unwrap();
-    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::OtherHistory(lost)) if lost == id(15)));
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(LogRefusal::OtherHistory(lost)) if lost == id(15)));
     log.write(1, 10..13, Some(PREALLOCATED));
-    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::OtherHistory(_))));
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(LogRefusal::OtherHistory(_))));
     let mut other = log.header(1, id(9));
     other[30] ^= 1;
     fs::write(log.path(1), other).unwrap();
-    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::OtherStore)));
-    assert!(matches!(Tail::after(log.directory(), id(29)), Err(Refusal::OtherStore | Refusal::OtherHistory(_))));
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(LogRefusal::OtherStore)));
+    assert!(matches!(Tail::after(log.directory(), id(29)), Err(LogRefusal::OtherStore | LogRefusal::OtherHistory(_))));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_log_that_does_not_reach_back_is_named() {
     assert_eq!(Tail::resume(log.directory(), &position).unwrap_err().to_string(), expected);
     assert_eq!(Tail::after(log.directory(), id(4)).unwrap_err().to_string(), expected);
     fs::remove_file(log.path(3)).unwrap();
-    assert!(matches!(Tail::resume(log.directory(), &position), Err(Refusal::Empty(_))));
+    assert!(matches!(Tail::resume(log.directory(), &position), Err(LogRefusal::Empty(_))));
     let nowhere = LogDirectory::new(log.directory.path().join("nowhere"));
     assert!(Tail::after(nowhere, 1).unwrap_err().to_string().starts_with("cannot read "));
 }
@@ -155,12 +155,12 @@ fn a_log_that_does_not_reach_back_is_named() {
 fn read_on_to_the_gap(tail: &mut Tail, missing: u64) {
     let refusal = loop {
         match tail.next(&|_| false) {
-            Ok(Step::Transaction(_)) => {}
+            Ok(NextTransaction::Transaction(_)) => {}
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => break refusal,
         }
     };
-    assert!(matches!(refusal, Refusal::MissingFile(number) if number == missing), "{refusal}");
+    assert!(matches!(refusal, LogRefusal::MissingFile(number) if number == missing), "{refusal}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A transaction of the log: its beginning, its commands and its end, with the checksum over all of it.
 
-use super::command::{Changes, Commands};
+use super::command::{Commands, RecordChanges};
 use super::elements::{Elements, OldValues, Token};
 use super::header::HEADER_BYTES;
 use super::input::{Input, ReadAt};
@@ -90,12 +90,12 @@ impl<R: ReadAt> TransactionReader<R> {
             return Ok(None);
         }
         input.begin_checksum();
-        let Start { kernel, append_index, previous_checksum } = Start::read(input)?;
-        let mut commands = Commands { input: &mut *input, kernel, wanted, changes: Changes::default() };
+        let StartEntry { kernel, append_index, previous_checksum } = StartEntry::read(input)?;
+        let mut commands = Commands { input: &mut *input, kernel, wanted, changes: RecordChanges::default() };
         while next_entry(commands.input, kernel)? == COMMAND {
             commands.read()?;
         }
-        let Changes { nodes, relationships, old_values, tokens, schema_rules, unowned } = commands.changes;
+        let RecordChanges { nodes, relationships, old_values, tokens, schema_rules, unowned } = commands.changes;
         let (id, committed_ms) = (input.i64()?, input.i64()?);
         let checksum = input.checksum();
         if input.i32()? as u32 != checksum {
@@ -134,13 +134,13 @@ fn follows(id: i64, previous_checksum: Option<u32>, previous: Option<Previous>) 
     }
 }
 
-struct Start {
+struct StartEntry {
     kernel: KernelVersion,
     append_index: Option<i64>,
     previous_checksum: Option<u32>,
 }
 
-impl Start {
+impl StartEntry {
     fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, Oddity> {
         let kernel = KernelVersion::parse(input.u8()?)?;
         match input.u8()? {

@@ -14,7 +14,6 @@ use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::prepared::Cause;
-use crate::repeat;
 use crate::transform::comparison::Content;
 
 /// What the cache lacks and is not to be called a difference, and what differs. Where a row can be kept as far as its content says,
@@ -81,7 +80,7 @@ async fn ends_in_cache(sides: &mut Sides<'_>, relationships: &[Finding]) -> Resu
         let mut left = &keys[..];
         while !left.is_empty() {
             let view = &mut *sides.view;
-            let found = repeat!(view.contents(ElementKind::Node(kind), Detail::Key, left))?;
+            let found = view.contents(ElementKind::Node(kind), Detail::Key, left).await?;
             left = &left[found.keys..];
             let node = |identity| if let ElementIdentity::Node(node) = identity { Some(node) } else { None };
             there.extend(found.elements.into_keys().filter_map(node));
@@ -91,7 +90,7 @@ async fn ends_in_cache(sides: &mut Sides<'_>, relationships: &[Finding]) -> Resu
 }
 
 /// Looks once more at what was found, on both sides and by key: what still differs, and how.
-pub async fn look_again(sides: &mut Sides<'_>, found: &[Finding]) -> Result<Vec<Finding>> {
+pub(crate) async fn look_again(sides: &mut Sides<'_>, found: &[Finding]) -> Result<Vec<Finding>> {
     let mut by_kind: BTreeMap<ElementKind, Vec<ElementIdentity>> = BTreeMap::new();
     for finding in found {
         by_kind.entry(finding.kind).or_default().push(finding.identity.clone());
@@ -114,7 +113,7 @@ pub(super) async fn differing_of(sides: &mut Sides<'_>, kind: ElementKind, suspe
     while !left.is_empty() {
         let (here, answered) = expected_by_key(sides, kind, left).await?;
         let view = &mut *sides.view;
-        let there = repeat!(view.contents(kind, Detail::Whole, &left[..answered]))?;
+        let there = view.contents(kind, Detail::Whole, &left[..answered]).await?;
         // Both sides were asked for these.
         let (asked, after) = left.split_at(there.keys);
         let there = there.elements;
@@ -171,7 +170,7 @@ async fn suspects(
     let mut equal = BTreeSet::new();
     let mut left = &keys[..];
     while !left.is_empty() {
-        let cached = repeat!(view.contents(part.kind, part.detail, left))?;
+        let cached = view.contents(part.kind, part.detail, left).await?;
         left = &left[cached.keys..];
         for (identity, cached) in cached.elements {
             if contents.get(&identity).is_some_and(|content| changed(content, &cached).is_none()) {

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::super::bundles::{self, Read, bundled};
+use super::super::bundles::bundled;
 use super::part::{Part, QUESTION};
 use super::sides::Sides;
 use crate::error::Result;
 use crate::model::comparison::Excepted;
-use crate::model::element::{ElementIdentity, ElementNumber, SourceNode, SourceRelationship};
-use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
+use crate::model::element::{ElementIdentity, ElementNumber, Properties};
+use crate::model::kind::ElementKind;
+use crate::model::kind_rows::KindRows;
 use crate::model::profile::Profile;
-use crate::repeat;
-use crate::source::{Answered, Source};
-use crate::transform::Transformer;
+use crate::source::{Answered, Page, Source};
+use crate::transform::Encoder;
 use crate::transform::comparison::Content;
 
 /// Small kinds of a profile of many, which the source answers together: a question for each kind would take minutes.
 pub(super) struct Together<'a> {
     source: &'a dyn Source,
-    encoder: &'a Transformer,
+    encoder: &'a Encoder,
     profile: &'a Profile,
     /// How many elements the source has of each kind. Absent where each kind has a question of its own.
     counts: Option<Vec<u64>>,
@@ -26,8 +26,8 @@ pub(super) struct Together<'a> {
 }
 
 impl<'a> Together<'a> {
-    pub(super) async fn of(source: &'a dyn Source, encoder: &'a Transformer, profile: &'a Profile) -> Result<Self> {
-        let counts = if profile.has_many_kinds() { Some(repeat!(source.counts())?) } else { None };
+    pub(super) async fn of(source: &'a dyn Source, encoder: &'a Encoder, profile: &'a Profile) -> Result<Self> {
+        let counts = if profile.has_many_kinds() { Some(source.counts().await?) } else { None };
         Ok(Self { source, encoder, profile, counts, pages: BTreeMap::new() })
     }
 
@@ -55,19 +55,9 @@ impl<'a> Together<'a> {
         if chosen.is_empty() {
             return Ok(None);
         }
-        let Some(read) = bundles::read(self.source, &chosen, part.detail).await? else { return Ok(None) };
-        let encoder = self.encoder;
+        let Some(read) = self.source.bundle(&chosen, part.detail).await? else { return Ok(None) };
         self.pages = chosen.iter().map(|kind| (*kind, ExpectedContents::nothing())).collect();
-        match read {
-            Read::Nodes(found) => self.pages.extend(
-                found.into_iter().map(|(id, rows)| (ElementKind::Node(id), ExpectedContents::of_nodes(encoder, id, &rows, None))),
-            ),
-            Read::Relationships(found) => {
-                self.pages.extend(found.into_iter().map(|(id, rows)| {
-                    (ElementKind::Relationship(id), ExpectedContents::of_relationships(encoder, id, &rows, None))
-                }))
-            }
-        }
+        self.pages.extend(read.iter().map(|rows| (rows.kind(), ExpectedContents::of(self.encoder, rows, None))));
         Ok(self.pages.remove(&part.kind))
     }
 }
@@ -81,19 +71,15 @@ pub(super) struct ExpectedContents {
 }
 
 impl ExpectedContents {
-    fn of(
-        numbers: impl Iterator<Item = ElementNumber>,
-        properties: impl Iterator<Item = usize>,
-        contents: Vec<Option<(ElementIdentity, Content)>>,
-        next: Option<String>,
-    ) -> Self {
+    fn of(encoder: &Encoder, rows: &KindRows, next: Option<String>) -> Self {
+        let contents = encoder.contents(rows);
         let identified = contents.iter().flatten().count();
-        let lost = |(all, content): (usize, &Option<(ElementIdentity, Content)>)| {
-            content.as_ref().map_or(0, |(_, content)| all.saturating_sub(content.properties.len()))
+        let lost = |((_, all), content): ((ElementNumber, &Properties), &Option<(ElementIdentity, Content)>)| {
+            content.as_ref().map_or(0, |(_, content)| all.len().saturating_sub(content.properties.len()))
         };
-        let properties = properties.zip(&contents).map(lost).sum::<usize>() as u64;
+        let properties = rows.elements().zip(&contents).map(lost).sum::<usize>() as u64;
         let elements = (contents.len() - identified) as u64;
-        let contents = lowest(numbers.zip(contents));
+        let contents = lowest(rows, contents);
         let collapsed = (identified - contents.len()) as u64;
         Self { contents, next, excepted: Excepted { elements, properties, collapsed } }
     }
@@ -101,45 +87,21 @@ impl ExpectedContents {
     fn nothing() -> Self {
         Self { contents: BTreeMap::new(), next: None, excepted: Excepted::default() }
     }
-
-    fn of_nodes(encoder: &Transformer, id: NodeKindId, rows: &[SourceNode], next: Option<String>) -> Self {
-        let contents = rows.iter().map(|row| encoder.node_content(id, row)).collect();
-        Self::of(rows.iter().map(|row| row.number), rows.iter().map(|row| row.properties.len()), contents, next)
-    }
-
-    fn of_relationships(
-        encoder: &Transformer,
-        id: RelationshipKindId,
-        rows: &[SourceRelationship],
-        next: Option<String>,
-    ) -> Self {
-        let contents = rows.iter().map(|row| encoder.relationship_content(id, row)).collect();
-        Self::of(rows.iter().map(|row| row.number), rows.iter().map(|row| row.properties.len()), contents, next)
-    }
 }
 
 /// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one with the lowest
 /// number counts.
 pub(super) async fn expected(
     source: &dyn Source,
-    encoder: &Transformer,
+    encoder: &Encoder,
     part: Part,
     after: &str,
     rows: usize,
 ) -> Result<ExpectedContents> {
     let Part { kind, detail } = part;
     // A full page keeps its last key for the next one.
-    let limit = rows + 1;
-    match kind {
-        ElementKind::Node(id) => {
-            let page = repeat!(source.node_page(id, detail, after, limit))?;
-            Ok(ExpectedContents::of_nodes(encoder, id, &page.rows, page.next))
-        }
-        ElementKind::Relationship(id) => {
-            let page = repeat!(source.relationship_page(id, detail, after, limit))?;
-            Ok(ExpectedContents::of_relationships(encoder, id, &page.rows, page.next))
-        }
-    }
+    let Page { rows, next } = source.page(kind, detail, after, rows + 1).await?;
+    Ok(ExpectedContents::of(encoder, &rows, next))
 }
 
 /// What the cache is to hold of the first of these keys, and how many keys those are.
@@ -148,22 +110,14 @@ pub(super) async fn expected_by_key(
     kind: ElementKind,
     keys: &[String],
 ) -> Result<(BTreeMap<ElementIdentity, Content>, usize)> {
-    let (source, encoder) = (sides.source, sides.encoder);
-    match kind {
-        ElementKind::Node(id) => {
-            let Answered { rows, keys } = repeat!(source.nodes_by_key(id, keys))?;
-            Ok((lowest(rows.iter().map(|row| (row.number, encoder.node_content(id, row)))), keys))
-        }
-        ElementKind::Relationship(id) => {
-            let Answered { rows, keys } = repeat!(source.relationships_by_key(id, keys))?;
-            Ok((lowest(rows.iter().map(|row| (row.number, encoder.relationship_content(id, row)))), keys))
-        }
-    }
+    let Answered { rows, keys } = sides.source.by_key(kind, keys).await?;
+    Ok((lowest(&rows, sides.encoder.contents(&rows)), keys))
 }
 
-fn lowest(rows: impl Iterator<Item = (ElementNumber, Option<(ElementIdentity, Content)>)>) -> BTreeMap<ElementIdentity, Content> {
+/// Of several elements with one identity, the one with the lowest number.
+fn lowest(rows: &KindRows, contents: Vec<Option<(ElementIdentity, Content)>>) -> BTreeMap<ElementIdentity, Content> {
     let mut kept: BTreeMap<ElementIdentity, (ElementNumber, Content)> = BTreeMap::new();
-    for (number, row) in rows {
+    for ((number, _), row) in rows.elements().zip(contents) {
         let Some((identity, content)) = row else { continue };
         match kept.get(&identity) {
             Some((known, _)) if *known <= number => {}

@@ -25,18 +25,17 @@ use crate::model::excluded::Excluded;
 use crate::model::kind::ElementKind;
 use crate::model::pass::Cursor;
 use crate::model::profile::{Identity, Profile};
-use crate::repeat;
 use crate::source::Source;
 
-pub use self::differences::look_again;
-pub use self::sides::Sides;
+pub(crate) use self::differences::look_again;
+pub(crate) use self::sides::Sides;
 
 /// Findings that a verdict names; the rest is counted.
-pub const LISTED: usize = 10_000;
+pub(crate) const LISTED: usize = 10_000;
 
 /// What a comparison did in one go.
 #[derive(Debug, Default)]
-pub struct Advance {
+pub(crate) struct Advance {
     /// What differs.
     pub found: Vec<Finding>,
     /// What the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there. It is a
@@ -53,7 +52,7 @@ pub struct Advance {
 
 /// A kind that was gone through to its end.
 #[derive(Debug, Clone, Copy)]
-pub struct CompletedKind {
+pub(crate) struct CompletedKind {
     /// The kind.
     pub kind: ElementKind,
     /// Whether the source was scanned for elements without key: it may have some that no page reaches.
@@ -70,7 +69,7 @@ struct Met {
 
 /// A comparison under way.
 #[derive(Debug)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     standing: ComparisonUnderWay,
     begun_with: Option<u64>,
     listed: Vec<Finding>,
@@ -102,8 +101,8 @@ pub struct Comparison {
 impl Comparison {
     /// Begins one. Nothing that was read earlier may be on its way to the cache. `order` is the number of the order that it
     /// begins with.
-    pub async fn begin(source: &dyn Source, ordered: bool, order: u64) -> Result<Self> {
-        let bookmark = repeat!(source.bookmark())?;
+    pub(crate) async fn begin(source: &dyn Source, ordered: bool, order: u64) -> Result<Self> {
+        let bookmark = source.bookmark().await?;
         let began_at = Utc::now();
         let standing = ComparisonUnderWay { began_at, bookmark, ordered, at_vectors: false, cursor: None, findings: 0, rows: 0 };
         Ok(Self::of(standing, Some(order)))
@@ -111,7 +110,7 @@ impl Comparison {
 
     /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
     /// the part that was compared before is not known.
-    pub fn resume(standing: ComparisonUnderWay) -> Self {
+    pub(crate) fn resume(standing: ComparisonUnderWay) -> Self {
         Self { is_whole: false, resumed: true, ..Self::of(standing, None) }
     }
 
@@ -136,7 +135,7 @@ impl Comparison {
     }
 
     /// Elements of the source that were compared so far.
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.standing.rows
     }
 
@@ -149,13 +148,18 @@ impl Comparison {
     }
 
     /// Where it stands.
-    pub fn standing(&self) -> &ComparisonUnderWay {
+    pub(crate) fn standing(&self) -> &ComparisonUnderWay {
         &self.standing
     }
 
     /// Compares about `rows` elements more. The kinds in `spared` are not scanned for elements without key while the source is
     /// written: it gets no proof then in any case.
-    pub async fn advance(&mut self, sides: &mut Sides<'_>, rows: usize, spared: &BTreeSet<ElementKind>) -> Result<Advance> {
+    pub(crate) async fn advance(
+        &mut self,
+        sides: &mut Sides<'_>,
+        rows: usize,
+        spared: &BTreeSet<ElementKind>,
+    ) -> Result<Advance> {
         let steps = steps(sides.profile);
         let (mut place, mut after) = self.place(sides.profile, &steps);
         let mut advance = Advance::default();
@@ -250,7 +254,7 @@ impl Comparison {
     }
 
     /// Takes note of differences.
-    pub fn note_found(&mut self, found: &[Finding]) {
+    pub(crate) fn note_found(&mut self, found: &[Finding]) {
         self.standing.findings += found.len() as u64;
         self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
     }
@@ -282,7 +286,7 @@ impl Comparison {
     }
 
     /// Counts elements that the cache cannot hold: they were compared, and they are left out.
-    pub fn except(&mut self, excluded: &[Finding]) {
+    pub(crate) fn except(&mut self, excluded: &[Finding]) {
         for finding in excluded {
             let number = &mut self.compared[place_of(finding.kind)];
             *number = number.saturating_sub(1);
@@ -327,7 +331,7 @@ impl Comparison {
         } else if spared.contains(&kind) {
             return Ok(false);
         }
-        let without_key = repeat!(source.count_without_key(kind))?;
+        let without_key = source.count_without_key(kind).await?;
         self.excepted.elements += without_key;
         self.read += without_key;
         Ok(true)
@@ -336,7 +340,7 @@ impl Comparison {
     /// How many elements the source has of a kind at the comparison's bookmark. Absent where it has moved on meanwhile.
     async fn count(&mut self, source: &dyn Source, profile: &Profile, kind: ElementKind) -> Result<Option<u64>> {
         if self.counts.is_none() {
-            let counts = repeat!(source.exact_counts())?;
+            let counts = source.exact_counts().await?;
             self.counts = self.is_unmoved(source).await?.then_some(counts);
         }
         let place = profile.kinds().iter().position(|other| *other == kind);
@@ -345,26 +349,26 @@ impl Comparison {
 
     /// Whether nothing was committed since the comparison began.
     async fn is_unmoved(&self, source: &dyn Source) -> Result<bool> {
-        Ok(repeat!(source.bookmark())? == self.standing.bookmark)
+        Ok(source.bookmark().await? == self.standing.bookmark)
     }
 
     /// What no page and no key meets. Where all that was compared is all that the cache holds, there is none.
     async fn foreign(&mut self, sides: &mut Sides<'_>) -> Result<BTreeMap<String, u64>> {
         let view = &mut *sides.view;
-        if self.begun_with.is_some() && self.standing.findings == 0 && repeat!(view.totals())? == self.compared {
+        if self.begun_with.is_some() && self.standing.findings == 0 && view.totals().await? == self.compared {
             return Ok(BTreeMap::new());
         }
-        repeat!(view.foreign())
+        view.foreign().await
     }
 
     /// What it says, once it has gone through everything.
-    pub async fn verdict(&mut self, sides: &mut Sides<'_>) -> Result<Verdict> {
+    pub(crate) async fn verdict(&mut self, sides: &mut Sides<'_>) -> Result<Verdict> {
         let foreign = self.foreign(sides).await?;
         self.standing.findings += foreign.values().sum::<u64>();
         let source = sides.source;
-        let now = repeat!(source.bookmark())?;
+        let now = source.bookmark().await?;
         // What is of no kind yet was not compared.
-        let outgrown = repeat!(source.outgrown())?.is_some();
+        let outgrown = source.outgrown().await?.is_some();
         let ComparisonUnderWay { bookmark, findings, rows, .. } = self.standing.clone();
         let equal = self.begun_with.is_some() && findings == 0 && now == bookmark && !outgrown;
         Ok(Verdict {

@@ -4,16 +4,16 @@ use super::super::cache_view::CacheView;
 use crate::model::excluded::Excluded;
 use crate::model::profile::Profile;
 use crate::source::Source;
-use crate::transform::Transformer;
+use crate::transform::Encoder;
 
 /// What a comparison looks at.
-pub struct Sides<'a> {
+pub(crate) struct Sides<'a> {
     /// The source.
     pub source: &'a dyn Source,
     /// The cache.
     pub view: &'a mut dyn CacheView,
     /// The rules that lead from one to the other.
-    pub encoder: &'a Transformer,
+    pub encoder: &'a Encoder,
     /// The kinds.
     pub profile: &'a Profile,
     /// What the cache lacks because it cannot hold it.

@@ -9,7 +9,7 @@ use crate::model::routes::Routes;
 
 /// A graph to come.
 #[derive(Debug, Default, Serialize)]
-pub struct GraphSurvey {
+pub(crate) struct GraphSurvey {
     /// Nodes for it among those looked at.
     pub nodes: u64,
     /// Relationships for it among those looked at.

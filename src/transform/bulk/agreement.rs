@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use super::BulkBatch;
-use super::decoded::{Decoded, Record, decode_nodes, decode_relationships};
+use super::decoded::{DecodedPayload, DecodedRecord, decode_nodes, decode_relationships};
 use crate::model::element::{ElementNumber, NodeIdentity, Properties, SourceEndpoint, SourceNode, SourceRelationship, property};
 use crate::model::key::Key;
 use crate::model::kind::{NodeKindId, RelationshipKindId};
@@ -16,7 +16,7 @@ use crate::model::value::Value;
 use crate::transform::values::{fit, write_value};
 use crate::transform::vectors::check_vector;
 use crate::transform::writer::ParameterText;
-use crate::transform::{Dimensions, Transformer};
+use crate::transform::{Dimensions, Encoder};
 
 /// Two kinds with vectors, of which one has a known dimension, and kinds whose names the binary form cannot say.
 const PROFILE: &str = "
@@ -63,16 +63,16 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Made once: reading a profile takes longer than an input.
-static TRANSFORMER: LazyLock<Result<Transformer, String>> = LazyLock::new(transformer);
+static TRANSFORMER: LazyLock<Result<Encoder, String>> = LazyLock::new(transformer);
 
-fn transformer() -> Result<Transformer, String> {
+fn transformer() -> Result<Encoder, String> {
     let name = |error: crate::model::name::UnusableName| error.to_string();
     let profile = Profile::parse(PROFILE).map_err(|error| error.to_string())?;
     let mut dimensions = Dimensions::default();
     let vector = PropertyName::parse("v").map_err(name)?;
     dimensions.set_node(Label::parse("A").map_err(name)?, vector.clone(), DIMENSION);
     dimensions.set_relationship(RelationshipType::parse("R").map_err(name)?, vector, DIMENSION);
-    Ok(Transformer::new(Arc::new(profile), dimensions))
+    Ok(Encoder::new(Arc::new(profile), dimensions))
 }
 
 /// Nodes that were loaded before: one key in four, under an id that only this identity has in practice.
@@ -95,11 +95,11 @@ fn endpoint_id(identity: &NodeIdentity) -> Option<u64> {
 struct Expected {
     names: BTreeSet<String>,
     ends: Option<(u64, u64)>,
-    properties: BTreeMap<String, Decoded>,
+    properties: BTreeMap<String, DecodedPayload>,
     by_parameters: bool,
 }
 
-fn check_nodes(transformer: &Transformer, kind: NodeKindId, rows: Vec<SourceNode>) -> Result<(), String> {
+fn check_nodes(transformer: &Encoder, kind: NodeKindId, rows: Vec<SourceNode>) -> Result<(), String> {
     let label = transformer.profile().node(kind).label.clone();
     let mut chosen: BTreeMap<Key, (ElementNumber, Expected)> = BTreeMap::new();
     let mut elements = BTreeSet::new();
@@ -135,7 +135,7 @@ fn check_nodes(transformer: &Transformer, kind: NodeKindId, rows: Vec<SourceNode
     check_refused(&batch, refused)
 }
 
-fn check_relationships(transformer: &Transformer, kind: RelationshipKindId, rows: Vec<SourceRelationship>) -> Result<(), String> {
+fn check_relationships(transformer: &Encoder, kind: RelationshipKindId, rows: Vec<SourceRelationship>) -> Result<(), String> {
     let profile = transformer.profile();
     let rel_type = profile.relationship(kind).rel_type.clone();
     let node = |endpoint: &SourceEndpoint| {
@@ -210,7 +210,10 @@ fn node_vector(kind: NodeKindId, names: &BTreeSet<String>, name: &str) -> Option
     }
 }
 
-fn expected_properties(properties: &Properties, vector: impl Fn(&str) -> Option<Option<usize>>) -> BTreeMap<String, Decoded> {
+fn expected_properties(
+    properties: &Properties,
+    vector: impl Fn(&str) -> Option<Option<usize>>,
+) -> BTreeMap<String, DecodedPayload> {
     let mut expected = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (name, value) in properties {
@@ -226,33 +229,35 @@ fn expected_properties(properties: &Properties, vector: impl Fn(&str) -> Option<
     expected
 }
 
-fn singles(value: &Value) -> Decoded {
-    let single = |number: f32| Decoded::Float(f64::from(number).to_bits());
+fn singles(value: &Value) -> DecodedPayload {
+    let single = |number: f32| DecodedPayload::Float(f64::from(number).to_bits());
     match value {
-        Value::Floats(floats) => Decoded::List(floats.iter().map(|float| single(*float as f32)).collect()),
-        Value::List(items) => Decoded::List(
+        Value::Floats(floats) => DecodedPayload::List(floats.iter().map(|float| single(*float as f32)).collect()),
+        Value::List(items) => DecodedPayload::List(
             items
                 .iter()
                 .map(|item| match item {
                     Value::Integer(integer) => single(*integer as f32),
                     Value::Float(float) => single(*float as f32),
-                    _ => Decoded::Null,
+                    _ => DecodedPayload::Null,
                 })
                 .collect(),
         ),
-        _ => Decoded::Null,
+        _ => DecodedPayload::Null,
     }
 }
 
-fn decoded(value: &Value) -> Decoded {
+fn decoded(value: &Value) -> DecodedPayload {
     match value {
-        Value::Boolean(boolean) => Decoded::Boolean(*boolean),
-        Value::Integer(integer) => Decoded::Integer(*integer),
-        Value::Float(float) => Decoded::Float(float.to_bits()),
-        Value::String(text) => Decoded::String(text.replace('\0', "")),
-        Value::Floats(floats) => Decoded::List(floats.iter().map(|float| Decoded::Float(float.to_bits())).collect()),
-        Value::List(items) => Decoded::List(items.iter().map(decoded).collect()),
-        converted => Decoded::String(text_of(converted)),
+        Value::Boolean(boolean) => DecodedPayload::Boolean(*boolean),
+        Value::Integer(integer) => DecodedPayload::Integer(*integer),
+        Value::Float(float) => DecodedPayload::Float(float.to_bits()),
+        Value::String(text) => DecodedPayload::String(text.replace('\0', "")),
+        Value::Floats(floats) => {
+            DecodedPayload::List(floats.iter().map(|float| DecodedPayload::Float(float.to_bits())).collect())
+        }
+        Value::List(items) => DecodedPayload::List(items.iter().map(decoded).collect()),
+        converted => DecodedPayload::String(text_of(converted)),
     }
 }
 
@@ -272,7 +277,7 @@ fn identity_text(key: &str, ends: Option<(&NodeIdentity, &NodeIdentity)>) -> Str
 
 /// What a batch writes, by key, as it was read back.
 struct Written {
-    records: BTreeMap<String, Vec<Record>>,
+    records: BTreeMap<String, Vec<DecodedRecord>>,
     by_parameters: BTreeMap<String, ()>,
 }
 
@@ -306,7 +311,7 @@ impl Written {
     /// Takes the record that is exactly the expected one.
     fn take(&mut self, key: &str, expected: &Expected) -> Result<(), String> {
         let records = self.records.get_mut(key).ok_or_else(|| format!("{key:?} is not written"))?;
-        let matches = |record: &Record| {
+        let matches = |record: &DecodedRecord| {
             let names: BTreeSet<String> = record.names.iter().cloned().collect();
             names.len() == record.names.len()
                 && names == expected.names
@@ -324,7 +329,7 @@ impl Written {
     }
 }
 
-fn read_all(tokens: &[Vec<u8>], decode: fn(&[u8]) -> Result<Vec<Record>, String>) -> Result<Vec<Record>, String> {
+fn read_all(tokens: &[Vec<u8>], decode: fn(&[u8]) -> Result<Vec<DecodedRecord>, String>) -> Result<Vec<DecodedRecord>, String> {
     let mut records = Vec::new();
     for token in tokens {
         records.extend(decode(token)?);
@@ -332,9 +337,9 @@ fn read_all(tokens: &[Vec<u8>], decode: fn(&[u8]) -> Result<Vec<Record>, String>
     Ok(records)
 }
 
-fn key_of(record: &Record) -> Result<&str, String> {
+fn key_of(record: &DecodedRecord) -> Result<&str, String> {
     match record.properties.get("k") {
-        Some(Decoded::String(key)) => Ok(key),
+        Some(DecodedPayload::String(key)) => Ok(key),
         other => Err(format!("the key {other:?}")),
     }
 }

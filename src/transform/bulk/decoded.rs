@@ -8,38 +8,38 @@ const TOO_MANY_PROPERTIES: u32 = 65_535;
 
 /// What FalkorDB makes of a value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Decoded {
+pub(super) enum DecodedPayload {
     Null,
     Boolean(bool),
     Integer(i64),
     /// The float's bits: −0.0 is not 0.0, and NaN is equal to itself.
     Float(u64),
     String(String),
-    List(Vec<Decoded>),
+    List(Vec<DecodedPayload>),
 }
 
 /// What FalkorDB makes of a record.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Record {
+pub(super) struct DecodedRecord {
     /// The labels, or the one type.
     pub(super) names: Vec<String>,
     /// The ids of start and end; none for a node.
     pub(super) ends: Option<(u64, u64)>,
-    pub(super) properties: BTreeMap<String, Decoded>,
+    pub(super) properties: BTreeMap<String, DecodedPayload>,
 }
 
 /// Reads a token of nodes.
-pub(super) fn decode_nodes(token: &[u8]) -> Result<Vec<Record>, String> {
+pub(super) fn decode_nodes(token: &[u8]) -> Result<Vec<DecodedRecord>, String> {
     decode(token, false)
 }
 
 /// Reads a token of relationships.
-pub(super) fn decode_relationships(token: &[u8]) -> Result<Vec<Record>, String> {
+pub(super) fn decode_relationships(token: &[u8]) -> Result<Vec<DecodedRecord>, String> {
     decode(token, true)
 }
 
-fn decode(token: &[u8], with_ends: bool) -> Result<Vec<Record>, String> {
-    let mut reader = Reader(token);
+fn decode(token: &[u8], with_ends: bool) -> Result<Vec<DecodedRecord>, String> {
+    let mut reader = PayloadReader(token);
     let joined = reader.c_string()?;
     let names: Vec<String> = joined.split(':').map(str::to_owned).collect();
     if names.iter().any(String::is_empty) || (with_ends && names.len() != 1) {
@@ -57,9 +57,9 @@ fn decode(token: &[u8], with_ends: bool) -> Result<Vec<Record>, String> {
     if records.is_empty() { Err("a token without a record".to_owned()) } else { Ok(records) }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct PayloadReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl PayloadReader<'_> {
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], String> {
         let (taken, rest) = self.0.split_first_chunk().ok_or("the token ends within a value")?;
         self.0 = rest;
@@ -73,45 +73,45 @@ impl Reader<'_> {
         Ok(text)
     }
 
-    fn record(&mut self, names: &[String], columns: &[String], with_ends: bool) -> Result<Record, String> {
+    fn record(&mut self, names: &[String], columns: &[String], with_ends: bool) -> Result<DecodedRecord, String> {
         let ends = if with_ends { Some((u64::from_le_bytes(self.fixed()?), u64::from_le_bytes(self.fixed()?))) } else { None };
         let mut properties = BTreeMap::new();
         for column in columns {
             let value = self.value(true)?;
-            if value != Decoded::Null && properties.insert(column.clone(), value).is_some() {
+            if value != DecodedPayload::Null && properties.insert(column.clone(), value).is_some() {
                 return Err(format!("{column} twice"));
             }
         }
         if properties.is_empty() {
             return Err("a record without a property".to_owned());
         }
-        Ok(Record { names: names.to_vec(), ends, properties })
+        Ok(DecodedRecord { names: names.to_vec(), ends, properties })
     }
 
-    fn value(&mut self, may_be_list: bool) -> Result<Decoded, String> {
+    fn value(&mut self, may_be_list: bool) -> Result<DecodedPayload, String> {
         let [tag] = self.fixed()?;
         match tag {
-            0 => Ok(Decoded::Null),
+            0 => Ok(DecodedPayload::Null),
             1 => match self.fixed()? {
-                [0] => Ok(Decoded::Boolean(false)),
-                [1] => Ok(Decoded::Boolean(true)),
+                [0] => Ok(DecodedPayload::Boolean(false)),
+                [1] => Ok(DecodedPayload::Boolean(true)),
                 [other] => Err(format!("boolean {other}")),
             },
-            2 => Ok(Decoded::Float(u64::from_le_bytes(self.fixed()?))),
-            3 => self.c_string().map(Decoded::String),
-            4 => Ok(Decoded::Integer(i64::from_le_bytes(self.fixed()?))),
+            2 => Ok(DecodedPayload::Float(u64::from_le_bytes(self.fixed()?))),
+            3 => self.c_string().map(DecodedPayload::String),
+            4 => Ok(DecodedPayload::Integer(i64::from_le_bytes(self.fixed()?))),
             5 if may_be_list => self.list(),
             other => Err(format!("tag {other}")),
         }
     }
 
-    fn list(&mut self) -> Result<Decoded, String> {
+    fn list(&mut self) -> Result<DecodedPayload, String> {
         let length = usize::try_from(i64::from_le_bytes(self.fixed()?)).map_err(|error| error.to_string())?;
         // Every item takes a byte at least.
         if length > self.0.len() {
             return Err(format!("a list of {length}"));
         }
-        (0..length).map(|_| self.value(false)).collect::<Result<_, _>>().map(Decoded::List)
+        (0..length).map(|_| self.value(false)).collect::<Result<_, _>>().map(DecodedPayload::List)
     }
 }
 

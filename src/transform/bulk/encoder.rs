@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::super::admission::{KeptNode, KeptRelationship};
 use super::super::collapse::{Identified, collapse};
-use super::super::encode::{KeptNode, KeptRelationship, Transformer, refusals};
+use super::super::encode::{Encoder, refusals};
 use super::super::layout::{Cell, Layout};
 use super::header::{Header, MAX_COLUMNS, can_say};
 use super::packer::Packer;
@@ -66,7 +67,7 @@ impl<I> Arranged<I> {
     }
 }
 
-impl Transformer {
+impl Encoder {
     /// Encodes nodes of one kind. `id_of` knows the nodes that were loaded before.
     pub fn bulk_nodes(&self, kind: NodeKindId, rows: Vec<SourceNode>, id_of: impl Fn(&NodeIdentity) -> Option<u64>) -> BulkBatch {
         let kind = self.profile().node(kind);

@@ -6,39 +6,46 @@ use super::BulkBatch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::SourceRows;
 use crate::model::id_map::IdMap;
-use crate::transform::Transformer;
+use crate::model::kind_rows::KindRows;
+use crate::transform::Encoder;
 
 /// The encoder of one stage. FalkorDB numbers the nodes of a stage in the order of loading, and everything that is encoded here
 /// is loaded, in this order, so the ids are known before anything is sent.
 #[derive(Debug)]
 pub struct StageEncoder {
-    encoder: Arc<Transformer>,
+    encoder: Arc<Encoder>,
     ids: IdMap,
 }
 
 impl StageEncoder {
     /// Goes on with a stage that holds these nodes, numbered without gaps.
-    pub fn new(encoder: Arc<Transformer>, ids: IdMap) -> Self {
+    pub fn new(encoder: Arc<Encoder>, ids: IdMap) -> Self {
         Self { encoder, ids }
     }
 
     /// Encodes a batch. A full pass deletes nothing and reviews nothing, so what is for that makes an empty one.
     pub fn encode(&mut self, rows: SourceRows) -> Result<BulkBatch> {
         match rows {
-            SourceRows::Nodes(kind, rows) => {
-                let batch = self.encoder.bulk_nodes(kind, rows, |node| self.ids.get(node));
-                self.number(&batch)?;
-                Ok(batch)
-            }
-            SourceRows::Relationships(kind, rows) => Ok(self.encoder.bulk_relationships(kind, rows, |node| self.ids.get(node))),
+            SourceRows::Kind(rows) => self.encode_kind(rows),
             SourceRows::Bundle(parts) => {
                 let mut all = BulkBatch::default();
                 for rows in parts {
-                    all.append(self.encode(rows)?);
+                    all.append(self.encode_kind(rows)?);
                 }
                 Ok(all)
             }
             SourceRows::Absent(_) | SourceRows::Review(_) => Ok(BulkBatch::default()),
+        }
+    }
+
+    fn encode_kind(&mut self, rows: KindRows) -> Result<BulkBatch> {
+        match rows {
+            KindRows::Nodes(kind, rows) => {
+                let batch = self.encoder.bulk_nodes(kind, rows, |node| self.ids.get(node));
+                self.number(&batch)?;
+                Ok(batch)
+            }
+            KindRows::Relationships(kind, rows) => Ok(self.encoder.bulk_relationships(kind, rows, |node| self.ids.get(node))),
         }
     }
 
@@ -82,9 +89,10 @@ mod tests {
 
     #[test]
     fn nodes_are_numbered_in_the_order_of_loading_and_only_once() {
-        let encoder = Arc::new(Transformer::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default()));
+        let encoder = Arc::new(Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default()));
         let mut stage = StageEncoder::new(encoder, IdMap::default());
-        let nodes = |keys: &[&str]| SourceRows::Nodes(NodeKindId(0), keys.iter().map(|key| entity(key)).collect());
+        let nodes =
+            |keys: &[&str]| SourceRows::Kind(KindRows::Nodes(NodeKindId(0), keys.iter().map(|key| entity(key)).collect()));
         let first = stage.encode(nodes(&["a", "b", "a"])).unwrap();
         let again = stage.encode(nodes(&["b", "c"])).unwrap();
         assert_eq!(again.payloads[0].node_count(), 1, "a node that was loaded before is left out");
@@ -96,7 +104,7 @@ mod tests {
         assert_eq!(loaded.map(id).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
         assert_eq!((id("c"), id("d")), (Some(2), None));
         let facts = vec![fact("f", "a", "c"), fact("g", "a", "d")];
-        let batch = stage.encode(SourceRows::Relationships(RelationshipKindId(0), facts)).unwrap();
+        let batch = stage.encode(SourceRows::Kind(KindRows::Relationships(RelationshipKindId(0), facts))).unwrap();
         assert_eq!((batch.payloads[0].relationship_count(), batch.absent_endpoints.len()), (1, 1));
     }
 }

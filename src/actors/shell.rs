@@ -1,0 +1,191 @@
+//! The shell of an actor whose work is a task of its own: its mailbox, in front of a bounded channel to the task.
+//!
+//! Extractor, transformer and loader are such actors. They differ in what they take, in what they do with it, and in how they end.
+
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::member::Member;
+use super::messages::{Abandon, Acknowledged, Drain, ExtractedBatch, PreparedBatch, Quit, StartPass};
+use super::worker::Worker;
+use super::{MAILBOX_CAPACITY, Reports};
+use crate::error::Result;
+use crate::model::batch::Generation;
+
+/// What an actor takes.
+pub(crate) trait Work: Message<Result = ()> + Send + 'static {
+    /// Whose it is: what is of another generation is dropped. Absent where only the generation's own supervisor sends it.
+    fn generation(&self) -> Option<Generation>;
+}
+
+impl Work for StartPass {
+    fn generation(&self) -> Option<Generation> {
+        None
+    }
+}
+
+impl Work for ExtractedBatch {
+    fn generation(&self) -> Option<Generation> {
+        Some(self.generation)
+    }
+}
+
+impl Work for PreparedBatch {
+    fn generation(&self) -> Option<Generation> {
+        Some(self.generation)
+    }
+}
+
+/// How a task ends when it is told to quit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quitting {
+    /// Wherever it is: it changes nothing outside.
+    AtOnce,
+    /// Where no request is half done.
+    BetweenRequests,
+}
+
+/// Which actor a shell is of.
+pub(crate) struct Role {
+    /// Whose it is.
+    pub generation: Generation,
+    /// Its name.
+    pub member: Member,
+    /// How its task ends.
+    pub quitting: Quitting,
+    /// How much work may wait in front of the task.
+    pub capacity: usize,
+}
+
+/// The shell.
+pub(crate) struct Shell<W> {
+    role: Role,
+    reports: Reports,
+    work: Option<mpsc::Sender<W>>,
+    acknowledged: Option<mpsc::UnboundedSender<Acknowledged>>,
+    worker: Worker,
+}
+
+impl<W: Work> Shell<W> {
+    /// Starts the actor and its task.
+    pub(crate) fn start<F>(
+        role: Role,
+        reports: Reports,
+        task: impl FnOnce(mpsc::Receiver<W>, CancellationToken) -> F,
+    ) -> Addr<Self>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        Self::new(role, reports, None, task).start()
+    }
+
+    fn new<F>(
+        role: Role,
+        reports: Reports,
+        acknowledged: Option<mpsc::UnboundedSender<Acknowledged>>,
+        task: impl FnOnce(mpsc::Receiver<W>, CancellationToken) -> F,
+    ) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (work, inbound) = mpsc::channel(role.capacity);
+        let worker = Worker::spawn(role.generation, role.member, &reports, |quit| task(inbound, quit));
+        Self { role, reports, work: Some(work), acknowledged, worker }
+    }
+
+    fn quit(&self) {
+        match self.role.quitting {
+            Quitting::AtOnce => self.worker.abort(),
+            Quitting::BetweenRequests => self.worker.quit(),
+        }
+    }
+}
+
+impl Shell<StartPass> {
+    /// As [`Shell::start`], for a task that is told what was acknowledged.
+    pub(crate) fn start_told<F>(
+        role: Role,
+        reports: Reports,
+        task: impl FnOnce(mpsc::Receiver<StartPass>, mpsc::UnboundedReceiver<Acknowledged>) -> F,
+    ) -> Addr<Self>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        // Bounded by the batches in flight: one acknowledgement each.
+        let (acknowledged, told) = mpsc::unbounded_channel();
+        Self::new(role, reports, Some(acknowledged), |orders, _| task(orders, told)).start()
+    }
+}
+
+impl<W: Work> Actor for Shell<W> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.quit();
+        self.reports.stopped(self.role.generation, self.role.member);
+    }
+}
+
+impl<W: Work> Handler<W> for Shell<W> {
+    type Result = ();
+
+    fn handle(&mut self, message: W, ctx: &mut Self::Context) {
+        if message.generation().is_some_and(|generation| generation != self.role.generation) {
+            return;
+        }
+        if let Some(work) = &self.work
+            && work.try_send(message).is_err()
+        {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Acknowledged> for Shell<StartPass> {
+    type Result = ();
+
+    fn handle(&mut self, message: Acknowledged, _: &mut Self::Context) {
+        if let Some(task) = self.acknowledged.as_ref().filter(|_| message.generation == self.role.generation) {
+            // A closed channel means that the task has ended, which it reports itself.
+            let _ = task.send(message);
+        }
+    }
+}
+
+impl<W: Work> Handler<Drain> for Shell<W> {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.work = None;
+    }
+}
+
+impl<W: Work> Handler<Quit> for Shell<W> {
+    type Result = ();
+
+    fn handle(&mut self, _: Quit, _: &mut Self::Context) {
+        self.quit();
+    }
+}
+
+impl<W: Work> Handler<Abandon> for Shell<W> {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandon, _: &mut Self::Context) {
+        self.worker.abort();
+    }
+}
+
+#[cfg(test)]
+impl<W: Work> Handler<super::StopShell> for Shell<W> {
+    type Result = ();
+
+    fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
