@@ -65,9 +65,9 @@
 //!   written after the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
 //! - *the one writer ensured*: `sink::lease` takes the lease, and `sink::fence` makes every write a transaction that the server drops
 //!   once another process has taken it.
-//! - *the graph of an element chosen*, where each group has one: `transform::encode` reads the group, `model::routes` names the graph,
+//! - *the graph of an element chosen*, where each group has one: `transform::admission` reads the group, `model::routes` names the graph,
 //!   and `sink::routing` splits the batch.
-//! - *an element refused*: `transform::encode` decides that the cache cannot hold it, `sink` that the server refuses it;
+//! - *an element refused*: `transform::admission` decides that the cache cannot hold it, `sink` that the server refuses it;
 //!   `actors::loader::quarantine` lists it with the reason.
 //! - *a client's wait answered*: `http::wait`, by what `telemetry::status` says of the pipeline.
 //! - *a value type*: `model::value`, read by `source::bolt::value`, written by `transform::values`.

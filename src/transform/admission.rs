@@ -1,7 +1,7 @@
 //! What of the source the cache can hold, under which identity, and why not the rest.
 
 use super::collapse::Identified;
-use super::encode::Encoder;
+use super::encoder::Encoder;
 use super::quarantine_names::{self, RowRefusal};
 use crate::model::element::{
     ElementIdentity, NodeIdentity, Properties, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship, property,

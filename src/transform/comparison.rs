@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::encode::Encoder;
+use super::encoder::Encoder;
 use super::layout::VectorProperty;
 use super::property_names::PropertyNames;
 use super::values::{fit, write_value};

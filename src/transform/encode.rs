@@ -3,49 +3,21 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 
-use super::Dimensions;
 use super::admission::{Ends, KeptNode, KeptRelationship};
 use super::collapse::{Identified, collapse};
+use super::encoder::Encoder;
 use super::layout::{Columns, Layout, PropertyRefusal, VectorProperty};
 use super::literal::write_string;
-use super::property_names::PropertyNames;
 use crate::model::element::{RelationshipIdentity, SourceNode, SourceRelationship};
 use crate::model::key::Key;
 use crate::model::kind::{KindName, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::Label;
 use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
-use crate::model::profile::{NodeKind, Profile, RelationshipKind};
-
-/// Makes of what the source holds what the cache takes. It does no I/O, and keeps nothing from one batch to the next but the names
-/// that it gave to properties.
-#[derive(Debug, Clone)]
-pub struct Encoder {
-    profile: Arc<Profile>,
-    dimensions: Dimensions,
-    names: PropertyNames,
-}
+use crate::model::profile::{NodeKind, RelationshipKind};
 
 impl Encoder {
-    /// A transformer for a profile. Vectors of a property whose dimension is not known are taken as they are.
-    pub fn new(profile: Arc<Profile>, dimensions: Dimensions) -> Self {
-        let names = PropertyNames::new(&profile, []);
-        Self { profile, dimensions, names }
-    }
-
-    /// The same for a graph that has properties of these names already.
-    #[must_use]
-    pub fn for_graph_with(self, names: impl IntoIterator<Item = String>) -> Self {
-        Self { names: PropertyNames::new(&self.profile, names), ..self }
-    }
-
-    /// The names of properties that the graph has, or gets with what was encoded.
-    pub fn names(&self) -> &PropertyNames {
-        &self.names
-    }
-
     /// Encodes elements of one kind.
     pub fn encode(&self, rows: KindRows) -> PreparedRows {
         match rows {
@@ -54,7 +26,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes nodes of one kind: nodes whose labels [`Profile::kind_of`] says are of it.
+    /// Encodes nodes of one kind: nodes whose labels [`kind_of`](crate::model::profile::Profile::kind_of) says are of it.
     pub fn nodes(&self, kind: NodeKindId, rows: Vec<SourceNode>) -> PreparedRows {
         let kind = self.profile.node(kind);
         let mut prepared = PreparedRows::default();
@@ -62,11 +34,6 @@ impl Encoder {
         prepared.collapsed = collapse(&mut rows);
         self.write_nodes(kind, rows, &mut prepared);
         prepared
-    }
-
-    /// The profile that it works for.
-    pub(crate) fn profile(&self) -> &Profile {
-        &self.profile
     }
 
     pub(super) fn encode_nodes(&self, kind: &NodeKind, rows: Vec<Identified<Key, KeptNode>>) -> PreparedRows {
@@ -228,14 +195,17 @@ pub(super) fn refusals(kind: KindName<'_>, key: &Key, quarantined: &mut Vec<Quar
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::super::decoded::{DecodedValue, any_plain, any_text, decode, expected};
     use super::super::values::{Fit, fit};
     use super::*;
+    use crate::model::dimensions::Dimensions;
     use crate::model::element::{ElementNumber, SourceEndpoint};
     use crate::model::name::{PropertyName, RelationshipType};
+    use crate::model::profile::Profile;
     use crate::model::value::Value;
 
     fn transformer() -> Encoder {

@@ -10,6 +10,7 @@ pub mod comparison;
 #[cfg(test)]
 mod decoded;
 mod encode;
+mod encoder;
 mod layout;
 pub mod literal;
 mod property_names;
@@ -21,7 +22,7 @@ pub mod writer;
 
 pub use crate::model::dimensions::Dimensions;
 pub use admission::Admission;
-pub use encode::Encoder;
+pub use encoder::Encoder;
 pub use property_names::{MAX_PROPERTY_NAMES, PropertyNames};
 
 use crate::model::batch::BatchContent;

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::super::admission::{KeptNode, KeptRelationship};
 use super::super::collapse::{Identified, collapse};
-use super::super::encode::{Encoder, refusals};
+use super::super::encode::refusals;
+use super::super::encoder::Encoder;
 use super::super::layout::{Cell, Layout};
 use super::header::{Header, MAX_COLUMNS, can_say};
 use super::packer::Packer;
