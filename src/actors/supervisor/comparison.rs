@@ -126,7 +126,7 @@ impl Supervisor {
         self.passes.compared();
         self.comparing.last_took = self.comparing.last_slice.map_or(Duration::ZERO, |at| at.elapsed());
         let (rows, seconds) = (summary.totals.read, self.comparing.last_took.as_secs_f64());
-        tracing::debug!(pipeline = %self.pipeline.name, rows, seconds, "comparison advanced");
+        tracing::debug!(pipeline = %self.pipeline.name, generation = self.generation.0, rows, seconds, "comparison advanced");
         self.tell_quiet();
         self.comparing.totals.add(&summary.totals);
         if let Some(verdict) = &outcome.verdict {
