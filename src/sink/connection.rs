@@ -253,7 +253,7 @@ impl CacheConnection {
     }
 }
 
-/// The answers, or the first error among them that may pass.
+/// The answers, or the first error among them that may pass: with it the others may be other ones the next time.
 fn all_or_transient(mut answers: Vec<Result<Value>>) -> Result<Vec<Result<Value>>> {
     let may_pass = |answer: &Result<Value>| matches!(answer, Err(error) if error.directive() == Directive::Retry);
     match answers.iter().position(may_pass) {
@@ -358,6 +358,15 @@ pub(super) fn answer(doing: &str, value: Value) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_asked_for_again_only_where_one_of_them_may_pass() {
+        let error = |kind| Err(Error::new(kind, "x"));
+        let kept = all_or_transient(vec![Ok(Value::Okay), error(ErrorKind::CacheProtocol)]).unwrap();
+        assert!(kept[0].is_ok() && kept[1].is_err(), "an error that stays is the caller's to look at");
+        let again = all_or_transient(vec![Ok(Value::Okay), error(ErrorKind::CacheProtocol), error(ErrorKind::CacheBusy)]);
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::CacheBusy);
+    }
 
     #[test]
     fn an_untrusted_certificate_is_not_waited_for() {

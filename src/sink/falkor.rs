@@ -332,6 +332,7 @@ impl Sink for FalkorSink {
         Ok(was_any)
     }
 
+    /// A driver's own retry is no help where the reply was lost: the whole batch is repeated, which does no harm.
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
         let mut attempts = Attempts::default();
         loop {

@@ -126,8 +126,8 @@ pub trait Sink: Send {
     /// graph is filled.
     async fn clear(&mut self) -> Result<bool>;
 
-    /// Applies a batch. It can be repeated without harm, and must be when it fails: an error says nothing about what was
-    /// applied before.
+    /// Applies a batch. What may pass is tried again. After an error, which says nothing about what was applied before, the batch has to
+    /// be applied again.
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied>;
 
     /// Counts what the graph holds; a graph that is not there holds nothing.

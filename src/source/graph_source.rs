@@ -25,7 +25,7 @@ use super::{Answered, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundl
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
-use crate::model::element::{ElementIdentity, ElementNumber, Properties};
+use crate::model::element::{ElementIdentity, ElementNumber, Properties, SourceNode, SourceRelationship};
 use crate::model::key::Beginnings;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::kind_rows::KindRows;
@@ -37,7 +37,7 @@ use crate::model::value::Value;
 
 /// A Neo4j database: its elements are read by a client, and the control plane tells the rest.
 pub struct GraphSource<R> {
-    reader: Causal<Retrying<R>>,
+    reader: Retrying<Causal<R>>,
     control: Arc<ControlPlane>,
     probe: Mutex<Probe>,
     /// Waits for commits that somebody else knows of, so that the probe never does.
@@ -53,30 +53,33 @@ impl<R: Reader> GraphSource<R> {
     pub(super) fn new(reader: R, probe: Probe, control: Arc<ControlPlane>, profile: Arc<Profile>) -> Self {
         let follower = Mutex::new(probe.another());
         let (unlabelled, weights, tallies) = (Mutex::default(), Weights::default(), Tallies::default());
-        let (reader, probe) = (Causal::new(Retrying(reader)), Mutex::new(probe));
+        let (reader, probe) = (Retrying(Causal::new(reader)), Mutex::new(probe));
         Self { reader, control, probe, follower, profile, unlabelled, weights, tallies }
     }
 
     /// The control plane, which sees what every read sees.
     fn questions(&self) -> Questions<'_> {
-        self.control.after(self.reader.newest())
+        self.control.after(self.reader.0.newest())
     }
 
     fn queries(&self) -> Queries<'_> {
         Queries::new(&self.profile)
     }
 
-    /// The first rows of a kind, up to about so many bytes, and whether those are all.
-    async fn some_rows(&self, kind: ElementKind, request: Request, most: usize) -> Result<(KindRows, bool)> {
+    /// The first rows of a kind, up to about so many bytes.
+    async fn some_rows(&self, kind: ElementKind, request: Request, most: usize) -> Result<SomeRows> {
         let doing = self.profile.kind_name(kind);
         Ok(match kind {
             ElementKind::Node(id) => {
                 let Portion { rows, is_whole } = self.reader.nodes(doing, request, most).await?;
-                (KindRows::Nodes(id, adapt::nodes(self.profile.node(id), rows)?), is_whole)
+                let weight = rows.iter().map(SourceNode::weight).sum();
+                SomeRows { rows: KindRows::Nodes(id, adapt::nodes(self.profile.node(id), rows)?), is_whole, weight }
             }
             ElementKind::Relationship(id) => {
                 let Portion { rows, is_whole } = self.reader.relationships(doing, request, most).await?;
-                (KindRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?), is_whole)
+                let weight = rows.iter().map(SourceRelationship::weight).sum();
+                let rows = KindRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?);
+                SomeRows { rows, is_whole, weight }
             }
         })
     }
@@ -101,6 +104,15 @@ impl<R: Reader> GraphSource<R> {
         outside.retain(|_, count| *count > 0);
         Ok(outside)
     }
+}
+
+/// The first rows of a kind.
+struct SomeRows {
+    rows: KindRows,
+    /// Whether there are no more of them.
+    is_whole: bool,
+    /// What they weighed as they were read: a property that a rule leaves out travelled as well.
+    weight: usize,
 }
 
 /// The labels of a row, joined by colons.
@@ -129,8 +141,8 @@ impl<R: Reader> Source for GraphSource<R> {
         let mut size = self.weights.page(kind, detail, limit);
         while size.rows <= MAX_ROWS_OF_ONE_KEY {
             let request = page_after(self.queries().page(kind, detail), identity, after, size.rows);
-            let (rows, is_whole) = self.some_rows(kind, request, size.bytes).await?;
-            self.weights.note(detail, &rows);
+            let SomeRows { rows, is_whole, weight } = self.some_rows(kind, request, size.bytes).await?;
+            self.weights.note(kind, detail, weight, rows.len());
             let is_last = is_whole && rows.len() < size.rows;
             let page = match identity {
                 Identity::ElementNumber => Some(page(rows, is_last)),
@@ -148,8 +160,8 @@ impl<R: Reader> Source for GraphSource<R> {
         let mut asked = self.weights.keys(kind, keys.len());
         loop {
             let request = by_keys(self.queries().by_key(kind), self.profile.identity(kind), &keys[..asked]);
-            let (rows, is_whole) = self.some_rows(kind, request, Weights::answer(asked)).await?;
-            self.weights.note(Detail::Whole, &rows);
+            let SomeRows { rows, is_whole, weight } = self.some_rows(kind, request, Weights::answer(asked)).await?;
+            self.weights.note(kind, Detail::Whole, weight, rows.len());
             if is_whole {
                 return Ok(Answered { rows, keys: asked });
             }
@@ -171,7 +183,7 @@ impl<R: Reader> Source for GraphSource<R> {
 
     async fn probe(&self) -> Result<Bookmark> {
         let bookmark = self.probe.lock().await.bookmark().await?;
-        self.reader.heard(&bookmark);
+        self.reader.0.heard(&bookmark);
         Ok(bookmark)
     }
 
@@ -184,7 +196,7 @@ impl<R: Reader> Source for GraphSource<R> {
             return Ok(());
         }
         let reached = self.follower.lock().await.bookmark_after(bookmark).await?;
-        self.reader.heard(&reached);
+        self.reader.0.heard(&reached);
         Ok(())
     }
 
@@ -235,7 +247,7 @@ impl<R: Reader> Source for GraphSource<R> {
 
     async fn without_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows> {
         let Some(text) = self.queries().without_key(kind) else { return Ok(KindRows::none(kind)) };
-        Ok(self.some_rows(kind, Request::new(text).with("limit", limit), Weights::answer(limit)).await?.0)
+        Ok(self.some_rows(kind, Request::new(text).with("limit", limit), Weights::answer(limit)).await?.rows)
     }
 
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>> {
@@ -249,7 +261,7 @@ impl<R: Reader> Source for GraphSource<R> {
     async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows> {
         let text = unusable::with_unusable_key(&self.profile, kind);
         let Some(text) = text else { return Ok(KindRows::none(kind)) };
-        Ok(self.some_rows(kind, Request::new(text).with("limit", limit), Weights::answer(limit)).await?.0)
+        Ok(self.some_rows(kind, Request::new(text).with("limit", limit), Weights::answer(limit)).await?.rows)
     }
 
     async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(KindRows, usize)> {
@@ -258,7 +270,7 @@ impl<R: Reader> Source for GraphSource<R> {
         let mut asked = numbers.len();
         loop {
             let request = Request::new(text.clone()).with("numbers", unusable::numbers(&numbers[..asked]));
-            let (rows, is_whole) = self.some_rows(kind, request, Weights::answer(asked)).await?;
+            let SomeRows { rows, is_whole, .. } = self.some_rows(kind, request, Weights::answer(asked)).await?;
             if is_whole {
                 return Ok((rows, asked));
             }

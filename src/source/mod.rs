@@ -186,7 +186,7 @@ pub trait Source: Send + Sync + 'static {
         repeated(|| self.probe()).await
     }
 
-    /// As [`Source::bookmark`], asked once: every other question is repeated while its error may pass.
+    /// As [`Source::bookmark`], asked once, as [`Source::reach`] is: every other question is repeated while its error may pass.
     async fn probe(&self) -> Result<Bookmark>;
 
     /// The newest commit that anything read until now can be of, if the source told one: reads see what is committed while they run.

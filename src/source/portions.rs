@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 
 use crate::model::detail::Detail;
 use crate::model::kind::ElementKind;
-use crate::model::kind_rows::KindRows;
 
 /// Elements that are read at once weigh about this much. A page of 2,000 elements with vectors of 256 floats weighs 6 MB, so that
 /// ordinary pages are as long as they are asked for; of elements of 10 MB, a page has one.
@@ -59,10 +58,10 @@ impl Weights {
         if keys > 1 { PORTION_BYTES } else { usize::MAX }
     }
 
-    /// Remembers what elements weigh.
-    pub(super) fn note(&self, detail: Detail, rows: &KindRows) {
-        if let Some(average) = rows.weight().checked_div(rows.len()) {
-            self.averages.lock().insert((rows.kind(), detail), average);
+    /// Remembers what so many elements weighed when they were read.
+    pub(super) fn note(&self, kind: ElementKind, detail: Detail, weight: usize, elements: usize) {
+        if let Some(average) = weight.checked_div(elements) {
+            self.averages.lock().insert((kind, detail), average);
         }
     }
 
@@ -74,30 +73,23 @@ impl Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::element::{ElementNumber, SourceNode};
     use crate::model::kind::NodeKindId;
-    use crate::model::value::Value;
 
     const KIND: ElementKind = ElementKind::Node(NodeKindId(0));
-
-    fn node(bytes: usize) -> KindRows {
-        let properties = vec![("text".to_owned(), Value::String("x".repeat(bytes)))];
-        KindRows::Nodes(NodeKindId(0), vec![SourceNode { number: ElementNumber(0), labels: vec![], properties }])
-    }
 
     #[test]
     fn pages_of_heavy_elements_are_shorter() {
         let weights = Weights::default();
         assert_eq!(weights.page(KIND, Detail::Whole, 1000), Portions { rows: 1000, bytes: PORTION_BYTES });
-        weights.note(Detail::Whole, &node(PORTION_BYTES / 20));
+        weights.note(KIND, Detail::Whole, PORTION_BYTES / 20, 1);
         let rows = weights.page(KIND, Detail::Whole, 1000).rows;
         assert!((10..=15).contains(&rows), "{rows}");
         assert_eq!(weights.page(KIND, Detail::Vectors, 1000).rows, 1000, "another part of them weighs something else");
-        weights.note(Detail::Whole, &node(2 * PORTION_BYTES));
+        weights.note(KIND, Detail::Whole, 2 * PORTION_BYTES, 1);
         assert_eq!((weights.page(KIND, Detail::Whole, 1000).rows, weights.keys(KIND, 7)), (SHORTEST_PAGE, 1));
-        weights.note(Detail::Whole, &node(10));
+        weights.note(KIND, Detail::Whole, 10, 1);
         assert_eq!((weights.page(KIND, Detail::Whole, 1000).rows, weights.keys(KIND, 7)), (1000, 7));
-        weights.note(Detail::Whole, &KindRows::none(KIND));
+        weights.note(KIND, Detail::Whole, 0, 0);
         assert_eq!(weights.keys(KIND, 0), 0);
     }
 }

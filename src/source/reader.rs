@@ -1,4 +1,4 @@
-//! The seam below [`super::graph_source::GraphSource`]: who sends a query and reads its rows.
+//! What [`GraphSource`](super::graph_source::GraphSource) stands on: a client that sends a query and reads its rows.
 
 use std::time::Duration;
 

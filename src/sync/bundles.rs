@@ -144,7 +144,7 @@ impl KeySets<'_> {
                 match admission {
                     Admission::Kept(identity) if !self.excluded.covers(&identity) => {
                         let graph = self.encoder.graph_of(properties);
-                        let labels = self.labels.of(kind, labels.to_vec(), graph.as_ref());
+                        let labels = self.labels.of(kind, labels.iter().cloned(), graph.as_ref());
                         elements.entry(kind).or_default().push((identity, labels));
                     }
                     Admission::Kept(_) | Admission::Refused(_) | Admission::Nameless => drop(suspects.kinds.insert(kind)),

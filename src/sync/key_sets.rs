@@ -60,11 +60,16 @@ pub(super) enum LabelComparison {
 
 impl LabelComparison {
     /// What is compared of an element with these labels in this graph.
-    pub(super) fn of(self, kind: ElementKind, labels: Vec<String>, graph: Option<&GraphName>) -> Vec<String> {
+    pub(super) fn of(
+        self,
+        kind: ElementKind,
+        labels: impl IntoIterator<Item = String>,
+        graph: Option<&GraphName>,
+    ) -> Vec<String> {
         if self == LabelComparison::Ignored {
             return Vec::new();
         }
-        let mut labels = if matches!(kind, ElementKind::Node(_)) { labels } else { Vec::new() };
+        let mut labels: Vec<String> = labels.into_iter().filter(|_| kind.is_node()).collect();
         labels.sort_unstable();
         labels.dedup();
         // No label of the cache holds a backtick, so this is not taken for one.
@@ -317,7 +322,7 @@ impl SourceSide<'_> {
         let mut page = KeyedPage::default();
         let elements = rows.elements().zip(rows.labels()).zip(rows.keys(self.profile.key(kind)));
         for ((((number, properties), labels), key), admission) in elements.zip(self.encoder.admissions(&rows)) {
-            let compared = self.labels.of(kind, labels.to_vec(), self.encoder.graph_of(properties).as_ref());
+            let compared = self.labels.of(kind, labels.iter().cloned(), self.encoder.graph_of(properties).as_ref());
             self.add(&mut page, kind, admission, (number, key, compared));
         }
         Ok((page, next))

@@ -48,17 +48,11 @@ impl Encoder {
         rows: Vec<SourceRelationship>,
         quarantined: &mut Vec<Quarantined>,
     ) -> Vec<Identified<RelationshipIdentity, KeptRelationship>> {
-        let mut identified: Vec<Identified<RelationshipIdentity, _>> = Vec::with_capacity(rows.len());
-        let mut refused = Vec::new();
-        for relationship in rows {
-            match self.identify(kind, &relationship) {
-                Ok((identity, ends, group)) => {
-                    let number = relationship.number;
-                    identified.push(Identified { identity, number, row: KeptRelationship { ends, group, relationship } });
-                }
-                Err(refusal) => refused.push(refusal),
-            }
-        }
+        let (identified, refused) = sorted_out(rows, |relationship| {
+            let (identity, ends, group) = self.identify(kind, &relationship)?;
+            let number = relationship.number;
+            Ok(Identified { identity, number, row: KeptRelationship { ends, group, relationship } })
+        });
         let kept = identified.iter().map(|row| &row.identity.key);
         quarantined.extend(quarantine_names::entries(KindName::Type(kind.rel_type.as_str()), refused, kept));
         identified
@@ -121,17 +115,11 @@ impl Encoder {
         rows: Vec<SourceNode>,
         quarantined: &mut Vec<Quarantined>,
     ) -> Vec<Identified<Key, KeptNode>> {
-        let mut identified: Vec<Identified<Key, _>> = Vec::with_capacity(rows.len());
-        let mut refused = Vec::new();
-        for node in rows {
-            match self.keep(kind, &node) {
-                Ok((identity, extra_labels, group)) => {
-                    let number = node.number;
-                    identified.push(Identified { identity, number, row: KeptNode { extra_labels, group, node } });
-                }
-                Err(refusal) => refused.push(refusal),
-            }
-        }
+        let (identified, refused) = sorted_out(rows, |node| {
+            let (identity, extra_labels, group) = self.keep(kind, &node)?;
+            let number = node.number;
+            Ok(Identified { identity, number, row: KeptNode { extra_labels, group, node } })
+        });
         quarantined.extend(quarantine_names::entries(
             KindName::Label(kind.label.as_str()),
             refused,
@@ -212,6 +200,18 @@ impl Encoder {
     pub(super) fn endpoint_identity(&self, endpoint: &SourceEndpoint) -> Result<NodeIdentity, String> {
         self.endpoint(endpoint).map(|(_, identity)| identity)
     }
+}
+
+/// What can be kept of some rows, and why not the rest.
+fn sorted_out<T, K>(rows: Vec<T>, keep: impl Fn(T) -> Result<K, RowRefusal>) -> (Vec<K>, Vec<RowRefusal>) {
+    let (mut kept, mut refused) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        match keep(row) {
+            Ok(row) => kept.push(row),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    (kept, refused)
 }
 
 /// The group that a property names, if it is a text: an element without the property is of no group in particular.

@@ -22,8 +22,12 @@ const SLICE: Duration = Duration::from_millis(250);
 /// A slice has the rows of so much time at most.
 const MADE_UP_FOR: Duration = Duration::from_millis(500);
 
-/// While commits come without a pause, each slice holds a pass back. So after one, this many times as long goes to passes alone.
+/// While commits come without a pause, each slice holds a pass back. So after one, this many times as long goes to passes alone,
+/// but never more than [`STARVED`].
 const SPARED: u32 = 15;
+
+/// The longest time from one slice to the next: a tenth of the rate.
+const STARVED: Duration = Duration::from_millis(2500);
 
 /// Elements of a slice while a client waits for the end: some tenths of a second, for which a pass may wait.
 const HURRIED_SLICE: usize = 5000;
@@ -105,7 +109,7 @@ impl Comparing {
 
     /// How long to wait with the next slice, so that the comparison keeps its rate, and hurts no pass where one follows the other.
     fn pause(&self) -> Duration {
-        let apart = if self.source_moves { SLICE.max(self.last_took * (SPARED + 1)) } else { SLICE };
+        let apart = if self.source_moves { (self.last_took * (SPARED + 1)).clamp(SLICE, STARVED) } else { SLICE };
         apart.saturating_sub(self.last_slice.map_or(Duration::ZERO, |at| at.elapsed()))
     }
 
@@ -230,8 +234,8 @@ impl Supervisor {
         self.comparing.ended_at.is_none_or(|ended| Utc::now() - ended >= interval)
     }
 
-    /// Has the comparison go on after a pause that keeps its rate: from one beginning to the next, whatever a slice takes. It
-    /// yields to passes, but never to below a tenth of its rate.
+    /// Has the comparison go on after a pause from one beginning to the next that keeps its rate. Where passes follow one another it
+    /// leaves them nearly all the time, but never falls below a tenth of its rate.
     pub(super) fn schedule_slice(&mut self, ctx: &mut Context<Self>) {
         if !self.needs_comparison() {
             return;
@@ -255,7 +259,7 @@ impl Supervisor {
     }
 
     pub(super) fn is_comparison_starved(&self) -> bool {
-        let waits = self.comparing.last_slice.is_none_or(|at| at.elapsed() >= SLICE * 10);
+        let waits = self.comparing.last_slice.is_none_or(|at| at.elapsed() >= STARVED);
         waits && !self.status.paused && self.needs_comparison()
     }
 
@@ -329,6 +333,8 @@ mod tests {
         assert_eq!(comparing.pause(), SLICE - Duration::from_millis(100));
         comparing.note_source(true);
         assert_eq!(comparing.pause(), Duration::from_millis(1500));
+        comparing.last_took = SLICE;
+        assert_eq!(comparing.pause(), STARVED - Duration::from_millis(100));
         comparing.last_took = Duration::from_millis(1);
         assert_eq!(comparing.pause(), SLICE - Duration::from_millis(100), "its rate is kept");
         tokio::time::advance(SLICE).await;

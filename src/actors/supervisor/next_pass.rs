@@ -164,7 +164,8 @@ impl Supervisor {
         started: Instant,
         ctx: &mut Context<Self>,
     ) {
-        self.comparing.note_source(outcome.source_moved);
+        // Where no pass follows this one, a slice holds nothing back.
+        self.comparing.note_source(outcome.source_moved && interval.is_some());
         if self.is_comparison_starved() {
             return self.start_slice();
         }
