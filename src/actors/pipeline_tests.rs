@@ -41,6 +41,11 @@ pub(super) struct Run {
 }
 
 pub(super) fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
+    run_compared(process, schedule, None)
+}
+
+/// With a comparison in the background that looks at so many rows per second.
+fn run_compared(process: Arc<InMemory>, schedule: Schedule, scrub_rows_per_second: Option<u64>) -> Run {
     let (health, status) = Health::new();
     let timing = Timing {
         backoff: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(5) },
@@ -57,7 +62,7 @@ pub(super) fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
             credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
             rhythm: Rhythm { overlap: Duration::from_secs(900), late_check: Duration::from_secs(30) },
             probe_interval: None,
-            scrub_rows_per_second: None,
+            scrub_rows_per_second,
             differential_interval: None,
             delete_limit: DeleteLimit::new(0.5),
         },
@@ -342,6 +347,15 @@ async fn deleted_elements_go_with_an_incremental_pass() {
     run.supervisor.do_send(RequestPass(Mode::Incremental));
     // A node takes its relationships with it: what is left over goes with the second pass, which follows by itself.
     run.until("all deleted", |status| in_step(status) && world.differences().is_empty()).await;
+}
+
+/// A comparison that was held back begins at the end of a pass: it must not take the place of the next one.
+#[actix::test]
+async fn passes_follow_one_another_although_a_comparison_begins_between_them() {
+    let world = World::of(NODES);
+    let schedule = Schedule::Continuous { full_first: false, interval: Some(Duration::from_millis(20)) };
+    let mut run = run_compared(InMemory::process(&world), schedule, Some(1_000_000));
+    run.until("some passes", |status| status.passes_ended >= 4).await;
 }
 
 /// The number of the pass that covers all that is there now.

@@ -69,11 +69,13 @@ impl Ownership {
 
 /// Carries out commands as one transaction, if the graph is still owned, and returns the reply to each, error replies as errors in
 /// their places: an error of one does not stop the others. Otherwise [`ErrorKind::LeaseLost`], and nothing was carried out.
+///
+/// The commands are made for each attempt: kept beside the transaction, those of a heavy element would take their memory twice.
 pub(super) async fn fenced(
     connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
-    commands: &[Cmd],
+    commands: impl Fn() -> Vec<Cmd>,
     within: Duration,
 ) -> Result<Vec<Result<Value>>> {
     connection.wake().await;
@@ -82,7 +84,7 @@ pub(super) async fn fenced(
         if connection.watch() != Watch::Fence {
             require_owned(connection, doing, ownership, &[], within).await?;
         }
-        if let Some(replies) = chained_transaction(connection, doing, ownership, commands, first, within).await? {
+        if let Some(replies) = chained_transaction(connection, doing, ownership, commands(), first, within).await? {
             return Ok(replies);
         }
     }
@@ -97,7 +99,7 @@ pub(super) async fn fenced_command(
     command: Cmd,
     within: Duration,
 ) -> Result<Value> {
-    let replies = fenced(connection, doing, ownership, &[command], within).await?;
+    let replies = fenced(connection, doing, ownership, || vec![command.clone()], within).await?;
     replies.into_iter().next().unwrap_or_else(|| Err(reply::unexpected("a transaction's reply")))
 }
 
@@ -109,7 +111,7 @@ pub(super) async fn while_owned(
     commands: &[Cmd],
     within: Duration,
 ) -> Result<Vec<Value>> {
-    fenced(connection, doing, ownership, commands, within).await?.into_iter().collect()
+    fenced(connection, doing, ownership, || commands.to_vec(), within).await?.into_iter().collect()
 }
 
 /// The error for a key that is changed before every attempt.
@@ -191,7 +193,7 @@ async fn chained_transaction(
     connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
-    commands: &[Cmd],
+    commands: Vec<Cmd>,
     first: bool,
     within: Duration,
 ) -> Result<Option<Vec<Result<Value>>>> {
@@ -201,7 +203,7 @@ async fn chained_transaction(
         pipeline.add_command(ownership.write_fence());
     }
     for command in commands {
-        pipeline.add_command(command.clone());
+        pipeline.add_command(command);
     }
     pipeline.add_command(cmd("EXEC"));
     pipeline.add_command(cmd("WATCH").arg(&ownership.fence).to_owned());

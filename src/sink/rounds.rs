@@ -95,8 +95,9 @@ impl<'a> Rounds<'a> {
         let mut answers = Vec::with_capacity(pending.len());
         while !pending.is_empty() {
             let round = next_round(&mut pending, |request| (request.rows, request.text.len()));
-            let commands: Vec<Cmd> = round.iter().map(|request| write_query(self.graph, &request.text)).collect();
-            for answer in self.fenced(doing, &commands).await? {
+            let graph = self.graph;
+            let commands = || round.iter().map(|request| write_query(graph, &request.text)).collect();
+            for answer in self.fenced(doing, commands).await? {
                 answers.push(answer.map_err(read_failed)?);
             }
         }
@@ -114,15 +115,15 @@ impl<'a> Rounds<'a> {
     }
 
     async fn send(&mut self, doing: &str, writes: &[Write<'_>], round: &[Piece]) -> Result<Vec<Result<Value>>> {
+        let graph = self.graph;
         let command = |piece: &Piece| {
             let write = &writes[piece.write];
-            write_query(self.graph, &with_rows(write.rows, piece.range.clone(), &write.statement))
+            write_query(graph, &with_rows(write.rows, piece.range.clone(), &write.statement))
         };
-        let commands: Vec<Cmd> = round.iter().map(command).collect();
-        self.fenced(doing, &commands).await
+        self.fenced(doing, || round.iter().map(command).collect()).await
     }
 
-    async fn fenced(&mut self, doing: &str, commands: &[Cmd]) -> Result<Vec<Result<Value>>> {
+    async fn fenced(&mut self, doing: &str, commands: impl Fn() -> Vec<Cmd>) -> Result<Vec<Result<Value>>> {
         fenced(self.connection, doing, self.ownership, commands, WRITE_TIMEOUT).await
     }
 

@@ -110,8 +110,8 @@ pub(super) async fn make_all(
         return Ok(all);
     }
     for statements in statements.chunks(MADE_TOGETHER) {
-        let commands: Vec<redis::Cmd> = statements.iter().map(|statement| write_query(graph, statement.as_bytes())).collect();
-        let answers = fenced(connection, "make indices", ownership, &commands, within).await?;
+        let commands = || statements.iter().map(|statement| write_query(graph, statement.as_bytes())).collect();
+        let answers = fenced(connection, "make indices", ownership, commands, within).await?;
         for (statement, answer) in statements.iter().zip(answers) {
             match made(statement, answer) {
                 Err(error) if error.kind() != ErrorKind::CacheUnsupported => return Err(error),

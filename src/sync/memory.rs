@@ -32,7 +32,7 @@ pub(crate) const READ_AGAIN: Duration = Duration::from_millis(2500);
 
 /// A source that is written without a pause never lets its counts be compared exactly; after so many readings in a row that
 /// differ, the keys are. Deletes that later commits hide in the counts wait as long, at some ten readings a second.
-const MAX_READINGS: u32 = 8;
+const MAX_READINGS: u32 = 10;
 
 /// Of a source that is written without a pause, kinds are swept this long after the last sweep at the earliest: a sweep scans the
 /// kind, and whatever else has changed waits for it. Deletes may take longer than other changes.

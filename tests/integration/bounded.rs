@@ -16,6 +16,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// Episodes of each weight: together several times as heavy as the limit.
 const EPISODES: [(&str, usize, usize); 3] = [("light", 1_500, 100_000), ("heavy", 600, 400_000), ("huge", 5, 10_000_000)];
 
+/// What the container sets for the program.
+const DOCKERFILE: &str = include_str!("../../Dockerfile");
+
 /// Texts of so many bytes are written by one statement.
 const WRITTEN_AT_ONCE: usize = 20_000_000;
 
@@ -35,6 +38,12 @@ async fn write(pair: &Pair, word: &str) {
     }
 }
 
+/// The environment that the container gives the program.
+fn container_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = DOCKERFILE.lines().filter_map(|line| line.strip_prefix("ENV "));
+    lines.flat_map(str::split_whitespace).filter_map(|assignment| assignment.split_once('='))
+}
+
 /// The most memory that it has until it ends.
 async fn peak_until_end(running: &mut Running) -> u64 {
     let mut peak = 0;
@@ -52,7 +61,8 @@ fn assert_bounded(what: &str, peak: u64, log: &str) {
 
 #[tokio::test]
 async fn memory_does_not_grow_with_the_weight_of_elements() {
-    let pair = Pair::new("bounded").await;
+    let mut pair = Pair::new("bounded").await;
+    pair.service = container_environment().fold(pair.service, |service, (name, value)| service.with(name, value));
     create_indices(&pair.source.graph).await.unwrap();
     write(&pair, "first").await;
     let service = pair.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", 0);

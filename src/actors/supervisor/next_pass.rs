@@ -167,12 +167,19 @@ impl Supervisor {
         // Where no pass follows this one, a slice holds nothing back.
         self.comparing.note_source(outcome.source_moved && interval.is_some());
         if self.is_comparison_starved() {
+            // The slice may be the last thing that happens before the next commit.
+            self.schedule_pass(interval, outcome, started, ctx);
             return self.start_slice();
         }
         if let Some(mode) = self.passes.take_requested() {
             return self.start_pass(PassOrder::Begin(mode));
         }
         self.schedule_slice(ctx);
+        self.schedule_pass(interval, outcome, started, ctx);
+    }
+
+    /// Sets the time of the next pass by what the last one left to be looked at again.
+    fn schedule_pass(&mut self, interval: Option<Duration>, outcome: PassOutcome, started: Instant, ctx: &mut Context<Self>) {
         let Some(interval) = interval else { return };
         let interval = match outcome {
             PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(started.elapsed()),
