@@ -15,6 +15,7 @@ use crate::sink::{
     TakeOver,
 };
 use crate::source::BoltSource;
+use crate::source::transaction_log::LogDirectory;
 use crate::source::{ControlPlane, Source, SourceAddress};
 use crate::sync::CacheView;
 
@@ -22,6 +23,7 @@ use crate::sync::CacheView;
 #[derive(Debug, Clone)]
 pub(crate) struct ServerConnector {
     source: SourceAddress,
+    transaction_log: Option<LogDirectory>,
     control_plane: Arc<ControlPlane>,
     graphs: GraphSet,
     take_over: TakeOver,
@@ -39,7 +41,8 @@ impl ServerConnector {
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
         let take_over = if config.falkordb.take_over { TakeOver::Allowed } else { TakeOver::Refused };
         let control_plane = Arc::new(ControlPlane::new(&source));
-        Ok(Self { source, control_plane, graphs, take_over, full_sync })
+        let transaction_log = config.neo4j.transaction_log.clone().map(LogDirectory::new);
+        Ok(Self { source, transaction_log, control_plane, graphs, take_over, full_sync })
     }
 
     /// The profile in use.
@@ -195,6 +198,10 @@ impl Connector for ServerConnector {
 
     fn takes_over(&self) -> bool {
         self.take_over == TakeOver::Allowed
+    }
+
+    fn transaction_log(&self) -> Option<LogDirectory> {
+        self.transaction_log.clone()
     }
 
     async fn stage_access(&self) -> Result<Option<StageAccess>> {

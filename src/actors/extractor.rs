@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use actix::Addr;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::future::try_join;
 use tokio::sync::mpsc;
 
 use super::Reports;
 use super::credit::{Credit, CreditPool};
+use super::feed_reader::FeedReader;
 use super::member::Member;
 use super::messages::{Acknowledged, ExtractedBatch, StartPass};
 use super::pass_order::PassOrder;
@@ -20,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::batch::{BatchContent, Generation, SourceContent};
 use crate::model::bookmark::Bookmark;
+use crate::model::committed::Committed;
 use crate::model::element::RelationshipIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
@@ -54,6 +57,8 @@ pub(crate) struct ExtractorParts {
     pub watches_kinds: bool,
     /// What it remembers of the generation before.
     pub memory: Memory,
+    /// What tells which elements were changed, if anything does.
+    pub feed: Option<FeedReader>,
 }
 
 /// The actor that reads. Its task only reads, so it ends wherever it is.
@@ -96,10 +101,16 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
     let next = async |orders: &mut mpsc::Receiver<StartPass>| pool.pace().wait(Member::Extractor, orders.recv()).await;
     while let Some(StartPass { order, watermark, thorough, allow_deletes }) = next(&mut orders).await {
         let slice = order.slice();
-        let pass = match order {
-            PassOrder::Resume(pass) => *pass,
-            PassOrder::Compare(_) => begin(parts.source.as_ref(), Mode::Differential).await?,
-            PassOrder::Begin(mode) => begin(parts.source.as_ref(), mode).await?,
+        let committed = match &mut parts.feed {
+            Some(feed) if order.mode() == Mode::Incremental => feed.take(parts.source.as_ref()).await,
+            _ => None,
+        };
+        let pass = match (order, &committed) {
+            (PassOrder::Resume(pass), Some(committed)) => told(committed, watermark, pass.deferred),
+            (_, Some(committed)) => told(committed, watermark, BTreeSet::new()),
+            (PassOrder::Resume(pass), None) => *pass,
+            (PassOrder::Compare(_), None) => begin(parts.source.as_ref(), Mode::Differential).await?,
+            (PassOrder::Begin(mode), None) => begin(parts.source.as_ref(), mode).await?,
         };
         // Where the source is not probed, this is the only look at which it shows.
         if let Some((last, now)) = last.as_ref().zip(pass.bookmark.as_ref()) {
@@ -118,10 +129,15 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             limit: parts.limit,
             allow_deletes,
             thorough,
+            committed: committed.as_ref(),
             encoder: &parts.encoder,
             excluded: &parts.excluded,
         };
-        sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
+        let (mode, bookmark) = (pass.mode, pass.bookmark.clone());
+        let outcome = sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
+        if let Some(feed) = parts.feed.as_mut().filter(|_| mode != Mode::Differential && outcome.is_settled()) {
+            feed.note_applied(bookmark.as_ref());
+        }
     }
     Ok(())
 }
@@ -138,6 +154,13 @@ async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
 async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
     let (bookmark, now) = try_join(source.bookmark(), source.now()).await?;
     Ok(PassUnderWay::begin(mode, now, Some(bookmark)))
+}
+
+/// A pass over what a feed told. What its rows were read for is of its last commit; a pass that finds changes by their timestamps looks
+/// from there on, should one follow.
+fn told(committed: &Committed, watermark: Option<DateTime<Utc>>, deferred: BTreeSet<RelationshipIdentity>) -> PassUnderWay {
+    let began_at = committed.committed_at.or(watermark).unwrap_or(DateTime::UNIX_EPOCH);
+    PassUnderWay { deferred, ..PassUnderWay::begin(Mode::Incremental, began_at, Some(committed.bookmark.clone())) }
 }
 
 /// The way out: takes credit for a batch and sends it to the transformer.

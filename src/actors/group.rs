@@ -11,20 +11,22 @@ use tracing::Span;
 use super::Reports;
 use super::credit::{CreditLimits, CreditPool};
 use super::extractor::{self, Extractor, ExtractorParts};
-use super::launch::{Filling, Launched};
+use super::feed_reader::FeedReader;
+use super::launch::{Filling, FollowedLog, Launched};
 use super::loader::{self, Loader, LoaderParts};
 use super::member::Member;
-use super::messages::{Acknowledged, Drain, Quit, StartPass};
+use super::messages::{Acknowledged, Drain, Quit, SourceMoved, StartPass};
 use super::prober::{self, ProberParts, Watchers};
 use super::transformer::{self, Encoding, Transformer};
 use super::worker::Worker;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
 use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
 use crate::source::Source;
+use crate::source::transaction_log::LogFollower;
 use crate::sync::{BatchLimits, Memory, Rhythm};
 use crate::transform::Encoder;
 use crate::transform::bulk::StageEncoder;
@@ -55,6 +57,7 @@ pub(super) struct Group {
     loader: Addr<Loader>,
     lease_keeper: Worker,
     prober: Option<Worker>,
+    log_follower: Option<Worker>,
     source: Arc<dyn Source>,
     alive: BTreeSet<Member>,
     pub(super) credit: Arc<CreditPool>,
@@ -84,10 +87,16 @@ impl Group {
         let credit = Arc::new(CreditPool::new(settings.credit));
         // A stage is built with the profile that it was begun with; the graph that it replaces looks for more afterwards.
         let watches_kinds = launched.watched.is_some();
+        let (follower, feed) = launched.log.map(|FollowedLog { follower, feed }| (follower, feed)).unzip();
+        let log_follower = follower.map(|follower| {
+            let moved = watchers.moved.clone();
+            let said = move |bookmark| moved.do_send(SourceMoved { generation, bookmark });
+            Worker::spawn(generation, Member::LogFollower, &reports, |quit| follow(follower, said, quit))
+        });
         let prober = launched.watched.map(|(sink, store)| {
             let run_id = launched.checkpoint.cache_run_id.clone();
             let source = Arc::clone(&launched.source);
-            let probed = ProberParts { source, sink, store, interval: settings.probe_interval, run_id };
+            let probed = ProberParts { source, sink, store, interval: settings.probe_interval, feed: feed.clone(), run_id };
             Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit))
         });
         let source = Arc::clone(&launched.source);
@@ -101,6 +110,7 @@ impl Group {
             }
             None => (None, Encoding::Rows(Arc::clone(&encoder))),
         };
+        let feed = feed.map(|feed| FeedReader::new(feed, launched.checkpoint.bookmark.as_ref()));
         let memory = Memory::new(&launched.checkpoint, profile);
         let excluded = Excluded::of(&launched.quarantine);
         let parts = LoaderParts {
@@ -127,11 +137,24 @@ impl Group {
             excluded,
             watches_kinds,
             memory,
+            feed,
         };
         let extractor = extractor::start(generation, parts, transformer.clone(), reports);
         let mut alive = BTreeSet::from([Member::Extractor, Member::Transformer, Member::Loader, Member::LeaseKeeper]);
         alive.extend(prober.as_ref().map(|_| Member::Prober));
-        Self { extractor, transformer, loader, lease_keeper, prober, source, alive, credit, started: Instant::now() }
+        alive.extend(log_follower.as_ref().map(|_| Member::LogFollower));
+        Self {
+            extractor,
+            transformer,
+            loader,
+            lease_keeper,
+            prober,
+            log_follower,
+            source,
+            alive,
+            credit,
+            started: Instant::now(),
+        }
     }
 
     /// Has the extractor run a pass. Orders are few and must not be lost, so they ignore the mailbox's capacity.
@@ -167,7 +190,7 @@ impl Group {
     pub(super) fn end(&self, ending: Ending) {
         let upstream_done = |members: &[Member]| members.iter().all(|member| !self.alive.contains(member));
         self.extractor.do_send(Quit);
-        self.prober.iter().for_each(Worker::quit);
+        self.prober.iter().chain(&self.log_follower).for_each(Worker::quit);
         match ending {
             Ending::Cut => {
                 self.transformer.do_send(Quit);
@@ -192,7 +215,7 @@ impl Group {
         self.transformer.do_send(Quit);
         self.loader.do_send(super::messages::Abandon);
         self.lease_keeper.abort();
-        self.prober.iter().for_each(Worker::abort);
+        self.prober.iter().chain(&self.log_follower).for_each(Worker::abort);
     }
 
     #[cfg(test)]
@@ -203,6 +226,7 @@ impl Group {
             Member::Loader => self.loader.do_send(super::StopShell),
             Member::LeaseKeeper => self.lease_keeper.abort(),
             Member::Prober => self.prober.iter().for_each(Worker::abort),
+            Member::LogFollower => self.log_follower.iter().for_each(Worker::abort),
         }
     }
 
@@ -210,6 +234,19 @@ impl Group {
     pub(super) fn names_alive(&self) -> String {
         self.alive.iter().map(Member::to_string).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Reads files, so it has a thread of its own, which ends with this task.
+async fn follow(
+    follower: LogFollower,
+    said: impl Fn(Bookmark) + Send + 'static,
+    quit: tokio_util::sync::CancellationToken,
+) -> Result<()> {
+    let ended = quit.child_token();
+    let _end = ended.clone().drop_guard();
+    let span = Span::current();
+    let followed = tokio::task::spawn_blocking(move || span.in_scope(|| follower.run(&ended, said))).await;
+    followed.map_err(|error| Error::caused(ErrorKind::Panic, "the log follower panicked", error))
 }
 
 /// The span that every event of a generation's members is in.

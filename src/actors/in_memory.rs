@@ -30,7 +30,7 @@ use crate::model::profile::{FollowRule, Profile};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};
-use crate::source::{Answered, ChangedKey, Followed, KeyPage, Page, Source, SourceIndex};
+use crate::source::{Answered, ChangedKey, Followed, FoundElement, KeyPage, Page, Source, SourceIndex};
 use crate::sync::{Attached, CacheView, Contents, Keyed, ScanPosition};
 
 /// Where a fault strikes.
@@ -299,6 +299,16 @@ impl Source for InMemorySide {
         let (nodes, facts) = (self.world.nodes.lock().len(), self.world.facts.lock().len());
         Some(Bookmark::new(format!("{nodes}/{facts}")))
     }
+    async fn nodes_by_number(&self, _: &[ElementNumber]) -> Result<Vec<FoundElement>> {
+        Ok(vec![])
+    }
+    async fn relationships_by_number(&self, _: &[ElementNumber]) -> Result<Vec<FoundElement>> {
+        Ok(vec![])
+    }
+    async fn relationships_of(&self, _: &[ElementNumber], _: Option<ElementNumber>, _: usize) -> Result<Vec<FoundElement>> {
+        Ok(vec![])
+    }
+    fn read_after(&self, _: &Bookmark) {}
     async fn reach(&self, _: &Bookmark) -> Result<()> {
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::stage::PayloadState;
 use crate::sink::{CheckpointStore, GraphLease, GraphState, Sink, StageSink, Swap};
+use crate::source::transaction_log::{LogDirectory, LogFeed, LogFollower, LogStart, LoggedDatabase};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
 use crate::sync::dimensions::dimensions;
@@ -66,6 +67,10 @@ pub(crate) trait Connector: Send + Sync + 'static {
     fn takes_over(&self) -> bool {
         false
     }
+    /// Where the source writes its transaction log, if this process can read that.
+    fn transaction_log(&self) -> Option<LogDirectory> {
+        None
+    }
 }
 
 /// What a full sync beside the live graph needs.
@@ -102,6 +107,8 @@ pub(crate) struct Launched {
     pub view: Box<dyn CacheView>,
     /// The graph and what is kept beside it, for the prober; absent for a graph that nobody else reads.
     pub watched: Option<(Box<dyn Sink>, Box<dyn CheckpointStore>)>,
+    /// The source's log, to be followed.
+    pub log: Option<FollowedLog>,
     /// The stage that a full pass fills by payloads.
     pub filling: Option<Filling>,
     /// Where it stands.
@@ -126,6 +133,14 @@ pub(crate) struct Launched {
     pub stage_under_way: bool,
 }
 
+/// A log that is to be followed.
+pub(crate) struct FollowedLog {
+    /// What follows it.
+    pub follower: LogFollower,
+    /// What it tells.
+    pub feed: LogFeed,
+}
+
 /// What this process knows from its earlier generations.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
@@ -142,6 +157,8 @@ pub(crate) struct Intent {
     pub wanted: Option<Mode>,
     /// Whether the graph is a stage, which nobody else looks at.
     pub stage: bool,
+    /// Whether the source is followed until the service stops.
+    pub follows: bool,
 }
 
 /// Does all of it, with the profile that fits the source now. On an error the lease is not held.
@@ -252,6 +269,10 @@ async fn prepare(
     }
     let dimensions = checkpoint.dimensions.clone().with_those_of(profile);
     let expected = if order.mode() == Mode::Full { expected(source.as_ref(), profile).await } else { None };
+    let log = match connector.transaction_log().filter(|_| intent.follows) {
+        Some(directory) => followed_log(directory, source.as_ref(), bookmark, &checkpoint).await?,
+        None => None,
+    };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
     // A process that stands by comes no further than the lease, and tries again and again.
@@ -267,6 +288,7 @@ async fn prepare(
         lease,
         view,
         watched,
+        log,
         filling,
         checkpoint,
         quarantine,
@@ -279,6 +301,25 @@ async fn prepare(
         beside,
         stage_under_way,
     })))
+}
+
+/// The log from where the cache stands; from now on where the cache is to be filled first. Nothing where bookmarks do not tell the
+/// numbers of transactions.
+async fn followed_log(
+    directory: LogDirectory,
+    source: &dyn Source,
+    bookmark: Bookmark,
+    checkpoint: &Checkpoint,
+) -> Result<Option<FollowedLog>> {
+    let applied = checkpoint.bookmark.as_ref().filter(|_| checkpoint.is_filled()).unwrap_or(&bookmark);
+    let Some(transaction) = applied.transaction() else { return Ok(None) };
+    let start = match &checkpoint.log {
+        Some(position) if position.transaction == transaction => LogStart::At(Box::new(position.clone())),
+        _ => LogStart::After(transaction),
+    };
+    let database = LoggedDatabase { bookmark, created_ms: source.created_ms().await? };
+    let (follower, feed) = LogFollower::new(directory, start, database);
+    Ok(Some(FollowedLog { follower, feed }))
 }
 
 /// Tells how far a pass is, and nothing else: without it the pass is as good.

@@ -199,7 +199,7 @@ impl Writer {
             BatchContent::Indexes(mirrored) => self.mirror(mirrored).await,
             BatchContent::End(end) => {
                 self.finish_stage().await?;
-                self.end(end).await
+                self.end(*end).await
             }
         }
     }
@@ -316,6 +316,8 @@ impl Writer {
         self.checkpoint.comparison = end.comparison;
         // A comparison reads what changed no more than any look does: only the other passes move the watermark.
         if mode != Mode::Differential {
+            let is_sound = unresolved.is_empty() && summary.totals.quarantined == 0 && !self.checkpoint.guard.holds_any();
+            self.checkpoint.note_told(end.position, summary.bookmark.as_ref(), is_sound);
             self.checkpoint.watermark = Some(began_at);
             self.checkpoint.bookmark = summary.bookmark.clone();
             self.checkpoint.last_pass = Some(summary.clone());
@@ -325,7 +327,8 @@ impl Writer {
         if !is_bare_slice || is_late {
             self.store_checkpoint().await?;
         }
-        Ok(Acknowledged { outcome: end.outcome, ..self.acknowledged(Vec::new(), Some(summary)) })
+        let equal_as_of = self.checkpoint.equal_as_of.clone();
+        Ok(Acknowledged { outcome: end.outcome, equal_as_of, ..self.acknowledged(Vec::new(), Some(summary)) })
     }
 
     async fn store_checkpoint(&mut self) -> Result<()> {
@@ -355,6 +358,7 @@ impl Writer {
             deferred,
             ended,
             outcome: PassOutcome::default(),
+            equal_as_of: None,
             quarantined: Quarantined::count(&self.quarantine),
             quarantine,
             indexes: self.indexes.take_changed(),

@@ -13,6 +13,8 @@ pub(crate) enum Member {
     LeaseKeeper,
     /// Looks at both sides.
     Prober,
+    /// Reads Neo4j's transaction log.
+    LogFollower,
 }
 
 impl std::fmt::Display for Member {
@@ -23,6 +25,7 @@ impl std::fmt::Display for Member {
             Member::Loader => "loader",
             Member::LeaseKeeper => "lease keeper",
             Member::Prober => "prober",
+            Member::LogFollower => "log follower",
         })
     }
 }

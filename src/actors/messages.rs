@@ -66,6 +66,8 @@ pub(crate) struct Acknowledged {
     pub ended: Option<PassSummary>,
     /// What an ended pass tells the scheduler of the next one.
     pub outcome: PassOutcome,
+    /// As of when both sides are known to be equal, where a pass ended.
+    pub equal_as_of: Option<Bookmark>,
     /// How much is quarantined.
     pub quarantined: u64,
     /// What is quarantined, where that changed: as many entries as are shown.

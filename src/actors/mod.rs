@@ -10,6 +10,7 @@
 
 pub(crate) mod credit;
 pub(crate) mod extractor;
+mod feed_reader;
 mod full_sync;
 pub(crate) mod group;
 pub(crate) mod health;

@@ -31,6 +31,13 @@ pub(crate) enum Schedule {
     },
 }
 
+impl Schedule {
+    /// Whether each commit of the source leads to a pass.
+    pub(crate) fn follows(self) -> bool {
+        matches!(self, Schedule::Continuous { interval: Some(_), .. })
+    }
+}
+
 /// Times of supervision; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timing {

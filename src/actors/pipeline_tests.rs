@@ -227,6 +227,7 @@ async fn messages_of_an_earlier_generation_change_nothing() {
         deferred: vec![],
         ended,
         outcome: PassOutcome::default(),
+        equal_as_of: None,
         quarantined: 9,
         quarantine: None,
         indexes: None,

@@ -14,6 +14,7 @@ use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
 use crate::sink::{CheckpointStore, GraphState, Sink};
 use crate::source::Source;
+use crate::source::transaction_log::LogFeed;
 use crate::telemetry::status::Side;
 
 /// How often the cache is looked at: only other clients change it.
@@ -25,6 +26,10 @@ const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// How often the indices of the cache are looked at: a client makes them when it starts, and an idle cache is left alone.
 const INDEX_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often a source is looked at whose commits the log tells: so that one that does not answer is noticed within the 15 seconds in
+/// which `/ready` is to know.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// How long a probe may take. Two in a row that take longer, with the pause between them, stay under the 15 seconds within which
 /// `/ready` is to know.
@@ -40,6 +45,8 @@ pub(super) struct ProberParts {
     pub(super) store: Box<dyn CheckpointStore>,
     /// How often the source is looked at; never where absent.
     pub(super) interval: Option<Duration>,
+    /// What tells commits besides: while passes read it, the source is looked at only to see whether it answers.
+    pub(super) feed: Option<LogFeed>,
     /// The life of the cache's server in which the generation began.
     pub(super) run_id: Option<String>,
 }
@@ -60,7 +67,8 @@ pub(super) struct Watchers {
 pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: Watchers, quit: CancellationToken) -> Result<()> {
     let Watchers { moved, probed, indexed } = watchers;
     let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
-    let source = watch_source(parts.source, parts.interval, generation, moved, answers(Side::Source));
+    let watched = WatchedSource { source: parts.source, feed: parts.feed };
+    let source = watch_source(watched, parts.interval, generation, moved, answers(Side::Source));
     let disturbed = || indexed.do_send(IndexMade { generation });
     let cache = watch_cache(parts.sink, parts.store, parts.run_id, disturbed, answers(Side::Cache));
     tokio::select! {
@@ -70,8 +78,14 @@ pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: 
     }
 }
 
-async fn watch_source(
+/// A source, and what tells its commits besides.
+struct WatchedSource {
     source: Arc<dyn Source>,
+    feed: Option<LogFeed>,
+}
+
+async fn watch_source(
+    WatchedSource { source, feed }: WatchedSource,
     period: Option<Duration>,
     generation: Generation,
     moved: Recipient<SourceMoved>,
@@ -80,8 +94,14 @@ async fn watch_source(
     let Some(period) = period else { return std::future::pending().await };
     let mut ticks = ticks(period);
     let mut last: Option<Bookmark> = None;
+    let mut looked: Option<Instant> = None;
     loop {
         ticks.tick().await;
+        let is_told = feed.as_ref().is_some_and(LogFeed::is_in_use);
+        if is_told && !answers.failing && looked.is_some_and(|looked| looked.elapsed() < KEEP_ALIVE) {
+            continue;
+        }
+        looked = Some(Instant::now());
         let Some(bookmark) = answers.take(source.probe()).await? else { continue };
         if last.as_ref() == Some(&bookmark) {
             continue;

@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 48] = [
+pub(super) const VARIABLES: [(&str, &str); 49] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -18,6 +18,7 @@ pub(super) const VARIABLES: [(&str, &str); 48] = [
     ("NEO4J_DATABASE", "neo4j.database"),
     ("NEO4J_POOL_SIZE", "neo4j.pool_size"),
     ("NEO4J_TLS_CA_FILE", "neo4j.tls.ca_file"),
+    ("NEO4J_TRANSACTION_LOG_DIRECTORY", "neo4j.transaction_log.directory"),
     ("FALKORDB_HOST", "falkordb.host"),
     ("FALKORDB_PORT", "falkordb.port"),
     ("FALKORDB_USERNAME", "falkordb.username"),

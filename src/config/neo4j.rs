@@ -33,6 +33,8 @@ pub struct Neo4jConfig {
     pub pool_size: usize,
     /// The certificate authority that has signed the server's certificate, if the system does not know it.
     pub ca_file: Option<PathBuf>,
+    /// The directory with the transaction log of the database; where none is named, the source is probed for changes.
+    pub transaction_log: Option<PathBuf>,
 }
 
 impl Neo4jConfig {
@@ -43,7 +45,8 @@ impl Neo4jConfig {
         let database = section.text("database");
         let pool_size = section.integer("pool_size", 1..=MAX_POOL_SIZE, "connections").unwrap_or(DEFAULT_POOL_SIZE);
         let ca_file = section.section("tls", |tls| read_ca_file(tls, uri.as_ref()));
-        Some(Self { uri: uri?, user, password: password?, database, pool_size: pool_size as usize, ca_file })
+        let transaction_log = section.section("transaction_log", |log| log.path("directory"));
+        Some(Self { uri: uri?, user, password: password?, database, pool_size: pool_size as usize, ca_file, transaction_log })
     }
 }
 

@@ -6,6 +6,7 @@ use super::element::{ElementIdentity, RelationshipIdentity};
 use super::guard::Guard;
 use super::index::MirroredIndexes;
 use super::kind_rows::KindRows;
+use super::log_position::LogPosition;
 use super::outside_profile::OutsideProfile;
 use super::pass::{Cursor, PassUnderWay};
 use super::pass_outcome::PassOutcome;
@@ -78,7 +79,7 @@ pub enum BatchContent<R> {
     /// Indices of the source that the cache is to have as well.
     Indexes(MirroredIndexes),
     /// Everything was read: once this is applied, the pass is over.
-    End(PassEnd),
+    End(Box<PassEnd>),
 }
 
 /// How a pass ends.
@@ -98,6 +99,8 @@ pub struct PassEnd {
     pub duplicates: Duplicates,
     /// Where the comparison stands that is under way.
     pub comparison: Option<ComparisonUnderWay>,
+    /// The place in the change feed after what it told; absent where none told.
+    pub position: Option<LogPosition>,
 }
 
 /// Content before the transformer.

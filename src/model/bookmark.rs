@@ -17,6 +17,7 @@ const PREFIX: &str = "FB:";
 const LIST_OF_ONE: u8 = 0x91;
 const SHORT_BYTES: u8 = 0xCC;
 const DATABASE_ID_LENGTH: usize = 16;
+const NO_EXTERNAL_STATES: u8 = 0x90;
 
 impl Bookmark {
     /// A bookmark as Neo4j wrote it.
@@ -57,6 +58,15 @@ impl Bookmark {
         self == other || (self.database_id() == other.database_id() && earlier())
     }
 
+    /// The bookmark of another transaction of the same database; nothing where this one's layout is not known.
+    #[must_use]
+    pub fn of_transaction(&self, transaction: u64) -> Option<Bookmark> {
+        let (id, _) = self.parts()?;
+        let number = write_integer(i64::try_from(transaction).ok()?);
+        let bytes = [&[LIST_OF_ONE, SHORT_BYTES, DATABASE_ID_LENGTH as u8], &id[..], &number, &[NO_EXTERNAL_STATES]].concat();
+        Some(Bookmark(format!("{PREFIX}{}", STANDARD.encode(bytes))))
+    }
+
     /// The database's id, and the bytes from the transaction's number on.
     fn parts(&self) -> Option<([u8; DATABASE_ID_LENGTH], Vec<u8>)> {
         let bytes = STANDARD.decode(self.0.strip_prefix(PREFIX)?).ok()?;
@@ -78,6 +88,20 @@ fn read_integer(bytes: &[u8]) -> Option<i64> {
         0xCB => Some(i64::from_be_bytes(*rest.first_chunk()?)),
         _ => None,
     }
+}
+
+/// A number that is not negative as PackStream writes it, in as few bytes as it takes.
+fn write_integer(number: i64) -> Vec<u8> {
+    if let Ok(tiny @ 0..) = i8::try_from(number) {
+        return vec![tiny.cast_unsigned()];
+    }
+    if let Ok(number) = i16::try_from(number) {
+        return [&[0xC9][..], &number.to_be_bytes()].concat();
+    }
+    if let Ok(number) = i32::try_from(number) {
+        return [&[0xCA][..], &number.to_be_bytes()].concat();
+    }
+    [&[0xCB][..], &number.to_be_bytes()].concat()
 }
 
 impl fmt::Display for Bookmark {
@@ -106,6 +130,16 @@ mod tests {
         assert_eq!(bookmark(&[0xC9, 0x01, 0x00]).transaction(), Some(256));
         assert_eq!(bookmark(&[0xCB, 0, 0, 0, 1, 0, 0, 0, 0]).transaction(), Some(1 << 32));
         assert_eq!(bookmark(&[0xFF]).transaction(), None, "no transaction has a negative number");
+    }
+
+    #[test]
+    fn the_bookmark_of_another_transaction_is_written_as_neo4j_writes_it() {
+        let at = |number: u64| bookmark(&[1]).of_transaction(number);
+        assert_eq!(at(42), Some(bookmark(&[42])));
+        assert_eq!(at(128), Some(bookmark(&[0xC9, 0, 128])));
+        assert_eq!(at(40_000), Some(bookmark(&[0xCA, 0, 0, 0x9C, 0x40])));
+        assert_eq!(at(1 << 32), Some(bookmark(&[0xCB, 0, 0, 0, 1, 0, 0, 0, 0])));
+        assert_eq!(Bookmark::new("neo4j:bookmark:v1:tx7").of_transaction(8), None);
     }
 
     #[test]

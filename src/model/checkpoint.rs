@@ -12,6 +12,7 @@ use super::duplicates::Duplicates;
 use super::graph_name::GraphName;
 use super::guard::Guard;
 use super::kind::Step;
+use super::log_position::LogPosition;
 use super::pass::{PassSummary, PassUnderWay};
 use super::profile::ProfileFingerprint;
 use super::stage::StageFill;
@@ -46,6 +47,12 @@ pub struct Checkpoint {
     /// it was restored from a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_read: Option<Bookmark>,
+    /// The place in the change feed after what it told; absent where the last pass read nothing that a feed told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogPosition>,
+    /// Everything after this transaction was told by the feed, without a gap, up to `log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_since: Option<u64>,
     /// Source and cache were found equal as of this bookmark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
@@ -117,6 +124,8 @@ impl Checkpoint {
             watermark: None,
             bookmark: None,
             newest_read: None,
+            log: None,
+            log_since: None,
             equal_as_of: None,
             comparison: None,
             compared_at: None,
@@ -137,6 +146,22 @@ impl Checkpoint {
     /// Whether the graph was filled whole once, and no full pass tears it since.
     pub fn is_filled(&self) -> bool {
         self.watermark.is_some()
+    }
+
+    /// Notes up to where a pass read what a feed told. Where the feed told everything since a comparison that found both sides equal,
+    /// and all of it could be applied (`is_sound`), they are equal as of the pass.
+    pub fn note_told(&mut self, position: Option<LogPosition>, bookmark: Option<&Bookmark>, is_sound: bool) {
+        let before = self.bookmark.as_ref().and_then(Bookmark::transaction);
+        self.log_since = position.as_ref().and(self.log_since.or(before));
+        self.log = position;
+        let Some((since, proven)) = self.log_since.zip(self.equal_as_of.as_ref().and_then(Bookmark::transaction)) else { return };
+        let follows = |bookmark: &&Bookmark| bookmark.transaction().is_some_and(|transaction| transaction >= proven);
+        if proven >= since
+            && is_sound
+            && let Some(bookmark) = bookmark.filter(follows)
+        {
+            self.equal_as_of = Some(bookmark.clone());
+        }
     }
 
     /// Reads what [`Checkpoint::to_json`] wrote. The version is looked at first: a newer layout may have any shape.

@@ -15,6 +15,8 @@ pub struct PassOutcome {
     pub source_moved: bool,
     /// Keys that were committed late were not looked for, and are to be after this time even if nothing more is committed.
     pub late_check_in: Option<Duration>,
+    /// A change feed told what the pass read: it found everything, and the feed tells when the next one is due.
+    pub is_told: bool,
     /// What a comparison says that has gone through everything.
     pub verdict: Option<Verdict>,
 }

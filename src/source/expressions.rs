@@ -17,7 +17,7 @@ const ABOVE: u64 = 10_u64.pow(DIGITS as u32);
 const ASKED_FOR: usize = 8;
 
 /// The key of an element that its number identifies; nothing for a number that has too many digits.
-pub(super) fn number_key(number: ElementNumber) -> Option<String> {
+pub(crate) fn number_key(number: ElementNumber) -> Option<String> {
     (number.0 < ABOVE).then(|| format!("{:0DIGITS$}", number.0))
 }
 

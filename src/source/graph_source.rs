@@ -21,7 +21,9 @@ use super::retrying::Retrying;
 use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
-use super::{Answered, Followed, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, changed, new_kinds};
+use super::{
+    Answered, Followed, FoundElement, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, changed, found, new_kinds,
+};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
@@ -128,6 +130,12 @@ impl<R: Reader> Source for GraphSource<R> {
         self.questions().identity().await
     }
 
+    async fn created_ms(&self) -> Result<Option<i64>> {
+        let told: Vec<String> = self.questions().names("when the database was created", queries::CREATED).await?;
+        let parsed = told.first().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        Ok(parsed.map(|created| created.timestamp_millis()))
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>> {
         const DOING: &str = "the clock";
         match column(&mut self.row(DOING, Request::new(queries::CLOCK)).await?, "now") {
@@ -189,6 +197,27 @@ impl<R: Reader> Source for GraphSource<R> {
 
     fn newest_commit(&self) -> Option<Bookmark> {
         self.reader.told()
+    }
+
+    async fn nodes_by_number(&self, numbers: &[ElementNumber]) -> Result<Vec<FoundElement>> {
+        found::nodes(&self.reader, &self.profile, numbers).await
+    }
+
+    async fn relationships_by_number(&self, numbers: &[ElementNumber]) -> Result<Vec<FoundElement>> {
+        found::relationships(&self.reader, &self.profile, numbers).await
+    }
+
+    async fn relationships_of(
+        &self,
+        nodes: &[ElementNumber],
+        after: Option<ElementNumber>,
+        limit: usize,
+    ) -> Result<Vec<FoundElement>> {
+        found::attached(&self.reader, &self.profile, nodes, after, limit).await
+    }
+
+    fn read_after(&self, bookmark: &Bookmark) {
+        self.reader.0.heard(bookmark);
     }
 
     async fn reach(&self, bookmark: &Bookmark) -> Result<()> {

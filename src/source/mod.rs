@@ -13,6 +13,7 @@ mod codes;
 mod columns;
 mod control_plane;
 mod expressions;
+mod found;
 mod graph_source;
 mod new_kinds;
 mod numbered;
@@ -51,6 +52,7 @@ use crate::retry::repeated;
 pub use address::SourceAddress;
 pub use bolt_source::BoltSource;
 pub use control_plane::ControlPlane;
+pub(crate) use expressions::number_key;
 pub use reader::Reader;
 pub use request::Request;
 pub use scan_pause::ScanPause;
@@ -90,6 +92,19 @@ pub struct Followed {
     pub relationships: BTreeSet<String>,
     /// Keys of nodes, by their kind.
     pub nodes: BTreeMap<NodeKindId, BTreeSet<String>>,
+}
+
+/// An element that was looked for by its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundElement {
+    /// The number.
+    pub number: ElementNumber,
+    /// Its kind; absent where it is of none, or is not copied.
+    pub kind: Option<ElementKind>,
+    /// Its key; absent where it has none that the cache can use.
+    pub key: Option<String>,
+    /// All texts that it has where some kind has its key.
+    pub texts: BTreeSet<String>,
 }
 
 /// A page of changed keys in their order.
@@ -163,6 +178,11 @@ pub trait Source: Send + Sync + 'static {
     /// Which database this is.
     async fn identity(&self) -> Result<SourceIdentity>;
 
+    /// When the store of the database was created, in milliseconds since 1970; nothing where the source does not tell.
+    async fn created_ms(&self) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
     /// The source's own clock.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
@@ -191,6 +211,23 @@ pub trait Source: Send + Sync + 'static {
 
     /// The newest commit that anything read until now can be of, if the source told one: reads see what is committed while they run.
     fn newest_commit(&self) -> Option<Bookmark>;
+
+    /// Of the nodes with these numbers those that there are now.
+    async fn nodes_by_number(&self, numbers: &[ElementNumber]) -> Result<Vec<FoundElement>>;
+
+    /// Of the relationships with these numbers those that there are now.
+    async fn relationships_by_number(&self, numbers: &[ElementNumber]) -> Result<Vec<FoundElement>>;
+
+    /// Relationships that begin or end at the nodes with these numbers, in the order of their own: up to `limit` after a number.
+    async fn relationships_of(
+        &self,
+        nodes: &[ElementNumber],
+        after: Option<ElementNumber>,
+        limit: usize,
+    ) -> Result<Vec<FoundElement>>;
+
+    /// Has whatever is read from now on see the commit of this bookmark, or fail.
+    fn read_after(&self, bookmark: &Bookmark);
 
     /// Waits until what is read from now on has seen the commit of this bookmark, which somebody else was told.
     async fn reach(&self, bookmark: &Bookmark) -> Result<()>;

@@ -29,6 +29,11 @@ impl<'a> Scope<'a> {
         self.condition(variable).map(|condition| format!(" WITH {variable} WHERE {condition}")).unwrap_or_default()
     }
 
+    /// Whether it is, as a value.
+    pub(super) fn holds(self, variable: &str) -> String {
+        self.condition(variable).unwrap_or_else(|| "true".to_owned())
+    }
+
     fn condition(self, variable: &str) -> Option<String> {
         let group = self.profile.group.as_ref().filter(|_| !self.profile.only_groups.is_empty())?;
         let groups: Vec<String> = self.profile.only_groups.iter().map(|group| expressions::text(group)).collect();

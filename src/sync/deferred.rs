@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Memory;
+use super::PassContext;
 use super::reader::PassReader;
 use crate::error::Result;
 use crate::model::batch::{BatchContent, PassEnd};
@@ -24,7 +24,7 @@ pub(super) async fn finish(
     pass: &PassUnderWay,
     mut deferred: BTreeSet<RelationshipIdentity>,
     outcome: PassOutcome,
-    memory: &mut Memory,
+    changes: &mut PassContext<'_>,
 ) -> Result<()> {
     deferred.extend(reader.emit.settle().await?);
     deferred.append(&mut reader.unresolved);
@@ -43,11 +43,14 @@ pub(super) async fn finish(
         Mode::Incremental | Mode::Differential => None,
     };
     let unresolved = deferred.into_iter().collect();
+    let memory = &mut *changes.memory;
     memory.note_duplicates(std::mem::take(&mut reader.duplicates));
     let (guard, comparison) = (memory.guard.clone(), memory.comparison().cloned());
     let duplicates = memory.duplicates(reader.profile);
-    let end = PassEnd { unresolved, outside_profile, keys_listed: reader.keys_listed, outcome, guard, duplicates, comparison };
-    reader.emit.emit(BatchContent::End(end), 0).await?;
+    let position = changes.committed.map(|committed| committed.position.clone());
+    let keys_listed = reader.keys_listed;
+    let end = PassEnd { unresolved, outside_profile, keys_listed, outcome, guard, duplicates, comparison, position };
+    reader.emit.emit(BatchContent::End(Box::new(end)), 0).await?;
     reader.emit.settle().await.map(drop)
 }
 

@@ -3,6 +3,7 @@
 
 mod bundles;
 mod cache_view;
+mod committed;
 pub(crate) mod comparison;
 mod deferred;
 pub(crate) mod delete_guard;
@@ -31,6 +32,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::batch::SourceContent;
+use crate::model::committed::Committed;
 use crate::model::element::RelationshipIdentity;
 use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
@@ -60,6 +62,8 @@ pub(crate) struct PassContext<'a> {
     pub limit: DeleteLimit,
     /// Whether a person has let all deletes through.
     pub allow_deletes: bool,
+    /// What a change feed told, where an incremental pass reads that.
+    pub committed: Option<&'a Committed>,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Encoder,
     /// What the cache lacks because it cannot hold it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::delete_guard::refuse_losses;
 use super::keys::Keys;
 use super::reader::{BatchLimits, PassReader};
-use super::{Emit, PassContext, deferred, differential, full, incremental, mirror};
+use super::{Emit, PassContext, committed, deferred, differential, full, incremental, mirror};
 use crate::error::Result;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
@@ -20,7 +20,7 @@ pub(crate) async fn run(
     pass: PassUnderWay,
     changes: &mut PassContext<'_>,
     emit: &mut dyn Emit,
-) -> Result<()> {
+) -> Result<PassOutcome> {
     let mut reader = PassReader {
         source,
         profile,
@@ -45,9 +45,20 @@ pub(crate) async fn run(
             changes.memory.begin_anew();
             PassOutcome::default()
         }
-        Mode::Incremental => incremental::read(&mut reader, changes, &pass).await?,
+        Mode::Incremental => read_changes(&mut reader, changes, &pass).await?,
         Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
     };
     mirror::send(&mut reader, changes.memory, pass.mode).await?;
-    deferred::finish(&mut reader, &pass, deferred, outcome, changes.memory).await
+    deferred::finish(&mut reader, &pass, deferred, outcome.clone(), changes).await?;
+    Ok(outcome)
+}
+
+/// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once.
+async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
+    let Some(told) = changes.committed else { return incremental::read(reader, changes, pass).await };
+    let outcome = committed::read(reader, changes, pass, told).await?;
+    if changes.allow_deletes || changes.memory.guard.holds_any() {
+        return Ok(PassOutcome { is_told: true, ..incremental::read(reader, changes, pass).await? });
+    }
+    Ok(outcome)
 }

@@ -193,6 +193,26 @@ impl PassReader<'_> {
         Ok(Present { kept, there, answered: keys })
     }
 
+    /// Of these, those that the source does not have.
+    pub(super) async fn without_present(
+        &mut self,
+        kind: ElementKind,
+        mut identities: BTreeSet<ElementIdentity>,
+    ) -> Result<BTreeSet<ElementIdentity>> {
+        let keys: BTreeSet<&str> = identities.iter().map(|identity| identity.key().as_str()).collect();
+        let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+        let mut left = &keys[..];
+        while !left.is_empty() {
+            let asked = &left[..left.len().min(self.limits.nodes.min(self.limits.relationships))];
+            let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            for identity in self.encoder.admissions(&rows).into_iter().filter_map(kept) {
+                identities.remove(&identity);
+            }
+            left = &left[answered..];
+        }
+        Ok(identities)
+    }
+
     /// Deletes elements of which the cache has several, with all their copies: they are to be written again at once.
     pub(super) async fn delete_copies(&mut self, identities: &[ElementIdentity]) -> Result<()> {
         for chunk in identities.chunks(self.limits.nodes.min(self.limits.relationships)) {

@@ -152,15 +152,24 @@ pub(super) async fn complete(
     }
     reader.settle().await?;
     for (kind, gaps) in gaps {
-        let mut refused = reader.refused.remove(kind).unwrap_or_default();
-        refused.extend(without_graph(reader, *kind));
-        gaps.orphaned.extend(cached(changes.view, *kind, refused).await?);
+        gaps.orphaned.extend(refused_and_held(reader, changes.view, *kind).await?);
     }
     let left = kinds.iter().zip(listed_before).map(|((kind, difference), before)| {
         let newly_listed = reader.listed(*kind).cast_signed() - before.cast_signed();
         (*kind, difference - newly_listed)
     });
     Ok(left.collect())
+}
+
+/// What was refused and the cache still holds, in its old state.
+pub(super) async fn refused_and_held(
+    reader: &mut PassReader<'_>,
+    view: &mut dyn CacheView,
+    kind: ElementKind,
+) -> Result<BTreeSet<ElementIdentity>> {
+    let mut refused = reader.refused.remove(&kind).unwrap_or_default();
+    refused.extend(without_graph(reader, kind));
+    cached(view, kind, refused).await
 }
 
 /// Whether a kind is scanned for unusable elements: where its gaps do not explain by how much its counts differ (`rest`), or where
@@ -256,7 +265,7 @@ pub(super) async fn recheck_listed(reader: &mut PassReader<'_>, kind: ElementKin
 
 /// Reads elements again that are listed under these names: those that can be written are, and names under which there is nothing
 /// any more leave the list.
-async fn recheck(reader: &mut PassReader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
+pub(super) async fn recheck(reader: &mut PassReader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
     let (by_id, keys): (Vec<_>, Vec<_>) =
         names.into_iter().filter(|name| !is_name_by_end(name)).partition(|name| id_in_name(name).is_some());
     recheck_ids(reader, kind, &by_id).await?;

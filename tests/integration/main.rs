@@ -66,6 +66,7 @@ mod sink_faults;
 mod survey;
 mod sweep;
 mod take_over;
+mod transaction_log;
 mod unsafe_indices;
 mod unusable;
 mod value_round_trip;

@@ -44,6 +44,15 @@ struct Copy {
     group: Option<&'static str>,
 }
 
+/// How the service learns of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    /// It looks for them. What leaves no trace is not promised before a comparison.
+    Probed,
+    /// The transaction log tells them all.
+    Logged,
+}
+
 struct Spoken {
     source: SourceTurn,
     cache: FalkorServer,
@@ -51,6 +60,7 @@ struct Spoken {
     service: Service,
     running: Running,
     http: Http,
+    changes: Changes,
     random: StdRng,
     /// What was done and said, for a report.
     story: Vec<String>,
@@ -64,7 +74,7 @@ struct Left {
 }
 
 impl Spoken {
-    async fn new(by_group: bool) -> Self {
+    async fn new(by_group: bool, changes: Changes) -> Self {
         let (source, cache) = (source_lock().await, FalkorServer::start().await.unwrap());
         create_indices(&source.graph).await.unwrap();
         let copy = |graph: &str, group| Copy { graph: graph.to_owned(), group };
@@ -80,9 +90,14 @@ impl Spoken {
             .with("SYNC_SCRUB_ROWS_PER_SECOND", 0)
             .with("SYNC_DIFFERENTIAL_INTERVAL_SECONDS", 0)
             .with("SYNC_LATE_CHECK_SECONDS", 5);
+        let service = match changes {
+            Changes::Probed => service,
+            Changes::Logged => service.with("NEO4J_TRANSACTION_LOG_DIRECTORY", source.log.display()),
+        };
         let (running, http) = start(&service).await;
         http.until_ready(true).await;
-        Self { source, cache, copies, service, running, http, random: StdRng::seed_from_u64(0), story: Vec::new() }
+        let random = StdRng::seed_from_u64(0);
+        Self { source, cache, copies, service, running, http, changes, random, story: Vec::new() }
     }
 
     async fn runs(&mut self, seed: u64) {
@@ -90,9 +105,13 @@ impl Spoken {
         self.random = StdRng::seed_from_u64(seed);
         self.story = vec![format!("seed {seed}")];
         let mut sequence = Sequence::begin(&self.source.graph, seed).await.unwrap();
-        sequence.is_silent = true;
+        sequence.is_silent = self.changes == Changes::Probed;
         for _ in 0..STEPS {
             sequence.any_step().await.unwrap();
+            if self.changes == Changes::Logged {
+                // Every step leaves its trace there.
+                sequence.is_silent = false;
+            }
             self.story.push(sequence.log.last().copied().unwrap_or_default().to_owned());
             match self.random.random_range(0..60) {
                 0 => self.is_killed().await,
@@ -224,8 +243,8 @@ impl Spoken {
 }
 
 /// `WORDS_SEED` has one sequence run alone, and `WORDS_FROM` those from this seed on.
-async fn run(by_group: bool, seeds: impl Iterator<Item = u64>) {
-    let mut spoken = Spoken::new(by_group).await;
+async fn run(by_group: bool, changes: Changes, seeds: impl Iterator<Item = u64>) {
+    let mut spoken = Spoken::new(by_group, changes).await;
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok().map(|seed| seed.parse().unwrap()) };
     let (alone, from) = (number("WORDS_SEED"), number("WORDS_FROM"));
     let begun = Instant::now();
@@ -238,22 +257,38 @@ async fn run(by_group: bool, seeds: impl Iterator<Item = u64>) {
 
 #[tokio::test]
 async fn no_word_is_false_once() {
-    run(false, FAILED_ONCE.into_iter().chain(0..SHORT)).await;
+    run(false, Changes::Probed, FAILED_ONCE.into_iter().chain(0..SHORT)).await;
 }
 
 #[tokio::test]
 async fn no_word_about_groups_is_false_once() {
-    run(true, SHORT..2 * SHORT).await;
+    run(true, Changes::Probed, SHORT..2 * SHORT).await;
 }
 
 #[tokio::test]
 #[ignore = "some twenty minutes"]
 async fn no_word_of_many_is_false_once() {
-    run(false, 1_000..1_000 + LONG).await;
+    run(false, Changes::Probed, 1_000..1_000 + LONG).await;
 }
 
 #[tokio::test]
 #[ignore = "some twenty minutes"]
 async fn no_word_of_many_about_groups_is_false_once() {
-    run(true, 2_000..2_000 + LONG).await;
+    run(true, Changes::Probed, 2_000..2_000 + LONG).await;
+}
+
+#[tokio::test]
+async fn no_word_is_false_once_where_the_log_tells_changes() {
+    run(false, Changes::Logged, 0..SHORT).await;
+}
+
+#[tokio::test]
+async fn no_word_about_groups_is_false_once_where_the_log_tells_changes() {
+    run(true, Changes::Logged, SHORT..2 * SHORT).await;
+}
+
+#[tokio::test]
+#[ignore = "some twenty minutes"]
+async fn no_word_of_many_is_false_once_where_the_log_tells_changes() {
+    run(false, Changes::Logged, 3_000..3_000 + LONG).await;
 }

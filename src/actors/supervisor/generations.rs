@@ -35,7 +35,8 @@ impl Supervisor {
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
         let given = self.pipeline.unfitted();
-        let intent = Intent { wanted: self.passes.requested(), stage: self.is_stage() };
+        let intent =
+            Intent { wanted: self.passes.requested(), stage: self.is_stage(), follows: self.pipeline.schedule.follows() };
         let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
         let span = group::span(&self.pipeline.name, self.generation);
         let task = tokio::spawn(launch(given, intent, known).instrument(span));

@@ -7,7 +7,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFu
 use chrono::Utc;
 use tokio::sync::oneshot;
 
-use super::{Ending, Schedule, State, Supervisor, Then};
+use super::{Ending, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::member::Member;
 use crate::actors::messages::{
@@ -53,6 +53,9 @@ impl Handler<Acknowledged> for Supervisor {
         if let State::Running(group) = &self.state {
             group.acknowledge(message.clone());
         }
+        if message.outcome.is_told {
+            self.status.equal_as_of.clone_from(&message.equal_as_of);
+        }
         if let Some(summary) = message.ended {
             return self.pass_ended(summary, message.outcome, ctx);
         }
@@ -90,7 +93,7 @@ impl Handler<SourceMoved> for Supervisor {
 
     fn handle(&mut self, message: SourceMoved, ctx: &mut Self::Context) {
         let current = message.generation == self.generation;
-        let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
+        let follows = self.pipeline.schedule.follows();
         let now = Utc::now();
         // A commit before the first query of the last pass is in the cache.
         let lacking = self.status.saw(message.bookmark, now);
@@ -111,7 +114,7 @@ impl Handler<IndexMade> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, message: IndexMade, _: &mut Self::Context) {
-        let follows = matches!(self.pipeline.schedule, Schedule::Continuous { interval: Some(_), .. });
+        let follows = self.pipeline.schedule.follows();
         if message.generation == self.generation && follows {
             self.request(Mode::Incremental);
         }

@@ -101,7 +101,7 @@ impl Supervisor {
         if summary.mode == Mode::Differential {
             return self.comparison_advanced(summary, outcome, ctx);
         }
-        self.log_ended(&summary);
+        self.log_ended(&summary, outcome.is_told);
         let Some(pass) = self.passes.end() else { return };
         if pass.approved {
             self.comparing.forget();
@@ -110,7 +110,7 @@ impl Supervisor {
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
         self.status.settled = outcome.is_settled();
-        if pass.finds_all() && self.status.settled {
+        if (pass.finds_all() || outcome.is_told) && self.status.settled {
             self.status.assured.clone_from(&summary.bookmark);
         }
         self.status.statistics.add_ended(summary.mode, pass.started.elapsed());
@@ -141,7 +141,7 @@ impl Supervisor {
         }
     }
 
-    fn log_ended(&self, summary: &PassSummary) {
+    fn log_ended(&self, summary: &PassSummary, is_told: bool) {
         if self.is_stage() {
             let (seconds, totals) = ((summary.ended_at - summary.began_at).as_seconds_f64(), summary.totals);
             return tracing::info!(
@@ -150,7 +150,7 @@ impl Supervisor {
             );
         }
         tracing::info!(
-            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode, from_log = is_told,
             seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
             nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
             quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
@@ -185,6 +185,7 @@ impl Supervisor {
             PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(started.elapsed()),
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
+            PassOutcome { is_told: true, .. } => return,
             // A late commit may have been the last one.
             PassOutcome { late_check_in: Some(wait), .. } => wait.min(interval),
             _ => interval,

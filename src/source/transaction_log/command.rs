@@ -1,11 +1,12 @@
 //! Commands of a transaction: what it does to the records of the store.
 
-use super::elements::{Change, Elements, OldValues, Token, TokenKind};
+use super::elements::{OldValues, Token, TokenKind};
 use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
 use super::oddity::Oddity;
 use super::property::{Owner, PropertyRecord};
 use super::record::{IN_USE, NodeRecord, RelationshipRecord, dynamic_records, skip_group};
+use crate::model::committed::{Change, Elements};
 
 /// Values in arrays in a schema rule: no deeper nesting is written.
 const MAX_DEPTH: u32 = 2;

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::header::FileHeader;
 use super::refusal::LogRefusal;
@@ -15,6 +18,8 @@ const NAME: &str = "neostore.transaction.db.";
 #[derive(Debug, Clone)]
 pub struct LogDirectory {
     path: PathBuf,
+    /// Why it could not be followed when it was last tried. All that follow it say the same only once.
+    refusal: Arc<Mutex<Option<String>>>,
 }
 
 /// An open log file whose header is written.
@@ -29,7 +34,17 @@ pub struct LogFile {
 impl LogDirectory {
     /// The directory at this path, `…/data/transactions/<database>`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), refusal: Arc::default() }
+    }
+
+    /// Whether this is another reason than the last one.
+    pub(super) fn is_news(&self, reason: &str) -> bool {
+        self.refusal.lock().replace(reason.to_owned()).as_deref() != Some(reason)
+    }
+
+    /// Notes that it can be followed.
+    pub(super) fn note_readable(&self) {
+        *self.refusal.lock() = None;
     }
 
     /// Its path.
@@ -62,6 +77,16 @@ impl LogDirectory {
             return Err(LogRefusal::Misnamed { path, number: header.file });
         }
         Ok(Some(LogFile { file, header }))
+    }
+
+    /// Opens the newest file that has a header.
+    pub(crate) fn newest(&self) -> Result<LogFile, LogRefusal> {
+        for number in self.numbers()?.into_iter().rev() {
+            if let Some(file) = self.open(number)? {
+                return Ok(file);
+            }
+        }
+        Err(LogRefusal::Empty(self.path.clone()))
     }
 
     /// Opens all files that are there, by number. A file that is deleted meanwhile is left out.

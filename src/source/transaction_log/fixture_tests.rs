@@ -8,7 +8,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use super::{Change, Elements, FileHeader, HEADER_BYTES, Oddity, Previous, ReadAt, TokenKind, Transaction, TransactionReader};
+use crate::model::committed::{Change, Elements};
+
+use super::{FileHeader, HEADER_BYTES, Oddity, Previous, ReadAt, TokenKind, Transaction, TransactionReader};
 
 const VERSIONS: [&str; 4] = ["5.15.0", "5.26.12", "2026.05.0", "2026.08.1"];
 

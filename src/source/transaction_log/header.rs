@@ -1,9 +1,8 @@
 //! The first 128 bytes of a log file, big endian.
 
-use serde::{Deserialize, Serialize};
-
 use super::input::{Input, ReadAt};
 use super::oddity::Oddity;
+use crate::model::log_position::StoreId;
 
 /// Where entries begin.
 pub const HEADER_BYTES: u64 = 128;
@@ -26,17 +25,6 @@ pub struct FileHeader {
     pub last_transaction: u64,
     /// The store that the log belongs to.
     pub store: StoreId,
-}
-
-/// What tells one store from another: a copy of it has the same id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct StoreId {
-    /// When it was created, in milliseconds since 1970.
-    pub created_ms: i64,
-    /// A random number.
-    pub random: i64,
-    /// The family of the store's format, `aligned` or `standard`.
-    pub format: String,
 }
 
 impl FileHeader {

@@ -14,6 +14,7 @@
 mod command;
 mod directory;
 mod elements;
+mod feed;
 mod header;
 mod input;
 mod kernel;
@@ -33,11 +34,12 @@ mod fixture_tests;
 mod tail_tests;
 
 pub use directory::{LogDirectory, LogFile};
-pub use elements::{Change, Elements, OldValues, Token, TokenKind};
-pub use header::{FileHeader, HEADER_BYTES, StoreId};
+pub use elements::{OldValues, Token, TokenKind};
+pub use feed::{LogFeed, LogFollower, LogStart, LoggedDatabase, Standing, Stretch};
+pub use header::{FileHeader, HEADER_BYTES};
 pub use input::ReadAt;
 pub use kernel::KernelVersion;
 pub use oddity::Oddity;
 pub use refusal::LogRefusal;
-pub use tail::{NextTransaction, Position, Tail};
+pub use tail::{NextTransaction, Tail};
 pub use transaction::{Previous, Transaction, TransactionReader};

@@ -29,6 +29,9 @@ pub enum LogRefusal {
         /// The number in its header.
         number: u64,
     },
+    /// The log of another database than the one that is read.
+    #[error("{path} holds the log of another database than the one that neo4j.uri leads to", path = .0.display())]
+    OtherDatabase(PathBuf),
     /// The log is of another store than before.
     #[error("the log belongs to another store than before: the database was replaced")]
     OtherStore,
@@ -49,4 +52,35 @@ pub enum LogRefusal {
     /// A log that this program does not know how to read.
     #[error(transparent)]
     Odd(#[from] Oddity),
+}
+
+impl LogRefusal {
+    /// Whether what was committed since the last transaction that was read cannot be told any more.
+    pub(crate) fn is_another_history(&self) -> bool {
+        match self {
+            LogRefusal::OtherStore | LogRefusal::Pruned { .. } | LogRefusal::OtherHistory(_) | LogRefusal::MissingFile(_) => true,
+            LogRefusal::Directory { .. }
+            | LogRefusal::Empty(_)
+            | LogRefusal::Misnamed { .. }
+            | LogRefusal::OtherDatabase(_)
+            | LogRefusal::Odd(_) => false,
+        }
+    }
+
+    /// What an operator can do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            LogRefusal::Directory { .. } => {
+                "let the user of this program read the directory: its files are readable for all unless the server's umask says otherwise"
+            }
+            LogRefusal::Empty(_) | LogRefusal::Misnamed { .. } | LogRefusal::OtherDatabase(_) => {
+                "set neo4j.transaction_log.directory to data/transactions/<database> of the server that neo4j.uri names"
+            }
+            LogRefusal::Pruned { .. } | LogRefusal::MissingFile(_) => {
+                "have the server keep its log for longer: db.tx_log.rotation.retention_policy=2 days"
+            }
+            LogRefusal::OtherStore | LogRefusal::OtherHistory(_) => "nothing: a comparison finds what changed",
+            LogRefusal::Odd(_) => "update this program: it does not know how this server writes its log",
+        }
+    }
 }

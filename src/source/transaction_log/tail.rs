@@ -2,30 +2,12 @@
 
 use std::fs::File;
 
-use serde::{Deserialize, Serialize};
-
 use super::directory::{LogDirectory, LogFile};
-use super::header::{HEADER_BYTES, StoreId};
+use super::header::{FileHeader, HEADER_BYTES};
 use super::oddity::Oddity;
 use super::refusal::LogRefusal;
 use super::transaction::{Previous, Transaction, TransactionReader};
-
-/// A place in a log: after a transaction that was read. It can be stored, and found again by [`Tail::resume`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// The store that the log belongs to.
-    pub store: StoreId,
-    /// The number of the file.
-    pub file: u64,
-    /// Where the last transaction that was read begins in the file; absent where none of the file was read.
-    pub start: Option<u64>,
-    /// Where the next one begins.
-    pub offset: u64,
-    /// The id of the last transaction that was read.
-    pub transaction: u64,
-    /// Its checksum; absent where the log does not hold it any more.
-    pub checksum: Option<u32>,
-}
+use crate::model::log_position::LogPosition;
 
 /// What stands at the end of what was read.
 #[derive(Debug)]
@@ -43,7 +25,7 @@ pub enum NextTransaction {
 #[derive(Debug)]
 pub struct Tail {
     directory: LogDirectory,
-    position: Position,
+    position: LogPosition,
     file: OpenFile,
     /// The file after it, held open as soon as it is there: a server may delete files that are not read yet.
     ahead: Option<LogFile>,
@@ -76,15 +58,7 @@ impl Tail {
         let newest_before = files.iter().rev().find(|(_, file)| file.header.last_transaction <= transaction);
         let number = *newest_before.ok_or(LogRefusal::Pruned { wanted: transaction, oldest: oldest + 1 })?.0;
         let Some(LogFile { file, header }) = files.remove(&number) else { return Err(LogRefusal::MissingFile(number)) };
-        let position = Position {
-            store: header.store,
-            file: number,
-            start: None,
-            offset: HEADER_BYTES,
-            transaction: header.last_transaction,
-            checksum: None,
-        };
-        let mut tail = Self { directory, position, file: OpenFile::new(file)?, ahead: None };
+        let mut tail = Self { directory, position: beginning(number, header), file: OpenFile::new(file)?, ahead: None };
         while tail.position.transaction < transaction {
             match tail.next(&|_| false)? {
                 NextTransaction::Transaction(_) => {}
@@ -94,8 +68,16 @@ impl Tail {
         Ok(tail)
     }
 
+    /// Follows a log from its end.
+    pub fn newest(directory: LogDirectory) -> Result<Self, LogRefusal> {
+        let LogFile { file, header } = directory.newest()?;
+        let mut tail = Self { directory, position: beginning(header.file, header), file: OpenFile::new(file)?, ahead: None };
+        while let NextTransaction::Transaction(_) = tail.next(&|_| false)? {}
+        Ok(tail)
+    }
+
     /// Goes on at a position that was stored, once the transaction that ends there is the same as then.
-    pub fn resume(directory: LogDirectory, position: &Position) -> Result<Self, LogRefusal> {
+    pub fn resume(directory: LogDirectory, position: &LogPosition) -> Result<Self, LogRefusal> {
         let Some(LogFile { file, header }) = directory.open(position.file)? else {
             return Err(missing(&directory, position));
         };
@@ -121,7 +103,7 @@ impl Tail {
     }
 
     /// The place after the last transaction that was read.
-    pub fn position(&self) -> &Position {
+    pub fn position(&self) -> &LogPosition {
         &self.position
     }
 
@@ -177,8 +159,14 @@ impl Tail {
     }
 }
 
+/// The place before the first transaction of a file.
+fn beginning(file: u64, header: FileHeader) -> LogPosition {
+    let FileHeader { last_transaction: transaction, store, .. } = header;
+    LogPosition { store, file, start: None, offset: HEADER_BYTES, transaction, checksum: None }
+}
+
 /// A file that is gone was pruned where later ones are there; else the log is another one.
-fn missing(directory: &LogDirectory, position: &Position) -> LogRefusal {
+fn missing(directory: &LogDirectory, position: &LogPosition) -> LogRefusal {
     match directory.open_all() {
         Err(refusal) => refusal,
         Ok(files) => match files.values().next() {

@@ -1,11 +1,12 @@
 //! A transaction of the log: its beginning, its commands and its end, with the checksum over all of it.
 
 use super::command::{Commands, RecordChanges};
-use super::elements::{Elements, OldValues, Token};
+use super::elements::{OldValues, Token};
 use super::header::HEADER_BYTES;
 use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
 use super::oddity::Oddity;
+use crate::model::committed::Elements;
 
 const START: u8 = 1;
 const COMMAND: u8 = 3;

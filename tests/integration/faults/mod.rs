@@ -88,13 +88,13 @@ impl Proxied {
         self.world.delete_node(&entity).await.unwrap();
     }
 
-    /// Waits until nothing is under way: what is compared in the background is proven equal, and no pass runs.
+    /// Waits until nothing is under way: what is compared in the background is proven equal, no pass runs, and none is to follow soon.
     pub(super) async fn at_rest(&self) {
         let began = Instant::now();
         loop {
             let status = self.http.status().await;
             let proven = status["equal_as_of"].is_string() && status["equal_as_of"] == status["source_bookmark"];
-            if proven && status["state"]["state"] == "idle" {
+            if proven && status["settled"] == true && status["state"]["state"] == "idle" {
                 return;
             }
             assert!(began.elapsed() < ARRIVAL, "not at rest: {status}\n{}", self.running.log());

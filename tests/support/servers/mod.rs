@@ -8,6 +8,8 @@ pub mod neo4j;
 pub mod ports;
 pub mod process;
 
+use std::path::PathBuf;
+
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::{Error, Result};
@@ -41,6 +43,8 @@ async fn start_both() -> Result<Shared> {
 pub struct SourceTurn {
     pub graph: neo4rs::Graph,
     pub address: Neo4jAddress,
+    /// Where the server writes the transaction log of the database.
+    pub log: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -57,7 +61,8 @@ pub async fn source_lock() -> SourceTurn {
     if let Err(error) = neo4j::clear(&graph).await {
         panic!("the shared Neo4j could not be emptied: {error}");
     }
-    SourceTurn { graph, address, _turn: turn }
+    let log = shared().await.neo4j.transaction_log();
+    SourceTurn { graph, address, log, _turn: turn }
 }
 
 /// A graph name that no other test uses.

@@ -167,6 +167,11 @@ impl Neo4jServer {
         self.directory.join("data")
     }
 
+    /// Where the transaction log of the database is.
+    pub fn transaction_log(&self) -> PathBuf {
+        self.data().join("transactions").join("neo4j")
+    }
+
     /// As [`Self::restart`], where [`Self::data`] is gone: a new database behind the same address.
     pub async fn restart_anew(&self) -> Result<()> {
         self.process.restart(STOP).await?;

@@ -1,0 +1,55 @@
+//! Decides whether a pass reads what the change feed told, or looks for changes itself.
+//!
+//! A stretch of the log is read from once it is known to tell everything after what is applied: it begins no later, and it has told
+//! the last commit that is applied, which a log of another server or an old copy has not. Until then, and whenever the log is lost,
+//! passes look for changes by timestamps and counts.
+
+use crate::model::bookmark::Bookmark;
+use crate::model::committed::Committed;
+use crate::source::Source;
+use crate::source::transaction_log::{LogFeed, Standing, Stretch};
+
+/// The feed as passes read it.
+#[derive(Debug)]
+pub(crate) struct FeedReader {
+    feed: LogFeed,
+    /// The stretch that passes read.
+    stretch: Option<u64>,
+    /// The last transaction of which everything is applied.
+    applied: Option<u64>,
+}
+
+impl FeedReader {
+    /// For a cache in which everything up to this commit is applied.
+    pub(crate) fn new(feed: LogFeed, applied: Option<&Bookmark>) -> Self {
+        Self { feed, stretch: None, applied: applied.and_then(Bookmark::transaction) }
+    }
+
+    /// All that was committed and not taken yet, up to the newest commit that the source is known to have at least; nothing where the
+    /// pass has to look for it. Whatever is read after it has seen all of it.
+    pub(crate) async fn take(&mut self, source: &dyn Source) -> Option<Committed> {
+        let committed = self.take_told(source).await;
+        self.feed.note_use(committed.is_some());
+        let committed = committed?;
+        source.read_after(&committed.bookmark);
+        Some(committed)
+    }
+
+    async fn take_told(&mut self, source: &dyn Source) -> Option<Committed> {
+        let Standing::Following(stretch) = self.feed.opened().await else { return None };
+        if self.stretch != Some(stretch.number) {
+            self.stretch = self.covers(stretch).then_some(stretch.number);
+        }
+        let newest = source.newest_commit().as_ref().and_then(Bookmark::transaction).unwrap_or_default();
+        self.feed.take(self.stretch?, newest).await
+    }
+
+    fn covers(&self, stretch: Stretch) -> bool {
+        self.applied.is_some_and(|applied| stretch.from <= applied && applied <= stretch.last)
+    }
+
+    /// Notes that everything up to this commit is applied.
+    pub(crate) fn note_applied(&mut self, bookmark: Option<&Bookmark>) {
+        self.applied = bookmark.and_then(Bookmark::transaction);
+    }
+}

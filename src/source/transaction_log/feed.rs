@@ -1,0 +1,326 @@
+//! The log as a change feed: a follower reads it, and one pass after the other takes what it told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::directory::LogDirectory;
+use super::elements::OldValues;
+use super::refusal::LogRefusal;
+use super::tail::{NextTransaction, Tail};
+use super::transaction::Transaction;
+use crate::model::bookmark::Bookmark;
+use crate::model::committed::{Changed, Committed};
+use crate::model::key::Key;
+use crate::model::log_position::LogPosition;
+
+/// Changed elements that wait for a pass at most, so that a source that is written faster than the cache costs bounded memory: the
+/// log keeps the rest. One transaction may bring more.
+const MAX_WAITING: usize = 100_000;
+
+/// How long the follower sleeps before it looks for another transaction. A look reads one byte of a page in memory.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// The same for a log to which nothing was written for a while: half a percent of a core.
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// A log is looked at often for so long after its last transaction.
+const LIVELY: Duration = Duration::from_secs(2);
+
+/// How often a log that cannot be followed is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How long the log may take to tell a transaction of which the server gave the bookmark: it is written before. Longer than the
+/// writing of a transaction of a million elements.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where to begin to follow a log.
+#[derive(Debug, Clone)]
+pub enum LogStart {
+    /// At a place that was stored.
+    At(Box<LogPosition>),
+    /// After a transaction.
+    After(u64),
+    /// At its end.
+    Newest,
+}
+
+/// The database whose log is followed, as its server tells it.
+#[derive(Debug, Clone)]
+pub struct LoggedDatabase {
+    /// Any bookmark of it.
+    pub bookmark: Bookmark,
+    /// When its store was created, in milliseconds since 1970, if that is known.
+    pub created_ms: Option<i64>,
+}
+
+/// What the log tells, for one pipeline. Clones share it.
+#[derive(Debug, Clone)]
+pub struct LogFeed(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    news: Notify,
+    /// Whether passes read what the log tells.
+    in_use: AtomicBool,
+    /// Any bookmark of the database.
+    database: Bookmark,
+}
+
+#[derive(Debug)]
+struct State {
+    standing: Standing,
+    nodes: Changed,
+    relationships: Changed,
+    committed_ms: Option<i64>,
+    position: Option<LogPosition>,
+}
+
+/// How a log is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not opened yet.
+    Opening,
+    /// It is followed.
+    Following(Stretch),
+    /// It is not, for this reason.
+    Lost(String),
+}
+
+/// A part of a log that is told without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Tells it from the stretches before it, between which something may have been missed.
+    pub number: u64,
+    /// The transaction before its first one.
+    pub from: u64,
+    /// The last transaction that was read.
+    pub last: u64,
+}
+
+impl LogFeed {
+    /// How the log is followed.
+    pub fn standing(&self) -> Standing {
+        self.0.state.lock().standing.clone()
+    }
+
+    /// As [`Self::standing`], once the log was opened, or could not be.
+    pub async fn opened(&self) -> Standing {
+        loop {
+            let news = self.0.news.notified();
+            match self.standing() {
+                Standing::Opening => news.await,
+                standing => return standing,
+            }
+        }
+    }
+
+    /// Whether passes read what the log tells.
+    pub fn is_in_use(&self) -> bool {
+        self.0.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether passes read what the log tells.
+    pub fn note_use(&self, in_use: bool) {
+        self.0.in_use.store(in_use, Ordering::Relaxed);
+    }
+
+    /// Waits until the log has told this transaction, and takes all that it told since the last time; nothing where it is another
+    /// stretch, or does not tell the transaction although the server knows it.
+    pub async fn take(&self, stretch: u64, transaction: u64) -> Option<Committed> {
+        if tokio::time::timeout(TOLD_WITHIN, self.has_told(stretch, transaction)).await.is_err() {
+            self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
+        }
+        let mut state = self.0.state.lock();
+        let following = matches!(&state.standing, Standing::Following(now) if now.number == stretch);
+        let position = state.position.clone().filter(|_| following)?;
+        let bookmark = self.0.database.of_transaction(position.transaction)?;
+        let (nodes, relationships) = (std::mem::take(&mut state.nodes), std::mem::take(&mut state.relationships));
+        let committed_at = state.committed_ms.take().and_then(DateTime::from_timestamp_millis);
+        Some(Committed { bookmark, committed_at, nodes, relationships, position })
+    }
+
+    async fn has_told(&self, stretch: u64, transaction: u64) {
+        loop {
+            let news = self.0.news.notified();
+            match self.standing() {
+                Standing::Following(now) if now.number == stretch && now.last < transaction => news.await,
+                Standing::Opening => news.await,
+                Standing::Following(_) | Standing::Lost(_) => return,
+            }
+        }
+    }
+
+    /// Says that the log is not to be relied upon.
+    fn lose(&self, reason: String) {
+        self.0.state.lock().standing = Standing::Lost(reason);
+        self.0.news.notify_waiters();
+    }
+}
+
+/// Follows a log for a feed.
+#[derive(Debug)]
+pub struct LogFollower {
+    directory: LogDirectory,
+    feed: LogFeed,
+    start: LogStart,
+    /// As in [`LoggedDatabase`].
+    created_ms: Option<i64>,
+    tail: Option<Tail>,
+    /// How many stretches there were.
+    stretches: u64,
+}
+
+impl LogFollower {
+    /// A follower of the log in a directory, and its feed.
+    pub fn new(directory: LogDirectory, start: LogStart, database: LoggedDatabase) -> (Self, LogFeed) {
+        let LoggedDatabase { bookmark: database, created_ms } = database;
+        let state = State {
+            standing: Standing::Opening,
+            nodes: Changed::default(),
+            relationships: Changed::default(),
+            committed_ms: None,
+            position: None,
+        };
+        let shared = Shared { state: Mutex::new(state), news: Notify::new(), in_use: AtomicBool::new(false), database };
+        let feed = LogFeed(Arc::new(shared));
+        (Self { directory, feed: feed.clone(), start, created_ms, tail: None, stretches: 0 }, feed)
+    }
+
+    /// Follows until it is told to end, and says the bookmark of the last commit after each part that it has read. Blocks.
+    pub fn run(mut self, quit: &CancellationToken, said: impl Fn(Bookmark)) {
+        let mut last_news = Instant::now();
+        while !quit.is_cancelled() {
+            match self.step() {
+                Ok(true) => {
+                    last_news = Instant::now();
+                    let last = self.tail.as_ref().map(|tail| tail.position().transaction);
+                    last.and_then(|last| self.feed.0.database.of_transaction(last)).into_iter().for_each(&said);
+                }
+                Ok(false) => std::thread::sleep(if last_news.elapsed() < LIVELY { SHORTEST_PAUSE } else { LONGEST_PAUSE }),
+                Err(refusal) => {
+                    self.note_lost(&refusal);
+                    sleep_until_quit(RETRY, quit);
+                }
+            }
+        }
+    }
+
+    /// Reads what is there. Says whether anything was.
+    fn step(&mut self) -> Result<bool, LogRefusal> {
+        if self.tail.is_some() && matches!(self.feed.standing(), Standing::Lost(_)) {
+            // A pass waited in vain for a transaction.
+            self.tail = None;
+            self.start = LogStart::Newest;
+        }
+        let tail = match &mut self.tail {
+            Some(tail) => tail,
+            None => {
+                let store = self.directory.newest()?.header.store;
+                if self.created_ms.is_some_and(|expected| expected != store.created_ms) {
+                    return Err(LogRefusal::OtherDatabase(self.directory.path().to_owned()));
+                }
+                let tail = open(&self.directory, &self.start)?;
+                self.begin_stretch(&tail);
+                self.directory.note_readable();
+                self.tail.insert(tail)
+            }
+        };
+        let mut any = false;
+        while self.feed.has_room() {
+            match tail.next(&|_| true)? {
+                NextTransaction::Transaction(transaction) => self.feed.tell(*transaction, tail.position()),
+                NextTransaction::Nothing | NextTransaction::Unwhole(_) => break,
+            }
+            any = true;
+        }
+        // A file that is open stays readable when the server deletes it.
+        tail.look_ahead()?;
+        if any {
+            self.feed.0.news.notify_waiters();
+        }
+        Ok(any)
+    }
+
+    /// A place that was stored, or that the last stretch ended with, goes on with what is not taken yet.
+    fn begin_stretch(&mut self, tail: &Tail) {
+        let position = tail.position().clone();
+        let mut state = self.feed.0.state.lock();
+        let goes_on = state.position.as_ref() == Some(&position);
+        if !goes_on {
+            self.stretches += 1;
+            (state.nodes, state.relationships, state.committed_ms) = Default::default();
+        }
+        let last = position.transaction;
+        state.position = Some(position);
+        state.standing = Standing::Following(Stretch { number: self.stretches, from: last, last });
+        drop(state);
+        self.feed.0.news.notify_waiters();
+        tracing::info!(transaction = last, directory = %self.directory.path().display(), "transaction log followed");
+    }
+
+    fn note_lost(&mut self, refusal: &LogRefusal) {
+        let reason = refusal.to_string();
+        if let Some(tail) = self.tail.take() {
+            self.start = LogStart::At(Box::new(tail.position().clone()));
+        }
+        if refusal.is_another_history() {
+            self.start = LogStart::Newest;
+        }
+        if self.directory.is_news(&reason) {
+            tracing::warn!(%reason, remedy = refusal.remedy(), "transaction log not followed: the source is probed");
+        }
+        self.feed.lose(reason);
+    }
+}
+
+fn open(directory: &LogDirectory, start: &LogStart) -> Result<Tail, LogRefusal> {
+    let directory = directory.clone();
+    match start {
+        LogStart::At(position) => Tail::resume(directory, position),
+        LogStart::After(transaction) => Tail::after(directory, *transaction),
+        LogStart::Newest => Tail::newest(directory),
+    }
+}
+
+fn sleep_until_quit(pause: Duration, quit: &CancellationToken) {
+    let until = Instant::now() + pause;
+    while !quit.is_cancelled() && Instant::now() < until {
+        std::thread::sleep(LONGEST_PAUSE);
+    }
+}
+
+impl LogFeed {
+    fn has_room(&self) -> bool {
+        let state = self.0.state.lock();
+        let following = matches!(state.standing, Standing::Following(_));
+        following && state.nodes.elements.len() + state.relationships.elements.len() < MAX_WAITING
+    }
+
+    fn tell(&self, transaction: Transaction, position: &LogPosition) {
+        let mut state = self.0.state.lock();
+        let State { standing, nodes, relationships, committed_ms, position: place } = &mut *state;
+        // One that was lost meanwhile tells nothing more.
+        let Standing::Following(stretch) = standing else { return };
+        stretch.last = transaction.id;
+        let OldValues { nodes: of_nodes, relationships: of_relationships } = transaction.old_values;
+        nodes.add(&transaction.nodes, possible_keys(of_nodes));
+        relationships.add(&transaction.relationships, possible_keys(of_relationships));
+        *committed_ms = Some(transaction.committed_ms);
+        *place = Some(position.clone());
+    }
+}
+
+/// Texts that can have been keys, each with the number of its element.
+fn possible_keys(values: BTreeMap<u64, BTreeMap<u32, Option<String>>>) -> impl Iterator<Item = (u64, String)> {
+    let of_element =
+        |(number, texts): (u64, BTreeMap<u32, Option<String>>)| texts.into_values().flatten().map(move |text| (number, text));
+    values.into_iter().flat_map(of_element).filter(|(_, text)| Key::parse(text).is_ok())
+}

@@ -1,0 +1,231 @@
+//! Changes that Neo4j's transaction log tells. No comparison runs, and nothing looks for late commits: what arrives was told.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use neo4rs::query;
+use serde_json::Value;
+
+use super::pipeline::{Pair, percent_encoded};
+use crate::support::comparer::{GENERIC, assert_same_content};
+use crate::support::foreign::{Changes, Foreign};
+use crate::support::graph::{GraphSpec, build, create_indices};
+use crate::support::http::Http;
+use crate::support::service::{Running, Service};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// In the line of a pass that read what the log told.
+const FROM_LOG: &str = "\"from_log\":true";
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// Longer than any test: no look at the source that would find what a pass has missed.
+const NEVER_SECONDS: u64 = 900;
+
+fn small() -> GraphSpec {
+    GraphSpec { entities: 60, facts: 90, episodes: 15, mentions: 40, members: 12, dimension: 8, ..GraphSpec::default() }
+}
+
+/// Nothing but the log can tell this service of what leaves no trace.
+fn follows(service: &Service, log: &Path) -> Service {
+    service
+        .clone()
+        .with("NEO4J_TRANSACTION_LOG_DIRECTORY", log.display())
+        .with("SYNC_SCRUB_ROWS_PER_SECOND", 0)
+        .with("SYNC_DIFFERENTIAL_INTERVAL_SECONDS", 0)
+        .with("SYNC_LATE_CHECK_SECONDS", NEVER_SECONDS)
+        .with("SYNC_INTERVAL_SECONDS", NEVER_SECONDS)
+        .with("SYNC_MAX_DELETE_FRACTION", 1)
+        .with("LOG_LEVEL", "debug")
+}
+
+/// The service at work.
+struct Followed {
+    pair: Pair,
+    service: Service,
+    running: Running,
+    http: Http,
+}
+
+impl Followed {
+    async fn new(pair: Pair) -> Self {
+        let service = follows(&pair.service, &pair.source.log);
+        let (mut running, http) = Http::start(&service).unwrap();
+        running.line("pass ended").await;
+        Self { pair, service, running, http }
+    }
+
+    async fn write(&self, text: &str) {
+        self.pair.source.graph.run(query(text)).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+
+    /// Waits until the last commit is applied.
+    async fn applied(&self) {
+        let bookmark = percent_encoded(&self.pair.bookmark().await);
+        let path = format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=30000");
+        let (code, body) = self.http.get(&path).await.unwrap();
+        assert_eq!(code, 200, "{body}\n{}", self.running.log());
+    }
+
+    async fn kill(&mut self) {
+        self.running.kill_now().await;
+    }
+
+    async fn start_again(&mut self) {
+        (self.running, self.http) = Http::start(&self.service).unwrap();
+        self.running.line("pass ended").await;
+    }
+
+    async fn status(&self) -> Value {
+        self.http.status().await.unwrap()
+    }
+}
+
+/// What leaves no timestamp, no count and no other trace that a look at the source could find, one change after the other.
+const SILENT: [&str; 12] = [
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid LIMIT 3 SET n.summary = 'rewritten'",
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid LIMIT 3 REMOVE n.summary",
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid SKIP 3 LIMIT 2 SET n:Person",
+    "MATCH (n:Person) REMOVE n:Person",
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid SKIP 5 LIMIT 2 SET n:Community REMOVE n:Entity",
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid SKIP 7 LIMIT 2 SET n.uuid = n.uuid + '-again'",
+    "MATCH ()-[e:RELATES_TO]->() WITH e ORDER BY e.uuid LIMIT 3 SET e.fact = 'rewritten', e.uuid = e.uuid + '-again'",
+    "MATCH (a)-[e:RELATES_TO]->(b) WITH a, e, b ORDER BY e.uuid SKIP 5 LIMIT 1 CREATE (b)-[f:RELATES_TO]->(a) SET f = e DELETE e",
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid SKIP 9 LIMIT 1 DETACH DELETE n",
+    "MATCH ()-[e:MENTIONS]->() WITH e ORDER BY e.uuid LIMIT 2 DELETE e",
+    "MATCH (n:Entity) WITH n ORDER BY n.uuid SKIP 13 LIMIT 2 WITH collect(n) AS two, collect(n.uuid) AS keys \
+     SET (two[0]).uuid = keys[1] SET (two[1]).uuid = keys[0]",
+    "MATCH (a:Entity), (b:Entity) WITH a, b ORDER BY a.uuid, b.uuid SKIP 40 LIMIT 1 UNWIND range(1, 1000) AS i \
+     CREATE (a)-[:RELATES_TO {uuid: 'many-' + i, fact: 'x'}]->(b)",
+];
+
+#[tokio::test]
+async fn what_leaves_no_trace_arrives_by_the_log_alone() {
+    let pair = Pair::new("log_silent").await;
+    build(&pair.source.graph, &small()).await.unwrap();
+    let followed = Followed::new(pair).await;
+    for text in SILENT {
+        followed.write(text).await;
+        followed.applied().await;
+        followed.pair.assert_equal().await;
+        println!("equal after {text}");
+    }
+    followed.write("MATCH (n:Entity) WITH n ORDER BY n.uuid SKIP 11 LIMIT 1 SET n.old = n.uuid REMOVE n.uuid").await;
+    followed.applied().await;
+    assert!(followed.status().await["quarantined"].as_u64() >= Some(1), "a node without a key is listed");
+    followed.write("MATCH (n:Entity) WHERE n.old IS NOT NULL SET n.uuid = n.old REMOVE n.old").await;
+    followed.applied().await;
+    followed.pair.assert_equal().await;
+    assert_eq!(followed.status().await["quarantined"], 0, "with its key it leaves the list, and its relationships with it");
+    followed.write("MATCH (n:Entity) DETACH DELETE n").await;
+    followed.applied().await;
+    followed.pair.assert_equal().await;
+    let log = followed.running.log();
+    let by_log = log.lines().filter(|line| line.contains("pass ended") && line.contains(FROM_LOG)).count();
+    assert!(by_log >= SILENT.len(), "{by_log} passes read the log\n{log}");
+    assert!(!log.contains("key sets differ") && !log.contains("swept"), "{log}");
+    assert_eq!(followed.status().await["faults"], 0);
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+#[tokio::test]
+async fn what_was_committed_while_the_service_was_dead_is_told_when_it_lives_again() {
+    let pair = Pair::new("log_kill").await;
+    build(&pair.source.graph, &small()).await.unwrap();
+    let mut followed = Followed::new(pair).await;
+    for round in 0..5 {
+        followed.write("MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 3 SET n.summary = 'before the end'").await;
+        followed.kill().await;
+        followed.write("MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 3 SET n.summary = 'while it was dead'").await;
+        followed.write("MATCH ()-[e:RELATES_TO]->() WITH e ORDER BY rand() LIMIT 1 DELETE e").await;
+        followed.write("MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 1 SET n.uuid = n.uuid + '-x'").await;
+        followed.start_again().await;
+        followed.applied().await;
+        followed.pair.assert_equal().await;
+        println!("round {round}: equal");
+    }
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+#[tokio::test]
+async fn twenty_thousand_nodes_of_one_transaction_arrive_and_go() {
+    let pair = Pair::new("log_mass").await;
+    create_indices(&pair.source.graph).await.unwrap();
+    let followed = Followed::new(pair).await;
+    let create = "UNWIND range(1, 20000) AS i CREATE (n:Entity {uuid: 'n-' + i, name: 'x', group_id: 'g'}) \
+        WITH n, i WHERE i % 2 = 0 CREATE (n)-[:RELATES_TO {uuid: 'r-' + i, fact: 'x', group_id: 'g'}]->(n)";
+    for text in [create, "MATCH (n:Entity) WHERE n.uuid ENDS WITH '7' SET n.name = 'y'", "MATCH (n:Entity) DETACH DELETE n"] {
+        followed.write(text).await;
+        followed.applied().await;
+        followed.pair.assert_equal().await;
+    }
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+#[tokio::test]
+async fn graphs_of_any_shape_are_followed_by_the_log() {
+    let mut pair = Pair::new("log_generic").await;
+    pair.service = pair.service.clone().with("SYNC_PROFILE", "generic");
+    let shape = Foreign::Films;
+    shape.build(&pair.source.graph).await.unwrap();
+    let mut changes = Changes::new(&pair.source.graph, 1, shape.names());
+    let followed = Followed::new(pair).await;
+    for step in 0..60 {
+        changes.step().await.unwrap();
+        if step % 5 == 4 {
+            followed.applied().await;
+            let Pair { source, cache, graph, .. } = &followed.pair;
+            assert_same_content(&source.graph, cache, graph, GENERIC).await;
+        }
+    }
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// One warning, and everything as it is without a log.
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_named_and_the_source_is_probed() {
+    let pair = Pair::new("log_missing").await;
+    build(&pair.source.graph, &small()).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("log");
+    let service = follows(&pair.service, &link);
+    let (mut running, http) = Http::start(&service).unwrap();
+    running.line("transaction log not followed").await;
+    let mut followed = Followed { pair, service, running, http };
+    followed.write("MATCH (n:Entity) WITH n LIMIT 1 SET n.created_at = datetime(), n.summary = 'noticed'").await;
+    followed.applied().await;
+    followed.pair.assert_equal().await;
+    // The directory comes: from then on the log is read.
+    std::os::unix::fs::symlink(&followed.pair.source.log, &link).unwrap();
+    followed.running.line("transaction log followed").await;
+    let begun = Instant::now();
+    while !followed.running.log().contains(FROM_LOG) {
+        assert!(begun.elapsed() < PATIENCE, "{}", followed.running.log());
+        followed.write("MATCH (n:Entity) WITH n LIMIT 1 SET n.created_at = datetime()").await;
+        tokio::time::sleep(POLL).await;
+    }
+    followed.write(SILENT[0]).await;
+    followed.applied().await;
+    followed.pair.assert_equal().await;
+    let log = followed.running.log();
+    assert_eq!(log.matches("transaction log not followed").count(), 1, "{log}");
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// A directory of another database, with more transactions than the one that is read.
+#[tokio::test]
+async fn the_log_of_another_database_is_refused() {
+    let pair = Pair::new("log_other").await;
+    build(&pair.source.graph, &small()).await.unwrap();
+    let system = pair.source.log.parent().unwrap().join("system");
+    let service = follows(&pair.service, &system);
+    let (mut running, http) = Http::start(&service).unwrap();
+    let line = running.line("transaction log not followed").await;
+    assert!(line.contains("another database"), "{line}");
+    let followed = Followed { pair, service, running, http };
+    followed.write("MATCH (n:Entity) WITH n LIMIT 1 SET n.created_at = datetime(), n.summary = 'noticed'").await;
+    followed.applied().await;
+    followed.pair.assert_equal().await;
+    assert_eq!(followed.running.terminate().await, 0);
+}
