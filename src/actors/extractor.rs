@@ -130,6 +130,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             allow_deletes,
             thorough,
             committed: committed.as_ref(),
+            is_after_gap: parts.feed.as_ref().is_some_and(FeedReader::has_gap),
             encoder: &parts.encoder,
             excluded: &parts.excluded,
         };

@@ -15,14 +15,18 @@ pub(crate) struct FeedReader {
     feed: LogFeed,
     /// The stretch that passes read.
     stretch: Option<u64>,
+    /// The last stretch that was looked at.
+    seen: Option<u64>,
     /// The last transaction of which everything is applied.
     applied: Option<u64>,
+    /// Whether the log has not told all that was committed before the next pass.
+    has_gap: bool,
 }
 
 impl FeedReader {
     /// For a cache in which everything up to this commit is applied.
     pub(crate) fn new(feed: LogFeed, applied: Option<&Bookmark>) -> Self {
-        Self { feed, stretch: None, applied: applied.and_then(Bookmark::transaction) }
+        Self { feed, stretch: None, seen: None, applied: applied.and_then(Bookmark::transaction), has_gap: false }
     }
 
     /// All that was committed and not taken yet, up to the newest commit that the source is known to have at least; nothing where the
@@ -40,6 +44,9 @@ impl FeedReader {
         if self.stretch != Some(stretch.number) {
             self.stretch = self.covers(stretch).then_some(stretch.number);
         }
+        if self.seen.replace(stretch.number) != Some(stretch.number) {
+            self.has_gap |= stretch.is_after_gap;
+        }
         let newest = source.newest_commit().as_ref().and_then(Bookmark::transaction).unwrap_or_default();
         self.feed.take(self.stretch?, newest).await
     }
@@ -48,8 +55,14 @@ impl FeedReader {
         self.applied.is_some_and(|applied| stretch.from <= applied && applied <= stretch.last)
     }
 
+    /// Whether the log has not told all that was committed before the pass that is about to run.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.has_gap
+    }
+
     /// Notes that everything up to this commit is applied.
     pub(crate) fn note_applied(&mut self, bookmark: Option<&Bookmark>) {
+        self.has_gap = false;
         self.applied = bookmark.and_then(Bookmark::transaction);
     }
 }

@@ -20,6 +20,7 @@ use crate::model::outside_profile::OutsideProfile;
 use crate::model::source_identity::SourceIdentity;
 use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, index_statement, made_of};
 use crate::source::Source;
+use crate::source::transaction_log::{LogExtent, keeps_too_little};
 use crate::sync::dimensions::dimensions;
 use crate::sync::first_pass::{Decision, Facts, first_pass};
 use crate::sync::survey::{KindSurvey, RefusedElements, Survey, survey};
@@ -48,6 +49,9 @@ struct Findings {
     outside_profile: OutsideProfile,
     /// The indices and constraints that are there.
     indexes: IndexReport,
+    /// The source's transaction log, where its directory is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_log: Option<LogFindings>,
     would_do: String,
     /// Why the graph may not be filled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +61,24 @@ struct Findings {
     parts: CountedParts,
     /// What a full sync would make of the source.
     survey: Survey,
+}
+
+#[derive(Serialize)]
+struct LogFindings {
+    directory: String,
+    /// How far it reaches, or why it cannot be followed.
+    #[serde(flatten)]
+    state: LogState,
+    /// The server's setting, where it keeps too little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_retention: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum LogState {
+    Readable(LogExtent),
+    Refused { refused: String, remedy: &'static str },
 }
 
 /// Checks every pipeline; fails if one of them could not work, or could not hold everything.
@@ -130,8 +152,22 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         refused: connector.refusal().await?.map(|error| error.to_string()),
         profile: connector.profile().name.clone(),
         indexes,
+        transaction_log: look_at_log(&connector, source.as_ref()).await?,
         survey,
     })
+}
+
+async fn look_at_log(connector: &ServerConnector, source: &dyn Source) -> Result<Option<LogFindings>> {
+    let Some(directory) = connector.transaction_log() else { return Ok(None) };
+    let created_ms = source.created_ms().await?;
+    // A user may be refused this question; the log is as good without the answer.
+    let retention = source.log_retention().await.ok().flatten();
+    let state = match LogExtent::of(&directory, created_ms) {
+        Ok(extent) => LogState::Readable(extent),
+        Err(refusal) => LogState::Refused { remedy: refusal.remedy(), refused: refusal.to_string() },
+    };
+    let short_retention = retention.filter(|policy| keeps_too_little(policy));
+    Ok(Some(LogFindings { directory: directory.path().display().to_string(), state, short_retention }))
 }
 
 /// What a full sync would make of the source, and which graphs are foreign.

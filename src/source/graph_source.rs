@@ -136,6 +136,11 @@ impl<R: Reader> Source for GraphSource<R> {
         Ok(parsed.map(|created| created.timestamp_millis()))
     }
 
+    async fn log_retention(&self) -> Result<Option<String>> {
+        let told: Vec<String> = self.questions().names("how long the log is kept", queries::LOG_RETENTION).await?;
+        Ok(told.into_iter().next())
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>> {
         const DOING: &str = "the clock";
         match column(&mut self.row(DOING, Request::new(queries::CLOCK)).await?, "now") {

@@ -183,6 +183,11 @@ pub trait Source: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// How long the server keeps its transaction log, in its own words; nothing where it does not tell.
+    async fn log_retention(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// The source's own clock.
     async fn now(&self) -> Result<DateTime<Utc>>;
 

@@ -19,6 +19,9 @@ pub(crate) const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name
 /// When the database's store was created: a part of the id that stands in the files of its log.
 pub(crate) const CREATED: &str = "CALL db.info() YIELD creationDate RETURN creationDate AS name";
 
+/// How long the server keeps its transaction log.
+pub(crate) const LOG_RETENTION: &str = "SHOW SETTINGS 'db.tx_log.rotation.retention_policy' YIELD value RETURN value AS name";
+
 /// The server's version, such as `5.26.12`, and its edition.
 pub(crate) const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' \
     RETURN versions[0] AS version, edition";

@@ -54,7 +54,7 @@ pub(super) async fn read(
     pass.reader.settle().await?;
     pass.delete_gone().await?;
     pass.review(committed).await?;
-    Ok(PassOutcome { is_told: true, ..PassOutcome::default() })
+    Ok(PassOutcome::default())
 }
 
 /// What changed elements were before.

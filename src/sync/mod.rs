@@ -64,6 +64,8 @@ pub(crate) struct PassContext<'a> {
     pub allow_deletes: bool,
     /// What a change feed told, where an incremental pass reads that.
     pub committed: Option<&'a Committed>,
+    /// Whether a change feed did not tell all that was committed before the pass.
+    pub is_after_gap: bool,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Encoder,
     /// What the cache lacks because it cannot hold it.

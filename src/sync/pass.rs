@@ -55,10 +55,13 @@ pub(crate) async fn run(
 
 /// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once.
 async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
-    let Some(told) = changes.committed else { return incremental::read(reader, changes, pass).await };
-    let outcome = committed::read(reader, changes, pass, told).await?;
+    let is_after_gap = changes.is_after_gap;
+    let Some(told) = changes.committed else {
+        return Ok(PassOutcome { is_after_gap, ..incremental::read(reader, changes, pass).await? });
+    };
+    let mut outcome = committed::read(reader, changes, pass, told).await?;
     if changes.allow_deletes || changes.memory.guard.holds_any() {
-        return Ok(PassOutcome { is_told: true, ..incremental::read(reader, changes, pass).await? });
+        outcome = incremental::read(reader, changes, pass).await?;
     }
-    Ok(outcome)
+    Ok(PassOutcome { is_told: true, is_after_gap, ..outcome })
 }

@@ -37,6 +37,17 @@ pub struct ServiceStatus {
     pub pipelines: BTreeMap<String, PipelineStatus>,
 }
 
+/// How passes know what was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeSource {
+    /// They look for it in the source.
+    #[default]
+    Probe,
+    /// The source's transaction log told it.
+    TransactionLog,
+}
+
 /// One pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineStatus {
@@ -104,6 +115,9 @@ pub struct PipelineStatus {
     /// Whether the last pass left nothing to be looked at again.
     #[serde(default)]
     pub settled: bool,
+    /// How the last incremental pass knew what was changed.
+    #[serde(default)]
+    pub change_source: ChangeSource,
     /// The bookmark of the last thorough pass that left nothing to be looked at again: the cache holds that commit and all
     /// before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -298,6 +312,7 @@ impl PipelineStatus {
             passes_begun: 0,
             passes_ended: 0,
             settled: false,
+            change_source: ChangeSource::default(),
             assured: None,
             commits_behind: None,
             behind_since: None,

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use neo4rs::query;
+use neo4rs::{Graph, query};
 use serde_json::Value;
 
-use super::pipeline::{Pair, percent_encoded};
+use super::pipeline::{PROGRAM, Pair, percent_encoded};
+use crate::support::arrival::until_equal;
 use crate::support::comparer::{GENERIC, assert_same_content};
 use crate::support::foreign::{Changes, Foreign};
 use crate::support::graph::{GraphSpec, build, create_indices};
 use crate::support::http::Http;
+use crate::support::servers::{FalkorServer, Neo4jOptions, Neo4jServer};
 use crate::support::service::{Running, Service};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -228,4 +230,123 @@ async fn the_log_of_another_database_is_refused() {
     followed.applied().await;
     followed.pair.assert_equal().await;
     assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// A server of one's own, whose log has small files: what happens to it must not happen to others.
+struct Server {
+    neo4j: Neo4jServer,
+    graph: Graph,
+    cache: FalkorServer,
+    service: Service,
+    running: Running,
+    http: Http,
+}
+
+const OWN: &str = "own";
+
+impl Server {
+    async fn new() -> Self {
+        // Of its log it keeps the newest file.
+        let settings = vec![("db.tx_log.rotation.size".to_owned(), "1M".to_owned())];
+        let options = Neo4jOptions { settings, ..Neo4jOptions::default() };
+        let (neo4j, cache) = (Neo4jServer::start_with(options).await.unwrap(), FalkorServer::start().await.unwrap());
+        let graph = neo4j.address().connect().await.unwrap();
+        build(&graph, &small()).await.unwrap();
+        let service = Service::new(PROGRAM, &neo4j.address(), &cache.address(), OWN);
+        let service = follows(&service, &neo4j.transaction_log());
+        let (mut running, http) = Http::start(&service).unwrap();
+        running.line("pass ended").await;
+        Self { neo4j, graph, cache, service, running, http }
+    }
+
+    async fn write(&self, text: &str) {
+        self.graph.run(query(text)).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+
+    async fn write_silently(&self) {
+        for text in SILENT.iter().take(4) {
+            self.write(text).await;
+        }
+    }
+
+    /// Two files of the log and more.
+    async fn fill_the_log(&self) {
+        for round in 0..6 {
+            self.write(&format!(
+                "UNWIND range(1, 1000) AS i MERGE (n:Filler {{i: i}}) SET n.text = '{}{round}'",
+                "x".repeat(300)
+            ))
+            .await;
+        }
+        self.write("MATCH (n:Filler) DELETE n").await;
+    }
+
+    async fn restart(&mut self) {
+        self.neo4j.restart().await.unwrap();
+        self.graph = self.neo4j.address().connect().await.unwrap();
+    }
+
+    /// A server prunes its log when it has written everything to its store, as it does before it ends.
+    async fn prune(&mut self) {
+        self.neo4j.stop().await;
+        self.restart().await;
+    }
+
+    async fn converges(&self, what: &str) {
+        let took = until_equal(&self.graph, &self.cache.address(), OWN, PATIENCE).await;
+        let took = took.unwrap_or_else(|found| panic!("{what}: {found}\n{}", self.running.log()));
+        println!("{what}: equal after {:.2} s", took.as_secs_f64());
+    }
+
+    async fn start(&mut self) {
+        (self.running, self.http) = Http::start(&self.service).unwrap();
+        self.running.line("pass ended").await;
+    }
+
+    async fn change_source(&self) -> Value {
+        self.http.status().await.unwrap()["change_source"].clone()
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_turns_over_is_pruned_or_belongs_to_a_server_that_dies_is_followed() {
+    let mut server = Server::new().await;
+    // Rotation and pruning while it is followed.
+    for _ in 0..2 {
+        server.fill_the_log().await;
+        server.write_silently().await;
+        server.converges("files turned over").await;
+    }
+    server.prune().await;
+    server.write_silently().await;
+    server.converges("files were pruned").await;
+    assert_eq!(server.change_source().await, "transaction_log");
+    // The server dies under writes, and comes back.
+    for round in 0..2 {
+        let graph = server.graph.clone();
+        let writes = tokio::spawn(async move {
+            let text = "MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 1 SET n.summary = toString(rand())";
+            while graph.run(query(text)).await.is_ok() {}
+        });
+        tokio::time::sleep(Duration::from_millis(50 + 70 * round)).await;
+        server.neo4j.kill();
+        writes.await.unwrap();
+        server.restart().await;
+        server.write_silently().await;
+        server.converges("the server died and came back").await;
+    }
+    let log = server.running.log();
+    assert!(!log.contains("transaction log not followed"), "{log}");
+    // The log does not reach back to where the service was when it ended.
+    server.running.kill_now().await;
+    server.write_silently().await;
+    server.fill_the_log().await;
+    server.prune().await;
+    server.start().await;
+    server.running.line("the log begins after transaction").await;
+    server.running.line("does not reach back").await;
+    server.converges("the log was pruned while the service was dead").await;
+    server.write_silently().await;
+    server.converges("followed again").await;
+    assert_eq!(server.running.terminate().await, 0);
 }

@@ -14,7 +14,7 @@ use crate::model::comparison::{Finding, Verdict};
 use crate::model::pass::{Mode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::sync::Slice;
-use crate::telemetry::status::PipelineState;
+use crate::telemetry::status::{ChangeSource, PipelineState};
 
 /// It goes on so often: short slices, because a pass waits for the one under way.
 const SLICE: Duration = Duration::from_millis(250);
@@ -180,6 +180,11 @@ impl Supervisor {
         self.go_on_comparing();
     }
 
+    /// Has everything compared after the pass that is about to be followed by another one or by a slice.
+    pub(super) fn owe_comparison(&mut self) {
+        self.comparing.ordered = true;
+    }
+
     /// Has the next slice begin at once, unless a pass runs: then it begins at that one's end.
     pub(super) fn go_on_comparing(&mut self) {
         if matches!(self.state, State::Running(_)) && self.passes.is_idle() && self.is_hurried() {
@@ -218,8 +223,16 @@ impl Supervisor {
         let now = self.status.newest_bookmark();
         let in_doubt =
             self.status.equal_as_of.as_ref() != now && self.comparing.futile_at.as_ref().is_none_or(|at| Some(at) != now);
-        let in_background = self.pipeline.settings.scrub_rows_per_second.is_some() && in_doubt;
+        let in_background = self.pipeline.settings.scrub_rows_per_second.is_some() && in_doubt && !self.is_proven_by_log();
         in_background || self.is_hurried() || self.is_comparison_due()
+    }
+
+    /// Where the log told everything since both sides were equal, each pass proves it anew.
+    fn is_proven_by_log(&self) -> bool {
+        let applied = self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
+        self.status.change_source == ChangeSource::TransactionLog
+            && applied.is_some()
+            && self.status.equal_as_of.as_ref() == applied
     }
 
     fn is_hurried(&self) -> bool {

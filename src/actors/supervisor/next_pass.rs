@@ -14,7 +14,7 @@ use crate::actors::pipeline::Done;
 use crate::model::pass::{Mode, PassSummary};
 use crate::model::pass_outcome::PassOutcome;
 use crate::sync::READ_AGAIN;
-use crate::telemetry::status::PipelineState;
+use crate::telemetry::status::{ChangeSource, PipelineState};
 
 /// Most passes over a stage with counts that differ from the source's. After them the gate of the swap decides.
 const MAX_STAGE_PASSES: u64 = 5;
@@ -101,8 +101,8 @@ impl Supervisor {
         if summary.mode == Mode::Differential {
             return self.comparison_advanced(summary, outcome, ctx);
         }
-        self.log_ended(&summary, outcome.is_told);
         let Some(pass) = self.passes.end() else { return };
+        self.log_ended(&summary, pass.started.elapsed(), outcome.is_told);
         if pass.approved {
             self.comparing.forget();
         }
@@ -110,6 +110,16 @@ impl Supervisor {
         self.status.last_fault = None;
         self.status.applied(summary.clone(), self.moved_since);
         self.status.settled = outcome.is_settled();
+        if summary.mode == Mode::Incremental {
+            self.status.change_source = if outcome.is_told { ChangeSource::TransactionLog } else { ChangeSource::Probe };
+        }
+        if outcome.is_after_gap && outcome.is_settled() {
+            tracing::warn!(
+                pipeline = %self.pipeline.name, generation = self.generation.0,
+                "the log does not reach back to the last pass: everything is compared"
+            );
+            self.owe_comparison();
+        }
         if (pass.finds_all() || outcome.is_told) && self.status.settled {
             self.status.assured.clone_from(&summary.bookmark);
         }
@@ -141,9 +151,9 @@ impl Supervisor {
         }
     }
 
-    fn log_ended(&self, summary: &PassSummary, is_told: bool) {
+    fn log_ended(&self, summary: &PassSummary, took: Duration, is_told: bool) {
         if self.is_stage() {
-            let (seconds, totals) = ((summary.ended_at - summary.began_at).as_seconds_f64(), summary.totals);
+            let (seconds, totals) = (took.as_secs_f64(), summary.totals);
             return tracing::info!(
                 pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode, seconds, nodes = totals.nodes,
                 relationships = totals.relationships, deleted = totals.deleted, "stage advanced"
@@ -151,7 +161,7 @@ impl Supervisor {
         }
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode, from_log = is_told,
-            seconds = (summary.ended_at - summary.began_at).as_seconds_f64(), read = summary.totals.read,
+            seconds = took.as_secs_f64(), read = summary.totals.read,
             nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
             quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
         );

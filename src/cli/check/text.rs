@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BULK, Findings};
+use super::{BULK, Findings, LogFindings, LogState};
 use crate::cli::table::{one_line, table};
 use crate::model::name::Label;
 use crate::sink::IndexReport;
@@ -29,6 +29,7 @@ impl Findings {
             format!("  profile     {}", self.profile),
         ];
         let outside = self.outside_profile.nodes.iter().chain(&self.outside_profile.relationships);
+        lines.extend(self.transaction_log.iter().flat_map(log_lines));
         lines.extend(self.graphs_to_come());
         if !self.bulk_allowed {
             lines.push(format!("  slower      {BULK} may not be used: full syncs load by parameters"));
@@ -70,6 +71,19 @@ impl Findings {
         }
         lines
     }
+}
+
+fn log_lines(log: &LogFindings) -> Vec<String> {
+    let LogFindings { directory, state, short_retention } = log;
+    let directory = one_line(directory);
+    let state = match state {
+        LogState::Readable(extent) => format!("{directory}, transactions {} to {}", extent.oldest, extent.newest),
+        LogState::Refused { refused, remedy } => format!("{directory} is not followed: {refused}; {remedy}"),
+    };
+    let short = |policy: &String| {
+        format!("  log kept    only by {policy:?}: set db.tx_log.rotation.retention_policy to \"2 days\" in Neo4j")
+    };
+    std::iter::once(format!("  log         {state}")).chain(short_retention.iter().map(short)).collect()
 }
 
 fn version(version: &Option<String>) -> &str {

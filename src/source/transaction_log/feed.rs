@@ -103,6 +103,8 @@ pub struct Stretch {
     pub from: u64,
     /// The last transaction that was read.
     pub last: u64,
+    /// Whether what was committed before it is not told.
+    pub is_after_gap: bool,
 }
 
 impl LogFeed {
@@ -206,8 +208,11 @@ impl LogFollower {
                 }
                 Ok(false) => std::thread::sleep(if last_news.elapsed() < LIVELY { SHORTEST_PAUSE } else { LONGEST_PAUSE }),
                 Err(refusal) => {
+                    let is_first = !matches!(self.start, LogStart::Newest);
                     self.note_lost(&refusal);
-                    sleep_until_quit(RETRY, quit);
+                    if !(is_first && refusal.is_another_history()) {
+                        sleep_until_quit(RETRY, quit);
+                    }
                 }
             }
         }
@@ -260,7 +265,8 @@ impl LogFollower {
         }
         let last = position.transaction;
         state.position = Some(position);
-        state.standing = Standing::Following(Stretch { number: self.stretches, from: last, last });
+        let is_after_gap = !goes_on && matches!(self.start, LogStart::Newest);
+        state.standing = Standing::Following(Stretch { number: self.stretches, from: last, last, is_after_gap });
         drop(state);
         self.feed.0.news.notify_waiters();
         tracing::info!(transaction = last, directory = %self.directory.path().display(), "transaction log followed");

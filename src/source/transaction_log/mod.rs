@@ -14,6 +14,7 @@
 mod command;
 mod directory;
 mod elements;
+mod extent;
 mod feed;
 mod header;
 mod input;
@@ -35,6 +36,7 @@ mod tail_tests;
 
 pub use directory::{LogDirectory, LogFile};
 pub use elements::{OldValues, Token, TokenKind};
+pub(crate) use extent::{LogExtent, keeps_too_little};
 pub use feed::{LogFeed, LogFollower, LogStart, LoggedDatabase, Standing, Stretch};
 pub use header::{FileHeader, HEADER_BYTES};
 pub use input::ReadAt;

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use names::{ALL, Metric, PREFIX, Sort};
 
 use super::process::Process;
-use super::status::{PipelineState, PipelineStatus, ServiceStatus, Side};
+use super::status::{ChangeSource, PipelineState, PipelineStatus, ServiceStatus, Side};
 use super::tally;
 use crate::model::bookmark::Bookmark;
 use crate::model::pass::Mode;
@@ -156,6 +156,7 @@ impl Metrics {
         for (server, side) in [(names::NEO4J, Side::Source), (names::FALKORDB, Side::Cache)] {
             self.set(names::SERVER_UP, &[name, server], flag(lost != Some(side)));
         }
+        set(names::TRANSACTION_LOG_READ, flag(status.change_source == ChangeSource::TransactionLog));
         set(names::HELD_DELETES, status.held.iter().map(|held| held.held.number).sum::<u64>() as f64);
         let equal = status.equal_as_of.as_ref();
         set(names::PROVEN_EQUAL, flag(equal.is_some() && equal == status.source_bookmark.as_ref()));

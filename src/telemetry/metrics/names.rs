@@ -141,6 +141,9 @@ pub const DROPPED_INDEXES: Metric = Metric::gauge(
     BY_PIPELINE,
     "Indices that FalkorDB answers wrongly by and that were dropped since the generation began",
 );
+/// Whether the transaction log is read.
+pub const TRANSACTION_LOG_READ: Metric =
+    Metric::gauge("transaction_log_read", BY_PIPELINE, "Whether passes read what Neo4j's transaction log tells: 1 or 0");
 /// Held deletes.
 pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for an approval");
 /// Whether both sides are proven equal.
@@ -200,7 +203,7 @@ pub const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
 
 /// All of them, in the order in which they are exported.
-pub const ALL: [Metric; 38] = [
+pub const ALL: [Metric; 39] = [
     ROWS_READ,
     ROWS_WRITTEN,
     ROWS_DELETED,
@@ -220,6 +223,7 @@ pub const ALL: [Metric; 38] = [
     QUARANTINED,
     UNSAFE_INDEXES,
     DROPPED_INDEXES,
+    TRANSACTION_LOG_READ,
     HELD_DELETES,
     PROVEN_EQUAL,
     EQUAL_AS_OF_COMMIT,

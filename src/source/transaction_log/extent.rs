@@ -1,0 +1,73 @@
+//! What a log holds, for those who only look.
+
+use serde::Serialize;
+
+use super::directory::LogDirectory;
+use super::refusal::LogRefusal;
+use super::tail::Tail;
+
+/// Below this, a server that keeps its log by size keeps hardly more than the file that it writes: one has 256 MiB by default.
+const SMALL: u64 = 1 << 30;
+
+/// How far a log reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LogExtent {
+    /// The first transaction that it holds.
+    pub(crate) oldest: u64,
+    /// The last one.
+    pub(crate) newest: u64,
+}
+
+impl LogExtent {
+    /// Looks at the log of a directory. `created_ms` is when the database's store was created, if that is known.
+    pub(crate) fn of(directory: &LogDirectory, created_ms: Option<i64>) -> Result<Self, LogRefusal> {
+        let files = directory.open_all()?;
+        let oldest = files.values().next().ok_or_else(|| LogRefusal::Empty(directory.path().to_owned()))?;
+        if created_ms.is_some_and(|expected| expected != oldest.header.store.created_ms) {
+            return Err(LogRefusal::OtherDatabase(directory.path().to_owned()));
+        }
+        let newest = Tail::newest(directory.clone())?.position().transaction;
+        Ok(Self { oldest: oldest.header.last_transaction + 1, newest })
+    }
+}
+
+/// Whether a server with this `db.tx_log.rotation.retention_policy` keeps too little of its log for a service that is down for a
+/// while.
+pub(crate) fn keeps_too_little(policy: &str) -> bool {
+    let mut words = policy.split_whitespace();
+    let (amount, unit) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (digits, scale) = amount.split_at(amount.find(|c: char| !c.is_ascii_digit()).unwrap_or(amount.len()));
+    let Ok(number) = digits.parse::<u64>() else { return policy.trim() == "keep_none" || policy.trim() == "false" };
+    let scale = match scale.to_ascii_lowercase().as_str() {
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => 1,
+    };
+    match unit {
+        "size" => number.saturating_mul(scale) < SMALL,
+        "hours" => number < 24,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_docker_image_sets_is_too_little() {
+        for (policy, little) in [
+            ("100M size", true),
+            ("2 days", false),
+            ("2 days 2G", false),
+            ("2G size", false),
+            ("1 hours", true),
+            ("48 hours", false),
+            ("keep_all", false),
+            ("keep_none", true),
+        ] {
+            assert_eq!(keeps_too_little(policy), little, "{policy}");
+        }
+    }
+}
