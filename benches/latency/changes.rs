@@ -20,6 +20,39 @@ const FACTS: usize = 3;
 /// Elements that are deleted; as many of each as a long run needs.
 const DELETED: usize = 3_000;
 
+/// How the service learns of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// It looks for them.
+    Probed,
+    /// The transaction log tells them.
+    Logged,
+}
+
+impl Changes {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Probed => "the source is probed",
+            Self::Logged => "the transaction log tells",
+        }
+    }
+
+    /// What the median of each kind of change may be, in seconds.
+    pub fn median(self) -> f64 {
+        match self {
+            Self::Probed => 0.3,
+            Self::Logged => 0.05,
+        }
+    }
+
+    fn turns(self) -> &'static [Kind] {
+        match self {
+            Self::Probed => &TURNS,
+            Self::Logged => &LOGGED_TURNS,
+        }
+    }
+}
+
 /// What a commit changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -27,6 +60,9 @@ pub enum Kind {
     Rewrite,
     NodeDeleted,
     RelationshipDeleted,
+    /// Without a timestamp or an episode.
+    SilentRewrite,
+    Labelled,
 }
 
 impl Kind {
@@ -36,14 +72,17 @@ impl Kind {
             Self::Rewrite => "a summary rewritten and a fact expired by one",
             Self::NodeDeleted => "a deleted node",
             Self::RelationshipDeleted => "a deleted relationship",
+            Self::SilentRewrite => "a summary rewritten by hand",
+            Self::Labelled => "a label put on a node",
         }
     }
 
     /// What its 99th percentile may be, in seconds.
-    pub fn limit(self) -> f64 {
-        match self {
-            Self::Episode | Self::Rewrite => 1.0,
-            Self::NodeDeleted | Self::RelationshipDeleted => 3.0,
+    pub fn limit(self, changes: Changes) -> f64 {
+        match (changes, self) {
+            (Changes::Logged, _) => 0.3,
+            (Changes::Probed, Self::NodeDeleted | Self::RelationshipDeleted) => 3.0,
+            (Changes::Probed, _) => 1.0,
         }
     }
 }
@@ -66,6 +105,20 @@ const TURNS: [Kind; 10] = [
     Kind::Episode,
     Kind::Rewrite,
     Kind::RelationshipDeleted,
+];
+
+/// All kinds, those among them that only the log tells.
+const LOGGED_TURNS: [Kind; 10] = [
+    Kind::Episode,
+    Kind::Rewrite,
+    Kind::SilentRewrite,
+    Kind::Episode,
+    Kind::NodeDeleted,
+    Kind::Labelled,
+    Kind::Episode,
+    Kind::SilentRewrite,
+    Kind::RelationshipDeleted,
+    Kind::Labelled,
 ];
 
 pub struct Writer {
@@ -97,13 +150,16 @@ impl Writer {
         Ok(Self { graph, random, rewritten, expired, nodes, relationships: facts, committed_at: Instant::now(), rows_changed: 0 })
     }
 
-    pub async fn change(&mut self, number: usize) -> Result<Change> {
-        let kind = TURNS[number % TURNS.len()];
+    pub async fn change(&mut self, changes: Changes, number: usize) -> Result<Change> {
+        let turns = changes.turns();
+        let kind = turns[number % turns.len()];
         let expected = match kind {
             Kind::Episode => self.episode().await?,
             Kind::Rewrite => self.rewrite().await?,
             Kind::NodeDeleted => self.delete_node().await?,
             Kind::RelationshipDeleted => self.delete_relationship().await?,
+            Kind::SilentRewrite => self.rewrite_silently().await?,
+            Kind::Labelled => self.label().await?,
         };
         Ok(Change { kind, expected })
     }
@@ -155,10 +211,31 @@ impl Writer {
         Ok(vec![Expected::Episode(episode), Expected::Summary(entity, summary), Expected::Expired(fact)])
     }
 
+    async fn rewrite_silently(&mut self) -> Result<Vec<Expected>> {
+        let (entity, key) = (self.rewritten.pop().unwrap_or_default(), self.key());
+        let summary = format!("rewritten by hand {key}");
+        let statement = query("MATCH (e:Entity {uuid: $entity}) SET e.summary = $summary")
+            .param("entity", entity.as_str())
+            .param("summary", summary.as_str());
+        self.commit(statement, 1).await?;
+        Ok(vec![Expected::Summary(entity, summary)])
+    }
+
+    async fn label(&mut self) -> Result<Vec<Expected>> {
+        let entity = self.rewritten.pop().unwrap_or_default();
+        let statement = query("MATCH (e:Entity {uuid: $entity}) SET e:Labelled").param("entity", entity.as_str());
+        self.commit(statement, 1).await?;
+        Ok(vec![Expected::Labelled(entity)])
+    }
+
     async fn delete_node(&mut self) -> Result<Vec<Expected>> {
         let uuid = self.nodes.pop().unwrap_or_default();
+        let attached = query("MATCH (n:Entity {uuid: $uuid})-[e]-() RETURN count(e) AS attached").param("uuid", uuid.as_str());
+        let mut rows = within(deadline::QUERY, "what goes with a node", self.graph.execute(attached)).await?;
+        let row = within(deadline::QUERY, "what goes with a node", rows.next()).await?;
+        let attached: i64 = row.and_then(|row| row.get("attached").ok()).unwrap_or_default();
         let statement = query("MATCH (n:Entity {uuid: $uuid}) DETACH DELETE n").param("uuid", uuid.as_str());
-        self.commit(statement, 1).await?;
+        self.commit(statement, 1 + attached.unsigned_abs()).await?;
         Ok(vec![Expected::NoEntity(uuid)])
     }
 

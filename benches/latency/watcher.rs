@@ -25,6 +25,7 @@ pub enum Expected {
     Expired(String),
     NoEntity(String),
     NoFact(String),
+    Labelled(String),
 }
 
 struct Pending {
@@ -127,13 +128,16 @@ fn question(expected: &Expected) -> (&'static str, &str) {
         Expected::Fact(key) | Expected::NoFact(key) | Expected::Expired(key) => {
             ("UNWIND $keys AS k MATCH ()-[e:RELATES_TO {uuid: k}]->() RETURN k, coalesce(e.expired_at, '')", key)
         }
+        Expected::Labelled(key) => ("UNWIND $keys AS k MATCH (n:Entity {uuid: k}) WHERE n:Labelled RETURN k, ''", key),
         Expected::Mention(key) => ("UNWIND $keys AS k MATCH ()-[e:MENTIONS {uuid: k}]->() RETURN k, ''", key),
     }
 }
 
 fn is_met(expected: &Expected, found: Option<&String>) -> bool {
     match expected {
-        Expected::Episode(_) | Expected::Entity(_) | Expected::Fact(_) | Expected::Mention(_) => found.is_some(),
+        Expected::Episode(_) | Expected::Entity(_) | Expected::Fact(_) | Expected::Mention(_) | Expected::Labelled(_) => {
+            found.is_some()
+        }
         Expected::Summary(_, summary) => found == Some(summary),
         Expected::Expired(_) => found.is_some_and(|expired_at| !expired_at.is_empty()),
         Expected::NoEntity(_) | Expected::NoFact(_) => found.is_none(),

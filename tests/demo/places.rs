@@ -20,7 +20,7 @@ pub struct Places {
     neo4j_address: Neo4jAddress,
     falkordb_address: FalkorAddress,
     /// What it started itself, which ends with this value.
-    _servers: Option<(Neo4jServer, FalkorServer)>,
+    servers: Option<(Neo4jServer, FalkorServer)>,
 }
 
 /// The program that is demonstrated, while it runs.
@@ -72,7 +72,7 @@ impl Places {
             graph: variable("FALKORDB_DATABASE").unwrap_or_else(|| "demo".to_owned()),
             neo4j_address,
             falkordb_address,
-            _servers: servers,
+            servers,
         })
     }
 
@@ -117,9 +117,12 @@ impl Places {
             ("HEALTH_BIND", "127.0.0.1".to_owned()),
             ("SYNC_INTERVAL_SECONDS", variable("SYNC_INTERVAL_SECONDS").unwrap_or_else(|| "1".to_owned())),
         ];
+        let log = variable("NEO4J_TRANSACTION_LOG_DIRECTORY");
+        let own_log = || self.servers.as_ref().map(|(neo4j, _)| neo4j.transaction_log().display().to_string());
+        let log = log.or_else(own_log).map(|log| ("NEO4J_TRANSACTION_LOG_DIRECTORY", log));
         let username = falkordb.username.clone().map(|username| ("FALKORDB_USERNAME", username));
         let password = falkordb.password.clone().map(|password| ("FALKORDB_PASSWORD", password));
-        let all = fixed.into_iter().chain(username).chain(password);
+        let all = fixed.into_iter().chain(log).chain(username).chain(password);
         all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

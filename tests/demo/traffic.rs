@@ -22,7 +22,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Episode => "new episode with entities and facts",
-            Self::Summary => "rewritten summary",
+            Self::Summary => "summary rewritten without a trace",
             Self::Expiry => "expired fact",
             Self::Deletion => "deleted entity or fact",
         }

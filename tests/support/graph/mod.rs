@@ -65,6 +65,20 @@ impl GraphSpec {
         }
     }
 
+    /// So many times as large.
+    pub fn times(self, scale: usize) -> Self {
+        Self {
+            entities: self.entities * scale,
+            facts: self.facts * scale,
+            episodes: self.episodes * scale,
+            mentions: self.mentions * scale,
+            communities: self.communities * scale,
+            members: self.members * scale,
+            sagas: self.sagas * scale,
+            ..self
+        }
+    }
+
     pub fn nodes(&self) -> usize {
         self.entities + self.episodes + self.communities + self.sagas
     }
