@@ -209,8 +209,7 @@ impl Writer {
         self.checkpoint.pass = Some(pass);
         if full {
             // Stored first: from here on the graph is not whole, whatever happens next.
-            self.checkpoint.watermark = None;
-            self.checkpoint.bookmark = None;
+            self.checkpoint.begin_anew();
             self.store_checkpoint().await?;
             self.sink.clear().await?;
             self.written.clear();
@@ -234,8 +233,7 @@ impl Writer {
     /// A write makes a graph that is not there, so one that was deleted is soon there again, nearly empty: what tells is that it
     /// has no index. Nothing that was written to the graph before counts any more.
     async fn graph_was_replaced(&mut self) -> Result<Error> {
-        self.checkpoint.watermark = None;
-        self.checkpoint.bookmark = None;
+        self.checkpoint.begin_anew();
         self.checkpoint.pass = None;
         self.store_checkpoint().await?;
         Ok(Error::new(ErrorKind::CacheChanged, "the graph is gone from the cache, or another one is in its place"))

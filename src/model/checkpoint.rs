@@ -154,6 +154,10 @@ impl Checkpoint {
         let before = self.bookmark.as_ref().and_then(Bookmark::transaction);
         self.log_since = position.as_ref().and(self.log_since.or(before));
         self.log = position;
+        if self.log.is_some() && !is_sound {
+            // What stands since then is excepted from no proof before it.
+            self.log_since = bookmark.and_then(Bookmark::transaction);
+        }
         let Some((since, proven)) = self.log_since.zip(self.equal_as_of.as_ref().and_then(Bookmark::transaction)) else { return };
         let follows = |bookmark: &&Bookmark| bookmark.transaction().is_some_and(|transaction| transaction >= proven);
         if proven >= since
@@ -162,6 +166,15 @@ impl Checkpoint {
         {
             self.equal_as_of = Some(bookmark.clone());
         }
+    }
+
+    /// Notes that the graph begins anew: nothing that was known of it counts any more.
+    pub fn begin_anew(&mut self) {
+        self.watermark = None;
+        self.bookmark = None;
+        self.equal_as_of = None;
+        self.log = None;
+        self.log_since = None;
     }
 
     /// Reads what [`Checkpoint::to_json`] wrote. The version is looked at first: a newer layout may have any shape.
@@ -189,6 +202,41 @@ mod tests {
     use super::*;
     use crate::model::pass::Mode;
     use crate::model::profile::Profile;
+
+    fn bookmark(transaction: u64) -> Bookmark {
+        Bookmark::new("FB:kcwQAAECAwQFBgcICQoLDA0ODwGQ").of_transaction(transaction).unwrap()
+    }
+
+    fn position(transaction: u64) -> Option<LogPosition> {
+        let store = super::super::log_position::StoreId { created_ms: 1, random: 2, format: "aligned".to_owned() };
+        Some(LogPosition { store, file: 0, start: None, offset: 128, transaction, checksum: None })
+    }
+
+    /// After a pass up to this transaction, told by the log or not.
+    fn ended(checkpoint: &mut Checkpoint, transaction: u64, told: bool, is_sound: bool) -> Option<u64> {
+        checkpoint.note_told(position(transaction).filter(|_| told), Some(&bookmark(transaction)), is_sound);
+        checkpoint.bookmark = Some(bookmark(transaction));
+        checkpoint.equal_as_of.as_ref().and_then(Bookmark::transaction)
+    }
+
+    #[test]
+    fn the_log_proves_equality_only_from_a_proof_on_since_which_it_told_everything() {
+        let source = SourceIdentity { id: "x".to_owned(), name: "neo4j".to_owned() };
+        let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
+        assert_eq!(ended(&mut checkpoint, 10, false, true), None);
+        assert_eq!(ended(&mut checkpoint, 11, true, true), None, "nothing was proven yet");
+        checkpoint.equal_as_of = Some(bookmark(11));
+        assert_eq!(ended(&mut checkpoint, 12, true, true), Some(12));
+        assert_eq!(ended(&mut checkpoint, 13, false, true), Some(12), "a pass that looked for changes may have missed some");
+        assert_eq!(ended(&mut checkpoint, 14, true, true), Some(12));
+        checkpoint.equal_as_of = Some(bookmark(14));
+        assert_eq!(ended(&mut checkpoint, 15, true, false), Some(14), "something could not be written");
+        assert_eq!(ended(&mut checkpoint, 16, true, true), Some(14), "and a comparison has to say what is excepted");
+        checkpoint.equal_as_of = Some(bookmark(16));
+        assert_eq!(ended(&mut checkpoint, 17, true, true), Some(17));
+        checkpoint.begin_anew();
+        assert_eq!(ended(&mut checkpoint, 18, true, true), None);
+    }
 
     #[test]
     fn it_reads_what_it_wrote_and_refuses_a_newer_layout() {

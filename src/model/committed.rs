@@ -104,6 +104,8 @@ pub struct Committed {
     pub relationships: Changed,
     /// The place in the feed after it.
     pub position: LogPosition,
+    /// Whether more was committed than was to be told at once.
+    pub is_partial: bool,
 }
 
 #[cfg(test)]

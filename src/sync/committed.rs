@@ -54,7 +54,7 @@ pub(super) async fn read(
     pass.reader.settle().await?;
     pass.delete_gone().await?;
     pass.review(committed).await?;
-    Ok(PassOutcome::default())
+    Ok(PassOutcome { look_again_soon: committed.is_partial, ..PassOutcome::default() })
 }
 
 /// What changed elements were before.

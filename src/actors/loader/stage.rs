@@ -24,8 +24,7 @@ impl Writer {
         self.quarantine_changed |= !self.quarantine.is_empty();
         self.excluded.remove(&self.quarantine);
         self.quarantine.clear();
-        self.checkpoint.watermark = None;
-        self.checkpoint.bookmark = None;
+        self.checkpoint.begin_anew();
         self.checkpoint.stage = Some(StageFill::default());
         self.converts_as_it_loads = true;
         self.checkpoint.pass = Some(PassUnderWay { prepared: true, ..pass });

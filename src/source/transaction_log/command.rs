@@ -4,7 +4,7 @@ use super::elements::{OldValues, Token, TokenKind};
 use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
 use super::oddity::Oddity;
-use super::property::{Owner, PropertyRecord};
+use super::property::{Owner, PropertyRecord, WantedTexts};
 use super::record::{IN_USE, NodeRecord, RelationshipRecord, dynamic_records, skip_group};
 use crate::model::committed::{Change, Elements};
 
@@ -43,11 +43,11 @@ pub(super) struct RecordChanges {
     pub(super) unowned: u64,
 }
 
-/// Reads commands from an input into changes. `wanted` tells the properties whose old texts are kept.
+/// Reads commands from an input into changes.
 pub(super) struct Commands<'a, R> {
     pub(super) input: &'a mut Input<R>,
     pub(super) kernel: KernelVersion,
-    pub(super) wanted: &'a dyn Fn(u32) -> bool,
+    pub(super) wanted: WantedTexts<'a>,
     pub(super) changes: RecordChanges,
 }
 
@@ -125,7 +125,7 @@ impl<R: ReadAt> Commands<'_, R> {
 
     fn property_create(&mut self) -> Result<(), Oddity> {
         self.input.skip(8)?;
-        let after = PropertyRecord::read(self.input, &|_| false)?;
+        let after = PropertyRecord::read(self.input, WantedTexts::NONE)?;
         self.owner_changed(after.owner);
         Ok(())
     }
@@ -141,7 +141,7 @@ impl<R: ReadAt> Commands<'_, R> {
     fn property_update(&mut self) -> Result<(), Oddity> {
         self.input.skip(8)?;
         let before = PropertyRecord::read(self.input, self.wanted)?;
-        let after = PropertyRecord::read(self.input, &|_| false)?;
+        let after = PropertyRecord::read(self.input, WantedTexts::NONE)?;
         // One that is not in use any more may have forgotten its owner.
         self.owner_changed(if after.in_use || before.owner == Owner::Unknown { after.owner } else { before.owner });
         self.keep(before);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The values that texts had before, by element and by the number of the property's name. `None` is a text whose bytes are not in
-/// the log.
+/// the log, or one that is too long for a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OldValues {
     /// Of nodes.

@@ -24,6 +24,9 @@ use crate::model::log_position::LogPosition;
 /// log keeps the rest. One transaction may bring more.
 const MAX_WAITING: usize = 100_000;
 
+/// Bytes of their old texts at most.
+const MAX_WAITING_TEXT: usize = 16 << 20;
+
 /// How long the follower sleeps before it looks for another transaction. A look reads one byte of a page in memory.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
@@ -36,9 +39,15 @@ const LIVELY: Duration = Duration::from_secs(2);
 /// How often a log that cannot be followed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// How long a log is left alone that did not tell what the server had committed: passes waited for it in vain.
+const DISTRUST: Duration = Duration::from_secs(600);
+
 /// How long the log may take to tell a transaction of which the server gave the bookmark: it is written before. Longer than the
 /// writing of a transaction of a million elements.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
+
+/// What an operator can do about a log that does not tell what was committed.
+const NOT_TOLD: &str = "name the directory that the server itself writes to: a copy, and a network file system, are late";
 
 /// Where to begin to follow a log.
 #[derive(Debug, Clone)]
@@ -79,8 +88,22 @@ struct State {
     standing: Standing,
     nodes: Changed,
     relationships: Changed,
+    /// Bytes of the old texts of both.
+    text_bytes: usize,
     committed_ms: Option<i64>,
     position: Option<LogPosition>,
+}
+
+impl State {
+    /// Whether more is to be told before a pass has taken what was.
+    fn has_room(&self) -> bool {
+        let elements = self.nodes.elements.len() + self.relationships.elements.len();
+        elements < MAX_WAITING && self.text_bytes < MAX_WAITING_TEXT
+    }
+
+    fn forget_changes(&mut self) {
+        (self.nodes, self.relationships, self.text_bytes, self.committed_ms) = Default::default();
+    }
 }
 
 /// How a log is followed.
@@ -134,8 +157,8 @@ impl LogFeed {
         self.0.in_use.store(in_use, Ordering::Relaxed);
     }
 
-    /// Waits until the log has told this transaction, and takes all that it told since the last time; nothing where it is another
-    /// stretch, or does not tell the transaction although the server knows it.
+    /// Waits until the log has told this transaction, or as much as may wait, and takes all that it told since the last time; nothing
+    /// where it is another stretch, or does not tell the transaction although the server knows it.
     pub async fn take(&self, stretch: u64, transaction: u64) -> Option<Committed> {
         if tokio::time::timeout(TOLD_WITHIN, self.has_told(stretch, transaction)).await.is_err() {
             self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
@@ -145,15 +168,21 @@ impl LogFeed {
         let position = state.position.clone().filter(|_| following)?;
         let bookmark = self.0.database.of_transaction(position.transaction)?;
         let (nodes, relationships) = (std::mem::take(&mut state.nodes), std::mem::take(&mut state.relationships));
-        let committed_at = state.committed_ms.take().and_then(DateTime::from_timestamp_millis);
-        Some(Committed { bookmark, committed_at, nodes, relationships, position })
+        let committed_at = state.committed_ms.and_then(DateTime::from_timestamp_millis);
+        state.forget_changes();
+        let is_partial = position.transaction < transaction;
+        Some(Committed { bookmark, committed_at, nodes, relationships, position, is_partial })
     }
 
     async fn has_told(&self, stretch: u64, transaction: u64) {
         loop {
             let news = self.0.news.notified();
-            match self.standing() {
-                Standing::Following(now) if now.number == stretch && now.last < transaction => news.await,
+            let (standing, has_room) = {
+                let state = self.0.state.lock();
+                (state.standing.clone(), state.has_room())
+            };
+            match standing {
+                Standing::Following(now) if now.number == stretch && now.last < transaction && has_room => news.await,
                 Standing::Opening => news.await,
                 Standing::Following(_) | Standing::Lost(_) => return,
             }
@@ -188,6 +217,7 @@ impl LogFollower {
             standing: Standing::Opening,
             nodes: Changed::default(),
             relationships: Changed::default(),
+            text_bytes: 0,
             committed_ms: None,
             position: None,
         };
@@ -200,6 +230,12 @@ impl LogFollower {
     pub fn run(mut self, quit: &CancellationToken, said: impl Fn(Bookmark)) {
         let mut last_news = Instant::now();
         while !quit.is_cancelled() {
+            if let Some(reason) = self.given_up() {
+                tracing::warn!(reason, remedy = NOT_TOLD, "transaction log not followed: the source is probed");
+                (self.tail, self.start) = (None, LogStart::Newest);
+                sleep_until_quit(DISTRUST, quit);
+                continue;
+            }
             match self.step() {
                 Ok(true) => {
                     last_news = Instant::now();
@@ -218,13 +254,16 @@ impl LogFollower {
         }
     }
 
+    /// Why a pass has given the log up that waited for it in vain.
+    fn given_up(&self) -> Option<String> {
+        match self.feed.standing() {
+            Standing::Lost(reason) if self.tail.is_some() => Some(reason),
+            _ => None,
+        }
+    }
+
     /// Reads what is there. Says whether anything was.
     fn step(&mut self) -> Result<bool, LogRefusal> {
-        if self.tail.is_some() && matches!(self.feed.standing(), Standing::Lost(_)) {
-            // A pass waited in vain for a transaction.
-            self.tail = None;
-            self.start = LogStart::Newest;
-        }
         let tail = match &mut self.tail {
             Some(tail) => tail,
             None => {
@@ -261,7 +300,7 @@ impl LogFollower {
         let goes_on = state.position.as_ref() == Some(&position);
         if !goes_on {
             self.stretches += 1;
-            (state.nodes, state.relationships, state.committed_ms) = Default::default();
+            state.forget_changes();
         }
         let last = position.transaction;
         state.position = Some(position);
@@ -306,19 +345,19 @@ fn sleep_until_quit(pause: Duration, quit: &CancellationToken) {
 impl LogFeed {
     fn has_room(&self) -> bool {
         let state = self.0.state.lock();
-        let following = matches!(state.standing, Standing::Following(_));
-        following && state.nodes.elements.len() + state.relationships.elements.len() < MAX_WAITING
+        matches!(state.standing, Standing::Following(_)) && state.has_room()
     }
 
     fn tell(&self, transaction: Transaction, position: &LogPosition) {
         let mut state = self.0.state.lock();
-        let State { standing, nodes, relationships, committed_ms, position: place } = &mut *state;
+        let State { standing, nodes, relationships, text_bytes, committed_ms, position: place } = &mut *state;
         // One that was lost meanwhile tells nothing more.
         let Standing::Following(stretch) = standing else { return };
         stretch.last = transaction.id;
         let OldValues { nodes: of_nodes, relationships: of_relationships } = transaction.old_values;
-        nodes.add(&transaction.nodes, possible_keys(of_nodes));
-        relationships.add(&transaction.relationships, possible_keys(of_relationships));
+        let mut weighed = |text: &(u64, String)| *text_bytes += text.1.len();
+        nodes.add(&transaction.nodes, possible_keys(of_nodes).inspect(&mut weighed));
+        relationships.add(&transaction.relationships, possible_keys(of_relationships).inspect(&mut weighed));
         *committed_ms = Some(transaction.committed_ms);
         *place = Some(position.clone());
     }

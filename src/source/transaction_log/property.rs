@@ -28,6 +28,19 @@ pub(super) enum Owner {
     Unknown,
 }
 
+/// Which texts are kept.
+#[derive(Clone, Copy)]
+pub(super) struct WantedTexts<'a> {
+    /// By the number of the property's name.
+    pub(super) named: &'a dyn Fn(u32) -> bool,
+    /// Of how many bytes at most. Those that are longer count as not in the log: there may be megabytes of each.
+    pub(super) longest: usize,
+}
+
+impl WantedTexts<'_> {
+    pub(super) const NONE: WantedTexts<'static> = WantedTexts { named: &|_| false, longest: 0 };
+}
+
 /// A record of up to four properties.
 #[derive(Debug)]
 pub(super) struct PropertyRecord {
@@ -38,8 +51,8 @@ pub(super) struct PropertyRecord {
 }
 
 impl PropertyRecord {
-    /// Reads it, with the texts of the properties for which `wanted` is true.
-    pub(super) fn read<R: ReadAt>(input: &mut Input<R>, wanted: &dyn Fn(u32) -> bool) -> Result<Self, Oddity> {
+    /// Reads it, with those of its texts that are wanted.
+    pub(super) fn read<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Self, Oddity> {
         let flags = input.u8()?;
         // Its neighbours in the chain of properties.
         input.skip(2 * 8)?;
@@ -67,7 +80,7 @@ fn owner(flags: u8, number: i64) -> Owner {
 }
 
 /// A property: up to four words, and records with what has no room in them.
-fn block<R: ReadAt>(input: &mut Input<R>, wanted: &dyn Fn(u32) -> bool) -> Result<Option<(u32, Option<String>)>, Oddity> {
+fn block<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Option<(u32, Option<String>)>, Oddity> {
     let size = input.u8()?;
     let mut words = [0_u64; short_string::WORDS];
     let used = usize::from(size / 8);
@@ -79,7 +92,7 @@ fn block<R: ReadAt>(input: &mut Input<R>, wanted: &dyn Fn(u32) -> bool) -> Resul
     }
     let name = (words[0] & ((1 << NAME_BITS) - 1)) as u32;
     let kind = words[0] >> NAME_BITS & 0xf;
-    if !wanted(name) || !matches!(kind, LONG_STRING | SHORT_STRING) {
+    if !(wanted.named)(name) || !matches!(kind, LONG_STRING | SHORT_STRING) {
         dynamic_records(input, None)?;
         return Ok(None);
     }
@@ -87,7 +100,7 @@ fn block<R: ReadAt>(input: &mut Input<R>, wanted: &dyn Fn(u32) -> bool) -> Resul
     let records = dynamic_records(input, Some(&mut bytes))?;
     let text = match kind {
         SHORT_STRING => short_string::decode(&words[..used]),
-        _ if records == 0 => None,
+        _ if records == 0 || bytes.len() > wanted.longest => None,
         _ => String::from_utf8(bytes).ok(),
     };
     Ok(Some((name, text)))

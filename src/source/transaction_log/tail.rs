@@ -7,6 +7,7 @@ use super::header::{FileHeader, HEADER_BYTES};
 use super::oddity::Oddity;
 use super::refusal::LogRefusal;
 use super::transaction::{Previous, Transaction, TransactionReader};
+use crate::model::key::MAX_KEY_BYTES;
 use crate::model::log_position::LogPosition;
 
 /// What stands at the end of what was read.
@@ -40,7 +41,8 @@ struct OpenFile {
 
 impl OpenFile {
     fn new(file: File) -> Result<Self, LogRefusal> {
-        let reader = TransactionReader::new(file.try_clone().map_err(Oddity::Io)?);
+        // An old text can only be of use as a key.
+        let reader = TransactionReader::new(file.try_clone().map_err(Oddity::Io)?).with_texts_up_to(MAX_KEY_BYTES);
         Ok(Self { reader, file })
     }
 

@@ -6,6 +6,7 @@ use super::header::HEADER_BYTES;
 use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
 use super::oddity::Oddity;
+use super::property::WantedTexts;
 use crate::model::committed::Elements;
 
 const START: u8 = 1;
@@ -54,12 +55,19 @@ pub struct Transaction {
 #[derive(Debug)]
 pub struct TransactionReader<R> {
     input: Input<R>,
+    longest_text: usize,
 }
 
 impl<R: ReadAt> TransactionReader<R> {
     /// Reads from a source.
     pub fn new(source: R) -> Self {
-        Self { input: Input::new(source, HEADER_BYTES) }
+        Self { input: Input::new(source, HEADER_BYTES), longest_text: usize::MAX }
+    }
+
+    /// The same, keeping old texts of up to so many bytes.
+    #[must_use]
+    pub fn with_texts_up_to(self, longest_text: usize) -> Self {
+        Self { longest_text, ..self }
     }
 
     /// Reads the transaction that begins at this place. With `previous`, it must be the next one. The old texts of the properties
@@ -86,6 +94,7 @@ impl<R: ReadAt> TransactionReader<R> {
         previous: Option<Previous>,
         wanted: &dyn Fn(u32) -> bool,
     ) -> Result<Option<Transaction>, Oddity> {
+        let wanted = WantedTexts { named: wanted, longest: self.longest_text };
         let input = &mut self.input;
         if input.peek()? == 0 {
             return Ok(None);
