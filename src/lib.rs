@@ -54,7 +54,9 @@
 //!
 //! # Where is…
 //!
-//! - *a change noticed*: in [`sync`], by an incremental pass: `incremental` reads what timestamps and follow rules tell, and compares
+//! - *a change noticed*: where Neo4j's transaction log can be read, `source::transaction_log` tells which elements each commit changed,
+//!   `actors::feed_reader` decides whether a pass relies on it, and `sync::committed` reads exactly these elements. Elsewhere in [`sync`],
+//!   by an incremental pass: `incremental` reads what timestamps and follow rules tell, and compares
 //!   counts. Nothing reports a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits),
 //!   `delete_guard` weighs what is orphaned, and `Reader::delete_absent` deletes it. What leaves no trace at all is found by
 //!   `comparison`.

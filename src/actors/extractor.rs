@@ -136,8 +136,13 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
         };
         let (mode, bookmark) = (pass.mode, pass.bookmark.clone());
         let outcome = sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
-        if let Some(feed) = parts.feed.as_mut().filter(|_| mode != Mode::Differential && outcome.is_settled()) {
-            feed.note_applied(bookmark.as_ref());
+        if let Some(feed) = &mut parts.feed {
+            if mode == Mode::Full || outcome.verdict.is_some() {
+                feed.close_gap();
+            }
+            if mode != Mode::Differential && outcome.is_settled() {
+                feed.note_applied(bookmark.as_ref());
+            }
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! passes look for changes by timestamps and counts.
 
 use crate::model::bookmark::Bookmark;
+use crate::model::checkpoint::Checkpoint;
 use crate::model::committed::Committed;
 use crate::source::Source;
 use crate::source::transaction_log::{LogFeed, Standing, Stretch};
@@ -19,14 +20,18 @@ pub(crate) struct FeedReader {
     seen: Option<u64>,
     /// The last transaction of which everything is applied.
     applied: Option<u64>,
-    /// Whether the log has not told all that was committed before the next pass.
+    /// Whether the log has not told all that was committed before, and no comparison has looked for the rest yet.
     has_gap: bool,
 }
 
 impl FeedReader {
-    /// For a cache in which everything up to this commit is applied.
-    pub(crate) fn new(feed: LogFeed, applied: Option<&Bookmark>) -> Self {
-        Self { feed, stretch: None, seen: None, applied: applied.and_then(Bookmark::transaction), has_gap: false }
+    /// For a cache that stands where this checkpoint says. What passes before it looked for may have left no trace, unless the log told
+    /// it or a comparison has proven that nothing is missing.
+    pub(crate) fn new(feed: LogFeed, checkpoint: &Checkpoint) -> Self {
+        let applied = checkpoint.bookmark.as_ref();
+        let is_proven = checkpoint.log.is_some() || (applied.is_some() && checkpoint.equal_as_of.as_ref() == applied);
+        let has_gap = applied.is_some() && !is_proven;
+        Self { feed, stretch: None, seen: None, applied: applied.and_then(Bookmark::transaction), has_gap }
     }
 
     /// All that was committed and not taken yet, up to the newest commit that the source is known to have at least; nothing where the
@@ -47,6 +52,10 @@ impl FeedReader {
         if self.seen.replace(stretch.number) != Some(stretch.number) {
             self.has_gap |= stretch.is_after_gap;
         }
+        if self.stretch.is_none() && self.applied.is_some_and(|applied| applied > stretch.last) {
+            // Passes are ahead of what waits here.
+            self.feed.skip();
+        }
         let newest = source.newest_commit().as_ref().and_then(Bookmark::transaction).unwrap_or_default();
         self.feed.take(self.stretch?, newest).await
     }
@@ -55,14 +64,18 @@ impl FeedReader {
         self.applied.is_some_and(|applied| stretch.from <= applied && applied <= stretch.last)
     }
 
-    /// Whether the log has not told all that was committed before the pass that is about to run.
+    /// Whether something may be missing that was committed before the log began to tell.
     pub(crate) fn has_gap(&self) -> bool {
         self.has_gap
     }
 
+    /// Notes that everything was read, or compared: nothing is missing that was committed before.
+    pub(crate) fn close_gap(&mut self) {
+        self.has_gap = false;
+    }
+
     /// Notes that everything up to this commit is applied.
     pub(crate) fn note_applied(&mut self, bookmark: Option<&Bookmark>) {
-        self.has_gap = false;
         self.applied = bookmark.and_then(Bookmark::transaction);
     }
 }

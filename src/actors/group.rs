@@ -110,7 +110,7 @@ impl Group {
             }
             None => (None, Encoding::Rows(Arc::clone(&encoder))),
         };
-        let feed = feed.map(|feed| FeedReader::new(feed, launched.checkpoint.bookmark.as_ref()));
+        let feed = feed.map(|feed| FeedReader::new(feed, &launched.checkpoint));
         let memory = Memory::new(&launched.checkpoint, profile);
         let excluded = Excluded::of(&launched.quarantine);
         let parts = LoaderParts {

@@ -311,7 +311,8 @@ async fn followed_log(
     bookmark: Bookmark,
     checkpoint: &Checkpoint,
 ) -> Result<Option<FollowedLog>> {
-    let applied = checkpoint.bookmark.as_ref().filter(|_| checkpoint.is_filled()).unwrap_or(&bookmark);
+    let under_way = checkpoint.pass.as_ref().filter(|pass| pass.mode == Mode::Full).and_then(|pass| pass.bookmark.as_ref());
+    let applied = checkpoint.bookmark.as_ref().filter(|_| checkpoint.is_filled()).or(under_way).unwrap_or(&bookmark);
     let Some(transaction) = applied.transaction() else { return Ok(None) };
     let start = match &checkpoint.log {
         Some(position) if position.transaction == transaction => LogStart::At(Box::new(position.clone())),

@@ -91,7 +91,8 @@ async fn watch_source(
     moved: Recipient<SourceMoved>,
     mut answers: Answers,
 ) -> Result<()> {
-    let Some(period) = period else { return std::future::pending().await };
+    // A log that falls silent must be noticed also where nothing else is looked for.
+    let Some(period) = period.or(feed.as_ref().map(|_| KEEP_ALIVE)) else { return std::future::pending().await };
     let mut ticks = ticks(period);
     let mut last: Option<Bookmark> = None;
     let mut looked: Option<Instant> = None;

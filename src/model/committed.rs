@@ -59,13 +59,12 @@ impl Elements {
         later.iter().for_each(|(number, change)| self.follow(number, change));
     }
 
-    /// As [`Self::note`], for a change that is known to be the later one: what was created and then updated is new, what was created
-    /// and then deleted may have been another element before.
+    /// As [`Self::note`], for a change of a later transaction. Between the two a pass that broke off may have written what the element
+    /// was then, so only what one transaction created and none changed is new to the cache.
     fn follow(&mut self, number: u64, change: Change) {
         let known = self.0.entry(number).or_insert(change);
         *known = match (*known, change) {
-            (Change::Created, Change::Updated) => Change::Created,
-            (Change::Updated, Change::Deleted) => Change::Deleted,
+            (_, Change::Deleted) => Change::Deleted,
             (known, change) if known == change => known,
             _ => Change::Updated,
         };
@@ -79,6 +78,8 @@ pub struct Changed {
     pub elements: Elements,
     /// Texts that were replaced or deleted, by the element's number, whatever the name of their property.
     pub old_texts: BTreeMap<u64, BTreeSet<String>>,
+    /// Numbers of nodes that have other labels than before.
+    pub relabelled: BTreeSet<u64>,
 }
 
 impl Changed {
@@ -132,8 +133,9 @@ mod tests {
     fn of_several_transactions_the_order_counts() {
         use Change::{Created, Deleted, Updated};
         for (changes, expected) in [
-            (&[Created, Updated][..], Created),
-            (&[Created, Deleted], Updated),
+            (&[Created][..], Created),
+            (&[Created, Updated], Updated),
+            (&[Created, Deleted], Deleted),
             (&[Deleted, Created], Updated),
             (&[Deleted, Created, Deleted], Deleted),
             (&[Updated, Deleted], Deleted),

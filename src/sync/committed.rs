@@ -59,9 +59,16 @@ pub(super) async fn read(
 
 /// What changed elements were before.
 struct Former<'c> {
-    /// Texts of any of them that were replaced or deleted and are keys in the cache.
-    keys: BTreeSet<String>,
+    /// Texts that were replaced or deleted and are keys in the cache, each with the elements that had it.
+    keys: BTreeMap<String, FormerOwners>,
     changed: &'c Changed,
+}
+
+/// Elements that had a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FormerOwners {
+    One(u64),
+    Several,
 }
 
 impl Former<'_> {
@@ -69,11 +76,25 @@ impl Former<'_> {
         self.changed.elements.get(number.0) == Some(Change::Created)
     }
 
+    fn is_relabelled(&self, number: ElementNumber) -> bool {
+        self.changed.relabelled.contains(&number.0)
+    }
+
     /// Whether an element had another key before, or another element had its key.
     fn has_moved(&self, number: ElementNumber, key: &str) -> bool {
+        let others = self.keys.get(key).is_some_and(|owners| *owners != FormerOwners::One(number.0));
         let own = self.changed.old_texts.get(&number.0);
-        self.keys.contains(key) || own.is_some_and(|own| own.iter().any(|text| text != key && self.keys.contains(text)))
+        others || own.is_some_and(|own| own.iter().any(|text| text != key && self.keys.contains_key(text)))
     }
+}
+
+/// A node that was there before, as it is now.
+struct UpdatedNode {
+    number: ElementNumber,
+    /// As of [`FoundElement`].
+    texts: BTreeSet<String>,
+    has_moved: bool,
+    is_relabelled: bool,
 }
 
 struct CommittedPass<'p, 'r, 'c> {
@@ -100,22 +121,24 @@ impl CommittedPass<'_, '_, '_> {
             let of: Vec<ElementNumber> = some.iter().map(|(number, _)| *number).collect();
             let source = self.reader.source;
             let found = if of_nodes { source.nodes_by_number(&of).await? } else { source.relationships_by_number(&of).await? };
-            self.read_found(found, &former).await?;
+            self.read_found(found, of_nodes, &former).await?;
         }
         Ok(())
     }
 
     /// The replaced and deleted texts that are keys in the cache. What the cache holds under them may be gone.
-    async fn former_keys(&mut self, of_nodes: bool, changed: &Changed) -> Result<BTreeSet<String>> {
-        let texts: BTreeSet<&String> = changed.old_texts.values().flatten().collect();
-        let texts: Vec<String> = texts.into_iter().cloned().collect();
-        let mut all = BTreeSet::new();
+    async fn former_keys(&mut self, of_nodes: bool, changed: &Changed) -> Result<BTreeMap<String, FormerOwners>> {
+        let mut owners: BTreeMap<&String, FormerOwners> = BTreeMap::new();
+        for (number, text) in changed.old_texts.iter().flat_map(|(number, texts)| texts.iter().map(move |text| (number, text))) {
+            owners.entry(text).and_modify(|owners| *owners = FormerOwners::Several).or_insert(FormerOwners::One(*number));
+        }
+        let texts: Vec<String> = owners.keys().map(|text| (*text).clone()).collect();
+        let mut all = BTreeMap::new();
         let kinds: Vec<ElementKind> = self.kinds(of_nodes).collect();
         for kind in kinds.into_iter().filter(|kind| self.reader.profile.identity(*kind) == Identity::Property) {
-            let held = self.held(kind, &texts).await?;
-            let keys: BTreeSet<String> = held.iter().map(|identity| identity.key().to_string()).collect();
+            let keys = self.held_keys(kind, &texts).await?;
             self.gone.entry(kind).or_default().extend(keys.iter().cloned());
-            all.extend(keys);
+            all.extend(keys.into_iter().filter_map(|key| owners.get(&key).map(|owners| (key, *owners))));
         }
         Ok(all)
     }
@@ -140,67 +163,80 @@ impl CommittedPass<'_, '_, '_> {
         }
     }
 
-    async fn read_found(&mut self, found: Vec<FoundElement>, former: &Former<'_>) -> Result<()> {
+    async fn read_found(&mut self, found: Vec<FoundElement>, of_nodes: bool, former: &Former<'_>) -> Result<()> {
         let (mut wanted, mut keyless) = (Keys::new(), BTreeSet::new());
-        let mut updated: BTreeMap<ElementKind, BTreeMap<String, ElementNumber>> = BTreeMap::new();
+        let mut updated: BTreeMap<ElementKind, BTreeMap<String, UpdatedNode>> = BTreeMap::new();
         for FoundElement { number, kind, key, texts } in found {
             let is_new = former.is_new(number);
-            match (kind, key) {
-                (Some(kind), Some(key)) => {
-                    if kind.is_node() && former.has_moved(number, &key) {
-                        self.note_moved(kind, &key, number);
-                    }
-                    if kind.is_node() && !is_new {
-                        updated.entry(kind).or_default().insert(key.clone(), number);
-                    }
-                    wanted.entry(kind).or_default().insert(key);
+            let Some(kind) = kind else {
+                if !is_new {
+                    self.note_former(of_nodes, number, &texts);
                 }
-                (Some(kind), None) => drop(keyless.insert((kind, number))),
-                (None, _) => {}
+                continue;
+            };
+            let Some(key) = key else {
+                keyless.insert((kind, number));
+                continue;
+            };
+            let has_moved = former.has_moved(number, &key);
+            if of_nodes && (has_moved || !is_new) {
+                let node = UpdatedNode { number, texts, has_moved, is_relabelled: former.is_relabelled(number) };
+                updated.entry(kind).or_default().insert(key.clone(), node);
             }
-            if !is_new && kind.is_none() {
-                self.note_former(number, &texts);
-            }
+            wanted.entry(kind).or_default().insert(key);
         }
-        self.note_absent(&updated).await?;
-        for (kind, keys) in updated {
-            self.updated.entry(kind).or_default().extend(keys);
+        for (kind, nodes) in updated {
+            self.note_former_places(kind, &nodes).await?;
+            let numbers = nodes.into_iter().map(|(key, node)| (key, node.number));
+            self.updated.entry(kind).or_default().extend(numbers);
         }
         self.reader.fetch(&wanted).await?;
         unusable::read_keyless(self.reader, keyless).await.map(drop)
     }
 
+    /// The keys that an element with these texts and this number has where it is of a kind.
+    fn keys_in(&self, kind: ElementKind, number: ElementNumber, texts: &BTreeSet<String>) -> Vec<String> {
+        match self.reader.profile.identity(kind) {
+            Identity::Property => texts.iter().cloned().collect(),
+            Identity::ElementNumber => number_key(number).into_iter().collect(),
+        }
+    }
+
     /// An element that is of no kind, or is not copied any more, may stand in the cache under these keys.
-    fn note_former(&mut self, number: ElementNumber, texts: &BTreeSet<String>) {
-        for kind in self.reader.profile.kinds() {
-            let keys = self.gone.entry(kind).or_default();
-            match self.reader.profile.identity(kind) {
-                Identity::Property => keys.extend(texts.iter().cloned()),
-                Identity::ElementNumber => keys.extend(number_key(number)),
-            }
+    fn note_former(&mut self, of_nodes: bool, number: ElementNumber, texts: &BTreeSet<String>) {
+        for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
+            let keys = self.keys_in(kind, number, texts);
+            self.gone.entry(kind).or_default().extend(keys);
         }
     }
 
-    /// A node may stand in the cache as what it was, and its relationships stand there with other ends.
-    fn note_moved(&mut self, kind: ElementKind, key: &str, number: ElementNumber) {
-        self.surrounded.insert(number);
-        let others: Vec<ElementKind> = self.kinds(true).filter(|other| *other != kind).collect();
-        for other in others {
-            self.gone.entry(other).or_default().insert(key.to_owned());
+    /// A node may stand in the cache as one of another kind, and its relationships stand there with other ends.
+    fn note_moved(&mut self, kind: ElementKind, node: &UpdatedNode) {
+        self.surrounded.insert(node.number);
+        for other in self.kinds(true).filter(|other| *other != kind).collect::<Vec<_>>() {
+            let keys = self.keys_in(other, node.number, &node.texts);
+            self.gone.entry(other).or_default().extend(keys);
         }
     }
 
-    /// Nodes that the cache does not hold under their kind and key were something else there, or nothing.
-    async fn note_absent(&mut self, updated: &BTreeMap<ElementKind, BTreeMap<String, ElementNumber>>) -> Result<()> {
-        for (kind, keys) in updated {
-            let texts: Vec<String> = keys.keys().cloned().collect();
-            let held = self.held(*kind, &texts).await?;
-            let held: BTreeSet<&str> = held.iter().map(|identity| identity.key().as_str()).collect();
-            for (key, number) in keys {
-                if !held.contains(key.as_str()) {
-                    self.note_moved(*kind, key, *number);
-                }
-            }
+    /// Nodes that the cache does not hold under their kind and key were something else there, or nothing; one that has other labels
+    /// may stand there as one of another kind.
+    async fn note_former_places(&mut self, kind: ElementKind, nodes: &BTreeMap<String, UpdatedNode>) -> Result<()> {
+        let keys: Vec<String> = nodes.keys().cloned().collect();
+        let held = self.held_keys(kind, &keys).await?;
+        let (moved, there): (Vec<_>, Vec<_>) = nodes.iter().partition(|(key, node)| node.has_moved || !held.contains(*key));
+        moved.into_iter().for_each(|(_, node)| self.note_moved(kind, node));
+        let relabelled: Vec<&UpdatedNode> = there.into_iter().map(|(_, node)| node).filter(|node| node.is_relabelled).collect();
+        if relabelled.is_empty() {
+            return Ok(());
+        }
+        for other in self.kinds(true).filter(|other| *other != kind).collect::<Vec<_>>() {
+            let keys_of = |pass: &Self, node: &UpdatedNode| pass.keys_in(other, node.number, &node.texts);
+            let keys: Vec<String> = relabelled.iter().flat_map(|node| keys_of(self, node)).collect();
+            let held = self.held_keys(other, &keys).await?;
+            let stands = |node: &&&UpdatedNode| keys_of(self, node).iter().any(|key| held.contains(key));
+            let moved: Vec<&UpdatedNode> = relabelled.iter().filter(stands).copied().collect();
+            moved.into_iter().for_each(|node| self.note_moved(kind, node));
         }
         Ok(())
     }
@@ -230,6 +266,10 @@ impl CommittedPass<'_, '_, '_> {
     /// What the cache holds of a kind under some of these texts.
     async fn held(&mut self, kind: ElementKind, texts: &[String]) -> Result<BTreeSet<ElementIdentity>> {
         Ok(self.contents(kind, texts).await?.into_keys().collect())
+    }
+
+    async fn held_keys(&mut self, kind: ElementKind, texts: &[String]) -> Result<BTreeSet<String>> {
+        Ok(self.contents(kind, texts).await?.keys().map(|identity| identity.key().to_string()).collect())
     }
 
     async fn contents(&mut self, kind: ElementKind, texts: &[String]) -> Result<BTreeMap<ElementIdentity, Content>> {
@@ -279,8 +319,10 @@ impl CommittedPass<'_, '_, '_> {
             let mut orphaned = self.held(kind, &texts).await?;
             orphaned.extend(unusable::refused_and_held(self.reader, self.changes.view, kind).await?);
             // What is there all the same is no loss to be weighed.
-            orphaned = self.reader.without_present(kind, orphaned).await?;
-            if !orphaned.is_empty() {
+            orphaned = self.reader.send_present(kind, orphaned).await?;
+            // Where deletes are held, all that only the cache has is weighed together.
+            let is_held = self.changes.memory.guard.held(&self.reader.profile.step(kind)) > 0;
+            if !orphaned.is_empty() && !is_held {
                 gaps.insert(kind, Gaps { orphaned, ..Gaps::default() });
             }
         }

@@ -53,15 +53,21 @@ pub(crate) async fn run(
     Ok(outcome)
 }
 
-/// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once.
+/// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once. So is
+/// what a client waits for that was committed before the feed began to tell.
 async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     let is_after_gap = changes.is_after_gap;
     let Some(told) = changes.committed else {
         return Ok(PassOutcome { is_after_gap, ..incremental::read(reader, changes, pass).await? });
     };
-    let mut outcome = committed::read(reader, changes, pass, told).await?;
-    if changes.allow_deletes || changes.memory.guard.holds_any() {
-        outcome = incremental::read(reader, changes, pass).await?;
+    let held_before = changes.memory.guard.holds_any();
+    let outcome = committed::read(reader, changes, pass, told).await?;
+    let is_awaited = changes.thorough && is_after_gap;
+    if !(changes.allow_deletes || is_awaited || held_before || changes.memory.guard.holds_any()) {
+        return Ok(PassOutcome { is_told: true, is_after_gap, ..outcome });
     }
-    Ok(PassOutcome { is_told: true, is_after_gap, ..outcome })
+    let begun = PassUnderWay { prepared: true, ..pass.clone() };
+    let found = incremental::read(reader, changes, &begun).await?;
+    let look_again_soon = found.look_again_soon || outcome.look_again_soon;
+    Ok(PassOutcome { is_told: true, is_after_gap, look_again_soon, ..found })
 }

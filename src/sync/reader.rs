@@ -193,8 +193,8 @@ impl PassReader<'_> {
         Ok(Present { kept, there, answered: keys })
     }
 
-    /// Of these, those that the source does not have.
-    pub(super) async fn without_present(
+    /// Of these, those that the source does not have. What it has under their keys is sent on: another element may stand for one.
+    pub(super) async fn send_present(
         &mut self,
         kind: ElementKind,
         mut identities: BTreeSet<ElementIdentity>,
@@ -204,10 +204,12 @@ impl PassReader<'_> {
         let mut left = &keys[..];
         while !left.is_empty() {
             let asked = &left[..left.len().min(self.limits.nodes.min(self.limits.relationships))];
+            self.emit.reserve(asked.len()).await?;
             let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
             for identity in self.encoder.admissions(&rows).into_iter().filter_map(kept) {
                 identities.remove(&identity);
             }
+            self.emit_rows(rows.in_key_order(self.profile.key(kind))).await?;
             left = &left[answered..];
         }
         Ok(identities)

@@ -70,6 +70,15 @@ impl Followed {
         assert_eq!(code, 200, "{body}\n{}", self.running.log());
     }
 
+    /// The one text or list of texts that the cache answers.
+    async fn cached(&self, question: &str) -> String {
+        let mut cache = self.pair.cache.connect().await.unwrap();
+        let mut ask = redis::cmd("GRAPH.RO_QUERY");
+        let answer: (redis::Value, Vec<Vec<String>>, redis::Value) =
+            ask.arg(&self.pair.graph).arg(question).query_async(&mut cache).await.unwrap();
+        answer.1[0][0].clone()
+    }
+
     async fn kill(&mut self) {
         self.running.kill_now().await;
     }
@@ -128,6 +137,58 @@ async fn what_leaves_no_trace_arrives_by_the_log_alone() {
     assert!(by_log >= SILENT.len(), "{by_log} passes read the log\n{log}");
     assert!(!log.contains("key sets differ") && !log.contains("swept"), "{log}");
     assert_eq!(followed.status().await["faults"], 0);
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// Elements that share a key, or that other elements give way to: what is left of them is in the cache, and nothing else.
+#[tokio::test]
+async fn elements_that_share_a_key_or_take_one_over_are_what_they_are() {
+    let pair = Pair::new("log_twins").await;
+    create_indices(&pair.source.graph).await.unwrap();
+    let followed = Followed::new(pair).await;
+    followed
+        .write(
+            "CREATE (:Entity {uuid: 'twin', name: 'first', group_id: 'g'}) CREATE (:Entity {uuid: 'twin', name: 'second', \
+             group_id: 'g'}) CREATE (:Community {uuid: 'place', name: 'community', group_id: 'g'}) \
+             CREATE (:Entity {uuid: 'place', name: 'entity', group_id: 'g'})-[:RELATES_TO {uuid: 'r', fact: 'f', group_id: 'g'}]->\
+             (:Entity {uuid: 'other', name: 'other', group_id: 'g'})",
+        )
+        .await;
+    followed.applied().await;
+    const NAMES: &str = "MATCH (n) WITH labels(n)[0] + ' ' + n.uuid + ' ' + n.name AS t ORDER BY t RETURN collect(t)";
+    assert_eq!(
+        followed.cached(NAMES).await,
+        "[Community place community, Entity other other, Entity place entity, Entity twin first]"
+    );
+    followed.write("MATCH (n:Entity {name: 'first'}) DETACH DELETE n").await;
+    followed.write("MATCH (n:Entity {uuid: 'place'}) SET n:Community REMOVE n:Entity").await;
+    followed.applied().await;
+    assert_eq!(followed.cached(NAMES).await, "[Community place community, Entity other other, Entity twin second]");
+    let ends = "MATCH (a)-[e]->(b) RETURN collect(labels(a)[0] + ' ' + a.uuid + ' ' + b.uuid)";
+    assert_eq!(followed.cached(ends).await, "[Community place other]", "the one that gave way keeps its relationship");
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// What a property costs does not depend on what hangs on its node, also where the key lies beside the property in the store.
+#[tokio::test]
+async fn a_property_of_a_hub_is_one_row() {
+    let pair = Pair::new("log_hub").await;
+    create_indices(&pair.source.graph).await.unwrap();
+    let followed = Followed::new(pair).await;
+    followed
+        .write(
+            "CREATE (h:Entity {uuid: 'hub', name: 'a', group_id: 'g'}) WITH h UNWIND range(1, 500) AS i \
+             CREATE (h)-[:RELATES_TO {uuid: 'r' + i, fact: 'f', group_id: 'g'}]->(:Entity {uuid: 'n' + i, name: 'n', group_id: 'g'})",
+        )
+        .await;
+    followed.applied().await;
+    let read = |status: &Value| status["statistics"]["rows_read"].as_u64().unwrap();
+    let before = read(&followed.status().await);
+    followed.write("MATCH (h:Entity {uuid: 'hub'}) SET h.name = 'b'").await;
+    followed.applied().await;
+    followed.pair.assert_equal().await;
+    let after = read(&followed.status().await);
+    assert!(after - before <= 2, "{} rows read", after - before);
     assert_eq!(followed.running.terminate().await, 0);
 }
 
@@ -344,7 +405,7 @@ async fn a_log_that_turns_over_is_pruned_or_belongs_to_a_server_that_dies_is_fol
     server.prune().await;
     server.start().await;
     server.running.line("the log begins after transaction").await;
-    server.running.line("does not reach back").await;
+    server.running.line("everything is compared").await;
     server.converges("the log was pruned while the service was dead").await;
     server.write_silently().await;
     server.converges("followed again").await;

@@ -180,9 +180,14 @@ impl Supervisor {
         self.go_on_comparing();
     }
 
-    /// Has everything compared after the pass that is about to be followed by another one or by a slice.
+    /// Has everything compared after the pass that is about to be followed by another one or by a slice: what was committed before the log began to tell may have left no trace.
     pub(super) fn owe_comparison(&mut self) {
-        self.comparing.ordered = true;
+        if !std::mem::replace(&mut self.comparing.ordered, true) {
+            tracing::info!(
+                pipeline = %self.pipeline.name, generation = self.generation.0,
+                "the log did not tell all that was committed before: everything is compared"
+            );
+        }
     }
 
     /// Has the next slice begin at once, unless a pass runs: then it begins at that one's end.

@@ -114,13 +114,9 @@ impl Supervisor {
             self.status.change_source = if outcome.is_told { ChangeSource::TransactionLog } else { ChangeSource::Probe };
         }
         if outcome.is_after_gap && outcome.is_settled() {
-            tracing::warn!(
-                pipeline = %self.pipeline.name, generation = self.generation.0,
-                "the log does not reach back to the last pass: everything is compared"
-            );
             self.owe_comparison();
         }
-        if (pass.finds_all() || outcome.is_told) && self.status.settled {
+        if (pass.finds_all() || (outcome.is_told && !outcome.is_after_gap)) && self.status.settled {
             self.status.assured.clone_from(&summary.bookmark);
         }
         self.status.statistics.add_ended(summary.mode, pass.started.elapsed());

@@ -1,5 +1,7 @@
 //! Commands of a transaction: what it does to the records of the store.
 
+use std::collections::BTreeSet;
+
 use super::elements::{OldValues, Token, TokenKind};
 use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
@@ -38,6 +40,7 @@ pub(super) struct RecordChanges {
     pub(super) nodes: Elements,
     pub(super) relationships: Elements,
     pub(super) old_values: OldValues,
+    pub(super) relabelled: BTreeSet<u64>,
     pub(super) tokens: Vec<Token>,
     pub(super) schema_rules: u64,
     pub(super) unowned: u64,
@@ -103,6 +106,9 @@ impl<R: ReadAt> Commands<'_, R> {
         let (before, after) = (NodeRecord::read(self.input)?, NodeRecord::read(self.input)?);
         if let Some(change) = change(before.in_use, after.in_use, after.differs(&before)) {
             self.changes.nodes.note(node, change);
+        }
+        if before.in_use && after.in_use && after.is_relabelled(&before) {
+            self.changes.relabelled.insert(node);
         }
         Ok(())
     }

@@ -33,6 +33,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// The same for a log to which nothing was written for a while: half a percent of a core.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
+/// The longest pause before a transaction is read again that is not whole yet, in shortest pauses.
+const UNWHOLE_PAUSE: u32 = 100;
+
 /// A log is looked at often for so long after its last transaction.
 const LIVELY: Duration = Duration::from_secs(2);
 
@@ -136,13 +139,19 @@ impl LogFeed {
         self.0.state.lock().standing.clone()
     }
 
-    /// As [`Self::standing`], once the log was opened, or could not be.
+    /// As [`Self::standing`], once the log was opened, or could not be, or takes its time.
     pub async fn opened(&self) -> Standing {
+        // Nothing is lost by an end of the time: the next pass looks again.
+        let _ = tokio::time::timeout(TOLD_WITHIN, self.is_open()).await;
+        self.standing()
+    }
+
+    async fn is_open(&self) {
         loop {
             let news = self.0.news.notified();
             match self.standing() {
                 Standing::Opening => news.await,
-                standing => return standing,
+                Standing::Following(_) | Standing::Lost(_) => return,
             }
         }
     }
@@ -160,7 +169,7 @@ impl LogFeed {
     /// Waits until the log has told this transaction, or as much as may wait, and takes all that it told since the last time; nothing
     /// where it is another stretch, or does not tell the transaction although the server knows it.
     pub async fn take(&self, stretch: u64, transaction: u64) -> Option<Committed> {
-        if tokio::time::timeout(TOLD_WITHIN, self.has_told(stretch, transaction)).await.is_err() {
+        if !self.has_told(stretch, transaction).await {
             self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
         }
         let mut state = self.0.state.lock();
@@ -174,17 +183,24 @@ impl LogFeed {
         Some(Committed { bookmark, committed_at, nodes, relationships, position, is_partial })
     }
 
-    async fn has_told(&self, stretch: u64, transaction: u64) {
+    /// Whether it tells a transaction, as long as it tells anything.
+    async fn has_told(&self, stretch: u64, transaction: u64) -> bool {
         loop {
             let news = self.0.news.notified();
             let (standing, has_room) = {
                 let state = self.0.state.lock();
                 (state.standing.clone(), state.has_room())
             };
-            match standing {
-                Standing::Following(now) if now.number == stretch && now.last < transaction && has_room => news.await,
-                Standing::Opening => news.await,
-                Standing::Following(_) | Standing::Lost(_) => return,
+            let waits = match standing {
+                Standing::Following(now) => now.number == stretch && now.last < transaction && has_room,
+                Standing::Opening => true,
+                Standing::Lost(_) => false,
+            };
+            if !waits {
+                return true;
+            }
+            if tokio::time::timeout(TOLD_WITHIN, news).await.is_err() {
+                return false;
             }
         }
     }
@@ -207,6 +223,8 @@ pub struct LogFollower {
     tail: Option<Tail>,
     /// How many stretches there were.
     stretches: u64,
+    /// How often in a row the next transaction was not whole yet: a large one is not read again and again while it is written.
+    unwhole: u32,
 }
 
 impl LogFollower {
@@ -223,7 +241,7 @@ impl LogFollower {
         };
         let shared = Shared { state: Mutex::new(state), news: Notify::new(), in_use: AtomicBool::new(false), database };
         let feed = LogFeed(Arc::new(shared));
-        (Self { directory, feed: feed.clone(), start, created_ms, tail: None, stretches: 0 }, feed)
+        (Self { directory, feed: feed.clone(), start, created_ms, tail: None, stretches: 0, unwhole: 0 }, feed)
     }
 
     /// Follows until it is told to end, and says the bookmark of the last commit after each part that it has read. Blocks.
@@ -242,7 +260,7 @@ impl LogFollower {
                     let last = self.tail.as_ref().map(|tail| tail.position().transaction);
                     last.and_then(|last| self.feed.0.database.of_transaction(last)).into_iter().for_each(&said);
                 }
-                Ok(false) => std::thread::sleep(if last_news.elapsed() < LIVELY { SHORTEST_PAUSE } else { LONGEST_PAUSE }),
+                Ok(false) => std::thread::sleep(self.pause(last_news.elapsed())),
                 Err(refusal) => {
                     let is_first = !matches!(self.start, LogStart::Newest);
                     self.note_lost(&refusal);
@@ -252,6 +270,11 @@ impl LogFollower {
                 }
             }
         }
+    }
+
+    fn pause(&self, quiet: Duration) -> Duration {
+        let of_unwhole = SHORTEST_PAUSE * self.unwhole.min(UNWHOLE_PAUSE);
+        of_unwhole.max(if quiet < LIVELY { SHORTEST_PAUSE } else { LONGEST_PAUSE })
     }
 
     /// Why a pass has given the log up that waited for it in vain.
@@ -281,15 +304,16 @@ impl LogFollower {
         while self.feed.has_room() {
             match tail.next(&|_| true)? {
                 NextTransaction::Transaction(transaction) => self.feed.tell(*transaction, tail.position()),
-                NextTransaction::Nothing | NextTransaction::Unwhole(_) => break,
+                NextTransaction::Nothing => break,
+                NextTransaction::Unwhole(_) => {
+                    self.unwhole += 1;
+                    break;
+                }
             }
-            any = true;
+            (any, self.unwhole) = (true, 0);
         }
         // A file that is open stays readable when the server deletes it.
         tail.look_ahead()?;
-        if any {
-            self.feed.0.news.notify_waiters();
-        }
         Ok(any)
     }
 
@@ -358,8 +382,20 @@ impl LogFeed {
         let mut weighed = |text: &(u64, String)| *text_bytes += text.1.len();
         nodes.add(&transaction.nodes, possible_keys(of_nodes).inspect(&mut weighed));
         relationships.add(&transaction.relationships, possible_keys(of_relationships).inspect(&mut weighed));
+        nodes.relabelled.extend(transaction.relabelled);
         *committed_ms = Some(transaction.committed_ms);
         *place = Some(position.clone());
+        drop(state);
+        self.0.news.notify_waiters();
+    }
+
+    /// Gives up what waits for a pass, because the passes look for changes themselves until they have caught up.
+    pub fn skip(&self) {
+        let mut state = self.0.state.lock();
+        state.forget_changes();
+        if let Standing::Following(stretch) = &mut state.standing {
+            stretch.from = stretch.last;
+        }
     }
 }
 

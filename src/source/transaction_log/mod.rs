@@ -5,7 +5,7 @@
 //! turns the bytes of these files into [`Transaction`]s. It never writes, and needs no plugin in the server.
 //!
 //! `header` reads what a file begins with, `transaction` one transaction, and `command` what a transaction did to the records
-//! of the store. Everything is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No
+//! of the store. `tail` follows a log from file to file, and `feed` queues what it tells for the passes of a pipeline. Everything is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No
 //! size in a file is believed: a length is followed byte by byte until the bytes end.
 //!
 //! Formats: kernel versions 5 to 32 (Neo4j 5.0 to 2026.08), engine `record`, log formats 8 and 9. All else is an [`Oddity`], and

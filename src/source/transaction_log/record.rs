@@ -39,6 +39,11 @@ impl NodeRecord {
         let dynamic = self.has_dynamic_labels || before.has_dynamic_labels;
         dynamic || self.first_property != before.first_property || self.labels != before.labels
     }
+
+    /// Whether the labels may be others.
+    pub(super) fn is_relabelled(&self, before: &Self) -> bool {
+        self.has_dynamic_labels || before.has_dynamic_labels || self.labels != before.labels
+    }
 }
 
 /// A relationship's record, as far as a change of the relationship shows in it.

@@ -152,7 +152,12 @@ impl Tail {
             return Err(LogRefusal::OtherStore);
         }
         if header.last_transaction != self.position.transaction {
-            return Err(LogRefusal::OtherHistory(self.position.transaction));
+            if self.is_at_the_end_of_the_file()? {
+                return Err(LogRefusal::OtherHistory(self.position.transaction));
+            }
+            // More was written to this file before the server left it.
+            self.ahead = Some(LogFile { file, header });
+            return Ok(true);
         }
         self.file = OpenFile::new(file)?;
         self.position.file += 1;

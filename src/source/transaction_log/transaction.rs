@@ -1,5 +1,7 @@
 //! A transaction of the log: its beginning, its commands and its end, with the checksum over all of it.
 
+use std::collections::BTreeSet;
+
 use super::command::{Commands, RecordChanges};
 use super::elements::{OldValues, Token};
 use super::header::HEADER_BYTES;
@@ -45,6 +47,8 @@ pub struct Transaction {
     pub relationships: Elements,
     /// Texts that it replaced or deleted.
     pub old_values: OldValues,
+    /// Nodes that have other labels than before.
+    pub relabelled: BTreeSet<u64>,
     /// Names that it gave a number.
     pub tokens: Vec<Token>,
     /// Commands about indices and constraints.
@@ -105,7 +109,7 @@ impl<R: ReadAt> TransactionReader<R> {
         while next_entry(commands.input, kernel)? == COMMAND {
             commands.read()?;
         }
-        let RecordChanges { nodes, relationships, old_values, tokens, schema_rules, unowned } = commands.changes;
+        let RecordChanges { nodes, relationships, old_values, relabelled, tokens, schema_rules, unowned } = commands.changes;
         let (id, committed_ms) = (input.i64()?, input.i64()?);
         let checksum = input.checksum();
         if input.i32()? as u32 != checksum {
@@ -127,6 +131,7 @@ impl<R: ReadAt> TransactionReader<R> {
             nodes,
             relationships,
             old_values,
+            relabelled,
             tokens,
             schema_rules,
         }))

@@ -16,6 +16,9 @@ use crate::support::proxy::Proxy;
 use crate::support::servers::{FalkorAddress, Neo4jAddress, Neo4jServer, SourceTurn, fresh_graph_name, shared, source_lock};
 use crate::support::service::{Running, Service};
 
+/// Passes that follow one another are no further apart.
+const FOLLOWED_WITHIN: Duration = Duration::from_millis(300);
+
 /// How long equality may take after a fault is over: pauses between generations grow up to 30 s while it lasts.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
@@ -88,14 +91,23 @@ impl Proxied {
         self.world.delete_node(&entity).await.unwrap();
     }
 
-    /// Waits until nothing is under way: what is compared in the background is proven equal, no pass runs, and none is to follow soon.
+    /// Waits until nothing is under way: what is compared in the background is proven equal, no pass runs, and none has followed the
+    /// last one, as one does at once after commits.
     pub(super) async fn at_rest(&self) {
         let began = Instant::now();
+        let mut resting: Option<(serde_json::Value, Instant)> = None;
         loop {
             let status = self.http.status().await;
             let proven = status["equal_as_of"].is_string() && status["equal_as_of"] == status["source_bookmark"];
-            if proven && status["settled"] == true && status["state"]["state"] == "idle" {
-                return;
+            let rests = proven && status["settled"] == true && status["state"]["state"] == "idle";
+            let passes = status["passes_begun"].clone();
+            match &resting {
+                Some((known, since)) if rests && *known == passes => {
+                    if since.elapsed() >= FOLLOWED_WITHIN {
+                        return;
+                    }
+                }
+                _ => resting = rests.then(|| (passes, Instant::now())),
             }
             assert!(began.elapsed() < ARRIVAL, "not at rest: {status}\n{}", self.running.log());
             tokio::time::sleep(POLL).await;
