@@ -14,6 +14,8 @@ use crate::source::transaction_log::{LogFeed, Standing, Stretch};
 #[derive(Debug)]
 pub(crate) struct FeedReader {
     feed: LogFeed,
+    /// Whether a pass has waited for the log to be opened.
+    has_waited: bool,
     /// The stretch that passes read.
     stretch: Option<u64>,
     /// The last stretch that was looked at.
@@ -31,7 +33,7 @@ impl FeedReader {
         let applied = checkpoint.bookmark.as_ref();
         let is_proven = checkpoint.log.is_some() || (applied.is_some() && checkpoint.equal_as_of.as_ref() == applied);
         let has_gap = applied.is_some() && !is_proven;
-        Self { feed, stretch: None, seen: None, applied: applied.and_then(Bookmark::transaction), has_gap }
+        Self { feed, has_waited: false, stretch: None, seen: None, applied: applied.and_then(Bookmark::transaction), has_gap }
     }
 
     /// All that was committed and not taken yet, up to the newest commit that the source is known to have at least; nothing where the
@@ -45,7 +47,10 @@ impl FeedReader {
     }
 
     async fn take_told(&mut self, source: &dyn Source) -> Option<Committed> {
-        let Standing::Following(stretch) = self.feed.opened().await else { return None };
+        // Only the first pass waits: a file system that hangs must not hold every pass back.
+        let standing =
+            if std::mem::replace(&mut self.has_waited, true) { self.feed.standing() } else { self.feed.opened().await };
+        let Standing::Following(stretch) = standing else { return None };
         if self.stretch != Some(stretch.number) {
             self.stretch = self.covers(stretch).then_some(stretch.number);
         }

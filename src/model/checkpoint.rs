@@ -155,7 +155,7 @@ impl Checkpoint {
         self.log_since = position.as_ref().and(self.log_since.or(before));
         self.log = position;
         if self.log.is_some() && !is_sound {
-            // What stands since then is excepted from no proof before it.
+            // No earlier proof lists what could not be written since.
             self.log_since = bookmark.and_then(Bookmark::transaction);
         }
         let Some((since, proven)) = self.log_since.zip(self.equal_as_of.as_ref().and_then(Bookmark::transaction)) else { return };

@@ -1,4 +1,4 @@
-//! What a log holds, for those who only look.
+//! How far a log reaches, and whether its server keeps enough of it.
 
 use serde::Serialize;
 

@@ -36,7 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause before a transaction is read again that is not whole yet, in shortest pauses.
 const UNWHOLE_PAUSE: u32 = 100;
 
-/// A log is looked at often for so long after its last transaction.
+/// For this long after the last transaction, the follower looks again after the shortest pause.
 const LIVELY: Duration = Duration::from_secs(2);
 
 /// How often a log that cannot be followed is tried again.
@@ -78,7 +78,7 @@ pub struct LogFeed(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<Untaken>,
     news: Notify,
     /// Whether passes read what the log tells.
     in_use: AtomicBool,
@@ -86,8 +86,9 @@ struct Shared {
     database: Bookmark,
 }
 
+/// How the log is followed, and what it told since a pass last took it.
 #[derive(Debug)]
-struct State {
+struct Untaken {
     standing: Standing,
     nodes: Changed,
     relationships: Changed,
@@ -97,7 +98,7 @@ struct State {
     position: Option<LogPosition>,
 }
 
-impl State {
+impl Untaken {
     /// Whether more is to be told before a pass has taken what was.
     fn has_room(&self) -> bool {
         let elements = self.nodes.elements.len() + self.relationships.elements.len();
@@ -231,7 +232,7 @@ impl LogFollower {
     /// A follower of the log in a directory, and its feed.
     pub fn new(directory: LogDirectory, start: LogStart, database: LoggedDatabase) -> (Self, LogFeed) {
         let LoggedDatabase { bookmark: database, created_ms } = database;
-        let state = State {
+        let state = Untaken {
             standing: Standing::Opening,
             nodes: Changed::default(),
             relationships: Changed::default(),
@@ -374,7 +375,7 @@ impl LogFeed {
 
     fn tell(&self, transaction: Transaction, position: &LogPosition) {
         let mut state = self.0.state.lock();
-        let State { standing, nodes, relationships, text_bytes, committed_ms, position: place } = &mut *state;
+        let Untaken { standing, nodes, relationships, text_bytes, committed_ms, position: place } = &mut *state;
         // One that was lost meanwhile tells nothing more.
         let Standing::Following(stretch) = standing else { return };
         stretch.last = transaction.id;
