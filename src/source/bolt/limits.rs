@@ -36,8 +36,9 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             message: QUERY_TIMEOUT,
             pool: QUERY_TIMEOUT,
-            // While passes follow one another nothing is asked; after that a round trip is not felt.
-            idle: Duration::from_secs(2),
+            // While passes follow one another nothing is asked; after that a round trip is not felt. Much shorter than what may begin
+            // a pass by itself is apart: a pass that trusts a silent connection waits for it as long as a query may take.
+            idle: Duration::from_millis(250),
             // Far more than a round trip, and less than what a reader of the cache should wait for.
             sign_of_life: Duration::from_secs(3),
             query: QUERY_TIMEOUT,

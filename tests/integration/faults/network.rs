@@ -94,7 +94,7 @@ async fn a_server_that_refuses_is_named_and_waited_for() {
 }
 
 /// Connections that look open and are not: each is replaced before anything is entrusted to it. One that falls silent in the
-/// middle of an answer is given up at the limit of its request; a peer that is gone from the network is noticed sooner, by TCP.
+/// middle of an answer is given up at the limit of its request.
 #[tokio::test]
 async fn half_open_connections_are_replaced() {
     let mut proxied = Proxied::new("half_open").await;
