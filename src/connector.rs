@@ -247,6 +247,10 @@ impl Connector for StageConnector {
         Ok(Box::new(LentLease))
     }
 
+    fn transaction_log(&self) -> Option<LogDirectory> {
+        self.live.transaction_log()
+    }
+
     async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
         let loader = if self.by_payloads { self.live.graphs.bulk_loader() } else { None };
         Ok(loader.map(|loader| Box::new(loader.of_one_life()) as Box<dyn StageSink>))

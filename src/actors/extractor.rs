@@ -105,6 +105,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             Some(feed) if order.mode() == Mode::Incremental => feed.take(parts.source.as_ref()).await,
             _ => None,
         };
+        let resumes = matches!(order, PassOrder::Resume(_));
         let pass = match (order, &committed) {
             (PassOrder::Resume(pass), Some(committed)) => told(committed, watermark, pass.deferred),
             (_, Some(committed)) => told(committed, watermark, BTreeSet::new()),
@@ -113,10 +114,13 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             (PassOrder::Begin(mode), None) => begin(parts.source.as_ref(), mode).await?,
         };
         // Where the source is not probed, this is the only look at which it shows.
-        if let Some((last, now)) = last.as_ref().zip(pass.bookmark.as_ref()) {
-            same_database(last, now)?;
+        if committed.is_none() {
+            if let Some((last, now)) = last.as_ref().zip(pass.bookmark.as_ref()) {
+                same_database(last, now)?;
+            }
+            // What a log tells is of an earlier commit than the last one where it tells it in parts.
+            last.clone_from(&pass.bookmark);
         }
-        last.clone_from(&pass.bookmark);
         if parts.watches_kinds {
             refuse_outgrown(parts.source.as_ref()).await?;
         }
@@ -130,16 +134,15 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             allow_deletes,
             thorough,
             committed: committed.as_ref(),
-            is_after_gap: parts.feed.as_ref().is_some_and(FeedReader::has_gap),
+            log_gap: parts.feed.as_ref().and_then(FeedReader::gap),
+            resumes,
             encoder: &parts.encoder,
             excluded: &parts.excluded,
         };
         let (mode, bookmark) = (pass.mode, pass.bookmark.clone());
         let outcome = sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
         if let Some(feed) = &mut parts.feed {
-            if mode == Mode::Full || outcome.verdict.is_some() {
-                feed.close_gap();
-            }
+            feed.set_gap(outcome.log_gap);
             if mode != Mode::Differential && outcome.is_settled() {
                 feed.note_applied(bookmark.as_ref());
             }

@@ -7,6 +7,7 @@
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::committed::Committed;
+use crate::model::pass::{Mode, PassSummary};
 use crate::source::Source;
 use crate::source::transaction_log::{LogFeed, Standing, Stretch};
 
@@ -22,18 +23,21 @@ pub(crate) struct FeedReader {
     seen: Option<u64>,
     /// The last transaction of which everything is applied.
     applied: Option<u64>,
-    /// Whether the log has not told all that was committed before, and no comparison has looked for the rest yet.
-    has_gap: bool,
+    /// As of [`Checkpoint::log_gap`].
+    gap: Option<u64>,
 }
 
 impl FeedReader {
     /// For a cache that stands where this checkpoint says. What passes before it looked for may have left no trace, unless the log told
-    /// it or a comparison has proven that nothing is missing.
+    /// it, everything was read, or a comparison has proven that nothing is missing.
     pub(crate) fn new(feed: LogFeed, checkpoint: &Checkpoint) -> Self {
         let applied = checkpoint.bookmark.as_ref();
-        let is_proven = checkpoint.log.is_some() || (applied.is_some() && checkpoint.equal_as_of.as_ref() == applied);
-        let has_gap = applied.is_some() && !is_proven;
-        Self { feed, has_waited: false, stretch: None, seen: None, applied: applied.and_then(Bookmark::transaction), has_gap }
+        let is_read_whole = |pass: &PassSummary| pass.mode == Mode::Full && pass.bookmark.as_ref() == applied;
+        let is_whole = checkpoint.last_pass.as_ref().is_some_and(is_read_whole);
+        let is_proven = checkpoint.log.is_some() || is_whole || checkpoint.equal_as_of.as_ref() == applied;
+        let applied = applied.and_then(Bookmark::transaction);
+        let gap = checkpoint.log_gap.or(applied.filter(|_| !is_proven));
+        Self { feed, has_waited: false, stretch: None, seen: None, applied, gap }
     }
 
     /// All that was committed and not taken yet, up to the newest commit that the source is known to have at least; nothing where the
@@ -51,15 +55,20 @@ impl FeedReader {
         let standing =
             if std::mem::replace(&mut self.has_waited, true) { self.feed.standing() } else { self.feed.opened().await };
         let Standing::Following(stretch) = standing else { return None };
+        if self.seen.replace(stretch.number) != Some(stretch.number) && stretch.is_after_gap {
+            self.note_gap(stretch.from);
+        }
         if self.stretch != Some(stretch.number) {
             self.stretch = self.covers(stretch).then_some(stretch.number);
-        }
-        if self.seen.replace(stretch.number) != Some(stretch.number) {
-            self.has_gap |= stretch.is_after_gap;
+            if self.gap.is_some() {
+                // What passes have looked for before the log told it.
+                self.note_gap(stretch.from);
+            }
         }
         if self.stretch.is_none() && self.applied.is_some_and(|applied| applied > stretch.last) {
-            // Passes are ahead of what waits here.
-            self.feed.skip();
+            // Passes are ahead of what waits here, and may have missed some of it.
+            self.feed.skip(stretch.last);
+            self.note_gap(stretch.last);
         }
         let newest = source.newest_commit().as_ref().and_then(Bookmark::transaction).unwrap_or_default();
         self.feed.take(self.stretch?, newest).await
@@ -69,14 +78,18 @@ impl FeedReader {
         self.applied.is_some_and(|applied| stretch.from <= applied && applied <= stretch.last)
     }
 
-    /// Whether something may be missing that was committed before the log began to tell.
-    pub(crate) fn has_gap(&self) -> bool {
-        self.has_gap
+    fn note_gap(&mut self, until: u64) {
+        self.gap = Some(self.gap.map_or(until, |gap| gap.max(until)));
     }
 
-    /// Notes that everything was read, or compared: nothing is missing that was committed before.
-    pub(crate) fn close_gap(&mut self) {
-        self.has_gap = false;
+    /// Up to which transaction something may be missing.
+    pub(crate) fn gap(&self) -> Option<u64> {
+        self.gap
+    }
+
+    /// Notes what a pass has left of it.
+    pub(crate) fn set_gap(&mut self, gap: Option<u64>) {
+        self.gap = gap;
     }
 
     /// Notes that everything up to this commit is applied.

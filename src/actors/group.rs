@@ -15,7 +15,7 @@ use super::feed_reader::FeedReader;
 use super::launch::{Filling, FollowedLog, Launched};
 use super::loader::{self, Loader, LoaderParts};
 use super::member::Member;
-use super::messages::{Acknowledged, Drain, Quit, SourceMoved, StartPass};
+use super::messages::{Acknowledged, Drain, LogReached, Quit, SourceMoved, StartPass};
 use super::prober::{self, ProberParts, Watchers};
 use super::transformer::{self, Encoding, Transformer};
 use super::worker::Worker;
@@ -26,7 +26,7 @@ use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
 use crate::source::Source;
-use crate::source::transaction_log::LogFollower;
+use crate::source::transaction_log::{LogFollower, LogNews};
 use crate::sync::{BatchLimits, Memory, Rhythm};
 use crate::transform::Encoder;
 use crate::transform::bulk::StageEncoder;
@@ -89,8 +89,13 @@ impl Group {
         let watches_kinds = launched.watched.is_some();
         let (follower, feed) = launched.log.map(|FollowedLog { follower, feed }| (follower, feed)).unzip();
         let log_follower = follower.map(|follower| {
-            let moved = watchers.moved.clone();
-            let said = move |bookmark| moved.do_send(SourceMoved { generation, bookmark });
+            let (moved, reached) = (watchers.moved.clone(), watchers.reached.clone());
+            let said = move |news| match news {
+                LogNews::Committed { bookmark, committed_at } => {
+                    moved.do_send(SourceMoved { generation, bookmark, committed_at });
+                }
+                LogNews::Reach(reach) => reached.do_send(LogReached { generation, reach }),
+            };
             Worker::spawn(generation, Member::LogFollower, &reports, |quit| follow(follower, said, quit))
         });
         let prober = launched.watched.map(|(sink, store)| {
@@ -239,14 +244,16 @@ impl Group {
 /// Reads files, so it has a thread of its own, which ends with this task.
 async fn follow(
     follower: LogFollower,
-    said: impl Fn(Bookmark) + Send + 'static,
+    said: impl Fn(LogNews) + Send + 'static,
     quit: tokio_util::sync::CancellationToken,
 ) -> Result<()> {
     let ended = quit.child_token();
     let _end = ended.clone().drop_guard();
     let span = Span::current();
     let followed = tokio::task::spawn_blocking(move || span.in_scope(|| follower.run(&ended, said))).await;
-    followed.map_err(|error| Error::caused(ErrorKind::Panic, "the log follower panicked", error))
+    let followed = followed.map_err(|error| Error::caused(ErrorKind::Panic, "the log follower panicked", error))?;
+    const CHANGED: &str = "the database was restored from a backup, or its server lost its last commits";
+    followed.map_err(|refusal| Error::caused(ErrorKind::SourceChanged, CHANGED, refusal))
 }
 
 /// The span that every event of a generation's members is in.

@@ -157,8 +157,8 @@ pub(crate) struct Intent {
     pub wanted: Option<Mode>,
     /// Whether the graph is a stage, which nobody else looks at.
     pub stage: bool,
-    /// Whether the source is followed until the service stops.
-    pub follows: bool,
+    /// Whether passes read what a transaction log tells.
+    pub reads_log: bool,
 }
 
 /// Does all of it, with the profile that fits the source now. On an error the lease is not held.
@@ -269,7 +269,7 @@ async fn prepare(
     }
     let dimensions = checkpoint.dimensions.clone().with_those_of(profile);
     let expected = if order.mode() == Mode::Full { expected(source.as_ref(), profile).await } else { None };
-    let log = match connector.transaction_log().filter(|_| intent.follows) {
+    let log = match connector.transaction_log().filter(|_| intent.reads_log) {
         Some(directory) => followed_log(directory, source.as_ref(), bookmark, &checkpoint).await?,
         None => None,
     };

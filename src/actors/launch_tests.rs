@@ -10,7 +10,7 @@ use super::lease_keeper::KeptLease;
 use crate::error::{ErrorKind, Result};
 use crate::sink::LEASE_TTL;
 
-const INTENT: Intent = Intent { wanted: None, stage: false, follows: true };
+const INTENT: Intent = Intent { wanted: None, stage: false, reads_log: true };
 
 async fn launched(process: &Arc<InMemory>) -> Result<Launched> {
     let (connector, profile) = (Arc::clone(process), Arc::clone(&process.world.profile));

@@ -4,7 +4,7 @@ mod changes;
 mod quarantine;
 mod stage;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -188,12 +188,12 @@ impl Writer {
         match content {
             BatchContent::Begin(pass) if self.stage.is_some() => self.begin_stage(pass).await,
             BatchContent::Begin(pass) => self.begin(pass).await,
-            BatchContent::Rows { rows: Encoded::Rows(mut rows), read, cursor, repairs } => {
+            BatchContent::Rows { rows: Encoded::Rows(mut rows), read, cursor, repairs, created } => {
                 rows.repairs = repairs;
                 if repairs {
                     self.written.forget(&rows);
                 }
-                self.apply(rows, read, cursor).await
+                self.apply(rows, read, cursor, created).await
             }
             BatchContent::Rows { rows: Encoded::Payloads(batch), read, cursor, .. } => self.load(batch, read, cursor).await,
             BatchContent::Indexes(mirrored) => self.mirror(mirrored).await,
@@ -246,8 +246,18 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
-    async fn apply(&mut self, mut rows: PreparedRows, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
+    async fn apply(
+        &mut self,
+        mut rows: PreparedRows,
+        read: u64,
+        cursor: Option<Cursor>,
+        created: Option<BTreeSet<String>>,
+    ) -> Result<Acknowledged> {
         self.changes = changes::read(&rows, read, cursor.as_ref());
+        if let (Some(_), Some(pass)) = (&created, &self.checkpoint.pass) {
+            self.changes.transaction = pass.bookmark.as_ref().and_then(Bookmark::transaction);
+            self.changes.committed_at = Some(pass.began_at);
+        }
         let healed = self.healed(&rows);
         let unchanged = self.written.spare(&mut rows);
         // Until all of it is applied, it is not known what the cache holds of these elements.
@@ -258,7 +268,7 @@ impl Writer {
         if applied.refused.is_empty() && applied.absent_endpoints.is_empty() {
             self.written.note(&rows);
         }
-        changes::note(&mut self.changes, &rows, &applied);
+        changes::note(&mut self.changes, &rows, &applied, created.as_ref());
         let waiting = self.take_waiting(&mut applied.absent_endpoints);
         self.update_quarantine(&rows, &applied, healed, &waiting).await?;
         let totals = Totals { unchanged, ..totals_of(&rows, &applied, read) };
@@ -304,17 +314,25 @@ impl Writer {
         let (mode, began_at, bookmark) = (pass.mode, pass.began_at, pass.bookmark);
         let summary = PassSummary { mode, began_at, bookmark, ended_at: Utc::now(), totals: pass.totals };
         let ended = end.outcome.verdict.is_some();
-        if let Some(verdict) = &end.outcome.verdict {
-            self.checkpoint.equal_as_of = verdict.equal_as_of.clone();
-            self.checkpoint.compared_at = Some(summary.ended_at);
+        if end.comparison.as_ref().is_some_and(|comparison| comparison.findings > 0) {
+            self.checkpoint.note_difference();
         }
-        let news = ended || self.checkpoint.guard != end.guard || self.checkpoint.duplicates != end.duplicates;
+        let collapses_alike = self.checkpoint.duplicates == end.duplicates;
+        let news =
+            ended || self.checkpoint.guard != end.guard || !collapses_alike || self.checkpoint.log_gap != end.outcome.log_gap;
         self.checkpoint.guard = end.guard;
         self.checkpoint.duplicates = end.duplicates;
         self.checkpoint.comparison = end.comparison;
+        self.checkpoint.log_gap = end.outcome.log_gap;
+        if let Some(verdict) = &end.outcome.verdict {
+            self.checkpoint.note_compared(verdict);
+            self.checkpoint.compared_at = Some(summary.ended_at);
+        }
         // A comparison reads what changed no more than any look does: only the other passes move the watermark.
         if mode != Mode::Differential {
-            let is_sound = unresolved.is_empty() && summary.totals.quarantined == 0 && !self.checkpoint.guard.holds_any();
+            // A proof says what is excepted: what the cache lacks, and keys that several elements share.
+            let lacks_none = unresolved.is_empty() && summary.totals.quarantined == 0 && !self.checkpoint.guard.holds_any();
+            let is_sound = lacks_none && collapses_alike;
             self.checkpoint.note_told(end.position, summary.bookmark.as_ref(), is_sound);
             self.checkpoint.watermark = Some(began_at);
             self.checkpoint.bookmark = summary.bookmark.clone();

@@ -14,6 +14,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::changes::BatchChanges;
 use crate::model::element::RelationshipIdentity;
 use crate::model::guard::HeldDeletes;
+use crate::model::log_reach::LogReach;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::Quarantined;
@@ -148,6 +149,18 @@ pub(crate) struct SourceMoved {
     pub generation: Generation,
     /// The bookmark now.
     pub bookmark: Bookmark,
+    /// When its commit was made, by the server's clock, where a transaction log tells it.
+    pub committed_at: Option<DateTime<Utc>>,
+}
+
+/// The log follower to the supervisor: how far back the log reaches by now.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LogReached {
+    /// Whose follower it was.
+    pub generation: Generation,
+    /// How far.
+    pub reach: LogReach,
 }
 
 /// Anyone to a supervisor: run a pass of this mode as soon as the one under way has ended.

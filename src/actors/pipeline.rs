@@ -36,6 +36,11 @@ impl Schedule {
     pub(crate) fn follows(self) -> bool {
         matches!(self, Schedule::Continuous { interval: Some(_), .. })
     }
+
+    /// Whether passes read what a transaction log tells. A stage that is brought up to date by it lacks nothing when it is swapped in.
+    pub(crate) fn reads_log(self) -> bool {
+        self.follows() || matches!(self, Schedule::Stage(_))
+    }
 }
 
 /// Times of supervision; tests shorten them.

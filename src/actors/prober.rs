@@ -8,7 +8,7 @@ use actix::Recipient;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{IndexMade, SideProbed, SourceMoved};
+use super::messages::{IndexMade, LogReached, SideProbed, SourceMoved};
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
@@ -59,13 +59,15 @@ pub(super) struct Watchers {
     pub(super) probed: Recipient<SideProbed>,
     /// Each index that is to be dropped.
     pub(super) indexed: Recipient<IndexMade>,
+    /// How far back the transaction log reaches.
+    pub(super) reached: Recipient<LogReached>,
 }
 
 /// Probes until it is told to end. Fails when the source or the cache is not what it was: a new generation finds out what is.
 ///
 /// The two sides are looked at side by side, so that one that hangs does not hide the other.
 pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: Watchers, quit: CancellationToken) -> Result<()> {
-    let Watchers { moved, probed, indexed } = watchers;
+    let Watchers { moved, probed, indexed, .. } = watchers;
     let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
     let watched = WatchedSource { source: parts.source, feed: parts.feed };
     let source = watch_source(watched, parts.interval, generation, moved, answers(Side::Source));
@@ -103,14 +105,18 @@ async fn watch_source(
             continue;
         }
         looked = Some(Instant::now());
+        let was_failing = answers.failing;
         let Some(bookmark) = answers.take(source.probe()).await? else { continue };
+        if was_failing && let Some(feed) = &feed {
+            feed.doubt();
+        }
         if last.as_ref() == Some(&bookmark) {
             continue;
         }
         if let Some(last) = &last {
             same_database(last, &bookmark)?;
         }
-        moved.do_send(SourceMoved { generation, bookmark: bookmark.clone() });
+        moved.do_send(SourceMoved { generation, bookmark: bookmark.clone(), committed_at: None });
         last = Some(bookmark);
     }
 }

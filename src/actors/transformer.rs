@@ -69,12 +69,12 @@ fn encode(encoding: &mut Encoding, content: SourceContent) -> Result<PreparedCon
         BatchContent::Begin(pass) => BatchContent::Begin(pass),
         BatchContent::Indexes(indexes) => BatchContent::Indexes(indexes),
         BatchContent::End(end) => BatchContent::End(end),
-        BatchContent::Rows { rows, read, cursor, repairs } => {
+        BatchContent::Rows { rows, read, cursor, repairs, created } => {
             let rows = match encoding {
                 Encoding::Rows(encoder) => Encoded::Rows(encode_rows(encoder, rows)),
                 Encoding::Payloads(stage) => Encoded::Payloads(stage.encode(rows)?),
             };
-            BatchContent::Rows { rows, read, cursor, repairs }
+            BatchContent::Rows { rows, read, cursor, repairs, created }
         }
     })
 }

@@ -151,7 +151,7 @@ fn in_step() -> PipelineStatus {
         source_bookmark: Some(commit(10)),
         ..PipelineStatus::new("p", "g")
     };
-    status.applied(summary(10), None);
+    status.applied(summary(10));
     status
 }
 
@@ -339,7 +339,7 @@ async fn waiting_ends_with_the_first_pass_that_begins_later() {
         // One that had begun before ends with another bookmark: that proves nothing.
         service.change(|status| {
             status.passes_ended = NEXT_PASS - 1;
-            status.applied(summary(15), None);
+            status.applied(summary(15));
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(service.waiters.available_permits(), MAX_WAITERS - 1, "it still waits");
@@ -412,7 +412,7 @@ async fn waiting_says_what_is_wrong_with_the_question() {
 async fn what_is_listed_is_by_pipeline() {
     let service = Service::new();
     service.change(|status| {
-        status.applied(summary(12), None);
+        status.applied(summary(12));
         status.statistics.rows_read = 12;
         status.quarantined = 1;
         let entry = Quarantined::new(KindName::Label("Entity"), "k", None, "too large");

@@ -1,5 +1,7 @@
 //! The unit that travels through the actors.
 
+use std::collections::BTreeSet;
+
 use super::comparison::ComparisonUnderWay;
 use super::duplicates::Duplicates;
 use super::element::{ElementIdentity, RelationshipIdentity};
@@ -75,6 +77,8 @@ pub enum BatchContent<R> {
         cursor: Option<Cursor>,
         /// Whether they mend the cache: then they are written even if they seem to stand there.
         repairs: bool,
+        /// Keys of those that are new, where a change feed tells it.
+        created: Option<BTreeSet<String>>,
     },
     /// Indices of the source that the cache is to have as well.
     Indexes(MirroredIndexes),

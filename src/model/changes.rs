@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 /// Keys of a batch that are told by name. A batch of the default size is told whole; of a larger one the first keys tell what
@@ -13,8 +14,12 @@ pub const KEYS_TOLD: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// They stand in the cache now as the source has them.
+    /// They stand in the cache now as the source has them, whether they did before or not.
     Written,
+    /// As [`Operation::Written`], and the transaction log tells that they are new.
+    Created,
+    /// As [`Operation::Written`], and the transaction log tells that they were there before.
+    Updated,
     /// They are not in the cache any more.
     Deleted,
 }
@@ -24,6 +29,8 @@ impl Operation {
     pub const fn word(self) -> &'static str {
         match self {
             Operation::Written => "written",
+            Operation::Created => "created",
+            Operation::Updated => "updated",
             Operation::Deleted => "deleted",
         }
     }
@@ -59,6 +66,12 @@ pub struct BatchChanges {
     /// Rows that were read for it, by label or type.
     #[serde(skip)]
     pub read: BTreeMap<String, u64>,
+    /// The last transaction whose changes it brought, where the transaction log told them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<u64>,
+    /// When that was committed, by the source's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<DateTime<Utc>>,
     /// What changed.
     pub kinds: Vec<KindChange>,
     /// Whether there are more keys than are told.

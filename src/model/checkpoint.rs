@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::bookmark::Bookmark;
-use super::comparison::ComparisonUnderWay;
+use super::comparison::{ComparisonUnderWay, Verdict};
 use super::dimensions::Dimensions;
 use super::duplicates::Duplicates;
 use super::graph_name::GraphName;
@@ -53,6 +53,10 @@ pub struct Checkpoint {
     /// Everything after this transaction was told by the feed, without a gap, up to `log`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_since: Option<u64>,
+    /// Up to this transaction something may be missing that left no trace: the log did not tell it, and no comparison that began later
+    /// has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_gap: Option<u64>,
     /// Source and cache were found equal as of this bookmark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
@@ -126,6 +130,7 @@ impl Checkpoint {
             newest_read: None,
             log: None,
             log_since: None,
+            log_gap: None,
             equal_as_of: None,
             comparison: None,
             compared_at: None,
@@ -175,6 +180,26 @@ impl Checkpoint {
         self.equal_as_of = None;
         self.log = None;
         self.log_since = None;
+        self.log_gap = None;
+    }
+
+    /// Notes what a comparison has found that has gone through everything. One that found nothing says that both sides are equal as of
+    /// its bookmark where nothing was committed meanwhile; where the log has told everything since it began, and it is applied, they
+    /// are equal as of now.
+    pub fn note_compared(&mut self, verdict: &Verdict) {
+        let began = verdict.began_at.transaction();
+        let is_told = self.log.is_some() && self.log_since.zip(began).is_some_and(|(since, began)| since <= began);
+        let is_whole = verdict.begun_with.is_some() && !self.guard.holds_any();
+        let proven = verdict.equal_as_of.clone().or_else(|| self.bookmark.clone().filter(|_| is_told && is_whole));
+        match verdict.findings {
+            0 => self.equal_as_of = proven.or_else(|| self.equal_as_of.take()),
+            _ => self.equal_as_of = None,
+        }
+    }
+
+    /// Notes that a comparison that has not ended has found something: what the log told since the last proof proves nothing.
+    pub fn note_difference(&mut self) {
+        self.equal_as_of = None;
     }
 
     /// Reads what [`Checkpoint::to_json`] wrote. The version is looked at first: a newer layout may have any shape.

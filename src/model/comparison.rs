@@ -108,6 +108,13 @@ impl fmt::Display for Excepted {
     }
 }
 
+impl Verdict {
+    /// Whether everything was looked at after this transaction.
+    pub fn has_looked_past(&self, transaction: u64) -> bool {
+        self.begun_with.is_some() && self.began_at.transaction().is_some_and(|began| began >= transaction)
+    }
+}
+
 /// What a comparison that has gone through everything says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {

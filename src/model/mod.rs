@@ -22,6 +22,7 @@ pub mod kind;
 pub mod kind_rows;
 pub mod kind_rules;
 pub mod log_position;
+pub mod log_reach;
 pub mod name;
 pub mod outside_profile;
 pub mod pass;

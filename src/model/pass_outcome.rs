@@ -17,8 +17,8 @@ pub struct PassOutcome {
     pub late_check_in: Option<Duration>,
     /// A change feed told what the pass read: it found everything, and the feed tells when the next one is due.
     pub is_told: bool,
-    /// A change feed did not tell all that was committed before the pass: what left no trace is found by a comparison.
-    pub is_after_gap: bool,
+    /// What a change feed has not told is still to be looked for by a comparison, up to this transaction.
+    pub log_gap: Option<u64>,
     /// What a comparison says that has gone through everything.
     pub verdict: Option<Verdict>,
 }

@@ -68,7 +68,7 @@ impl PassReader<'_> {
         if read == 0 {
             return Ok(());
         }
-        let content = BatchContent::Rows { rows: SourceRows::Bundle(rows), read, cursor, repairs: self.repairs };
+        let content = BatchContent::Rows { rows: SourceRows::Bundle(rows), read, cursor, repairs: self.repairs, created: None };
         self.emit.emit(content, bytes).await
     }
 

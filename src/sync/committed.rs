@@ -5,8 +5,8 @@
 //! 2. *Before*: an element that was deleted, or has another key, kind or scope by now, stands in the cache as what it was. The feed
 //!    tells the texts that were replaced or deleted; those that are keys in the cache are looked for in the source once more, and
 //!    what is absent is deleted.
-//! 3. *Around*: relationships of a node that the cache did not hold as what it is now are written again, because a relationship is
-//!    identified by its ends.
+//! 3. *Around*: relationships of a node that the cache did not hold as what it is now, or cannot hold any more, are read again, because
+//!    a relationship is identified by its ends.
 //!
 //! No timestamp, no count and no key set is looked at.
 
@@ -45,15 +45,19 @@ pub(super) async fn read(
     committed: &Committed,
 ) -> Result<PassOutcome> {
     reader.begin(pass).await?;
+    reader.created = Some(Keys::new());
     let (gone, updated, surrounded) = Default::default();
     let mut pass = CommittedPass { reader, changes, gone, updated, surrounded };
     pass.read_changed(true, &committed.nodes).await?;
     pass.part_with_former_graphs().await?;
     pass.read_changed(false, &committed.relationships).await?;
+    let mut gone = pass.absent_of(true, committed).await?;
     pass.read_surroundings().await?;
     pass.reader.settle().await?;
-    pass.delete_gone().await?;
+    gone.extend(pass.absent_of(false, committed).await?);
+    pass.delete(gone).await?;
     pass.review(committed).await?;
+    reader.created = None;
     Ok(PassOutcome { look_again_soon: committed.is_partial, ..PassOutcome::default() })
 }
 
@@ -62,6 +66,8 @@ struct Former<'c> {
     /// Texts that were replaced or deleted and are keys in the cache, each with the elements that had it.
     keys: BTreeMap<String, FormerOwners>,
     changed: &'c Changed,
+    /// Whether a property decides whether an element is copied.
+    is_filtered: bool,
 }
 
 /// Elements that had a text.
@@ -80,6 +86,13 @@ impl Former<'_> {
         self.changed.relabelled.contains(&number.0)
     }
 
+    /// Whether an element that the cache has no place for can have had one: by its labels, its key or its group.
+    fn may_have_had_place(&self, number: ElementNumber) -> bool {
+        let own = self.changed.old_texts.get(&number.0);
+        let had = |text: &String| self.is_filtered || self.keys.contains_key(text);
+        self.is_relabelled(number) || own.is_some_and(|own| own.iter().any(had))
+    }
+
     /// Whether an element had another key before, or another element had its key.
     fn has_moved(&self, number: ElementNumber, key: &str) -> bool {
         let others = self.keys.get(key).is_some_and(|owners| *owners != FormerOwners::One(number.0));
@@ -91,6 +104,7 @@ impl Former<'_> {
 /// A node that was there before, as it is now.
 struct UpdatedNode {
     number: ElementNumber,
+    key: String,
     /// As of [`FoundElement`].
     texts: BTreeSet<String>,
     has_moved: bool,
@@ -102,9 +116,9 @@ struct CommittedPass<'p, 'r, 'c> {
     changes: &'p mut PassContext<'c>,
     /// Texts that may be keys of elements of the cache that the source does not have any more.
     gone: BTreeMap<ElementKind, BTreeSet<String>>,
-    /// Nodes that were there before, with their numbers by their keys.
-    updated: BTreeMap<ElementKind, BTreeMap<String, ElementNumber>>,
-    /// Nodes whose relationships are written again.
+    /// The numbers of nodes that were there before, by their keys, which several may share.
+    updated: BTreeMap<ElementKind, BTreeMap<String, BTreeSet<ElementNumber>>>,
+    /// Nodes whose relationships are read again.
     surrounded: BTreeSet<ElementNumber>,
 }
 
@@ -115,7 +129,8 @@ impl CommittedPass<'_, '_, '_> {
             changed.elements.iter().map(|(number, change)| (ElementNumber(number), change)).collect();
         numbers.sort_unstable_by_key(|(number, _)| *number);
         self.note_numbers(of_nodes, &numbers);
-        let former = Former { keys: self.former_keys(of_nodes, changed).await?, changed };
+        let is_filtered = !self.reader.profile.only_groups.is_empty() || self.reader.profile.routes.is_some();
+        let former = Former { keys: self.former_keys(of_nodes, changed).await?, changed, is_filtered };
         let there: Vec<_> = numbers.iter().filter(|(_, change)| *change != Change::Deleted).copied().collect();
         for some in there.chunks(NUMBERS) {
             let of: Vec<ElementNumber> = some.iter().map(|(number, _)| *number).collect();
@@ -164,10 +179,15 @@ impl CommittedPass<'_, '_, '_> {
     }
 
     async fn read_found(&mut self, found: Vec<FoundElement>, of_nodes: bool, former: &Former<'_>) -> Result<()> {
-        let (mut wanted, mut keyless) = (Keys::new(), BTreeSet::new());
-        let mut updated: BTreeMap<ElementKind, BTreeMap<String, UpdatedNode>> = BTreeMap::new();
+        let (mut wanted, mut keyless, mut arriving) = (Keys::new(), BTreeSet::new(), BTreeSet::new());
+        let mut updated: BTreeMap<ElementKind, Vec<UpdatedNode>> = BTreeMap::new();
         for FoundElement { number, kind, key, texts } in found {
             let is_new = former.is_new(number);
+            let is_placed = kind.is_some() && key.is_some();
+            if of_nodes && !is_new && !is_placed && (self.changes.resumes || former.may_have_had_place(number)) {
+                // What hangs on it loses its end in the cache.
+                self.surrounded.insert(number);
+            }
             let Some(kind) = kind else {
                 if !is_new {
                     self.note_former(of_nodes, number, &texts);
@@ -178,20 +198,49 @@ impl CommittedPass<'_, '_, '_> {
                 keyless.insert((kind, number));
                 continue;
             };
-            let has_moved = former.has_moved(number, &key);
+            // What a pass that broke off has written of a node does not tell whether it came to its relationships.
+            let has_moved = former.has_moved(number, &key) || (self.changes.resumes && !is_new);
+            let is_relabelled = former.is_relabelled(number);
+            if of_nodes && (has_moved || is_new || is_relabelled) {
+                arriving.insert((kind, key.clone()));
+            }
             if of_nodes && (has_moved || !is_new) {
-                let node = UpdatedNode { number, texts, has_moved, is_relabelled: former.is_relabelled(number) };
-                updated.entry(kind).or_default().insert(key.clone(), node);
+                let node = UpdatedNode { number, key: key.clone(), texts, has_moved, is_relabelled };
+                updated.entry(kind).or_default().push(node);
+            }
+            if is_new && let Some(created) = &mut self.reader.created {
+                created.entry(kind).or_default().insert(key.clone());
             }
             wanted.entry(kind).or_default().insert(key);
         }
-        for (kind, nodes) in updated {
-            self.note_former_places(kind, &nodes).await?;
-            let numbers = nodes.into_iter().map(|(key, node)| (key, node.number));
-            self.updated.entry(kind).or_default().extend(numbers);
+        for (kind, nodes) in &updated {
+            self.note_former_places(*kind, nodes).await?;
+            let numbers = self.updated.entry(*kind).or_default();
+            for node in nodes {
+                numbers.entry(node.key.clone()).or_default().insert(node.number);
+            }
+            let moved = nodes.iter().filter(|node| self.surrounded.contains(&node.number));
+            arriving.extend(moved.map(|node| (*kind, node.key.clone())));
         }
         self.reader.fetch(&wanted).await?;
+        self.note_sharing(arriving).await?;
         unusable::read_keyless(self.reader, keyless).await.map(drop)
+    }
+
+    /// A node that gets its place just now may share its key with others: the cache may have held them under it already, or could not
+    /// hold them and holds their relationships from now on.
+    async fn note_sharing(&mut self, arriving: BTreeSet<(ElementKind, String)>) -> Result<()> {
+        let mut shared = Keys::new();
+        for (kind, key) in arriving {
+            if self.reader.duplicates.get(&kind).is_some_and(|shared| shared.contains(&key)) {
+                shared.entry(kind).or_default().insert(key);
+            }
+        }
+        for (kind, keys) in shared {
+            let numbers = self.reader.numbers_of(kind, &Vec::from_iter(keys)).await?;
+            self.surrounded.extend(numbers);
+        }
+        Ok(())
     }
 
     /// The keys that an element with these texts and this number has where it is of a kind.
@@ -221,12 +270,12 @@ impl CommittedPass<'_, '_, '_> {
 
     /// Nodes that the cache does not hold under their kind and key were something else there, or nothing; one that has other labels
     /// may stand there as one of another kind.
-    async fn note_former_places(&mut self, kind: ElementKind, nodes: &BTreeMap<String, UpdatedNode>) -> Result<()> {
-        let keys: Vec<String> = nodes.keys().cloned().collect();
-        let held = self.held_keys(kind, &keys).await?;
-        let (moved, there): (Vec<_>, Vec<_>) = nodes.iter().partition(|(key, node)| node.has_moved || !held.contains(*key));
-        moved.into_iter().for_each(|(_, node)| self.note_moved(kind, node));
-        let relabelled: Vec<&UpdatedNode> = there.into_iter().map(|(_, node)| node).filter(|node| node.is_relabelled).collect();
+    async fn note_former_places(&mut self, kind: ElementKind, nodes: &[UpdatedNode]) -> Result<()> {
+        let keys: BTreeSet<String> = nodes.iter().map(|node| node.key.clone()).collect();
+        let held = self.held_keys(kind, &Vec::from_iter(keys)).await?;
+        let (moved, there): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| node.has_moved || !held.contains(&node.key));
+        moved.into_iter().for_each(|node| self.note_moved(kind, node));
+        let relabelled: Vec<&UpdatedNode> = there.into_iter().filter(|node| node.is_relabelled).collect();
         if relabelled.is_empty() {
             return Ok(());
         }
@@ -244,17 +293,16 @@ impl CommittedPass<'_, '_, '_> {
     /// Where each group has a graph of its own, a node of another group by now stands in two graphs once it is written: it goes from
     /// both, and is written again with its relationships.
     async fn part_with_former_graphs(&mut self) -> Result<()> {
-        let updated = std::mem::take(&mut self.updated);
-        if self.reader.profile.routes.is_none() || updated.is_empty() {
+        if self.reader.profile.routes.is_none() || self.updated.is_empty() {
             return Ok(());
         }
         self.reader.settle().await?;
-        for (kind, keys) in updated {
+        for (kind, keys) in self.updated.clone() {
             let texts: Vec<String> = keys.keys().cloned().collect();
             let twice = self.contents(kind, &texts).await?.into_iter().filter(|(_, content)| content.copies > 1);
             let twice: Vec<ElementIdentity> = twice.map(|(identity, _)| identity).collect();
             let wanted: Vec<String> = twice.iter().map(|identity| identity.key().to_string()).collect();
-            self.surrounded.extend(wanted.iter().filter_map(|key| keys.get(key)));
+            self.surrounded.extend(wanted.iter().filter_map(|key| keys.get(key)).flatten());
             self.reader.repairs = true;
             self.reader.delete_copies(&twice).await?;
             self.reader.fetch_kind(kind, &wanted).await?;
@@ -288,44 +336,47 @@ impl CommittedPass<'_, '_, '_> {
     /// Relationships are identified by their ends: those of a node that moved are written with their ends of now, and what stands in
     /// the cache with other ends goes.
     async fn read_surroundings(&mut self) -> Result<()> {
-        let nodes: Vec<ElementNumber> = std::mem::take(&mut self.surrounded).into_iter().collect();
-        for some in nodes.chunks(NUMBERS) {
-            let mut after = None;
-            loop {
-                let source = self.reader.source;
-                let found = source.relationships_of(some, after, NUMBERS).await?;
-                let Some(last) = found.last().map(|found| found.number) else { break };
-                after = Some(last);
-                let mut wanted = Keys::new();
-                for (kind, key) in found.into_iter().filter_map(|found| found.kind.zip(found.key)) {
-                    self.gone.entry(kind).or_default().insert(key.clone());
-                    wanted.entry(kind).or_default().insert(key);
-                }
-                // What they are thought to be in the cache may have gone with a node.
-                self.reader.repairs = true;
-                let read = self.reader.fetch(&wanted).await;
-                self.reader.repairs = false;
-                read?;
-            }
-        }
+        let nodes = std::mem::take(&mut self.surrounded);
+        let read = self.reader.fetch_attached(&nodes).await?;
+        read.into_iter().for_each(|(kind, keys)| self.gone.entry(kind).or_default().extend(keys));
         Ok(())
     }
 
-    /// Deletes what the cache holds under old keys and the source does not have any more, as far as the delete guard lets it.
-    async fn delete_gone(&mut self) -> Result<()> {
+    /// What the cache holds under old keys and the source does not have any more, and what the cache cannot hold as it is now.
+    /// Nodes that lose their place for it, or stand in for another one, are surrounded.
+    async fn absent_of(&mut self, of_nodes: bool, committed: &Committed) -> Result<BTreeMap<ElementKind, Gaps>> {
         let mut gaps: BTreeMap<ElementKind, Gaps> = BTreeMap::new();
-        for (kind, texts) in std::mem::take(&mut self.gone) {
-            let texts: Vec<String> = texts.into_iter().collect();
+        for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
+            let texts: Vec<String> = self.gone.remove(&kind).unwrap_or_default().into_iter().collect();
             let mut orphaned = self.held(kind, &texts).await?;
-            orphaned.extend(unusable::refused_and_held(self.reader, self.changes.view, kind).await?);
+            let refused = unusable::refused_and_held(self.reader, self.changes.view, kind).await?;
+            self.surround_refused(kind, &refused);
+            orphaned.extend(refused);
             // What is there all the same is no loss to be weighed.
-            orphaned = self.reader.send_present(kind, orphaned).await?;
+            let (absent, present) = self.reader.send_present(kind, orphaned).await?;
+            if of_nodes {
+                // Another node may stand in for one that is gone, of which nobody has looked at the relationships.
+                let is_other = |number: &ElementNumber| committed.nodes.elements.get(number.0).is_none();
+                self.surrounded.extend(present.into_iter().filter(is_other));
+            }
             // Where deletes are held, all that only the cache has is weighed together.
             let is_held = self.changes.memory.guard.held(&self.reader.profile.step(kind)) > 0;
-            if !orphaned.is_empty() && !is_held {
-                gaps.insert(kind, Gaps { orphaned, ..Gaps::default() });
+            if !absent.is_empty() && !is_held {
+                gaps.insert(kind, Gaps { orphaned: absent, ..Gaps::default() });
             }
         }
+        Ok(gaps)
+    }
+
+    /// Relationships of a node that the cache cannot hold as it is now are listed.
+    fn surround_refused(&mut self, kind: ElementKind, refused: &BTreeSet<ElementIdentity>) {
+        let Some(updated) = self.updated.get(&kind) else { return };
+        let numbers = refused.iter().filter_map(|identity| updated.get(identity.key().as_str())).flatten();
+        self.surrounded.extend(numbers);
+    }
+
+    /// Deletes what is gone, as far as the delete guard lets it.
+    async fn delete(&mut self, mut gaps: BTreeMap<ElementKind, Gaps>) -> Result<()> {
         if gaps.is_empty() {
             return Ok(());
         }

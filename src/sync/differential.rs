@@ -65,7 +65,8 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     // A held delete is a difference, even if this comparison did not reach it.
     let holds = changes.memory.guard.holds_any();
     let verdict = verdict.map(|verdict| Verdict { equal_as_of: verdict.equal_as_of.filter(|_| !holds), ..verdict });
-    Ok(PassOutcome { verdict, ..PassOutcome::default() })
+    let log_gap = changes.log_gap.filter(|gap| !verdict.as_ref().is_some_and(|verdict| verdict.has_looked_past(*gap)));
+    Ok(PassOutcome { verdict, log_gap, ..PassOutcome::default() })
 }
 
 fn sides<'s>(reader: &'s PassReader<'_>, changes: &'s mut PassContext<'_>) -> Sides<'s> {

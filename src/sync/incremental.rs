@@ -363,6 +363,12 @@ impl Incremental<'_, '_, '_> {
         self.reader.delete_copies(&found.copied).await?;
         self.reader.fetch(&Keys::from([(kind, wrong)])).await?;
         self.reader.repairs = false;
+        if kind.is_node() && !found.copied.is_empty() {
+            // A node takes its relationships along.
+            let copied: Vec<String> = found.copied.iter().map(|identity| identity.key().to_string()).collect();
+            let numbers = self.reader.numbers_of(kind, &copied).await?;
+            self.reader.fetch_attached(&numbers).await?;
+        }
         Ok(())
     }
 

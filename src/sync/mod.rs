@@ -1,6 +1,7 @@
 //! The strategies: what a pass reads, in which order, and when it is over. They know nothing of actors or of FalkorDB: rows
 //! go out through [`Emit`].
 
+mod attached;
 mod bundles;
 mod cache_view;
 mod committed;
@@ -64,8 +65,12 @@ pub(crate) struct PassContext<'a> {
     pub allow_deletes: bool,
     /// What a change feed told, where an incremental pass reads that.
     pub committed: Option<&'a Committed>,
-    /// Whether a change feed did not tell all that was committed before the pass.
-    pub is_after_gap: bool,
+    /// As of [`Checkpoint::log_gap`].
+    ///
+    /// [`Checkpoint::log_gap`]: crate::model::checkpoint::Checkpoint::log_gap
+    pub log_gap: Option<u64>,
+    /// Whether a pass that broke off may have written a part of this one.
+    pub resumes: bool,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Encoder,
     /// What the cache lacks because it cannot hold it.

@@ -34,6 +34,7 @@ pub(crate) async fn run(
         excluded: changes.excluded.clone(),
         notes_refused: pass.mode != Mode::Full,
         refused: BTreeMap::new(),
+        created: None,
     };
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
@@ -56,18 +57,18 @@ pub(crate) async fn run(
 /// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once. So is
 /// what a client waits for that was committed before the feed began to tell.
 async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
-    let is_after_gap = changes.is_after_gap;
+    let log_gap = changes.log_gap;
     let Some(told) = changes.committed else {
-        return Ok(PassOutcome { is_after_gap, ..incremental::read(reader, changes, pass).await? });
+        return Ok(PassOutcome { log_gap, ..incremental::read(reader, changes, pass).await? });
     };
     let held_before = changes.memory.guard.holds_any();
     let outcome = committed::read(reader, changes, pass, told).await?;
-    let is_awaited = changes.thorough && is_after_gap;
+    let is_awaited = changes.thorough && log_gap.is_some();
     if !(changes.allow_deletes || is_awaited || held_before || changes.memory.guard.holds_any()) {
-        return Ok(PassOutcome { is_told: true, is_after_gap, ..outcome });
+        return Ok(PassOutcome { is_told: true, log_gap, ..outcome });
     }
     let begun = PassUnderWay { prepared: true, ..pass.clone() };
     let found = incremental::read(reader, changes, &begun).await?;
     let look_again_soon = found.look_again_soon || outcome.look_again_soon;
-    Ok(PassOutcome { is_told: true, is_after_gap, look_again_soon, ..found })
+    Ok(PassOutcome { is_told: true, log_gap, look_again_soon, ..found })
 }

@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::refusals::{note_refused, outdated_names};
 use crate::error::Result;
 use crate::model::batch::{BatchContent, SourceContent, SourceRows};
-use crate::model::element::{ElementIdentity, RelationshipIdentity};
+use crate::model::element::{ElementIdentity, ElementNumber, RelationshipIdentity};
 use crate::model::excluded::Excluded;
 use crate::model::kind::ElementKind;
 use crate::model::kind_rows::{KindRows, RowsPart};
@@ -59,6 +59,8 @@ pub(super) struct PassReader<'a> {
     pub(super) notes_refused: bool,
     /// What was read and cannot be kept although it has an identity.
     pub(super) refused: BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
+    /// Keys of elements that are new, where a change feed tells it.
+    pub(super) created: Option<Keys>,
 }
 
 impl PassReader<'_> {
@@ -100,9 +102,20 @@ impl PassReader<'_> {
         let step = moves_cursor.then(|| self.profile.step(kind));
         for RowsPart { rows, bytes, last_key } in rows.cut(self.limits.bytes, key) {
             let cursor = step.clone().zip(last_key).map(|(step, after)| Cursor { step, after });
-            self.emit.emit(rows_content(SourceRows::Kind(rows), cursor, self.repairs), bytes).await?;
+            let created = self.created_of(kind, &rows);
+            self.emit.emit(rows_content(SourceRows::Kind(rows), cursor, self.repairs, created), bytes).await?;
         }
         self.release(kind, outdated).await
+    }
+
+    /// Of these, the keys that are new. One that several elements share may stand in the cache for another one.
+    fn created_of(&self, kind: ElementKind, rows: &KindRows) -> Option<BTreeSet<String>> {
+        let created = self.created.as_ref()?.get(&kind);
+        let shared = self.duplicates.get(&kind);
+        let is_new = |key: &&str| {
+            created.is_some_and(|created| created.contains(*key)) && !shared.is_some_and(|shared| shared.contains(*key))
+        };
+        Some(rows.keys(self.profile.key(kind)).flatten().filter(is_new).map(str::to_owned).collect())
     }
 
     /// How many elements of a kind stand in the quarantine.
@@ -193,12 +206,14 @@ impl PassReader<'_> {
         Ok(Present { kept, there, answered: keys })
     }
 
-    /// Of these, those that the source does not have. What it has under their keys is sent on: another element may stand for one.
+    /// Of these, those that the source does not have. What it has under their keys is sent on, and its numbers are returned: another
+    /// element may stand for one.
     pub(super) async fn send_present(
         &mut self,
         kind: ElementKind,
         mut identities: BTreeSet<ElementIdentity>,
-    ) -> Result<BTreeSet<ElementIdentity>> {
+    ) -> Result<(BTreeSet<ElementIdentity>, Vec<ElementNumber>)> {
+        let mut present = Vec::new();
         let keys: BTreeSet<&str> = identities.iter().map(|identity| identity.key().as_str()).collect();
         let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
         let mut left = &keys[..];
@@ -209,10 +224,11 @@ impl PassReader<'_> {
             for identity in self.encoder.admissions(&rows).into_iter().filter_map(kept) {
                 identities.remove(&identity);
             }
+            present.extend(rows.elements().map(|(number, _)| number));
             self.emit_rows(rows.in_key_order(self.profile.key(kind))).await?;
             left = &left[answered..];
         }
-        Ok(identities)
+        Ok((identities, present))
     }
 
     /// Deletes elements of which the cache has several, with all their copies: they are to be written again at once.
@@ -229,12 +245,13 @@ impl PassReader<'_> {
             return Ok(());
         }
         let bytes = absent.len() * size_of::<ElementIdentity>();
-        self.emit.emit(rows_content(SourceRows::Absent(absent), None, self.repairs), bytes).await
+        let created = self.created.as_ref().map(|_| BTreeSet::new());
+        self.emit.emit(rows_content(SourceRows::Absent(absent), None, self.repairs, created), bytes).await
     }
 
     /// Sends on what was found of elements that are listed.
     pub(super) async fn emit_review(&mut self, review: Review) -> Result<()> {
-        self.emit.emit(rows_content(SourceRows::Review(review), None, false), 0).await
+        self.emit.emit(rows_content(SourceRows::Review(review), None, false, None), 0).await
     }
 
     /// The kinds that are left of a pass, nodes first because a relationship needs both its endpoints, each with the key to go on
@@ -260,9 +277,9 @@ struct Present {
     answered: usize,
 }
 
-fn rows_content(rows: SourceRows, cursor: Option<Cursor>, repairs: bool) -> SourceContent {
+fn rows_content(rows: SourceRows, cursor: Option<Cursor>, repairs: bool, created: Option<BTreeSet<String>>) -> SourceContent {
     let read = rows.len() as u64;
-    BatchContent::Rows { rows, read, cursor, repairs }
+    BatchContent::Rows { rows, read, cursor, repairs, created }
 }
 
 fn kept(admission: Admission) -> Option<ElementIdentity> {

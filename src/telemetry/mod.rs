@@ -7,3 +7,4 @@ pub(crate) mod process;
 mod statistics;
 pub(crate) mod status;
 pub(crate) mod tally;
+mod unapplied;

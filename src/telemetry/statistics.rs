@@ -36,6 +36,9 @@ pub struct Statistics {
     /// Faults by what went wrong.
     #[serde(default)]
     pub faults: BTreeMap<String, u64>,
+    /// Differences that comparisons found where the transaction log had proven equality.
+    #[serde(default)]
+    pub audit_differences: u64,
     /// How long commits took from being seen to being readable.
     #[serde(default)]
     pub freshness: Freshness,
@@ -52,7 +55,7 @@ pub struct KindCount {
     pub deleted: u64,
 }
 
-/// How long commits took from being seen by a probe to being readable in the cache.
+/// How long commits took to be readable in the cache: from the time that the transaction log tells, else from being seen by a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Freshness {
     /// How many were measured: the first of those that a pass brought.
@@ -95,7 +98,7 @@ impl Statistics {
         for change in &changes.kinds {
             let count = self.kinds.entry(change.kind.clone()).or_default();
             match change.operation {
-                Operation::Written => count.written += change.count,
+                Operation::Written | Operation::Created | Operation::Updated => count.written += change.count,
                 Operation::Deleted => count.deleted += change.count,
             }
         }

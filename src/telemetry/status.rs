@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::statistics::{PassRecord, PassResult, Sample, Statistics};
+use super::unapplied::UnappliedCommits;
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::Excepted;
 use crate::model::guard::HeldDeletes;
+use crate::model::log_reach::LogReach;
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
@@ -118,6 +120,12 @@ pub struct PipelineStatus {
     /// How the last incremental pass knew what was changed.
     #[serde(default)]
     pub change_source: ChangeSource,
+    /// How far back the transaction log reaches, where it is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_reach: Option<LogReach>,
+    /// How many transactions it may still lose before it lacks one that is not applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_margin: Option<i64>,
     /// The bookmark of the last thorough pass that left nothing to be looked at again: the cache holds that commit and all
     /// before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +136,9 @@ pub struct PipelineStatus {
     /// When a probe first saw a commit that is not applied yet; absent when in step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_since: Option<DateTime<Utc>>,
+    /// The commits that were seen and are not applied.
+    #[serde(skip)]
+    pub unapplied: UnappliedCommits,
     /// Seconds since then, as of the answer; 0 when in step.
     #[serde(default)]
     pub seconds_behind: f64,
@@ -313,9 +324,12 @@ impl PipelineStatus {
             passes_ended: 0,
             settled: false,
             change_source: ChangeSource::default(),
+            log_reach: None,
+            log_margin: None,
             assured: None,
             commits_behind: None,
             behind_since: None,
+            unapplied: UnappliedCommits::default(),
             seconds_behind: 0.0,
             failing: BTreeMap::new(),
             statistics: Statistics::default(),
@@ -370,31 +384,37 @@ impl PipelineStatus {
         (!kinds.is_empty()).then(|| kinds.join(", "))
     }
 
-    /// Notes a bookmark that a probe saw at this moment; says whether the cache lacks its commit.
-    pub fn saw(&mut self, bookmark: Bookmark, now: DateTime<Utc>) -> bool {
+    /// Notes a bookmark of the source, and when its commit was made or seen; says whether the cache lacks it. A word that another one
+    /// has overtaken changes nothing.
+    pub fn saw(&mut self, bookmark: Bookmark, at: DateTime<Utc>) -> bool {
         let applied = self.applied_bookmark().is_some_and(|applied| applied.includes(&bookmark));
-        self.source_bookmark = Some(bookmark);
-        self.behind_since = if applied { None } else { self.behind_since.or(Some(now)) };
+        if self.source_bookmark.as_ref().is_some_and(|known| *known != bookmark && known.includes(&bookmark)) {
+            return !applied;
+        }
+        self.source_bookmark = Some(bookmark.clone());
+        if !applied {
+            self.unapplied.note(bookmark, at);
+        }
         self.count_commits();
         !applied
     }
 
-    /// Takes a pass that ended. `moved_since` is when a probe first saw a commit after the pass had begun.
-    pub fn applied(&mut self, pass: PassSummary, moved_since: Option<DateTime<Utc>>) {
+    /// Forgets what was seen of a source that is another one by now, or was restored.
+    pub fn forget_source(&mut self) {
+        self.source_bookmark = None;
+        self.unapplied = UnappliedCommits::default();
+        self.behind_since = None;
+    }
+
+    /// Takes a pass that ended.
+    pub fn applied(&mut self, pass: PassSummary) {
         self.remember(pass.clone().into());
-        let (mode, ended_at) = (pass.mode, pass.ended_at);
-        self.last_pass = Some(pass);
-        let lacking = match (self.applied_bookmark(), &self.source_bookmark) {
-            (Some(applied), Some(seen)) => !applied.includes(seen),
-            _ => false,
-        };
-        // What was first seen after the pass began, and is not in it, is still on its way.
-        let arrived = self.behind_since.filter(|since| !lacking || moved_since.is_some_and(|moved| moved > *since));
+        let arrived = pass.bookmark.as_ref().and_then(|bookmark| self.unapplied.applied(bookmark));
         // A full pass does not follow a commit, and takes as long as it takes.
-        if let Some(since) = arrived.filter(|_| mode != Mode::Full) {
-            self.statistics.add_freshness((ended_at - since).as_seconds_f64().max(0.0));
+        if let Some(since) = arrived.filter(|_| pass.mode != Mode::Full) {
+            self.statistics.add_freshness((pass.ended_at - since).as_seconds_f64().max(0.0));
         }
-        self.behind_since = if lacking { moved_since.or(self.behind_since) } else { None };
+        self.last_pass = Some(pass);
         self.count_commits();
     }
 
@@ -424,9 +444,16 @@ impl PipelineStatus {
         self.last_pass.as_ref()?.bookmark.as_ref()
     }
 
+    /// As the field of this name, now.
+    pub fn log_margin(&self) -> Option<i64> {
+        let applied = self.applied_bookmark().and_then(Bookmark::transaction);
+        self.log_reach.as_ref().zip(applied).map(|(reach, applied)| reach.margin(applied))
+    }
+
     fn count_commits(&mut self) {
         let number = |bookmark: Option<&Bookmark>| bookmark.and_then(Bookmark::transaction);
         let (seen, applied) = (number(self.source_bookmark.as_ref()), number(self.applied_bookmark()));
+        self.behind_since = self.unapplied.since();
         self.commits_behind = seen.zip(applied).map(|(seen, applied)| seen.saturating_sub(applied));
     }
 
@@ -449,7 +476,7 @@ impl PipelineStatus {
         self.failing.iter().find(|(_, failing)| failing.failures >= UNREACHABLE_FAILURES).map(|(side, failing)| (*side, failing))
     }
 
-    /// Seconds since a probe first saw a commit that is not applied yet.
+    /// Seconds since the first commit that was seen and is not applied yet.
     pub fn lag_seconds(&self, now: DateTime<Utc>) -> f64 {
         self.behind_since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0))
     }
@@ -461,6 +488,7 @@ impl ServiceStatus {
         let mut status = self.clone();
         for pipeline in status.pipelines.values_mut() {
             pipeline.seconds_behind = pipeline.lag_seconds(now);
+            pipeline.log_margin = pipeline.log_margin();
         }
         status
     }
@@ -489,15 +517,17 @@ mod tests {
     fn the_lag_runs_from_the_first_probe_that_saw_what_is_not_applied() {
         let mut status = PipelineStatus::new("p", "g");
         let at = |seconds| DateTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        status.applied(pass(5), None);
+        status.applied(pass(5));
         assert!(!status.saw(bookmark(5), at(0)) && !status.saw(bookmark(4), at(1)));
         assert_eq!((status.lag_seconds(at(100)), status.commits_behind), (0.0, Some(0)));
         assert!(status.saw(bookmark(7), at(100)) && status.saw(bookmark(9), at(104)));
         assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (10.0, Some(4)));
-        // The pass began after the first of the two commits, and a probe saw the second one while it ran.
-        status.applied(pass(7), Some(at(104)));
+        assert!(status.saw(bookmark(8), at(105)));
+        assert_eq!(status.commits_behind, Some(4), "a word that was overtaken");
+        // The pass began after the first of the two commits.
+        status.applied(pass(7));
         assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (6.0, Some(2)));
-        status.applied(pass(10), None);
+        status.applied(pass(10));
         assert_eq!((status.lag_seconds(at(110)), status.commits_behind), (0.0, Some(0)));
     }
 
@@ -520,7 +550,7 @@ mod tests {
     #[test]
     fn a_bookmark_of_another_layout_is_compared_by_equality_alone() {
         let mut status = PipelineStatus::new("p", "g");
-        status.applied(PassSummary { bookmark: Some(Bookmark::new("one")), ..pass(1) }, None);
+        status.applied(PassSummary { bookmark: Some(Bookmark::new("one")), ..pass(1) });
         assert!(!status.saw(Bookmark::new("one"), Utc::now()));
         assert!(status.saw(Bookmark::new("two"), Utc::now()));
         assert_eq!(status.commits_behind, None);
@@ -531,7 +561,7 @@ mod tests {
         let mut status = PipelineStatus::new("p", "g");
         for number in 0..HISTORY + 20 {
             let totals = Totals { read: number as u64, ..Totals::default() };
-            status.applied(PassSummary { totals, ..pass(1) }, None);
+            status.applied(PassSummary { totals, ..pass(1) });
         }
         assert_eq!((status.history.len(), status.history[0].pass.totals.read), (HISTORY, HISTORY as u64 + 19));
     }
@@ -540,7 +570,7 @@ mod tests {
     fn a_torn_cache_holds_nothing() {
         let mut status =
             PipelineStatus { state: PipelineState::Idle, watermark: Some(Utc::now()), ..PipelineStatus::new("p", "g") };
-        status.applied(pass(3), None);
+        status.applied(pass(3));
         (status.passes_ended, status.settled) = (1, true);
         assert!(!status.holds(&bookmark(3)), "a pass that was not thorough says nothing");
         status.assured = Some(bookmark(3));

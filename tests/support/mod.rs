@@ -22,5 +22,6 @@ pub mod recorder;
 pub mod sequence;
 pub mod servers;
 pub mod service;
+pub mod transactions;
 
 pub use error::{Error, Result};

@@ -1,6 +1,6 @@
 //! What a batch read and changed, as followers are told.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::model::changes::{BatchChanges, Operation};
 use crate::model::kind::KindName;
@@ -32,8 +32,8 @@ fn note_read(changes: &mut BatchChanges, kinds: &BTreeMap<&str, u64>, read: u64,
     }
 }
 
-/// Adds what the cache took of the rows.
-pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Applied) {
+/// Adds what the cache took of the rows. Of those that a change feed told, `created` are the keys that are new.
+pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Applied, created: Option<&BTreeSet<String>>) {
     let refused: HashSet<(KindName<'_>, &str)> = applied.refused.iter().map(Quarantined::place).collect();
     let absent: HashSet<_> = applied.absent_endpoints.iter().collect();
     let mut written: BTreeMap<KindName<'_>, Vec<&str>> = BTreeMap::new();
@@ -46,7 +46,14 @@ pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Ap
         written.entry(KindName::Type(group.rel_type.as_str())).or_default().extend(there.map(|identity| identity.key.as_str()));
     }
     for (kind, keys) in written {
-        changes.note(kind.as_str(), Operation::Written, keys.into_iter().filter(|key| !refused.contains(&(kind, *key))));
+        let taken = keys.into_iter().filter(|key| !refused.contains(&(kind, *key)));
+        let Some(created) = created else {
+            changes.note(kind.as_str(), Operation::Written, taken);
+            continue;
+        };
+        let (new, known): (Vec<&str>, Vec<&str>) = taken.partition(|key| created.contains(*key));
+        changes.note(kind.as_str(), Operation::Created, new);
+        changes.note(kind.as_str(), Operation::Updated, known);
     }
     // What was to be deleted and was not there changes nothing.
     if applied.nodes_deleted + applied.relationships_deleted == 0 {
@@ -98,7 +105,8 @@ pub(super) fn log(changes: &BatchChanges, staged: bool) {
         changes.kinds.iter().filter(|change| change.operation == operation).map(|change| change.count).sum()
     };
     let read: u64 = changes.read.values().sum();
-    let (written, deleted) = (count(Operation::Written), count(Operation::Deleted));
+    let written = [Operation::Written, Operation::Created, Operation::Updated].into_iter().map(count).sum::<u64>();
+    let deleted = count(Operation::Deleted);
     let seconds = changes.took.as_secs_f64();
     tracing::debug!(sequence = changes.sequence, read, written, deleted, seconds, staged, "batch applied");
     for change in &changes.kinds {

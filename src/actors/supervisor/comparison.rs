@@ -57,6 +57,8 @@ pub(super) struct Comparing {
     timer: u64,
     /// When the one under way was begun by this process or went on.
     started: Option<Instant>,
+    /// Whether the log had proven equality when it was: then it must find nothing.
+    is_audit: bool,
     /// What it did so far.
     totals: Totals,
     /// Where the last one began, and what it found.
@@ -154,7 +156,7 @@ impl Supervisor {
     }
 
     fn comparison_ended(&mut self, verdict: &Verdict, summary: &PassSummary) {
-        let equal_as_of = verdict.equal_as_of.as_ref().map(Bookmark::as_str);
+        let equal_as_of = self.status.equal_as_of.as_ref().map(Bookmark::as_str);
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, rows = verdict.rows, differences = verdict.findings,
             equal_as_of, elements_excepted = verdict.excepted.elements, properties_excepted = verdict.excepted.properties,
@@ -163,12 +165,20 @@ impl Supervisor {
         if let Some(started) = self.comparing.started {
             self.status.statistics.add_ended(Mode::Differential, started.elapsed());
         }
+        // A commit that a slice overtakes looks like a difference.
+        let is_quiet = self.status.newest_bookmark() == Some(&verdict.began_at);
+        if self.comparing.is_audit && is_quiet && verdict.findings > 0 {
+            self.status.statistics.audit_differences += verdict.findings;
+            tracing::error!(
+                pipeline = %self.pipeline.name, generation = self.generation.0, differences = verdict.findings,
+                "audit found differences where the transaction log proved equality: they are mended; please report them"
+            );
+        }
         self.comparing.ended(verdict, summary.ended_at);
         self.status.compared_at = Some(summary.ended_at);
-        self.status.equal_as_of.clone_from(&verdict.equal_as_of);
         self.status.excepted = Some(verdict.excepted);
         self.status.foreign.clone_from(&verdict.foreign);
-        if verdict.equal_as_of.is_some() {
+        if self.status.equal_as_of.as_ref().is_some_and(|proven| proven.includes(&verdict.began_at)) {
             self.status.proven_by = verdict.begun_with.unwrap_or(0).max(self.status.proven_by);
             self.forget_held_swap();
         }
@@ -180,7 +190,7 @@ impl Supervisor {
         self.go_on_comparing();
     }
 
-    /// Has everything compared after the pass that is about to be followed by another one or by a slice: what was committed before the log began to tell may have left no trace.
+    /// Has everything compared by the slices that follow: what was committed before the log began to tell may have left no trace.
     pub(super) fn owe_comparison(&mut self) {
         if !std::mem::replace(&mut self.comparing.ordered, true) {
             tracing::info!(
@@ -214,7 +224,10 @@ impl Supervisor {
         let ordered = self.comparing.ordered || self.is_one_shot();
         self.comparing.orders += 1;
         let since_last = self.comparing.last_slice.replace(Instant::now()).map_or(SLICE, |at| at.elapsed());
-        self.comparing.started.get_or_insert_with(Instant::now);
+        if self.comparing.started.is_none() {
+            self.comparing.started = Some(Instant::now());
+            self.comparing.is_audit = self.is_proven_by_log();
+        }
         let rows = self.slice_rows(since_last);
         PassOrder::Compare(Slice { rows, ordered, number: self.comparing.orders })
     }

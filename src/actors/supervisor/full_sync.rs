@@ -143,7 +143,7 @@ impl Supervisor {
         self.passes.use_approval();
         self.status.statistics.add_progress(&Totals::default(), &summary.totals);
         self.status.statistics.add_ended(Mode::Full, took);
-        self.status.applied(summary.clone(), self.moved_since);
+        self.status.applied(summary.clone());
         let then = match self.pipeline.schedule {
             Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(Done::of(summary)))),
             // The new graph has a checkpoint of its own, and nothing that is remembered of the old one counts.

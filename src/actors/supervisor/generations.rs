@@ -23,6 +23,7 @@ use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::pass::Mode;
 use crate::model::prepared::Quarantined;
+use crate::sync::first_pass::Reason;
 use crate::telemetry::status::{FaultReport, PipelineState};
 
 /// How long a generation that is cut may take to finish what is half done: longer than any request's timeout.
@@ -36,7 +37,7 @@ impl Supervisor {
         self.show(PipelineState::Starting);
         let given = self.pipeline.unfitted();
         let intent =
-            Intent { wanted: self.passes.requested(), stage: self.is_stage(), follows: self.pipeline.schedule.follows() };
+            Intent { wanted: self.passes.requested(), stage: self.is_stage(), reads_log: self.pipeline.schedule.reads_log() };
         let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
         let span = group::span(&self.pipeline.name, self.generation);
         let task = tokio::spawn(launch(given, intent, known).instrument(span));
@@ -77,7 +78,11 @@ impl Supervisor {
         } else {
             tracing::info!(pipeline = %self.pipeline.name, generation, %mode, reason, "pass begins");
         }
+        if matches!(launched.reason, Some(Reason::SourceRestored | Reason::OtherSource)) {
+            self.status.forget_source();
+        }
         self.status.expected = launched.expected;
+        self.status.log_reach = None;
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();
@@ -117,7 +122,12 @@ impl Supervisor {
             &self.fitted.profile,
             self.pipeline.settings,
             address.clone().recipient(),
-            Watchers { moved: address.clone().recipient(), probed: address.clone().recipient(), indexed: address.recipient() },
+            Watchers {
+                moved: address.clone().recipient(),
+                probed: address.clone().recipient(),
+                indexed: address.clone().recipient(),
+                reached: address.recipient(),
+            },
             reports,
         );
         self.state = State::Running(group);

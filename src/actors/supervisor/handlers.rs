@@ -11,8 +11,8 @@ use super::{Ending, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::member::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, IndexMade, Prove, RequestPass, RollBack,
-    SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, IndexMade, LogReached, Prove, RequestPass,
+    RollBack, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
 use crate::actors::pipeline::Reconfigure;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,7 +53,8 @@ impl Handler<Acknowledged> for Supervisor {
         if let State::Running(group) = &self.state {
             group.acknowledge(message.clone());
         }
-        if message.outcome.is_told {
+        let proves = message.outcome.is_told || message.outcome.verdict.is_some();
+        if message.ended.is_some() && (proves || message.equal_as_of.is_none()) {
             self.status.equal_as_of.clone_from(&message.equal_as_of);
         }
         if let Some(summary) = message.ended {
@@ -94,12 +95,8 @@ impl Handler<SourceMoved> for Supervisor {
     fn handle(&mut self, message: SourceMoved, ctx: &mut Self::Context) {
         let current = message.generation == self.generation;
         let follows = self.pipeline.schedule.follows();
-        let now = Utc::now();
         // A commit before the first query of the last pass is in the cache.
-        let lacking = self.status.saw(message.bookmark, now);
-        if lacking {
-            self.moved_since.get_or_insert(now);
-        }
+        let lacking = self.status.saw(message.bookmark, message.committed_at.unwrap_or_else(Utc::now));
         if current && follows && lacking {
             self.request(Mode::Incremental);
         } else if current && follows && self.passes.is_idle() {
@@ -107,6 +104,17 @@ impl Handler<SourceMoved> for Supervisor {
             self.schedule_slice(ctx);
         }
         self.show_again();
+    }
+}
+
+impl Handler<LogReached> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: LogReached, _: &mut Self::Context) {
+        if message.generation == self.generation {
+            self.status.log_reach = Some(message.reach);
+            self.show_again();
+        }
     }
 }
 

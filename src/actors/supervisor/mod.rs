@@ -12,7 +12,6 @@ use actix::{Actor, Addr, Recipient};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
 use comparison::Comparing;
@@ -42,8 +41,6 @@ pub(crate) struct Supervisor {
     generation: Generation,
     state: State,
     passes: PassQueue,
-    /// When a probe first saw a commit after the beginning of the last pass.
-    moved_since: Option<DateTime<Utc>>,
     /// What an operator of this process said last about a pause; before that, what the graph's flag says counts.
     pause_said: Option<bool>,
     /// Whether such a word is being stored.
@@ -104,7 +101,6 @@ impl Supervisor {
             generation: Generation::default(),
             state: State::Waiting,
             passes: PassQueue::new(pipeline.schedule, pipeline.allow_deletes),
-            moved_since: None,
             pause_said: None,
             pause_changing: false,
             comparing: Comparing::default(),

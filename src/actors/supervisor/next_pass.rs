@@ -48,9 +48,6 @@ impl Supervisor {
         let mode = order.mode();
         let Terms { thorough, allow_deletes } = self.passes.begin(&order);
         self.status.passes_begun = self.passes.begun();
-        if !matches!(order, PassOrder::Compare(_)) {
-            self.moved_since = None;
-        }
         let start = StartPass { order, watermark: self.status.watermark, thorough, allow_deletes };
         if let State::Running(group) = &self.state {
             group.start_pass(start);
@@ -108,15 +105,15 @@ impl Supervisor {
         }
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
-        self.status.applied(summary.clone(), self.moved_since);
+        self.status.applied(summary.clone());
         self.status.settled = outcome.is_settled();
         if summary.mode == Mode::Incremental {
             self.status.change_source = if outcome.is_told { ChangeSource::TransactionLog } else { ChangeSource::Probe };
         }
-        if outcome.is_after_gap && outcome.is_settled() {
+        if outcome.log_gap.is_some() && outcome.is_settled() && !self.is_stage() {
             self.owe_comparison();
         }
-        if (pass.finds_all() || (outcome.is_told && !outcome.is_after_gap)) && self.status.settled {
+        if (pass.finds_all() || (outcome.is_told && outcome.log_gap.is_none())) && self.status.settled {
             self.status.assured.clone_from(&summary.bookmark);
         }
         self.status.statistics.add_ended(summary.mode, pass.started.elapsed());

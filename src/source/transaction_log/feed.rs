@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::LogDirectory;
 use super::elements::OldValues;
+use super::reach_watch::ReachWatch;
 use super::refusal::LogRefusal;
 use super::tail::{NextTransaction, Tail};
 use super::transaction::Transaction;
@@ -19,6 +20,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::committed::{Changed, Committed};
 use crate::model::key::Key;
 use crate::model::log_position::LogPosition;
+use crate::model::log_reach::LogReach;
 
 /// Changed elements that wait for a pass at most, so that a source that is written faster than the cache costs bounded memory: the
 /// log keeps the rest. One transaction may bring more.
@@ -48,6 +50,12 @@ const DISTRUST: Duration = Duration::from_secs(600);
 /// How long the log may take to tell a transaction of which the server gave the bookmark: it is written before. Longer than the
 /// writing of a transaction of a million elements.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether the last transaction is still there.
+const VERIFIED_EVERY: Duration = Duration::from_secs(1);
+
+/// A longer one is read again only where there is a reason to doubt it.
+const VERIFIED_BYTES: u64 = 1 << 20;
 
 /// What an operator can do about a log that does not tell what was committed.
 const NOT_TOLD: &str = "name the directory that the server itself writes to: a copy, and a network file system, are late";
@@ -82,6 +90,8 @@ struct Shared {
     news: Notify,
     /// Whether passes read what the log tells.
     in_use: AtomicBool,
+    /// Whether the server may have been started again: then its log is looked at before it is read on.
+    doubted: AtomicBool,
     /// Any bookmark of the database.
     database: Bookmark,
 }
@@ -167,6 +177,11 @@ impl LogFeed {
         self.0.in_use.store(in_use, Ordering::Relaxed);
     }
 
+    /// Notes that the server may have been started again.
+    pub fn doubt(&self) {
+        self.0.doubted.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until the log has told this transaction, or as much as may wait, and takes all that it told since the last time; nothing
     /// where it is another stretch, or does not tell the transaction although the server knows it.
     pub async fn take(&self, stretch: u64, transaction: u64) -> Option<Committed> {
@@ -208,9 +223,24 @@ impl LogFeed {
 
     /// Says that the log is not to be relied upon.
     fn lose(&self, reason: String) {
+        self.note_use(false);
         self.0.state.lock().standing = Standing::Lost(reason);
         self.0.news.notify_waiters();
     }
+}
+
+/// What a follower says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogNews {
+    /// Commits that it has read.
+    Committed {
+        /// The bookmark of the last one.
+        bookmark: Bookmark,
+        /// When the first one was made, by the server's clock.
+        committed_at: Option<DateTime<Utc>>,
+    },
+    /// How far back the log reaches by now.
+    Reach(LogReach),
 }
 
 /// Follows a log for a feed.
@@ -240,15 +270,31 @@ impl LogFollower {
             committed_ms: None,
             position: None,
         };
-        let shared = Shared { state: Mutex::new(state), news: Notify::new(), in_use: AtomicBool::new(false), database };
+        let shared = Shared {
+            state: Mutex::new(state),
+            news: Notify::new(),
+            in_use: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
+            database,
+        };
         let feed = LogFeed(Arc::new(shared));
         (Self { directory, feed: feed.clone(), start, created_ms, tail: None, stretches: 0, unwhole: 0 }, feed)
     }
 
-    /// Follows until it is told to end, and says the bookmark of the last commit after each part that it has read. Blocks.
-    pub fn run(mut self, quit: &CancellationToken, said: impl Fn(Bookmark)) {
-        let mut last_news = Instant::now();
+    /// Follows until it is told to end, and says what it has read after each part. Blocks. Fails where the log does not hold any more
+    /// what was read of it: then the cache holds what the database does not.
+    pub fn run(mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
+        let (mut last_news, mut verified) = (Instant::now(), Instant::now());
+        let mut reach = ReachWatch::default();
         while !quit.is_cancelled() {
+            if let Some(tail) = &mut self.tail {
+                let is_due = verified.elapsed() >= VERIFIED_EVERY && tail.last_bytes() <= VERIFIED_BYTES;
+                if self.feed.0.doubted.swap(false, Ordering::Relaxed) || is_due {
+                    tail.verify()?;
+                    verified = Instant::now();
+                }
+                reach.look(&self.directory).map(LogNews::Reach).into_iter().for_each(&said);
+            }
             if let Some(reason) = self.given_up() {
                 tracing::warn!(reason, remedy = NOT_TOLD, "transaction log not followed: the source is probed");
                 (self.tail, self.start) = (None, LogStart::Newest);
@@ -256,13 +302,16 @@ impl LogFollower {
                 continue;
             }
             match self.step() {
-                Ok(true) => {
+                Ok(Some(committed_ms)) => {
                     last_news = Instant::now();
                     let last = self.tail.as_ref().map(|tail| tail.position().transaction);
-                    last.and_then(|last| self.feed.0.database.of_transaction(last)).into_iter().for_each(&said);
+                    let bookmark = last.and_then(|last| self.feed.0.database.of_transaction(last));
+                    let committed_at = DateTime::from_timestamp_millis(committed_ms);
+                    bookmark.map(|bookmark| LogNews::Committed { bookmark, committed_at }).into_iter().for_each(&said);
                 }
-                Ok(false) => std::thread::sleep(self.pause(last_news.elapsed())),
+                Ok(None) => std::thread::sleep(self.pause(last_news.elapsed())),
                 Err(refusal) => {
+                    reach = ReachWatch::default();
                     let is_first = !matches!(self.start, LogStart::Newest);
                     self.note_lost(&refusal);
                     if !(is_first && refusal.is_another_history()) {
@@ -271,6 +320,7 @@ impl LogFollower {
                 }
             }
         }
+        Ok(())
     }
 
     fn pause(&self, quiet: Duration) -> Duration {
@@ -286,8 +336,8 @@ impl LogFollower {
         }
     }
 
-    /// Reads what is there. Says whether anything was.
-    fn step(&mut self) -> Result<bool, LogRefusal> {
+    /// Reads what is there. Says when the first of it was committed, in milliseconds since 1970; nothing where there is nothing.
+    fn step(&mut self) -> Result<Option<i64>, LogRefusal> {
         let tail = match &mut self.tail {
             Some(tail) => tail,
             None => {
@@ -301,21 +351,24 @@ impl LogFollower {
                 self.tail.insert(tail)
             }
         };
-        let mut any = false;
+        let mut first = None;
         while self.feed.has_room() {
             match tail.next(&|_| true)? {
-                NextTransaction::Transaction(transaction) => self.feed.tell(*transaction, tail.position()),
+                NextTransaction::Transaction(transaction) => {
+                    first.get_or_insert(transaction.committed_ms);
+                    self.feed.tell(*transaction, tail.position());
+                }
                 NextTransaction::Nothing => break,
                 NextTransaction::Unwhole(_) => {
                     self.unwhole += 1;
                     break;
                 }
             }
-            (any, self.unwhole) = (true, 0);
+            self.unwhole = 0;
         }
         // A file that is open stays readable when the server deletes it.
         tail.look_ahead()?;
-        Ok(any)
+        Ok(first)
     }
 
     /// A place that was stored, or that the last stretch ended with, goes on with what is not taken yet.
@@ -329,7 +382,8 @@ impl LogFollower {
         }
         let last = position.transaction;
         state.position = Some(position);
-        let is_after_gap = !goes_on && matches!(self.start, LogStart::Newest);
+        let is_first = self.stretches == 1;
+        let is_after_gap = !goes_on && (!is_first || matches!(self.start, LogStart::Newest));
         state.standing = Standing::Following(Stretch { number: self.stretches, from: last, last, is_after_gap });
         drop(state);
         self.feed.0.news.notify_waiters();
@@ -390,12 +444,15 @@ impl LogFeed {
         self.0.news.notify_waiters();
     }
 
-    /// Gives up what waits for a pass, because the passes look for changes themselves until they have caught up.
-    pub fn skip(&self) {
+    /// Gives up what waits for a pass, because the passes look for changes themselves until they have caught up. Where the log has
+    /// told more than `last` meanwhile, it does nothing.
+    pub fn skip(&self, last: u64) {
         let mut state = self.0.state.lock();
-        state.forget_changes();
-        if let Standing::Following(stretch) = &mut state.standing {
-            stretch.from = stretch.last;
+        if let Standing::Following(stretch) = &mut state.standing
+            && stretch.last == last
+        {
+            stretch.from = last;
+            state.forget_changes();
         }
     }
 }

@@ -94,14 +94,27 @@ impl Tail {
             None => {}
             Some(start) => {
                 let read = file.reader.read(start, None, &|_| false);
-                let same = matches!(&read, Ok(Some(read)) if read.id == position.transaction
-                    && Some(read.checksum) == position.checksum && read.end == position.offset);
-                if !same {
+                if !matches!(&read, Ok(Some(read)) if is_at(read, position)) {
                     return Err(LogRefusal::OtherHistory(position.transaction));
                 }
             }
         }
         Ok(Self { directory, position: position.clone(), file, ahead: None })
+    }
+
+    /// Looks whether the last transaction that was read is still there as it was. A server that lost the end of its log in a power cut,
+    /// or a backup that took the place of its files, writes other transactions under the same numbers.
+    pub(super) fn verify(&mut self) -> Result<(), LogRefusal> {
+        let Some(start) = self.position.start else { return Ok(()) };
+        match self.file.reader.read(start, None, &|_| false) {
+            Ok(Some(read)) if is_at(&read, &self.position) => Ok(()),
+            _ => Err(LogRefusal::OtherHistory(self.position.transaction)),
+        }
+    }
+
+    /// How long the last transaction is that was read, in bytes.
+    pub(super) fn last_bytes(&self) -> u64 {
+        self.position.start.map_or(0, |start| self.position.offset.saturating_sub(start))
     }
 
     /// The place after the last transaction that was read.
@@ -164,6 +177,12 @@ impl Tail {
         (self.position.start, self.position.offset) = (None, HEADER_BYTES);
         Ok(true)
     }
+}
+
+/// Whether a transaction is the one that ends at a place.
+fn is_at(transaction: &Transaction, place: &LogPosition) -> bool {
+    let is_same = transaction.id == place.transaction && Some(transaction.checksum) == place.checksum;
+    is_same && transaction.end == place.offset
 }
 
 /// The place before the first transaction of a file.

@@ -92,6 +92,7 @@ impl Metrics {
         }
         grown(names::ROWS_UNCHANGED, &[name], was.rows_unchanged, is.rows_unchanged);
         grown(names::KEYS_LISTED, &[name], was.keys_listed, is.keys_listed);
+        grown(names::AUDIT_DIFFERENCES, &[name], was.audit_differences, is.audit_differences);
         grown(names::BATCHES, &[name], was.batches, is.batches);
         grown(names::GENERATIONS, &[name], before.generation, now.generation);
         for (cause, faults) in &is.faults {
@@ -157,6 +158,12 @@ impl Metrics {
             self.set(names::SERVER_UP, &[name, server], flag(lost != Some(side)));
         }
         set(names::TRANSACTION_LOG_READ, flag(status.change_source == ChangeSource::TransactionLog));
+        if let Some(oldest) = status.log_reach.as_ref().and_then(|reach| reach.oldest_at) {
+            set(names::TRANSACTION_LOG_REACH, (now - oldest).as_seconds_f64().max(0.0));
+        }
+        if let Some(margin) = status.log_margin() {
+            set(names::TRANSACTION_LOG_MARGIN, margin as f64);
+        }
         set(names::HELD_DELETES, status.held.iter().map(|held| held.held.number).sum::<u64>() as f64);
         let equal = status.equal_as_of.as_ref();
         set(names::PROVEN_EQUAL, flag(equal.is_some() && equal == status.source_bookmark.as_ref()));

@@ -144,6 +144,24 @@ pub const DROPPED_INDEXES: Metric = Metric::gauge(
 /// Whether the transaction log is read.
 pub const TRANSACTION_LOG_READ: Metric =
     Metric::gauge("transaction_log_read", BY_PIPELINE, "Whether passes read what Neo4j's transaction log tells: 1 or 0");
+/// How far back the transaction log reaches.
+pub const TRANSACTION_LOG_REACH: Metric = Metric::gauge(
+    "transaction_log_reach_seconds",
+    BY_PIPELINE,
+    "How far back Neo4j's transaction log reaches: a service that is down for longer finds changes by comparison",
+);
+/// How near the checkpoint is to being pruned from it.
+pub const TRANSACTION_LOG_MARGIN: Metric = Metric::gauge(
+    "transaction_log_margin_transactions",
+    BY_PIPELINE,
+    "Transactions that Neo4j's transaction log may still lose before it lacks one that is not applied",
+);
+/// Differences that were not to be.
+pub const AUDIT_DIFFERENCES: Metric = Metric::counter(
+    "audit_differences",
+    BY_PIPELINE,
+    "Differences that comparisons found where the transaction log had proven equality",
+);
 /// Held deletes.
 pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for an approval");
 /// Whether both sides are proven equal.
@@ -203,7 +221,7 @@ pub const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
 
 /// All of them, in the order in which they are exported.
-pub const ALL: [Metric; 39] = [
+pub const ALL: [Metric; 42] = [
     ROWS_READ,
     ROWS_WRITTEN,
     ROWS_DELETED,
@@ -224,6 +242,9 @@ pub const ALL: [Metric; 39] = [
     UNSAFE_INDEXES,
     DROPPED_INDEXES,
     TRANSACTION_LOG_READ,
+    TRANSACTION_LOG_REACH,
+    TRANSACTION_LOG_MARGIN,
+    AUDIT_DIFFERENCES,
     HELD_DELETES,
     PROVEN_EQUAL,
     EQUAL_AS_OF_COMMIT,

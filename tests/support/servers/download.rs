@@ -22,7 +22,7 @@ pub fn is_named_by_year(version: &str) -> bool {
     version.split('.').next().and_then(|year| year.parse::<u32>().ok()).is_some_and(|year| year >= 2025)
 }
 
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -70,10 +70,15 @@ pub fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Path
 /// Neo4j Community's jars.
 pub fn neo4j() -> Result<PathBuf> {
     require_java()?;
-    cached(&format!("neo4j-{}", neo4j_version()), |directory| {
+    neo4j_of(&neo4j_version())
+}
+
+/// The same of a version.
+pub fn neo4j_of(version: &str) -> Result<PathBuf> {
+    cached(&format!("neo4j-{version}"), |directory| {
         require("mvn", &["--version"], "install Maven, which downloads Neo4j")?;
         let pom = directory.join("pom.xml");
-        fs::write(&pom, neo4j_pom()).map_err(Error::file("cannot write", &pom))?;
+        fs::write(&pom, neo4j_pom(version)).map_err(Error::file("cannot write", &pom))?;
         let mut command = Command::new("mvn");
         command
             .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
@@ -83,8 +88,7 @@ pub fn neo4j() -> Result<PathBuf> {
     })
 }
 
-fn neo4j_pom() -> String {
-    let version = neo4j_version();
+fn neo4j_pom(version: &str) -> String {
     let dependency = |group: &str, artifact: &str| {
         format!(
             "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\

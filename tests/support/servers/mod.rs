@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::{Error, Result};
 pub use falkordb::{FalkorAddress, FalkorOptions, FalkorServer};
-pub use neo4j::{Neo4jAddress, Neo4jOptions, Neo4jServer};
+pub use neo4j::{LaterNeo4j, Neo4jAddress, Neo4jOptions, Neo4jServer};
 
 /// The servers that all tests of this binary share, because a Neo4j takes about ten seconds to start.
 pub struct Shared {

@@ -68,6 +68,21 @@ impl Default for Neo4jOptions {
     }
 }
 
+/// A version that a server is to be upgraded to.
+pub struct LaterNeo4j {
+    version: String,
+    java_home: PathBuf,
+}
+
+impl LaterNeo4j {
+    /// The version that `NEO4J_FALKORDB_SYNC_UPGRADE_TO` names, and its Java.
+    pub fn named() -> Option<Self> {
+        let version = download::variable("NEO4J_FALKORDB_SYNC_UPGRADE_TO")?;
+        let java_home = download::variable("NEO4J_FALKORDB_SYNC_UPGRADE_JAVA_HOME")?.into();
+        Some(Self { version, java_home })
+    }
+}
+
 pub struct Neo4jServer {
     // Before the directory: fields are dropped in this order, and a running server would write to it again.
     process: Restartable,
@@ -94,7 +109,7 @@ impl Neo4jServer {
         let program = Program {
             server: "Neo4j",
             executable: download::java(),
-            arguments: arguments(jars, directory.path(), options),
+            arguments: arguments(jars, &download::neo4j_version(), directory.path(), options),
             environment: Vec::new(),
             log: directory.join("console.log"),
         };
@@ -172,6 +187,15 @@ impl Neo4jServer {
         self.data().join("transactions").join("neo4j")
     }
 
+    /// Ends it, and starts a later version in its place, with the same data.
+    pub async fn upgrade(&self, later: &LaterNeo4j) -> Result<()> {
+        let version = later.version.clone();
+        let jars = blocking(move || download::neo4j_of(&version)).await?;
+        let arguments = arguments(&jars, &later.version, self.directory.path(), &Neo4jOptions::default());
+        self.process.replace(later.java_home.join("bin/java"), arguments);
+        self.restart().await
+    }
+
     /// As [`Self::restart`], where [`Self::data`] is gone: a new database behind the same address.
     pub async fn restart_anew(&self) -> Result<()> {
         self.process.restart(STOP).await?;
@@ -223,7 +247,7 @@ fn write_configuration(home: &Path, options: &Neo4jOptions, bolt_port: u16, http
     fs::write(&file, fixed + &chosen.collect::<String>()).map_err(Error::file("cannot write", &file))
 }
 
-fn arguments(jars: &Path, home: &Path, options: &Neo4jOptions) -> Vec<String> {
+fn arguments(jars: &Path, version: &str, home: &Path, options: &Neo4jOptions) -> Vec<String> {
     let opened = ["java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch"];
     let mut arguments = vec![
         format!("-Xms{}", options.heap),
@@ -234,7 +258,7 @@ fn arguments(jars: &Path, home: &Path, options: &Neo4jOptions) -> Vec<String> {
     ];
     arguments.extend(options.java.iter().cloned());
     arguments.extend(opened.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
-    let by_year = download::is_named_by_year(&download::neo4j_version());
+    let by_year = download::is_named_by_year(version);
     arguments.push(format!("org.neo4j.server.{}", if by_year { "Neo4jCommunity" } else { "CommunityEntryPoint" }));
     arguments.push(format!("--home-dir={}", home.display()));
     arguments.push(format!("--config-dir={}", home.join("conf").display()));

@@ -26,16 +26,16 @@ pub struct Program {
     pub log: PathBuf,
 }
 
-/// A server that can be ended and started again, in the same place and with the same arguments.
+/// A server that can be ended and started again, in the same place.
 pub struct Restartable {
-    program: Program,
+    program: Mutex<Program>,
     process: Mutex<Arc<ServerProcess>>,
 }
 
 impl Restartable {
     pub fn start(program: Program) -> Result<Self> {
         let process = Mutex::new(Arc::new(ServerProcess::start(&program)?));
-        Ok(Self { program, process })
+        Ok(Self { program: Mutex::new(program), process })
     }
 
     pub fn pid(&self) -> u32 {
@@ -49,7 +49,7 @@ impl Restartable {
 
     /// The last lines of its output.
     pub fn log(&self) -> String {
-        tail(&self.program.log)
+        tail(&self.program.lock().log)
     }
 
     pub async fn stop(&self, deadline: Duration) {
@@ -70,8 +70,14 @@ impl Restartable {
 
     pub async fn restart(&self, stop: Duration) -> Result<()> {
         self.stop(stop).await;
-        *self.process.lock() = Arc::new(ServerProcess::start(&self.program)?);
+        *self.process.lock() = Arc::new(ServerProcess::start(&self.program.lock())?);
         Ok(())
+    }
+
+    /// Another program in the place of this one, from the next start on.
+    pub fn replace(&self, executable: PathBuf, arguments: Vec<String>) {
+        let mut program = self.program.lock();
+        (program.executable, program.arguments) = (executable, arguments);
     }
 
     /// Repeats `attempt` until it succeeds: a starting server offers no event to wait for.

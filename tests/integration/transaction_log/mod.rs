@@ -1,18 +1,20 @@
 //! Changes that Neo4j's transaction log tells. No comparison runs, and nothing looks for late commits: what arrives was told.
 
+mod random;
+mod server;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use neo4rs::{Graph, query};
+use neo4rs::query;
 use serde_json::Value;
 
-use super::pipeline::{PROGRAM, Pair, percent_encoded};
-use crate::support::arrival::until_equal;
-use crate::support::comparer::{GENERIC, assert_same_content};
+use super::api::TOKEN;
+use super::pipeline::{Pair, percent_encoded};
+use crate::support::comparer::{GENERIC, assert_same_content, differences, promised, read_cache, report};
 use crate::support::foreign::{Changes, Foreign};
 use crate::support::graph::{GraphSpec, build, create_indices};
 use crate::support::http::Http;
-use crate::support::servers::{FalkorServer, Neo4jOptions, Neo4jServer};
 use crate::support::service::{Running, Service};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +42,7 @@ fn follows(service: &Service, log: &Path) -> Service {
         .with("SYNC_INTERVAL_SECONDS", NEVER_SECONDS)
         .with("SYNC_MAX_DELETE_FRACTION", 1)
         .with("LOG_LEVEL", "debug")
+        .with("API_TOKEN", TOKEN)
 }
 
 /// The service at work.
@@ -77,6 +80,17 @@ impl Followed {
         let answer: (redis::Value, Vec<Vec<String>>, redis::Value) =
             ask.arg(&self.pair.graph).arg(question).query_async(&mut cache).await.unwrap();
         answer.1[0][0].clone()
+    }
+
+    /// The cache holds what the documentation promises of the source: elements that share a key, or that it cannot keep, included.
+    async fn is_as_promised(&self, what: &str) {
+        let promised = promised(&self.pair.source.graph, None).await.unwrap();
+        let held = read_cache(&self.pair.cache, &self.pair.graph).await.unwrap();
+        let found = differences(&promised.snapshot, &held);
+        assert!(found.is_empty(), "after {what}: {}\n{}", report(&found), self.running.log());
+        let listed = self.status().await["quarantined"].as_u64().unwrap();
+        let left_out = promised.excluded.len() + promised.waiting.len();
+        assert!(listed > 0 || left_out == 0, "after {what}: {:?} {:?} are not listed", promised.excluded, promised.waiting);
     }
 
     async fn kill(&mut self) {
@@ -166,6 +180,64 @@ async fn elements_that_share_a_key_or_take_one_over_are_what_they_are() {
     assert_eq!(followed.cached(NAMES).await, "[Community place community, Entity other other, Entity twin second]");
     let ends = "MATCH (a)-[e]->(b) RETURN collect(labels(a)[0] + ' ' + a.uuid + ' ' + b.uuid)";
     assert_eq!(followed.cached(ends).await, "[Community place other]", "the one that gave way keeps its relationship");
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// Relationships are identified by the keys of their ends, so they change with what becomes of a node, and with what becomes of
+/// another one of its key.
+const AROUND: [&str; 12] = [
+    "CREATE (:Entity {uuid: 'm', name: 'm', group_id: 'g'})",
+    "MATCH (m:Entity {uuid: 'm'}) UNWIND ['a', 'b'] AS key \
+     CREATE (:Entity {uuid: key, name: key, group_id: 'g'})-[:RELATES_TO {uuid: 'r-' + key, fact: 'f', group_id: 'g'}]->(m)",
+    "MATCH (n:Entity) WHERE n.uuid IN ['a', 'b'] SET n.uuid = 'x'",
+    "MATCH (m:Entity {uuid: 'm'}) CREATE (:Entity {uuid: 'y', name: 'first', group_id: 'g'}) \
+     CREATE (:Draft {uuid: 'y', name: 'second', group_id: 'g'})-[:RELATES_TO {uuid: 'r-y', fact: 'f', group_id: 'g'}]->(m)",
+    "MATCH (n:Draft) SET n:Entity",
+    "MATCH (n:Draft) REMOVE n:Entity",
+    "MATCH (m:Entity {uuid: 'm'}) CREATE (:Entity:`a``b` {uuid: 'q', name: 'refused', group_id: 'g'})\
+     -[:RELATES_TO {uuid: 'r-q', fact: 'f', group_id: 'g'}]->(m)",
+    "CREATE (:Entity {uuid: 'q', name: 'kept', group_id: 'g'})",
+    "MATCH (n:Entity {name: 'kept'}) DELETE n",
+    "MATCH (m:Entity {uuid: 'm'}) CREATE (:Entity {uuid: 'w', name: 'w', group_id: 'g'})\
+     -[:RELATES_TO {uuid: 'r-w', fact: 'f', group_id: 'g'}]->(m)",
+    "MATCH (n:Entity {uuid: 'w'}) REMOVE n:Entity",
+    "MATCH (n {uuid: 'w'}) SET n:Entity REMOVE n.uuid",
+];
+
+#[tokio::test]
+async fn what_hangs_on_a_node_follows_it() {
+    let pair = Pair::new("log_around").await;
+    create_indices(&pair.source.graph).await.unwrap();
+    let followed = Followed::new(pair).await;
+    for text in AROUND {
+        followed.write(text).await;
+        followed.applied().await;
+        followed.is_as_promised(text).await;
+    }
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// A full sync beside the graph ends with the log, so what left no trace meanwhile is there.
+#[tokio::test]
+async fn a_full_sync_lacks_nothing_that_was_written_meanwhile() {
+    let pair = Pair::new("log_full_sync").await;
+    build(&pair.source.graph, &small()).await.unwrap();
+    let followed = Followed::new(pair).await;
+    for round in 0..3 {
+        let from = followed.running.length();
+        assert_eq!(followed.http.post("/api/sync/full", TOKEN).await.unwrap().0, 202, "{}", followed.running.log());
+        for text in SILENT.iter().take(10) {
+            followed.write(text).await;
+        }
+        while !followed.running.log()[from..].contains("full sync ended") {
+            followed.write("MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 1 SET n.summary = toString(rand())").await;
+        }
+        followed.applied().await;
+        followed.pair.assert_equal().await;
+        println!("round {round}: equal");
+    }
+    let log = followed.running.log();
+    assert!(!log.contains("everything is compared"), "{log}");
     assert_eq!(followed.running.terminate().await, 0);
 }
 
@@ -291,123 +363,4 @@ async fn the_log_of_another_database_is_refused() {
     followed.applied().await;
     followed.pair.assert_equal().await;
     assert_eq!(followed.running.terminate().await, 0);
-}
-
-/// A server of one's own, whose log has small files: what happens to it must not happen to others.
-struct Server {
-    neo4j: Neo4jServer,
-    graph: Graph,
-    cache: FalkorServer,
-    service: Service,
-    running: Running,
-    http: Http,
-}
-
-const OWN: &str = "own";
-
-impl Server {
-    async fn new() -> Self {
-        // Of its log it keeps the newest file.
-        let settings = vec![("db.tx_log.rotation.size".to_owned(), "1M".to_owned())];
-        let options = Neo4jOptions { settings, ..Neo4jOptions::default() };
-        let (neo4j, cache) = (Neo4jServer::start_with(options).await.unwrap(), FalkorServer::start().await.unwrap());
-        let graph = neo4j.address().connect().await.unwrap();
-        build(&graph, &small()).await.unwrap();
-        let service = Service::new(PROGRAM, &neo4j.address(), &cache.address(), OWN);
-        let service = follows(&service, &neo4j.transaction_log());
-        let (mut running, http) = Http::start(&service).unwrap();
-        running.line("pass ended").await;
-        Self { neo4j, graph, cache, service, running, http }
-    }
-
-    async fn write(&self, text: &str) {
-        self.graph.run(query(text)).await.unwrap_or_else(|error| panic!("{text}: {error}"));
-    }
-
-    async fn write_silently(&self) {
-        for text in SILENT.iter().take(4) {
-            self.write(text).await;
-        }
-    }
-
-    /// Two files of the log and more.
-    async fn fill_the_log(&self) {
-        for round in 0..6 {
-            self.write(&format!(
-                "UNWIND range(1, 1000) AS i MERGE (n:Filler {{i: i}}) SET n.text = '{}{round}'",
-                "x".repeat(300)
-            ))
-            .await;
-        }
-        self.write("MATCH (n:Filler) DELETE n").await;
-    }
-
-    async fn restart(&mut self) {
-        self.neo4j.restart().await.unwrap();
-        self.graph = self.neo4j.address().connect().await.unwrap();
-    }
-
-    /// A server prunes its log when it has written everything to its store, as it does before it ends.
-    async fn prune(&mut self) {
-        self.neo4j.stop().await;
-        self.restart().await;
-    }
-
-    async fn converges(&self, what: &str) {
-        let took = until_equal(&self.graph, &self.cache.address(), OWN, PATIENCE).await;
-        let took = took.unwrap_or_else(|found| panic!("{what}: {found}\n{}", self.running.log()));
-        println!("{what}: equal after {:.2} s", took.as_secs_f64());
-    }
-
-    async fn start(&mut self) {
-        (self.running, self.http) = Http::start(&self.service).unwrap();
-        self.running.line("pass ended").await;
-    }
-
-    async fn change_source(&self) -> Value {
-        self.http.status().await.unwrap()["change_source"].clone()
-    }
-}
-
-#[tokio::test]
-async fn a_log_that_turns_over_is_pruned_or_belongs_to_a_server_that_dies_is_followed() {
-    let mut server = Server::new().await;
-    // Rotation and pruning while it is followed.
-    for _ in 0..2 {
-        server.fill_the_log().await;
-        server.write_silently().await;
-        server.converges("files turned over").await;
-    }
-    server.prune().await;
-    server.write_silently().await;
-    server.converges("files were pruned").await;
-    assert_eq!(server.change_source().await, "transaction_log");
-    // The server dies under writes, and comes back.
-    for round in 0..2 {
-        let graph = server.graph.clone();
-        let writes = tokio::spawn(async move {
-            let text = "MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 1 SET n.summary = toString(rand())";
-            while graph.run(query(text)).await.is_ok() {}
-        });
-        tokio::time::sleep(Duration::from_millis(50 + 70 * round)).await;
-        server.neo4j.kill();
-        writes.await.unwrap();
-        server.restart().await;
-        server.write_silently().await;
-        server.converges("the server died and came back").await;
-    }
-    let log = server.running.log();
-    assert!(!log.contains("transaction log not followed"), "{log}");
-    // The log does not reach back to where the service was when it ended.
-    server.running.kill_now().await;
-    server.write_silently().await;
-    server.fill_the_log().await;
-    server.prune().await;
-    server.start().await;
-    server.running.line("the log begins after transaction").await;
-    server.running.line("everything is compared").await;
-    server.converges("the log was pruned while the service was dead").await;
-    server.write_silently().await;
-    server.converges("followed again").await;
-    assert_eq!(server.running.terminate().await, 0);
 }

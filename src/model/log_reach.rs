@@ -1,0 +1,33 @@
+//! How far back a transaction log reaches.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// How far back a transaction log reaches: a service that was down for longer finds changes by comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogReach {
+    /// The first transaction that the log holds.
+    pub oldest: u64,
+    /// When it was committed, by the server's clock; absent where the oldest file holds none yet.
+    pub oldest_at: Option<DateTime<Utc>>,
+}
+
+impl LogReach {
+    /// How many transactions the log may still lose before it lacks one after this: the margin of a checkpoint. Negative where it
+    /// lacks some.
+    pub fn margin(&self, applied: u64) -> i64 {
+        let next = i64::try_from(applied).unwrap_or(i64::MAX).saturating_add(1);
+        next.saturating_sub(i64::try_from(self.oldest).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_ends_where_the_log_lacks_the_next_transaction() {
+        let reach = LogReach { oldest: 100, oldest_at: None };
+        assert_eq!([150, 100, 99, 98].map(|applied| reach.margin(applied)), [51, 1, 0, -1]);
+    }
+}

@@ -1,0 +1,56 @@
+//! Relationships around nodes. They are identified by the keys of their ends and go with them, so what becomes of a node becomes of
+//! them.
+
+use std::collections::BTreeSet;
+
+use super::keys::Keys;
+use super::reader::PassReader;
+use crate::error::Result;
+use crate::model::element::ElementNumber;
+use crate::model::kind::ElementKind;
+use crate::source::Answered;
+
+/// Nodes of which relationships are asked for at once, and relationships of one answer: some 100 bytes each.
+const NUMBERS: usize = 10_000;
+
+impl PassReader<'_> {
+    /// Reads the relationships of these nodes and sends them on, whatever the cache seems to hold of them: they may have gone with a
+    /// node. Returns their keys.
+    pub(super) async fn fetch_attached(&mut self, nodes: &BTreeSet<ElementNumber>) -> Result<Keys> {
+        let nodes: Vec<ElementNumber> = nodes.iter().copied().collect();
+        let mut keys = Keys::new();
+        for some in nodes.chunks(NUMBERS) {
+            let mut after = None;
+            loop {
+                let source = self.source;
+                let found = source.relationships_of(some, after, NUMBERS).await?;
+                let Some(last) = found.last().map(|found| found.number) else { break };
+                after = Some(last);
+                let mut wanted = Keys::new();
+                for (kind, key) in found.into_iter().filter_map(|found| found.kind.zip(found.key)) {
+                    wanted.entry(kind).or_default().insert(key);
+                }
+                let repairs = std::mem::replace(&mut self.repairs, true);
+                let read = self.fetch(&wanted).await;
+                self.repairs = repairs;
+                read?;
+                wanted.into_iter().for_each(|(kind, some)| keys.entry(kind).or_default().extend(some));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The numbers of all elements of a kind that have these keys.
+    pub(super) async fn numbers_of(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeSet<ElementNumber>> {
+        let mut numbers = BTreeSet::new();
+        let mut left = keys;
+        while !left.is_empty() {
+            let asked = &left[..left.len().min(self.limits.nodes)];
+            self.emit.reserve(asked.len()).await?;
+            let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            numbers.extend(rows.elements().map(|(number, _)| number));
+            left = &left[answered..];
+        }
+        Ok(numbers)
+    }
+}

@@ -1,0 +1,78 @@
+//! Commits of the source that the cache lacks, as far as they were seen: how long it has been behind.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+
+use crate::model::bookmark::Bookmark;
+
+/// Commits that are told apart at most. Beyond that the newest two count as one, seen when the older one was.
+const TOLD_APART: usize = 256;
+
+/// Commits in the order in which they were seen, each with the time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UnappliedCommits(VecDeque<(Bookmark, DateTime<Utc>)>);
+
+impl UnappliedCommits {
+    /// Adds a commit. The time is that of the commit where it is known, else that at which it was seen.
+    pub(super) fn note(&mut self, bookmark: Bookmark, at: DateTime<Utc>) {
+        let is_full = self.0.len() >= TOLD_APART;
+        match self.0.back_mut() {
+            Some((last, _)) if *last == bookmark => {}
+            Some((last, _)) if is_full => *last = bookmark,
+            _ => self.0.push_back((bookmark, at)),
+        }
+    }
+
+    /// Takes those out that this bookmark includes. Returns the time of the first of them.
+    pub(super) fn applied(&mut self, bookmark: &Bookmark) -> Option<DateTime<Utc>> {
+        let included = self.0.iter().take_while(|(seen, _)| bookmark.includes(seen)).count();
+        self.0.drain(..included).next().map(|(_, at)| at)
+    }
+
+    /// The time of the first one that is left.
+    pub(super) fn since(&self) -> Option<DateTime<Utc>> {
+        self.0.front().map(|(_, at)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    fn bookmark(transaction: u16) -> Bookmark {
+        let [high, low] = transaction.to_be_bytes();
+        let bytes = [&[0x91, 0xCC, 0x10], &[7; 16][..], &[0xC9, high, low, 0x90]].concat();
+        Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))
+    }
+
+    fn at(seconds: u64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn each_commit_is_behind_until_a_pass_includes_it() {
+        let mut commits = UnappliedCommits::default();
+        for (transaction, seconds) in [(700, 10), (800, 20), (900, 30)] {
+            commits.note(bookmark(transaction), at(seconds));
+        }
+        assert_eq!(commits.applied(&bookmark(650)), None);
+        assert_eq!((commits.applied(&bookmark(820)), commits.since()), (Some(at(10)), Some(at(30))));
+        assert_eq!((commits.applied(&bookmark(900)), commits.since()), (Some(at(30)), None));
+    }
+
+    #[test]
+    fn a_backlog_takes_bounded_room_and_is_never_said_to_be_younger_than_it_is() {
+        let mut commits = UnappliedCommits::default();
+        for number in 1..1_000 {
+            commits.note(bookmark(number), at(number.into()));
+        }
+        assert_eq!(commits.0.len(), TOLD_APART);
+        assert_eq!((commits.applied(&bookmark(500)), commits.since()), (Some(at(1)), Some(at(256))));
+    }
+}
