@@ -112,7 +112,8 @@ pub(super) fn log(changes: &BatchChanges, staged: bool) {
     for change in &changes.kinds {
         let (kind, number, first, last) = (&change.kind, change.count, &change.first, &change.last);
         let operation = change.operation.word();
-        tracing::info!(target: AUDIT_TARGET, sequence = changes.sequence, operation, kind, number, first, last, staged, "cache changed");
+        let (sequence, transaction) = (changes.sequence, changes.transaction);
+        tracing::info!(target: AUDIT_TARGET, sequence, transaction, operation, kind, number, first, last, staged, "cache changed");
         if change.operation == Operation::Deleted {
             for keys in change.keys.chunks(KEYS_A_LINE) {
                 tracing::info!(target: AUDIT_TARGET, sequence = changes.sequence, kind, keys = keys.join(" "), "deleted by key");

@@ -54,9 +54,17 @@ impl Supervisor {
         if self.passes.is_idle()
             && let Some(quiet) = self.full_sync.as_mut().and_then(|full_sync| full_sync.quiet.take())
         {
+            self.forget_proofs();
+            self.show_again();
             // Nobody waits any more if it has just failed.
             let _ = quiet.send(sequence);
         }
+    }
+
+    /// What was said of the live graph is not said of the one that takes its place.
+    pub(super) fn forget_proofs(&mut self) {
+        self.status.assured = None;
+        self.status.equal_as_of = None;
     }
 
     /// Ends the full sync where it is; it goes on with the next generation.

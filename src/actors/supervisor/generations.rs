@@ -307,6 +307,7 @@ impl Supervisor {
 
     /// Nobody writes now, and nobody holds the lease.
     fn roll_back(&mut self, answer: oneshot::Sender<Result<()>>, ctx: &mut Context<Self>) {
+        self.forget_proofs();
         let connector = Arc::clone(&self.pipeline.connector);
         let task = async move { roll_back(connector.as_ref()).await };
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {

@@ -1,13 +1,22 @@
 //! Directories as a server makes them, of the logs of real servers: files that fill, are left, and are deleted.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tokio_util::sync::CancellationToken;
 
 use super::directory::LogDirectory;
+use super::feed::{LogFeed, LoggedDatabase, Standing};
+use super::follower::{LogFollower, LogStart};
 use super::header::HEADER_BYTES;
 use super::refusal::LogRefusal;
 use super::tail::{NextTransaction, Tail};
 use super::transaction::TransactionReader;
+use crate::model::bookmark::Bookmark;
 
 /// A file made large in advance.
 const PREALLOCATED: u64 = 1024 * 1024;
@@ -54,6 +63,12 @@ impl Log {
         if let Some(size) = size {
             fs::File::options().write(true).open(&file).unwrap().set_len(size).unwrap();
         }
+    }
+
+    /// Adds these transactions to a file, as a server does: what is there stays.
+    fn append(&self, number: u64, transactions: std::ops::Range<usize>) {
+        let mut file = fs::File::options().append(true).open(self.path(number)).unwrap();
+        self.transactions[transactions].iter().for_each(|(_, part)| file.write_all(part).unwrap());
     }
 
     fn directory(&self) -> LogDirectory {
@@ -170,4 +185,88 @@ fn a_file_under_another_number_is_named() {
     fs::rename(log.path(0), log.path(5)).unwrap();
     let refusal = Tail::after(log.directory(), 1).unwrap_err().to_string();
     assert!(refusal.ends_with("is file 0 of its log by its header"), "{refusal}");
+}
+
+/// A follower on a thread of its own, until the end of the test.
+struct Following {
+    feed: LogFeed,
+    quit: CancellationToken,
+    thread: std::thread::JoinHandle<Result<(), LogRefusal>>,
+}
+
+impl Following {
+    fn new(directory: LogDirectory, start: LogStart) -> Self {
+        // FB: a map of the database's id and the transaction.
+        let bytes = [&[0x91, 0xCC, 0x10], &[7; 16][..], &[5, 0x90]].concat();
+        let bookmark = Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)));
+        let (follower, feed) = LogFollower::new(directory, start, LoggedDatabase { bookmark, created_ms: None });
+        let quit = CancellationToken::new();
+        let told = quit.clone();
+        let thread = std::thread::spawn(move || follower.run(&told, |_| {}));
+        Self { feed, quit, thread }
+    }
+
+    fn last(&self) -> Option<u64> {
+        match self.feed.standing() {
+            Standing::Following(stretch) => Some(stretch.last),
+            Standing::Opening | Standing::Lost(_) => None,
+        }
+    }
+
+    fn reaches(&self, transaction: u64) {
+        wait_until(|| self.last() == Some(transaction));
+    }
+
+    fn ends(self) -> Result<(), LogRefusal> {
+        self.quit.cancel();
+        self.thread.join().unwrap()
+    }
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn all_that_are_at_the_end_of_a_log_share_one_reader() {
+    let log = Log::new();
+    let id = |place: usize| log.transactions[place].0;
+    log.write(0, 0..10, None);
+    let shared = log.directory().shared_tail();
+    let first = Following::new(log.directory(), LogStart::After(id(0) - 1));
+    let second = Following::new(log.directory(), LogStart::Newest);
+    wait_until(|| shared.members() == 2);
+    log.append(0, 10..20);
+    [&first, &second].map(|follower| follower.reaches(id(19)));
+    // One that comes later reads by itself up to where the others are.
+    let third = Following::new(log.directory(), LogStart::After(id(4)));
+    wait_until(|| shared.members() == 3);
+    // Whoever reads may go.
+    first.ends().unwrap();
+    log.append(0, 20..30);
+    [&second, &third].map(|follower| follower.reaches(id(29)));
+    second.ends().unwrap();
+    log.append(0, 30..40);
+    third.reaches(id(39));
+    third.ends().unwrap();
+    assert_eq!(shared.members(), 0);
+}
+
+#[test]
+fn all_notice_that_what_they_have_read_is_not_there_any_more() {
+    let log = Log::new();
+    log.write(0, 0..20, Some(PREALLOCATED));
+    let followers = [LogStart::Newest, LogStart::Newest].map(|start| Following::new(log.directory(), start));
+    followers.iter().for_each(|follower| follower.reaches(log.transactions[19].0));
+    // The server lost its last commits, and nothing stands in their place yet.
+    log.write(0, 0..15, Some(PREALLOCATED));
+    followers.iter().for_each(|follower| follower.feed.doubt());
+    for follower in followers {
+        wait_until(|| follower.thread.is_finished());
+        assert!(matches!(follower.ends(), Err(LogRefusal::OtherHistory(_))));
+    }
 }

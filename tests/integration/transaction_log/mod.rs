@@ -217,6 +217,32 @@ async fn what_hangs_on_a_node_follows_it() {
     assert_eq!(followed.running.terminate().await, 0);
 }
 
+/// The log tells what is new from what was there, and of which transaction it is.
+#[tokio::test]
+async fn what_is_new_what_was_changed_and_what_is_gone_are_told_apart() {
+    let pair = Pair::new("log_told").await;
+    create_indices(&pair.source.graph).await.unwrap();
+    let mut followed = Followed::new(pair).await;
+    for (text, operation) in [
+        ("CREATE (:Entity {uuid: 'told', name: 'a', group_id: 'g'})", "created"),
+        ("MATCH (n:Entity {uuid: 'told'}) SET n.name = 'b'", "updated"),
+        ("MATCH (n:Entity {uuid: 'told'}) DELETE n", "deleted"),
+    ] {
+        let from = followed.running.length();
+        followed.write(text).await;
+        let committed = followed.pair.bookmark().await.transaction().unwrap();
+        let line = followed.running.line_from(from, "cache changed").await;
+        let told: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&told["operation"], &told["first"]), (&operation.into(), &"told".into()), "{line}");
+        assert_eq!(told["transaction"], committed, "{line}");
+    }
+    let status = followed.status().await;
+    assert!(status["log_reach"]["oldest"].as_u64() > Some(0) && status["log_margin"].as_i64() > Some(0), "{status}");
+    let (_, metrics) = followed.http.get("/metrics").await.unwrap();
+    assert!(metrics.contains("transaction_log_reach_seconds{") && metrics.contains("transaction_log_margin_transactions{"));
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
 /// A full sync beside the graph ends with the log, so what left no trace meanwhile is there.
 #[tokio::test]
 async fn a_full_sync_lacks_nothing_that_was_written_meanwhile() {

@@ -1,0 +1,342 @@
+//! Follows a log for a feed, from a place that was stored or from its end.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::directory::LogDirectory;
+use super::feed::{Begun, LogFeed, LoggedDatabase, Standing, Stretch};
+use super::reach_watch::ReachWatch;
+use super::refusal::LogRefusal;
+use super::shared_tail::{Brought, MemberId, Turn};
+use super::tail::{NextTransaction, Tail};
+use crate::model::bookmark::Bookmark;
+use crate::model::log_position::LogPosition;
+use crate::model::log_reach::LogReach;
+
+/// How long the follower sleeps before it looks for another transaction. A look reads one byte of a page in memory.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// The same for a log to which nothing was written for a while: half a percent of a core.
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest pause before a transaction is read again that is not whole yet, in shortest pauses.
+const UNWHOLE_PAUSE: u32 = 100;
+
+/// For this long after the last transaction, the follower looks again after the shortest pause.
+const LIVELY: Duration = Duration::from_secs(2);
+
+/// How often a log that cannot be followed is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How long a log is left alone that did not tell what the server had committed: passes waited for it in vain.
+const DISTRUST: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether the last transaction is still there.
+const VERIFIED_EVERY: Duration = Duration::from_secs(1);
+
+/// A longer one is read again only where there is a reason to doubt it.
+const VERIFIED_BYTES: u64 = 1 << 20;
+
+/// What an operator can do about a log that does not tell what was committed.
+const NOT_TOLD: &str = "name the directory that the server itself writes to: a copy, and a network file system, are late";
+
+/// Where to begin to follow a log.
+#[derive(Debug, Clone)]
+pub enum LogStart {
+    /// At a place that was stored.
+    At(Box<LogPosition>),
+    /// After a transaction.
+    After(u64),
+    /// At its end.
+    Newest,
+}
+
+/// What a follower says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogNews {
+    /// Commits that it has read.
+    Committed {
+        /// The bookmark of the last one.
+        bookmark: Bookmark,
+        /// When the first one was made, by the server's clock.
+        committed_at: Option<DateTime<Utc>>,
+    },
+    /// How far back the log reaches by now.
+    Reach(LogReach),
+}
+
+/// Follows a log for a feed.
+#[derive(Debug)]
+pub struct LogFollower {
+    directory: LogDirectory,
+    feed: LogFeed,
+    start: LogStart,
+    /// As in [`LoggedDatabase`].
+    created_ms: Option<i64>,
+    /// Present while it reads by itself.
+    tail: Option<Tail>,
+    /// Present while it reads together with others.
+    member: Option<MemberId>,
+    /// The last stretch that it began.
+    stretch: Option<Stretch>,
+    /// How often in a row the next transaction was not whole yet: a large one is not read again and again while it is written.
+    unwhole: u32,
+    verified: Instant,
+}
+
+/// What a step did.
+enum Step {
+    /// It read, or waited for another follower that reads.
+    Done,
+    /// There was nothing to read.
+    Nothing,
+}
+
+impl LogFollower {
+    /// A follower of the log in a directory, and its feed.
+    pub fn new(directory: LogDirectory, start: LogStart, database: LoggedDatabase) -> (Self, LogFeed) {
+        let LoggedDatabase { bookmark, created_ms } = database;
+        let feed = LogFeed::new(bookmark);
+        let follower = Self {
+            directory,
+            feed: feed.clone(),
+            start,
+            created_ms,
+            tail: None,
+            member: None,
+            stretch: None,
+            unwhole: 0,
+            verified: Instant::now(),
+        };
+        (follower, feed)
+    }
+
+    /// Follows until it is told to end, and says what it has read after each part. Blocks. Fails where the log does not hold any more
+    /// what was read of it: then the cache holds what the database does not.
+    pub fn run(mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
+        let ended = self.follow(quit, said);
+        if let Some(member) = self.member {
+            self.directory.shared_tail().leave(member);
+        }
+        ended
+    }
+
+    fn follow(&mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
+        let mut last_news = Instant::now();
+        let mut reach = ReachWatch::default();
+        while !quit.is_cancelled() {
+            if self.is_following() {
+                reach.look(&self.directory).map(LogNews::Reach).into_iter().for_each(&said);
+            }
+            if let Some(reason) = self.given_up() {
+                tracing::warn!(reason, remedy = NOT_TOLD, "transaction log not followed: the source is probed");
+                self.stop_reading();
+                self.start = LogStart::Newest;
+                sleep_until_quit(DISTRUST, quit);
+                continue;
+            }
+            match self.step() {
+                Ok(Step::Done) => {}
+                Ok(Step::Nothing) => std::thread::sleep(self.pause(last_news.elapsed())),
+                Err(refusal) if self.is_rewritten(&refusal) => return Err(refusal),
+                Err(refusal) => {
+                    reach = ReachWatch::default();
+                    let is_first = !matches!(self.start, LogStart::Newest);
+                    self.note_lost(&refusal);
+                    if !(is_first && refusal.is_another_history()) {
+                        sleep_until_quit(RETRY, quit);
+                    }
+                }
+            }
+            if let Some((bookmark, committed_at)) = self.feed.take_untold() {
+                last_news = Instant::now();
+                said(LogNews::Committed { bookmark, committed_at });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_following(&self) -> bool {
+        self.tail.is_some() || self.member.is_some()
+    }
+
+    fn pause(&self, quiet: Duration) -> Duration {
+        let of_unwhole = SHORTEST_PAUSE * self.unwhole.min(UNWHOLE_PAUSE);
+        of_unwhole.max(if quiet < LIVELY { SHORTEST_PAUSE } else { LONGEST_PAUSE })
+    }
+
+    /// Why a pass has given the log up that waited for it in vain.
+    fn given_up(&self) -> Option<String> {
+        match self.feed.standing() {
+            Standing::Lost(reason) if self.is_following() => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether what was read of the log is not there any more as it was.
+    fn is_rewritten(&self, refusal: &LogRefusal) -> bool {
+        self.stretch.is_some() && matches!(refusal, LogRefusal::OtherHistory(_) | LogRefusal::OtherStore)
+    }
+
+    /// Whether the last transaction is to be looked at again; a longer one than the second value only where there is a reason to doubt.
+    fn is_verified_again(&mut self) -> Option<u64> {
+        if self.feed.take_doubt() {
+            self.verified = Instant::now();
+            return Some(u64::MAX);
+        }
+        if self.verified.elapsed() < VERIFIED_EVERY {
+            return None;
+        }
+        self.verified = Instant::now();
+        Some(VERIFIED_BYTES)
+    }
+
+    fn step(&mut self) -> Result<Step, LogRefusal> {
+        match self.member {
+            Some(member) => self.step_together(member),
+            None => self.step_alone(),
+        }
+    }
+
+    /// Reads for all that are at the end of this log, or waits for the one that does.
+    fn step_together(&mut self, member: MemberId) -> Result<Step, LogRefusal> {
+        let shared = self.directory.shared_tail();
+        let turn = shared.turn(member);
+        if turn == Turn::Left {
+            self.stop_reading();
+            return Ok(Step::Done);
+        }
+        // Whoever doubts looks, so that the one that reads need not know of it.
+        let verified = match self.is_verified_again() {
+            Some(longest) if turn == Turn::Read || longest > VERIFIED_BYTES => shared.verify(longest),
+            _ => Ok(()),
+        };
+        let brought = match turn {
+            Turn::Read => verified.and_then(|()| shared.read()),
+            Turn::Wait | Turn::Left => verified.map(|()| Brought::Some),
+        };
+        match brought {
+            Ok(Brought::Some) => Ok(Step::Done),
+            Ok(Brought::Nothing { unwhole }) => {
+                self.unwhole = unwhole;
+                Ok(Step::Nothing)
+            }
+            Err(refusal) => {
+                self.stop_reading();
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Reads what there is room for, and joins the others at the end of the log.
+    fn step_alone(&mut self) -> Result<Step, LogRefusal> {
+        let longest = self.is_verified_again();
+        let mut tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => self.open()?,
+        };
+        let read = longest.filter(|longest| tail.last_bytes() <= *longest).map_or(Ok(()), |_| tail.verify());
+        let read = read.and_then(|()| self.read(&mut tail));
+        match read {
+            Ok(Read { any, is_at_end: true }) => {
+                self.tail = match self.directory.shared_tail().join(tail, self.feed.clone()) {
+                    Ok(member) => {
+                        self.member = Some(member);
+                        None
+                    }
+                    Err(tail) => Some(*tail),
+                };
+                Ok(if any { Step::Done } else { Step::Nothing })
+            }
+            Ok(Read { any, .. }) => {
+                self.tail = Some(tail);
+                Ok(if any { Step::Done } else { Step::Nothing })
+            }
+            Err(refusal) => {
+                self.tail = Some(tail);
+                self.stop_reading();
+                Err(refusal)
+            }
+        }
+    }
+
+    fn read(&mut self, tail: &mut Tail) -> Result<Read, LogRefusal> {
+        let (mut any, mut is_at_end) = (false, false);
+        while self.feed.has_room() {
+            match tail.next(&|_| true)? {
+                NextTransaction::Transaction(transaction) => self.feed.tell(&transaction, tail.position()),
+                NextTransaction::Nothing => {
+                    is_at_end = true;
+                    break;
+                }
+                NextTransaction::Unwhole(_) => {
+                    self.unwhole += 1;
+                    break;
+                }
+            }
+            (any, self.unwhole) = (true, 0);
+        }
+        // A file that is open stays readable when the server deletes it.
+        tail.look_ahead()?;
+        Ok(Read { any, is_at_end })
+    }
+
+    fn open(&mut self) -> Result<Tail, LogRefusal> {
+        let store = self.directory.newest()?.header.store;
+        if self.created_ms.is_some_and(|expected| expected != store.created_ms) {
+            return Err(LogRefusal::OtherDatabase(self.directory.path().to_owned()));
+        }
+        let tail = open(&self.directory, &self.start)?;
+        let is_after_gap = matches!(self.start, LogStart::Newest);
+        let Begun { stretch, goes_on } = self.feed.begin(tail.position().clone(), self.stretch, is_after_gap);
+        if !goes_on {
+            tracing::info!(transaction = stretch.last, directory = %self.directory.path().display(), "transaction log followed");
+        }
+        self.stretch = Some(stretch);
+        self.directory.note_readable();
+        Ok(tail)
+    }
+
+    /// The next tail begins where the feed ends.
+    fn stop_reading(&mut self) {
+        let _ = (self.tail.take(), self.member.take());
+        if let Some(position) = self.feed.position() {
+            self.start = LogStart::At(Box::new(position));
+        }
+    }
+
+    fn note_lost(&mut self, refusal: &LogRefusal) {
+        let reason = refusal.to_string();
+        if refusal.is_another_history() {
+            self.start = LogStart::Newest;
+        }
+        if self.directory.is_news(&reason) {
+            tracing::warn!(%reason, remedy = refusal.remedy(), "transaction log not followed: the source is probed");
+        }
+        self.feed.lose(reason);
+    }
+}
+
+/// What a follower read by itself.
+struct Read {
+    any: bool,
+    is_at_end: bool,
+}
+
+fn open(directory: &LogDirectory, start: &LogStart) -> Result<Tail, LogRefusal> {
+    let directory = directory.clone();
+    match start {
+        LogStart::At(position) => Tail::resume(directory, position),
+        LogStart::After(transaction) => Tail::after(directory, *transaction),
+        LogStart::Newest => Tail::newest(directory),
+    }
+}
+
+fn sleep_until_quit(pause: Duration, quit: &CancellationToken) {
+    let until = Instant::now() + pause;
+    while !quit.is_cancelled() && Instant::now() < until {
+        std::thread::sleep(LONGEST_PAUSE);
+    }
+}

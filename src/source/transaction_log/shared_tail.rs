@@ -1,0 +1,174 @@
+//! One reader of a log for all pipelines that follow it and are at its end.
+//!
+//! A follower reads by itself until nothing is left to read. Then it joins: one of the members reads, and tells all of them. A member
+//! whose passes are behind leaves, so that it does not hold the others back, and reads by itself again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::feed::LogFeed;
+use super::refusal::LogRefusal;
+use super::tail::{NextTransaction, Tail};
+
+/// Transactions that are read before members are let in and out.
+const AT_ONCE: usize = 64;
+
+/// How long a member waits at most before it looks whether it is to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The end of a log, and all that follow it there.
+#[derive(Debug, Default)]
+pub(super) struct SharedTail {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Present while there are members.
+    tail: Option<Tail>,
+    members: BTreeMap<MemberId, LogFeed>,
+    /// Counts all members that there were.
+    joined: u64,
+    /// The member that reads.
+    reader: Option<MemberId>,
+    /// How often in a row the next transaction was not whole yet.
+    unwhole: u32,
+}
+
+/// A member of a shared tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MemberId(u64);
+
+/// What a member does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It reads for all.
+    Read,
+    /// Another member reads; it may have told something.
+    Wait,
+    /// It is no member any more, and reads by itself.
+    Left,
+}
+
+/// What reading brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Brought {
+    /// Transactions.
+    Some,
+    /// Nothing; `unwhole` is how often in a row the next transaction was not whole yet.
+    Nothing {
+        /// As above.
+        unwhole: u32,
+    },
+}
+
+impl SharedTail {
+    /// Joins, if the tail stands where the shared one does; else the tail is given back.
+    pub(super) fn join(&self, tail: Tail, feed: LogFeed) -> Result<MemberId, Box<Tail>> {
+        let mut state = self.state.lock();
+        match &state.tail {
+            Some(shared) if shared.position() != tail.position() => return Err(Box::new(tail)),
+            Some(_) => {}
+            None => state.tail = Some(tail),
+        }
+        state.joined += 1;
+        let member = MemberId(state.joined);
+        state.members.insert(member, feed);
+        Ok(member)
+    }
+
+    /// How many members there are.
+    #[cfg(test)]
+    pub(super) fn members(&self) -> usize {
+        self.state.lock().members.len()
+    }
+
+    /// Ends a membership.
+    pub(super) fn leave(&self, member: MemberId) {
+        let mut state = self.state.lock();
+        state.remove(member);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// What a member does now; waits a little where another one reads.
+    pub(super) fn turn(&self, member: MemberId) -> Turn {
+        let mut state = self.state.lock();
+        if !state.members.contains_key(&member) {
+            return Turn::Left;
+        }
+        if *state.reader.get_or_insert(member) == member {
+            return Turn::Read;
+        }
+        self.changed.wait_for(&mut state, LOOK_AGAIN);
+        Turn::Wait
+    }
+
+    /// Reads what is there and tells all members. A refusal ends the membership of all.
+    pub(super) fn read(&self) -> Result<Brought, LogRefusal> {
+        let mut state = self.state.lock();
+        let brought = state.read();
+        if brought.is_err() {
+            *state = State { joined: state.joined, ..State::default() };
+        }
+        drop(state);
+        if !matches!(brought, Ok(Brought::Nothing { .. })) {
+            self.changed.notify_all();
+        }
+        brought
+    }
+
+    /// As [`Tail::verify`], where the last transaction is no longer than this. A refusal ends the membership of all.
+    pub(super) fn verify(&self, longest: u64) -> Result<(), LogRefusal> {
+        let mut state = self.state.lock();
+        let Some(tail) = state.tail.as_mut().filter(|tail| tail.last_bytes() <= longest) else { return Ok(()) };
+        let verified = tail.verify();
+        if verified.is_err() {
+            *state = State { joined: state.joined, ..State::default() };
+            self.changed.notify_all();
+        }
+        verified
+    }
+}
+
+impl State {
+    fn remove(&mut self, member: MemberId) {
+        self.members.remove(&member);
+        self.reader = self.reader.filter(|reader| *reader != member);
+        if self.members.is_empty() {
+            self.tail = None;
+        }
+    }
+
+    fn read(&mut self) -> Result<Brought, LogRefusal> {
+        let mut any = false;
+        for _ in 0..AT_ONCE {
+            self.let_go_who_is_behind();
+            let Some(tail) = &mut self.tail else { break };
+            match tail.next(&|_| true)? {
+                NextTransaction::Transaction(transaction) => {
+                    self.members.values().for_each(|feed| feed.tell(&transaction, tail.position()));
+                }
+                NextTransaction::Nothing => break,
+                NextTransaction::Unwhole(_) => {
+                    self.unwhole += 1;
+                    break;
+                }
+            }
+            (any, self.unwhole) = (true, 0);
+        }
+        if let Some(tail) = &mut self.tail {
+            // A file that is open stays readable when the server deletes it.
+            tail.look_ahead()?;
+        }
+        Ok(if any { Brought::Some } else { Brought::Nothing { unwhole: self.unwhole } })
+    }
+
+    fn let_go_who_is_behind(&mut self) {
+        let behind: Vec<MemberId> = self.members.iter().filter(|(_, feed)| !feed.has_room()).map(|(member, _)| *member).collect();
+        behind.into_iter().for_each(|member| self.remove(member));
+    }
+}
