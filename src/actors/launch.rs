@@ -97,6 +97,8 @@ pub(crate) struct Filling {
 pub(crate) struct Launched {
     /// The source.
     pub source: Arc<dyn Source>,
+    /// Its bookmark.
+    pub bookmark: Bookmark,
     /// The graph.
     pub sink: Box<dyn Sink>,
     /// What is kept beside it.
@@ -270,7 +272,7 @@ async fn prepare(
     let dimensions = checkpoint.dimensions.clone().with_those_of(profile);
     let expected = if order.mode() == Mode::Full { expected(source.as_ref(), profile).await } else { None };
     let log = match connector.transaction_log().filter(|_| intent.reads_log) {
-        Some(directory) => followed_log(directory, source.as_ref(), bookmark, &checkpoint).await?,
+        Some(directory) => followed_log(directory, source.as_ref(), bookmark.clone(), &checkpoint).await?,
         None => None,
     };
     let view = connector.view().await?;
@@ -283,6 +285,7 @@ async fn prepare(
     let beside = beside.is_some();
     Ok(PreparedLaunch(Box::new(move |lease| Launched {
         source,
+        bookmark,
         sink,
         store,
         lease,

@@ -22,7 +22,7 @@ pub(super) struct Readiness {
 pub(super) struct PipelineReadiness {
     /// Whether it is in step, and its lag under the limit.
     pub ready: bool,
-    /// Seconds since a probe first saw a commit that is not applied yet; absent before the pipeline has begun.
+    /// Seconds since the first commit that is known and not applied yet; absent before the pipeline has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_behind: Option<f64>,
     /// Why it is not ready.
@@ -63,6 +63,9 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
         let number = pipeline.quarantined;
         return not_ready(Some(behind), &format!("{number} elements and properties are quarantined: see /api/sync/quarantine"));
     }
+    if pipeline.passes_ended == 0 && !pipeline.paused {
+        return not_ready(Some(behind), "the first pass since the service started has not ended");
+    }
     if behind > limit.as_secs_f64() {
         let held = if pipeline.paused { "; an operator holds passes back" } else { "" };
         return not_ready(Some(behind), &format!("a commit that was seen {behind:.0} s ago is not applied yet{held}"));
@@ -101,12 +104,20 @@ mod tests {
     fn pipeline(state: PipelineState) -> PipelineStatus {
         // Filled long ago: an idle source has no passes.
         let filled = Utc::now() - TimeDelta::days(3);
-        PipelineStatus { state, watermark: Some(filled), ..PipelineStatus::new("p", "g") }
+        PipelineStatus { state, watermark: Some(filled), passes_ended: 1, ..PipelineStatus::new("p", "g") }
     }
 
     fn readiness(pipeline: PipelineStatus) -> PipelineReadiness {
         let limits = BTreeMap::from([("p".to_owned(), Duration::from_secs(60))]);
         Readiness::of(&service(pipeline), &limits, Utc::now()).pipelines["p"].clone()
+    }
+
+    #[test]
+    fn a_pipeline_is_ready_once_a_pass_has_ended_since_the_start() {
+        let started = PipelineStatus { passes_ended: 0, ..pipeline(PipelineState::Idle) };
+        let reason = readiness(started.clone()).reason.unwrap();
+        assert!(reason.contains("first pass"), "{reason}");
+        assert!(readiness(PipelineStatus { paused: true, ..started }).ready, "no pass is to come");
     }
 
     #[test]

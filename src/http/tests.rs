@@ -149,6 +149,7 @@ fn in_step() -> PipelineStatus {
         watermark: Some(Utc::now()),
         assured: Some(commit(10)),
         source_bookmark: Some(commit(10)),
+        passes_ended: 1,
         ..PipelineStatus::new("p", "g")
     };
     status.applied(summary(10));

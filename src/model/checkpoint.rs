@@ -148,6 +148,12 @@ impl Checkpoint {
         }
     }
 
+    /// When the last commit was made that the cache holds, where the log told it; else when this was written, which is later.
+    pub fn last_commit_at(&self) -> DateTime<Utc> {
+        let told = self.last_pass.as_ref().filter(|_| self.log.is_some());
+        told.map_or(self.written_at, |pass| pass.began_at)
+    }
+
     /// Whether the graph was filled whole once, and no full pass tears it since.
     pub fn is_filled(&self) -> bool {
         self.watermark.is_some()

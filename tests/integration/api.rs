@@ -130,6 +130,36 @@ async fn whoever_wrote_reads_it_after_the_wait() {
     pair.assert_equal().await;
 }
 
+/// A service that was down is not ready before it has applied what was committed meanwhile, and says for how long it lacks that.
+#[tokio::test]
+async fn a_service_that_was_down_is_ready_once_it_has_caught_up() {
+    let pair = Pair::new("api_down").await;
+    build(&pair.source.graph, &spec()).await.unwrap();
+    let (running, http) = start(&pair.service).await;
+    http.until_ready(true).await;
+    assert_eq!(running.terminate().await, 0);
+    let down = Instant::now();
+    for round in 0..5 {
+        let uuid = format!("while-down-{round}");
+        commit(&pair, &uuid).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let (running, http) = start(&pair.service).await;
+        let mut behind = None;
+        loop {
+            let (code, verdict) = http.get("/ready").await;
+            if code == 200 {
+                break;
+            }
+            let verdict: serde_json::Value = serde_json::from_str(&verdict).unwrap();
+            behind = verdict["pipelines"]["default"]["seconds_behind"].as_f64().filter(|seconds| *seconds > 0.0).or(behind);
+            assert!(down.elapsed() < Duration::from_secs(120), "never ready: {verdict}");
+        }
+        assert!(is_in_cache(&pair, &uuid).await, "ready without {uuid}, round {round}");
+        assert!(behind > Some(0.3), "{behind:?} s behind, round {round}");
+        assert_eq!(running.terminate().await, 0);
+    }
+}
+
 /// A lone rewrite that leaves no trace, and no comparison in the background: whoever asks for a proof has one made.
 #[tokio::test]
 async fn whoever_rewrote_silently_reads_it_after_the_proof() {

@@ -97,6 +97,10 @@ impl Supervisor {
         self.status.outside_profile = launched.checkpoint.outside_profile.clone();
         self.status.quarantined = Quarantined::count(&launched.quarantine);
         self.status.quarantine = loader::shown(&launched.quarantine);
+        if !self.is_stage() {
+            // What was committed since the cache's last commit waits for as long as that is ago.
+            self.status.saw(launched.bookmark.clone(), launched.checkpoint.last_commit_at());
+        }
         if self.status.history.is_empty() {
             self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().map(Into::into).collect());
         }

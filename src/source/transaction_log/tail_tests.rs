@@ -241,14 +241,16 @@ fn all_that_are_at_the_end_of_a_log_share_one_reader() {
     let second = Following::new(log.directory(), LogStart::Newest);
     wait_until(|| shared.members() == 2);
     log.append(0, 10..20);
-    [&first, &second].map(|follower| follower.reaches(id(19)));
+    first.reaches(id(19));
+    second.reaches(id(19));
     // One that comes later reads by itself up to where the others are.
     let third = Following::new(log.directory(), LogStart::After(id(4)));
     wait_until(|| shared.members() == 3);
     // Whoever reads may go.
     first.ends().unwrap();
     log.append(0, 20..30);
-    [&second, &third].map(|follower| follower.reaches(id(29)));
+    second.reaches(id(29));
+    third.reaches(id(29));
     second.ends().unwrap();
     log.append(0, 30..40);
     third.reaches(id(39));
