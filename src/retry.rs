@@ -22,7 +22,6 @@ impl Backoff {
     /// Between attempts at one request: short, because a worker waits.
     pub(crate) const REQUEST: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 
-    /// Between generations.
     pub(crate) const GENERATION: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
 
     /// The pause after the given number of failures in a row, one or more.

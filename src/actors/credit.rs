@@ -15,7 +15,6 @@ pub(crate) const MAX_BATCHES: usize = 8;
 /// How much may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CreditLimits {
-    /// Rows.
     pub rows: usize,
     /// Their weight in memory, in bytes.
     pub bytes: usize,

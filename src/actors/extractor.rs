@@ -35,7 +35,6 @@ use crate::transform::Encoder;
 
 /// What an extractor reads, and how.
 pub(crate) struct ExtractorParts {
-    /// The source.
     pub source: Arc<dyn Source>,
     /// What to read of it.
     pub profile: Arc<Profile>,
@@ -71,7 +70,6 @@ const MAX_DEFERRED: usize = 10_000;
 /// A supervisor orders one pass at a time; one more may wait while the last acknowledgement is on its way.
 const ORDERS: usize = 2;
 
-/// Starts the actor.
 pub(crate) fn start(
     generation: Generation,
     parts: ExtractorParts,

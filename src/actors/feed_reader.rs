@@ -23,7 +23,6 @@ pub(crate) struct FeedReader {
     seen: Option<u64>,
     /// The last transaction of which everything is applied.
     applied: Option<u64>,
-    /// As of [`Checkpoint::log_gap`].
     gap: Option<u64>,
 }
 

@@ -63,15 +63,12 @@ pub(super) type Start = fn(Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<
 pub(super) struct FullSync {
     /// Starts the supervisor of the stage.
     pub(super) start: Start,
-    /// The pipeline's name.
     pub(super) name: String,
-    /// The live graph.
     pub(super) live: Arc<dyn Connector>,
     /// What is kept in step.
     pub(super) profile: Arc<Profile>,
     /// What the pipeline's generations are told.
     pub(super) settings: Settings,
-    /// Times of supervision.
     pub(super) timing: Timing,
     /// Where the progress of the stage goes.
     pub(super) progress: Recipient<StatusChanged>,

@@ -50,7 +50,6 @@ pub(crate) struct Settings {
     pub delete_limit: DeleteLimit,
 }
 
-/// A running generation.
 pub(super) struct Group {
     extractor: Addr<Extractor>,
     transformer: Addr<Transformer>,

@@ -30,14 +30,12 @@ const CHANGES_KEPT: usize = 256;
 pub(crate) struct AppliedBatch {
     /// Whose graph it is.
     pub pipeline: String,
-    /// The graph.
     pub graph: String,
     /// What changed in it.
     #[serde(flatten)]
     pub changes: Arc<BatchChanges>,
 }
 
-/// The actor.
 pub(crate) struct Health {
     shown: watch::Sender<ServiceStatus>,
     pools: HashMap<String, Arc<CreditPool>>,

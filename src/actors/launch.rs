@@ -32,9 +32,7 @@ const NAMED_INDEXES: usize = 20;
 /// A profile that fits the source as it is, and the connections for it.
 #[derive(Clone)]
 pub(crate) struct Fitted {
-    /// The connections.
     pub connector: Arc<dyn Connector>,
-    /// The profile.
     pub profile: Arc<Profile>,
 }
 
@@ -45,9 +43,7 @@ pub(crate) trait Connector: Send + Sync + 'static {
     async fn fitted(&self) -> Result<Option<Fitted>> {
         Ok(None)
     }
-    /// The source.
     async fn source(&self) -> Result<Arc<dyn Source>>;
-    /// The graph.
     async fn sink(&self) -> Result<Box<dyn Sink>>;
     /// What is kept beside the graph.
     async fn store(&self) -> Result<Box<dyn CheckpointStore>>;
@@ -87,7 +83,6 @@ pub(crate) struct StageAccess {
 
 /// A stage under way.
 pub(crate) struct Filling {
-    /// The stage.
     pub stage: Box<dyn StageSink>,
     /// Which node has which id there.
     pub ids: IdMap,
@@ -95,11 +90,8 @@ pub(crate) struct Filling {
 
 /// All that a generation starts with.
 pub(crate) struct Launched {
-    /// The source.
     pub source: Arc<dyn Source>,
-    /// Its bookmark.
     pub bookmark: Bookmark,
-    /// The graph.
     pub sink: Box<dyn Sink>,
     /// What is kept beside it.
     pub store: Box<dyn CheckpointStore>,
@@ -113,7 +105,6 @@ pub(crate) struct Launched {
     pub log: Option<FollowedLog>,
     /// The stage that a full pass fills by payloads.
     pub filling: Option<Filling>,
-    /// Where it stands.
     pub checkpoint: Checkpoint,
     /// What it cannot hold.
     pub quarantine: Vec<Quarantined>,
@@ -123,7 +114,6 @@ pub(crate) struct Launched {
     pub dimensions: Dimensions,
     /// Whether an operator holds passes back.
     pub paused: bool,
-    /// The first pass.
     pub order: PassOrder,
     /// Why that one; absent for a pass that goes on.
     pub reason: Option<Reason>,
@@ -137,9 +127,7 @@ pub(crate) struct Launched {
 
 /// A log that is to be followed.
 pub(crate) struct FollowedLog {
-    /// What follows it.
     pub follower: LogFollower,
-    /// What it tells.
     pub feed: LogFeed,
 }
 

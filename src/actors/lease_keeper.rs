@@ -25,7 +25,6 @@ pub(crate) struct KeptLease {
 }
 
 impl KeptLease {
-    /// Takes a lease.
     pub(super) async fn acquire(mut lease: Box<dyn GraphLease>) -> Result<Self> {
         lease.acquire().await?;
         let quit = CancellationToken::new();
@@ -49,7 +48,6 @@ impl KeptLease {
         }
     }
 
-    /// Gives it back.
     pub(super) async fn release(mut self) -> Result<()> {
         self.quit.cancel();
         ended((&mut self.task).await)

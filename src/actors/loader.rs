@@ -53,7 +53,6 @@ const HALF_DONE: Duration = Duration::from_secs(5);
 
 /// What a loader writes to, and where it stands.
 pub(crate) struct LoaderParts {
-    /// The graph.
     pub sink: Box<dyn Sink>,
     /// The same graph as a stage that payloads fill.
     pub stage: Option<Box<dyn StageSink>>,
@@ -74,7 +73,6 @@ pub(crate) struct LoaderParts {
 /// The actor that writes.
 pub(crate) type Loader = Shell<PreparedBatch>;
 
-/// Starts the actor.
 pub(crate) fn start(
     generation: Generation,
     parts: LoaderParts,

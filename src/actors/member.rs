@@ -3,13 +3,9 @@
 /// The members of a generation that end on their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Member {
-    /// Reads Neo4j.
     Extractor,
-    /// Encodes.
     Transformer,
-    /// Writes FalkorDB.
     Loader,
-    /// Renews the lease.
     LeaseKeeper,
     /// Looks at both sides.
     Prober,

@@ -21,13 +21,11 @@ use crate::model::prepared::Quarantined;
 use crate::telemetry::status::{IndexStatus, PipelineStatus, Side};
 use crate::transform::PreparedContent;
 
-/// Extractor to transformer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ExtractedBatch {
     /// Whose batch it is.
     pub generation: Generation,
-    /// What it carries.
     pub content: SourceContent,
     /// The newest commit that it may hold something of.
     pub newest: Option<Bookmark>,
@@ -35,15 +33,12 @@ pub(crate) struct ExtractedBatch {
     pub credit: Credit,
 }
 
-/// Transformer to loader.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct PreparedBatch {
     /// Whose batch it is.
     pub generation: Generation,
-    /// What it carries.
     pub content: PreparedContent,
-    /// As in [`ExtractedBatch`].
     pub newest: Option<Bookmark>,
     /// Released with the batch.
     pub credit: Credit,
@@ -85,7 +80,6 @@ pub(crate) struct Acknowledged {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StartPass {
-    /// Which.
     pub order: PassOrder,
     /// Up to where changes were read before it.
     pub watermark: Option<DateTime<Utc>>,
@@ -123,11 +117,8 @@ pub(crate) enum WorkerExit {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkerExited {
-    /// Whose it was.
     pub generation: Generation,
-    /// Which it was.
     pub member: Member,
-    /// How it ended.
     pub exit: WorkerExit,
 }
 
@@ -135,9 +126,7 @@ pub(crate) struct WorkerExited {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ActorStopped {
-    /// Whose it was.
     pub generation: Generation,
-    /// Which it was.
     pub member: Member,
 }
 
@@ -147,7 +136,6 @@ pub(crate) struct ActorStopped {
 pub(crate) struct SourceMoved {
     /// Whose prober it was.
     pub generation: Generation,
-    /// The bookmark now.
     pub bookmark: Bookmark,
     /// When its commit was made, by the server's clock, where a transaction log tells it.
     pub committed_at: Option<DateTime<Utc>>,
@@ -159,7 +147,6 @@ pub(crate) struct SourceMoved {
 pub(crate) struct LogReached {
     /// Whose follower it was.
     pub generation: Generation,
-    /// How far.
     pub reach: LogReach,
 }
 
@@ -174,7 +161,6 @@ pub(crate) struct RequestPass(pub Mode);
 pub(crate) struct SideProbed {
     /// Whose prober it was.
     pub generation: Generation,
-    /// Which side.
     pub side: Side,
     /// Why it failed; absent if it answered.
     pub failure: Option<String>,
@@ -242,7 +228,6 @@ pub(crate) struct Shutdown;
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StatusChanged {
-    /// The state.
     pub status: PipelineStatus,
     /// What is in flight is read from here, without asking anyone.
     pub credit: Option<Arc<CreditPool>>,

@@ -53,9 +53,7 @@ const MAILBOX_CAPACITY: usize = 4 * credit::MAX_BATCHES;
 /// Where an actor of a generation reports its end.
 #[derive(Clone)]
 pub(crate) struct Reports {
-    /// Its worker's.
     pub exited: Recipient<WorkerExited>,
-    /// Its shell's.
     pub stopped: Recipient<ActorStopped>,
     /// The span that its events are in.
     pub span: tracing::Span,

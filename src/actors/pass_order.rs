@@ -6,7 +6,6 @@ use crate::sync::Slice;
 /// The pass that the extractor is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PassOrder {
-    /// A new one.
     Begin(Mode),
     /// One that a checkpoint left.
     Resume(Box<PassUnderWay>),
@@ -23,7 +22,6 @@ impl PassOrder {
         }
     }
 
-    /// Its strategy.
     pub(crate) fn mode(&self) -> Mode {
         match self {
             PassOrder::Begin(mode) => *mode,

@@ -15,7 +15,6 @@ use crate::model::pass::{Mode, PassSummary};
 use crate::model::profile::Profile;
 use crate::retry::Backoff;
 
-/// When passes run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Schedule {
     /// One pass of this mode, and what must come before it; then the end.
@@ -46,7 +45,6 @@ impl Schedule {
 /// Times of supervision; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timing {
-    /// Pauses between generations.
     pub backoff: Backoff,
     /// A generation that lived this long without a fault wipes the count of failures.
     pub quiet: Duration,
@@ -70,21 +68,17 @@ impl Default for Timing {
 
 /// All that a supervisor needs.
 pub(crate) struct Pipeline {
-    /// Its name.
     pub name: String,
     /// The graph that it keeps.
     pub graph: String,
-    /// Makes connections.
     pub connector: Arc<dyn Connector>,
     /// What is kept in step.
     pub profile: Arc<Profile>,
     /// What its generations are told.
     pub settings: Settings,
-    /// When passes run.
     pub schedule: Schedule,
     /// Whether a person lets all deletes through.
     pub allow_deletes: bool,
-    /// Times of supervision.
     pub timing: Timing,
     /// Where its state goes.
     pub health: Recipient<StatusChanged>,
@@ -103,7 +97,6 @@ pub(crate) type PipelineOutcome = Result<Option<Box<Done>>>;
 /// What a one-shot pipeline did.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Done {
-    /// Its last pass.
     pub pass: PassSummary,
     /// What a comparison says.
     pub verdict: Option<Verdict>,

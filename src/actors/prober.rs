@@ -37,9 +37,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a prober looks at.
 pub(super) struct ProberParts {
-    /// The source.
     pub(super) source: Arc<dyn Source>,
-    /// The graph.
     pub(super) sink: Box<dyn Sink>,
     /// What is kept beside it.
     pub(super) store: Box<dyn CheckpointStore>,
@@ -53,7 +51,6 @@ pub(super) struct ProberParts {
 
 /// Where the findings of a prober go.
 pub(super) struct Watchers {
-    /// Each new bookmark.
     pub(super) moved: Recipient<SourceMoved>,
     /// Each failure, and the first answer after it.
     pub(super) probed: Recipient<SideProbed>,

@@ -48,9 +48,7 @@ pub(crate) enum Quitting {
 
 /// Which actor a shell is of.
 pub(crate) struct Role {
-    /// Whose it is.
     pub generation: Generation,
-    /// Its name.
     pub member: Member,
     /// How its task ends.
     pub quitting: Quitting,
@@ -58,7 +56,6 @@ pub(crate) struct Role {
     pub capacity: usize,
 }
 
-/// The shell.
 pub(crate) struct Shell<W> {
     role: Role,
     reports: Reports,

@@ -23,7 +23,6 @@ use crate::transform::{Encoded, Encoder};
 /// The actor that encodes.
 pub(crate) type Transformer = Shell<ExtractedBatch>;
 
-/// Starts the actor.
 pub(crate) fn start(
     generation: Generation,
     encoding: Encoding,
@@ -37,7 +36,6 @@ pub(crate) fn start(
 
 /// What a transformer makes of rows.
 pub(crate) enum Encoding {
-    /// Parameter text.
     Rows(Arc<Encoder>),
     /// Payloads for a stage.
     Payloads(Box<StageEncoder>),

@@ -16,7 +16,6 @@ use super::messages::{WorkerExit, WorkerExited};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 
-/// A running worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
     quit: CancellationToken,

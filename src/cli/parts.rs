@@ -34,7 +34,6 @@ impl CountedParts {
         Self { outside_profile: Some(number), ..self }
     }
 
-    /// For people.
     pub(super) fn text(&self) -> String {
         let Self { read, kept, collapsed, quarantined, properties_quarantined, .. } = self;
         let mut text = format!("{read} read, {kept} kept, {collapsed} collapsed, {quarantined} quarantined");

@@ -23,20 +23,16 @@ const COUNT: &str = "{prefix:.bold} {spinner} {msg}: {human_pos} elements, {per_
 /// Where progress is shown.
 #[derive(Debug, Clone)]
 pub(super) enum Progress {
-    /// On the terminal.
     Bars(MultiProgress),
     /// On standard error, line by line.
     Lines,
-    /// In the log.
     Log,
-    /// Nowhere.
     Nothing,
 }
 
 /// How far something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProgressStep {
-    /// What is done.
     pub(super) what: String,
     /// Elements that are done.
     pub(super) done: u64,

@@ -13,7 +13,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::get;
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
 
-/// Asks, and prints.
 pub(super) async fn status(address: SocketAddr, output: Output) -> Exit {
     match ask(address).await {
         Ok(status) => {

@@ -46,7 +46,6 @@ struct VerifyReport {
     equal: bool,
     /// Elements of the source that were compared.
     rows: u64,
-    /// Elements that differed.
     differences: u64,
     /// How many of them are mended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +68,6 @@ struct VerifyReport {
 
 #[derive(Serialize)]
 struct ListedDifference {
-    /// Label or type.
     kind: String,
     key: String,
     /// With its ends, if it is a relationship.

@@ -31,7 +31,7 @@ impl Scheme {
         [Self::Bolt, Self::BoltSecure, Self::BoltSelfSigned, Self::Neo4j, Self::Neo4jSecure, Self::Neo4jSelfSigned];
 
     /// The scheme as it stands in a URI.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Bolt => "bolt",
             Self::BoltSecure => "bolt+s",
@@ -43,7 +43,7 @@ impl Scheme {
     }
 
     /// Whether the server's certificate is checked, and so whether a certificate authority means anything.
-    pub const fn verifies_certificate(self) -> bool {
+    pub(crate) const fn verifies_certificate(self) -> bool {
         matches!(self, Self::BoltSecure | Self::Neo4jSecure)
     }
 }
@@ -81,7 +81,7 @@ pub enum ConnectionUriError {
 
 impl ConnectionUri {
     /// How to speak to the server.
-    pub const fn scheme(&self) -> Scheme {
+    pub(crate) const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
@@ -97,12 +97,12 @@ impl ConnectionUri {
     }
 
     /// The name or address of the host; an IPv6 address is in brackets.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// The port.
-    pub const fn port(&self) -> u16 {
+    pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 }

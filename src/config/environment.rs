@@ -89,7 +89,7 @@ pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
     /// The variables of this process.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
     }
 
@@ -99,7 +99,7 @@ impl Environment {
     }
 
     /// The variables that are set as if they did something: worth a warning.
-    pub fn without_effect(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn without_effect(&self) -> impl Iterator<Item = &'static str> {
         WITHOUT_EFFECT.into_iter().filter(|name| self.0.get(*name).is_some_and(|value| !value.is_empty()))
     }
 

@@ -139,7 +139,7 @@ impl Config {
 impl MonitoringConfig {
     /// Reads this part alone, from the same places as [`Config::load`]: a health check has to reach a running service even
     /// if, say, a password file is gone since it started.
-    pub fn load(file: Option<&Path>, environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
+    pub(crate) fn load(file: Option<&Path>, environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut document = read_file(file)?;
         let about_other_parts = Report::default();
         environment.lay_over(&mut document, &about_other_parts);

@@ -64,7 +64,7 @@ pub struct PipelineConfig {
 
 impl PipelineName {
     /// The name as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }
@@ -89,7 +89,7 @@ impl fmt::Display for PipelineName {
 impl PipelineConfig {
     /// The name that the pipeline's checkpoint, lease, quarantine, history and pause flag stand under: the graph's, or
     /// the pipeline's own where it fills a graph for each group.
-    pub fn control_name(&self) -> &GraphName {
+    pub(crate) fn control_name(&self) -> &GraphName {
         match &self.falkordb.database {
             GraphTarget::Single(graph) => graph,
             GraphTarget::PerGroup => &self.name.0,

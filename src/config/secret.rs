@@ -35,7 +35,7 @@ impl Secret {
 
     /// Whether a presented text is this secret. Takes the same time wherever the two differ, so that the
     /// time does not tell how much of a guess was right.
-    pub fn matches(&self, candidate: &str) -> bool {
+    pub(crate) fn matches(&self, candidate: &str) -> bool {
         let (ours, theirs) = (self.0.as_bytes(), candidate.as_bytes());
         if ours.len() != theirs.len() {
             return false;

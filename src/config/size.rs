@@ -20,22 +20,22 @@ pub struct ByteSizeError;
 
 impl ByteSize {
     /// So many bytes.
-    pub const fn from_bytes(bytes: u64) -> Self {
+    pub(crate) const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
     /// So many times 1,024 bytes.
-    pub const fn from_kib(kib: u64) -> Self {
+    pub(crate) const fn from_kib(kib: u64) -> Self {
         Self(kib << 10)
     }
 
     /// So many times 1,048,576 bytes.
-    pub const fn from_mib(mib: u64) -> Self {
+    pub(crate) const fn from_mib(mib: u64) -> Self {
         Self(mib << 20)
     }
 
     /// The number of bytes.
-    pub const fn bytes(self) -> u64 {
+    pub(crate) const fn bytes(self) -> u64 {
         self.0
     }
 }

@@ -24,13 +24,11 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the paths answer from: the state that the health actor shows, and the supervisors. No path asks a worker.
 pub(crate) struct Api {
-    /// The state.
     pub status: watch::Receiver<ServiceStatus>,
     /// The rules of the paths.
     pub rules: Arc<RwLock<Rules>>,
     /// Reads the configuration again.
     pub reload: Arc<dyn Reload>,
-    /// Each pipeline's supervisor.
     pub pipelines: BTreeMap<String, Control>,
     /// What `/metrics` shows; without them there is no such path.
     pub metrics: Option<Arc<Metrics>>,
@@ -41,7 +39,6 @@ pub(crate) struct Api {
 /// What a supervisor can be asked for.
 #[derive(Clone)]
 pub(crate) struct Control {
-    /// Passes.
     pub pass: Recipient<RequestPass>,
     /// Passes that cover a commit.
     pub cover: Recipient<Cover>,
@@ -53,7 +50,6 @@ pub(crate) struct Control {
     pub rollback: Recipient<RollBack>,
     /// What is quarantined and is to be let be.
     pub ignore: Recipient<IgnoreQuarantine>,
-    /// Pauses.
     pub pause: Recipient<SetPaused>,
 }
 
@@ -74,7 +70,6 @@ impl From<Addr<Supervisor>> for Control {
 /// Reads the configuration again and applies it.
 #[async_trait(?Send)]
 pub(crate) trait Reload: Send + Sync {
-    /// Returns what changed.
     async fn reload(&self) -> Result<Reloaded>;
 }
 

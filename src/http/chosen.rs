@@ -57,7 +57,6 @@ fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
 }
 
 impl Chosen {
-    /// Their names.
     pub(super) fn names(&self) -> Vec<&str> {
         self.pipelines.iter().map(|(name, _)| name.as_str()).collect()
     }

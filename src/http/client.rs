@@ -11,9 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// What the service answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The body.
     pub body: String,
 }
 

@@ -60,7 +60,6 @@ pub(crate) fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHa
     Ok((server, handle))
 }
 
-/// All paths.
 pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<Semaphore>, followers: Data<updates::Followers>) {
     let metrics = api.metrics.is_some();
     config

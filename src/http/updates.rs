@@ -44,7 +44,6 @@ const SILENCE: Duration = Duration::from_secs(40);
 /// Clients have nothing to say but pongs.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// Places for followers.
 pub(super) struct Followers(Arc<Semaphore>);
 
 impl Default for Followers {

@@ -20,7 +20,7 @@ pub struct Generation(pub u64);
 
 impl Generation {
     /// The one after it.
-    pub fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
@@ -46,18 +46,13 @@ pub enum SourceRows {
 
 impl SourceRows {
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             SourceRows::Kind(rows) => rows.len(),
             SourceRows::Bundle(parts) => parts.iter().map(KindRows::len).sum(),
             SourceRows::Absent(identities) => identities.len(),
             SourceRows::Review(_) => 0,
         }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

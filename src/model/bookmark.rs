@@ -21,7 +21,7 @@ const NO_EXTERNAL_STATES: u8 = 0x90;
 
 impl Bookmark {
     /// A bookmark as Neo4j wrote it.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
@@ -46,21 +46,21 @@ impl Bookmark {
 
     /// Whether this one can have come after another one: of the same database, as far as the texts tell, and not of an earlier
     /// commit.
-    pub fn can_follow(&self, earlier: &Bookmark) -> bool {
+    pub(crate) fn can_follow(&self, earlier: &Bookmark) -> bool {
         let backwards = self.transaction().zip(earlier.transaction()).is_some_and(|(now, before)| now < before);
         !backwards && self.database_id() == earlier.database_id()
     }
 
     /// Whether a reader that has seen this commit has seen the other one too: both are the same, or the other one is earlier in the
     /// same database, as far as the texts tell.
-    pub fn includes(&self, other: &Bookmark) -> bool {
+    pub(crate) fn includes(&self, other: &Bookmark) -> bool {
         let earlier = || other.transaction().zip(self.transaction()).is_some_and(|(other, this)| other <= this);
         self == other || (self.database_id() == other.database_id() && earlier())
     }
 
     /// The bookmark of another transaction of the same database; nothing where this one's layout is not known.
     #[must_use]
-    pub fn of_transaction(&self, transaction: u64) -> Option<Bookmark> {
+    pub(crate) fn of_transaction(&self, transaction: u64) -> Option<Bookmark> {
         let (id, _) = self.parts()?;
         let number = write_integer(i64::try_from(transaction).ok()?);
         let bytes = [&[LIST_OF_ONE, SHORT_BYTES, DATABASE_ID_LENGTH as u8], &id[..], &number, &[NO_EXTERNAL_STATES]].concat();

@@ -26,7 +26,7 @@ pub enum Operation {
 
 impl Operation {
     /// The word for it.
-    pub const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Operation::Written => "written",
             Operation::Created => "created",
@@ -80,14 +80,14 @@ pub struct BatchChanges {
 
 impl BatchChanges {
     /// Counts rows that were read.
-    pub fn note_read(&mut self, kind: &str, rows: u64) {
+    pub(crate) fn note_read(&mut self, kind: &str, rows: u64) {
         if rows > 0 {
             *self.read.entry(kind.to_owned()).or_default() += rows;
         }
     }
 
     /// Adds elements of a kind by their keys.
-    pub fn note<'a>(&mut self, kind: &str, operation: Operation, keys: impl IntoIterator<Item = &'a str>) {
+    pub(crate) fn note<'a>(&mut self, kind: &str, operation: Operation, keys: impl IntoIterator<Item = &'a str>) {
         let room = self.kinds.iter().map(|change| change.keys.len()).sum::<usize>();
         let mut room = KEYS_TOLD.saturating_sub(room);
         let mut found: Option<KindChange> = None;
@@ -112,7 +112,7 @@ impl BatchChanges {
     }
 
     /// Adds elements of a kind of which only the number is known, and up to which key they go.
-    pub fn note_count(&mut self, kind: &str, count: u64, last: Option<&str>) {
+    pub(crate) fn note_count(&mut self, kind: &str, count: u64, last: Option<&str>) {
         if count > 0 {
             let change = KindChange::new(kind, Operation::Written);
             self.kinds.push(KindChange { count, last: last.map(str::to_owned), ..change });
@@ -120,7 +120,7 @@ impl BatchChanges {
     }
 
     /// Whether nothing was read or changed.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.read.is_empty() && self.kinds.is_empty()
     }
 }

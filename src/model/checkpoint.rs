@@ -149,19 +149,19 @@ impl Checkpoint {
     }
 
     /// When the last commit was made that the cache holds, where the log told it; else when this was written, which is later.
-    pub fn last_commit_at(&self) -> DateTime<Utc> {
+    pub(crate) fn last_commit_at(&self) -> DateTime<Utc> {
         let told = self.last_pass.as_ref().filter(|_| self.log.is_some());
         told.map_or(self.written_at, |pass| pass.began_at)
     }
 
     /// Whether the graph was filled whole once, and no full pass tears it since.
-    pub fn is_filled(&self) -> bool {
+    pub(crate) fn is_filled(&self) -> bool {
         self.watermark.is_some()
     }
 
     /// Notes up to where a pass read what a feed told. Where the feed told everything since a comparison that found both sides equal,
     /// and all of it could be applied (`is_sound`), they are equal as of the pass.
-    pub fn note_told(&mut self, position: Option<LogPosition>, bookmark: Option<&Bookmark>, is_sound: bool) {
+    pub(crate) fn note_told(&mut self, position: Option<LogPosition>, bookmark: Option<&Bookmark>, is_sound: bool) {
         let before = self.bookmark.as_ref().and_then(Bookmark::transaction);
         self.log_since = position.as_ref().and(self.log_since.or(before));
         self.log = position;
@@ -180,7 +180,7 @@ impl Checkpoint {
     }
 
     /// Notes that the graph begins anew: nothing that was known of it counts any more.
-    pub fn begin_anew(&mut self) {
+    pub(crate) fn begin_anew(&mut self) {
         self.watermark = None;
         self.bookmark = None;
         self.equal_as_of = None;
@@ -192,7 +192,7 @@ impl Checkpoint {
     /// Notes what a comparison has found that has gone through everything. One that found nothing says that both sides are equal as of
     /// its bookmark where nothing was committed meanwhile; where the log has told everything since it began, and it is applied, they
     /// are equal as of now.
-    pub fn note_compared(&mut self, verdict: &Verdict) {
+    pub(crate) fn note_compared(&mut self, verdict: &Verdict) {
         let began = verdict.began_at.transaction();
         let is_told = self.log.is_some() && self.log_since.zip(began).is_some_and(|(since, began)| since <= began);
         let is_whole = verdict.begun_with.is_some() && !self.guard.holds_any();
@@ -204,12 +204,12 @@ impl Checkpoint {
     }
 
     /// Notes that a comparison that has not ended has found something: what the log told since the last proof proves nothing.
-    pub fn note_difference(&mut self) {
+    pub(crate) fn note_difference(&mut self) {
         self.equal_as_of = None;
     }
 
     /// Reads what [`Checkpoint::to_json`] wrote. The version is looked at first: a newer layout may have any shape.
-    pub fn from_json(text: &str) -> Result<Self, CheckpointError> {
+    pub(crate) fn from_json(text: &str) -> Result<Self, CheckpointError> {
         #[derive(Deserialize)]
         struct Version {
             version: u32,
@@ -222,7 +222,7 @@ impl Checkpoint {
     }
 
     /// Its text.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+    pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }
 }

@@ -25,7 +25,7 @@ pub struct Elements(HashMap<u64, Change>);
 impl Elements {
     /// Notes a change beside those that are known. A number that one element gives back and another one gets meanwhile counts as
     /// updated.
-    pub fn note(&mut self, number: u64, change: Change) {
+    pub(crate) fn note(&mut self, number: u64, change: Change) {
         let known = self.0.entry(number).or_insert(change);
         *known = match (*known, change) {
             (known, change) if known == change => known,
@@ -35,23 +35,18 @@ impl Elements {
     }
 
     /// Each number with what happened, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, Change)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Change)> {
         self.0.iter().map(|(number, change)| (*number, *change))
     }
 
     /// What happened to the element of a number.
-    pub fn get(&self, number: u64) -> Option<Change> {
+    pub(crate) fn get(&self, number: u64) -> Option<Change> {
         self.0.get(&number).copied()
     }
 
     /// How many changed.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether none changed.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Adds what was changed later.
@@ -84,7 +79,7 @@ pub struct Changed {
 
 impl Changed {
     /// Adds what was changed later.
-    pub fn add(&mut self, elements: &Elements, old_texts: impl IntoIterator<Item = (u64, String)>) {
+    pub(crate) fn add(&mut self, elements: &Elements, old_texts: impl IntoIterator<Item = (u64, String)>) {
         self.elements.add(elements);
         for (number, text) in old_texts {
             self.old_texts.entry(number).or_default().insert(text);

@@ -60,7 +60,7 @@ pub struct Finding {
 
 impl Difference {
     /// Whether this property, or whatever it is, differs.
-    pub fn is_of(&self, name: &str) -> bool {
+    pub(crate) fn is_of(&self, name: &str) -> bool {
         matches!(self, Difference::Changed(names) if names.iter().any(|found| found == name))
     }
 }
@@ -92,14 +92,7 @@ pub struct Excepted {
     pub collapsed: u64,
 }
 
-impl Excepted {
-    /// Adds another count to this one.
-    pub fn add(&mut self, other: Excepted) {
-        self.elements += other.elements;
-        self.properties += other.properties;
-        self.collapsed += other.collapsed;
-    }
-}
+impl Excepted {}
 
 impl fmt::Display for Excepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +103,7 @@ impl fmt::Display for Excepted {
 
 impl Verdict {
     /// Whether everything was looked at after this transaction.
-    pub fn has_looked_past(&self, transaction: u64) -> bool {
+    pub(crate) fn has_looked_past(&self, transaction: u64) -> bool {
         self.begun_with.is_some() && self.began_at.transaction().is_some_and(|began| began >= transaction)
     }
 }

@@ -20,7 +20,7 @@ pub enum Detail {
 impl Detail {
     /// The Cypher for these properties as a map. Neo4j and FalkorDB understand it alike, but for how names are quoted; a property
     /// that it leaves out, or that the element does not have, may stand in the map as null.
-    pub fn projection(
+    pub(crate) fn projection(
         self,
         variable: &str,
         key: &PropertyName,

@@ -20,7 +20,7 @@ pub struct Dimensions {
 
 impl Dimensions {
     /// The dimensions that a profile's vector indices name.
-    pub fn of_profile(profile: &Profile) -> Self {
+    pub(crate) fn of_profile(profile: &Profile) -> Self {
         let mut dimensions = Self::default();
         for index in &profile.indexes {
             let Some((vector, property)) = index.vector.zip(index.properties.first()) else { continue };
@@ -35,17 +35,17 @@ impl Dimensions {
     }
 
     /// The dimension of a vector property of a node kind.
-    pub fn of_node(&self, label: &Label, property: &PropertyName) -> Option<usize> {
+    pub(crate) fn of_node(&self, label: &Label, property: &PropertyName) -> Option<usize> {
         self.nodes.get(label)?.get(property).copied()
     }
 
     /// The dimension of a vector property of a relationship kind.
-    pub fn of_relationship(&self, rel_type: &RelationshipType, property: &PropertyName) -> Option<usize> {
+    pub(crate) fn of_relationship(&self, rel_type: &RelationshipType, property: &PropertyName) -> Option<usize> {
         self.relationships.get(rel_type)?.get(property).copied()
     }
 
     /// The dimension of a vector property of a kind.
-    pub fn of(&self, profile: &Profile, kind: ElementKind, property: &PropertyName) -> Option<usize> {
+    pub(crate) fn of(&self, profile: &Profile, kind: ElementKind, property: &PropertyName) -> Option<usize> {
         match kind {
             ElementKind::Node(id) => self.of_node(&profile.node(id).label, property),
             ElementKind::Relationship(id) => self.of_relationship(&profile.relationship(id).rel_type, property),
@@ -53,7 +53,7 @@ impl Dimensions {
     }
 
     /// Sets the dimension of a vector property of a kind.
-    pub fn set(&mut self, profile: &Profile, kind: ElementKind, property: PropertyName, dimension: usize) {
+    pub(crate) fn set(&mut self, profile: &Profile, kind: ElementKind, property: PropertyName, dimension: usize) {
         match kind {
             ElementKind::Node(id) => self.set_node(profile.node(id).label.clone(), property, dimension),
             ElementKind::Relationship(id) => {
@@ -64,7 +64,7 @@ impl Dimensions {
 
     /// These, and those that the profile names, which count before them.
     #[must_use]
-    pub fn with_those_of(mut self, profile: &Profile) -> Self {
+    pub(crate) fn with_those_of(mut self, profile: &Profile) -> Self {
         let Self { nodes, relationships } = Self::of_profile(profile);
         for (label, properties) in nodes {
             self.nodes.entry(label).or_default().extend(properties);
@@ -76,17 +76,17 @@ impl Dimensions {
     }
 
     /// Whether none is known.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.relationships.is_empty()
     }
 
     /// Sets the dimension of a vector property of a node kind.
-    pub fn set_node(&mut self, label: Label, property: PropertyName, dimension: usize) {
+    pub(crate) fn set_node(&mut self, label: Label, property: PropertyName, dimension: usize) {
         self.nodes.entry(label).or_default().insert(property, dimension);
     }
 
     /// Sets the dimension of a vector property of a relationship kind.
-    pub fn set_relationship(&mut self, rel_type: RelationshipType, property: PropertyName, dimension: usize) {
+    pub(crate) fn set_relationship(&mut self, rel_type: RelationshipType, property: PropertyName, dimension: usize) {
         self.relationships.entry(rel_type).or_default().insert(property, dimension);
     }
 }

@@ -30,7 +30,7 @@ pub struct Found {
 impl Found {
     /// What was found, and what was found before.
     #[must_use]
-    pub fn and(mut self, before: &[Step]) -> Self {
+    pub(crate) fn and(mut self, before: &[Step]) -> Self {
         for step in before {
             match step {
                 Step::Nodes(label) => self.labels.insert(label.to_string()),
@@ -179,7 +179,7 @@ impl Profile {
     }
 
     /// Whether a label or type that was found makes a kind that the profile does not have.
-    pub fn outgrown_by(&self, found: &Found) -> Option<String> {
+    pub(crate) fn outgrown_by(&self, found: &Found) -> Option<String> {
         let discovery = self.discover.as_ref()?;
         let labels: HashSet<&str> = self.nodes.iter().map(|kind| kind.label.as_str()).collect();
         let types: HashSet<&str> = self.relationships.iter().map(|kind| kind.rel_type.as_str()).collect();
@@ -211,7 +211,7 @@ impl Profile {
     }
 
     /// The kinds that were found in the source.
-    pub fn found_kinds(&self) -> Vec<Step> {
+    pub(crate) fn found_kinds(&self) -> Vec<Step> {
         let found = self.discover.is_some();
         let is_found = |kind: &ElementKind| !matches!(kind, ElementKind::Node(id) if self.node(*id).unlabelled);
         self.kinds().into_iter().filter(|kind| found && is_found(kind)).map(|kind| self.step(kind)).collect()

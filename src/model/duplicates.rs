@@ -22,7 +22,7 @@ struct OfKind {
 
 impl Duplicates {
     /// As many of these as a checkpoint may name.
-    pub fn bounded(kinds: impl IntoIterator<Item = (Step, Vec<String>)>) -> Self {
+    pub(crate) fn bounded(kinds: impl IntoIterator<Item = (Step, Vec<String>)>) -> Self {
         let (mut number, mut bytes) = (0, 0);
         let mut fits = |key: &String| {
             number += 1;
@@ -37,12 +37,12 @@ impl Duplicates {
     }
 
     /// The keys of a kind.
-    pub fn of(&self, kind: &Step) -> &[String] {
+    pub(crate) fn of(&self, kind: &Step) -> &[String] {
         self.0.iter().find(|of_kind| of_kind.kind == *kind).map_or(&[], |of_kind| &of_kind.keys)
     }
 
     /// Whether there are no duplicates.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

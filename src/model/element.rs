@@ -54,14 +54,14 @@ pub struct SourceRelationship {
 
 impl SourceNode {
     /// Roughly the bytes that this row holds in memory.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + self.labels.iter().map(String::len).sum::<usize>() + weight(&self.properties)
     }
 }
 
 impl SourceRelationship {
     /// Roughly the bytes that this row holds in memory.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + weight(&self.properties)
     }
 }
@@ -76,7 +76,7 @@ pub fn property<'a>(properties: &'a Properties, name: &str) -> Option<&'a Value>
 }
 
 /// The value of a property, if it is a text.
-pub fn property_text<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
+pub(crate) fn property_text<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
     match property(properties, name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -94,7 +94,7 @@ pub enum ElementIdentity {
 
 impl ElementIdentity {
     /// Its key.
-    pub fn key(&self) -> &Key {
+    pub(crate) fn key(&self) -> &Key {
         match self {
             ElementIdentity::Node(node) => &node.key,
             ElementIdentity::Relationship(relationship) => &relationship.key,
@@ -102,7 +102,7 @@ impl ElementIdentity {
     }
 
     /// The label or type of its kind.
-    pub fn kind_name(&self) -> KindName<'_> {
+    pub(crate) fn kind_name(&self) -> KindName<'_> {
         match self {
             ElementIdentity::Node(node) => KindName::Label(node.label.as_str()),
             ElementIdentity::Relationship(relationship) => KindName::Type(relationship.rel_type.as_str()),

@@ -69,24 +69,24 @@ struct Element {
 
 impl Excluded {
     /// What a quarantine lists.
-    pub fn of<'q>(quarantine: impl IntoIterator<Item = &'q Quarantined>) -> Self {
+    pub(crate) fn of<'q>(quarantine: impl IntoIterator<Item = &'q Quarantined>) -> Self {
         let excluded = Self::default();
         excluded.add(quarantine);
         excluded
     }
 
     /// Adds entries.
-    pub fn add<'q>(&self, entries: impl IntoIterator<Item = &'q Quarantined>) {
+    pub(crate) fn add<'q>(&self, entries: impl IntoIterator<Item = &'q Quarantined>) {
         self.replace([], entries);
     }
 
     /// Takes entries out again.
-    pub fn remove<'q>(&self, entries: impl IntoIterator<Item = &'q Quarantined>) {
+    pub(crate) fn remove<'q>(&self, entries: impl IntoIterator<Item = &'q Quarantined>) {
         self.replace(entries, []);
     }
 
     /// Takes entries out and adds others, in one step for all readers.
-    pub fn replace<'q>(
+    pub(crate) fn replace<'q>(
         &self,
         outdated: impl IntoIterator<Item = &'q Quarantined>,
         added: impl IntoIterator<Item = &'q Quarantined>,
@@ -112,22 +112,22 @@ impl Excluded {
     }
 
     /// How many nodes have left the list so far.
-    pub fn nodes_left(&self) -> u64 {
+    pub(crate) fn nodes_left(&self) -> u64 {
         self.0.read().nodes_left
     }
 
     /// Whether an element of this label or type is listed as a whole.
-    pub fn contains(&self, kind: KindName<'_>, key: &str) -> bool {
+    pub(crate) fn contains(&self, kind: KindName<'_>, key: &str) -> bool {
         self.0.read().kinds.lists(kind, key)
     }
 
     /// Whether an element is listed because its group has no graph.
-    pub fn is_without_graph(&self, kind: KindName<'_>, key: &str) -> bool {
+    pub(crate) fn is_without_graph(&self, kind: KindName<'_>, key: &str) -> bool {
         self.element(kind, key).is_some_and(|element| element.cause == Cause::Graph)
     }
 
     /// Keys of elements of a label or type that are listed because their group has no graph: up to `limit`.
-    pub fn keys_without_graph(&self, kind: KindName<'_>, limit: usize) -> Vec<String> {
+    pub(crate) fn keys_without_graph(&self, kind: KindName<'_>, limit: usize) -> Vec<String> {
         let listed = self.0.read();
         let elements = listed.kinds.of(kind).into_iter().flat_map(|names| &names.elements);
         elements.filter(|(_, element)| element.cause == Cause::Graph).map(|(key, _)| key.clone()).take(limit).collect()
@@ -138,13 +138,13 @@ impl Excluded {
     }
 
     /// What keeps the element of this key out of the cache, if it is listed under it.
-    pub fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
+    pub(crate) fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
         self.0.read().cause_of(kind, key)
     }
 
     /// Whether it explains that the cache lacks an element that can be written as far as its content says: its row was refused, or it
     /// is a relationship and an end of it cannot be kept.
-    pub fn covers(&self, identity: &ElementIdentity) -> bool {
+    pub(crate) fn covers(&self, identity: &ElementIdentity) -> bool {
         let listed = self.0.read();
         // Nearly always there is none.
         if listed.kinds.all().next().is_none() {
@@ -165,23 +165,23 @@ impl Excluded {
     }
 
     /// The end of a relationship that is listed as a whole.
-    pub fn listed_end<'r>(&self, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
+    pub(crate) fn listed_end<'r>(&self, relationship: &'r RelationshipIdentity) -> Option<&'r NodeIdentity> {
         let is_listed = |end: &&NodeIdentity| self.cause_of(KindName::Label(end.label.as_str()), end.key.as_str()).is_some();
         [&relationship.start, &relationship.end].into_iter().find(is_listed)
     }
 
     /// Whether it is one of those that an operator lets be.
-    pub fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
+    pub(crate) fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
         self.0.read().is_ignored(kind, key)
     }
 
     /// How many elements of the source it explains that the cache lacks of a label or type.
-    pub fn number_of(&self, kind: KindName<'_>) -> u64 {
+    pub(crate) fn number_of(&self, kind: KindName<'_>) -> u64 {
         self.0.read().kinds.of(kind).map_or(0, |names| names.elements.values().map(|element| element.number).sum())
     }
 
     /// Names under which something is listed of a label or type: up to `limit`, in the order of the names, those after `after`.
-    pub fn names_of(&self, kind: KindName<'_>, after: &str, limit: usize) -> Vec<String> {
+    pub(crate) fn names_of(&self, kind: KindName<'_>, after: &str, limit: usize) -> Vec<String> {
         let listed = self.0.read();
         let Some(names) = listed.kinds.of(kind) else { return Vec::new() };
         let all: BTreeSet<&String> = names.elements.keys().chain(names.properties.keys()).collect();
@@ -189,12 +189,12 @@ impl Excluded {
     }
 
     /// How many elements are listed.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.read().kinds.all().map(|names| names.elements.len()).sum()
     }
 
     /// Whether nothing is listed.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.read().kinds.all().next().is_none()
     }
 }

@@ -26,12 +26,12 @@ pub struct DeleteLimit(f64);
 
 impl DeleteLimit {
     /// From a share between 0 and 1; 1 never holds anything.
-    pub fn new(fraction: f64) -> Self {
+    pub(crate) fn new(fraction: f64) -> Self {
         Self(fraction)
     }
 
     /// Whether a kind that had `high` elements must not shrink to `left` without a person's word.
-    pub fn holds(self, high: u64, left: u64) -> bool {
+    pub(crate) fn holds(self, high: u64, left: u64) -> bool {
         let loss = high.saturating_sub(left);
         // Counts beyond 2^53 do not occur.
         loss > ALWAYS_ALLOWED && self.0 < 1.0 && loss as f64 > self.0 * high as f64
@@ -86,7 +86,7 @@ pub struct HeldDeletes {
 impl Guard {
     /// Notes a count that a kind has for good, not in the middle of a pass. A kind that never had more elements than may always go
     /// is not remembered: of those there may be thousands, in every checkpoint.
-    pub fn observe(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
+    pub(crate) fn observe(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
         if count <= ALWAYS_ALLOWED && self.of(kind).is_none() {
             return;
         }
@@ -103,18 +103,18 @@ impl Guard {
     }
 
     /// The highest count of a kind that counts; absent where none is known.
-    pub fn high(&self, kind: &Step, now: DateTime<Utc>) -> Option<u64> {
+    pub(crate) fn high(&self, kind: &Step, now: DateTime<Utc>) -> Option<u64> {
         let highs = &self.of(kind)?.highs;
         highs.iter().filter(|high| now - high.at <= MEMORY).map(|high| high.count).max()
     }
 
     /// Whether a kind that has `count` elements must not shrink to `left` without a person's word.
-    pub fn holds(&self, limit: DeleteLimit, kind: &Step, count: u64, left: u64, now: DateTime<Utc>) -> bool {
+    pub(crate) fn holds(&self, limit: DeleteLimit, kind: &Step, count: u64, left: u64, now: DateTime<Utc>) -> bool {
         limit.holds(self.high(kind, now).unwrap_or(count), left)
     }
 
     /// Takes a person's word: what a kind loses from here on is measured against this count.
-    pub fn approve(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
+    pub(crate) fn approve(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
         if self.of(kind).is_some() {
             let kept = self.of_mut(kind);
             kept.highs.clear();
@@ -124,7 +124,7 @@ impl Guard {
     }
 
     /// Notes which deletes of a kind wait now; none is a number of 0. Says whether that is news.
-    pub fn hold(&mut self, kind: &Step, number: u64, sample: Vec<String>, now: DateTime<Utc>) -> bool {
+    pub(crate) fn hold(&mut self, kind: &Step, number: u64, sample: Vec<String>, now: DateTime<Utc>) -> bool {
         if number == 0 && self.of(kind).is_none() {
             return false;
         }
@@ -136,22 +136,22 @@ impl Guard {
     }
 
     /// Takes back that deletes wait: there is nothing any more that they would be of.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.kinds.iter_mut().for_each(|kept| kept.held = None);
     }
 
     /// How many deletes of a kind wait.
-    pub fn held(&self, kind: &Step) -> u64 {
+    pub(crate) fn held(&self, kind: &Step) -> u64 {
         self.of(kind).and_then(|kept| kept.held.as_ref()).map_or(0, |held| held.number)
     }
 
     /// Whether any delete waits for approval.
-    pub fn holds_any(&self) -> bool {
+    pub(crate) fn holds_any(&self) -> bool {
         self.kinds.iter().any(|kept| kept.held.is_some())
     }
 
     /// All that waits, as it is shown.
-    pub fn shown(&self) -> Vec<HeldDeletes> {
+    pub(crate) fn shown(&self) -> Vec<HeldDeletes> {
         let held = |kept: &Guarded| Some(HeldDeletes { kind: kept.kind.name().to_owned(), held: kept.held.clone()? });
         self.kinds.iter().filter_map(held).collect()
     }

@@ -28,7 +28,7 @@ pub struct HostError;
 
 impl Host {
     /// The host of a `Host` header: its port is left out.
-    pub fn of_header(header: &str) -> Result<Self, HostError> {
+    pub(crate) fn of_header(header: &str) -> Result<Self, HostError> {
         let (host, port) = match header.strip_prefix('[') {
             Some(rest) => {
                 let (address, rest) = rest.split_once(']').ok_or(HostError)?;
@@ -44,7 +44,7 @@ impl Host {
     }
 
     /// Whether it means the machine that asks.
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         match self {
             Self::Address(address) => address.is_loopback(),
             Self::Name(name) => name == LOCALHOST || name.strip_suffix(LOCALHOST).is_some_and(|rest| rest.ends_with('.')),
@@ -88,7 +88,7 @@ pub enum AllowedHost {
 
 impl AllowedHost {
     /// Whether it allows a host.
-    pub fn allows(&self, host: &Host) -> bool {
+    pub(crate) fn allows(&self, host: &Host) -> bool {
         match self {
             Self::Any => true,
             Self::One(allowed) => allowed == host,

@@ -85,7 +85,8 @@ impl IdMap {
     }
 
     /// The bytes that it has allocated.
-    pub fn allocated(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn allocated(&self) -> usize {
         let places: usize = self.tables.iter().map(|table| table.places.capacity()).sum();
         places * size_of::<Entry>() + self.tables.capacity() * size_of::<Table>()
     }

@@ -80,7 +80,7 @@ pub enum IndexTarget {
 
 impl IndexTarget {
     /// What a step of a pass is about.
-    pub fn of(step: &Step) -> Self {
+    pub(crate) fn of(step: &Step) -> Self {
         match step {
             Step::Nodes(label) => IndexTarget::Label(label.clone()),
             Step::Relationships(rel_type) => IndexTarget::Type(rel_type.clone()),
@@ -116,7 +116,7 @@ pub enum Similarity {
 
 impl Similarity {
     /// Reads its name, in whatever case.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "cosine" => Some(Self::Cosine),
             "euclidean" => Some(Self::Euclidean),
@@ -125,7 +125,7 @@ impl Similarity {
     }
 
     /// FalkorDB's name of it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Cosine => "cosine",
             Self::Euclidean => "euclidean",
@@ -135,12 +135,12 @@ impl Similarity {
 
 impl IndexDefinition {
     /// An index of a kind on some properties, with the defaults of FalkorDB.
-    pub fn plain(kind: IndexKind, on: IndexTarget, properties: Vec<PropertyName>) -> Self {
+    pub(crate) fn plain(kind: IndexKind, on: IndexTarget, properties: Vec<PropertyName>) -> Self {
         Self { kind, on, properties, stopwords: None, language: None, vector: None, text: true }
     }
 
     /// Whether it has what its kind needs: a vector index its options and a single property, no other kind either.
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         match self.kind {
             IndexKind::Vector => self.vector.is_some() && self.properties.len() == 1,
             IndexKind::Range | IndexKind::Fulltext => self.vector.is_none() && !self.properties.is_empty(),

@@ -60,7 +60,7 @@ impl Key {
     }
 
     /// Checks a property value.
-    pub fn from_value(value: Option<&Value>) -> Result<Self, UnusableKey> {
+    pub(crate) fn from_value(value: Option<&Value>) -> Result<Self, UnusableKey> {
         match value {
             None => Err(UnusableKey::Missing),
             Some(Value::String(text)) => Self::parse(text),
@@ -69,7 +69,7 @@ impl Key {
     }
 
     /// The key's text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -104,17 +104,18 @@ pub struct Beginnings {
 
 impl Beginnings {
     /// All keys that begin with a text.
-    pub fn with(text: &str) -> Self {
+    pub(crate) fn with(text: &str) -> Self {
         Self { length: text.chars().count(), names: vec![text.to_owned()] }
     }
 
     /// Whether every key is meant: each begins with the empty text.
-    pub fn are_all(&self) -> bool {
+    pub(crate) fn are_all(&self) -> bool {
         self.length == 0 && self.names.iter().any(String::is_empty)
     }
 
     /// Whether a key is meant.
-    pub fn meet(&self, key: &str) -> bool {
+    #[cfg(test)]
+    pub(crate) fn meet(&self, key: &str) -> bool {
         let beginning: String = key.chars().take(self.length).collect();
         self.names.contains(&beginning)
     }

@@ -25,7 +25,7 @@ pub enum ElementKind {
 
 impl ElementKind {
     /// Whether its elements are nodes.
-    pub fn is_node(self) -> bool {
+    pub(crate) fn is_node(self) -> bool {
         matches!(self, ElementKind::Node(_))
     }
 }
@@ -41,14 +41,14 @@ pub enum KindName<'a> {
 
 impl<'a> KindName<'a> {
     /// The name alone.
-    pub fn as_str(self) -> &'a str {
+    pub(crate) fn as_str(self) -> &'a str {
         match self {
             KindName::Label(name) | KindName::Type(name) => name,
         }
     }
 
     /// Whether its elements are nodes.
-    pub fn class(self) -> ElementClass {
+    pub(crate) fn class(self) -> ElementClass {
         match self {
             KindName::Label(_) => ElementClass::Node,
             KindName::Type(_) => ElementClass::Relationship,
@@ -78,7 +78,7 @@ pub enum Step {
 
 impl Step {
     /// The label or type.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Step::Nodes(label) => label.as_str(),
             Step::Relationships(rel_type) => rel_type.as_str(),

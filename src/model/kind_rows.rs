@@ -15,7 +15,7 @@ pub enum KindRows {
 
 impl KindRows {
     /// No elements of a kind.
-    pub fn none(kind: ElementKind) -> Self {
+    pub(crate) fn none(kind: ElementKind) -> Self {
         match kind {
             ElementKind::Node(id) => KindRows::Nodes(id, Vec::new()),
             ElementKind::Relationship(id) => KindRows::Relationships(id, Vec::new()),
@@ -23,7 +23,7 @@ impl KindRows {
     }
 
     /// Their kind.
-    pub fn kind(&self) -> ElementKind {
+    pub(crate) fn kind(&self) -> ElementKind {
         match self {
             KindRows::Nodes(id, _) => ElementKind::Node(*id),
             KindRows::Relationships(id, _) => ElementKind::Relationship(*id),
@@ -49,7 +49,7 @@ impl KindRows {
     }
 
     /// The labels of each element; none of a relationship.
-    pub fn labels(&self) -> Box<dyn Iterator<Item = &[String]> + Send + '_> {
+    pub(crate) fn labels(&self) -> Box<dyn Iterator<Item = &[String]> + Send + '_> {
         match self {
             KindRows::Nodes(_, rows) => Box::new(rows.iter().map(|row| &row.labels[..])),
             KindRows::Relationships(_, rows) => Box::new(rows.iter().map(|_| &[][..])),
@@ -57,7 +57,7 @@ impl KindRows {
     }
 
     /// The text of the key property of each element, where it is a text.
-    pub fn keys<'r>(&'r self, key: &'r PropertyName) -> impl Iterator<Item = Option<&'r str>> + Send + 'r {
+    pub(crate) fn keys<'r>(&'r self, key: &'r PropertyName) -> impl Iterator<Item = Option<&'r str>> + Send + 'r {
         self.elements().map(|(_, properties)| property_text(properties, key.as_str()))
     }
 
@@ -75,7 +75,7 @@ impl KindRows {
     }
 
     /// Roughly the bytes that they hold in memory.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         match self {
             KindRows::Nodes(_, rows) => rows.iter().map(SourceNode::weight).sum(),
             KindRows::Relationships(_, rows) => rows.iter().map(SourceRelationship::weight).sum(),
@@ -83,7 +83,7 @@ impl KindRows {
     }
 
     /// Keeps the elements of whose properties this is true.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Properties) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Properties) -> bool) {
         match self {
             KindRows::Nodes(_, rows) => rows.retain(|row| keep(&row.properties)),
             KindRows::Relationships(_, rows) => rows.retain(|row| keep(&row.properties)),
@@ -91,7 +91,7 @@ impl KindRows {
     }
 
     /// Keeps the first of them, up to so many.
-    pub fn truncate(&mut self, most: usize) {
+    pub(crate) fn truncate(&mut self, most: usize) {
         match self {
             KindRows::Nodes(_, rows) => rows.truncate(most),
             KindRows::Relationships(_, rows) => rows.truncate(most),
@@ -100,7 +100,7 @@ impl KindRows {
 
     /// The same in the order of their keys.
     #[must_use]
-    pub fn in_key_order(mut self, key: &PropertyName) -> Self {
+    pub(crate) fn in_key_order(mut self, key: &PropertyName) -> Self {
         fn text<'r>(properties: &'r Properties, key: &PropertyName) -> Option<&'r str> {
             property_text(properties, key.as_str())
         }
@@ -113,7 +113,7 @@ impl KindRows {
 
     /// Parts of about so many bytes, with the last key of each. Elements of one key are never parted: they collapse to one, and must
     /// meet for it. An element heavier than that stands alone.
-    pub fn cut(self, bytes: usize, key: &PropertyName) -> Vec<RowsPart> {
+    pub(crate) fn cut(self, bytes: usize, key: &PropertyName) -> Vec<RowsPart> {
         match self {
             KindRows::Nodes(id, rows) => cut(rows, bytes, SourceNode::weight, |row| property_text(&row.properties, key.as_str()))
                 .into_iter()

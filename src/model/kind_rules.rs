@@ -45,7 +45,7 @@ pub struct Discovery {
 
 impl Discovery {
     /// Whether no node is left out on purpose.
-    pub fn takes_all_nodes(&self) -> bool {
+    pub(crate) fn takes_all_nodes(&self) -> bool {
         self.labels.takes_all() && self.unlabelled.is_some()
     }
 
@@ -102,12 +102,12 @@ impl Default for Selection {
 
 impl Selection {
     /// Whether nothing is left out.
-    pub fn takes_all(&self) -> bool {
+    pub(crate) fn takes_all(&self) -> bool {
         self.include.contains(&NamePattern::everything()) && self.exclude.is_empty()
     }
 
     /// Whether a name is taken.
-    pub fn takes(&self, name: &str) -> bool {
+    pub(crate) fn takes(&self, name: &str) -> bool {
         let any = |patterns: &[NamePattern]| patterns.iter().any(|pattern| pattern.matches(name));
         any(&self.include) && !any(&self.exclude)
     }
@@ -170,17 +170,17 @@ pub struct PropertyRules {
 
 impl PropertyRules {
     /// Whether everything stays as it is.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.omit.is_empty() && self.rename.is_empty()
     }
 
     /// Whether a property is left out.
-    pub fn omits(&self, name: &str) -> bool {
+    pub(crate) fn omits(&self, name: &str) -> bool {
         self.omit.iter().any(|pattern| pattern.matches(name))
     }
 
     /// What a property is called in the cache, if not by its own name.
-    pub fn new_name(&self, name: &str) -> Option<&PropertyName> {
+    pub(crate) fn new_name(&self, name: &str) -> Option<&PropertyName> {
         self.rename.iter().find(|(from, _)| from.as_str() == name).map(|(_, to)| to)
     }
 

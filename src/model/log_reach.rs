@@ -15,7 +15,7 @@ pub struct LogReach {
 impl LogReach {
     /// How many transactions the log may still lose before it lacks one after this: the margin of a checkpoint. Negative where it
     /// lacks some.
-    pub fn margin(&self, applied: u64) -> i64 {
+    pub(crate) fn margin(&self, applied: u64) -> i64 {
         let next = i64::try_from(applied).unwrap_or(i64::MAX).saturating_add(1);
         next.saturating_sub(i64::try_from(self.oldest).unwrap_or(i64::MAX))
     }

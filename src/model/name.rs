@@ -30,7 +30,7 @@ pub enum UnusableName {
 ///
 /// Neo4j reads `\uXXXX` as one character wherever it stands in a query, names included, and refuses the query where no four digits
 /// follow (5.26.12). So a backslash is written in this way itself.
-pub fn quoted_for_neo4j(name: &str) -> String {
+pub(crate) fn quoted_for_neo4j(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\u005C").replace('`', "``"))
 }
 
@@ -80,7 +80,7 @@ macro_rules! name {
             }
 
             /// The name in backticks, as Neo4j reads any name.
-            pub fn quoted_for_neo4j(&self) -> String {
+            pub(crate) fn quoted_for_neo4j(&self) -> String {
                 quoted_for_neo4j(&self.0)
             }
         }

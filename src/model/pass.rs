@@ -70,7 +70,7 @@ pub struct Totals {
 
 impl Totals {
     /// Adds another count to this one.
-    pub fn add(&mut self, other: &Totals) {
+    pub(crate) fn add(&mut self, other: &Totals) {
         self.read += other.read;
         self.unchanged += other.unchanged;
         self.nodes += other.nodes;
@@ -109,7 +109,7 @@ pub struct PassUnderWay {
 
 impl PassUnderWay {
     /// A pass of which nothing is done.
-    pub fn begin(mode: Mode, began_at: DateTime<Utc>, bookmark: Option<Bookmark>) -> Self {
+    pub(crate) fn begin(mode: Mode, began_at: DateTime<Utc>, bookmark: Option<Bookmark>) -> Self {
         Self { mode, began_at, bookmark, prepared: false, cursor: None, totals: Totals::default(), deferred: BTreeSet::new() }
     }
 }

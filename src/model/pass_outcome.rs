@@ -25,7 +25,7 @@ pub struct PassOutcome {
 
 impl PassOutcome {
     /// Whether what was committed before the pass began is in the cache, as far as the pass can tell.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         !self.look_again && !self.look_again_soon
     }
 }

@@ -11,22 +11,23 @@ pub struct NamePattern(String);
 
 impl NamePattern {
     /// The pattern of all names.
-    pub fn everything() -> Self {
+    pub(crate) fn everything() -> Self {
         Self("*".to_owned())
     }
 
     /// A pattern.
-    pub fn new(text: impl Into<String>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// Whether it stands for exactly one name, and for which.
-    pub fn as_name(&self) -> Option<&str> {
+    pub(crate) fn as_name(&self) -> Option<&str> {
         (!self.0.contains(['*', '?'])).then_some(&self.0)
     }
 
     /// Whether a name is one of those that it stands for.
-    pub fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         if let Some(only) = self.as_name() {
             return only == name;
         }

@@ -56,7 +56,7 @@ impl<I> EncodedRows<I> {
     }
 
     /// Keeps only the rows whose index the condition holds for.
-    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let mut kept = Self::default();
         let identities = std::mem::take(&mut self.identities);
         for (index, identity) in identities.into_iter().enumerate().filter(|(index, _)| keep(*index)) {
@@ -67,7 +67,8 @@ impl<I> EncodedRows<I> {
     }
 
     /// Bytes of all rows' text.
-    pub fn bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
         self.text.len()
     }
 }
@@ -171,16 +172,11 @@ pub struct Review {
     pub waiting: BTreeMap<RelationshipType, BTreeMap<NodeIdentity, u64>>,
 }
 
-impl Review {
-    /// Whether it changes nothing.
-    pub fn is_empty(&self) -> bool {
-        self.released.is_empty() && self.waiting.is_empty()
-    }
-}
+impl Review {}
 
 impl PreparedRows {
     /// Adds rows of other kinds.
-    pub fn append(&mut self, mut other: PreparedRows) {
+    pub(crate) fn append(&mut self, mut other: PreparedRows) {
         self.nodes.append(&mut other.nodes);
         self.relationships.append(&mut other.relationships);
         self.deleted_nodes.append(&mut other.deleted_nodes);
@@ -191,7 +187,7 @@ impl PreparedRows {
     }
 
     /// How many elements this writes or deletes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.nodes.iter().map(|g| g.rows.len()).sum::<usize>()
             + self.relationships.iter().map(|g| g.rows.len()).sum::<usize>()
             + self.deleted_nodes.len()
@@ -199,7 +195,7 @@ impl PreparedRows {
     }
 
     /// Whether there is nothing to write or delete.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
@@ -263,12 +259,12 @@ impl Cause {
 const ID: &str = "Neo4j id ";
 
 /// The name of an element that has no usable key.
-pub fn name_by_id(number: ElementNumber) -> String {
+pub(crate) fn name_by_id(number: ElementNumber) -> String {
     format!("{ID}{}", number.0)
 }
 
 /// The id in such a name.
-pub fn id_in_name(name: &str) -> Option<ElementNumber> {
+pub(crate) fn id_in_name(name: &str) -> Option<ElementNumber> {
     name.strip_prefix(ID)?.parse().ok().map(ElementNumber)
 }
 
@@ -276,17 +272,17 @@ pub fn id_in_name(name: &str) -> Option<ElementNumber> {
 const WAITING: &str = "relationships of ";
 
 /// The name of all relationships that wait for this end of them.
-pub fn name_by_end(label: &str, key: &str) -> String {
+pub(crate) fn name_by_end(label: &str, key: &str) -> String {
     format!("{WAITING}(:{label} {key})")
 }
 
 /// Whether this is the name of such relationships.
-pub fn is_name_by_end(name: &str) -> bool {
+pub(crate) fn is_name_by_end(name: &str) -> bool {
     name.starts_with(WAITING)
 }
 
 /// Whether an entry of this name is not named by a key. An element with a key that reads so is not listed by its key either.
-pub fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     id_in_name(name).is_some() || is_name_by_end(name)
 }
 
@@ -317,7 +313,7 @@ impl Quarantined {
     }
 
     /// Its label or its type.
-    pub fn kind_name(&self) -> KindName<'_> {
+    pub(crate) fn kind_name(&self) -> KindName<'_> {
         match self.element {
             Some(ElementClass::Relationship) => KindName::Type(&self.kind),
             Some(ElementClass::Node) => KindName::Label(&self.kind),
@@ -327,13 +323,13 @@ impl Quarantined {
     }
 
     /// What the entry is about: its kind and the key.
-    pub fn place(&self) -> (KindName<'_>, &str) {
+    pub(crate) fn place(&self) -> (KindName<'_>, &str) {
         (self.kind_name(), &self.key)
     }
 
     /// The same for an entry that was stored before a label and a type of one name were told apart. Where the profile has both,
     /// it is taken for one of a node: the next look at it tells.
-    pub fn told_apart(self, profile: &Profile) -> Self {
+    pub(crate) fn told_apart(self, profile: &Profile) -> Self {
         if self.element.is_some() {
             return self;
         }
@@ -344,7 +340,7 @@ impl Quarantined {
     }
 
     /// So many relationships of a type that cannot be written because this end of them is in the quarantine.
-    pub fn waiting(rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Self {
+    pub(crate) fn waiting(rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Self {
         const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
         Self {
             number,
@@ -353,37 +349,37 @@ impl Quarantined {
     }
 
     /// The same, for this cause.
-    pub fn because_of(self, cause: Cause) -> Self {
+    pub(crate) fn because_of(self, cause: Cause) -> Self {
         Self { cause, ..self }
     }
 
     /// Whether it is about relationships that wait for one of their ends.
-    pub fn is_about_waiting(&self) -> bool {
+    pub(crate) fn is_about_waiting(&self) -> bool {
         is_name_by_end(&self.key)
     }
 
     /// Whether it is about an element and not about a property of one.
-    pub fn is_of_element(&self) -> bool {
+    pub(crate) fn is_of_element(&self) -> bool {
         self.property.is_none()
     }
 
     /// As it is listed the first time.
-    pub fn listed(&self, since: DateTime<Utc>) -> Self {
+    pub(crate) fn listed(&self, since: DateTime<Utc>) -> Self {
         Self { since: Some(since), attempts: 1, ..self.clone() }
     }
 
     /// As it is listed when it was tried again in vain.
-    pub fn tried_again(&self) -> Self {
+    pub(crate) fn tried_again(&self) -> Self {
         Self { attempts: self.attempts.saturating_add(1), ..self.clone() }
     }
 
     /// As it is listed once an operator has said to let it be.
-    pub fn ignored(&self) -> Self {
+    pub(crate) fn ignored(&self) -> Self {
         Self { ignored: true, ..self.clone() }
     }
 
     /// How many of these need attention.
-    pub fn count<'q>(entries: impl IntoIterator<Item = &'q Self>) -> u64 {
+    pub(crate) fn count<'q>(entries: impl IntoIterator<Item = &'q Self>) -> u64 {
         entries.into_iter().filter(|entry| !entry.ignored).count() as u64
     }
 
@@ -423,7 +419,7 @@ pub struct Conversions {
 
 impl Conversions {
     /// Adds another count to this one.
-    pub fn add(&mut self, other: Conversions) {
+    pub(crate) fn add(&mut self, other: Conversions) {
         self.nul_removed += other.nul_removed;
         self.nanoseconds_cut += other.nanoseconds_cut;
         self.became_text += other.became_text;

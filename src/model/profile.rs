@@ -200,14 +200,14 @@ impl Profile {
     }
 
     /// Reads and checks a profile.
-    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ProfileError> {
         let profile: Profile = serde_yaml::from_str(text)?;
         profile.check()?;
         Ok(profile)
     }
 
     /// The same for these groups alone; none named is all of them.
-    pub fn limited_to(self, groups: &BTreeSet<String>) -> Result<Self, ProfileError> {
+    pub(crate) fn limited_to(self, groups: &BTreeSet<String>) -> Result<Self, ProfileError> {
         if self.group.is_none() && !groups.is_empty() {
             return Err(ProfileError::NoGroups(self.name));
         }
@@ -280,7 +280,7 @@ impl Profile {
     }
 
     /// The relationship kind at a place.
-    pub fn relationship(&self, id: RelationshipKindId) -> &RelationshipKind {
+    pub(crate) fn relationship(&self, id: RelationshipKindId) -> &RelationshipKind {
         &self.relationships[id.0]
     }
 
@@ -295,7 +295,7 @@ impl Profile {
     }
 
     /// Whether it has so many kinds that small ones are handled together: a question for each would take minutes.
-    pub fn has_many_kinds(&self) -> bool {
+    pub(crate) fn has_many_kinds(&self) -> bool {
         self.nodes.len() + self.relationships.len() > FEW_KINDS
     }
 
@@ -306,17 +306,17 @@ impl Profile {
     }
 
     /// The node kind with this identity label.
-    pub fn node_kind(&self, label: &Label) -> Option<NodeKindId> {
+    pub(crate) fn node_kind(&self, label: &Label) -> Option<NodeKindId> {
         self.node_ids().find(|id| self.node(*id).label == *label)
     }
 
     /// The relationship kind of this type.
-    pub fn relationship_kind(&self, rel_type: &RelationshipType) -> Option<RelationshipKindId> {
+    pub(crate) fn relationship_kind(&self, rel_type: &RelationshipType) -> Option<RelationshipKindId> {
         self.relationship_ids().find(|id| self.relationship(*id).rel_type == *rel_type)
     }
 
     /// The name of a kind: its label or type.
-    pub fn kind_name(&self, kind: ElementKind) -> &str {
+    pub(crate) fn kind_name(&self, kind: ElementKind) -> &str {
         match kind {
             ElementKind::Node(id) => self.node(id).label.as_str(),
             ElementKind::Relationship(id) => self.relationship(id).rel_type.as_str(),
@@ -324,7 +324,7 @@ impl Profile {
     }
 
     /// The kind as a step of a pass.
-    pub fn step(&self, kind: ElementKind) -> Step {
+    pub(crate) fn step(&self, kind: ElementKind) -> Step {
         match kind {
             ElementKind::Node(id) => Step::Nodes(self.node(id).label.clone()),
             ElementKind::Relationship(id) => Step::Relationships(self.relationship(id).rel_type.clone()),
@@ -332,7 +332,7 @@ impl Profile {
     }
 
     /// Its label or its type, told apart.
-    pub fn name_of(&self, kind: ElementKind) -> KindName<'_> {
+    pub(crate) fn name_of(&self, kind: ElementKind) -> KindName<'_> {
         match kind {
             ElementKind::Node(id) => KindName::Label(self.node(id).label.as_str()),
             ElementKind::Relationship(id) => KindName::Type(self.relationship(id).rel_type.as_str()),
@@ -340,7 +340,7 @@ impl Profile {
     }
 
     /// What tells the elements of a kind apart.
-    pub fn identity(&self, kind: ElementKind) -> Identity {
+    pub(crate) fn identity(&self, kind: ElementKind) -> Identity {
         match kind {
             ElementKind::Node(id) => self.node(id).identity,
             ElementKind::Relationship(id) => self.relationship(id).identity,
@@ -348,7 +348,7 @@ impl Profile {
     }
 
     /// The property that holds what tells the elements of a kind apart.
-    pub fn key(&self, kind: ElementKind) -> &PropertyName {
+    pub(crate) fn key(&self, kind: ElementKind) -> &PropertyName {
         match kind {
             ElementKind::Node(id) => &self.node(id).key,
             ElementKind::Relationship(id) => &self.relationship(id).key,
@@ -356,7 +356,7 @@ impl Profile {
     }
 
     /// The timestamps of a kind.
-    pub fn timestamps(&self, kind: ElementKind) -> &[PropertyName] {
+    pub(crate) fn timestamps(&self, kind: ElementKind) -> &[PropertyName] {
         match kind {
             ElementKind::Node(id) => &self.node(id).timestamps,
             ElementKind::Relationship(id) => &self.relationship(id).timestamps,
@@ -364,7 +364,7 @@ impl Profile {
     }
 
     /// The properties of a kind that the cache holds as vectors.
-    pub fn vectors(&self, kind: ElementKind) -> &[PropertyName] {
+    pub(crate) fn vectors(&self, kind: ElementKind) -> &[PropertyName] {
         match kind {
             ElementKind::Node(id) => &self.node(id).vectors,
             ElementKind::Relationship(id) => &self.relationship(id).vectors,
@@ -372,7 +372,7 @@ impl Profile {
     }
 
     /// The kind of a node with these labels: the first of the profile whose label is among them, or that of nodes without any.
-    pub fn kind_of(&self, labels: &[String]) -> Option<NodeKindId> {
+    pub(crate) fn kind_of(&self, labels: &[String]) -> Option<NodeKindId> {
         if labels.is_empty() {
             return self.node_ids().find(|id| self.node(*id).unlabelled);
         }
@@ -380,7 +380,7 @@ impl Profile {
     }
 
     /// Labels of the kinds before this one: a node that carries one of them is of that kind, not of this one.
-    pub fn earlier_labels(&self, id: NodeKindId) -> impl Iterator<Item = &Label> {
+    pub(crate) fn earlier_labels(&self, id: NodeKindId) -> impl Iterator<Item = &Label> {
         self.nodes[..id.0].iter().map(|kind| &kind.label)
     }
 

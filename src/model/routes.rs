@@ -18,12 +18,12 @@ impl Routes {
     }
 
     /// The graph of what is of no group in particular.
-    pub fn default_graph(&self) -> &GraphName {
+    pub(crate) fn default_graph(&self) -> &GraphName {
         &self.default_graph
     }
 
     /// The graph of a group, or why it cannot have one.
-    pub fn graph_of(&self, group: &str) -> Result<GraphName, GraphNameError> {
+    pub(crate) fn graph_of(&self, group: &str) -> Result<GraphName, GraphNameError> {
         if NO_GROUP.contains(&group) {
             return Ok(self.default_graph.clone());
         }

@@ -19,7 +19,7 @@ pub struct StageTotals {
 impl StageTotals {
     /// What the stage holds with so many more.
     #[must_use]
-    pub fn with(self, nodes: u64, relationships: u64) -> Self {
+    pub(crate) fn with(self, nodes: u64, relationships: u64) -> Self {
         Self { nodes: self.nodes + nodes, relationships: self.relationships + relationships }
     }
 }
@@ -61,7 +61,7 @@ pub enum PayloadState {
 impl StageFill {
     /// Tells by what the stage is found to hold what became of the payload under way. The totals differ before and after it,
     /// because a payload is never empty.
-    pub fn standing(&self, found: StageTotals) -> PayloadState {
+    pub(crate) fn standing(&self, found: StageTotals) -> PayloadState {
         match &self.loading {
             _ if found == self.holds => PayloadState::NotApplied,
             Some(loading) if found == loading.after && loading.cursor.is_some() => PayloadState::Applied,

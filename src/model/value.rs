@@ -77,7 +77,7 @@ pub enum Value {
 
 impl Value {
     /// Roughly the bytes that this value holds in memory: what credits are counted in.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         size_of::<Value>()
             + match self {
                 Value::String(text) => text.len(),
@@ -89,7 +89,7 @@ impl Value {
     }
 
     /// The word for this value's type, for reports.
-    pub fn type_name(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Value::Boolean(_) => "boolean",
             Value::Integer(_) => "integer",

@@ -150,7 +150,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Elements of a kind that no page reaches: `$limit`. Nothing for a kind whose elements their numbers identify.
-    pub fn without_key(&self, kind: ElementKind) -> Option<String> {
+    pub(crate) fn without_key(&self, kind: ElementKind) -> Option<String> {
         match kind {
             ElementKind::Node(id) => self.nodes_without_key(id),
             ElementKind::Relationship(id) => self.relationships_without_key(id),

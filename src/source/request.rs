@@ -47,7 +47,7 @@ impl Request {
 
     /// The same, run only once the server has applied this commit.
     #[must_use]
-    pub fn after(mut self, bookmark: Option<Bookmark>) -> Self {
+    pub(crate) fn after(mut self, bookmark: Option<Bookmark>) -> Self {
         self.after = bookmark;
         self
     }

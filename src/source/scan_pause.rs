@@ -15,13 +15,13 @@ pub struct ScanPause {
 impl ScanPause {
     /// The pause after a scan that ended at `now`.
     #[must_use]
-    pub fn after(scan: Duration, now: Instant) -> Self {
+    pub(crate) fn after(scan: Duration, now: Instant) -> Self {
         Self { ends_at: Some(now + scan * MULTIPLE) }
     }
 
     /// Whether the next scan has to wait.
     #[must_use]
-    pub fn lasts(&self, now: Instant) -> bool {
+    pub(crate) fn lasts(&self, now: Instant) -> bool {
         self.ends_at.is_some_and(|end| now < end)
     }
 }

@@ -103,7 +103,6 @@ pub(crate) struct GraphPlace {
 /// An element of the cache, as a scan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keyed {
-    /// What identifies it.
     pub identity: ElementIdentity,
     /// All its labels; of a relationship none.
     pub labels: Vec<String>,

@@ -105,7 +105,6 @@ impl Former<'_> {
 struct UpdatedNode {
     number: ElementNumber,
     key: String,
-    /// As of [`FoundElement`].
     texts: BTreeSet<String>,
     has_moved: bool,
     is_relabelled: bool,

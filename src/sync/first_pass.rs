@@ -18,7 +18,6 @@ const RESUME_LIMIT: TimeDelta = TimeDelta::hours(24);
 /// What is known when a generation starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts<'a> {
-    /// The stored checkpoint.
     pub checkpoint: Option<&'a Checkpoint>,
     /// The profile in use.
     pub profile: &'a ProfileFingerprint,
@@ -36,7 +35,6 @@ pub(crate) struct Facts<'a> {
     pub last_sequence: u64,
     /// Whether the cache has the graph.
     pub graph_exists: bool,
-    /// Now.
     pub now: DateTime<Utc>,
 }
 
@@ -45,7 +43,6 @@ pub(crate) struct Facts<'a> {
 pub(crate) enum Decision {
     /// Go on with the pass that a checkpoint left.
     Resume(Box<PassUnderWay>),
-    /// Begin a pass.
     Begin(Mode, Reason),
 }
 
@@ -54,7 +51,6 @@ pub(crate) enum Decision {
 pub(crate) enum Reason {
     /// An operator asked for it.
     Requested,
-    /// It is time.
     Scheduled,
     /// There is no checkpoint.
     FirstStart,

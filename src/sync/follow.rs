@@ -54,7 +54,6 @@ async fn followed(source: &dyn Source, rule: &FollowRule, keys: &BTreeSet<String
 /// A rule of which the profile has the kinds.
 struct Rule<'p> {
     rule: &'p FollowRule,
-    /// Where it begins.
     from: ElementKind,
     /// The relationships that it leads to.
     relationships: ElementKind,

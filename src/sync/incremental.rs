@@ -101,7 +101,6 @@ struct SourceCounts {
 struct BothCounts {
     /// Of the source, without what is listed as unusable.
     here: Vec<u64>,
-    /// Of the cache.
     there: Vec<u64>,
     /// The source's bookmark after it was counted.
     at: Bookmark,

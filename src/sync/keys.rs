@@ -4,5 +4,4 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::kind::ElementKind;
 
-/// Keys by kind.
 pub(super) type Keys = BTreeMap<ElementKind, BTreeSet<String>>;

@@ -43,7 +43,6 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(1200);
 pub(crate) struct Rhythm {
     /// How far back rows are looked for that were committed late.
     pub overlap: Duration,
-    /// How often.
     pub late_check: Duration,
 }
 
@@ -62,14 +61,12 @@ pub(super) struct UnusableMemory {
     scan_pauses: BTreeMap<ElementKind, ScanPause>,
 }
 
-/// The memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     seen: HashMap<(ElementKind, String), ReadKey>,
     last_late_check: Option<Instant>,
     /// When a kind was swept last.
     last_sweep: Option<Instant>,
-    /// Counts of kinds.
     kinds: Readings<ElementKind>,
     /// How often in a row the counts of a kind differed, and commits in the meantime may explain it.
     unclear: HashMap<ElementKind, u32>,
@@ -379,7 +376,6 @@ impl<K: Eq + Hash> Readings<K> {
 /// What a reading of counts says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CountVerdict {
-    /// Nothing to do.
     Agrees,
     /// A difference that commits in the meantime may explain.
     LookAgain,

@@ -29,9 +29,7 @@ const FEW_KEYS: usize = 500;
 /// When a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchLimits {
-    /// Nodes.
     pub nodes: usize,
-    /// Relationships.
     pub relationships: usize,
     /// Weight in memory, in bytes; one row alone may be heavier.
     pub bytes: usize,

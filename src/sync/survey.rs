@@ -83,7 +83,6 @@ pub(crate) struct KindSurvey {
     pub without_key: u64,
     /// Elements that would give way to another one with their key.
     pub sharing_key: u64,
-    /// By name.
     pub properties: BTreeMap<String, PropertySurvey>,
     /// By the vector's property, how many vectors have which dimension.
     pub vectors: BTreeMap<String, BTreeMap<usize, u64>>,
@@ -108,7 +107,6 @@ pub(crate) struct PropertySurvey {
 /// What would be quarantined for one reason.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct RefusedElements {
-    /// How often.
     pub number: u64,
     /// How often a property alone.
     pub properties: u64,

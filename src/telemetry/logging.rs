@@ -73,12 +73,7 @@ impl LevelControl {
 pub(crate) enum LoggingError {
     /// The directory cannot be made, or nothing can be written there.
     #[error("cannot write log files to {} (logging.directory)", directory.display())]
-    Directory {
-        /// The directory.
-        directory: PathBuf,
-        /// Why not.
-        source: DirectoryError,
-    },
+    Directory { directory: PathBuf, source: DirectoryError },
     /// Logging is set up once in a process.
     #[error("the log is set up already")]
     Twice(#[from] TryInitError),

@@ -16,16 +16,13 @@ pub struct Statistics {
     pub rows_read: u64,
     /// Rows that stood in the cache already.
     pub rows_unchanged: u64,
-    /// Nodes written.
     pub nodes_written: u64,
-    /// Relationships written.
     pub relationships_written: u64,
     /// Nodes and relationships deleted.
     pub elements_deleted: u64,
     /// Keys that travelled, of both sides, to find what only one of them has.
     #[serde(default)]
     pub keys_listed: u64,
-    /// Passes by strategy.
     pub passes: BTreeMap<Mode, PassCount>,
     /// Rows by label or type, those of a stage included.
     #[serde(default)]
@@ -62,7 +59,6 @@ pub struct Freshness {
     pub count: u64,
     /// All of them together.
     pub seconds: f64,
-    /// The last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seconds: Option<f64>,
 }
@@ -70,7 +66,6 @@ pub struct Freshness {
 /// Passes of one strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct PassCount {
-    /// Those that ended.
     pub ended: u64,
     /// Those that a fault broke off.
     pub failed: u64,
@@ -104,7 +99,6 @@ impl Statistics {
         }
     }
 
-    /// Counts a fault.
     pub fn add_fault(&mut self, cause: &str) {
         *self.faults.entry(cause.to_owned()).or_default() += 1;
     }
@@ -136,7 +130,6 @@ impl Statistics {
 /// A pass that is over, whatever way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassRecord {
-    /// What it did.
     #[serde(flatten)]
     pub pass: PassSummary,
     /// Whether it came to its end.

@@ -32,7 +32,6 @@ pub(crate) const SAMPLES: usize = 300;
 /// Failures in a row after which a side counts as unreachable: one alone is a hiccup.
 pub(crate) const UNREACHABLE_FAILURES: u32 = 2;
 
-/// The whole service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Each pipeline by name.
@@ -50,10 +49,8 @@ pub enum ChangeSource {
     TransactionLog,
 }
 
-/// One pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineStatus {
-    /// Its name.
     pub name: String,
     /// The graph that it keeps.
     pub graph: String,
@@ -177,15 +174,12 @@ pub struct PipelineStatus {
 pub enum PipelineState {
     /// Connecting, and deciding what to do first.
     Starting,
-    /// A pass runs.
     Running {
-        /// Its strategy.
         mode: Mode,
         /// Since when, by this machine's clock.
         since: DateTime<Utc>,
         /// What it did so far.
         totals: Totals,
-        /// Where it stands.
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<Cursor>,
     },
@@ -195,14 +189,11 @@ pub enum PipelineState {
     Paused,
     /// Waiting before the next attempt.
     BackingOff {
-        /// Until when.
         until: DateTime<Utc>,
     },
     /// Something needs a person; it is tried again at long intervals.
     Halted,
-    /// Ending.
     Stopping,
-    /// Ended.
     Stopped,
 }
 
@@ -218,7 +209,6 @@ pub struct FullSyncStatus {
     /// Elements of the source when it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
-    /// Where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
 }
@@ -247,11 +237,9 @@ pub struct IndexStatus {
 /// A fault as an operator reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultReport {
-    /// When.
     pub at: DateTime<Utc>,
     /// What, with its causes.
     pub error: String,
-    /// What to do.
     pub remedy: String,
 }
 
@@ -259,9 +247,7 @@ pub struct FaultReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// Neo4j.
     Source,
-    /// FalkorDB.
     Cache,
 }
 
@@ -288,7 +274,6 @@ pub struct SideFailure {
 /// What is between reading and acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct InFlight {
-    /// Batches.
     pub batches: usize,
     /// Rows, those being read included.
     pub rows: usize,

@@ -23,7 +23,6 @@ pub(crate) fn retries() -> impl Iterator<Item = (ErrorKind, u64)> {
 /// Connections that are open, and those of them that work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connections {
-    /// To Neo4j.
     pub neo4j: u64,
     /// To Neo4j, with a query on them.
     pub neo4j_busy: u64,

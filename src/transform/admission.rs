@@ -90,7 +90,7 @@ impl Encoder {
     }
 
     /// The graph of an element, where each group has one of its own and this group can have one.
-    pub fn graph_of(&self, properties: &Properties) -> Option<GraphName> {
+    pub(crate) fn graph_of(&self, properties: &Properties) -> Option<GraphName> {
         let routes = self.profile().routes.as_ref()?;
         routes.graph_of(&self.group_of(properties).ok()??).ok()
     }
@@ -141,7 +141,7 @@ impl Encoder {
     }
 
     /// The names under which elements of a kind are listed that cannot be kept. All of a key have to be among them.
-    pub fn names_of_refused(&self, rows: &KindRows) -> Vec<String> {
+    pub(crate) fn names_of_refused(&self, rows: &KindRows) -> Vec<String> {
         let (mut kept, mut refused) = (Vec::new(), Vec::new());
         let mut note = |outcome: Result<Key, RowRefusal>| match outcome {
             Ok(key) => kept.push(key),
@@ -162,7 +162,7 @@ impl Encoder {
     }
 
     /// Whether each of some elements can stand in the cache, and under which identity.
-    pub fn admissions(&self, rows: &KindRows) -> Vec<Admission> {
+    pub(crate) fn admissions(&self, rows: &KindRows) -> Vec<Admission> {
         match rows {
             KindRows::Nodes(id, rows) => rows.iter().map(|row| self.node_admission(*id, row)).collect(),
             KindRows::Relationships(id, rows) => rows.iter().map(|row| self.relationship_admission(*id, row)).collect(),

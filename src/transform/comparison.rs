@@ -53,7 +53,7 @@ pub enum CachedValue {
 
 impl Content {
     /// The names of properties that differ, and with a colon before them the labels that only one of the two has.
-    pub fn differences(&self, other: &Content) -> Vec<String> {
+    pub(crate) fn differences(&self, other: &Content) -> Vec<String> {
         let names: BTreeSet<&String> = self.properties.keys().chain(other.properties.keys()).collect();
         let differs = |name: &&&String| self.properties.get(**name) != other.properties.get(**name);
         let mut found: Vec<String> = names.iter().filter(differs).map(|name| (*name).clone()).collect();
@@ -65,7 +65,7 @@ impl Content {
     }
 
     /// What the cache holds.
-    pub fn of_cache(
+    pub(crate) fn of_cache(
         labels: impl IntoIterator<Item = String>,
         properties: impl IntoIterator<Item = (String, CachedValue)>,
     ) -> Self {
@@ -80,7 +80,7 @@ impl Content {
 
 impl Encoder {
     /// What each of some elements has to look like in the cache. Nothing for one that is quarantined as a whole.
-    pub fn contents(&self, rows: &KindRows) -> Vec<Option<(ElementIdentity, Content)>> {
+    pub(crate) fn contents(&self, rows: &KindRows) -> Vec<Option<(ElementIdentity, Content)>> {
         match rows {
             KindRows::Nodes(id, rows) => rows.iter().map(|row| self.node_content(*id, row)).collect(),
             KindRows::Relationships(id, rows) => rows.iter().map(|row| self.relationship_content(*id, row)).collect(),

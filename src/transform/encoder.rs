@@ -24,12 +24,12 @@ impl Encoder {
 
     /// The same for a graph that has properties of these names already.
     #[must_use]
-    pub fn for_graph_with(self, names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn for_graph_with(self, names: impl IntoIterator<Item = String>) -> Self {
         Self { names: PropertyNames::new(&self.profile, names), ..self }
     }
 
     /// The names of properties that the graph has, or gets with what was encoded.
-    pub fn names(&self) -> &PropertyNames {
+    pub(crate) fn names(&self) -> &PropertyNames {
         &self.names
     }
 

@@ -9,7 +9,7 @@ use std::io::Write;
 ///
 /// Only the backslash and the quote are escaped; line breaks, control bytes and all of UTF-8 are taken as they are. FalkorDB
 /// keeps strings as C strings, so NUL cannot be stored.
-pub fn write_string(out: &mut Vec<u8>, text: &str) -> bool {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) -> bool {
     let mut nul_removed = false;
     out.push(b'"');
     let mut rest = text.as_bytes();
@@ -28,7 +28,7 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) -> bool {
 
 /// Appends the name of a map's entry: bare where it is an identifier, in backticks otherwise. The name must be usable, that is
 /// without a backtick, for which FalkorDB has no escape.
-pub fn write_name(out: &mut Vec<u8>, name: &str) {
+pub(crate) fn write_name(out: &mut Vec<u8>, name: &str) {
     if is_identifier(name) {
         out.extend_from_slice(name.as_bytes());
         return;
@@ -45,7 +45,7 @@ fn is_identifier(name: &str) -> bool {
 }
 
 /// Appends an integer; all of `i64` is taken exactly.
-pub fn write_integer(out: &mut Vec<u8>, integer: i64) {
+pub(crate) fn write_integer(out: &mut Vec<u8>, integer: i64) {
     write_display(out, integer);
 }
 
@@ -54,7 +54,7 @@ pub fn write_integer(out: &mut Vec<u8>, integer: i64) {
 ///
 /// FalkorDB refuses `inf`, but an overflow reads as infinity. NaN has no parameter text at all and becomes `null`, which
 /// [`not_a_number_expression`](crate::model::prepared::not_a_number_expression) turns back.
-pub fn write_float(out: &mut Vec<u8>, float: f64) {
+pub(crate) fn write_float(out: &mut Vec<u8>, float: f64) {
     if float.is_finite() {
         out.extend_from_slice(ryu::Buffer::new().format_finite(float).as_bytes());
     } else if float.is_nan() {
@@ -71,7 +71,7 @@ pub fn write_float(out: &mut Vec<u8>, float: f64) {
 pub(super) const TWICE_ROUNDED: u32 = 0x15AE_43FD;
 
 /// Appends a finite 32-bit float as the shortest text that FalkorDB reads and narrows to the same one.
-pub fn write_single(out: &mut Vec<u8>, float: f32) {
+pub(crate) fn write_single(out: &mut Vec<u8>, float: f32) {
     let mut buffer = ryu::Buffer::new();
     let text =
         if float.abs().to_bits() == TWICE_ROUNDED { buffer.format_finite(f64::from(float)) } else { buffer.format_finite(float) };

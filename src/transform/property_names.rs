@@ -20,7 +20,7 @@ pub struct PropertyNames {
 impl PropertyNames {
     /// The names of a graph, and those that the profile itself writes: elements are found by them, so none of them is ever refused
     /// for the sake of another one.
-    pub fn new(profile: &Profile, of_graph: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(profile: &Profile, of_graph: impl IntoIterator<Item = String>) -> Self {
         let kinds = profile.kinds();
         let keys = kinds.iter().map(|kind| profile.key(*kind));
         let vectors = kinds.iter().flat_map(|kind| profile.vectors(*kind));
@@ -31,13 +31,8 @@ impl PropertyNames {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.known().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.known().is_empty()
     }
 
     /// Whether the graph has this name or has room for it; then it counts from here on.

@@ -39,7 +39,7 @@ pub enum Fit {
 }
 
 /// What the cache holds in the place of a value whose type it does not have exactly; nothing for one that it does.
-pub fn kept_as(value: &Value) -> Option<&'static str> {
+pub(crate) fn kept_as(value: &Value) -> Option<&'static str> {
     match value {
         Value::Boolean(_) | Value::Integer(_) | Value::Float(_) | Value::String(_) | Value::Floats(_) => None,
         Value::List(items) => items.first().and_then(kept_as),
@@ -51,7 +51,7 @@ pub fn kept_as(value: &Value) -> Option<&'static str> {
 }
 
 /// Whether and how parameter text can say a value. Only what passes here is for [`write_value`].
-pub fn fit(value: &Value) -> Result<Fit, Unstorable> {
+pub(crate) fn fit(value: &Value) -> Result<Fit, Unstorable> {
     match value {
         Value::List(items) => fit_items(items),
         Value::Floats(floats) => Ok(fit_if(floats.iter().any(|float| float.is_nan()))),
@@ -96,7 +96,7 @@ fn fit_if(holds_nan: bool) -> Fit {
 }
 
 /// Writes a value that [`fit`] has let pass, and counts what lost something on the way.
-pub fn write_value<W: ValueWriter>(out: &mut W, value: &Value, conversions: &mut Conversions) {
+pub(crate) fn write_value<W: ValueWriter>(out: &mut W, value: &Value, conversions: &mut Conversions) {
     match value {
         Value::List(items) => out.list(items, |out, item| write_single(out, item, conversions)),
         Value::Floats(floats) => out.list(floats, |out, float| out.float(*float)),

@@ -37,7 +37,7 @@ pub enum UnusableVector {
 }
 
 /// Whether a value can be a vector of the expected dimension, or of any if none is known yet.
-pub fn check_vector(value: &Value, dimension: Option<usize>) -> Result<(), UnusableVector> {
+pub(crate) fn check_vector(value: &Value, dimension: Option<usize>) -> Result<(), UnusableVector> {
     let found = match value {
         Value::Floats(floats) => {
             check_floats(floats)?;
@@ -82,7 +82,7 @@ fn check_float(float: f64) -> Result<(), UnusableVector> {
 /// Writes the list of a value that [`check_vector`] has let pass, and says whether a number had to be rounded.
 ///
 /// Graphiti's own vectors are 32-bit floats in Neo4j too; those that other programs put there may not be.
-pub fn write_vector<W: ValueWriter>(out: &mut W, value: &Value) -> bool {
+pub(crate) fn write_vector<W: ValueWriter>(out: &mut W, value: &Value) -> bool {
     let mut narrowed = false;
     match value {
         Value::Floats(floats) => out.list(floats, |out, float| narrowed |= write_float(out, *float)),

@@ -33,7 +33,6 @@ use restarts::Restarts;
 #[cfg(test)]
 pub(super) use handlers::StopMember;
 
-/// The actor.
 pub(crate) struct Supervisor {
     pipeline: Pipeline,
     /// The profile of the generation, and the connections for it.
@@ -72,13 +71,14 @@ pub(crate) struct Supervisor {
 enum State {
     /// Connecting, in a task of its own.
     Launching,
-    /// At work.
     Running(Group),
     /// Members end one after the other; what comes then is decided.
-    Ending { group: Group, ending: Ending, then: Then },
-    /// Between two generations.
+    Ending {
+        group: Group,
+        ending: Ending,
+        then: Then,
+    },
     Waiting,
-    /// Over.
     Ended,
 }
 

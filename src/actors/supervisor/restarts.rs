@@ -42,7 +42,6 @@ impl Restarts {
         self.failures = 0;
     }
 
-    /// A generation failed.
     pub(super) fn after(&mut self, error: &Error, is_one_shot: bool, timing: &Timing) -> AfterFault {
         if error.kind() == ErrorKind::SourceOutgrown {
             return AfterFault::Again;

@@ -41,7 +41,7 @@ impl Queries<'_> {
     ///
     /// A node that carries the labels of two kinds counts for both, as it does in the cache. In the place of nodes without a label,
     /// which nobody has counted, stand all nodes.
-    pub fn counts(&self) -> String {
+    pub(crate) fn counts(&self) -> String {
         let count = |(place, kind)| {
             let (pattern, counted, scope) = self.counted(kind);
             format!("MATCH {pattern}{scope} RETURN {place} AS place, count({counted}) AS count")
@@ -50,7 +50,7 @@ impl Queries<'_> {
     }
 
     /// As [`Self::counts`], for one kind.
-    pub fn count(&self, kind: ElementKind) -> String {
+    pub(crate) fn count(&self, kind: ElementKind) -> String {
         let (pattern, counted, scope) = self.counted(kind);
         format!("MATCH {pattern}{scope} RETURN count({counted}) AS count")
     }

@@ -39,7 +39,7 @@ pub struct LogFile {
 
 impl LogDirectory {
     /// The directory at this path, `…/data/transactions/<database>`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let mut shared = SHARED_TAILS.lock();
         let known = shared.get(&path).and_then(Weak::upgrade);
@@ -68,12 +68,12 @@ impl LogDirectory {
     }
 
     /// Its path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The numbers of its files, in order.
-    pub fn numbers(&self) -> Result<Vec<u64>, LogRefusal> {
+    pub(crate) fn numbers(&self) -> Result<Vec<u64>, LogRefusal> {
         let unreadable = |error| LogRefusal::Directory { path: self.path.clone(), source: error };
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(unreadable)? {
@@ -85,7 +85,7 @@ impl LogDirectory {
     }
 
     /// Opens a file; nothing where there is none, or where the server has not written its header yet.
-    pub fn open(&self, number: u64) -> Result<Option<LogFile>, LogRefusal> {
+    pub(crate) fn open(&self, number: u64) -> Result<Option<LogFile>, LogRefusal> {
         let path = self.path.join(format!("{NAME}{number}"));
         let file = match File::open(&path) {
             Ok(file) => file,

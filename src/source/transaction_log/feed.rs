@@ -132,12 +132,12 @@ impl LogFeed {
     }
 
     /// How the log is followed.
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         self.0.state.lock().standing.clone()
     }
 
     /// As [`Self::standing`], once the log was opened, or could not be, or takes its time.
-    pub async fn opened(&self) -> Standing {
+    pub(crate) async fn opened(&self) -> Standing {
         // Nothing is lost by an end of the time: the next pass looks again.
         let _ = tokio::time::timeout(TOLD_WITHIN, self.is_open()).await;
         self.standing()
@@ -154,23 +154,23 @@ impl LogFeed {
     }
 
     /// Whether passes read what the log tells.
-    pub fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.0.in_use.load(Ordering::Relaxed)
     }
 
     /// Notes whether passes read what the log tells.
-    pub fn note_use(&self, in_use: bool) {
+    pub(crate) fn note_use(&self, in_use: bool) {
         self.0.in_use.store(in_use, Ordering::Relaxed);
     }
 
     /// Notes that the server may have been started again.
-    pub fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         self.0.doubted.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the log has told this transaction, or as much as may wait, and takes all that it told since the last time; nothing
     /// where it is another stretch, or does not tell the transaction although the server knows it.
-    pub async fn take(&self, stretch: u64, transaction: u64) -> Option<Committed> {
+    pub(crate) async fn take(&self, stretch: u64, transaction: u64) -> Option<Committed> {
         if !self.has_told(stretch, transaction).await {
             self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
         }
@@ -281,7 +281,7 @@ impl LogFeed {
 
     /// Gives up what waits for a pass, because the passes look for changes themselves until they have caught up. Where the log has
     /// told more than `last` meanwhile, it does nothing.
-    pub fn skip(&self, last: u64) {
+    pub(crate) fn skip(&self, last: u64) {
         let mut state = self.0.state.lock();
         if let Standing::Following(stretch) = &mut state.standing
             && stretch.last == last

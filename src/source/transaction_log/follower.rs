@@ -96,7 +96,7 @@ enum Step {
 
 impl LogFollower {
     /// A follower of the log in a directory, and its feed.
-    pub fn new(directory: LogDirectory, start: LogStart, database: LoggedDatabase) -> (Self, LogFeed) {
+    pub(crate) fn new(directory: LogDirectory, start: LogStart, database: LoggedDatabase) -> (Self, LogFeed) {
         let LoggedDatabase { bookmark, created_ms } = database;
         let feed = LogFeed::new(bookmark);
         let follower = Self {
@@ -115,7 +115,7 @@ impl LogFollower {
 
     /// Follows until it is told to end, and says what it has read after each part. Blocks. Fails where the log does not hold any more
     /// what was read of it: then the cache holds what the database does not.
-    pub fn run(mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
+    pub(crate) fn run(mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
         let ended = self.follow(quit, said);
         if let Some(member) = self.member {
             self.directory.shared_tail().leave(member);

@@ -29,7 +29,7 @@ pub struct FileHeader {
 
 impl FileHeader {
     /// Reads it; nothing where the server has made the file and not written its header yet.
-    pub fn read(source: impl ReadAt) -> Result<Option<Self>, Oddity> {
+    pub(crate) fn read(source: impl ReadAt) -> Result<Option<Self>, Oddity> {
         let mut input = Input::new(source, 0);
         let mut bytes = Vec::with_capacity(HEADER_BYTES as usize);
         match input.append(HEADER_BYTES, &mut bytes) {

@@ -30,7 +30,7 @@ impl KernelVersion {
     }
 
     /// Its number.
-    pub fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         self.0
     }
 

@@ -53,7 +53,7 @@ impl OpenFile {
 
 impl Tail {
     /// Follows a log from the first transaction after this one, which has to be in the log or to be the one before its first.
-    pub fn after(directory: LogDirectory, transaction: u64) -> Result<Self, LogRefusal> {
+    pub(crate) fn after(directory: LogDirectory, transaction: u64) -> Result<Self, LogRefusal> {
         let mut files = directory.open_all()?;
         let oldest = files.values().next().ok_or_else(|| LogRefusal::Empty(directory.path().to_owned()))?;
         let oldest = oldest.header.last_transaction;
@@ -71,7 +71,7 @@ impl Tail {
     }
 
     /// Follows a log from its end.
-    pub fn newest(directory: LogDirectory) -> Result<Self, LogRefusal> {
+    pub(crate) fn newest(directory: LogDirectory) -> Result<Self, LogRefusal> {
         let LogFile { file, header } = directory.newest()?;
         let mut tail = Self { directory, position: beginning(header.file, header), file: OpenFile::new(file)?, ahead: None };
         while let NextTransaction::Transaction(_) = tail.next(&|_| false)? {}
@@ -79,7 +79,7 @@ impl Tail {
     }
 
     /// Goes on at a position that was stored, once the transaction that ends there is the same as then.
-    pub fn resume(directory: LogDirectory, position: &LogPosition) -> Result<Self, LogRefusal> {
+    pub(crate) fn resume(directory: LogDirectory, position: &LogPosition) -> Result<Self, LogRefusal> {
         let Some(LogFile { file, header }) = directory.open(position.file)? else {
             return Err(missing(&directory, position));
         };
@@ -118,12 +118,12 @@ impl Tail {
     }
 
     /// The place after the last transaction that was read.
-    pub fn position(&self) -> &LogPosition {
+    pub(crate) fn position(&self) -> &LogPosition {
         &self.position
     }
 
     /// Reads the next transaction. The old texts of the properties are kept for which `wanted` is true.
-    pub fn next(&mut self, wanted: &dyn Fn(u32) -> bool) -> Result<NextTransaction, LogRefusal> {
+    pub(crate) fn next(&mut self, wanted: &dyn Fn(u32) -> bool) -> Result<NextTransaction, LogRefusal> {
         loop {
             let previous = Previous { id: self.position.transaction, checksum: self.position.checksum };
             match self.file.reader.read(self.position.offset, Some(previous), wanted) {

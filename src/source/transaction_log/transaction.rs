@@ -64,19 +64,19 @@ pub struct TransactionReader<R> {
 
 impl<R: ReadAt> TransactionReader<R> {
     /// Reads from a source.
-    pub fn new(source: R) -> Self {
+    pub(crate) fn new(source: R) -> Self {
         Self { input: Input::new(source, HEADER_BYTES), longest_text: usize::MAX }
     }
 
     /// The same, keeping old texts of up to so many bytes.
     #[must_use]
-    pub fn with_texts_up_to(self, longest_text: usize) -> Self {
+    pub(crate) fn with_texts_up_to(self, longest_text: usize) -> Self {
         Self { longest_text, ..self }
     }
 
     /// Reads the transaction that begins at this place. With `previous`, it must be the next one. The old texts of the properties
     /// are kept for which `wanted` is true. What was odd once is read anew the next time.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         offset: u64,
         previous: Option<Previous>,

@@ -36,7 +36,6 @@ pub(crate) const LISTED: usize = 10_000;
 /// What a comparison did in one go.
 #[derive(Debug, Default)]
 pub(crate) struct Advance {
-    /// What differs.
     pub found: Vec<Finding>,
     /// What the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there. It is a
     /// difference only if another attempt mends it.
@@ -53,7 +52,6 @@ pub(crate) struct Advance {
 /// A kind that was gone through to its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CompletedKind {
-    /// The kind.
     pub kind: ElementKind,
     /// Whether the source was scanned for elements without key: it may have some that no page reaches.
     pub is_scanned: bool,
@@ -147,7 +145,6 @@ impl Comparison {
         }
     }
 
-    /// Where it stands.
     pub(crate) fn standing(&self) -> &ComparisonUnderWay {
         &self.standing
     }

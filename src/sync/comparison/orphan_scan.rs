@@ -39,7 +39,6 @@ impl SeenElements {
 /// A search under way.
 #[derive(Debug)]
 pub(super) struct OrphanScan {
-    /// In order.
     seen: Vec<u64>,
     /// Where the next part begins; absent when all is visited.
     next: Option<ScanPosition>,

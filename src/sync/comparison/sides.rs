@@ -8,13 +8,10 @@ use crate::transform::Encoder;
 
 /// What a comparison looks at.
 pub(crate) struct Sides<'a> {
-    /// The source.
     pub source: &'a dyn Source,
-    /// The cache.
     pub view: &'a mut dyn CacheView,
     /// The rules that lead from one to the other.
     pub encoder: &'a Encoder,
-    /// The kinds.
     pub profile: &'a Profile,
     /// What the cache lacks because it cannot hold it.
     pub excluded: &'a Excluded,

@@ -49,7 +49,7 @@ const LABELS: [&str; 6] = ["A", "B", "Person", "x y", "a:b", "a`b"];
 const CROWD: usize = 600;
 
 /// Encodes rows made of these bytes and says what is wrong with the outcome.
-pub fn check(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     let mut source = Bytes(bytes);
     // A graph of its own for each input: a graph has room for so many names alone.
     let transformer = &TRANSFORMER.as_ref().map_err(String::clone)?.clone().for_graph_with([]);

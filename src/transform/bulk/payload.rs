@@ -21,12 +21,12 @@ pub struct BulkPayload {
 
 impl BulkPayload {
     /// How many nodes it creates.
-    pub fn node_count(&self) -> u64 {
+    pub(crate) fn node_count(&self) -> u64 {
         self.nodes.len() as u64
     }
 
     /// How many relationships it creates.
-    pub fn relationship_count(&self) -> u64 {
+    pub(crate) fn relationship_count(&self) -> u64 {
         self.relationships
     }
 
@@ -36,17 +36,17 @@ impl BulkPayload {
     }
 
     /// A token for each set of labels and names.
-    pub fn node_tokens(&self) -> &[Vec<u8>] {
+    pub(crate) fn node_tokens(&self) -> &[Vec<u8>] {
         &self.node_tokens
     }
 
     /// A token for each set of names.
-    pub fn relationship_tokens(&self) -> &[Vec<u8>] {
+    pub(crate) fn relationship_tokens(&self) -> &[Vec<u8>] {
         &self.relationship_tokens
     }
 
     /// Bytes of all tokens.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.node_tokens.iter().chain(&self.relationship_tokens).map(Vec::len).sum()
     }
 
@@ -66,7 +66,7 @@ impl BulkPayload {
     }
 
     /// Whether it creates nothing; such a payload is never made.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.relationships == 0
     }
 }
