@@ -5,8 +5,8 @@ use super::oddity::Oddity;
 /// The first version whose entries are little endian: 5.0.
 const FIRST: u8 = 5;
 
-/// The last one that was seen: 2026.08.
-const LAST: u8 = 32;
+/// The last one that was seen: 2026.09.
+const LAST: u8 = 33;
 
 /// The first version with commands of their own for what is created and deleted: 5.11.
 const WITH_CREATES: u8 = 10;

@@ -136,6 +136,8 @@ impl Tail {
                 }
                 Ok(None) if self.is_at_the_end_of_the_file()? && self.turn_over()? => {}
                 Ok(None) => return Ok(NextTransaction::Nothing),
+                // One byte is there or not: nothing that is still to come makes another version of it.
+                Err(oddity @ Oddity::Kernel(_)) => return Err(LogRefusal::Odd(oddity)),
                 Err(oddity) => return Ok(NextTransaction::Unwhole(oddity)),
             }
         }
