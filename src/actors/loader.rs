@@ -316,12 +316,14 @@ impl Writer {
             self.checkpoint.note_difference();
         }
         let collapses_alike = self.checkpoint.duplicates == end.duplicates;
-        let news =
-            ended || self.checkpoint.guard != end.guard || !collapses_alike || self.checkpoint.log_gap != end.outcome.log_gap;
+        let news = ended
+            || self.checkpoint.guard != end.guard
+            || !collapses_alike
+            || self.checkpoint.log_gap != self.gap_after(mode, &end.outcome);
         self.checkpoint.guard = end.guard;
         self.checkpoint.duplicates = end.duplicates;
         self.checkpoint.comparison = end.comparison;
-        self.checkpoint.log_gap = end.outcome.log_gap;
+        self.checkpoint.log_gap = self.gap_after(mode, &end.outcome);
         if let Some(verdict) = &end.outcome.verdict {
             self.checkpoint.note_compared(verdict);
             self.checkpoint.compared_at = Some(summary.ended_at);
@@ -343,6 +345,15 @@ impl Writer {
         }
         let equal_as_of = self.checkpoint.equal_as_of.clone();
         Ok(Acknowledged { outcome: end.outcome, equal_as_of, ..self.acknowledged(Vec::new(), Some(summary)) })
+    }
+
+    /// What is left of a gap in the log. A comparison that knows of no log does not close it without having looked past it.
+    fn gap_after(&self, mode: Mode, outcome: &PassOutcome) -> Option<u64> {
+        if mode != Mode::Differential {
+            return outcome.log_gap;
+        }
+        let has_looked_past = |gap: &u64| outcome.verdict.as_ref().is_some_and(|verdict| verdict.has_looked_past(*gap));
+        self.checkpoint.log_gap.max(outcome.log_gap).filter(|gap| !has_looked_past(gap))
     }
 
     async fn store_checkpoint(&mut self) -> Result<()> {

@@ -147,7 +147,8 @@ pub(crate) struct SourceMoved {
 pub(crate) struct LogReached {
     /// Whose follower it was.
     pub generation: Generation,
-    pub reach: LogReach,
+    /// How far; absent where it is not followed any more.
+    pub reach: Option<LogReach>,
 }
 
 /// Anyone to a supervisor: run a pass of this mode as soon as the one under way has ended.

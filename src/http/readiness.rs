@@ -68,7 +68,7 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
     }
     if behind > limit.as_secs_f64() {
         let held = if pipeline.paused { "; an operator holds passes back" } else { "" };
-        return not_ready(Some(behind), &format!("a commit that was seen {behind:.0} s ago is not applied yet{held}"));
+        return not_ready(Some(behind), &format!("the cache has been behind for {behind:.0} s{held}"));
     }
     PipelineReadiness { ready: true, seconds_behind: Some(behind), reason: None }
 }

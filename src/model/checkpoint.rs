@@ -148,10 +148,11 @@ impl Checkpoint {
         }
     }
 
-    /// When the last commit was made that the cache holds, where the log told it; else when this was written, which is later.
-    pub(crate) fn last_commit_at(&self) -> DateTime<Utc> {
-        let told = self.last_pass.as_ref().filter(|_| self.log.is_some());
-        told.map_or(self.written_at, |pass| pass.began_at)
+    /// When the last commit was made that the cache holds, where the log told it; else when this was written, which is later. Absent
+    /// where the cache holds nothing yet.
+    pub(crate) fn last_commit_at(&self) -> Option<DateTime<Utc>> {
+        let pass = self.last_pass.as_ref().filter(|_| self.is_filled())?;
+        Some(if self.log.is_some() { pass.began_at } else { self.written_at })
     }
 
     /// Whether the graph was filled whole once, and no full pass tears it since.

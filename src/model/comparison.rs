@@ -92,8 +92,6 @@ pub struct Excepted {
     pub collapsed: u64,
 }
 
-impl Excepted {}
-
 impl fmt::Display for Excepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { elements, properties, collapsed } = self;

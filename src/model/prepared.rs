@@ -172,8 +172,6 @@ pub struct Review {
     pub waiting: BTreeMap<RelationshipType, BTreeMap<NodeIdentity, u64>>,
 }
 
-impl Review {}
-
 impl PreparedRows {
     /// Adds rows of other kinds.
     pub(crate) fn append(&mut self, mut other: PreparedRows) {

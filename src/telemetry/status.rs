@@ -130,7 +130,7 @@ pub struct PipelineStatus {
     /// Commits of the source that are not applied, as far as its bookmarks tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commits_behind: Option<u64>,
-    /// When a probe first saw a commit that is not applied yet; absent when in step.
+    /// When the first commit that is not applied was made, where the log tells it; else when it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_since: Option<DateTime<Utc>>,
     /// The commits that were seen and are not applied.
@@ -372,13 +372,25 @@ impl PipelineStatus {
     /// Notes a bookmark of the source, and when its commit was made or seen; says whether the cache lacks it. A word that another one
     /// has overtaken changes nothing.
     pub fn saw(&mut self, bookmark: Bookmark, at: DateTime<Utc>) -> bool {
+        self.learn(bookmark, |unapplied, bookmark| unapplied.note(bookmark, at))
+    }
+
+    /// As [`Self::saw`], of what the source has when a generation begins: it was committed after this time.
+    pub fn found(&mut self, bookmark: Bookmark, after: DateTime<Utc>) {
+        self.learn(bookmark, |unapplied, bookmark| unapplied.note_made_after(bookmark, after));
+    }
+
+    fn learn(&mut self, bookmark: Bookmark, note: impl FnOnce(&mut UnappliedCommits, Bookmark)) -> bool {
         let applied = self.applied_bookmark().is_some_and(|applied| applied.includes(&bookmark));
         if self.source_bookmark.as_ref().is_some_and(|known| *known != bookmark && known.includes(&bookmark)) {
             return !applied;
         }
         self.source_bookmark = Some(bookmark.clone());
-        if !applied {
-            self.unapplied.note(bookmark, at);
+        if applied {
+            // Nothing was committed later.
+            self.unapplied = UnappliedCommits::default();
+        } else {
+            note(&mut self.unapplied, bookmark);
         }
         self.count_commits();
         !applied
@@ -499,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lag_runs_from_the_first_probe_that_saw_what_is_not_applied() {
+    fn the_lag_runs_from_the_first_commit_that_is_not_applied() {
         let mut status = PipelineStatus::new("p", "g");
         let at = |seconds| DateTime::UNIX_EPOCH + Duration::from_secs(seconds);
         status.applied(pass(5));

@@ -9,30 +9,48 @@ use crate::model::bookmark::Bookmark;
 /// Commits that are told apart at most. Beyond that the newest two count as one, seen when the older one was.
 const TOLD_APART: usize = 256;
 
-/// Commits in the order in which they were seen, each with the time.
+/// Commits in the order in which they were seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct UnappliedCommits(VecDeque<(Bookmark, DateTime<Utc>)>);
+pub struct UnappliedCommits(VecDeque<Unapplied>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Unapplied {
+    bookmark: Bookmark,
+    /// When it was made or seen, or a time after which it was made.
+    at: DateTime<Utc>,
+    /// Whether it may have been made long after that time.
+    is_older: bool,
+}
 
 impl UnappliedCommits {
     /// Adds a commit. The time is that of the commit where it is known, else that at which it was seen.
     pub(super) fn note(&mut self, bookmark: Bookmark, at: DateTime<Utc>) {
+        self.add(Unapplied { bookmark, at, is_older: false });
+    }
+
+    /// Adds a commit that was made after this time, while nobody looked.
+    pub(super) fn note_made_after(&mut self, bookmark: Bookmark, at: DateTime<Utc>) {
+        self.add(Unapplied { bookmark, at, is_older: true });
+    }
+
+    fn add(&mut self, commit: Unapplied) {
         let is_full = self.0.len() >= TOLD_APART;
         match self.0.back_mut() {
-            Some((last, _)) if *last == bookmark => {}
-            Some((last, _)) if is_full => *last = bookmark,
-            _ => self.0.push_back((bookmark, at)),
+            Some(last) if last.bookmark == commit.bookmark => {}
+            Some(last) if is_full => last.bookmark = commit.bookmark,
+            _ => self.0.push_back(commit),
         }
     }
 
-    /// Takes those out that this bookmark includes. Returns the time of the first of them.
+    /// Takes those out that this bookmark includes. Returns the time of the first of them of which it is known.
     pub(super) fn applied(&mut self, bookmark: &Bookmark) -> Option<DateTime<Utc>> {
-        let included = self.0.iter().take_while(|(seen, _)| bookmark.includes(seen)).count();
-        self.0.drain(..included).next().map(|(_, at)| at)
+        let included = self.0.iter().rposition(|seen| bookmark.includes(&seen.bookmark)).map_or(0, |last| last + 1);
+        self.0.drain(..included).filter(|seen| !seen.is_older).map(|seen| seen.at).next()
     }
 
     /// The time of the first one that is left.
     pub(super) fn since(&self) -> Option<DateTime<Utc>> {
-        self.0.front().map(|(_, at)| *at)
+        self.0.front().map(|seen| seen.at)
     }
 }
 
@@ -64,6 +82,22 @@ mod tests {
         assert_eq!(commits.applied(&bookmark(650)), None);
         assert_eq!((commits.applied(&bookmark(820)), commits.since()), (Some(at(10)), Some(at(30))));
         assert_eq!((commits.applied(&bookmark(900)), commits.since()), (Some(at(30)), None));
+    }
+
+    #[test]
+    fn what_was_made_while_nobody_looked_is_behind_and_tells_nothing_of_how_long_commits_take() {
+        let mut commits = UnappliedCommits::default();
+        commits.note_made_after(bookmark(700), at(10));
+        assert_eq!((commits.since(), commits.applied(&bookmark(700))), (Some(at(10)), None));
+    }
+
+    #[test]
+    fn bookmarks_of_another_layout_are_told_apart_by_equality() {
+        let mut commits = UnappliedCommits::default();
+        for (name, seconds) in [("one", 10), ("two", 20), ("three", 30)] {
+            commits.note(Bookmark::new(name), at(seconds));
+        }
+        assert_eq!((commits.applied(&Bookmark::new("two")), commits.since()), (Some(at(10)), Some(at(30))));
     }
 
     #[test]

@@ -144,18 +144,22 @@ async fn a_service_that_was_down_is_ready_once_it_has_caught_up() {
         commit(&pair, &uuid).await;
         tokio::time::sleep(Duration::from_millis(400)).await;
         let (running, http) = start(&pair.service).await;
-        let mut behind = None;
+        let (mut behind, mut is_waiting) = (None, false);
         loop {
             let (code, verdict) = http.get("/ready").await;
             if code == 200 {
                 break;
             }
             let verdict: serde_json::Value = serde_json::from_str(&verdict).unwrap();
-            behind = verdict["pipelines"]["default"]["seconds_behind"].as_f64().filter(|seconds| *seconds > 0.0).or(behind);
+            let verdict = &verdict["pipelines"]["default"];
+            if verdict["reason"].as_str().is_some_and(|reason| reason.contains("first pass")) {
+                (behind, is_waiting) = (verdict["seconds_behind"].as_f64(), true);
+            }
             assert!(down.elapsed() < Duration::from_secs(120), "never ready: {verdict}");
         }
         assert!(is_in_cache(&pair, &uuid).await, "ready without {uuid}, round {round}");
-        assert!(behind > Some(0.3), "{behind:?} s behind, round {round}");
+        // The pass may have ended between two questions.
+        assert!(!is_waiting || behind > Some(0.3), "{behind:?} s behind, round {round}");
         assert_eq!(running.terminate().await, 0);
     }
 }

@@ -99,7 +99,8 @@ impl Supervisor {
         self.status.quarantine = loader::shown(&launched.quarantine);
         if !self.is_stage() {
             // What was committed since the cache's last commit waits for as long as that is ago.
-            self.status.saw(launched.bookmark.clone(), launched.checkpoint.last_commit_at());
+            let since = launched.checkpoint.last_commit_at();
+            self.status.found(launched.bookmark.clone(), since.unwrap_or_else(Utc::now));
         }
         if self.status.history.is_empty() {
             self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().map(Into::into).collect());

@@ -112,7 +112,7 @@ impl Handler<LogReached> for Supervisor {
 
     fn handle(&mut self, message: LogReached, _: &mut Self::Context) {
         if message.generation == self.generation {
-            self.status.log_reach = Some(message.reach);
+            self.status.log_reach = message.reach;
             self.show_again();
         }
     }

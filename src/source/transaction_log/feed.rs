@@ -249,6 +249,11 @@ impl LogFeed {
         Some((self.0.database.of_transaction(last)?, DateTime::from_timestamp_millis(first)))
     }
 
+    /// Whether [`Self::take_untold`] would return something.
+    pub(super) fn has_untold(&self) -> bool {
+        self.0.state.lock().untold_ms.is_some()
+    }
+
     /// The place after the last transaction that was told.
     pub(super) fn position(&self) -> Option<LogPosition> {
         self.0.state.lock().position.clone()

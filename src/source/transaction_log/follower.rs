@@ -9,7 +9,7 @@ use super::directory::LogDirectory;
 use super::feed::{Begun, LogFeed, LoggedDatabase, Standing, Stretch};
 use super::reach_watch::ReachWatch;
 use super::refusal::LogRefusal;
-use super::shared_tail::{Brought, MemberId, Turn};
+use super::shared_tail::{Brought, Membership, Turn};
 use super::tail::{NextTransaction, Tail};
 use crate::model::bookmark::Bookmark;
 use crate::model::log_position::LogPosition;
@@ -63,8 +63,8 @@ pub enum LogNews {
         /// When the first one was made, by the server's clock.
         committed_at: Option<DateTime<Utc>>,
     },
-    /// How far back the log reaches by now.
-    Reach(LogReach),
+    /// How far back the log reaches by now; absent where it is not followed any more.
+    Reach(Option<LogReach>),
 }
 
 /// Follows a log for a feed.
@@ -78,7 +78,7 @@ pub struct LogFollower {
     /// Present while it reads by itself.
     tail: Option<Tail>,
     /// Present while it reads together with others.
-    member: Option<MemberId>,
+    member: Option<Membership>,
     /// The last stretch that it began.
     stretch: Option<Stretch>,
     /// How often in a row the next transaction was not whole yet: a large one is not read again and again while it is written.
@@ -116,24 +116,18 @@ impl LogFollower {
     /// Follows until it is told to end, and says what it has read after each part. Blocks. Fails where the log does not hold any more
     /// what was read of it: then the cache holds what the database does not.
     pub(crate) fn run(mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
-        let ended = self.follow(quit, said);
-        if let Some(member) = self.member {
-            self.directory.shared_tail().leave(member);
-        }
-        ended
-    }
-
-    fn follow(&mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
         let mut last_news = Instant::now();
         let mut reach = ReachWatch::default();
         while !quit.is_cancelled() {
             if self.is_following() {
-                reach.look(&self.directory).map(LogNews::Reach).into_iter().for_each(&said);
+                reach.look(&self.directory).map(|reach| LogNews::Reach(Some(reach))).into_iter().for_each(&said);
             }
             if let Some(reason) = self.given_up() {
                 tracing::warn!(reason, remedy = NOT_TOLD, "transaction log not followed: the source is probed");
                 self.stop_reading();
                 self.start = LogStart::Newest;
+                reach = ReachWatch::default();
+                said(LogNews::Reach(None));
                 sleep_until_quit(DISTRUST, quit);
                 continue;
             }
@@ -143,6 +137,7 @@ impl LogFollower {
                 Err(refusal) if self.is_rewritten(&refusal) => return Err(refusal),
                 Err(refusal) => {
                     reach = ReachWatch::default();
+                    said(LogNews::Reach(None));
                     let is_first = !matches!(self.start, LogStart::Newest);
                     self.note_lost(&refusal);
                     if !(is_first && refusal.is_another_history()) {
@@ -194,38 +189,41 @@ impl LogFollower {
     }
 
     fn step(&mut self) -> Result<Step, LogRefusal> {
-        match self.member {
+        match self.member.take() {
             Some(member) => self.step_together(member),
             None => self.step_alone(),
         }
     }
 
     /// Reads for all that are at the end of this log, or waits for the one that does.
-    fn step_together(&mut self, member: MemberId) -> Result<Step, LogRefusal> {
-        let shared = self.directory.shared_tail();
-        let turn = shared.turn(member);
+    fn step_together(&mut self, member: Membership) -> Result<Step, LogRefusal> {
+        let turn = member.turn();
         if turn == Turn::Left {
-            self.stop_reading();
+            // One that a pass has given up is not begun again here.
+            self.member = Some(member).filter(|_| matches!(self.feed.standing(), Standing::Lost(_)));
+            if self.member.is_none() {
+                self.stop_reading();
+            }
             return Ok(Step::Done);
         }
         // Whoever doubts looks, so that the one that reads need not know of it.
         let verified = match self.is_verified_again() {
-            Some(longest) if turn == Turn::Read || longest > VERIFIED_BYTES => shared.verify(longest),
+            Some(longest) if turn == Turn::Read || longest > VERIFIED_BYTES => member.verify(longest),
             _ => Ok(()),
         };
         let brought = match turn {
-            Turn::Read => verified.and_then(|()| shared.read()),
+            Turn::Read => verified.and_then(|()| member.read()),
             Turn::Wait | Turn::Left => verified.map(|()| Brought::Some),
         };
-        match brought {
-            Ok(Brought::Some) => Ok(Step::Done),
-            Ok(Brought::Nothing { unwhole }) => {
+        match brought.inspect_err(|_| self.stop_reading())? {
+            Brought::Some => {
+                self.member = Some(member);
+                Ok(Step::Done)
+            }
+            Brought::Nothing { unwhole } => {
+                self.member = Some(member);
                 self.unwhole = unwhole;
                 Ok(Step::Nothing)
-            }
-            Err(refusal) => {
-                self.stop_reading();
-                Err(refusal)
             }
         }
     }

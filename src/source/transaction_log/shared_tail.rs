@@ -4,6 +4,7 @@
 //! whose passes are behind leaves, so that it does not hold the others back, and reads by itself again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -38,9 +39,23 @@ struct State {
     unwhole: u32,
 }
 
-/// A member of a shared tail.
+/// Tells members apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct MemberId(u64);
+struct MemberId(u64);
+
+/// Being a member of a shared tail: it ends with this value, also where the thread of the member panics.
+#[derive(Debug)]
+pub(super) struct Membership {
+    member: MemberId,
+    shared: Arc<SharedTail>,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.shared.state.lock().remove(self.member);
+        self.shared.changed.notify_all();
+    }
+}
 
 /// What a member does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +82,7 @@ pub(super) enum Brought {
 
 impl SharedTail {
     /// Joins, if the tail stands where the shared one does; else the tail is given back.
-    pub(super) fn join(&self, tail: Tail, feed: LogFeed) -> Result<MemberId, Box<Tail>> {
+    pub(super) fn join(self: &Arc<Self>, tail: Tail, feed: LogFeed) -> Result<Membership, Box<Tail>> {
         let mut state = self.state.lock();
         match &state.tail {
             Some(shared) if shared.position() != tail.position() => return Err(Box::new(tail)),
@@ -77,7 +92,7 @@ impl SharedTail {
         state.joined += 1;
         let member = MemberId(state.joined);
         state.members.insert(member, feed);
-        Ok(member)
+        Ok(Membership { member, shared: Arc::clone(self) })
     }
 
     /// How many members there are.
@@ -85,56 +100,56 @@ impl SharedTail {
     pub(super) fn members(&self) -> usize {
         self.state.lock().members.len()
     }
+}
 
-    /// Ends a membership.
-    pub(super) fn leave(&self, member: MemberId) {
-        let mut state = self.state.lock();
-        state.remove(member);
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    /// What a member does now; waits a little where another one reads.
-    pub(super) fn turn(&self, member: MemberId) -> Turn {
-        let mut state = self.state.lock();
-        if !state.members.contains_key(&member) {
-            return Turn::Left;
-        }
-        if *state.reader.get_or_insert(member) == member {
+impl Membership {
+    /// What the member does now; waits a little where another one reads and has told nothing.
+    pub(super) fn turn(&self) -> Turn {
+        let mut state = self.shared.state.lock();
+        let Some(feed) = state.members.get(&self.member) else { return Turn::Left };
+        let is_told = feed.has_untold();
+        if *state.reader.get_or_insert(self.member) == self.member {
             return Turn::Read;
         }
-        self.changed.wait_for(&mut state, LOOK_AGAIN);
+        if !is_told {
+            self.shared.changed.wait_for(&mut state, LOOK_AGAIN);
+        }
         Turn::Wait
     }
 
     /// Reads what is there and tells all members. A refusal ends the membership of all.
     pub(super) fn read(&self) -> Result<Brought, LogRefusal> {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         let brought = state.read();
         if brought.is_err() {
-            *state = State { joined: state.joined, ..State::default() };
+            state.dissolve();
         }
         drop(state);
         if !matches!(brought, Ok(Brought::Nothing { .. })) {
-            self.changed.notify_all();
+            self.shared.changed.notify_all();
         }
         brought
     }
 
     /// As [`Tail::verify`], where the last transaction is no longer than this. A refusal ends the membership of all.
     pub(super) fn verify(&self, longest: u64) -> Result<(), LogRefusal> {
-        let mut state = self.state.lock();
+        let mut state = self.shared.state.lock();
         let Some(tail) = state.tail.as_mut().filter(|tail| tail.last_bytes() <= longest) else { return Ok(()) };
         let verified = tail.verify();
         if verified.is_err() {
-            *state = State { joined: state.joined, ..State::default() };
-            self.changed.notify_all();
+            state.dissolve();
+            self.shared.changed.notify_all();
         }
         verified
     }
 }
 
 impl State {
+    /// Ends the membership of all.
+    fn dissolve(&mut self) {
+        *self = Self { joined: self.joined, ..Self::default() };
+    }
+
     fn remove(&mut self, member: MemberId) {
         self.members.remove(&member);
         self.reader = self.reader.filter(|reader| *reader != member);

@@ -158,12 +158,10 @@ impl Metrics {
             self.set(names::SERVER_UP, &[name, server], flag(lost != Some(side)));
         }
         set(names::TRANSACTION_LOG_READ, flag(status.change_source == ChangeSource::TransactionLog));
-        if let Some(oldest) = status.log_reach.as_ref().and_then(|reach| reach.oldest_at) {
-            set(names::TRANSACTION_LOG_REACH, (now - oldest).as_seconds_f64().max(0.0));
-        }
-        if let Some(margin) = status.log_margin() {
-            set(names::TRANSACTION_LOG_MARGIN, margin as f64);
-        }
+        let oldest = status.log_reach.as_ref().and_then(|reach| reach.oldest_at);
+        let reach = oldest.map(|oldest| (now - oldest).as_seconds_f64().max(0.0));
+        self.set_if_known(names::TRANSACTION_LOG_REACH, &[name], reach);
+        self.set_if_known(names::TRANSACTION_LOG_MARGIN, &[name], status.log_margin().map(|margin| margin as f64));
         set(names::HELD_DELETES, status.held.iter().map(|held| held.held.number).sum::<u64>() as f64);
         let equal = status.equal_as_of.as_ref();
         set(names::PROVEN_EQUAL, flag(equal.is_some() && equal == status.source_bookmark.as_ref()));
@@ -209,6 +207,15 @@ impl Metrics {
     fn set(&self, metric: Metric, labels: &[&str], value: f64) {
         if let Some(gauges) = self.gauges.get(metric.name) {
             gauges.get_or_create(&labelled(metric, labels)).set(value);
+        }
+    }
+
+    /// A gauge that is not known is not shown.
+    fn set_if_known(&self, metric: Metric, labels: &[&str], value: Option<f64>) {
+        match (value, self.gauges.get(metric.name)) {
+            (Some(value), _) => self.set(metric, labels, value),
+            (None, Some(gauges)) => drop(gauges.remove(&labelled(metric, labels))),
+            (None, None) => {}
         }
     }
 

@@ -255,7 +255,9 @@ async fn a_full_sync_lacks_nothing_that_was_written_meanwhile() {
         for text in SILENT.iter().take(10) {
             followed.write(text).await;
         }
+        let begun = Instant::now();
         while !followed.running.log()[from..].contains("full sync ended") {
+            assert!(begun.elapsed() < PATIENCE, "{}", followed.running.log());
             followed.write("MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 1 SET n.summary = toString(rand())").await;
         }
         followed.applied().await;
