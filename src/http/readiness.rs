@@ -138,7 +138,7 @@ mod tests {
         };
         assert!(readiness(behind(30)).ready);
         let late = readiness(behind(90));
-        assert!(!late.ready && late.reason.unwrap().contains("90 s ago"));
+        assert!(!late.ready && late.reason.unwrap().contains("behind for 90 s"));
     }
 
     #[test]

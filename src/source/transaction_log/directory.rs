@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::header::FileHeader;
 use super::refusal::LogRefusal;
-use super::shared_tail::SharedTail;
 
 /// What the name of a log file begins with; its number follows. Checkpoints lie beside them under another name.
 const NAME: &str = "neostore.transaction.db.";
@@ -21,12 +20,7 @@ pub struct LogDirectory {
     path: PathBuf,
     /// Why it could not be followed when it was last tried. All that follow it say the same only once.
     refusal: Arc<Mutex<Option<String>>>,
-    /// What reads its end for all that follow it in this process.
-    shared_tail: Arc<SharedTail>,
 }
-
-/// Shared tails by the directory, as long as somebody follows it.
-static SHARED_TAILS: Mutex<BTreeMap<PathBuf, Weak<SharedTail>>> = Mutex::new(BTreeMap::new());
 
 /// An open log file whose header is written.
 #[derive(Debug)]
@@ -40,21 +34,7 @@ pub struct LogFile {
 impl LogDirectory {
     /// The directory at this path, `…/data/transactions/<database>`.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        let mut shared = SHARED_TAILS.lock();
-        let known = shared.get(&path).and_then(Weak::upgrade);
-        let shared_tail = known.unwrap_or_else(|| {
-            let new = Arc::default();
-            shared.insert(path.clone(), Arc::downgrade(&new));
-            new
-        });
-        drop(shared);
-        Self { path, refusal: Arc::default(), shared_tail }
-    }
-
-    /// What reads the end of this log for all that follow it in this process.
-    pub(super) fn shared_tail(&self) -> Arc<SharedTail> {
-        Arc::clone(&self.shared_tail)
+        Self { path: path.into(), refusal: Arc::default() }
     }
 
     /// Whether this is another reason than the last one.

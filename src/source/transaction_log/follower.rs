@@ -1,5 +1,6 @@
 //! Follows a log for a feed, from a place that was stored or from its end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,7 @@ use super::directory::LogDirectory;
 use super::feed::{Begun, LogFeed, LoggedDatabase, Standing, Stretch};
 use super::reach_watch::ReachWatch;
 use super::refusal::LogRefusal;
-use super::shared_tail::{Brought, Membership, Turn};
+use super::shared_tail::{Brought, Membership, SharedTail, Turn};
 use super::tail::{NextTransaction, Tail};
 use crate::model::bookmark::Bookmark;
 use crate::model::log_position::LogPosition;
@@ -71,6 +72,7 @@ pub enum LogNews {
 #[derive(Debug)]
 pub struct LogFollower {
     directory: LogDirectory,
+    shared_tail: Arc<SharedTail>,
     feed: LogFeed,
     start: LogStart,
     /// As in [`LoggedDatabase`].
@@ -100,6 +102,7 @@ impl LogFollower {
         let LoggedDatabase { bookmark, created_ms } = database;
         let feed = LogFeed::new(bookmark);
         let follower = Self {
+            shared_tail: SharedTail::of(directory.path()),
             directory,
             feed: feed.clone(),
             start,
@@ -239,7 +242,7 @@ impl LogFollower {
         let read = read.and_then(|()| self.read(&mut tail));
         match read {
             Ok(Read { any, is_at_end: true }) => {
-                self.tail = match self.directory.shared_tail().join(tail, self.feed.clone()) {
+                self.tail = match self.shared_tail.join(tail, self.feed.clone()) {
                     Ok(member) => {
                         self.member = Some(member);
                         None

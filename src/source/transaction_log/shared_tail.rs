@@ -4,7 +4,8 @@
 //! whose passes are behind leaves, so that it does not hold the others back, and reads by itself again.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -80,7 +81,21 @@ pub(super) enum Brought {
     },
 }
 
+/// Shared tails by the directory of the log, as long as somebody follows it.
+static SHARED_TAILS: Mutex<BTreeMap<PathBuf, Weak<SharedTail>>> = Mutex::new(BTreeMap::new());
+
 impl SharedTail {
+    /// The one of the log in a directory.
+    pub(super) fn of(directory: &Path) -> Arc<Self> {
+        let mut tails = SHARED_TAILS.lock();
+        if let Some(known) = tails.get(directory).and_then(Weak::upgrade) {
+            return known;
+        }
+        let new = Arc::default();
+        tails.insert(directory.to_owned(), Arc::downgrade(&new));
+        new
+    }
+
     /// Joins, if the tail stands where the shared one does; else the tail is given back.
     pub(super) fn join(self: &Arc<Self>, tail: Tail, feed: LogFeed) -> Result<Membership, Box<Tail>> {
         let mut state = self.state.lock();

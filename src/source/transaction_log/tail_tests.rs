@@ -14,6 +14,7 @@ use super::feed::{LogFeed, LoggedDatabase, Standing};
 use super::follower::{LogFollower, LogStart};
 use super::header::HEADER_BYTES;
 use super::refusal::LogRefusal;
+use super::shared_tail::SharedTail;
 use super::tail::{NextTransaction, Tail};
 use super::transaction::TransactionReader;
 use crate::model::bookmark::Bookmark;
@@ -236,7 +237,7 @@ fn all_that_are_at_the_end_of_a_log_share_one_reader() {
     let log = Log::new();
     let id = |place: usize| log.transactions[place].0;
     log.write(0, 0..10, None);
-    let shared = log.directory().shared_tail();
+    let shared = SharedTail::of(log.directory.path());
     let first = Following::new(log.directory(), LogStart::After(id(0) - 1));
     let second = Following::new(log.directory(), LogStart::Newest);
     wait_until(|| shared.members() == 2);
