@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::super::pipeline::PROGRAM;
-use super::{PATIENCE, POLL, SILENT, follows, small};
+use super::{POLL, SILENT, follows, small};
 use crate::support::comparer::{differences, promised, read_cache, report};
 use crate::support::graph::build;
 use crate::support::http::Http;
@@ -28,6 +28,9 @@ struct Server {
 }
 
 const OWN: &str = "own";
+
+/// A server that starts on a busy machine answers slowly for a while.
+const CONVERGES_WITHIN: Duration = Duration::from_secs(120);
 
 /// How often what dies under writes does so in the long tests.
 const ENDS: usize = 20;
@@ -97,7 +100,7 @@ impl Server {
                 Ok(found) => report(&found),
                 Err(error) => error.to_string(),
             };
-            assert!(began.elapsed() < PATIENCE, "{what}: {found}\n{}", self.running.log());
+            assert!(began.elapsed() < CONVERGES_WITHIN, "{what}: {found}\n{}", self.running.log());
             tokio::time::sleep(POLL).await;
         }
         println!("{what}: equal after {:.2} s", began.elapsed().as_secs_f64());
