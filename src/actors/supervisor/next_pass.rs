@@ -123,7 +123,7 @@ impl Supervisor {
             let next = self.passes.requested().unwrap_or(Mode::Incremental);
             return self.start_pass(PassOrder::Begin(next));
         }
-        self.passes.count_ended(&outcome);
+        self.passes.count_ended(&outcome, pass.finds_all());
         self.status.passes_ended = self.passes.ended();
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {

@@ -193,9 +193,13 @@ impl PassQueue {
     }
 
     /// The pass that ended counts for those that wait. One that saw a difference for the first time does not: the next one mends it.
+    /// One that was thorough and could not mend all that it found keeps no promise, however many such passes there are.
     /// A pass that was promised and has not ended is requested.
-    pub(super) fn count_ended(&mut self, outcome: &PassOutcome) {
+    pub(super) fn count_ended(&mut self, outcome: &PassOutcome, found_all: bool) {
         self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon));
+        if outcome.look_again_soon && found_all {
+            self.ended = self.ended.min(self.promised.saturating_sub(1));
+        }
         if self.ended < self.promised {
             self.awaited = true;
             self.requested.get_or_insert(Mode::Incremental);
@@ -227,8 +231,8 @@ mod tests {
     }
 
     fn ends(queue: &mut PassQueue, outcome: &PassOutcome) {
-        queue.end();
-        queue.count_ended(outcome);
+        let found_all = queue.end().is_some_and(|pass| pass.finds_all());
+        queue.count_ended(outcome, found_all);
     }
 
     #[test]
@@ -250,8 +254,15 @@ mod tests {
         let promised = queue.promise();
         queue.begin(&incremental());
         ends(&mut queue, &PassOutcome { look_again_soon: true, ..PassOutcome::default() });
-        assert!(queue.ended() < promised && queue.requested() == Some(Mode::Incremental));
-        assert!(queue.begin(&incremental()).thorough, "the client still waits");
+        for _ in 0..3 {
+            assert!(queue.ended() < promised && queue.requested() == Some(Mode::Incremental));
+            assert!(queue.begin(&incremental()).thorough, "the client still waits");
+            ends(&mut queue, &PassOutcome { look_again_soon: true, ..PassOutcome::default() });
+        }
+        assert!(queue.ended() < promised, "more than a pass mends is left each time");
+        queue.begin(&incremental());
+        ends(&mut queue, &PassOutcome::default());
+        assert!(queue.ended() >= promised);
     }
 
     #[test]
