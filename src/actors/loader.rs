@@ -315,15 +315,13 @@ impl Writer {
         if end.comparison.as_ref().is_some_and(|comparison| comparison.findings > 0) {
             self.checkpoint.note_difference();
         }
+        let log_gap = self.gap_after(mode, &end.outcome);
         let collapses_alike = self.checkpoint.duplicates == end.duplicates;
-        let news = ended
-            || self.checkpoint.guard != end.guard
-            || !collapses_alike
-            || self.checkpoint.log_gap != self.gap_after(mode, &end.outcome);
+        let news = ended || self.checkpoint.guard != end.guard || !collapses_alike || self.checkpoint.log_gap != log_gap;
         self.checkpoint.guard = end.guard;
         self.checkpoint.duplicates = end.duplicates;
         self.checkpoint.comparison = end.comparison;
-        self.checkpoint.log_gap = self.gap_after(mode, &end.outcome);
+        self.checkpoint.log_gap = log_gap;
         if let Some(verdict) = &end.outcome.verdict {
             self.checkpoint.note_compared(verdict);
             self.checkpoint.compared_at = Some(summary.ended_at);

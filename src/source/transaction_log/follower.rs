@@ -10,7 +10,7 @@ use super::directory::LogDirectory;
 use super::feed::{Begun, LogFeed, LoggedDatabase, Standing, Stretch};
 use super::reach_watch::ReachWatch;
 use super::refusal::LogRefusal;
-use super::shared_tail::{Brought, Membership, SharedTail, Turn};
+use super::shared_tail::{Brought, Duty, Membership, SharedTail};
 use super::tail::{NextTransaction, Tail};
 use crate::model::bookmark::Bookmark;
 use crate::model::log_position::LogPosition;
@@ -89,7 +89,7 @@ pub struct LogFollower {
 }
 
 /// What a step did.
-enum Step {
+enum FollowStep {
     /// It read, or waited for another follower that reads.
     Done,
     /// There was nothing to read.
@@ -135,8 +135,8 @@ impl LogFollower {
                 continue;
             }
             match self.step() {
-                Ok(Step::Done) => {}
-                Ok(Step::Nothing) => std::thread::sleep(self.pause(last_news.elapsed())),
+                Ok(FollowStep::Done) => {}
+                Ok(FollowStep::Nothing) => std::thread::sleep(self.pause(last_news.elapsed())),
                 Err(refusal) if self.is_rewritten(&refusal) => return Err(refusal),
                 Err(refusal) => {
                     reach = ReachWatch::default();
@@ -191,7 +191,7 @@ impl LogFollower {
         Some(VERIFIED_BYTES)
     }
 
-    fn step(&mut self) -> Result<Step, LogRefusal> {
+    fn step(&mut self) -> Result<FollowStep, LogRefusal> {
         match self.member.take() {
             Some(member) => self.step_together(member),
             None => self.step_alone(),
@@ -199,40 +199,40 @@ impl LogFollower {
     }
 
     /// Reads for all that are at the end of this log, or waits for the one that does.
-    fn step_together(&mut self, member: Membership) -> Result<Step, LogRefusal> {
+    fn step_together(&mut self, member: Membership) -> Result<FollowStep, LogRefusal> {
         let turn = member.turn();
-        if turn == Turn::Left {
+        if turn == Duty::Left {
             // One that a pass has given up is not begun again here.
             self.member = Some(member).filter(|_| matches!(self.feed.standing(), Standing::Lost(_)));
             if self.member.is_none() {
                 self.stop_reading();
             }
-            return Ok(Step::Done);
+            return Ok(FollowStep::Done);
         }
         // Whoever doubts looks, so that the one that reads need not know of it.
         let verified = match self.is_verified_again() {
-            Some(longest) if turn == Turn::Read || longest > VERIFIED_BYTES => member.verify(longest),
+            Some(longest) if turn == Duty::Read || longest > VERIFIED_BYTES => member.verify(longest),
             _ => Ok(()),
         };
         let brought = match turn {
-            Turn::Read => verified.and_then(|()| member.read()),
-            Turn::Wait | Turn::Left => verified.map(|()| Brought::Some),
+            Duty::Read => verified.and_then(|()| member.read()),
+            Duty::Wait | Duty::Left => verified.map(|()| Brought::Some),
         };
         match brought.inspect_err(|_| self.stop_reading())? {
             Brought::Some => {
                 self.member = Some(member);
-                Ok(Step::Done)
+                Ok(FollowStep::Done)
             }
             Brought::Nothing { unwhole } => {
                 self.member = Some(member);
                 self.unwhole = unwhole;
-                Ok(Step::Nothing)
+                Ok(FollowStep::Nothing)
             }
         }
     }
 
     /// Reads what there is room for, and joins the others at the end of the log.
-    fn step_alone(&mut self) -> Result<Step, LogRefusal> {
+    fn step_alone(&mut self) -> Result<FollowStep, LogRefusal> {
         let longest = self.is_verified_again();
         let mut tail = match self.tail.take() {
             Some(tail) => tail,
@@ -241,19 +241,13 @@ impl LogFollower {
         let read = longest.filter(|longest| tail.last_bytes() <= *longest).map_or(Ok(()), |_| tail.verify());
         let read = read.and_then(|()| self.read(&mut tail));
         match read {
-            Ok(Read { any, is_at_end: true }) => {
-                self.tail = match self.shared_tail.join(tail, self.feed.clone()) {
-                    Ok(member) => {
-                        self.member = Some(member);
-                        None
-                    }
-                    Err(tail) => Some(*tail),
-                };
-                Ok(if any { Step::Done } else { Step::Nothing })
-            }
-            Ok(Read { any, .. }) => {
-                self.tail = Some(tail);
-                Ok(if any { Step::Done } else { Step::Nothing })
+            Ok(Read { any, is_at_end }) => {
+                let joined = if is_at_end { self.shared_tail.join(tail, self.feed.clone()) } else { Err(Box::new(tail)) };
+                match joined {
+                    Ok(member) => self.member = Some(member),
+                    Err(tail) => self.tail = Some(*tail),
+                }
+                Ok(if any { FollowStep::Done } else { FollowStep::Nothing })
             }
             Err(refusal) => {
                 self.tail = Some(tail);

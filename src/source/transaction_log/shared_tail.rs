@@ -23,12 +23,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The end of a log, and all that follow it there.
 #[derive(Debug, Default)]
 pub(super) struct SharedTail {
-    state: Mutex<State>,
+    state: Mutex<SharedState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SharedState {
     /// Present while there are members.
     tail: Option<Tail>,
     members: BTreeMap<MemberId, LogFeed>,
@@ -60,7 +60,7 @@ impl Drop for Membership {
 
 /// What a member does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Duty {
     /// It reads for all.
     Read,
     /// Another member reads; it may have told something.
@@ -119,17 +119,17 @@ impl SharedTail {
 
 impl Membership {
     /// What the member does now; waits a little where another one reads and has told nothing.
-    pub(super) fn turn(&self) -> Turn {
+    pub(super) fn turn(&self) -> Duty {
         let mut state = self.shared.state.lock();
-        let Some(feed) = state.members.get(&self.member) else { return Turn::Left };
+        let Some(feed) = state.members.get(&self.member) else { return Duty::Left };
         let is_told = feed.has_untold();
         if *state.reader.get_or_insert(self.member) == self.member {
-            return Turn::Read;
+            return Duty::Read;
         }
         if !is_told {
             self.shared.changed.wait_for(&mut state, LOOK_AGAIN);
         }
-        Turn::Wait
+        Duty::Wait
     }
 
     /// Reads what is there and tells all members. A refusal ends the membership of all.
@@ -159,7 +159,7 @@ impl Membership {
     }
 }
 
-impl State {
+impl SharedState {
     /// Ends the membership of all.
     fn dissolve(&mut self) {
         *self = Self { joined: self.joined, ..Self::default() };
