@@ -23,6 +23,7 @@ use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
 use super::{
     Answered, Followed, FoundElement, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, changed, found, new_kinds,
+    shared_ends,
 };
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -80,8 +81,9 @@ impl<R: Reader> GraphSource<R> {
             ElementKind::Relationship(id) => {
                 let Portion { rows, is_whole } = self.reader.relationships(doing, request, most).await?;
                 let weight = rows.iter().map(SourceRelationship::weight).sum();
-                let rows = KindRows::Relationships(id, adapt::relationships(self.profile.relationship(id), rows)?);
-                SomeRows { rows, is_whole, weight }
+                let mut rows = adapt::relationships(self.profile.relationship(id), rows)?;
+                shared_ends::settle(&self.reader, &self.profile, &mut rows).await?;
+                SomeRows { rows: KindRows::Relationships(id, rows), is_whole, weight }
             }
         })
     }
@@ -321,6 +323,10 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn indexes(&self) -> Result<Vec<SourceIndex>> {
+        self.questions().indexes().await
+    }
+
+    async fn indexes_with_texts(&self) -> Result<Vec<SourceIndex>> {
         self.questions().indexes_with_texts().await
     }
 

@@ -25,6 +25,7 @@ mod request;
 mod retrying;
 mod scan_pause;
 mod scope;
+mod shared_ends;
 mod tallies;
 pub mod transaction_log;
 mod unindexed;
@@ -307,6 +308,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// Its indices, but for those that every database has.
     async fn indexes(&self) -> Result<Vec<SourceIndex>>;
+
+    /// The same, each range index with the properties that are text in the cache: by the index itself, so that no element is read.
+    async fn indexes_with_texts(&self) -> Result<Vec<SourceIndex>> {
+        self.indexes().await
+    }
 
     /// How many numbers most lists of a property have, of about this share of a kind's elements; nothing where none has a list.
     async fn usual_dimension(&self, _: ElementKind, _: &PropertyName, _share: f64) -> Result<Option<usize>> {

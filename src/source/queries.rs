@@ -6,6 +6,7 @@ mod counts;
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
 use crate::model::detail::Detail;
+use crate::model::index::IndexTarget;
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Direction, FollowRule, Identity, NodeKind, Profile, RelationshipKind};
@@ -77,14 +78,31 @@ pub(crate) fn label_count(label: &Label) -> String {
     format!("MATCH (n:{}) RETURN count(n) AS count", label.quoted_for_neo4j())
 }
 
-/// Whether the key of some element is a number, by the index on it.
-pub(crate) fn has_number(pattern: &str, variable: &str, key: &PropertyName) -> String {
-    format!("MATCH {pattern} WHERE {variable}.{} >= {} RETURN 1 AS count LIMIT 1", key.quoted_for_neo4j(), i64::MIN)
+/// A property of a label's nodes or of a type's relationships that has a range index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexedProperty {
+    pattern: String,
+    property: String,
 }
 
-/// Whether some value of an indexed property is text in the cache: a text, or a time. Each part is a seek of the index.
-pub(crate) fn becomes_text(pattern: &str, property: &PropertyName) -> String {
-    let property = property.quoted();
+impl IndexedProperty {
+    pub(crate) fn new(target: &IndexTarget, property: &PropertyName) -> Self {
+        let pattern = match target {
+            IndexTarget::Label(label) => format!("(x:{})", label.quoted_for_neo4j()),
+            IndexTarget::Type(rel_type) => format!("()-[x:{}]->()", rel_type.quoted_for_neo4j()),
+        };
+        Self { pattern, property: property.quoted_for_neo4j() }
+    }
+}
+
+/// Which of these have a number for a value: their places in the list. Each part is a seek of the index.
+pub(crate) fn with_numbers(indexed: &[IndexedProperty]) -> String {
+    with_values(indexed, &[&format!(">= {}", i64::MIN)])
+}
+
+/// Which of these have a value that is text in the cache, so a text or a time: their places in the list, some more than once. Each
+/// part is a seek of the index.
+pub(crate) fn with_texts(indexed: &[IndexedProperty]) -> String {
     let first = [
         "STARTS WITH ''",
         ">= date('-999999999-01-01')",
@@ -93,9 +111,16 @@ pub(crate) fn becomes_text(pattern: &str, property: &PropertyName) -> String {
         ">= localtime('00:00')",
         ">= time('00:00:00+18:00')",
     ];
-    let some = |condition| format!("MATCH {pattern} WHERE x.{property} {condition} RETURN 1 AS found LIMIT 1");
-    let parts = first.map(some).join(" UNION ALL ");
-    format!("CALL {{ {parts} }} RETURN count(found) AS count")
+    with_values(indexed, &first)
+}
+
+fn with_values(indexed: &[IndexedProperty], conditions: &[&str]) -> String {
+    let parts = indexed.iter().enumerate().flat_map(|(place, IndexedProperty { pattern, property })| {
+        conditions
+            .iter()
+            .map(move |condition| format!("MATCH {pattern} WHERE x.{property} {condition} RETURN {place} AS place LIMIT 1"))
+    });
+    parts.collect::<Vec<_>>().join(" UNION ALL ")
 }
 
 /// Writes the queries of one profile.
@@ -135,9 +160,14 @@ impl<'a> Queries<'a> {
     /// Elements of a kind by key: `$keys`.
     pub fn by_key(&self, kind: ElementKind) -> String {
         match kind {
-            ElementKind::Node(id) => self.nodes_by_key(id),
+            ElementKind::Node(id) => self.nodes_by_key(id, &node_columns("properties(n)")),
             ElementKind::Relationship(id) => self.relationships_by_key(id),
         }
+    }
+
+    /// Nodes of a kind by key, with what decides whether the cache can hold them: `$keys`.
+    pub fn deciding_by_key(&self, id: NodeKindId) -> String {
+        self.nodes_by_key(id, &self.deciding_columns(ElementKind::Node(id)))
     }
 
     /// Keys of the elements of a kind that were written since `$zoned`, which is `$local` without its zone: `$after`, `$limit`. Nothing
@@ -176,8 +206,8 @@ impl<'a> Queries<'a> {
     }
 
     /// Nodes of a kind by key: `$keys`.
-    fn nodes_by_key(&self, id: NodeKindId) -> String {
-        let (kind, columns) = (self.profile.node(id), node_columns("properties(n)"));
+    fn nodes_by_key(&self, id: NodeKindId, columns: &str) -> String {
+        let kind = self.profile.node(id);
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
         match kind.identity {
             Identity::Property => {

@@ -1,6 +1,6 @@
 //! What [`GraphSource`](super::graph_source::GraphSource) stands on: a client that sends a query and reads its rows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -12,6 +12,16 @@ use crate::model::element::{Properties, SourceNode, SourceRelationship};
 /// No query here takes longer on a healthy server: the longest reads one page. It is also the transaction's timeout at the
 /// server, because a query given up here would otherwise stay open there.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A query that takes as long is logged: changes that are committed meanwhile wait for it.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// Logs a query that was begun then and has ended now, if it took long.
+pub(super) fn tell_if_slow(doing: &str, begun: Instant) {
+    if begun.elapsed() >= SLOW {
+        tracing::debug!(doing, seconds = begun.elapsed().as_secs_f64(), "slow query of the source");
+    }
+}
 
 /// The first rows of a query.
 #[derive(Debug, Clone, PartialEq)]

@@ -46,12 +46,12 @@ pub(super) async fn read(
 ) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     reader.created = Some(Keys::new());
-    let (gone, updated, surrounded) = Default::default();
-    let mut pass = CommittedPass { reader, changes, gone, updated, surrounded };
+    let (gone, updated, shared, surrounded) = Default::default();
+    let mut pass = CommittedPass { reader, changes, gone, updated, shared, surrounded };
     pass.read_changed(true, &committed.nodes).await?;
+    let mut gone = pass.absent_of(true, committed).await?;
     pass.part_with_former_graphs().await?;
     pass.read_changed(false, &committed.relationships).await?;
-    let mut gone = pass.absent_of(true, committed).await?;
     pass.read_surroundings().await?;
     pass.reader.settle().await?;
     gone.extend(pass.absent_of(false, committed).await?);
@@ -117,6 +117,8 @@ struct CommittedPass<'p, 'r, 'c> {
     gone: BTreeMap<ElementKind, BTreeSet<String>>,
     /// The numbers of nodes that were there before, by their keys, which several may share.
     updated: BTreeMap<ElementKind, BTreeMap<String, BTreeSet<ElementNumber>>>,
+    /// Keys that stand for another node by now than they did before, or may do so.
+    shared: Keys,
     /// Nodes whose relationships are read again.
     surrounded: BTreeSet<ElementNumber>,
 }
@@ -236,8 +238,9 @@ impl CommittedPass<'_, '_, '_> {
             }
         }
         for (kind, keys) in shared {
-            let numbers = self.reader.numbers_of(kind, &Vec::from_iter(keys)).await?;
-            self.surrounded.extend(numbers);
+            let asked: Vec<String> = keys.iter().cloned().collect();
+            self.surrounded.extend(self.reader.numbers_of(kind, &asked).await?);
+            self.shared.entry(kind).or_default().extend(keys);
         }
         Ok(())
     }
@@ -289,19 +292,22 @@ impl CommittedPass<'_, '_, '_> {
         Ok(())
     }
 
-    /// Where each group has a graph of its own, a node of another group by now stands in two graphs once it is written: it goes from
-    /// both, and is written again with its relationships.
+    /// Where each group has a graph of its own, a key that stands for a node of another group by now stands in two graphs once that
+    /// node is written: it goes from both, and the node is written again with the relationships of all that share the key.
     async fn part_with_former_graphs(&mut self) -> Result<()> {
-        if self.reader.profile.routes.is_none() || self.updated.is_empty() {
+        let mut written = std::mem::take(&mut self.shared);
+        for (kind, numbers) in &self.updated {
+            written.entry(*kind).or_default().extend(numbers.keys().cloned());
+        }
+        if self.reader.profile.routes.is_none() || written.is_empty() {
             return Ok(());
         }
         self.reader.settle().await?;
-        for (kind, keys) in self.updated.clone() {
-            let texts: Vec<String> = keys.keys().cloned().collect();
-            let twice = self.contents(kind, &texts).await?.into_iter().filter(|(_, content)| content.copies > 1);
+        for (kind, keys) in written {
+            let twice = self.contents(kind, &Vec::from_iter(keys)).await?.into_iter().filter(|(_, content)| content.copies > 1);
             let twice: Vec<ElementIdentity> = twice.map(|(identity, _)| identity).collect();
             let wanted: Vec<String> = twice.iter().map(|identity| identity.key().to_string()).collect();
-            self.surrounded.extend(wanted.iter().filter_map(|key| keys.get(key)).flatten());
+            self.surrounded.extend(self.reader.numbers_of(kind, &wanted).await?);
             self.reader.repairs = true;
             self.reader.delete_copies(&twice).await?;
             self.reader.fetch_kind(kind, &wanted).await?;
@@ -352,8 +358,10 @@ impl CommittedPass<'_, '_, '_> {
             self.surround_refused(kind, &refused);
             orphaned.extend(refused);
             // What is there all the same is no loss to be weighed.
-            let (absent, present) = self.reader.send_present(kind, orphaned).await?;
+            let (absent, present) = self.reader.send_present(kind, orphaned.clone()).await?;
             if of_nodes {
+                let standing_in = orphaned.difference(&absent).map(|identity| identity.key().to_string());
+                self.shared.entry(kind).or_default().extend(standing_in);
                 // Another node may stand in for one that is gone, of which nobody has looked at the relationships.
                 let is_other = |number: &ElementNumber| committed.nodes.elements.get(number.0).is_none();
                 self.surrounded.extend(present.into_iter().filter(is_other));

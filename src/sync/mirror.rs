@@ -16,7 +16,7 @@ pub(super) async fn send(reader: &mut PassReader<'_>, memory: &mut Memory, mode:
         return Ok(());
     }
     let source = reader.source;
-    let indexes = source.indexes().await?;
+    let indexes = source.indexes_with_texts().await?;
     reader.emit.emit(BatchContent::Indexes(mirrored(&indexes, reader.profile)), 0).await
 }
 

@@ -151,7 +151,7 @@ pub(crate) async fn survey(
         left = &left[number..];
     }
     survey.graphs = graphs.found;
-    let of_source = source.indexes().await?;
+    let of_source = if profile.mirror_indexes { source.indexes_with_texts().await? } else { source.indexes().await? };
     survey.missing_source_indexes = missing_indexes(profile, &of_source);
     survey.indexes = profile.indexes.iter().filter_map(&statement).collect();
     survey.property_names = encoder.names().len();

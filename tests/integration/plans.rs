@@ -75,6 +75,7 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
             Some(queries.page(kind, Detail::WithoutVectors)),
             Some(queries.page(kind, Detail::Vectors)),
             Some(queries.by_key(kind)),
+            if let ElementKind::Node(id) = kind { Some(queries.deciding_by_key(id)) } else { None },
             queries.changed_keys(kind),
         ];
         for text in texts.into_iter().flatten() {
@@ -99,7 +100,7 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
         assert_indexed(&plan(&text).await, &text);
         explained += 1;
     }
-    assert_eq!(explained, 4 * 4 + 2 + 5 * 4 + 1 + 9 * 2 + 2 + 5, "each query of each kind");
+    assert_eq!(explained, 4 * 5 + 2 + 5 * 4 + 1 + 9 * 2 + 2 + 5, "each query of each kind");
     // The order of a page comes from the index too: a sort would read the whole kind for each page.
     let page = queries.page(entity, Detail::Whole);
     assert!(!plan(&page).await.contains("Sort"), "{}", plan(&page).await);

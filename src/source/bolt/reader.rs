@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -21,11 +21,8 @@ use crate::model::bookmark::Bookmark;
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::source::address::SourceAddress;
 use crate::source::codes::why_unreachable;
-use crate::source::reader::{Portion, Reader};
+use crate::source::reader::{Portion, Reader, tell_if_slow};
 use crate::source::request::Request;
-
-/// A query that takes as long is logged: changes that are committed meanwhile wait for it.
-const SLOW: Duration = Duration::from_millis(200);
 
 /// Reads by Bolt 5.
 #[derive(Clone)]
@@ -53,9 +50,7 @@ impl BoltReader {
         let limit = self.pool.server().limits.query;
         let begun = Instant::now();
         let answer = timeout(limit, self.with_connection(exchange)).await;
-        if begun.elapsed() >= SLOW {
-            tracing::debug!(doing, seconds = begun.elapsed().as_secs_f64(), "slow query of the source");
-        }
+        tell_if_slow(doing, begun);
         match answer {
             Ok(outcome) => outcome.map_err(|fault| fault.during(format!("cannot read {doing} from Neo4j"))),
             Err(_) => Err(Error::new(

@@ -7,9 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::discovery::Found;
 use crate::model::index::{Similarity, VectorOptions};
 use crate::model::kind::Step;
-use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::name::PropertyName;
 use crate::model::profile::Profile;
 use crate::source::new_kinds::target;
+use crate::source::queries::IndexedProperty;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
 
 /// The profile with the kinds that the source has now, and with those that were found before.
@@ -88,27 +89,23 @@ fn note_vector(found: &mut Found, index: &SourceIndex) {
 /// Keys that a rule names and that hold numbers. Only where there is an index on the key: without one the question is a scan.
 async fn note_numbers(questions: &Questions<'_>, profile: &Profile, found: &mut Found) -> Result<()> {
     let Some(discovery) = &profile.discover else { return Ok(()) };
-    for name in found.labels.clone() {
-        let rule = discovery.nodes.iter().find(|rule| rule.label.matches(&name));
-        let (Some(key), Ok(label)) = (rule.and_then(|rule| rule.rule.key.as_ref()), Label::parse(&name)) else { continue };
-        note_number(questions, found, &name, &format!("(n:{})", label.quoted_for_neo4j()), key).await?;
-    }
-    for name in found.types.clone() {
-        let rule = discovery.relationships.iter().find(|rule| rule.rel_type.matches(&name));
-        let (Some(key), Ok(rel_type)) = (rule.and_then(|rule| rule.rule.key.as_ref()), RelationshipType::parse(&name)) else {
-            continue;
-        };
-        note_number(questions, found, &name, &format!("()-[n:{}]->()", rel_type.quoted_for_neo4j()), key).await?;
-    }
-    Ok(())
-}
-
-async fn note_number(questions: &Questions<'_>, found: &mut Found, name: &str, pattern: &str, key: &PropertyName) -> Result<()> {
-    let place = (name.to_owned(), key.to_string());
-    let text = queries::has_number(pattern, "n", key);
-    if found.indexed.contains(&place) && questions.exists("keys that are numbers", &text).await? {
-        tracing::warn!(kind = name, key = key.as_str(), "the key holds numbers: elements are identified by their own numbers");
-        found.numbers.insert(place);
+    let keyed_labels = found.labels.iter().filter_map(|name| {
+        let rule = discovery.nodes.iter().find(|rule| rule.label.matches(name))?;
+        Some((true, name, rule.rule.key.as_ref()?))
+    });
+    let keyed_types = found.types.iter().filter_map(|name| {
+        let rule = discovery.relationships.iter().find(|rule| rule.rel_type.matches(name))?;
+        Some((false, name, rule.rule.key.as_ref()?))
+    });
+    let keyed = keyed_labels.chain(keyed_types).filter_map(|(of_nodes, name, key)| {
+        let place = (name.clone(), key.to_string());
+        found.indexed.contains(&place).then_some((IndexedProperty::new(&target(of_nodes, name)?, key), place))
+    });
+    let (indexed, of): (Vec<_>, Vec<_>) = keyed.unzip();
+    for place in questions.having("keys that are numbers", &indexed, queries::with_numbers).await? {
+        let Some((kind, key)) = of.get(place) else { continue };
+        tracing::warn!(kind, key, "the key holds numbers: elements are identified by their own numbers");
+        found.numbers.insert((kind.clone(), key.clone()));
     }
     Ok(())
 }

@@ -1,15 +1,22 @@
-//! The indices of the source.
+//! The indices of the source, and what they tell of the values under them.
+
+use std::collections::BTreeSet;
 
 use super::Questions;
-use super::rows::Index;
+use super::rows::{Index, Place};
 use crate::error::Result;
-use crate::model::name::{Label, PropertyName, RelationshipType};
+use crate::model::name::PropertyName;
 use crate::source::columns::lacking;
+use crate::source::new_kinds::target;
+use crate::source::queries::IndexedProperty;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
+
+/// About so many properties one question asks for: a server that has just started plans each question in a second or more.
+const PROPERTIES_AT_ONCE: usize = 20;
 
 impl Questions<'_> {
     /// All indices but those that every database has.
-    pub(super) async fn indexes(&self) -> Result<Vec<SourceIndex>> {
+    pub(in crate::source) async fn indexes(&self) -> Result<Vec<SourceIndex>> {
         const DOING: &str = "indices";
         let rows: Vec<Index> = self.rows(DOING, queries::INDEXES).await?;
         rows.into_iter().map(|row| row.into_source_index().ok_or_else(|| lacking(DOING))).collect()
@@ -18,32 +25,47 @@ impl Questions<'_> {
     /// The same, each range index with the properties that are text in the cache: by the index itself, so that no element is read.
     pub(in crate::source) async fn indexes_with_texts(&self) -> Result<Vec<SourceIndex>> {
         let mut indexes = self.indexes().await?;
-        for index in indexes.iter_mut().filter(|index| index.kind == SourceIndexKind::Range) {
-            let mut texts = Vec::new();
-            for property in &index.properties {
-                if self.is_text(index, property).await? {
-                    texts.push(property.clone());
-                }
+        let (mut asked, mut of) = (Vec::new(), Vec::new());
+        for (number, index) in indexes.iter_mut().enumerate().filter(|(_, index)| index.kind == SourceIndexKind::Range) {
+            // What the cache cannot name gets no index there.
+            index.texts.retain(|name| PropertyName::parse(name).is_err());
+            for (property, indexed) in indexed(index) {
+                asked.push(indexed);
+                of.push((number, property));
             }
-            index.texts = texts;
+        }
+        for place in self.having("texts of indices", &asked, queries::with_texts).await? {
+            let Some((number, property)) = of.get(place) else { continue };
+            if let Some(index) = indexes.get_mut(*number).filter(|index| !index.texts.contains(property)) {
+                index.texts.push(property.clone());
+            }
         }
         Ok(indexes)
     }
 
-    async fn is_text(&self, index: &SourceIndex, property: &str) -> Result<bool> {
-        // What the cache cannot name gets no index there.
-        let Ok(property) = PropertyName::parse(property) else { return Ok(true) };
-        for name in &index.on {
-            let pattern = if index.of_nodes {
-                Label::parse(name).map(|label| format!("(x:{})", label.quoted()))
-            } else {
-                RelationshipType::parse(name).map(|rel_type| format!("()-[x:{}]->()", rel_type.quoted()))
-            };
-            let Ok(pattern) = pattern else { continue };
-            if self.exists("texts of an index", &queries::becomes_text(&pattern, &property)).await? {
-                return Ok(true);
-            }
+    /// The places of those that have a value as this text asks for it.
+    pub(super) async fn having(
+        &self,
+        doing: &str,
+        indexed: &[IndexedProperty],
+        text: impl Fn(&[IndexedProperty]) -> String,
+    ) -> Result<BTreeSet<usize>> {
+        let mut found = BTreeSet::new();
+        for (number, part) in indexed.chunks(PROPERTIES_AT_ONCE).enumerate() {
+            let rows: Vec<Place> = self.rows(doing, &text(part)).await?;
+            found.extend(rows.into_iter().map(|row| number * PROPERTIES_AT_ONCE + row.place));
         }
-        Ok(false)
+        Ok(found)
     }
+}
+
+/// Each property of an index on each of its labels or types, where the cache can name both.
+fn indexed(index: &SourceIndex) -> Vec<(String, IndexedProperty)> {
+    let targets: Vec<_> = index.on.iter().filter_map(|name| target(index.of_nodes, name)).collect();
+    let names = index.properties.iter().filter_map(|name| PropertyName::parse(name).ok());
+    let on_each = |name: PropertyName| {
+        let one = |on| (name.to_string(), IndexedProperty::new(on, &name));
+        targets.iter().map(one).collect::<Vec<_>>()
+    };
+    names.flat_map(on_each).collect()
 }

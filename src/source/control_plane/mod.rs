@@ -24,6 +24,7 @@ mod indexes;
 mod rows;
 
 use std::fmt;
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
@@ -33,6 +34,7 @@ use self::rows::{Component, Database, Dimension, Existence, Named};
 use super::address::SourceAddress;
 use super::bolt::{Limits, Server, log_on};
 use super::queries;
+use super::reader::tell_if_slow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::kind::Step;
@@ -156,7 +158,10 @@ impl Questions<'_> {
 
     async fn rows<T: DeserializeOwned + Send + 'static>(&self, doing: &str, text: &str) -> Result<Vec<T>> {
         let ask = || async {
-            self.driver.ask(text.to_owned(), self.bookmark.clone()).await.map_err(|fault| {
+            let begun = Instant::now();
+            let answer = self.driver.ask(text.to_owned(), self.bookmark.clone()).await;
+            tell_if_slow(doing, begun);
+            answer.map_err(|fault| {
                 let kind = fault.kind();
                 fault.during(kind, format!("cannot read {doing} from Neo4j"))
             })

@@ -29,6 +29,12 @@ pub(super) struct Existence {
     pub(super) count: i64,
 }
 
+/// A place in the list that a question was asked about.
+#[derive(Debug, Deserialize)]
+pub(super) struct Place {
+    pub(super) place: usize,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Dimension {
     pub(super) dimension: i64,

@@ -17,7 +17,8 @@ use crate::support::graph::{GraphSpec, build, create_indices};
 use crate::support::http::Http;
 use crate::support::service::{Running, Service};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a commit may take to be applied, a full sync and a server that has just started on a busy machine included.
+const PATIENCE: Duration = Duration::from_secs(110);
 
 /// In the line of a pass that read what the log told.
 const FROM_LOG: &str = "\"from_log\":true";
@@ -69,8 +70,14 @@ impl Followed {
     async fn applied(&self) {
         let bookmark = percent_encoded(&self.pair.bookmark().await);
         let path = format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=30000");
-        let (code, body) = self.http.get(&path).await.unwrap();
-        assert_eq!(code, 200, "{body}\n{}", self.running.log());
+        let begun = Instant::now();
+        loop {
+            let (code, body) = self.http.get(&path).await.unwrap();
+            if code == 200 {
+                return;
+            }
+            assert!(code == 504 && begun.elapsed() < PATIENCE, "{code} {body}\n{}", self.running.log());
+        }
     }
 
     /// The one text or list of texts that the cache answers.
