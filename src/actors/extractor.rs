@@ -95,6 +95,7 @@ pub(crate) fn start(
 async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, mut outlet: Outlet) -> Result<()> {
     let mut memory = std::mem::take(&mut parts.memory);
     let mut last: Option<Bookmark> = None;
+    let mut was_told = false;
     let pool = Arc::clone(&parts.credit);
     let next = async |orders: &mut mpsc::Receiver<StartPass>| pool.pace().wait(Member::Extractor, orders.recv()).await;
     while let Some(StartPass { order, watermark, thorough, allow_deletes }) = next(&mut orders).await {
@@ -103,7 +104,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             Some(feed) if order.mode() == Mode::Incremental => feed.take(parts.source.as_ref()).await,
             _ => None,
         };
-        let resumes = matches!(order, PassOrder::Resume(_));
+        let resumes = matches!(order, PassOrder::Resume(_)) || !was_told;
         let pass = match (order, &committed) {
             (PassOrder::Resume(pass), Some(committed)) => told(committed, watermark, pass.deferred),
             (_, Some(committed)) => told(committed, watermark, BTreeSet::new()),
@@ -138,6 +139,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             excluded: &parts.excluded,
         };
         let (mode, bookmark) = (pass.mode, pass.bookmark.clone());
+        was_told = mode != Mode::Full && (was_told || committed.is_some());
         let outcome = sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
         if let Some(feed) = &mut parts.feed {
             feed.set_gap(outcome.log_gap);

@@ -52,6 +52,8 @@ pub(super) async fn read(
     let mut gone = pass.absent_of(true, committed).await?;
     pass.part_with_former_graphs().await?;
     pass.read_changed(false, &committed.relationships).await?;
+    let doubtful = pass.changes.memory.take_doubtful();
+    pass.reader.fetch(&doubtful).await?;
     pass.read_surroundings().await?;
     pass.reader.settle().await?;
     gone.extend(pass.absent_of(false, committed).await?);

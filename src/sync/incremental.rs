@@ -119,7 +119,9 @@ impl Incremental<'_, '_, '_> {
             self.take_pages(kind, page, since).await?;
         }
         let duplicates = self.changes.memory.take_duplicates();
-        self.fetch_noted(duplicates).await
+        self.fetch_noted(duplicates).await?;
+        let doubtful = self.changes.memory.take_doubtful();
+        self.reader.fetch(&doubtful).await
     }
 
     /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.

@@ -81,6 +81,9 @@ pub(crate) struct Memory {
     /// Keys that more than one element had when they were last read. Which of them stands for the key may change by a delete
     /// that leaves no other trace, so they are read again in every pass.
     duplicates: Keys,
+    /// Relationships that a pass could not keep which later commits overtook: one of their ends may have been what it was between two
+    /// commits only, and then nothing else tells that they can be kept.
+    doubtful: Keys,
     /// The comparison under way, between two slices.
     comparison: Option<Comparison>,
     pub(super) hasher: ElementHasher,
@@ -129,11 +132,22 @@ impl Memory {
     /// A full pass puts another graph in the place of the one that all this is about.
     pub(super) fn begin_anew(&mut self) {
         self.comparison = None;
+        self.doubtful.clear();
         self.kinds = Readings::default();
         self.unclear.clear();
         self.labels = Readings::default();
         self.shared_labels.clear();
         self.guard = Guard::default();
+    }
+
+    /// Remembers what the next pass reads again, because later commits may have changed the ends of these relationships.
+    pub(super) fn note_doubtful(&mut self, relationships: Keys) {
+        self.doubtful = relationships;
+    }
+
+    /// What the pass before could not keep, and later commits may have changed.
+    pub(super) fn take_doubtful(&mut self) -> Keys {
+        std::mem::take(&mut self.doubtful)
     }
 
     /// Whether a changed row has to be read now. A row that is spared has to be looked at again after [`READ_AGAIN`].

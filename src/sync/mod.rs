@@ -69,7 +69,8 @@ pub(crate) struct PassContext<'a> {
     ///
     /// [`Checkpoint::log_gap`]: crate::model::checkpoint::Checkpoint::log_gap
     pub log_gap: Option<u64>,
-    /// Whether a pass that broke off may have written a part of this one.
+    /// Whether the cache may hold a part of what this pass brings, or lack relationships that were read between two of its commits:
+    /// after a pass that broke off, and for the first one that a feed tells after a start or a full pass.
     pub resumes: bool,
     /// The rules that lead from source to cache, for comparisons.
     pub encoder: &'a Encoder,

@@ -35,6 +35,7 @@ pub(crate) async fn run(
         notes_refused: pass.mode != Mode::Full,
         refused: BTreeMap::new(),
         created: None,
+        unkept: Keys::new(),
     };
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
@@ -51,7 +52,17 @@ pub(crate) async fn run(
     };
     mirror::send(&mut reader, changes.memory, pass.mode).await?;
     deferred::finish(&mut reader, &pass, deferred, outcome.clone(), changes).await?;
+    if pass.mode == Mode::Incremental {
+        let unkept = std::mem::take(&mut reader.unkept);
+        changes.memory.note_doubtful(if is_overtaken(source, &pass) { unkept } else { Keys::new() });
+    }
     Ok(outcome)
+}
+
+/// Whether something that a pass has read may be of a later commit than it was read for.
+fn is_overtaken(source: &dyn Source, pass: &PassUnderWay) -> bool {
+    let newest = source.newest_commit();
+    newest.zip(pass.bookmark.as_ref()).is_none_or(|(newest, bookmark)| !bookmark.includes(&newest))
 }
 
 /// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once. So is

@@ -59,6 +59,8 @@ pub(super) struct PassReader<'a> {
     pub(super) refused: BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
     /// Keys of elements that are new, where a change feed tells it.
     pub(super) created: Option<Keys>,
+    /// Keys of relationships that were read and cannot be kept: what their ends were at that moment may be the reason.
+    pub(super) unkept: Keys,
 }
 
 impl PassReader<'_> {
@@ -94,7 +96,13 @@ impl PassReader<'_> {
         note_duplicates(&mut self.duplicates, kind, rows.keys(key));
         let mut outdated = Vec::new();
         if self.notes_refused {
-            self.encoder.admissions(&rows).into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
+            let admissions = self.encoder.admissions(&rows);
+            if !kind.is_node() {
+                let unkept = rows.keys(key).zip(&admissions).filter(|(_, admission)| !matches!(admission, Admission::Kept(_)));
+                let keys = unkept.filter_map(|(key, _)| key).map(str::to_owned);
+                self.unkept.entry(kind).or_default().extend(keys);
+            }
+            admissions.into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
             outdated = outdated_names(&self.excluded, self.profile.name_of(kind), &rows, self.encoder);
         }
         let step = moves_cursor.then(|| self.profile.step(kind));

@@ -296,6 +296,34 @@ async fn a_key_that_two_groups_share_stands_where_its_node_does() {
     shares_a_key(Changes::Probed).await;
 }
 
+/// A relationship that is read between two commits is refused for what its end is then. The end is what it was before by the time
+/// that the cache hears of it, and nothing tells of the relationship again.
+#[tokio::test]
+async fn a_relationship_is_not_lost_for_what_its_end_was_between_two_commits() {
+    const ROUNDS: usize = 30;
+    const TURNS: usize = 4;
+    let spoken = Spoken::new(true, Changes::Logged).await;
+    let write = |text: String| {
+        let graph = &spoken.source.graph;
+        async move { graph.run(neo4rs::query(&text)).await.unwrap() }
+    };
+    write("CREATE (:Entity {uuid: 'k', name: 'k', group_id: 'group-1'})".to_owned()).await;
+    for round in 0..ROUNDS {
+        write(format!(
+            "MATCH (k:Entity {{uuid: 'k'}}) CREATE (:Episodic {{uuid: 'e{round}', name: 'e', group_id: 'group-1'}})\
+             -[:MENTIONS {{uuid: 'm{round}', group_id: 'group-1'}}]->(k)"
+        ))
+        .await;
+        for group in ["", "group-1"].repeat(TURNS) {
+            write(format!("MATCH (k:Entity {{uuid: 'k'}}) SET k.group_id = '{group}'")).await;
+        }
+        spoken.is_told_at("applied").await;
+        let (found, left) = spoken.difference(false).await;
+        assert!(found.is_empty(), "round {round}: {found:#?}\nleft out: {left:?}\n{}", spoken.report());
+    }
+    spoken.ends().await;
+}
+
 #[tokio::test]
 async fn no_word_is_false_once() {
     run(false, Changes::Probed, FAILED_ONCE.into_iter().chain(0..SHORT)).await;
