@@ -107,6 +107,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
     refuse_without(&missing, config.full_sync.strategy)?;
     let source_version = connector.control_plane().connect().await?;
     let source = connector.source().await?;
+    source.heed_shared_keys();
     let identity = source.identity().await?;
     let bookmark = source.bookmark().await?;
     let mut sink = connector.sink().await?;

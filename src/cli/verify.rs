@@ -121,7 +121,9 @@ impl BothSides {
         let stored = connector.store().await?.quarantine().await?;
         let listed: Vec<Quarantined> = stored.into_iter().map(|entry| entry.told_apart(connector.profile())).collect();
         let excluded = Excluded::of(&listed);
-        Ok(Self { source: connector.source().await?, view: connector.view().await?, encoder, excluded, connector })
+        let source = connector.source().await?;
+        source.heed_shared_keys();
+        Ok(Self { source, view: connector.view().await?, encoder, excluded, connector })
     }
 
     fn sides(&mut self) -> Sides<'_> {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::detail::Detail;
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
 use super::kind::{ElementKind, KindName, NodeKindId, RelationshipKindId, Step};
 use super::kind_rules::Discovery;
@@ -377,6 +378,28 @@ impl Profile {
             return self.node_ids().find(|id| self.node(*id).unlabelled);
         }
         self.node_ids().find(|id| labels.iter().any(|label| label == self.node(*id).label.as_str()))
+    }
+
+    /// What [`Detail::Vectors`](super::detail::Detail::Vectors) reads of an element besides its key: its vectors, and its group where
+    /// that decides in which graph it stands.
+    fn with_group(&self, vectors: &[PropertyName]) -> Vec<PropertyName> {
+        let group = self.group.iter().filter(|_| self.routes.is_some());
+        vectors.iter().chain(group).cloned().collect()
+    }
+
+    /// The Cypher for what is read of an element as a map, as [`Detail::projection`].
+    pub(crate) fn projection(
+        &self,
+        detail: Detail,
+        variable: &str,
+        key: &PropertyName,
+        vectors: &[PropertyName],
+        quoted: fn(&PropertyName) -> String,
+    ) -> String {
+        match detail {
+            Detail::Vectors => detail.projection(variable, key, &self.with_group(vectors), quoted),
+            Detail::Whole | Detail::WithoutVectors | Detail::Key => detail.projection(variable, key, vectors, quoted),
+        }
     }
 
     /// Labels of the kinds before this one: a node that carries one of them is of that kind, not of this one.

@@ -64,13 +64,13 @@ pub(super) fn contents(profile: &Profile, kind: ElementKind, detail: Detail) -> 
     match kind {
         ElementKind::Node(id) => {
             let NodeKind { label, key, vectors, .. } = profile.node(id);
-            let properties = detail.projection("n", key, vectors, PropertyName::quoted);
+            let properties = profile.projection(detail, "n", key, vectors, PropertyName::quoted);
             let (label, key) = (label.quoted(), key.quoted());
             format!("UNWIND $keys AS k MATCH (n:{label} {{{key}: k}}) RETURN labels(n), n.{key}, {properties}")
         }
         ElementKind::Relationship(id) => {
             let RelationshipKind { rel_type, key, vectors, .. } = profile.relationship(id);
-            let properties = detail.projection("e", key, vectors, PropertyName::quoted);
+            let properties = profile.projection(detail, "e", key, vectors, PropertyName::quoted);
             let (rel_type, key) = (rel_type.quoted(), key.quoted());
             let end = |node: &str| format!("labels({node}), {}", key_by_kind(profile, node));
             format!(

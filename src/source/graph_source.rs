@@ -18,12 +18,12 @@ use super::queries::{self, Queries};
 use super::reader::{Portion, Reader};
 use super::request::Request;
 use super::retrying::Retrying;
+use super::shared_ends::SharedEnds;
 use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
 use super::{
     Answered, Followed, FoundElement, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, changed, found, new_kinds,
-    shared_ends,
 };
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -49,6 +49,7 @@ pub struct GraphSource<R> {
     unlabelled: Mutex<Unlabelled>,
     weights: Weights,
     tallies: Tallies,
+    shared_ends: SharedEnds,
 }
 
 impl<R: Reader> GraphSource<R> {
@@ -57,7 +58,8 @@ impl<R: Reader> GraphSource<R> {
         let follower = Mutex::new(probe.another());
         let (unlabelled, weights, tallies) = (Mutex::default(), Weights::default(), Tallies::default());
         let (reader, probe) = (Retrying(Causal::new(reader)), Mutex::new(probe));
-        Self { reader, control, probe, follower, profile, unlabelled, weights, tallies }
+        let shared_ends = SharedEnds::default();
+        Self { reader, control, probe, follower, profile, unlabelled, weights, tallies, shared_ends }
     }
 
     /// The control plane, which sees what every read sees.
@@ -82,7 +84,7 @@ impl<R: Reader> GraphSource<R> {
                 let Portion { rows, is_whole } = self.reader.relationships(doing, request, most).await?;
                 let weight = rows.iter().map(SourceRelationship::weight).sum();
                 let mut rows = adapt::relationships(self.profile.relationship(id), rows)?;
-                shared_ends::settle(&self.reader, &self.profile, &mut rows).await?;
+                self.shared_ends.settle(&self.reader, &self.profile, &mut rows).await?;
                 SomeRows { rows: KindRows::Relationships(id, rows), is_whole, weight }
             }
         })
@@ -185,7 +187,13 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn bundle(&self, kinds: &[ElementKind], detail: Detail) -> Result<Option<Vec<KindRows>>> {
-        bundles::read(&self.reader, &self.profile, kinds, detail).await
+        let mut read = bundles::read(&self.reader, &self.profile, kinds, detail).await?;
+        for rows in read.iter_mut().flatten() {
+            if let KindRows::Relationships(_, rows) = rows {
+                self.shared_ends.settle(&self.reader, &self.profile, rows).await?;
+            }
+        }
+        Ok(read)
     }
 
     async fn changed_keys(&self, kind: ElementKind, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
@@ -200,6 +208,10 @@ impl<R: Reader> Source for GraphSource<R> {
         let bookmark = self.probe.lock().await.bookmark().await?;
         self.reader.0.heard(&bookmark);
         Ok(bookmark)
+    }
+
+    fn heed_shared_keys(&self) {
+        self.shared_ends.heed();
     }
 
     fn newest_commit(&self) -> Option<Bookmark> {

@@ -215,6 +215,10 @@ pub trait Source: Send + Sync + 'static {
     /// As [`Source::bookmark`], asked once, as [`Source::reach`] is: every other question is repeated while its error may pass.
     async fn probe(&self) -> Result<Bookmark>;
 
+    /// From now on, nodes may share keys: of each end of a relationship it is asked for which node its key stands. Before, it is asked
+    /// only where an end seems to be in another graph than its relationship.
+    fn heed_shared_keys(&self) {}
+
     /// The newest commit that anything read until now can be of, if the source told one: reads see what is committed while they run.
     fn newest_commit(&self) -> Option<Bookmark>;
 

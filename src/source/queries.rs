@@ -482,7 +482,7 @@ impl<'a> Queries<'a> {
         let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some() && detail == Detail::Key);
         match group {
             Some(group) => format!("{variable}{{.{}, .{}}}", key.quoted_for_neo4j(), group.quoted_for_neo4j()),
-            None => detail.projection(variable, key, vectors, PropertyName::quoted_for_neo4j),
+            None => self.profile.projection(detail, variable, key, vectors, PropertyName::quoted_for_neo4j),
         }
     }
 
@@ -552,7 +552,8 @@ mod tests {
         let (of_nodes, of_relationships) = (ElementKind::Node(node), ElementKind::Relationship(relationship));
         let texts = [
             queries.node_page(node, Detail::Whole),
-            queries.nodes_by_key(node),
+            queries.by_key(of_nodes),
+            queries.deciding_by_key(node),
             queries.relationship_page(relationship, Detail::Whole),
             queries.relationships_by_key(relationship),
             queries.key_groups(of_nodes, None),

@@ -4,6 +4,7 @@
 //! graph the end stands, not the group of the node at which the relationship ends in the source.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::queries::Queries;
 use super::reader::{Portion, Reader};
@@ -23,38 +24,53 @@ const KEYS: usize = 1_000;
 /// The group that stands for a key of a kind.
 type Groups = BTreeMap<(NodeKindId, String), Option<Value>>;
 
-/// Gives each end that seems to be in another graph than its relationship the group of the node that the cache holds under its key.
-/// Such ends are few: a relationship between two groups is not copied.
-pub(super) async fn settle(reader: &impl Reader, profile: &Profile, rows: &mut [SourceRelationship]) -> Result<()> {
-    let Some((group, routes)) = profile.group.as_ref().zip(profile.routes.as_ref()) else { return Ok(()) };
-    let mut groups = Groups::new();
-    for (kind, keys) in elsewhere(profile, group, routes, rows) {
-        let keys: Vec<String> = keys.into_iter().collect();
-        for some in keys.chunks(KEYS) {
-            let request = Request::new(Queries::new(profile).deciding_by_key(kind)).with("keys", some.to_vec());
-            let Portion { rows, .. } = reader.nodes("nodes that share a key", request, usize::MAX).await?;
-            note_kept(&mut groups, (profile, kind), (group, routes), rows);
-        }
-    }
-    for end in rows.iter_mut().flat_map(|row| [&mut row.start, &mut row.end]) {
-        if let Some(kept) = place_of(profile, end).and_then(|place| groups.get(&place)) {
-            end.group.clone_from(kept);
-        }
-    }
-    Ok(())
+/// Whether nodes are known to share keys.
+#[derive(Debug, Default)]
+pub(super) struct SharedEnds {
+    are_heeded: AtomicBool,
 }
 
-/// The keys of ends that stand in another graph than their relationship, by what the row says.
-fn elsewhere(
+impl SharedEnds {
+    /// From now on, each end is asked for.
+    pub(super) fn heed(&self) {
+        self.are_heeded.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives ends the group of the node that the cache holds under their key: each end where nodes are known to share keys, else
+    /// those that seem to be in another graph than their relationship. These are few: a relationship between two groups is not
+    /// copied.
+    pub(super) async fn settle(&self, reader: &impl Reader, profile: &Profile, rows: &mut [SourceRelationship]) -> Result<()> {
+        let Some((group, routes)) = profile.group.as_ref().zip(profile.routes.as_ref()) else { return Ok(()) };
+        let mut groups = Groups::new();
+        for (kind, keys) in asked_for(profile, group, routes, rows, self.are_heeded.load(Ordering::Relaxed)) {
+            let keys: Vec<String> = keys.into_iter().collect();
+            for some in keys.chunks(KEYS) {
+                let request = Request::new(Queries::new(profile).deciding_by_key(kind)).with("keys", some.to_vec());
+                let Portion { rows, .. } = reader.nodes("nodes that share a key", request, usize::MAX).await?;
+                note_kept(&mut groups, (profile, kind), (group, routes), rows);
+            }
+        }
+        for end in rows.iter_mut().flat_map(|row| [&mut row.start, &mut row.end]) {
+            if let Some(kept) = place_of(profile, end).and_then(|place| groups.get(&place)) {
+                end.group.clone_from(kept);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The keys of all ends, or of those that stand in another graph than their relationship by what the row says.
+fn asked_for(
     profile: &Profile,
     group: &PropertyName,
     routes: &Routes,
     rows: &[SourceRelationship],
+    all: bool,
 ) -> BTreeMap<NodeKindId, BTreeSet<String>> {
     let mut found: BTreeMap<NodeKindId, BTreeSet<String>> = BTreeMap::new();
     for row in rows {
         let graph = graph_of(routes, property(&row.properties, group.as_str()));
-        for end in [&row.start, &row.end].into_iter().filter(|end| graph_of(routes, end.group.as_ref()) != graph) {
+        for end in [&row.start, &row.end].into_iter().filter(|end| all || graph_of(routes, end.group.as_ref()) != graph) {
             if let Some((kind, key)) = place_of(profile, end) {
                 found.entry(kind).or_default().insert(key);
             }

@@ -27,7 +27,7 @@ use crate::model::element::{ElementIdentity, ElementNumber};
 use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
-use crate::model::prepared::name_by_id;
+use crate::model::prepared::{id_in_name, name_by_id};
 use crate::model::profile::Identity;
 use crate::source::{FoundElement, number_key};
 use crate::transform::comparison::Content;
@@ -295,7 +295,7 @@ impl CommittedPass<'_, '_, '_> {
     }
 
     /// Where each group has a graph of its own, a key that stands for a node of another group by now stands in two graphs once that
-    /// node is written: it goes from both, and the node is written again with the relationships of all that share the key.
+    /// node is written: it goes from the other one, and the relationships of all nodes that share the key are read.
     async fn part_with_former_graphs(&mut self) -> Result<()> {
         let mut written = std::mem::take(&mut self.shared);
         for (kind, numbers) in &self.updated {
@@ -307,11 +307,10 @@ impl CommittedPass<'_, '_, '_> {
         self.reader.settle().await?;
         for (kind, keys) in written {
             let twice = self.contents(kind, &Vec::from_iter(keys)).await?.into_iter().filter(|(_, content)| content.copies > 1);
-            let twice: Vec<ElementIdentity> = twice.map(|(identity, _)| identity).collect();
-            let wanted: Vec<String> = twice.iter().map(|identity| identity.key().to_string()).collect();
+            let wanted: Vec<String> = twice.map(|(identity, _)| identity.key().to_string()).collect();
             self.surrounded.extend(self.reader.numbers_of(kind, &wanted).await?);
             self.reader.repairs = true;
-            self.reader.delete_copies(&twice).await?;
+            // A repair deletes what stands in other graphs. At no moment is the key in no graph: nothing else would lead back to it.
             self.reader.fetch_kind(kind, &wanted).await?;
             self.reader.repairs = false;
         }
@@ -356,6 +355,10 @@ impl CommittedPass<'_, '_, '_> {
         for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
             let texts: Vec<String> = self.gone.remove(&kind).unwrap_or_default().into_iter().collect();
             let mut orphaned = self.held(kind, &texts).await?;
+            if of_nodes && self.reader.profile.routes.is_some() {
+                // Whether there is a graph for a group is known once the sink has tried.
+                self.reader.settle().await?;
+            }
             let refused = unusable::refused_and_held(self.reader, self.changes.view, kind).await?;
             self.surround_refused(kind, &refused);
             orphaned.extend(refused);
@@ -413,16 +416,37 @@ impl CommittedPass<'_, '_, '_> {
         if self.reader.excluded.is_empty() {
             return Ok(());
         }
-        for (of_nodes, changed) in [(true, &committed.nodes), (false, &committed.relationships)] {
-            let by_number = changed.elements.iter().map(|(number, _)| name_by_id(ElementNumber(number)));
-            let names: Vec<String> = by_number.chain(changed.old_texts.values().flatten().cloned()).collect();
-            for kind in self.kinds(of_nodes) {
-                let name = self.reader.profile.name_of(kind);
-                let listed = names.iter().filter(|text| self.reader.excluded.contains(name, text)).cloned().collect();
-                unusable::recheck(self.reader, kind, listed).await?;
-            }
+        self.review_nodes(&committed.nodes).await?;
+        for (kind, listed) in self.listed(false, &committed.relationships) {
+            unusable::recheck(self.reader, kind, listed).await?;
         }
         unusable::follow_freed(self.reader, self.changes.memory).await?;
         self.reader.settle().await
+    }
+
+    /// Another node may stand for a listed key from now on, and nobody has looked at its relationships.
+    async fn review_nodes(&mut self, changed: &Changed) -> Result<()> {
+        let before = self.listed(true, changed);
+        for (kind, listed) in &before {
+            unusable::recheck(self.reader, *kind, listed.clone()).await?;
+        }
+        self.reader.settle().await?;
+        for (kind, mut freed) in before {
+            let name = self.reader.profile.name_of(kind);
+            freed.retain(|key| id_in_name(key).is_none() && !self.reader.excluded.contains(name, key));
+            self.surrounded.extend(self.reader.numbers_of(kind, &freed).await?);
+        }
+        self.read_surroundings().await
+    }
+
+    /// The names among these changed elements, and among their old texts, that are listed.
+    fn listed(&self, of_nodes: bool, changed: &Changed) -> Vec<(ElementKind, Vec<String>)> {
+        let by_number = changed.elements.iter().map(|(number, _)| name_by_id(ElementNumber(number)));
+        let names: Vec<String> = by_number.chain(changed.old_texts.values().flatten().cloned()).collect();
+        let of_kind = |kind| {
+            let name = self.reader.profile.name_of(kind);
+            (kind, names.iter().filter(|text| self.reader.excluded.contains(name, text)).cloned().collect())
+        };
+        self.kinds(of_nodes).map(of_kind).collect()
     }
 }

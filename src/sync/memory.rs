@@ -312,6 +312,11 @@ impl Memory {
         }
     }
 
+    /// Whether a key is known that several nodes share.
+    pub(super) fn knows_shared_nodes(&self) -> bool {
+        self.duplicates.iter().any(|(kind, keys)| kind.is_node() && !keys.is_empty())
+    }
+
     /// How many elements of a kind the cache is to have where the source has so many, as far as is known.
     pub(super) fn expected(&self, kind: ElementKind, source: u64) -> u64 {
         let explained = self.kinds.explained.get(&kind).copied().unwrap_or(0);

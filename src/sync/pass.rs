@@ -37,6 +37,9 @@ pub(crate) async fn run(
         created: None,
         unkept: Keys::new(),
     };
+    if changes.memory.knows_shared_nodes() {
+        source.heed_shared_keys();
+    }
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
         Mode::Full => {

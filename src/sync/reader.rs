@@ -94,6 +94,9 @@ impl PassReader<'_> {
     async fn emit_batches(&mut self, rows: KindRows, moves_cursor: bool) -> Result<()> {
         let (kind, key) = (rows.kind(), self.profile.key(rows.kind()));
         note_duplicates(&mut self.duplicates, kind, rows.keys(key));
+        if kind.is_node() && self.duplicates.contains_key(&kind) {
+            self.source.heed_shared_keys();
+        }
         let mut outdated = Vec::new();
         if self.notes_refused {
             let admissions = self.encoder.admissions(&rows);
@@ -227,11 +230,18 @@ impl PassReader<'_> {
             let asked = &left[..left.len().min(self.limits.nodes.min(self.limits.relationships))];
             self.emit.reserve(asked.len()).await?;
             let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
-            for identity in self.encoder.admissions(&rows).into_iter().filter_map(kept) {
-                identities.remove(&identity);
-            }
+            let kept: Vec<ElementIdentity> = self.encoder.admissions(&rows).into_iter().filter_map(kept).collect();
             present.extend(rows.elements().map(|(number, _)| number));
             self.emit_rows(rows.in_key_order(self.profile.key(kind))).await?;
+            if self.profile.routes.is_some() && !kept.is_empty() {
+                // Whether there is a graph for an element is known once the sink has tried.
+                self.settle().await?;
+            }
+            let has_graph =
+                |identity: &&ElementIdentity| !self.excluded.is_without_graph(identity.kind_name(), identity.key().as_str());
+            for identity in kept.iter().filter(has_graph) {
+                identities.remove(identity);
+            }
             left = &left[answered..];
         }
         Ok((identities, present))

@@ -263,7 +263,7 @@ async fn run(by_group: bool, changes: Changes, seeds: impl Iterator<Item = u64>)
 }
 
 /// What becomes of a key that nodes of two groups share, and of what hangs on it.
-const SHARED_KEY: [&str; 8] = [
+const SHARED_KEY: [&str; 16] = [
     "CREATE (:Community {uuid: 'c', name: 'c', group_id: 'group-1'})-[:HAS_MEMBER {uuid: 'of-second', group_id: 'group-1'}]->\
      (b:Entity {uuid: 'k', name: 'second', group_id: ''})",
     "CREATE (:Community {uuid: 'd', name: 'd', group_id: ''})-[:HAS_MEMBER {uuid: 'of-first', group_id: ''}]->\
@@ -275,6 +275,17 @@ const SHARED_KEY: [&str; 8] = [
     "MATCH (n:Entity {name: 'second'}) DETACH DELETE n",
     "MATCH (c:Community {uuid: 'c'}) CREATE (c)-[:HAS_MEMBER {uuid: 'of-third', group_id: 'group-1'}]->\
      (:Entity {uuid: 'k', name: 'third', group_id: ''})",
+    // Of relationships that share a key as well, one whose ends stand in another graph does not displace one that can be kept.
+    "CREATE (:Entity {uuid: 'p', name: 'p1', group_id: ''})",
+    "CREATE (b:Entity {uuid: 'p', name: 'p2', group_id: 'group-1'}) CREATE (b)-[:RELATES_TO {uuid: 'e', group_id: 'group-1'}]->(b)",
+    "MATCH (a:Entity {name: 'p1'}) CREATE (a)-[:RELATES_TO {uuid: 'e', group_id: ''}]->(a)",
+    "MATCH (b:Entity {name: 'p2'}) CREATE (b)-[:RELATES_TO {uuid: 'r', group_id: ''}]->(b)",
+    "MATCH ()-[r:RELATES_TO {uuid: 'r'}]->() SET r.group_id = 'group-1'",
+    "MATCH (b:Entity {name: 'p1'}) DETACH DELETE b",
+    // Vectors are compared apart.
+    "CREATE (:Entity {uuid: 'a', name: 'a', group_id: 'group-1'})-[:RELATES_TO {uuid: 'v', group_id: 'group-1', fact: 'f', \
+     fact_embedding: [1.0, 0.0, 0.0, 0.0]}]->(:Entity {uuid: 'b', name: 'b', group_id: 'group-1'})",
+    "MATCH ()-[e:RELATES_TO {uuid: 'v'}]->() SET e.fact_embedding = [0.0, 1.0, 0.0, 0.0]",
 ];
 
 /// A key stands in the graph of the node that is kept for it, and so does what hangs on any node of that key.

@@ -34,7 +34,7 @@ pub struct Promised {
 pub async fn promised(graph: &Graph, group: Option<&str>) -> Result<Promised> {
     let raw = read_raw(graph, &Filter::default()).await?;
     let unkeyed = Unkeyed::read(graph).await?;
-    let mut promised = sorted(raw, &unkeyed);
+    let mut promised = sorted(raw, &unkeyed, group);
     if let Some(group) = group {
         promised.keep_group(group);
     }
@@ -45,18 +45,21 @@ impl Promised {
     /// Leaves out what is of another group. A key is of the group of the element that has it, and a relationship is only where
     /// both its ends are.
     fn keep_group(&mut self, group: &str) {
-        let is_of = |element: &Element| matches!(element.properties.get("group_id"), Some(Value::Text(text)) if text == group);
         let Promised { snapshot, waiting, .. } = self;
-        snapshot.nodes.retain(|_, node| is_of(node));
+        snapshot.nodes.retain(|_, node| is_of(&node.properties, group));
         let nodes = &snapshot.nodes;
-        snapshot.relationships.retain(|key, relationship| {
-            let is_here = is_of(relationship) && nodes.contains_key(&key.source) && nodes.contains_key(&key.target);
+        snapshot.relationships.retain(|key, _| {
+            let is_here = nodes.contains_key(&key.source) && nodes.contains_key(&key.target);
             if !is_here {
                 waiting.insert((key.typ.clone(), key.uuid.clone()));
             }
             is_here
         });
     }
+}
+
+fn is_of(properties: &BTreeMap<String, Value>, group: &str) -> bool {
+    matches!(properties.get("group_id"), Some(Value::Text(text)) if text == group)
 }
 
 /// Elements whose key is no text or holds a NUL: [`Value`] has dates as texts, and leaves NUL out.
@@ -102,7 +105,8 @@ fn without_odd_names(properties: BTreeMap<String, Value>) -> BTreeMap<String, Va
     properties.into_iter().filter(|(name, _)| !name.contains('`')).collect()
 }
 
-fn sorted(raw: Raw, unkeyed: &Unkeyed) -> Promised {
+/// Of relationships that share a key, one of another group does not stand in the way of one of this group.
+fn sorted(raw: Raw, unkeyed: &Unkeyed, group: Option<&str>) -> Promised {
     let mut promised = Promised::default();
     let mut keys: HashMap<i64, Arc<NodeKey>> = HashMap::new();
     let mut refused: Vec<(i64, Arc<NodeKey>)> = Vec::new();
@@ -136,7 +140,8 @@ fn sorted(raw: Raw, unkeyed: &Unkeyed) -> Promised {
         }
         // What hangs on a node hangs on its key: it is there if any node of that key is.
         let held = |end: &i64| keys.get(end).filter(|key| promised.snapshot.nodes.contains_key(*key)).cloned();
-        match held(&source).zip(held(&target)) {
+        let is_here = group.is_none_or(|group| is_of(&properties, group));
+        match held(&source).zip(held(&target)).filter(|_| is_here) {
             Some((source, target)) => {
                 let key = RelationshipKey { typ, uuid: name, source, target };
                 let element = Element { labels: BTreeSet::new(), properties: without_odd_names(properties) };
