@@ -58,7 +58,7 @@ pub enum ErrorKind {
     CacheChanged,
     /// The checkpoint is of a newer program, or is not readable.
     CheckpointUnreadable,
-    /// A stage is not what must replace the live graph.
+    /// A full sync is refused: its stage may not replace the live graph, or it would delete more than the limit allows.
     SwapRefused,
     /// The configuration asks for what cannot be done.
     Configuration,
@@ -215,11 +215,11 @@ impl ErrorKind {
             Self::CacheUnsupported => "load the FalkorDB module into that server, or name another server",
             Self::CacheRefused => "rows that FalkorDB refuses are listed in the quarantine",
             Self::CacheProtocol => "the answer of FalkorDB was not understood; if it recurs, report it with the log",
-            Self::LeaseHeld => "stop the other process, or let it do the work: one graph has one writer",
+            Self::LeaseHeld => "no action needed for a standby: this process takes over once the other one ends; else stop one of the two",
             Self::LeaseLost => "this process was silent for too long or another one took over; it starts again",
-            Self::SourceChanged => "nothing: the cache is brought in step with the database that is there now",
-            Self::SourceOutgrown => "nothing: the graph is built anew beside the live one, with what is new in it",
-            Self::CacheChanged => "nothing: the cache is brought in step again",
+            Self::SourceChanged => "no action needed: a full sync fills the cache from the database that is there now",
+            Self::SourceOutgrown => "no action needed: a full sync beside the live graph takes the new kinds in",
+            Self::CacheChanged => "no action needed: the service brings the cache in step again",
             Self::CheckpointUnreadable => {
                 "use a program at least as new as the one that wrote the checkpoint, or delete the checkpoint key for a full sync"
             }

@@ -24,8 +24,8 @@
 //!
 //! # The layers
 //!
-//! A module imports only modules below it; a test holds that. The strategies of [`sync`] ask the cache through a trait of their own,
-//! [`sync::CacheView`], which the sink implements: so they know nothing of FalkorDB.
+//! A module imports only modules below it; a test holds that. The strategies of [`sync`] ask the cache through a trait of their
+//! own, [`sync::CacheView`], which the sink implements: so they know nothing of FalkorDB.
 //!
 //! ```text
 //!   cli
@@ -54,31 +54,38 @@
 //!
 //! # Where is…
 //!
-//! - *a change noticed*: where Neo4j's transaction log can be read, `source::transaction_log` tells which elements each commit changed,
-//!   `actors::feed_reader` decides whether a pass relies on it, and `sync::committed` reads exactly these elements. Elsewhere in [`sync`],
-//!   by an incremental pass: `incremental` reads what timestamps and follow rules tell, and compares
-//!   counts. Nothing reports a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits),
-//!   `delete_guard` weighs what is orphaned, and `Reader::delete_absent` deletes it. What leaves no trace at all is found by
-//!   `comparison`.
-//! - *the pass that runs next chosen*: `actors::supervisor::next_pass`. Beside it, `pass_queue` remembers what was requested and
-//!   promised, and `restarts` says what follows a fault.
-//! - *a full sync*: `actors::full_sync` fills a stage graph beside the live graph, and `sink::swap` puts it in the live graph's place.
+//! - *a change noticed in the transaction log*: `source::transaction_log` parses the log (`transaction`, `command`) and follows it
+//!   (`follower`), `actors::group` tells the supervisor of each commit, `actors::extractor` begins a pass with what `feed_reader` takes
+//!   from the feed, `sync::pass` picks the strategy, and `sync::committed` reads exactly the changed elements and deletes the deleted
+//!   ones.
+//! - *a change noticed by probing*: `sync::incremental` reads what timestamps and follow rules tell, and compares counts. Nothing reports
+//!   a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits), `delete_guard` weighs what is orphaned,
+//!   and `PassReader::delete_absent` deletes it. What leaves no trace at all is found by `comparison`.
+//! - *the pass that runs next chosen*: `actors::supervisor::next_pass`; the first pass of a generation by `sync::first_pass`. Beside it,
+//!   `pass_queue` remembers what was requested and promised, and `restarts` says what follows a fault.
+//! - *a full sync*: `actors::full_sync` fills a stage graph beside the live graph, and `sink::swap` puts it in the live graph's place by
+//!   the commands of `sink::moves`.
 //! - *the work resumed after a crash*: `actors::launch` reads the checkpoint, and `sync::first_pass` decides what runs. A batch that was
-//!   written after the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
-//! - *the one writer ensured*: `sink::lease` takes the lease, and `sink::fence` makes every write a transaction that the server drops
-//!   once another process has taken it.
+//!   written but is not in the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
+//! - *the one writer ensured*: `sink::lease` takes the lease, `actors::lease_keeper` renews it and notices its loss, and `sink::fence`
+//!   makes every write a transaction that the server drops once another process has taken the lease.
 //! - *the graph of an element chosen*, where each group has one: `transform::admission` reads the group, `model::routes` names the graph,
 //!   and `sink::routing` splits the batch.
 //! - *an element refused*: `transform::admission` decides that the cache cannot hold it, `sink` that the server refuses it;
 //!   `actors::loader::quarantine` lists it with the reason.
-//! - *a client's wait answered*: `http::wait`, by what `telemetry::status` says of the pipeline.
-//! - *a value type*: `model::value`, read by `source::bolt::value`, written by `transform::values`.
+//! - *a client's wait answered*: `http::wait` asks the supervisor for a pass that covers the commit (`Cover`, `Prove` in
+//!   `actors::messages`), and watches what `telemetry::status` says of the pipeline.
+//! - *a value type*: `model::value`, read by `source::bolt::value`, written by `transform::values`; `source::queries` lists those that
+//!   become text.
+//! - *a setting*: `config` has a file for each section, `config::environment` its variable, `cli::pipelines` hands it to
+//!   `actors::group::Settings`; `docs/configuration.md` and `config/sync.yaml` describe it.
 //!
 //! # Around it
 //!
 //! [`config`] reads file, environment and command line into types that cannot be wrong; [`cli`] has a file a subcommand; [`http`]
 //! shows whether the service lives and is in step; [`telemetry`] is what a person sees; [`error`] maps every kind of error to
-//! what happens and to a sentence for the operator; [`retry`] repeats what may pass, for the adapters of both servers; [`connector`] makes a pipeline's connections.
+//! what happens and to a sentence for the operator; [`retry`] repeats what may pass, for the adapters of both servers;
+//! [`connector`] makes a pipeline's connections.
 #![forbid(unsafe_code)]
 // Most rooms are the program's own; `cargo doc --document-private-items` shows them.
 #![allow(rustdoc::private_intra_doc_links)]

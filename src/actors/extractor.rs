@@ -38,7 +38,7 @@ pub(crate) struct ExtractorParts {
     pub source: Arc<dyn Source>,
     /// What to read of it.
     pub profile: Arc<Profile>,
-    /// The cache, looked at.
+    /// Read-only access to the cache.
     pub view: Box<dyn CacheView>,
     /// When an incremental pass does what.
     pub rhythm: Rhythm,

@@ -86,7 +86,7 @@ impl FeedReader {
         self.gap
     }
 
-    /// Notes what a pass has left of it.
+    /// Sets the gap that is left after a pass.
     pub(crate) fn set_gap(&mut self, gap: Option<u64>) {
         self.gap = gap;
     }

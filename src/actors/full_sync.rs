@@ -202,9 +202,9 @@ impl FullSync {
                 outcome.await
             }
         };
-        let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor ended without a word"))??;
+        let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor stopped without reporting a result"))??;
         done.map(|done| done.pass)
-            .ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync goes on from here"))
+            .ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync resumes from this point"))
     }
 
     /// Waits until nothing is written to the live graph any more, and returns the number of its last checkpoint.

@@ -34,10 +34,10 @@ impl IndexUpkeep {
             tracing::info!(indexes = report.foreign.join(", "), "indices that are not ours, left alone");
         }
         if report.unsafe_ones != self.status.unsafe_ones && !report.unsafe_ones.is_empty() {
-            tracing::warn!(indexes = report.unsafe_ones.join(", "), "FalkorDB answers wrongly by these indices");
+            tracing::warn!(indexes = report.unsafe_ones.join(", "), "FalkorDB returns wrong results with these indices");
         }
         if report.left_out != self.status.left_out && !report.left_out.is_empty() {
-            tracing::info!(indexes = report.left_out.join(", "), "indices that FalkorDB would answer wrongly by are not made");
+            tracing::info!(indexes = report.left_out.join(", "), "indices not made: FalkorDB would return wrong results with them");
         }
         for what in &report.lost {
             tracing::warn!(what, "cannot carry over a foreign index or constraint");

@@ -130,11 +130,11 @@ pub(crate) struct ActorStopped {
     pub member: Member,
 }
 
-/// Prober to supervisor: something was committed since the last look, or this is the first one.
+/// Prober or log follower to supervisor: something was committed since the last look, or this is the first look.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct SourceMoved {
-    /// Whose prober it was.
+    /// The generation of the sender.
     pub generation: Generation,
     pub bookmark: Bookmark,
     /// When its commit was made, by the server's clock, where a transaction log tells it.
@@ -145,7 +145,7 @@ pub(crate) struct SourceMoved {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct LogReached {
-    /// Whose follower it was.
+    /// The generation of the sender.
     pub generation: Generation,
     /// How far; absent where it is not followed any more.
     pub reach: Option<LogReach>,
@@ -160,7 +160,7 @@ pub(crate) struct RequestPass(pub Mode);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct SideProbed {
-    /// Whose prober it was.
+    /// The generation of the sender.
     pub generation: Generation,
     pub side: Side,
     /// Why it failed; absent if it answered.
@@ -171,7 +171,7 @@ pub(crate) struct SideProbed {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct IndexMade {
-    /// Whose prober it was.
+    /// The generation of the sender.
     pub generation: Generation,
 }
 

@@ -171,8 +171,11 @@ impl Answers {
         let outcome = match timeout(PROBE_TIMEOUT, probe).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let kind = if self.side == Side::Source { ErrorKind::SourceTimeout } else { ErrorKind::CacheTimeout };
-                Err(Error::new(kind, format!("no answer to a probe within {} s", PROBE_TIMEOUT.as_secs())))
+                let (kind, server) = match self.side {
+                    Side::Source => (ErrorKind::SourceTimeout, "Neo4j"),
+                    Side::Cache => (ErrorKind::CacheTimeout, "FalkorDB"),
+                };
+                Err(Error::new(kind, format!("{server} did not answer a probe within {} s", PROBE_TIMEOUT.as_secs())))
             }
         };
         let failure = match &outcome {

@@ -40,9 +40,9 @@ impl Work for PreparedBatch {
 /// How a task ends when it is told to quit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quitting {
-    /// Wherever it is: it changes nothing outside.
+    /// At any await point: the task changes nothing outside the process.
     AtOnce,
-    /// Where no request is half done.
+    /// Between two requests, so that none is half done.
     BetweenRequests,
 }
 

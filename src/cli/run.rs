@@ -106,7 +106,7 @@ async fn stop(running: Vec<RunningPipeline>) {
         match pipeline.outcome.await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(pipeline = pipeline.name, error = %error.chain(), "pipeline ended with an error"),
-            Err(_) => tracing::warn!(pipeline = pipeline.name, "pipeline ended without a word"),
+            Err(_) => tracing::warn!(pipeline = pipeline.name, "pipeline stopped without reporting a result"),
         }
     }
 }
@@ -157,7 +157,7 @@ impl Signals {
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => {
                     if let Err(error) = reload.reload().await {
-                        tracing::warn!(error = %error.chain(), "the configuration was not followed");
+                        tracing::warn!(error = %error.chain(), "configuration reload failed; the current configuration stays");
                     }
                 }
             }

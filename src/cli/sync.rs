@@ -93,7 +93,7 @@ fn parts(pass: &PassSummary, outside: Option<&OutsideProfile>) -> Option<Counted
 
 /// The pass did not come to its end.
 pub(super) fn interrupted() -> Error {
-    Error::new(ErrorKind::ActorStopped, "interrupted; the next pass goes on from here")
+    Error::new(ErrorKind::ActorStopped, "interrupted; the next pass resumes from this point")
 }
 
 /// Runs one pass of a pipeline.
@@ -114,7 +114,7 @@ pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes:
     following.abort();
     // Its bar goes with it, before anything else is printed.
     let _ = following.await;
-    let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the pass ended without a word"))??;
+    let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the pass stopped without reporting a result"))??;
     done.map(|done| *done).ok_or_else(interrupted)
 }
 

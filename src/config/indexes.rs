@@ -6,7 +6,7 @@ use crate::model::index::UnsafeIndexes;
 /// Settings of the cache's indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexesConfig {
-    /// What becomes of the range indices over text, where the server answers wrongly by them.
+    /// What to do with range indices over text if the server returns wrong results with them.
     pub unsafe_ones: UnsafeIndexes,
 }
 

@@ -131,7 +131,7 @@ impl<'a> Section<'a> {
         flag
     }
 
-    /// A whole number between two others; `unit` says of what, for the message.
+    /// Reads a whole number within `range`; `unit` appears in the error message.
     pub(super) fn integer(&self, name: &'static str, range: RangeInclusive<u64>, unit: &str) -> Option<u64> {
         let allowed = format!("{} to {} {unit}", range.start(), range.end());
         self.number_in(name, &range, &allowed)

@@ -12,8 +12,7 @@ use super::api::Api;
 use super::refusal::{Refusal, SCHEME};
 
 /// What a client is told that asks under another host name.
-const STRANGE_HOST: &str = "the service does not answer under this host name: monitoring.allowed_hosts (ALLOWED_HOSTS) lists those that it \
-                      does besides localhost and its own address";
+const STRANGE_HOST: &str = "the service does not answer under this host name: add it to monitoring.allowed_hosts (ALLOWED_HOSTS)";
 
 /// Answers only requests for an allowed host.
 pub(super) async fn only_allowed(

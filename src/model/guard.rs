@@ -135,7 +135,7 @@ impl Guard {
         before != number
     }
 
-    /// Takes back that deletes wait: there is nothing any more that they would be of.
+    /// Clears all held deletes: the elements that they refer to no longer exist.
     pub(crate) fn release(&mut self) {
         self.kinds.iter_mut().for_each(|kept| kept.held = None);
     }

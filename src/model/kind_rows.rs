@@ -82,7 +82,7 @@ impl KindRows {
         }
     }
 
-    /// Keeps the elements of whose properties this is true.
+    /// Keeps the elements whose properties satisfy `keep`.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Properties) -> bool) {
         match self {
             KindRows::Nodes(_, rows) => rows.retain(|row| keep(&row.properties)),

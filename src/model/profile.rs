@@ -35,8 +35,8 @@ pub struct Profile {
     /// as much of what stands in the cache, so it is part of the fingerprint.
     #[serde(default, skip_deserializing, skip_serializing_if = "BTreeSet::is_empty")]
     pub only_groups: BTreeSet<String>,
-    /// Which graph each group has, where each has one of its own. A pipeline's target says so, as its filter says which groups are
-    /// copied. Only whether it is so is part of the fingerprint: the checkpoint names the rest.
+    /// Maps groups to graphs, if each group has a graph of its own. The pipeline's target sets it, not the profile's file. The
+    /// fingerprint holds only whether it is set; the checkpoint stores the rest.
     #[serde(
         default,
         rename = "graph_per_group",
@@ -380,8 +380,7 @@ impl Profile {
         self.node_ids().find(|id| labels.iter().any(|label| label == self.node(*id).label.as_str()))
     }
 
-    /// What [`Detail::Vectors`](super::detail::Detail::Vectors) reads of an element besides its key: its vectors, and its group where
-    /// that decides in which graph it stands.
+    /// The properties that [`Detail::Vectors`] reads besides the key: the vectors, and the group if each group has a graph of its own.
     fn with_group(&self, vectors: &[PropertyName]) -> Vec<PropertyName> {
         let group = self.group.iter().filter(|_| self.routes.is_some());
         vectors.iter().chain(group).cloned().collect()

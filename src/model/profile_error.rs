@@ -44,7 +44,7 @@ pub enum ProfileError {
     /// Follow rules look elements up by their key property.
     #[error("the profile follows {0}, which has no key property")]
     FollowsNumbered(String),
-    /// It cannot be made.
+    /// The index cannot be created.
     #[error("the profile's index on {0} lacks what its kind needs, or has what only another kind has")]
     UnsoundIndex(String),
 }

@@ -70,7 +70,7 @@ fn of_another(graph: &GraphName, pipeline: &str) -> Error {
 fn unmarked(graph: &GraphName, nodes: u64) -> Error {
     let message = format!(
         "the graph {graph} holds {nodes} nodes that this service did not write: choose another falkordb.database, delete the graph, \
-         or let it be replaced with --take-over (falkordb.take_over)"
+         or allow its replacement with --take-over (falkordb.take_over)"
     );
     Error::new(ErrorKind::CacheForeign, message)
 }

@@ -56,8 +56,9 @@ impl RedisCheckpointStore {
         while_owned(&mut self.connection, doing, &self.ownership, commands, COMMAND_TIMEOUT).await.map(drop)
     }
 
+    /// The checkpoint, or the quarantine beside it, is not what this program can read.
     fn unreadable(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-        let message = format!("the checkpoint {} of the cache cannot be used", self.checkpoint);
+        let message = format!("the checkpoint {} of the cache is not readable", self.checkpoint);
         Error::caused(ErrorKind::CheckpointUnreadable, message, error)
     }
 }
@@ -73,7 +74,10 @@ impl CheckpointStore for RedisCheckpointStore {
 
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         const DOING: &str = "store the checkpoint";
-        let text = checkpoint.to_json().map_err(|error| self.unreadable(error))?;
+        let text = checkpoint.to_json().map_err(|error| {
+            let message = format!("the checkpoint {} cannot be written as JSON", self.checkpoint);
+            Error::caused(ErrorKind::Panic, message, error)
+        })?;
         let mut set = cmd("SET");
         set.arg(&self.checkpoint).arg(text);
         if self.known {

@@ -85,7 +85,7 @@ pub(super) fn says_index_missing(sentence: &str) -> bool {
     sentence.contains(MISSING_INDEX)
 }
 
-/// What a server's sentence means; what is not known is FalkorDB's verdict on the query.
+/// The kind of a server's error text. A text that is not known means that FalkorDB refused the query.
 pub(super) fn server_kind(sentence: &str) -> ErrorKind {
     let mut word = sentence.split(' ').next().unwrap_or_default();
     // A transaction that EXEC itself may not end is told of in its words: the reason stands inside.

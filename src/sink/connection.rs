@@ -70,7 +70,7 @@ pub(super) enum Watch {
 #[derive(Debug)]
 enum Life {
     Any,
-    /// Only the server process that the first connection reached, with its run id once that is known.
+    /// Only the server process of the first connection, identified by its run id once that is known.
     First(Option<String>),
 }
 
@@ -209,7 +209,7 @@ impl CacheConnection {
         };
         match (&known, &now) {
             (Some(before), Some(now)) if before != now => {
-                Err(Error::new(ErrorKind::CacheChanged, format!("{doing}: the cache at {} was started again", self.address)))
+                Err(Error::new(ErrorKind::CacheChanged, format!("{doing}: FalkorDB at {} was restarted", self.address)))
             }
             _ => {
                 *known = known.take().or(now);
@@ -265,7 +265,7 @@ fn all_or_transient(mut answers: Vec<Result<Value>>) -> Result<Vec<Result<Value>
 fn note_if_slow(doing: &str, begun: Instant) {
     let seconds = begun.elapsed();
     if seconds >= SLOW {
-        tracing::debug!(doing, seconds = seconds.as_secs_f64(), "slow command of the cache");
+        tracing::debug!(doing, seconds = seconds.as_secs_f64(), "slow FalkorDB command");
     }
 }
 

@@ -220,8 +220,8 @@ async fn chained_transaction(
     Ok(outcome.map(|replies| replies.into_iter().skip(usize::from(first)).collect()))
 }
 
-/// What became of a transaction, from the answers to all of its commands. A command that cannot be queued fails in its own place,
-/// before `EXEC` fails because of it.
+/// The result of `EXEC`, from the answers to all commands of a transaction. If a command could not be queued, its own error is
+/// returned instead of that of `EXEC`.
 fn executed(doing: &str, answers: Vec<Result<Value>>) -> Result<Option<Vec<Result<Value>>>> {
     let mut last = Value::Nil;
     for answer in answers {

@@ -16,7 +16,8 @@ use super::graph::{read_failed, read_query, write_query};
 use super::parameters::{RowText, TRANSACTION_BYTES, TRANSACTION_ROWS, with_rows, without_rows, write_requests_apart};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a transaction may take. One takes some 10 ms; this leaves room for a graph whose other clients keep the server busy. On a longer one the outcome is unknown, and the caller repeats it.
+/// How long a transaction may take. One takes some 10 ms; this leaves room for a graph whose other clients keep the server busy.
+/// On a longer one the outcome is unknown, and the caller repeats it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a round of reads may take, behind the writes of others.

@@ -136,7 +136,7 @@ fn delete_everywhere(parts: &mut GraphBatches<'_>, rows: &PreparedRows, graphs: 
     }
 }
 
-/// An element whose group changed would stand in two graphs.
+/// Deletes each written element from every other graph, so that a changed group leaves no copy behind.
 fn delete_elsewhere(parts: &mut GraphBatches<'_>, graphs: &BTreeSet<GraphName>) {
     let written: BTreeMap<GraphName, (Vec<NodeIdentity>, Vec<RelationshipIdentity>)> =
         parts.iter().map(|(graph, part)| (graph.clone(), identities(part))).collect();

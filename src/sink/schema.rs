@@ -60,7 +60,7 @@ pub(super) async fn ensure(
     for ((definition, text, is_mirrored), made) in absent.into_iter().zip(made) {
         match made {
             Err(error) if is_mirrored && error.kind() == ErrorKind::CacheUnsupported => {
-                tracing::warn!(statement = text, error = %error.chain(), "an index of the source is refused");
+                tracing::warn!(statement = text, error = %error.chain(), "FalkorDB refused an index mirrored from the source");
                 report.refused.push(statement(definition));
             }
             made => {

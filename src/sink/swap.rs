@@ -183,7 +183,7 @@ impl Swap for GraphSwap {
             if !versions.previous.is_whole() {
                 self.unwatch(doing).await?;
                 let message =
-                    format!("there is no previous version of {} with its checkpoint to roll back to", self.graphs.name());
+                    format!("cannot roll back {}: no previous version with its checkpoint exists", self.graphs.name());
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
             let mut commands = self.moves.rollback(&versions);

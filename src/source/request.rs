@@ -78,7 +78,7 @@ impl From<Vec<i64>> for Parameter {
 }
 
 impl From<usize> for Parameter {
-    /// A limit of rows; Cypher's integers end below ours.
+    /// Converts a limit of rows. Cypher's integers are signed, so a larger limit becomes the largest of them.
     fn from(number: usize) -> Self {
         Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
     }

@@ -1,5 +1,5 @@
-//! Elements that the cache cannot hold, asked for by what makes them unusable: their key, or a label. They are few, so each of these
-//! questions is asked only where something says that the answer has changed.
+//! Elements that the cache cannot hold, asked for by what makes them unusable: their key, or a label. They are few, so each of
+//! these questions is asked only where something says that the answer has changed.
 
 use std::collections::BTreeMap;
 
@@ -74,8 +74,8 @@ pub(super) async fn count_without_key(reader: &impl Reader, profile: &Profile, k
     super::census::counted(reader, &doing, Request::new(format!("{found} RETURN count(*) AS count"))).await
 }
 
-/// Elements of a kind with a key that the cache cannot use, and relationships with such an end, or with one that is of no kind: `$limit`. Some with a long key that
-/// the cache can use may be among them.
+/// Elements of a kind with a key that the cache cannot use, and relationships with such an end, or with one that is of no kind:
+/// `$limit`. Some with a long key that the cache can use may be among them.
 pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind) -> Option<String> {
     let own = |variable: &str, identity: Identity, key: &PropertyName| {
         (identity == Identity::Property).then(|| unusable(&format!("{variable}.{}", key.quoted_for_neo4j())))

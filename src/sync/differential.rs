@@ -32,7 +32,7 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     let Advance { mut found, excluded, completed, waiting, is_over } =
         comparison.advance(&mut sides(reader, changes), rows, &spared).await?;
     for finding in found.iter().take(NAMED) {
-        tracing::info!(%finding, "difference");
+        tracing::info!(%finding, "comparison found a difference");
     }
     if found.len() > NAMED {
         tracing::info!(more = found.len() - NAMED, "differences");
@@ -84,7 +84,7 @@ fn is_refused(changes: &PassContext<'_>, finding: &Finding) -> bool {
     changes.excluded.cause_of(finding.identity.kind_name(), finding.identity.key().as_str()) == Some(Cause::Cache)
 }
 
-/// What an operator lets be is not tried again.
+/// Whether an operator marked the entry as ignored: it is not tried again.
 fn is_ignored(changes: &PassContext<'_>, finding: &Finding) -> bool {
     changes.excluded.is_ignored(finding.identity.kind_name(), finding.identity.key().as_str())
 }

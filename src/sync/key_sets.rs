@@ -30,8 +30,7 @@ const BUCKETS: usize = 1024;
 /// Rows of a page: a row has a key and labels, no other property.
 const PAGE: usize = 10_000;
 
-/// Elements that are compared one by one in one go, of each side: some ten megabytes. The rest of what differs is left to the
-/// next go.
+/// The most elements of each side that one round compares one by one: some ten megabytes. The next round compares the rest.
 const LISTED: u64 = 50_000;
 
 /// Keys of elements that cannot be kept and are not listed, at most, of a kind. The rest is left to the next go.

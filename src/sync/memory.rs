@@ -206,7 +206,7 @@ impl Memory {
             return CountVerdict::Agrees;
         }
         *readings += 1;
-        // What was committed meanwhile makes the source's count the larger one.
+        // Commits in the meantime raise the source's count, so a surplus in the cache is real.
         if quiet || (rested && (difference < explained || *readings >= MAX_READINGS)) {
             *readings = 0;
             return CountVerdict::Sweep;
@@ -392,7 +392,7 @@ impl<K: Eq + Hash> Readings<K> {
     }
 }
 
-/// What a reading of counts says.
+/// The result of comparing the counts of a kind once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CountVerdict {
     Agrees,

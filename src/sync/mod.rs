@@ -49,7 +49,7 @@ pub(crate) use sweep::Gaps;
 
 /// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
 pub(crate) struct PassContext<'a> {
-    /// The cache, looked at.
+    /// Read-only access to the cache.
     pub view: &'a mut dyn CacheView,
     /// The memory of this generation.
     pub memory: &'a mut Memory,

@@ -24,7 +24,7 @@ where
         let mut line = Map::new();
         for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
-            // Written by the same layer, as JSON.
+            // This layer has already formatted the fields of the span as JSON.
             let fields = extensions.get::<FormattedFields<N>>().and_then(|fields| serde_json::from_str(&fields.fields).ok());
             if let Some(Value::Object(fields)) = fields {
                 line.extend(fields);

@@ -26,7 +26,7 @@ pub(crate) struct Connections {
     pub neo4j: u64,
     /// To Neo4j, with a query on them.
     pub neo4j_busy: u64,
-    /// To FalkorDB. Requests share them, so none is busy.
+    /// To FalkorDB. Requests are multiplexed over them, so there is no number of busy ones.
     pub falkordb: u64,
 }
 

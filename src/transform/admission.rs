@@ -76,8 +76,7 @@ impl Encoder {
         Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind), group))
     }
 
-    /// The group of an element, where it decides in which graph the element stands. One without a group is of no group in
-    /// particular, as one with an empty text is.
+    /// The group of an element, if each group has a graph of its own. A missing group is treated like an empty text.
     pub(super) fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
         let Some((name, routes)) = self.profile().group.as_ref().zip(self.profile().routes.as_ref()) else { return Ok(None) };
         let Some(group) = group_text(property(properties, name.as_str())) else {

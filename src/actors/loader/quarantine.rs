@@ -158,7 +158,7 @@ impl Told {
         if *named <= NAMED {
             tracing::warn!(kind, key, property, reason, number, "quarantined");
         } else if *named == NAMED + 1 {
-            tracing::warn!(kind, reason, "more are quarantined for this reason: the quarantine names them");
+            tracing::warn!(kind, reason, "further elements with this reason are listed only in the quarantine");
         }
     }
 

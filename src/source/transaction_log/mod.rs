@@ -5,8 +5,9 @@
 //! turns the bytes of these files into [`Transaction`]s. It never writes, and needs no plugin in the server.
 //!
 //! `header` reads what a file begins with, `transaction` one transaction, and `command` what a transaction did to the records
-//! of the store. `tail` follows a log from file to file, and `feed` queues what it tells for the passes of a pipeline. Everything is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No
-//! size in a file is believed: a length is followed byte by byte until the bytes end.
+//! of the store. `tail` follows a log from file to file, and `feed` queues what it tells for the passes of a pipeline. Everything
+//! is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No size in a file is
+//! believed: a length is followed byte by byte until the bytes end.
 //!
 //! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. All else is an [`Oddity`], and
 //! what reads the log falls back to the probe.

@@ -9,7 +9,7 @@ use super::refusal::LogRefusal;
 use super::tail::{NextTransaction, Tail};
 use crate::model::log_reach::LogReach;
 
-/// How often: a server prunes its log when it has written everything to its store, minutes apart.
+/// The interval between looks. A server prunes its log only after a checkpoint of its store, minutes apart.
 const LOOKS_APART: Duration = Duration::from_secs(10);
 
 /// What was seen of a log's beginning.

@@ -36,10 +36,9 @@ pub enum LogRefusal {
     #[error("the log belongs to another store than before: the database was replaced")]
     OtherStore,
     /// The log does not reach back to where reading has to go on.
-    #[error("the log begins after transaction {wanted}: {oldest} is the first one that it still holds")]
+    #[error("the log begins after transaction {last_read}: {oldest} is the first one that it still holds")]
     Pruned {
-        /// The last transaction that was read.
-        wanted: u64,
+        last_read: u64,
         /// The first transaction of the oldest file.
         oldest: u64,
     },
@@ -79,7 +78,7 @@ impl LogRefusal {
             LogRefusal::Pruned { .. } | LogRefusal::MissingFile(_) => {
                 "have the server keep its log for longer: db.tx_log.rotation.retention_policy=2 days"
             }
-            LogRefusal::OtherStore | LogRefusal::OtherHistory(_) => "nothing: a comparison finds what changed",
+            LogRefusal::OtherStore | LogRefusal::OtherHistory(_) => "no action needed: a comparison finds what changed",
             LogRefusal::Odd(_) => "update this program: it does not know how this server writes its log",
         }
     }

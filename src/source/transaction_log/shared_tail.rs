@@ -118,7 +118,7 @@ impl SharedTail {
 }
 
 impl Membership {
-    /// What the member does now; waits a little where another one reads and has told nothing.
+    /// The next duty of this member. Waits a little if another member reads and there is nothing new.
     pub(super) fn turn(&self) -> Duty {
         let mut state = self.shared.state.lock();
         let Some(feed) = state.members.get(&self.member) else { return Duty::Left };

@@ -58,7 +58,7 @@ impl Tail {
         let oldest = files.values().next().ok_or_else(|| LogRefusal::Empty(directory.path().to_owned()))?;
         let oldest = oldest.header.last_transaction;
         let newest_before = files.iter().rev().find(|(_, file)| file.header.last_transaction <= transaction);
-        let number = *newest_before.ok_or(LogRefusal::Pruned { wanted: transaction, oldest: oldest + 1 })?.0;
+        let number = *newest_before.ok_or(LogRefusal::Pruned { last_read: transaction, oldest: oldest + 1 })?.0;
         let Some(LogFile { file, header }) = files.remove(&number) else { return Err(LogRefusal::MissingFile(number)) };
         let mut tail = Self { directory, position: beginning(number, header), file: OpenFile::new(file)?, ahead: None };
         while tail.position.transaction < transaction {
@@ -199,7 +199,7 @@ fn missing(directory: &LogDirectory, position: &LogPosition) -> LogRefusal {
         Err(refusal) => refusal,
         Ok(files) => match files.values().next() {
             Some(oldest) if oldest.header.file > position.file => {
-                LogRefusal::Pruned { wanted: position.transaction, oldest: oldest.header.last_transaction + 1 }
+                LogRefusal::Pruned { last_read: position.transaction, oldest: oldest.header.last_transaction + 1 }
             }
             Some(_) => LogRefusal::OtherHistory(position.transaction),
             None => LogRefusal::Empty(directory.path().to_owned()),

@@ -89,8 +89,8 @@ impl ExpectedContents {
     }
 }
 
-/// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one with the lowest
-/// number counts.
+/// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one
+/// with the lowest number counts.
 pub(super) async fn expected(
     source: &dyn Source,
     encoder: &Encoder,

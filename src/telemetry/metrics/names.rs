@@ -167,7 +167,7 @@ pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Del
 /// Whether both sides are proven equal.
 pub const PROVEN_EQUAL: Metric =
     Metric::gauge("proven_equal", BY_PIPELINE, "Whether both sides are proven equal as of the last commit that was seen: 1 or 0");
-/// As of which commit.
+/// The commit as of which both sides were last proven equal.
 pub const EQUAL_AS_OF_COMMIT: Metric = Metric::gauge(
     "equal_as_of_commit",
     BY_PIPELINE,

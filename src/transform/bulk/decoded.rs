@@ -109,7 +109,7 @@ impl PayloadReader<'_> {
         let length = usize::try_from(i64::from_le_bytes(self.fixed()?)).map_err(|error| error.to_string())?;
         // Every item takes a byte at least.
         if length > self.0.len() {
-            return Err(format!("a list of {length}"));
+            return Err(format!("a list of {length} items in {} bytes", self.0.len()));
         }
         (0..length).map(|_| self.value(false)).collect::<Result<_, _>>().map(DecodedPayload::List)
     }
