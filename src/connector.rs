@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::actors::launch::{Connector, Fitted, StageAccess};
+use crate::actors::launch::{Connector, ResolvedPipeline, StageAccess};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::profile::Profile;
@@ -167,13 +167,13 @@ fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
 
 #[async_trait]
 impl Connector for ServerConnector {
-    async fn fitted(&self) -> Result<Option<Fitted>> {
+    async fn fitted(&self) -> Result<Option<ResolvedPipeline>> {
         if self.profile().discover.is_none() {
             return Ok(None);
         }
         let connector = self.fit().await?;
         let profile = Arc::clone(connector.profile());
-        Ok(Some(Fitted { connector: Arc::new(connector), profile }))
+        Ok(Some(ResolvedPipeline { connector: Arc::new(connector), profile }))
     }
 
     async fn source(&self) -> Result<Arc<dyn Source>> {

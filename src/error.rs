@@ -215,7 +215,9 @@ impl ErrorKind {
             Self::CacheUnsupported => "load the FalkorDB module into that server, or name another server",
             Self::CacheRefused => "rows that FalkorDB refuses are listed in the quarantine",
             Self::CacheProtocol => "the answer of FalkorDB was not understood; if it recurs, report it with the log",
-            Self::LeaseHeld => "no action needed for a standby: this process takes over once the other one ends; else stop one of the two",
+            Self::LeaseHeld => {
+                "no action needed for a standby: this process takes over once the other one ends; else stop one of the two"
+            }
             Self::LeaseLost => "this process was silent for too long or another one took over; it starts again",
             Self::SourceChanged => "no action needed: a full sync fills the cache from the database that is there now",
             Self::SourceOutgrown => "no action needed: a full sync beside the live graph takes the new kinds in",

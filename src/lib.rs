@@ -55,7 +55,7 @@
 //! # Where is…
 //!
 //! - *a change noticed in the transaction log*: `source::transaction_log` parses the log (`transaction`, `command`) and follows it
-//!   (`follower`), `actors::group` tells the supervisor of each commit, `actors::extractor` begins a pass with what `feed_reader` takes
+//!   (`follower`), `actors::generation_actors` tells the supervisor of each commit, `actors::extractor` begins a pass with what `feed_reader` takes
 //!   from the feed, `sync::pass` picks the strategy, and `sync::committed` reads exactly the changed elements and deletes the deleted
 //!   ones.
 //! - *a change noticed by probing*: `sync::incremental` reads what timestamps and follow rules tell, and compares counts. Nothing reports
@@ -64,7 +64,7 @@
 //! - *the pass that runs next chosen*: `actors::supervisor::next_pass`; the first pass of a generation by `sync::first_pass`. Beside it,
 //!   `pass_queue` remembers what was requested and promised, and `restarts` says what follows a fault.
 //! - *a full sync*: `actors::full_sync` fills a stage graph beside the live graph, and `sink::swap` puts it in the live graph's place by
-//!   the commands of `sink::moves`.
+//!   the commands of `sink::swap_commands`.
 //! - *the work resumed after a crash*: `actors::launch` reads the checkpoint, and `sync::first_pass` decides what runs. A batch that was
 //!   written but is not in the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
 //! - *the one writer ensured*: `sink::lease` takes the lease, `actors::lease_keeper` renews it and notices its loss, and `sink::fence`
@@ -73,12 +73,12 @@
 //!   and `sink::routing` splits the batch.
 //! - *an element refused*: `transform::admission` decides that the cache cannot hold it, `sink` that the server refuses it;
 //!   `actors::loader::quarantine` lists it with the reason.
-//! - *a client's wait answered*: `http::wait` asks the supervisor for a pass that covers the commit (`Cover`, `Prove` in
+//! - *a client's wait answered*: `http::wait` asks the supervisor for a pass that covers the commit (`AwaitApplied`, `AwaitVerified` in
 //!   `actors::messages`), and watches what `telemetry::status` says of the pipeline.
 //! - *a value type*: `model::value`, read by `source::bolt::value`, written by `transform::values`; `source::queries` lists those that
 //!   become text.
 //! - *a setting*: `config` has a file for each section, `config::environment` its variable, `cli::pipelines` hands it to
-//!   `actors::group::Settings`; `docs/configuration.md` and `config/sync.yaml` describe it.
+//!   `actors::generation_actors::Settings`; `docs/configuration.md` and `config/sync.yaml` describe it.
 //!
 //! # Around it
 //!

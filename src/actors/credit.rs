@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::pace::Pace;
+use super::throttle::Throttle;
 
 /// Batches in flight at most: two for each of the three stages keep all of them busy, and a few more even out their pace.
 pub(crate) const MAX_BATCHES: usize = 8;
@@ -27,7 +27,7 @@ pub(crate) struct CreditPool {
     rows: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: CreditLimits,
-    pace: Pace,
+    pace: Throttle,
 }
 
 /// Permits held by one batch, or reserved for the next ones.
@@ -47,12 +47,12 @@ impl CreditPool {
             rows: Arc::new(Semaphore::new(limits.rows)),
             bytes: Arc::new(Semaphore::new(limits.bytes)),
             limits,
-            pace: Pace::default(),
+            pace: Throttle::default(),
         }
     }
 
     /// How its generation's actors keep pace.
-    pub(crate) fn pace(&self) -> &Pace {
+    pub(crate) fn pace(&self) -> &Throttle {
         &self.pace
     }
 

@@ -30,7 +30,7 @@ use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::profile::Profile;
 use crate::source::Source;
 use crate::sync::CacheView;
-use crate::sync::{self, BatchLimits, Emit, Memory, PassContext, Rhythm};
+use crate::sync::{self, BatchLimits, Emitter, Memory, PassContext, Rhythm};
 use crate::transform::Encoder;
 
 /// What an extractor reads, and how.
@@ -63,8 +63,8 @@ pub(crate) struct ExtractorParts {
 /// The actor that reads. Its task only reads, so it ends wherever it is.
 pub(crate) type Extractor = Shell<StartPass>;
 
-/// Relationships without an end that are remembered to be read again at most: some megabytes. What is beyond is found by the counts
-/// of a later pass, when the ends of these are there.
+/// The most relationships without an end that are remembered to be read again: some megabytes. Beyond that, a pass that probes finds
+/// them by its counts, and one that a feed tells reads around each changed node.
 const MAX_DEFERRED: usize = 10_000;
 
 /// A supervisor orders one pass at a time; one more may wait while the last acknowledgement is on its way.
@@ -87,6 +87,7 @@ pub(crate) fn start(
             acknowledged,
             outstanding: 0,
             deferred: BTreeSet::new(),
+            has_forgotten: false,
         };
         work(parts, orders, outlet)
     })
@@ -104,7 +105,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             Some(feed) if order.mode() == Mode::Incremental => feed.take(parts.source.as_ref()).await,
             _ => None,
         };
-        let resumes = matches!(order, PassOrder::Resume(_)) || !was_told;
+        let resumes = matches!(order, PassOrder::Resume(_)) || !was_told || memory.take_forgotten();
         let pass = match (order, &committed) {
             (PassOrder::Resume(pass), Some(committed)) => told(committed, watermark, pass.deferred),
             (_, Some(committed)) => told(committed, watermark, BTreeSet::new()),
@@ -139,7 +140,12 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             excluded: &parts.excluded,
         };
         let (mode, bookmark) = (pass.mode, pass.bookmark.clone());
-        was_told = mode != Mode::Full && (was_told || committed.is_some());
+        // A part of what the feed has queued is no end of what was committed before it was followed.
+        was_told = match mode {
+            Mode::Full => false,
+            Mode::Incremental => committed.as_ref().is_some_and(|committed| was_told || !committed.is_partial),
+            Mode::Differential => was_told,
+        };
         let outcome = sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
         if let Some(feed) = &mut parts.feed {
             feed.set_gap(outcome.log_gap);
@@ -182,23 +188,30 @@ struct Outlet {
     acknowledged: mpsc::UnboundedReceiver<Acknowledged>,
     outstanding: usize,
     deferred: BTreeSet<RelationshipIdentity>,
+    /// Whether there were more of them than are remembered.
+    has_forgotten: bool,
 }
 
 impl Outlet {
     fn note(&mut self, acknowledged: Acknowledged) {
         self.outstanding -= 1;
         let room = MAX_DEFERRED.saturating_sub(self.deferred.len());
+        self.has_forgotten |= acknowledged.deferred.len() > room;
         self.deferred.extend(acknowledged.deferred.into_iter().take(room));
     }
 }
 
 #[async_trait]
-impl Emit for Outlet {
+impl Emitter for Outlet {
     async fn reserve(&mut self, rows: usize) -> Result<()> {
         // What the last page did not use goes back first, or a pool of one page would never have room for the next.
         self.reserved = Credit::default();
         self.reserved = self.credit.pace().wait(Member::Extractor, self.credit.reserve_rows(rows)).await;
         Ok(())
+    }
+
+    fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.has_forgotten)
     }
 
     async fn emit(&mut self, content: SourceContent, bytes: usize) -> Result<()> {

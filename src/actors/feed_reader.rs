@@ -9,7 +9,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::committed::Committed;
 use crate::model::pass::{Mode, PassSummary};
 use crate::source::Source;
-use crate::source::transaction_log::{LogFeed, Standing, Stretch};
+use crate::source::transaction_log::{FeedState, LogFeed, LogSegment};
 
 /// The feed as passes read it.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl FeedReader {
         // Only the first pass waits: a file system that hangs must not hold every pass back.
         let standing =
             if std::mem::replace(&mut self.has_waited, true) { self.feed.standing() } else { self.feed.opened().await };
-        let Standing::Following(stretch) = standing else { return None };
+        let FeedState::Following(stretch) = standing else { return None };
         if self.seen.replace(stretch.number) != Some(stretch.number) && stretch.is_after_gap {
             self.note_gap(stretch.from);
         }
@@ -73,7 +73,7 @@ impl FeedReader {
         self.feed.take(self.stretch?, newest).await
     }
 
-    fn covers(&self, stretch: Stretch) -> bool {
+    fn covers(&self, stretch: LogSegment) -> bool {
         self.applied.is_some_and(|applied| stretch.from <= applied && applied <= stretch.last)
     }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::credit::CreditLimits;
-use super::group::Settings;
+use super::generation_actors::Settings;
 use super::launch::{Connector, StageAccess};
 use super::messages::{Quiesce, Shutdown, StatusChanged};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule, Timing};
@@ -33,7 +33,7 @@ use crate::sink::{BulkUse, GraphState, Swapped};
 use crate::source::Source;
 use crate::sync::CacheView;
 use crate::sync::delete_guard::losses;
-use crate::sync::{BatchLimits, Gaps, Rhythm, gaps};
+use crate::sync::{BatchLimits, KeySetDifference, Rhythm, gaps};
 use crate::transform::Encoder;
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
 
@@ -202,7 +202,8 @@ impl FullSync {
                 outcome.await
             }
         };
-        let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor stopped without reporting a result"))??;
+        let done = outcome
+            .map_err(|_| Error::new(ErrorKind::ActorStopped, "the stage's supervisor stopped without reporting a result"))??;
         done.map(|done| done.pass)
             .ok_or_else(|| Error::new(ErrorKind::ActorStopped, "interrupted; the next full sync resumes from this point"))
     }
@@ -236,7 +237,7 @@ impl FullSync {
                 }
             }
         }
-        Ok(differing.first_key_value().map(|(kind, Gaps { missing, orphaned, .. })| {
+        Ok(differing.first_key_value().map(|(kind, KeySetDifference { missing, orphaned, .. })| {
             let (name, missing, orphaned) = (self.profile.kind_name(*kind), missing.len(), orphaned.len());
             format!("of {name} the stage lacks {missing} and holds {orphaned} that the source does not have")
         }))
@@ -244,7 +245,7 @@ impl FullSync {
 
     /// By kind, what only one of the two has. Where counts differ and nothing else does, it is for elements that no cache can hold
     /// or that share an identity.
-    async fn differences(&self, stage: &mut StageUnderWay) -> Result<BTreeMap<ElementKind, Gaps>> {
+    async fn differences(&self, stage: &mut StageUnderWay) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
         let listed = stage.access.by_statements.store().await?.quarantine().await?;
         let excluded = Excluded::of(&listed);
         let encoder = Encoder::new(Arc::clone(&self.profile), Dimensions::default());

@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, watch};
 use super::credit::CreditPool;
 use super::member::Member;
 use super::messages::StatusChanged;
-use super::pace::STAGES;
+use super::throttle::STAGES;
 use crate::model::changes::BatchChanges;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{InFlight, PipelineStatus, SAMPLES, Sample, ServiceStatus};

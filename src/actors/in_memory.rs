@@ -20,7 +20,7 @@ use crate::model::element::{
     ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
 };
 use crate::model::index::{IndexDefinition, IndexTarget};
-use crate::model::key::{Beginnings, Key};
+use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
@@ -30,8 +30,8 @@ use crate::model::profile::{FollowRule, Profile};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};
-use crate::source::{Answered, ChangedKey, Followed, FoundElement, KeyPage, Page, Source, SourceIndex};
-use crate::sync::{Attached, CacheView, Contents, Keyed, ScanPosition};
+use crate::source::{ChangedKey, Followed, FoundElement, KeyLookup, KeyPage, Page, Source, SourceIndex};
+use crate::sync::{Attached, CacheLookup, CacheView, Keyed, ScanPosition};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -282,10 +282,10 @@ impl Source for InMemorySide {
         }
         Ok(page)
     }
-    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<Answered> {
+    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<KeyLookup> {
         let mut rows = self.rows(kind);
         rows.retain(|properties| keys.contains(&key_of(properties)));
-        Ok(Answered { rows, keys: keys.len() })
+        Ok(KeyLookup { rows, keys: keys.len() })
     }
     async fn changed_keys(&self, kind: ElementKind, _: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage> {
         let Page { rows, next } = page(self.rows(kind), after, limit);
@@ -324,7 +324,7 @@ impl Source for InMemorySide {
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
         Ok(groups(Source::identities(self, kind, with, beginnings).await?, length))
@@ -337,7 +337,7 @@ impl Source for InMemorySide {
         &self,
         kind: ElementKind,
         _with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>> {
         let node = |key: &str| NodeIdentity { label: label(), key: Key::parse(key).expect("a sound key") };
         let all: BTreeSet<ElementIdentity> = match kind {
@@ -415,7 +415,7 @@ impl CacheView for InMemorySide {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
         Ok(groups(CacheView::identities(self, kind, with, beginnings).await?, length))
@@ -427,7 +427,7 @@ impl CacheView for InMemorySide {
         &mut self,
         kind: ElementKind,
         _with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>> {
         let cache = self.world.cache.lock();
         let all: BTreeSet<ElementIdentity> = match kind {
@@ -446,7 +446,7 @@ impl CacheView for InMemorySide {
         _: usize,
         visit: &mut (dyn FnMut(Keyed) + Send),
     ) -> Result<Option<ScanPosition>> {
-        let all = CacheView::identities(self, kind, None, &Beginnings::with("")).await?;
+        let all = CacheView::identities(self, kind, None, &KeyPrefixes::with("")).await?;
         for identity in all {
             let labels = match &identity {
                 ElementIdentity::Node(node) => vec![node.label.to_string()],
@@ -465,9 +465,9 @@ impl CacheView for InMemorySide {
         }
         Ok(())
     }
-    async fn contents(&mut self, _: ElementKind, _: Detail, keys: &[String]) -> Result<Contents> {
+    async fn contents(&mut self, _: ElementKind, _: Detail, keys: &[String]) -> Result<CacheLookup> {
         // Only rows as text are kept here: comparisons are tested against real servers.
-        Ok(Contents { elements: BTreeMap::new(), keys: keys.len() })
+        Ok(CacheLookup { elements: BTreeMap::new(), keys: keys.len() })
     }
     async fn totals(&mut self) -> Result<[u64; 2]> {
         let cache = self.world.cache.lock();

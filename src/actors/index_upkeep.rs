@@ -37,7 +37,10 @@ impl IndexUpkeep {
             tracing::warn!(indexes = report.unsafe_ones.join(", "), "FalkorDB returns wrong results with these indices");
         }
         if report.left_out != self.status.left_out && !report.left_out.is_empty() {
-            tracing::info!(indexes = report.left_out.join(", "), "indices not made: FalkorDB would return wrong results with them");
+            tracing::info!(
+                indexes = report.left_out.join(", "),
+                "indices not made: FalkorDB would return wrong results with them"
+            );
         }
         for what in &report.lost {
             tracing::warn!(what, "cannot carry over a foreign index or constraint");

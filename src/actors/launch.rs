@@ -31,7 +31,7 @@ const NAMED_INDEXES: usize = 20;
 
 /// A profile that fits the source as it is, and the connections for it.
 #[derive(Clone)]
-pub(crate) struct Fitted {
+pub(crate) struct ResolvedPipeline {
     pub connector: Arc<dyn Connector>,
     pub profile: Arc<Profile>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Fitted {
 #[async_trait]
 pub(crate) trait Connector: Send + Sync + 'static {
     /// The same for the kinds that the source has now; absent where the profile names its kinds.
-    async fn fitted(&self) -> Result<Option<Fitted>> {
+    async fn fitted(&self) -> Result<Option<ResolvedPipeline>> {
         Ok(None)
     }
     async fn source(&self) -> Result<Arc<dyn Source>>;
@@ -133,7 +133,7 @@ pub(crate) struct FollowedLog {
 
 /// What this process knows from its earlier generations.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Known {
+pub(crate) struct PriorGenerations {
     /// The number of the last checkpoint.
     pub last_sequence: u64,
     /// The last bookmark of the source.
@@ -142,7 +142,7 @@ pub(crate) struct Known {
 
 /// What a generation is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Intent {
+pub(crate) struct LaunchRequest {
     /// The pass that was asked for, if any.
     pub wanted: Option<Mode>,
     /// Whether the graph is a stage, which nobody else looks at.
@@ -152,13 +152,17 @@ pub(crate) struct Intent {
 }
 
 /// Does all of it, with the profile that fits the source now. On an error the lease is not held.
-pub(crate) async fn launch(given: Fitted, intent: Intent, known: Known) -> Result<(Fitted, Launched)> {
+pub(crate) async fn launch(
+    given: ResolvedPipeline,
+    intent: LaunchRequest,
+    known: PriorGenerations,
+) -> Result<(ResolvedPipeline, Launched)> {
     let fitted = given.connector.fitted().await?.unwrap_or(given);
     let launched = launch_fitted(&fitted, intent, known).await?;
     Ok((fitted, launched))
 }
 
-async fn launch_fitted(fitted: &Fitted, intent: Intent, known: Known) -> Result<Launched> {
+async fn launch_fitted(fitted: &ResolvedPipeline, intent: LaunchRequest, known: PriorGenerations) -> Result<Launched> {
     let connector = &fitted.connector;
     let source = connector.source().await?;
     let identity = source.identity().await?;
@@ -203,9 +207,9 @@ impl PreparedLaunch {
 
 /// All that is done with the lease, however long it takes.
 async fn prepare(
-    Fitted { connector, profile }: &Fitted,
-    intent: Intent,
-    known: Known,
+    ResolvedPipeline { connector, profile }: &ResolvedPipeline,
+    intent: LaunchRequest,
+    known: PriorGenerations,
     reached: Reached,
 ) -> Result<PreparedLaunch> {
     let Reached { source, identity, bookmark, mut sink, run_id, graph_exists } = reached;

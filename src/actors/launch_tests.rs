@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_memory::{InMemory, InjectedFault, Place, World};
-use super::launch::{Connector, Fitted, Intent, Known, Launched, launch};
+use super::launch::{Connector, LaunchRequest, Launched, PriorGenerations, ResolvedPipeline, launch};
 use super::lease_keeper::KeptLease;
 use crate::error::{ErrorKind, Result};
 use crate::sink::LEASE_TTL;
 
-const INTENT: Intent = Intent { wanted: None, stage: false, reads_log: true };
+const INTENT: LaunchRequest = LaunchRequest { wanted: None, stage: false, reads_log: true };
 
 async fn launched(process: &Arc<InMemory>) -> Result<Launched> {
     let (connector, profile) = (Arc::clone(process), Arc::clone(&process.world.profile));
-    launch(Fitted { connector, profile }, INTENT, Known::default()).await.map(|(_, launched)| launched)
+    launch(ResolvedPipeline { connector, profile }, INTENT, PriorGenerations::default()).await.map(|(_, launched)| launched)
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
 use crate::transform::PreparedContent;
 
-use quarantine::{Told, unresolved};
+use quarantine::{QuarantineLog, unresolved};
 
 /// How often the place of a comparison is stored: so much of it is gone through again after a crash.
 const COMPARISON_STORED: Duration = Duration::from_secs(5);
@@ -139,7 +139,7 @@ struct Writer {
     /// Whether the quarantine is another than at the last acknowledgement.
     quarantine_changed: bool,
     /// What was said of the quarantine.
-    told: Told,
+    told: QuarantineLog,
     indexes: IndexUpkeep,
     written: RecentWrites,
     stored_at: Option<Instant>,
@@ -162,7 +162,7 @@ impl Writer {
             quarantine: parts.quarantine.into_iter().collect(),
             excluded: parts.excluded,
             quarantine_changed: false,
-            told: Told::default(),
+            told: QuarantineLog::default(),
             written: RecentWrites::default(),
             stored_at: None,
             changes: BatchChanges::default(),

@@ -180,14 +180,14 @@ pub(crate) struct IndexMade {
 /// runs, and where the source does not reach the commit.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "crate::error::Result<u64>")]
-pub(crate) struct Cover(pub Bookmark);
+pub(crate) struct AwaitApplied(pub Bookmark);
 
 /// Anyone to a supervisor: the equality of both sides is to be proven soon, with the commit of this bookmark in both. Answered
 /// with the number of the first order of a comparison that can prove it: any comparison that begins with it or a later one
-/// begins after the source has reached that commit. Fails as [`Cover`] does.
+/// begins after the source has reached that commit. Fails as [`AwaitApplied`] does.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "crate::error::Result<u64>")]
-pub(crate) struct Prove(pub Bookmark);
+pub(crate) struct AwaitVerified(pub Bookmark);
 
 /// An operator to a supervisor: deletes that are held may go.
 #[derive(Debug, Clone, Copy, Message)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
-use super::group::Settings;
-use super::launch::{Connector, Fitted};
+use super::generation_actors::Settings;
+use super::launch::{Connector, ResolvedPipeline};
 use super::messages::StatusChanged;
 use crate::error::Result;
 use crate::model::comparison::Verdict;
@@ -86,8 +86,8 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     /// The profile as it was given.
-    pub(super) fn unfitted(&self) -> Fitted {
-        Fitted { connector: Arc::clone(&self.connector), profile: Arc::clone(&self.profile) }
+    pub(super) fn unfitted(&self) -> ResolvedPipeline {
+        ResolvedPipeline { connector: Arc::clone(&self.connector), profile: Arc::clone(&self.profile) }
     }
 }
 

@@ -10,11 +10,11 @@ use actix::{Actor, Addr};
 use tokio::sync::{oneshot, watch};
 
 use super::credit::CreditLimits;
-use super::group::Settings;
+use super::generation_actors::Settings;
 use super::health::Health;
 use super::in_memory::{InMemory, InjectedFault, Place, World, entity};
 use super::member::Member;
-use super::messages::{Acknowledged, ActorStopped, Cover, RequestPass, SetPaused, Shutdown, WorkerExit, WorkerExited};
+use super::messages::{Acknowledged, ActorStopped, AwaitApplied, RequestPass, SetPaused, Shutdown, WorkerExit, WorkerExited};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule, Timing};
 use super::supervisor::{StopMember, Supervisor};
 use crate::error::{Error, ErrorKind};
@@ -361,7 +361,7 @@ async fn passes_follow_one_another_although_a_comparison_begins_between_them() {
 
 /// The number of the pass that covers all that is there now.
 async fn covering(run: &Run) -> u64 {
-    run.supervisor.send(Cover(Bookmark::new("now"))).await.unwrap().unwrap()
+    run.supervisor.send(AwaitApplied(Bookmark::new("now"))).await.unwrap().unwrap()
 }
 
 #[actix::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use crate::actors::credit::CreditLimits;
-use crate::actors::group::Settings;
+use crate::actors::generation_actors::Settings;
 use crate::actors::messages::StatusChanged;
 use crate::actors::pipeline::{Pipeline, Schedule, Timing};
 use crate::config::{PipelineConfig, SyncConfig};

@@ -25,7 +25,7 @@ use crate::model::prepared::Quarantined;
 use crate::sink::GraphState;
 use crate::source::{Source, expected_elements};
 use crate::sync::CacheView;
-use crate::sync::comparison::{Comparison, Sides, look_again};
+use crate::sync::comparison::{Comparison, ComparisonContext, look_again};
 use crate::transform::Encoder;
 
 /// Elements compared in one go, so that what was found is in memory only as far as it is listed.
@@ -126,8 +126,8 @@ impl BothSides {
         Ok(Self { source, view: connector.view().await?, encoder, excluded, connector })
     }
 
-    fn sides(&mut self) -> Sides<'_> {
-        Sides {
+    fn sides(&mut self) -> ComparisonContext<'_> {
+        ComparisonContext {
             source: self.source.as_ref(),
             view: self.view.as_mut(),
             encoder: &self.encoder,

@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::hosts::Hosts;
 use crate::actors::health::AppliedBatch;
-use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
+use crate::actors::messages::{Approve, AwaitApplied, AwaitVerified, IgnoreQuarantine, RequestPass, RollBack, SetPaused};
 use crate::actors::supervisor::Supervisor;
 use crate::config::Secret;
 use crate::error::Result;
@@ -41,9 +41,9 @@ pub(crate) struct Api {
 pub(crate) struct Control {
     pub pass: Recipient<RequestPass>,
     /// Passes that cover a commit.
-    pub cover: Recipient<Cover>,
+    pub cover: Recipient<AwaitApplied>,
     /// Comparisons that prove equality.
-    pub prove: Recipient<Prove>,
+    pub prove: Recipient<AwaitVerified>,
     /// Deletes that are held.
     pub approve: Recipient<Approve>,
     /// The way back to the previous graph.

@@ -21,7 +21,7 @@ use super::hosts::Hosts;
 use super::server::routes;
 use super::updates::Followers;
 use super::wait::{MAX_TIMEOUT, MAX_WAITERS};
-use crate::actors::messages::{Approve, Cover, IgnoreQuarantine, Prove, RequestPass, RollBack, SetPaused};
+use crate::actors::messages::{Approve, AwaitApplied, AwaitVerified, IgnoreQuarantine, RequestPass, RollBack, SetPaused};
 use crate::config::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -42,8 +42,8 @@ const NEXT_PASS: u64 = 7;
 #[derive(Debug, Clone, PartialEq)]
 enum TestOrder {
     Pass(Mode),
-    Cover,
-    Prove,
+    AwaitApplied,
+    AwaitVerified,
     Approve,
     RollBack,
     Ignore,
@@ -64,21 +64,21 @@ impl Handler<RequestPass> for Recorder {
     }
 }
 
-impl Handler<Cover> for Recorder {
+impl Handler<AwaitApplied> for Recorder {
     type Result = Result<u64>;
-    fn handle(&mut self, Cover(bookmark): Cover, _: &mut Self::Context) -> Result<u64> {
+    fn handle(&mut self, AwaitApplied(bookmark): AwaitApplied, _: &mut Self::Context) -> Result<u64> {
         if bookmark == commit(UNREACHED) {
             return Err(Error::new(ErrorKind::SourceBehind, "Neo4j does not reach a commit"));
         }
-        self.0.lock().push(TestOrder::Cover);
+        self.0.lock().push(TestOrder::AwaitApplied);
         Ok(NEXT_PASS)
     }
 }
 
-impl Handler<Prove> for Recorder {
+impl Handler<AwaitVerified> for Recorder {
     type Result = Result<u64>;
-    fn handle(&mut self, _: Prove, _: &mut Self::Context) -> Result<u64> {
-        self.0.lock().push(TestOrder::Prove);
+    fn handle(&mut self, _: AwaitVerified, _: &mut Self::Context) -> Result<u64> {
+        self.0.lock().push(TestOrder::AwaitVerified);
         Ok(NEXT_PASS)
     }
 }
@@ -348,7 +348,7 @@ async fn waiting_ends_with_the_first_pass_that_begins_later() {
     };
     let ((status, body), ()) = tokio::join!(waiting, passes);
     assert_eq!(status, StatusCode::OK, "{body}");
-    assert_eq!((service.orders(), service.waiters.available_permits()), (vec![TestOrder::Cover], MAX_WAITERS));
+    assert_eq!((service.orders(), service.waiters.available_permits()), (vec![TestOrder::AwaitApplied], MAX_WAITERS));
 }
 
 #[actix::test]
@@ -376,7 +376,7 @@ async fn what_is_proven_is_answered_at_once_and_else_with_the_first_proof_that_b
         service.change(|status| status.proven_by = NEXT_PASS);
     };
     let ((status, body), ()) = tokio::join!(waiting, comparisons);
-    assert_eq!((status, service.orders()), (StatusCode::OK, vec![TestOrder::Prove]), "{body}");
+    assert_eq!((status, service.orders()), (StatusCode::OK, vec![TestOrder::AwaitVerified]), "{body}");
     let (status, body) = service.get(&verified(30, 30)).await;
     assert_eq!(status, StatusCode::OK, "the recorder promises what has come already: {body}");
     service.change(|status| status.proven_by = 0);

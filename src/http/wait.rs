@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::api::{Api, Control};
 use super::refusal::Refusal;
-use crate::actors::messages::{Cover, Prove};
+use crate::actors::messages::{AwaitApplied, AwaitVerified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
@@ -167,8 +167,8 @@ impl Order<'_> {
 
     async fn ask(&self) -> Result<Result<u64>, MailboxError> {
         match self.level {
-            Level::Applied => self.control.cover.send(Cover(self.bookmark.clone())).await,
-            Level::Verified => self.control.prove.send(Prove(self.bookmark.clone())).await,
+            Level::Applied => self.control.cover.send(AwaitApplied(self.bookmark.clone())).await,
+            Level::Verified => self.control.prove.send(AwaitVerified(self.bookmark.clone())).await,
         }
     }
 }

@@ -95,14 +95,14 @@ impl From<Key> for String {
 
 /// Which keys are meant, by their beginnings: those whose first `length` characters are one of the names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beginnings {
+pub struct KeyPrefixes {
     /// Characters that count.
     pub length: usize,
     /// What they may be; a key that is shorter than `length` is its own beginning.
     pub names: Vec<String>,
 }
 
-impl Beginnings {
+impl KeyPrefixes {
     /// All keys that begin with a text.
     pub(crate) fn with(text: &str) -> Self {
         Self { length: text.chars().count(), names: vec![text.to_owned()] }

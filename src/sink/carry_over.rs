@@ -41,7 +41,7 @@ pub(super) async fn carry_over(
     ownership: &Ownership,
     profile: &Profile,
 ) -> Result<Vec<String>> {
-    let furniture = Furniture::of(connection, live).await?;
+    let furniture = SchemaObjects::of(connection, live).await?;
     if furniture.is_empty() {
         return Ok(Vec::new());
     }
@@ -59,13 +59,13 @@ struct Made {
 
 /// The indices and constraints of a graph, so far as they can be told.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Furniture {
+pub(super) struct SchemaObjects {
     indexes: Vec<Made>,
     stopwords: BTreeMap<Target, Vec<String>>,
     constraints: Vec<Constraint>,
 }
 
-impl Furniture {
+impl SchemaObjects {
     /// What a graph has; a missing graph has nothing.
     pub(super) async fn of(connection: &mut CacheConnection, graph: &str) -> Result<Self> {
         let mut furniture = Self::default();

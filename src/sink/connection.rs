@@ -19,7 +19,7 @@ use super::classify::{self, DriverFailure};
 use super::reply;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::retry::Attempts;
-use crate::telemetry::tally::Tallied;
+use crate::telemetry::tally::GaugeGuard;
 
 /// How long a connection may take to be made, TLS and login included: ten round trips across a continent, and slack.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub struct CacheConnection {
     live: Option<MultiplexedConnection>,
     used: Instant,
     /// Counts this connection as open until it is dropped.
-    open: Option<Tallied>,
+    open: Option<GaugeGuard>,
     life: Life,
     watch: Watch,
     /// Whether it only reads: then what may succeed later is repeated.
@@ -188,7 +188,7 @@ impl CacheConnection {
                 let mut live = connect(&self.address, doing).await?;
                 self.same_life(doing, &mut live).await?;
                 self.watch = Watch::New;
-                self.open = Some(Tallied::falkordb_connection());
+                self.open = Some(GaugeGuard::falkordb_connection());
                 Ok(live)
             }
         }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 
 use super::applied::Applied;
-use super::carry_over::Furniture;
+use super::carry_over::SchemaObjects;
 use super::connection::CacheConnection;
 use super::fence::Ownership;
 use super::graph::{self, Counts, GraphState};
@@ -18,7 +18,7 @@ use super::index_plan::IndexPlan;
 use super::index_report::IndexReport;
 use super::index_sweep::IndexSweep;
 use super::keys::GraphRole;
-use super::members::Members;
+use super::pipeline_graphs::PipelineGraphs;
 use super::routing::{self, GraphBatches, Routing};
 use super::safety::Safety;
 use super::schema::{self, INDEX_DEADLINE};
@@ -37,14 +37,14 @@ pub struct FalkorSink {
     lanes: Vec<CacheConnection>,
     ownership: Ownership,
     routing: Routing,
-    members: Members,
+    members: PipelineGraphs,
     plan: IndexPlan,
     /// The pipeline's graphs. Nobody but this sink makes or deletes one.
     graphs: BTreeSet<GraphName>,
     /// Graphs of groups whose indices were looked at, and how they were found.
     prepared: BTreeMap<GraphName, IndexReport>,
     /// What somebody else had made on the graphs that were cleared, until it is made again.
-    cleared: BTreeMap<GraphName, Furniture>,
+    cleared: BTreeMap<GraphName, SchemaObjects>,
     sweep: IndexSweep,
 }
 
@@ -62,7 +62,7 @@ impl FalkorSink {
             lanes: (0..graphs.lanes()).map(|_| CacheConnection::new(graphs.address.clone())).collect(),
             ownership: graphs.ownership.clone(),
             routing: graphs.routing.clone(),
-            members: Members::new(graphs, role),
+            members: PipelineGraphs::new(graphs, role),
             plan: IndexPlan::new(Arc::clone(&graphs.profile), graphs.safety.clone()),
             graphs: graphs.routing.known(),
             prepared: BTreeMap::new(),
@@ -323,7 +323,7 @@ impl Sink for FalkorSink {
         let mut was_any = false;
         for graph in self.members().await? {
             let key = self.members.key(&graph);
-            let found = Furniture::of(&mut self.lanes[0], &key).await?;
+            let found = SchemaObjects::of(&mut self.lanes[0], &key).await?;
             if !found.is_empty() {
                 self.cleared.insert(graph.clone(), found);
             }

@@ -19,12 +19,12 @@ use super::{foreign, questions, reply, statistics, weight};
 use crate::error::{ErrorKind, Result};
 use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
-use crate::model::key::{Beginnings, Key};
+use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, RelationshipType};
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
-use crate::sync::{Attached, Contents};
+use crate::sync::{Attached, CacheLookup};
 use crate::transform::comparison::Content;
 
 /// How long a look may take: a scan of ten million keys, behind the writes of others.
@@ -170,7 +170,7 @@ impl GraphView {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
         let Some(text) = with_beginnings(beginnings, &questions::groups(&self.profile, kind, with, beginnings, length)) else {
@@ -184,7 +184,7 @@ impl GraphView {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>> {
         let mut found = BTreeSet::new();
         let Some(text) = with_beginnings(beginnings, &questions::identities(&self.profile, kind, with)) else { return Ok(found) };
@@ -194,7 +194,7 @@ impl GraphView {
         Ok(found)
     }
 
-    pub(super) async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents> {
+    pub(super) async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup> {
         // Vectors and keys alone are bounded by the number of elements.
         let asked = if matches!(detail, Detail::Vectors | Detail::Key) { keys.len() } else { self.bearable(kind, keys).await? };
         let text = with_keys(&questions::usable(&keys[..asked]), &questions::contents(&self.profile, kind, detail));
@@ -206,7 +206,7 @@ impl GraphView {
                 Entry::Occupied(mut first) => first.get_mut().copies += 1,
             }
         }
-        Ok(Contents { elements: found, keys: asked })
+        Ok(CacheLookup { elements: found, keys: asked })
     }
 
     pub(super) async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::ops::Range;
 
 use crate::model::element::RelationshipIdentity;
-use crate::model::key::{Beginnings, Key};
+use crate::model::key::{Key, KeyPrefixes};
 use crate::model::prepared::EncodedRows;
 
 /// The most parameter text of one request. FalkorDB reads parameters in place and keeps the whole request in memory several
@@ -61,7 +61,7 @@ pub(super) fn with_keys<'a>(keys: impl IntoIterator<Item = &'a Key>, statement: 
 
 /// A request whose parameters are beginnings of keys. They come from the source, where they may hold NUL: no text of FalkorDB does,
 /// so nothing begins in that way. Nothing where no other is left.
-pub(super) fn with_beginnings(beginnings: &Beginnings, statement: &str) -> Option<Vec<u8>> {
+pub(super) fn with_beginnings(beginnings: &KeyPrefixes, statement: &str) -> Option<Vec<u8>> {
     let mut text = format!("CYPHER length={} prefixes=[", beginnings.length).into_bytes();
     let mut names = beginnings.names.iter().filter(|name| !name.contains('\0'));
     push_string(&mut text, names.next()?);
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_no_key_begins_with_is_not_asked_for() {
-        let beginnings = |names: &[&str]| Beginnings { length: 2, names: names.iter().map(|name| (*name).to_owned()).collect() };
+        let beginnings = |names: &[&str]| KeyPrefixes { length: 2, names: names.iter().map(|name| (*name).to_owned()).collect() };
         let text = with_beginnings(&beginnings(&["a\0", "it", "a'"]), "S").unwrap();
         assert_eq!(text, b"CYPHER length=2 prefixes=['it','a\\''] S");
         assert_eq!(with_beginnings(&beginnings(&["a\0"]), "S"), None);

@@ -7,7 +7,7 @@ use super::{content, reply};
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
-use crate::model::key::{Beginnings, Key};
+use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{NodeKind, Profile, RelationshipKind};
@@ -44,7 +44,7 @@ pub(super) fn groups(
     profile: &Profile,
     kind: ElementKind,
     with: Option<&Label>,
-    beginnings: &Beginnings,
+    beginnings: &KeyPrefixes,
     length: usize,
 ) -> String {
     let (pattern, key) = keyed(profile, kind, with);

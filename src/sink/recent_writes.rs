@@ -51,8 +51,8 @@ impl RecentWrites {
 
     /// Forgets the elements that a batch writes or deletes: the cache may not hold what it is thought to hold.
     pub(crate) fn forget(&mut self, rows: &PreparedRows) {
-        // A deleted node takes its relationships with it, whichever those are.
-        if !rows.deleted_nodes.is_empty() {
+        // A deleted node takes its relationships with it, whichever those are. A node that is repaired is deleted from other graphs.
+        if !rows.deleted_nodes.is_empty() || (rows.repairs && !rows.nodes.is_empty()) {
             self.relationships.clear();
         }
         let written = rows.nodes.iter().flat_map(|group| group.rows.identities());

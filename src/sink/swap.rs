@@ -16,9 +16,9 @@ use super::engine::EngineSigns;
 use super::fence::{ATTEMPTS, keeps_changing, require_owned, transaction, unwatch};
 use super::graph_set::GraphSet;
 use super::keys::{GraphKeys, GraphRole};
-use super::members::{Members, taken};
-use super::moves::{GraphVersion, GraphVersions, Moves, has_type};
 use super::permissions::missing_permissions;
+use super::pipeline_graphs::{PipelineGraphs, taken};
+use super::swap_commands::{GraphVersion, GraphVersions, SwapCommands, has_type};
 use super::{BulkUse, Swap, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -44,7 +44,7 @@ const VERSIONS: [GraphRole; 3] = [GraphRole::Live, GraphRole::Stage, GraphRole::
 pub struct GraphSwap {
     connection: CacheConnection,
     graphs: GraphSet,
-    moves: Moves,
+    moves: SwapCommands,
 }
 
 impl GraphSet {
@@ -59,7 +59,7 @@ impl GraphSwap {
     pub(super) fn new(graphs: &GraphSet) -> Self {
         Self {
             connection: CacheConnection::new(graphs.address.clone()),
-            moves: Moves::new(graphs.name().clone(), graphs.routing.clone()),
+            moves: SwapCommands::new(graphs.name().clone(), graphs.routing.clone()),
             graphs: graphs.clone(),
         }
     }
@@ -88,7 +88,7 @@ impl GraphSwap {
     }
 
     async fn members(&mut self, role: GraphRole) -> Result<BTreeSet<GraphName>> {
-        Members::new(&self.graphs, role).all(&mut self.connection).await
+        PipelineGraphs::new(&self.graphs, role).all(&mut self.connection).await
     }
 
     /// Watches some keys, and says of which type they and others are. What is not there has none.
@@ -182,8 +182,7 @@ impl Swap for GraphSwap {
             let versions = self.look(doing).await?;
             if !versions.previous.is_whole() {
                 self.unwatch(doing).await?;
-                let message =
-                    format!("cannot roll back {}: no previous version with its checkpoint exists", self.graphs.name());
+                let message = format!("cannot roll back {}: no previous version with its checkpoint exists", self.graphs.name());
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
             let mut commands = self.moves.rollback(&versions);

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::applied::Applied;
 use super::connection::CacheConnection;
 use super::fence::Ownership;
+use super::graph_requests::{GraphRequests, RefusedRow, Write, WriteRequest};
 use super::parameters::{requests, with_identities, with_keys, write_requests};
 use super::reply;
-use super::rounds::{RefusedRow, Rounds, Write, WriteRequest};
 use super::statements::{self, NodePattern, RelationshipPattern};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
@@ -31,7 +31,7 @@ pub(super) async fn apply(
     profile: &Profile,
     rows: &PreparedRows,
 ) -> Result<Applied> {
-    let mut batch = Batch { rounds: Rounds::new(connection, graph, ownership), profile, applied: Applied::default() };
+    let mut batch = Batch { rounds: GraphRequests::new(connection, graph, ownership), profile, applied: Applied::default() };
     batch.delete_relationships(&rows.deleted_relationships).await?;
     batch.delete_nodes(&rows.deleted_nodes).await?;
     batch.write_nodes(&rows.nodes).await?;
@@ -40,7 +40,7 @@ pub(super) async fn apply(
 }
 
 struct Batch<'a> {
-    rounds: Rounds<'a>,
+    rounds: GraphRequests<'a>,
     profile: &'a Profile,
     applied: Applied,
 }

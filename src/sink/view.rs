@@ -12,18 +12,18 @@ use super::connection::CacheConnection;
 use super::graph_set::GraphSet;
 use super::graph_view::GraphView;
 use super::keys::GraphRole;
-use super::members::Members;
+use super::pipeline_graphs::PipelineGraphs;
 use super::routing::Routing;
 use crate::error::{Error, Result};
 use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::graph_name::GraphName;
-use crate::model::key::Beginnings;
+use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::value::Value;
 use crate::sync::is_missing_graph;
-use crate::sync::{Attached, CacheView, Contents, GraphPlace, Keyed, ScanPosition};
+use crate::sync::{Attached, CacheLookup, CacheView, GraphPlace, Keyed, ScanPosition};
 use crate::transform::comparison::{CachedValue, Content};
 
 /// The graphs of a pipeline, looked at as one.
@@ -32,7 +32,7 @@ pub(crate) struct FalkorView {
     /// The one that the list of graphs is read on.
     connection: CacheConnection,
     lanes: Vec<GraphView>,
-    members: Members,
+    members: PipelineGraphs,
     routing: Routing,
     group: Option<PropertyName>,
 }
@@ -63,7 +63,7 @@ impl FalkorView {
         Self {
             connection: CacheConnection::for_reads(graphs.address.clone()),
             lanes: (0..graphs.lanes()).map(lane).collect(),
-            members: Members::new(graphs, role),
+            members: PipelineGraphs::new(graphs, role),
             routing: graphs.routing.clone(),
             group: graphs.profile.group.clone(),
         }
@@ -175,7 +175,7 @@ impl CacheView for FalkorView {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
         Ok(sum(self.each(|turn| Box::pin(async move { turn.view.key_groups(kind, with, beginnings, length).await })).await?))
@@ -187,7 +187,7 @@ impl CacheView for FalkorView {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>> {
         let parts = self.each(|turn| Box::pin(async move { turn.view.identities(kind, with, beginnings).await })).await?;
         let mut parts = parts.into_iter().map(|(_, part)| part);
@@ -244,13 +244,13 @@ impl CacheView for FalkorView {
         Ok(())
     }
 
-    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents> {
+    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup> {
         let parts = self.each(|turn| Box::pin(async move { turn.view.contents(kind, detail, keys).await })).await?;
         // Keys that every graph was asked for.
         let asked = parts.iter().map(|(_, part)| part.keys).min().unwrap_or(keys.len());
         let left_out: BTreeSet<&str> = keys[asked..].iter().map(String::as_str).collect();
-        let mut all = Contents { elements: BTreeMap::new(), keys: asked };
-        for (graph, Contents { mut elements, keys }) in parts {
+        let mut all = CacheLookup { elements: BTreeMap::new(), keys: asked };
+        for (graph, CacheLookup { mut elements, keys }) in parts {
             if keys > asked {
                 elements.retain(|identity, _| !left_out.contains(identity.key().as_str()));
             }

@@ -10,7 +10,7 @@ use super::request::Request;
 use super::tallies::{FEW, Tallies};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, NodeIdentity, Properties, RelationshipIdentity};
-use crate::model::key::{Beginnings, Key};
+use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::ElementKind;
 use crate::model::name::Label;
 use crate::model::profile::{FollowRule, Profile};
@@ -46,7 +46,7 @@ pub(super) async fn key_groups(
     profile: &Profile,
     kind: ElementKind,
     with: Option<&Label>,
-    beginnings: &Beginnings,
+    beginnings: &KeyPrefixes,
     length: usize,
 ) -> Result<BTreeMap<String, u64>> {
     let doing = format!("groups of keys of {}", profile.kind_name(kind));
@@ -60,7 +60,7 @@ pub(super) async fn identities(
     profile: &Profile,
     kind: ElementKind,
     with: Option<&Label>,
-    beginnings: &Beginnings,
+    beginnings: &KeyPrefixes,
 ) -> Result<BTreeSet<ElementIdentity>> {
     let doing = format!("keys of {}", profile.kind_name(kind));
     let request = beginning(Queries::new(profile).identities(kind, with), beginnings);
@@ -68,7 +68,7 @@ pub(super) async fn identities(
     Ok(rows.into_iter().filter_map(|row| identity(profile, kind, row)).collect())
 }
 
-fn beginning(text: String, beginnings: &Beginnings) -> Request {
+fn beginning(text: String, beginnings: &KeyPrefixes) -> Request {
     Request::new(text).with("prefixes", beginnings.names.clone()).with("length", beginnings.length)
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
 use super::bolt::Probe;
-use super::causal::Causal;
+use super::bookmarked_reader::BookmarkedReader;
 use super::columns::{column, count_of, lacking};
 use super::control_plane::{ControlPlane, Questions};
 use super::numbered::{by_keys, page, page_after};
@@ -23,13 +23,13 @@ use super::tallies::{self, Tallies};
 use super::unlabelled::{Precision, Unlabelled};
 use super::unusable;
 use super::{
-    Answered, Followed, FoundElement, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, changed, found, new_kinds,
+    Followed, FoundElement, KeyLookup, KeyPage, Page, Source, SourceIndex, adapt, bundles, census, changed, found, new_kinds,
 };
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber, Properties, SourceNode, SourceRelationship};
-use crate::model::key::Beginnings;
+use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
@@ -40,7 +40,7 @@ use crate::model::value::Value;
 
 /// A Neo4j database: its elements are read by a client, and the control plane tells the rest.
 pub struct GraphSource<R> {
-    reader: Retrying<Causal<R>>,
+    reader: Retrying<BookmarkedReader<R>>,
     control: Arc<ControlPlane>,
     probe: Mutex<Probe>,
     /// Waits for commits that somebody else knows of, so that the probe never does.
@@ -57,7 +57,7 @@ impl<R: Reader> GraphSource<R> {
     pub(super) fn new(reader: R, probe: Probe, control: Arc<ControlPlane>, profile: Arc<Profile>) -> Self {
         let follower = Mutex::new(probe.another());
         let (unlabelled, weights, tallies) = (Mutex::default(), Weights::default(), Tallies::default());
-        let (reader, probe) = (Retrying(Causal::new(reader)), Mutex::new(probe));
+        let (reader, probe) = (Retrying(BookmarkedReader::new(reader)), Mutex::new(probe));
         let shared_ends = SharedEnds::default();
         Self { reader, control, probe, follower, profile, unlabelled, weights, tallies, shared_ends }
     }
@@ -173,14 +173,14 @@ impl<R: Reader> Source for GraphSource<R> {
         Err(too_many(self.profile.kind_name(kind)))
     }
 
-    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<Answered> {
+    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<KeyLookup> {
         let mut asked = self.weights.keys(kind, keys.len());
         loop {
             let request = by_keys(self.queries().by_key(kind), self.profile.identity(kind), &keys[..asked]);
             let SomeRows { rows, is_whole, weight } = self.some_rows(kind, request, Weights::answer(asked)).await?;
             self.weights.note(kind, Detail::Whole, weight, rows.len());
             if is_whole {
-                return Ok(Answered { rows, keys: asked });
+                return Ok(KeyLookup { rows, keys: asked });
             }
             asked = self.weights.keys(kind, asked / 2);
         }
@@ -274,7 +274,7 @@ impl<R: Reader> Source for GraphSource<R> {
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
         length: usize,
     ) -> Result<BTreeMap<String, u64>> {
         census::key_groups(&self.reader, &self.profile, kind, with, beginnings, length).await
@@ -284,7 +284,7 @@ impl<R: Reader> Source for GraphSource<R> {
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>> {
         census::identities(&self.reader, &self.profile, kind, with, beginnings).await
     }

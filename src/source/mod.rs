@@ -5,8 +5,8 @@ mod adapt;
 mod address;
 pub mod bolt;
 mod bolt_source;
+mod bookmarked_reader;
 mod bundles;
-mod causal;
 mod census;
 mod changed;
 mod codes;
@@ -41,7 +41,7 @@ use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber};
-use crate::model::key::Beginnings;
+use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
@@ -70,7 +70,7 @@ pub struct Page {
 
 /// Elements that were asked for by key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answered {
+pub struct KeyLookup {
     /// The elements.
     pub rows: KindRows,
     /// How many of the keys, from the first on, they are all elements of; one at least.
@@ -196,7 +196,7 @@ pub trait Source: Send + Sync + 'static {
     async fn page(&self, kind: ElementKind, detail: Detail, after: &str, limit: usize) -> Result<Page>;
 
     /// The elements of a kind that have the first of these keys now: of all keys, or of fewer where the elements are heavy.
-    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<Answered>;
+    async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<KeyLookup>;
 
     /// All elements of these kinds by one query: kinds of nodes or kinds of relationships, which their numbers identify, each in the
     /// order of its keys. A kind without elements does not stand there. Nothing where they are too heavy for one query.
@@ -273,7 +273,7 @@ pub trait Source: Send + Sync + 'static {
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 
@@ -283,7 +283,7 @@ pub trait Source: Send + Sync + 'static {
         &self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>>;
 
     /// What a rule leads to from the elements with these keys.

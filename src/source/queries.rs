@@ -80,12 +80,12 @@ pub(crate) fn label_count(label: &Label) -> String {
 
 /// A property of a label's nodes or of a type's relationships that has a range index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IndexedProperty {
+pub(crate) struct SeekTarget {
     pattern: String,
     property: String,
 }
 
-impl IndexedProperty {
+impl SeekTarget {
     pub(crate) fn new(target: &IndexTarget, property: &PropertyName) -> Self {
         let pattern = match target {
             IndexTarget::Label(label) => format!("(x:{})", label.quoted_for_neo4j()),
@@ -96,13 +96,13 @@ impl IndexedProperty {
 }
 
 /// Which of these have a number for a value: their places in the list. Each part is a seek of the index.
-pub(crate) fn with_numbers(indexed: &[IndexedProperty]) -> String {
+pub(crate) fn with_numbers(indexed: &[SeekTarget]) -> String {
     with_values(indexed, &[&format!(">= {}", i64::MIN)])
 }
 
 /// Which of these have a value that is text in the cache, so a text or a time: their places in the list, some more than once. Each
 /// part is a seek of the index.
-pub(crate) fn with_texts(indexed: &[IndexedProperty]) -> String {
+pub(crate) fn with_texts(indexed: &[SeekTarget]) -> String {
     let first = [
         "STARTS WITH ''",
         ">= date('-999999999-01-01')",
@@ -114,8 +114,8 @@ pub(crate) fn with_texts(indexed: &[IndexedProperty]) -> String {
     with_values(indexed, &first)
 }
 
-fn with_values(indexed: &[IndexedProperty], conditions: &[&str]) -> String {
-    let parts = indexed.iter().enumerate().flat_map(|(place, IndexedProperty { pattern, property })| {
+fn with_values(indexed: &[SeekTarget], conditions: &[&str]) -> String {
+    let parts = indexed.iter().enumerate().flat_map(|(place, SeekTarget { pattern, property })| {
         conditions
             .iter()
             .map(move |condition| format!("MATCH {pattern} WHERE x.{property} {condition} RETURN {place} AS place LIMIT 1"))

@@ -22,7 +22,7 @@ use crate::model::value::Value;
 const KEYS: usize = 1_000;
 
 /// The group that stands for a key of a kind.
-type Groups = BTreeMap<(NodeKindId, String), Option<Value>>;
+type KeptGroups = BTreeMap<(NodeKindId, String), Option<Value>>;
 
 /// Whether nodes are known to share keys.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl SharedEnds {
     /// copied.
     pub(super) async fn settle(&self, reader: &impl Reader, profile: &Profile, rows: &mut [SourceRelationship]) -> Result<()> {
         let Some((group, routes)) = profile.group.as_ref().zip(profile.routes.as_ref()) else { return Ok(()) };
-        let mut groups = Groups::new();
+        let mut groups = KeptGroups::new();
         for (kind, keys) in asked_for(profile, group, routes, rows, self.are_heeded.load(Ordering::Relaxed)) {
             let keys: Vec<String> = keys.into_iter().collect();
             for some in keys.chunks(KEYS) {
@@ -97,7 +97,7 @@ fn graph_of(routes: &Routes, group: Option<&Value>) -> Option<GraphName> {
 
 /// Of nodes that share a key, the cache holds the one with the lowest number among those that it can hold.
 fn note_kept(
-    groups: &mut Groups,
+    groups: &mut KeptGroups,
     (profile, kind): (&Profile, NodeKindId),
     (group, routes): (&PropertyName, &Routes),
     mut rows: Vec<SourceNode>,
@@ -132,7 +132,7 @@ mod tests {
         let profile = Profile::graphiti().unwrap();
         let (group, routes) = (PropertyName::parse("group_id").unwrap(), Routes::new(GraphName::new("home").unwrap()));
         let kept = |rows| {
-            let mut groups = Groups::new();
+            let mut groups = KeptGroups::new();
             note_kept(&mut groups, (&profile, NodeKindId(0)), (&group, &routes), rows);
             groups.remove(&(NodeKindId(0), "k".to_owned()))
         };

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use super::Memory;
 use super::keys::Keys;
 use super::reader::PassReader;
 use crate::error::Result;
 use crate::model::element::ElementNumber;
 use crate::model::kind::ElementKind;
-use crate::source::Answered;
+use crate::source::KeyLookup;
 
 /// Nodes of which relationships are asked for at once, and relationships of one answer: some 100 bytes each.
 const NUMBERS: usize = 10_000;
@@ -40,6 +41,15 @@ impl PassReader<'_> {
         Ok(keys)
     }
 
+    /// Reads relationships again that a pass before could not keep, whatever the cache seems to hold of them.
+    pub(super) async fn fetch_doubtful(&mut self, memory: &mut Memory) -> Result<()> {
+        let doubtful = memory.take_doubtful();
+        let repairs = std::mem::replace(&mut self.repairs, true);
+        let read = self.fetch(&doubtful).await;
+        self.repairs = repairs;
+        read
+    }
+
     /// The numbers of all elements of a kind that have these keys.
     pub(super) async fn numbers_of(&mut self, kind: ElementKind, keys: &[String]) -> Result<BTreeSet<ElementNumber>> {
         let mut numbers = BTreeSet::new();
@@ -47,7 +57,7 @@ impl PassReader<'_> {
         while !left.is_empty() {
             let asked = &left[..left.len().min(self.limits.nodes)];
             self.emit.reserve(asked.len()).await?;
-            let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            let KeyLookup { rows, keys: answered } = self.source.by_key(kind, asked).await?;
             numbers.extend(rows.elements().map(|(number, _)| number));
             left = &left[answered..];
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::graph_name::GraphName;
-use crate::model::key::Beginnings;
+use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::Label;
 use crate::transform::comparison::Content;
@@ -32,7 +32,7 @@ pub(crate) trait CacheView: Send {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 
@@ -41,7 +41,7 @@ pub(crate) trait CacheView: Send {
         &mut self,
         kind: ElementKind,
         with: Option<&Label>,
-        beginnings: &Beginnings,
+        beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>>;
 
     /// Visits every element of a kind once, in no order; in several graphs, an element that stands in two of them twice.
@@ -67,7 +67,7 @@ pub(crate) trait CacheView: Send {
     async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()>;
 
     /// What the elements of a kind with the first of these keys hold: with all of them, or with fewer where the elements are heavy.
-    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<Contents>;
+    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup>;
 
     /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
@@ -112,7 +112,7 @@ pub(crate) struct Keyed {
 
 /// What the cache holds of elements that were asked for by key.
 #[derive(Debug, Default)]
-pub(crate) struct Contents {
+pub(crate) struct CacheLookup {
     /// What each of them holds.
     pub elements: BTreeMap<ElementIdentity, Content>,
     /// How many of the keys, from the first on, they are all elements of; one at least.

@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 
 use super::PassContext;
-use super::delete_guard::{Scales, weigh};
+use super::delete_guard::{GuardContext, weigh};
 use super::keys::Keys;
 use super::reader::PassReader;
-use super::sweep::Gaps;
+use super::sweep::KeySetDifference;
 use super::unusable;
 use crate::error::Result;
 use crate::model::committed::{Change, Changed, Committed};
@@ -52,8 +52,7 @@ pub(super) async fn read(
     let mut gone = pass.absent_of(true, committed).await?;
     pass.part_with_former_graphs().await?;
     pass.read_changed(false, &committed.relationships).await?;
-    let doubtful = pass.changes.memory.take_doubtful();
-    pass.reader.fetch(&doubtful).await?;
+    pass.reader.fetch_doubtful(pass.changes.memory).await?;
     pass.read_surroundings().await?;
     pass.reader.settle().await?;
     gone.extend(pass.absent_of(false, committed).await?);
@@ -350,8 +349,8 @@ impl CommittedPass<'_, '_, '_> {
 
     /// What the cache holds under old keys and the source does not have any more, and what the cache cannot hold as it is now.
     /// Nodes that lose their place for it, or stand in for another one, are surrounded.
-    async fn absent_of(&mut self, of_nodes: bool, committed: &Committed) -> Result<BTreeMap<ElementKind, Gaps>> {
-        let mut gaps: BTreeMap<ElementKind, Gaps> = BTreeMap::new();
+    async fn absent_of(&mut self, of_nodes: bool, committed: &Committed) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
+        let mut gaps: BTreeMap<ElementKind, KeySetDifference> = BTreeMap::new();
         for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
             let texts: Vec<String> = self.gone.remove(&kind).unwrap_or_default().into_iter().collect();
             let mut orphaned = self.held(kind, &texts).await?;
@@ -374,7 +373,7 @@ impl CommittedPass<'_, '_, '_> {
             // Where deletes are held, all that only the cache has is weighed together.
             let is_held = self.changes.memory.guard.held(&self.reader.profile.step(kind)) > 0;
             if !absent.is_empty() && !is_held {
-                gaps.insert(kind, Gaps { orphaned: absent, ..Gaps::default() });
+                gaps.insert(kind, KeySetDifference { orphaned: absent, ..KeySetDifference::default() });
             }
         }
         Ok(gaps)
@@ -388,14 +387,14 @@ impl CommittedPass<'_, '_, '_> {
     }
 
     /// Deletes what is gone, as far as the delete guard lets it.
-    async fn delete(&mut self, mut gaps: BTreeMap<ElementKind, Gaps>) -> Result<()> {
+    async fn delete(&mut self, mut gaps: BTreeMap<ElementKind, KeySetDifference>) -> Result<()> {
         if gaps.is_empty() {
             return Ok(());
         }
         self.observe_counts().await?;
         let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
         let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
-        weigh(&mut Scales { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        weigh(&mut GuardContext { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
         for (kind, gaps) in gaps {
             self.reader.delete_absent(kind, gaps.orphaned).await?;
         }

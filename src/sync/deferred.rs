@@ -14,6 +14,7 @@ use crate::model::kind::ElementKind;
 use crate::model::name::Label;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
+use crate::source::Source;
 
 /// Rounds of reading again. One suffices unless endpoints come and go meanwhile; what is absent after the last round has an
 /// endpoint that the cache cannot hold.
@@ -23,9 +24,9 @@ pub(super) async fn finish(
     reader: &mut PassReader<'_>,
     pass: &PassUnderWay,
     mut deferred: BTreeSet<RelationshipIdentity>,
-    outcome: PassOutcome,
+    mut outcome: PassOutcome,
     changes: &mut PassContext<'_>,
-) -> Result<()> {
+) -> Result<PassOutcome> {
     deferred.extend(reader.emit.settle().await?);
     deferred.append(&mut reader.unresolved);
     for _ in 0..ROUNDS {
@@ -42,16 +43,35 @@ pub(super) async fn finish(
         }
         Mode::Incremental | Mode::Differential => None,
     };
+    reader.note_lacking(&deferred);
+    let is_overtaken = is_overtaken(reader.source, pass);
     let unresolved = deferred.into_iter().collect();
     let memory = &mut *changes.memory;
+    if is_overtaken && reader.emit.take_forgotten() {
+        // Nobody knows any more which relationships lacked an end that is there by now.
+        outcome.look_again_soon = true;
+        memory.note_forgotten();
+    }
+    if pass.mode != Mode::Full {
+        memory.note_doubtful(std::mem::take(&mut reader.unkept), pass.mode, is_overtaken);
+    }
     memory.note_duplicates(std::mem::take(&mut reader.duplicates));
     let (guard, comparison) = (memory.guard.clone(), memory.comparison().cloned());
     let duplicates = memory.duplicates(reader.profile);
     let position = changes.committed.map(|committed| committed.position.clone());
     let keys_listed = reader.keys_listed;
-    let end = PassEnd { unresolved, outside_profile, keys_listed, outcome, guard, duplicates, comparison, position };
+    let outcome_of_end = outcome.clone();
+    let end =
+        PassEnd { unresolved, outside_profile, keys_listed, outcome: outcome_of_end, guard, duplicates, comparison, position };
     reader.emit.emit(BatchContent::End(Box::new(end)), 0).await?;
-    reader.emit.settle().await.map(drop)
+    reader.emit.settle().await?;
+    Ok(outcome)
+}
+
+/// Whether something that a pass has read may be of a later commit than it was read for.
+fn is_overtaken(source: &dyn Source, pass: &PassUnderWay) -> bool {
+    let newest = source.newest_commit();
+    newest.zip(pass.bookmark.as_ref()).is_none_or(|(newest, bookmark)| !bookmark.includes(&newest))
 }
 
 impl PassReader<'_> {
@@ -71,6 +91,7 @@ impl PassReader<'_> {
         for kind in profile.node_ids() {
             if let Some(keys) = endpoints.get(&profile.node(kind).label) {
                 self.fetch_kind(ElementKind::Node(kind), keys).await?;
+                self.read_around_ends(ElementKind::Node(kind), keys).await?;
             }
         }
         for kind in profile.relationship_ids() {
@@ -80,6 +101,30 @@ impl PassReader<'_> {
             self.fetch_kind(ElementKind::Relationship(kind), &keys).await?;
         }
         Ok(())
+    }
+}
+
+impl PassReader<'_> {
+    /// The cache lacked these nodes. One that it can hold by now is written before its commit is told, and nobody else reads what
+    /// else hangs on it.
+    async fn read_around_ends(&mut self, kind: ElementKind, keys: &[String]) -> Result<()> {
+        if !self.is_told {
+            return Ok(());
+        }
+        let name = self.profile.name_of(kind);
+        let keys: Vec<String> = keys.iter().filter(|key| !self.excluded.contains(name, key)).cloned().collect();
+        let numbers = self.numbers_of(kind, &keys).await?;
+        self.fetch_attached(&numbers).await.map(drop)
+    }
+
+    /// Remembers relationships that lacked an end to the last: the end may have been another one each time it was read.
+    fn note_lacking(&mut self, deferred: &BTreeSet<RelationshipIdentity>) {
+        for identity in deferred {
+            if let Some(kind) = self.profile.relationship_kind(&identity.rel_type) {
+                let keys = self.unkept.entry(ElementKind::Relationship(kind)).or_default();
+                keys.insert(identity.key.as_str().to_owned());
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::PassContext;
 use super::cache_view::Attached;
 use super::cache_view::{CacheView, is_missing_graph};
-use super::sweep::{self, Gaps};
+use super::sweep::{self, KeySetDifference};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::ElementIdentity;
 use crate::model::guard::{DeleteLimit, Guard, SAMPLE};
@@ -22,7 +22,7 @@ use crate::source::Source;
 const KEYS: usize = 1000;
 
 /// What deletes are weighed with.
-pub(super) struct Scales<'a> {
+pub(super) struct GuardContext<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) view: &'a mut dyn CacheView,
     pub(super) profile: &'a Profile,
@@ -66,7 +66,7 @@ pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, change
 
 /// Takes out of what is to be deleted what has to wait for a person, and notes it. The gaps are those of all kinds that were
 /// looked through.
-pub(super) async fn weigh(scales: &mut Scales<'_>, gaps: &mut BTreeMap<ElementKind, Gaps>) -> Result<()> {
+pub(super) async fn weigh(scales: &mut GuardContext<'_>, gaps: &mut BTreeMap<ElementKind, KeySetDifference>) -> Result<()> {
     let now = Utc::now();
     let mut held: BTreeMap<ElementKind, BTreeSet<ElementIdentity>> = gaps.keys().map(|kind| (*kind, BTreeSet::new())).collect();
     if !scales.allow && gaps.values().any(|gaps| !gaps.orphaned.is_empty()) {
@@ -87,8 +87,8 @@ pub(super) async fn weigh(scales: &mut Scales<'_>, gaps: &mut BTreeMap<ElementKi
 
 /// Kinds that would lose too much.
 async fn shrinking(
-    scales: &mut Scales<'_>,
-    gaps: &BTreeMap<ElementKind, Gaps>,
+    scales: &mut GuardContext<'_>,
+    gaps: &BTreeMap<ElementKind, KeySetDifference>,
     counts: &[u64],
     now: DateTime<Utc>,
 ) -> Result<BTreeSet<ElementKind>> {
@@ -97,8 +97,9 @@ async fn shrinking(
     let holds = |guard: &Guard, kind: ElementKind, left: u64| {
         guard.holds(scales.limit, &scales.profile.step(kind), count(kind), left, now)
     };
-    let left =
-        |kind: ElementKind, gaps: &Gaps| (count(kind) + gaps.missing.len() as u64).saturating_sub(gaps.orphaned.len() as u64);
+    let left = |kind: ElementKind, gaps: &KeySetDifference| {
+        (count(kind) + gaps.missing.len() as u64).saturating_sub(gaps.orphaned.len() as u64)
+    };
     let mut shrinking: BTreeSet<ElementKind> =
         gaps.iter().filter(|(kind, gaps)| holds(scales.guard, **kind, left(**kind, gaps))).map(|(kind, _)| *kind).collect();
     let mut going: BTreeMap<RelationshipKindId, u64> = BTreeMap::new();
@@ -127,9 +128,9 @@ async fn shrinking(
 /// What is to be deleted of a kind and has to wait: all of it if the kind would lose too much; else nodes that would take
 /// relationships with them whose kind would.
 async fn waiting(
-    scales: &mut Scales<'_>,
+    scales: &mut GuardContext<'_>,
     kind: ElementKind,
-    gaps: &Gaps,
+    gaps: &KeySetDifference,
     shrinking: &BTreeSet<ElementKind>,
 ) -> Result<BTreeSet<ElementIdentity>> {
     if shrinking.contains(&kind) {
@@ -156,7 +157,7 @@ async fn attached(view: &mut dyn CacheView, kind: NodeKindId, nodes: &BTreeSet<E
     Ok(attached)
 }
 
-fn note(scales: &mut Scales<'_>, kind: ElementKind, waits: &BTreeSet<ElementIdentity>, now: DateTime<Utc>) {
+fn note(scales: &mut GuardContext<'_>, kind: ElementKind, waits: &BTreeSet<ElementIdentity>, now: DateTime<Utc>) {
     let step = scales.profile.step(kind);
     let sample: Vec<String> = waits.iter().take(SAMPLE).map(|identity| identity.key().to_string()).collect();
     let number = waits.len() as u64;

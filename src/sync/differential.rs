@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
-use super::comparison::{Advance, Comparison, CompletedKind, Sides, look_again};
-use super::delete_guard::{Scales, weigh};
+use super::comparison::{Advance, Comparison, ComparisonContext, CompletedKind, look_again};
+use super::delete_guard::{GuardContext, weigh};
 use super::keys::Keys;
 use super::reader::PassReader;
-use super::sweep::Gaps;
+use super::sweep::KeySetDifference;
 use super::{PassContext, Slice, unusable};
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding, Verdict};
@@ -69,8 +69,8 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     Ok(PassOutcome { verdict, log_gap, ..PassOutcome::default() })
 }
 
-fn sides<'s>(reader: &'s PassReader<'_>, changes: &'s mut PassContext<'_>) -> Sides<'s> {
-    Sides {
+fn sides<'s>(reader: &'s PassReader<'_>, changes: &'s mut PassContext<'_>) -> ComparisonContext<'s> {
+    ComparisonContext {
         source: reader.source,
         view: changes.view,
         encoder: changes.encoder,
@@ -151,7 +151,7 @@ async fn repair(
 ) -> Result<()> {
     let mut keys = Keys::new();
     let mut copies = Vec::new();
-    let mut gaps: BTreeMap<ElementKind, Gaps> = completed.map(|kind| (kind, Gaps::default())).collect();
+    let mut gaps: BTreeMap<ElementKind, KeySetDifference> = completed.map(|kind| (kind, KeySetDifference::default())).collect();
     for Finding { kind, identity, difference } in found {
         match &difference {
             Difference::Orphaned => drop(gaps.entry(kind).or_default().orphaned.insert(identity)),
@@ -175,7 +175,7 @@ async fn repair(
     reader.settle().await?;
     let (limit, allow) = (changes.limit, changes.allow_deletes);
     let guard = &mut changes.memory.guard;
-    let mut scales = Scales { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
+    let mut scales = GuardContext { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
     weigh(&mut scales, &mut gaps).await?;
     for (kind, gaps) in gaps {
         reader.delete_absent(kind, gaps.orphaned).await?;

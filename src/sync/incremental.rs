@@ -17,14 +17,14 @@ use futures::future::{try_join, try_join_all, try_join3};
 
 use super::PassContext;
 use super::bundles::Suspects;
-use super::delete_guard::{Scales, weigh};
+use super::delete_guard::{GuardContext, weigh};
 use super::follow::follow;
 use super::key_sets::{KeyDifferences, KeySets, LabelComparison};
 use super::keys::Keys;
 use super::labels;
 use super::memory::{CountVerdict, PassTime, overlap_begin};
 use super::reader::PassReader;
-use super::sweep::{Gaps, find};
+use super::sweep::{KeySetDifference, find};
 use super::unusable;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -120,8 +120,7 @@ impl Incremental<'_, '_, '_> {
         }
         let duplicates = self.changes.memory.take_duplicates();
         self.fetch_noted(duplicates).await?;
-        let doubtful = self.changes.memory.take_doubtful();
-        self.reader.fetch(&doubtful).await
+        self.reader.fetch_doubtful(self.changes.memory).await
     }
 
     /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.
@@ -472,12 +471,12 @@ impl Incremental<'_, '_, '_> {
     async fn mend(
         &mut self,
         kinds: &[(ElementKind, i64)],
-        mut gaps: BTreeMap<ElementKind, Gaps>,
+        mut gaps: BTreeMap<ElementKind, KeySetDifference>,
         counted_at: &Bookmark,
     ) -> Result<(Vec<u64>, Vec<u64>)> {
         let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
         let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
-        weigh(&mut Scales { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        weigh(&mut GuardContext { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
         let mut wanted: Keys = gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect();
         for (kind, keys) in follow(self.reader, &wanted).await? {
             wanted.entry(kind).or_default().extend(keys);
@@ -498,7 +497,7 @@ impl Incremental<'_, '_, '_> {
     async fn explain(
         &mut self,
         kinds: &[(ElementKind, i64)],
-        gaps: &BTreeMap<ElementKind, Gaps>,
+        gaps: &BTreeMap<ElementKind, KeySetDifference>,
         counted_at: &Bookmark,
     ) -> Result<(Vec<u64>, Vec<u64>)> {
         let (here, there) = self.counts().await?;

@@ -12,7 +12,7 @@ use futures::future::try_join;
 
 use super::cache_view::CacheView;
 use super::cache_view::Keyed;
-use super::sweep::Gaps;
+use super::sweep::KeySetDifference;
 use crate::error::Result;
 use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity};
@@ -84,7 +84,7 @@ pub(crate) async fn gaps(
     encoder: &Encoder,
     excluded: &Excluded,
     kind: ElementKind,
-) -> Result<Gaps> {
+) -> Result<KeySetDifference> {
     let hasher = &ElementHasher::default();
     let found = KeySets { source, view, encoder, excluded, hasher, labels: LabelComparison::Ignored }.compare(kind).await?;
     Ok(found.gaps())
@@ -115,9 +115,9 @@ pub(super) struct KeyDifferences {
 
 impl KeyDifferences {
     /// What only one side has.
-    pub(super) fn gaps(&self) -> Gaps {
+    pub(super) fn gaps(&self) -> KeySetDifference {
         let set = |identities: &[ElementIdentity]| identities.iter().cloned().collect();
-        Gaps { missing: set(&self.missing), orphaned: set(&self.orphaned), listed: self.listed }
+        KeySetDifference { missing: set(&self.missing), orphaned: set(&self.orphaned), listed: self.listed }
     }
 
     /// Whether both sides hold the same elements with the same labels, and all others are listed.

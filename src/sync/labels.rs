@@ -8,7 +8,7 @@ use super::cache_view::CacheView;
 use super::keys::Keys;
 use super::memory::CountVerdict;
 use super::reader::PassReader;
-use super::sweep::{Gaps, find};
+use super::sweep::{KeySetDifference, find};
 use crate::error::Result;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::Label;
@@ -126,7 +126,7 @@ async fn compare(
 ) -> Result<bool> {
     let mut keys = Keys::new();
     for kind in kinds.iter().copied().map(ElementKind::Node) {
-        let Gaps { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;
+        let KeySetDifference { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;
         reader.keys_listed += listed;
         let found = missing.iter().chain(&orphaned).map(|identity| identity.key().as_str().to_owned());
         keys.entry(kind).or_default().extend(found);

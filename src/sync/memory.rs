@@ -84,6 +84,8 @@ pub(crate) struct Memory {
     /// Relationships that a pass could not keep which later commits overtook: one of their ends may have been what it was between two
     /// commits only, and then nothing else tells that they can be kept.
     doubtful: Keys,
+    /// Whether a pass lost count of relationships without an end, and later commits overtook it.
+    has_forgotten: bool,
     /// The comparison under way, between two slices.
     comparison: Option<Comparison>,
     pub(super) hasher: ElementHasher,
@@ -140,9 +142,27 @@ impl Memory {
         self.guard = Guard::default();
     }
 
-    /// Remembers what the next pass reads again, because later commits may have changed the ends of these relationships.
-    pub(super) fn note_doubtful(&mut self, relationships: Keys) {
-        self.doubtful = relationships;
+    /// Remembers what the next incremental pass reads again, because later commits may have changed the ends of these relationships.
+    /// What an incremental pass read that was not overtaken is in no doubt. A comparison only adds to it.
+    pub(super) fn note_doubtful(&mut self, relationships: Keys, mode: Mode, is_overtaken: bool) {
+        if mode == Mode::Incremental {
+            self.doubtful.clear();
+        }
+        if is_overtaken {
+            for (kind, keys) in relationships {
+                self.doubtful.entry(kind).or_default().extend(keys);
+            }
+        }
+    }
+
+    /// Remembers that the next pass has to read around each changed node.
+    pub(super) fn note_forgotten(&mut self) {
+        self.has_forgotten = true;
+    }
+
+    /// Whether the pass has to read around each changed node, because one before it lost count.
+    pub(crate) fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.has_forgotten)
     }
 
     /// What the pass before could not keep, and later commits may have changed.

@@ -1,5 +1,5 @@
 //! The strategies: what a pass reads, in which order, and when it is over. They know nothing of actors or of FalkorDB: rows
-//! go out through [`Emit`].
+//! go out through [`Emitter`].
 
 mod attached;
 mod bundles;
@@ -40,12 +40,12 @@ use crate::model::guard::DeleteLimit;
 
 use crate::transform::Encoder;
 
-pub(crate) use cache_view::{Attached, CacheView, Contents, GraphPlace, Keyed, MissingGraph, ScanPosition, is_missing_graph};
+pub(crate) use cache_view::{Attached, CacheLookup, CacheView, GraphPlace, Keyed, MissingGraph, ScanPosition, is_missing_graph};
 pub(crate) use key_sets::gaps;
 pub(crate) use memory::{Memory, READ_AGAIN, Rhythm};
 pub(crate) use pass::run;
 pub(crate) use reader::BatchLimits;
-pub(crate) use sweep::Gaps;
+pub(crate) use sweep::KeySetDifference;
 
 /// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
 pub(crate) struct PassContext<'a> {
@@ -94,9 +94,14 @@ pub(crate) struct Slice {
 
 /// Where a strategy's rows go: towards the loader, in the order in which they are emitted.
 #[async_trait]
-pub(crate) trait Emit: Send {
+pub(crate) trait Emitter: Send {
     /// Waits until there is room for this many rows. Called before they are read, so that a slow loader stops the reading.
     async fn reserve(&mut self, rows: usize) -> Result<()>;
+
+    /// Whether some relationships without an end were too many to be remembered since this was asked last.
+    fn take_forgotten(&mut self) -> bool {
+        false
+    }
 
     /// Sends a batch on; `bytes` is its weight in memory.
     async fn emit(&mut self, content: SourceContent, bytes: usize) -> Result<()>;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::delete_guard::refuse_losses;
 use super::keys::Keys;
 use super::reader::{BatchLimits, PassReader};
-use super::{Emit, PassContext, committed, deferred, differential, full, incremental, mirror};
+use super::{Emitter, PassContext, committed, deferred, differential, full, incremental, mirror};
 use crate::error::Result;
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
@@ -19,7 +19,7 @@ pub(crate) async fn run(
     limits: BatchLimits,
     pass: PassUnderWay,
     changes: &mut PassContext<'_>,
-    emit: &mut dyn Emit,
+    emit: &mut dyn Emitter,
 ) -> Result<PassOutcome> {
     let mut reader = PassReader {
         source,
@@ -36,6 +36,7 @@ pub(crate) async fn run(
         refused: BTreeMap::new(),
         created: None,
         unkept: Keys::new(),
+        is_told: changes.committed.is_some(),
     };
     if changes.memory.knows_shared_nodes() {
         source.heed_shared_keys();
@@ -54,18 +55,7 @@ pub(crate) async fn run(
         Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
     };
     mirror::send(&mut reader, changes.memory, pass.mode).await?;
-    deferred::finish(&mut reader, &pass, deferred, outcome.clone(), changes).await?;
-    if pass.mode == Mode::Incremental {
-        let unkept = std::mem::take(&mut reader.unkept);
-        changes.memory.note_doubtful(if is_overtaken(source, &pass) { unkept } else { Keys::new() });
-    }
-    Ok(outcome)
-}
-
-/// Whether something that a pass has read may be of a later commit than it was read for.
-fn is_overtaken(source: &dyn Source, pass: &PassUnderWay) -> bool {
-    let newest = source.newest_commit();
-    newest.zip(pass.bookmark.as_ref()).is_none_or(|(newest, bookmark)| !bookmark.includes(&newest))
+    deferred::finish(&mut reader, &pass, deferred, outcome, changes).await
 }
 
 /// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once. So is

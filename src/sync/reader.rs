@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 
-use super::Emit;
+use super::Emitter;
 use super::keys::Keys;
 use super::refusals::{note_refused, outdated_names};
 use crate::error::Result;
@@ -16,7 +16,7 @@ use crate::model::kind_rows::{KindRows, RowsPart};
 use crate::model::pass::{Cursor, PassUnderWay};
 use crate::model::prepared::{Review, is_name};
 use crate::model::profile::Profile;
-use crate::source::{Answered, Source};
+use crate::source::{KeyLookup, Source};
 use crate::transform::{Admission, Encoder};
 
 /// Kinds whose rows are asked for at the same time: each answer may be as large as a batch. An episode of graphiti changes rows of
@@ -40,7 +40,7 @@ pub(super) struct PassReader<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) profile: &'a Profile,
     pub(super) limits: BatchLimits,
-    pub(super) emit: &'a mut dyn Emit,
+    pub(super) emit: &'a mut dyn Emitter,
     /// Keys that more than one row had.
     pub(super) duplicates: Keys,
     /// Whether what is sent mends the cache: it is written even if it seems to stand there.
@@ -59,8 +59,10 @@ pub(super) struct PassReader<'a> {
     pub(super) refused: BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
     /// Keys of elements that are new, where a change feed tells it.
     pub(super) created: Option<Keys>,
-    /// Keys of relationships that were read and cannot be kept: what their ends were at that moment may be the reason.
+    /// Keys of relationships that were asked for and cannot be kept: what their ends were at that moment may be the reason.
     pub(super) unkept: Keys,
+    /// Whether a change feed tells what the pass reads.
+    pub(super) is_told: bool,
 }
 
 impl PassReader<'_> {
@@ -99,13 +101,7 @@ impl PassReader<'_> {
         }
         let mut outdated = Vec::new();
         if self.notes_refused {
-            let admissions = self.encoder.admissions(&rows);
-            if !kind.is_node() {
-                let unkept = rows.keys(key).zip(&admissions).filter(|(_, admission)| !matches!(admission, Admission::Kept(_)));
-                let keys = unkept.filter_map(|(key, _)| key).map(str::to_owned);
-                self.unkept.entry(kind).or_default().extend(keys);
-            }
-            admissions.into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
+            self.encoder.admissions(&rows).into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
             outdated = outdated_names(&self.excluded, self.profile.name_of(kind), &rows, self.encoder);
         }
         let step = moves_cursor.then(|| self.profile.step(kind));
@@ -115,6 +111,19 @@ impl PassReader<'_> {
             self.emit.emit(rows_content(SourceRows::Kind(rows), cursor, self.repairs, created), bytes).await?;
         }
         self.release(kind, outdated).await
+    }
+
+    /// Remembers relationships that were asked for by key and that the answer lacks, or that cannot be kept as they were read.
+    pub(super) fn note_unkept(&mut self, kind: ElementKind, asked: &[String], rows: &KindRows) {
+        if kind.is_node() || !self.notes_refused {
+            return;
+        }
+        let admissions = self.encoder.admissions(rows);
+        let kept =
+            rows.keys(self.profile.key(kind)).zip(&admissions).filter(|(_, admission)| matches!(admission, Admission::Kept(_)));
+        let kept: BTreeSet<&str> = kept.filter_map(|(key, _)| key).collect();
+        let unkept = asked.iter().filter(|key| !kept.contains(key.as_str())).cloned();
+        self.unkept.entry(kind).or_default().extend(unkept);
     }
 
     /// Of these, the keys that are new. One that several elements share may stand in the cache for another one.
@@ -148,7 +157,8 @@ impl PassReader<'_> {
         while !keys.is_empty() {
             let asked = &keys[..keys.len().min(most)];
             self.emit.reserve(asked.len()).await?;
-            let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            let KeyLookup { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            self.note_unkept(kind, &asked[..answered], &rows);
             self.emit_batches(rows.in_key_order(self.profile.key(kind)), moves_cursor).await?;
             keys = &keys[answered..];
         }
@@ -171,7 +181,8 @@ impl PassReader<'_> {
             self.emit.reserve(number).await?;
             let source = self.source;
             let answers = try_join_all(some.iter().map(|(kind, keys)| source.by_key(*kind, keys))).await?;
-            for ((kind, keys), Answered { rows, keys: answered }) in some.iter().zip(answers) {
+            for ((kind, keys), KeyLookup { rows, keys: answered }) in some.iter().zip(answers) {
+                self.note_unkept(*kind, &keys[..answered], &rows);
                 self.emit_rows(rows.in_key_order(self.profile.key(*kind))).await?;
                 self.fetch_kind(*kind, &keys[answered..]).await?;
             }
@@ -189,6 +200,9 @@ impl PassReader<'_> {
             let asked = &keys[done..keys.len().min(done + most)];
             self.emit.reserve(2 * asked.len()).await?;
             let Present { mut kept, there, answered } = self.read_present(kind, asked).await?;
+            if self.is_told && kind.is_node() && !kept.is_empty() {
+                self.read_around(kind, &kept).await?;
+            }
             if self.profile.routes.is_some() && !kept.is_empty() {
                 // Whether there is a graph for an element is known once the sink has tried.
                 self.settle().await?;
@@ -205,14 +219,23 @@ impl PassReader<'_> {
         Ok(())
     }
 
+    /// Reads the relationships of nodes that a pass writes before their commits are told: the pass that is told of these commits finds
+    /// the nodes in the cache, and takes them for nodes whose relationships are read.
+    async fn read_around(&mut self, kind: ElementKind, nodes: &BTreeSet<ElementIdentity>) -> Result<()> {
+        let keys: Vec<String> = nodes.iter().map(|identity| identity.key().to_string()).collect();
+        let numbers = self.numbers_of(kind, &keys).await?;
+        self.fetch_attached(&numbers).await.map(drop)
+    }
+
     /// Sends on what the source has of these keys. What cannot be kept is listed, and its old state goes as that of an absent element
     /// does.
     async fn read_present(&mut self, kind: ElementKind, keys: &[String]) -> Result<Present> {
-        let Answered { rows, keys } = self.source.by_key(kind, keys).await?;
+        let KeyLookup { rows, keys: answered } = self.source.by_key(kind, keys).await?;
+        self.note_unkept(kind, &keys[..answered], &rows);
         let kept = self.encoder.admissions(&rows).into_iter().filter_map(kept).collect();
         let there = rows.keys(self.profile.key(kind)).flatten().map(str::to_owned).collect();
         self.emit_rows(rows).await?;
-        Ok(Present { kept, there, answered: keys })
+        Ok(Present { kept, there, answered })
     }
 
     /// Of these, those that the source does not have. What it has under their keys is sent on, and its numbers are returned: another
@@ -229,7 +252,8 @@ impl PassReader<'_> {
         while !left.is_empty() {
             let asked = &left[..left.len().min(self.limits.nodes.min(self.limits.relationships))];
             self.emit.reserve(asked.len()).await?;
-            let Answered { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            let KeyLookup { rows, keys: answered } = self.source.by_key(kind, asked).await?;
+            self.note_unkept(kind, &asked[..answered], &rows);
             let kept: Vec<ElementIdentity> = self.encoder.admissions(&rows).into_iter().filter_map(kept).collect();
             present.extend(rows.elements().map(|(number, _)| number));
             self.emit_rows(rows.in_key_order(self.profile.key(kind))).await?;

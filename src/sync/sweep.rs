@@ -10,7 +10,7 @@ use futures::future::try_join;
 
 use crate::error::Result;
 use crate::model::element::ElementIdentity;
-use crate::model::key::Beginnings;
+use crate::model::key::KeyPrefixes;
 use crate::model::kind::ElementKind;
 use crate::model::name::Label;
 use crate::source::Source;
@@ -29,7 +29,7 @@ const LONGEST_NAME: usize = 64;
 
 /// Identities that only one of the two sides has.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Gaps {
+pub(crate) struct KeySetDifference {
     /// What the cache lacks.
     pub missing: BTreeSet<ElementIdentity>,
     /// What the source does not have.
@@ -38,14 +38,14 @@ pub(crate) struct Gaps {
     pub(super) listed: u64,
 }
 
-impl Gaps {
+impl KeySetDifference {
     /// Whether neither side has anything that the other lacks.
     pub(crate) fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.orphaned.is_empty()
     }
 
     /// What was seen before as well.
-    pub(crate) fn lasting(mut self, before: &Gaps) -> Gaps {
+    pub(crate) fn lasting(mut self, before: &KeySetDifference) -> KeySetDifference {
         self.missing.retain(|identity| before.missing.contains(identity));
         self.orphaned.retain(|identity| before.orphaned.contains(identity));
         self
@@ -53,8 +53,13 @@ impl Gaps {
 }
 
 /// Finds what only one side has, as far as the counts of groups betray it: elements of a kind, or its nodes with one more label.
-pub(super) async fn find(source: &dyn Source, view: &mut dyn CacheView, kind: ElementKind, with: Option<&Label>) -> Result<Gaps> {
-    look(source, view, (kind, with), Beginnings::with("")).await
+pub(super) async fn find(
+    source: &dyn Source,
+    view: &mut dyn CacheView,
+    kind: ElementKind,
+    with: Option<&Label>,
+) -> Result<KeySetDifference> {
+    look(source, view, (kind, with), KeyPrefixes::with("")).await
 }
 
 /// How many keys there are by the characters that they begin with.
@@ -66,9 +71,9 @@ async fn look(
     source: &dyn Source,
     view: &mut dyn CacheView,
     (kind, with): (ElementKind, Option<&Label>),
-    mut above: Beginnings,
-) -> Result<Gaps> {
-    let mut gaps = Gaps::default();
+    mut above: KeyPrefixes,
+) -> Result<KeySetDifference> {
+    let mut gaps = KeySetDifference::default();
     while !above.names.is_empty() {
         let length = above.length + SPLIT;
         let here = source.key_groups(kind, with, &above, length);
@@ -88,7 +93,7 @@ async fn look(
             }
         }
         list(source, view, (kind, with), listed, &mut gaps).await?;
-        above = Beginnings { length, names: split };
+        above = KeyPrefixes { length, names: split };
     }
     Ok(gaps)
 }
@@ -98,7 +103,7 @@ async fn list(
     view: &mut dyn CacheView,
     (kind, with): (ElementKind, Option<&Label>),
     listed: ListedKeys,
-    gaps: &mut Gaps,
+    gaps: &mut KeySetDifference,
 ) -> Result<()> {
     for beginnings in listed.parts() {
         let here = source.identities(kind, with, &beginnings);
@@ -113,10 +118,10 @@ async fn list(
 /// The groups of one level that are listed, in parts of a bounded number of keys.
 struct ListedKeys {
     length: usize,
-    parts: Vec<Beginnings>,
+    parts: Vec<KeyPrefixes>,
     keys: u64,
     /// For groups that cannot be told apart on both sides: those above them.
-    whole: Option<Beginnings>,
+    whole: Option<KeyPrefixes>,
 }
 
 impl ListedKeys {
@@ -126,7 +131,7 @@ impl ListedKeys {
 
     fn add(&mut self, name: String, size: u64) {
         if self.parts.is_empty() || self.keys + size > LISTED_AT_ONCE {
-            self.parts.push(Beginnings { length: self.length, names: Vec::new() });
+            self.parts.push(KeyPrefixes { length: self.length, names: Vec::new() });
             self.keys = 0;
         }
         self.keys += size;
@@ -135,13 +140,13 @@ impl ListedKeys {
         }
     }
 
-    fn add_all_above(&mut self, name: &str, above: &Beginnings) {
+    fn add_all_above(&mut self, name: &str, above: &KeyPrefixes) {
         let parent = above.names.iter().find(|parent| name.starts_with(parent.as_str()));
-        let whole = self.whole.get_or_insert_with(|| Beginnings { length: above.length, names: Vec::new() });
+        let whole = self.whole.get_or_insert_with(|| KeyPrefixes { length: above.length, names: Vec::new() });
         whole.names.extend(parent.filter(|parent| !whole.names.contains(parent)).cloned());
     }
 
-    fn parts(self) -> impl Iterator<Item = Beginnings> {
+    fn parts(self) -> impl Iterator<Item = KeyPrefixes> {
         self.parts.into_iter().chain(self.whole)
     }
 }
@@ -161,7 +166,7 @@ mod tests {
         for (name, size) in [("aa", 1), ("ab", LISTED_AT_ONCE - 1), ("ac", 1)] {
             listed.add(name.to_owned(), size);
         }
-        listed.add_all_above("bé", &Beginnings { length: 1, names: vec!["a".to_owned(), "b".to_owned()] });
+        listed.add_all_above("bé", &KeyPrefixes { length: 1, names: vec!["a".to_owned(), "b".to_owned()] });
         let parts: Vec<_> = listed.parts().map(|part| (part.length, part.names.join(" "))).collect();
         assert_eq!(parts, [(2, "aa ab".to_owned()), (2, "ac".to_owned()), (1, "b".to_owned())]);
     }

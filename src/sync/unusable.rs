@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::cache_view::CacheView;
 use super::reader::PassReader;
 use super::refusals::MAX_REFUSED;
-use super::sweep::Gaps;
+use super::sweep::KeySetDifference;
 use super::{Memory, PassContext};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -25,7 +25,7 @@ use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
 use crate::model::profile::Profile;
-use crate::source::Answered;
+use crate::source::KeyLookup;
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
 pub(super) const LIMIT: usize = 1000;
@@ -139,7 +139,7 @@ pub(super) async fn complete(
     reader: &mut PassReader<'_>,
     changes: &mut PassContext<'_>,
     kinds: &[(ElementKind, i64)],
-    gaps: &mut BTreeMap<ElementKind, Gaps>,
+    gaps: &mut BTreeMap<ElementKind, KeySetDifference>,
     counted_at: &Bookmark,
 ) -> Result<Vec<(ElementKind, i64)>> {
     let listed_before: Vec<u64> = kinds.iter().map(|(kind, _)| reader.listed(*kind)).collect();
@@ -300,7 +300,8 @@ async fn recheck_keys(reader: &mut PassReader<'_>, kind: ElementKind, keys: &[St
     let name = reader.profile.name_of(kind);
     reader.emit.reserve(keys.len()).await?;
     let key = reader.profile.key(kind).as_str();
-    let Answered { mut rows, keys: answered } = reader.source.by_key(kind, keys).await?;
+    let KeyLookup { mut rows, keys: answered } = reader.source.by_key(kind, keys).await?;
+    reader.note_unkept(kind, &keys[..answered], &rows);
     let there: BTreeSet<String> = rows.keys(reader.profile.key(kind)).flatten().map(str::to_owned).collect();
     // What an operator lets be is not tried again, but it leaves the list with its element.
     rows.retain(|properties| property_text(properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
@@ -333,7 +334,7 @@ fn numbers(rows: &KindRows) -> BTreeSet<ElementNumber> {
 }
 
 /// Takes relationships out of what a sweep found missing that wait for a listed node: they are listed with their number.
-pub(super) async fn leave_out_waiting(reader: &mut PassReader<'_>, kind: ElementKind, gaps: &mut Gaps) -> Result<()> {
+pub(super) async fn leave_out_waiting(reader: &mut PassReader<'_>, kind: ElementKind, gaps: &mut KeySetDifference) -> Result<()> {
     let mut waiting: BTreeMap<NodeIdentity, u64> = BTreeMap::new();
     gaps.missing.retain(|identity| {
         let end = match identity {

@@ -38,9 +38,9 @@ pub(crate) fn connections() -> Connections {
 
 /// Something that counts for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Tallied(&'static AtomicU64);
+pub(crate) struct GaugeGuard(&'static AtomicU64);
 
-impl Tallied {
+impl GaugeGuard {
     /// A connection to Neo4j.
     pub(crate) fn neo4j_connection() -> Self {
         Self::new(&NEO4J_OPEN)
@@ -62,7 +62,7 @@ impl Tallied {
     }
 }
 
-impl Drop for Tallied {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -82,8 +82,8 @@ mod tests {
     #[test]
     fn what_is_counted_goes_with_its_guard() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let one = Tallied::new(&COUNT);
-        let two = Tallied::new(&COUNT);
+        let one = GaugeGuard::new(&COUNT);
+        let two = GaugeGuard::new(&COUNT);
         drop(one);
         assert_eq!(COUNT.load(Ordering::Relaxed), 1);
         drop(two);

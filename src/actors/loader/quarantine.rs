@@ -18,7 +18,7 @@ const NAMED: u32 = 20;
 
 /// What was said of a quarantine, so that it is said once.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct QuarantineLog {
     /// Whether it was said that it is large.
     alarmed: bool,
     /// How often an entry of a kind and reason was named.
@@ -150,7 +150,7 @@ impl Writer {
     }
 }
 
-impl Told {
+impl QuarantineLog {
     fn tell(&mut self, entry: &Quarantined) {
         let named = self.named.entry((entry.kind.clone(), entry.reason.clone())).or_default();
         *named = named.saturating_add(1);

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::restarts::AfterFault;
 use super::{Ending, Schedule, State, Supervisor, Then};
 use crate::actors::full_sync::{Ended, FullSync};
-use crate::actors::group;
+use crate::actors::generation_actors;
 use crate::actors::messages::{BeginFullSync, Quiesce, StatusChanged};
 use crate::actors::pass_order::PassOrder;
 use crate::actors::pipeline::Done;
@@ -98,7 +98,7 @@ impl Supervisor {
         };
         tracing::info!(pipeline = %self.pipeline.name, generation = self.generation.0, fed = !self.leaves_graph_alone(), "full sync begins");
         self.show_full_sync(Mode::Full, Totals::default(), None, self.status.expected);
-        let span = group::span(&self.pipeline.name, self.generation);
+        let span = generation_actors::span(&self.pipeline.name, self.generation);
         let task = actix::spawn(full_sync.run().instrument(span));
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
             let panicked = |error| Err(Error::caused(ErrorKind::Panic, "the full sync failed", error));

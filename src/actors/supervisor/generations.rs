@@ -11,9 +11,9 @@ use tracing::Instrument;
 use super::restarts::AfterFault;
 use super::{Ending, PipelineOutcome, Schedule, State, Supervisor, Then};
 use crate::actors::Reports;
-use crate::actors::group::{self, Group};
+use crate::actors::generation_actors::{self, GenerationActors};
 use crate::actors::ignore_quarantine::ignore_quarantine;
-use crate::actors::launch::{Fitted, Intent, Known, Launched, launch};
+use crate::actors::launch::{LaunchRequest, Launched, PriorGenerations, ResolvedPipeline, launch};
 use crate::actors::loader;
 use crate::actors::member::Member;
 use crate::actors::messages::WorkerExit;
@@ -36,10 +36,16 @@ impl Supervisor {
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
         let given = self.pipeline.unfitted();
-        let intent =
-            Intent { wanted: self.passes.requested(), stage: self.is_stage(), reads_log: self.pipeline.schedule.reads_log() };
-        let known = Known { last_sequence: self.status.checkpoint_sequence, last_bookmark: self.status.source_bookmark.clone() };
-        let span = group::span(&self.pipeline.name, self.generation);
+        let intent = LaunchRequest {
+            wanted: self.passes.requested(),
+            stage: self.is_stage(),
+            reads_log: self.pipeline.schedule.reads_log(),
+        };
+        let known = PriorGenerations {
+            last_sequence: self.status.checkpoint_sequence,
+            last_bookmark: self.status.source_bookmark.clone(),
+        };
+        let span = generation_actors::span(&self.pipeline.name, self.generation);
         let task = tokio::spawn(launch(given, intent, known).instrument(span));
         let launching = self.generation;
         ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
@@ -48,7 +54,12 @@ impl Supervisor {
         }));
     }
 
-    pub(super) fn launched(&mut self, generation: Generation, outcome: Result<(Fitted, Launched)>, ctx: &mut Context<Self>) {
+    pub(super) fn launched(
+        &mut self,
+        generation: Generation,
+        outcome: Result<(ResolvedPipeline, Launched)>,
+        ctx: &mut Context<Self>,
+    ) {
         if generation != self.generation || !matches!(self.state, State::Launching) {
             return;
         }
@@ -119,9 +130,9 @@ impl Supervisor {
         let reports = Reports {
             exited: address.clone().recipient(),
             stopped: address.clone().recipient(),
-            span: group::span(&self.pipeline.name, self.generation),
+            span: generation_actors::span(&self.pipeline.name, self.generation),
         };
-        let group = Group::start(
+        let group = GenerationActors::start(
             self.generation,
             launched,
             &self.fitted.profile,

@@ -11,8 +11,8 @@ use super::{Ending, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::member::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, BeginFullSync, Cover, IgnoreQuarantine, IndexMade, LogReached, Prove, RequestPass,
-    RollBack, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, AwaitApplied, AwaitVerified, BeginFullSync, IgnoreQuarantine, IndexMade, LogReached,
+    RequestPass, RollBack, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
 use crate::actors::pipeline::Reconfigure;
 use crate::error::{Error, ErrorKind, Result};
@@ -154,10 +154,10 @@ impl Handler<SideProbed> for Supervisor {
     }
 }
 
-impl Handler<Cover> for Supervisor {
+impl Handler<AwaitApplied> for Supervisor {
     type Result = ResponseActFuture<Self, Result<u64>>;
 
-    fn handle(&mut self, Cover(bookmark): Cover, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, AwaitApplied(bookmark): AwaitApplied, _: &mut Self::Context) -> Self::Result {
         self.once_reached(bookmark, |supervisor| {
             let covering = supervisor.passes.promise();
             supervisor.request(Mode::Incremental);
@@ -166,10 +166,10 @@ impl Handler<Cover> for Supervisor {
     }
 }
 
-impl Handler<Prove> for Supervisor {
+impl Handler<AwaitVerified> for Supervisor {
     type Result = ResponseActFuture<Self, Result<u64>>;
 
-    fn handle(&mut self, Prove(bookmark): Prove, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, AwaitVerified(bookmark): AwaitVerified, _: &mut Self::Context) -> Self::Result {
         self.once_reached(bookmark.clone(), |supervisor| {
             let applied = supervisor.status.applied_bookmark().is_some_and(|applied| applied.includes(&bookmark));
             let number = supervisor.prove(bookmark);

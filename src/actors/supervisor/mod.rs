@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use comparison::Comparing;
 
 use super::credit::CreditPool;
-use super::group::{Ending, Group};
-use super::launch::Fitted;
+use super::generation_actors::{Ending, GenerationActors};
+use super::launch::ResolvedPipeline;
 use super::messages::{Shutdown, StatusChanged};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule};
 use crate::error::Result;
@@ -36,7 +36,7 @@ pub(super) use handlers::StopMember;
 pub(crate) struct Supervisor {
     pipeline: Pipeline,
     /// The profile of the generation, and the connections for it.
-    fitted: Fitted,
+    fitted: ResolvedPipeline,
     generation: Generation,
     state: State,
     passes: PassQueue,
@@ -71,10 +71,10 @@ pub(crate) struct Supervisor {
 enum State {
     /// Connecting, in a task of its own.
     Launching,
-    Running(Group),
+    Running(GenerationActors),
     /// Members end one after the other; what comes then is decided.
     Ending {
-        group: Group,
+        group: GenerationActors,
         ending: Ending,
         then: Then,
     },

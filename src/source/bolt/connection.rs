@@ -14,7 +14,7 @@ use super::message::{Requests, RunSettings, Summary, answer_tag, read_failure, r
 use super::packstream::Decoder;
 use super::server::{Server, Transport};
 use crate::source::request::Request;
-use crate::telemetry::tally::Tallied;
+use crate::telemetry::tally::GaugeGuard;
 
 /// What a Bolt client says first.
 const MAGIC: [u8; 4] = [0x60, 0x60, 0xB0, 0x17];
@@ -40,7 +40,7 @@ pub struct Connection {
     /// Whether the server ignores everything until a reset.
     failed: bool,
     told: Option<String>,
-    _open: Tallied,
+    _open: GaugeGuard,
 }
 
 impl Connection {
@@ -60,7 +60,7 @@ impl Connection {
                 outstanding: 0,
                 failed: false,
                 told: None,
-                _open: Tallied::neo4j_connection(),
+                _open: GaugeGuard::neo4j_connection(),
             };
             connection.log_on(server).await?;
             Ok::<_, Fault>(connection)

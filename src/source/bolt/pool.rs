@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::limits::within;
 use super::server::Server;
 use crate::model::bookmark::Bookmark;
-use crate::telemetry::tally::Tallied;
+use crate::telemetry::tally::GaugeGuard;
 
 /// A bounded pool.
 pub(super) struct Pool {
@@ -29,12 +29,12 @@ struct Kept {
 }
 
 /// A connection out of the pool. Dropped, it is closed, and the server ends what ran on it.
-pub(super) struct Lease {
+pub(super) struct PooledConnection {
     /// The connection.
     pub connection: Connection,
     idle: Arc<Mutex<Vec<Kept>>>,
     _permit: OwnedSemaphorePermit,
-    _busy: Tallied,
+    _busy: GaugeGuard,
 }
 
 impl Pool {
@@ -67,14 +67,14 @@ impl Pool {
     }
 
     /// A kept connection that still lives, or a new one.
-    pub(super) async fn lease(&self) -> Result<Lease, Fault> {
+    pub(super) async fn lease(&self) -> Result<PooledConnection, Fault> {
         let permit = Arc::clone(&self.permits).acquire_owned().map(|permit| permit.map_err(|_| Fault::Closed));
         let permit = within(self.server.limits.pool, "free connection", permit).await?;
         let connection = match self.kept().await {
             Some(connection) => connection,
             None => Connection::open(&self.server).await?,
         };
-        Ok(Lease { connection, idle: Arc::clone(&self.idle), _permit: permit, _busy: Tallied::neo4j_busy() })
+        Ok(PooledConnection { connection, idle: Arc::clone(&self.idle), _permit: permit, _busy: GaugeGuard::neo4j_busy() })
     }
 
     async fn kept(&self) -> Option<Connection> {
@@ -93,7 +93,7 @@ impl Pool {
     }
 }
 
-impl Lease {
+impl PooledConnection {
     /// Gives the connection back, unless an answer is still to come on it.
     pub(super) fn give_back(self) {
         if self.connection.is_ready() {

@@ -11,7 +11,7 @@ use super::connection::{Connection, Counted, Row};
 use super::fault::Fault;
 use super::limits::Limits;
 use super::packstream::{DecodeError, Decoded, Decoder};
-use super::pool::{Lease, Pool};
+use super::pool::{Pool, PooledConnection};
 use super::probe::QUESTION;
 use super::record::{Record, check_columns, read_record};
 use super::server::Server;
@@ -92,7 +92,7 @@ pub(in crate::source) async fn log_on(address: &SourceAddress, limits: Limits) -
 trait Exchange: Send {
     type Outcome: Send;
 
-    async fn run(self, lease: &mut Lease) -> Result<Self::Outcome, Fault>;
+    async fn run(self, lease: &mut PooledConnection) -> Result<Self::Outcome, Fault>;
 }
 
 /// A first query: it fails if the database is not there or may not be read.
@@ -102,7 +102,7 @@ struct Proof;
 impl Exchange for Proof {
     type Outcome = ();
 
-    async fn run(self, lease: &mut Lease) -> Result<(), Fault> {
+    async fn run(self, lease: &mut PooledConnection) -> Result<(), Fault> {
         let limit = lease.connection.limits().query;
         lease.connection.run_without_rows(&Request::new("RETURN 1"), limit).await.map(drop)
     }
@@ -114,7 +114,7 @@ struct Count(Request);
 impl Exchange for Count {
     type Outcome = Counted;
 
-    async fn run(self, lease: &mut Lease) -> Result<Counted, Fault> {
+    async fn run(self, lease: &mut PooledConnection) -> Result<Counted, Fault> {
         let limit = lease.connection.limits().query;
         lease.connection.run_counting(&self.0, limit).await
     }
@@ -127,7 +127,7 @@ struct All(Request);
 impl Exchange for All {
     type Outcome = Vec<Properties>;
 
-    async fn run(self, lease: &mut Lease) -> Result<Vec<Properties>, Fault> {
+    async fn run(self, lease: &mut PooledConnection) -> Result<Vec<Properties>, Fault> {
         let limit = lease.connection.limits().query;
         let columns = lease.connection.run(&self.0, limit).await?;
         let mut rows = Vec::new();
@@ -148,7 +148,7 @@ struct Each(Vec<Request>);
 impl Exchange for Each {
     type Outcome = Vec<Vec<Properties>>;
 
-    async fn run(self, lease: &mut Lease) -> Result<Vec<Vec<Properties>>, Fault> {
+    async fn run(self, lease: &mut PooledConnection) -> Result<Vec<Vec<Properties>>, Fault> {
         let limit = lease.connection.limits().query;
         let mut answers = Vec::with_capacity(self.0.len());
         for requests in self.0.chunks(SENT_TOGETHER) {
@@ -184,7 +184,7 @@ impl<T> First<T> {
 impl<T: Record> Exchange for First<T> {
     type Outcome = Portion<T>;
 
-    async fn run(self, lease: &mut Lease) -> Result<Portion<T>, Fault> {
+    async fn run(self, lease: &mut PooledConnection) -> Result<Portion<T>, Fault> {
         let limit = lease.connection.limits().query;
         let columns = lease.connection.run(&self.request, limit).await?;
         check_columns::<T>(&columns)?;

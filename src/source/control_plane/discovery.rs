@@ -10,7 +10,7 @@ use crate::model::kind::Step;
 use crate::model::name::PropertyName;
 use crate::model::profile::Profile;
 use crate::source::new_kinds::target;
-use crate::source::queries::IndexedProperty;
+use crate::source::queries::SeekTarget;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
 
 /// The profile with the kinds that the source has now, and with those that were found before.
@@ -99,7 +99,7 @@ async fn note_numbers(questions: &Questions<'_>, profile: &Profile, found: &mut 
     });
     let keyed = keyed_labels.chain(keyed_types).filter_map(|(of_nodes, name, key)| {
         let place = (name.clone(), key.to_string());
-        found.indexed.contains(&place).then_some((IndexedProperty::new(&target(of_nodes, name)?, key), place))
+        found.indexed.contains(&place).then_some((SeekTarget::new(&target(of_nodes, name)?, key), place))
     });
     let (indexed, of): (Vec<_>, Vec<_>) = keyed.unzip();
     for place in questions.having("keys that are numbers", &indexed, queries::with_numbers).await? {

@@ -19,7 +19,7 @@ use crate::model::bookmark::Bookmark;
 use crate::source::address::SourceAddress;
 use crate::source::bolt::AGENT;
 use crate::source::reader::QUERY_TIMEOUT;
-use crate::telemetry::tally::Tallied;
+use crate::telemetry::tally::GaugeGuard;
 
 /// Connections at most. The questions of one generation come one after the other; the second connection is for the generation
 /// that fills a graph beside the live one.
@@ -66,7 +66,7 @@ pub(super) struct Driver {
 /// One connection. Dropped, it is closed, and the server ends what runs on it.
 struct DriverConnection {
     graph: Graph,
-    _open: Tallied,
+    _open: GaugeGuard,
 }
 
 impl Driver {
@@ -99,7 +99,7 @@ impl Driver {
         let limit = self.limits.question;
         let question = query(text, after, limit);
         let (connection, rows) = fenced(limit, async move {
-            let _busy = Tallied::neo4j_busy();
+            let _busy = GaugeGuard::neo4j_busy();
             let rows = read(&connection.graph, question).await;
             Ok((connection, rows))
         })
@@ -120,7 +120,7 @@ impl Driver {
         let (address, limits) = (self.address.clone(), self.limits);
         fenced(limits.connect, async move {
             let graph = Graph::connect(config(&address, limits)?)?;
-            let connection = DriverConnection { graph, _open: Tallied::neo4j_connection() };
+            let connection = DriverConnection { graph, _open: GaugeGuard::neo4j_connection() };
             read::<One>(&connection.graph, query("RETURN 1 AS one".to_owned(), None, limits.connect)).await?;
             Ok(connection)
         })

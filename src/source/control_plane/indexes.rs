@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::name::PropertyName;
 use crate::source::columns::lacking;
 use crate::source::new_kinds::target;
-use crate::source::queries::IndexedProperty;
+use crate::source::queries::SeekTarget;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
 
 /// About so many properties one question asks for: a server that has just started plans each question in a second or more.
@@ -47,8 +47,8 @@ impl Questions<'_> {
     pub(super) async fn having(
         &self,
         doing: &str,
-        indexed: &[IndexedProperty],
-        text: impl Fn(&[IndexedProperty]) -> String,
+        indexed: &[SeekTarget],
+        text: impl Fn(&[SeekTarget]) -> String,
     ) -> Result<BTreeSet<usize>> {
         let mut found = BTreeSet::new();
         for (number, part) in indexed.chunks(PROPERTIES_AT_ONCE).enumerate() {
@@ -60,11 +60,11 @@ impl Questions<'_> {
 }
 
 /// Each property of an index on each of its labels or types, where the cache can name both.
-fn indexed(index: &SourceIndex) -> Vec<(String, IndexedProperty)> {
+fn indexed(index: &SourceIndex) -> Vec<(String, SeekTarget)> {
     let targets: Vec<_> = index.on.iter().filter_map(|name| target(index.of_nodes, name)).collect();
     let names = index.properties.iter().filter_map(|name| PropertyName::parse(name).ok());
     let on_each = |name: PropertyName| {
-        let one = |on| (name.to_string(), IndexedProperty::new(on, &name));
+        let one = |on| (name.to_string(), SeekTarget::new(on, &name));
         targets.iter().map(one).collect::<Vec<_>>()
     };
     names.flat_map(on_each).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::elements::{OldValues, Token, TokenKind};
 use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 use super::property::{Owner, PropertyRecord, WantedTexts};
 use super::record::{IN_USE, NodeRecord, RelationshipRecord, dynamic_records, skip_group};
 use crate::model::committed::{Change, Elements};
@@ -56,11 +56,11 @@ pub(super) struct Commands<'a, R> {
 
 impl<R: ReadAt> Commands<'_, R> {
     /// Reads one command.
-    pub(super) fn read(&mut self) -> Result<(), Oddity> {
+    pub(super) fn read(&mut self) -> Result<(), LogParseError> {
         let command = self.input.u8()?;
         let of_its_own = (number::NODE_CREATE..=number::RELATIONSHIP_DELETE).contains(&command);
         if of_its_own && !self.kernel.has_creates() {
-            return Err(Oddity::Command(command));
+            return Err(LogParseError::Command(command));
         }
         match command {
             number::NODE => self.node_update(),
@@ -85,23 +85,23 @@ impl<R: ReadAt> Commands<'_, R> {
             number::PROPERTY_TOKEN => self.token(TokenKind::Property),
             number::SCHEMA_RULE => self.schema_rule(),
             number::META_DATA => self.input.skip(8 + 2 * (1 + 8)),
-            other => Err(Oddity::Command(other)),
+            other => Err(LogParseError::Command(other)),
         }
     }
 
-    fn element_number(&mut self) -> Result<u64, Oddity> {
+    fn element_number(&mut self) -> Result<u64, LogParseError> {
         let number = self.input.i64()?;
-        u64::try_from(number).map_err(|_| Oddity::Length(number))
+        u64::try_from(number).map_err(|_| LogParseError::Length(number))
     }
 
-    fn node(&mut self, change: Change) -> Result<(), Oddity> {
+    fn node(&mut self, change: Change) -> Result<(), LogParseError> {
         let node = self.element_number()?;
         NodeRecord::read(self.input)?;
         self.changes.nodes.note(node, change);
         Ok(())
     }
 
-    fn node_update(&mut self) -> Result<(), Oddity> {
+    fn node_update(&mut self) -> Result<(), LogParseError> {
         let node = self.element_number()?;
         let (before, after) = (NodeRecord::read(self.input)?, NodeRecord::read(self.input)?);
         if let Some(change) = change(before.in_use, after.in_use, after.differs(&before)) {
@@ -113,14 +113,14 @@ impl<R: ReadAt> Commands<'_, R> {
         Ok(())
     }
 
-    fn relationship(&mut self, change: Change) -> Result<(), Oddity> {
+    fn relationship(&mut self, change: Change) -> Result<(), LogParseError> {
         let relationship = self.element_number()?;
         RelationshipRecord::read(self.input)?;
         self.changes.relationships.note(relationship, change);
         Ok(())
     }
 
-    fn relationship_update(&mut self) -> Result<(), Oddity> {
+    fn relationship_update(&mut self) -> Result<(), LogParseError> {
         let relationship = self.element_number()?;
         let (before, after) = (RelationshipRecord::read(self.input)?, RelationshipRecord::read(self.input)?);
         if let Some(change) = change(before.in_use, after.in_use, after.differs(&before)) {
@@ -129,14 +129,14 @@ impl<R: ReadAt> Commands<'_, R> {
         Ok(())
     }
 
-    fn property_create(&mut self) -> Result<(), Oddity> {
+    fn property_create(&mut self) -> Result<(), LogParseError> {
         self.input.skip(8)?;
         let after = PropertyRecord::read(self.input, WantedTexts::NONE)?;
         self.owner_changed(after.owner);
         Ok(())
     }
 
-    fn property_delete(&mut self) -> Result<(), Oddity> {
+    fn property_delete(&mut self) -> Result<(), LogParseError> {
         self.input.skip(8)?;
         let before = PropertyRecord::read(self.input, self.wanted)?;
         self.owner_changed(before.owner);
@@ -144,7 +144,7 @@ impl<R: ReadAt> Commands<'_, R> {
         Ok(())
     }
 
-    fn property_update(&mut self) -> Result<(), Oddity> {
+    fn property_update(&mut self) -> Result<(), LogParseError> {
         self.input.skip(8)?;
         let before = PropertyRecord::read(self.input, self.wanted)?;
         let after = PropertyRecord::read(self.input, WantedTexts::NONE)?;
@@ -182,7 +182,7 @@ impl<R: ReadAt> Commands<'_, R> {
         }
     }
 
-    fn token(&mut self, kind: TokenKind) -> Result<(), Oddity> {
+    fn token(&mut self, kind: TokenKind) -> Result<(), LogParseError> {
         let number = self.input.length()?;
         self.token_record(kind, None)?;
         let mut name = Vec::new();
@@ -193,14 +193,14 @@ impl<R: ReadAt> Commands<'_, R> {
         Ok(())
     }
 
-    fn token_record(&mut self, kind: TokenKind, name: Option<&mut Vec<u8>>) -> Result<(), Oddity> {
+    fn token_record(&mut self, kind: TokenKind, name: Option<&mut Vec<u8>>) -> Result<(), LogParseError> {
         let count = if kind == TokenKind::Property { 4 } else { 0 };
         // The flags, how many properties have the name, and the number of the name's record.
         self.input.skip(1 + count + 4)?;
         dynamic_records(self.input, name).map(drop)
     }
 
-    fn schema_rule(&mut self) -> Result<(), Oddity> {
+    fn schema_rule(&mut self) -> Result<(), LogParseError> {
         self.changes.schema_rules += 1;
         self.input.skip(8)?;
         let has_rule = self.input.u8()? != 0;
@@ -222,7 +222,7 @@ impl<R: ReadAt> Commands<'_, R> {
     }
 
     /// Goes over a value of a schema rule.
-    fn value(&mut self, kind: u8, depth: u32) -> Result<(), Oddity> {
+    fn value(&mut self, kind: u8, depth: u32) -> Result<(), LogParseError> {
         match kind {
             0 | 1 if depth == 0 => Ok(()),
             2 if depth > 0 => self.input.skip(1),
@@ -242,7 +242,7 @@ impl<R: ReadAt> Commands<'_, R> {
                 }
                 Ok(())
             }
-            other => Err(Oddity::ValueKind(other)),
+            other => Err(LogParseError::ValueKind(other)),
         }
     }
 }

@@ -55,7 +55,7 @@ struct Shared {
 /// How the log is followed, and what it told since a pass last took it.
 #[derive(Debug)]
 struct Untaken {
-    standing: Standing,
+    standing: FeedState,
     nodes: Changed,
     relationships: Changed,
     /// Bytes of the old texts of both.
@@ -80,18 +80,18 @@ impl Untaken {
 
 /// How a log is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum FeedState {
     /// It is not opened yet.
     Opening,
     /// It is followed.
-    Following(Stretch),
+    Following(LogSegment),
     /// It is not, for this reason.
     Lost(String),
 }
 
 /// A part of a log that is told without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
+pub struct LogSegment {
     /// Tells it from the stretches before it, between which something may have been missed.
     pub number: u64,
     /// The transaction before its first one.
@@ -104,7 +104,7 @@ pub struct Stretch {
 
 /// A stretch that begins.
 pub(super) struct Begun {
-    pub(super) stretch: Stretch,
+    pub(super) stretch: LogSegment,
     /// Whether it is the one before it, which goes on.
     pub(super) goes_on: bool,
 }
@@ -113,7 +113,7 @@ impl LogFeed {
     /// A feed of a database that nobody follows yet.
     pub(super) fn new(database: Bookmark) -> Self {
         let state = Untaken {
-            standing: Standing::Opening,
+            standing: FeedState::Opening,
             nodes: Changed::default(),
             relationships: Changed::default(),
             text_bytes: 0,
@@ -132,12 +132,12 @@ impl LogFeed {
     }
 
     /// How the log is followed.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> FeedState {
         self.0.state.lock().standing.clone()
     }
 
     /// As [`Self::standing`], once the log was opened, or could not be, or takes its time.
-    pub(crate) async fn opened(&self) -> Standing {
+    pub(crate) async fn opened(&self) -> FeedState {
         // Nothing is lost by an end of the time: the next pass looks again.
         let _ = tokio::time::timeout(TOLD_WITHIN, self.is_open()).await;
         self.standing()
@@ -147,8 +147,8 @@ impl LogFeed {
         loop {
             let news = self.0.news.notified();
             match self.standing() {
-                Standing::Opening => news.await,
-                Standing::Following(_) | Standing::Lost(_) => return,
+                FeedState::Opening => news.await,
+                FeedState::Following(_) | FeedState::Lost(_) => return,
             }
         }
     }
@@ -175,7 +175,7 @@ impl LogFeed {
             self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
         }
         let mut state = self.0.state.lock();
-        let following = matches!(&state.standing, Standing::Following(now) if now.number == stretch);
+        let following = matches!(&state.standing, FeedState::Following(now) if now.number == stretch);
         let position = state.position.clone().filter(|_| following)?;
         let bookmark = self.0.database.of_transaction(position.transaction)?;
         let (nodes, relationships) = (std::mem::take(&mut state.nodes), std::mem::take(&mut state.relationships));
@@ -194,9 +194,9 @@ impl LogFeed {
                 (state.standing.clone(), state.has_room())
             };
             let waits = match standing {
-                Standing::Following(now) => now.number == stretch && now.last < transaction && has_room,
-                Standing::Opening => true,
-                Standing::Lost(_) => false,
+                FeedState::Following(now) => now.number == stretch && now.last < transaction && has_room,
+                FeedState::Opening => true,
+                FeedState::Lost(_) => false,
             };
             if !waits {
                 return true;
@@ -210,7 +210,7 @@ impl LogFeed {
     /// Says that the log is not to be relied upon.
     pub(super) fn lose(&self, reason: String) {
         self.note_use(false);
-        self.0.state.lock().standing = Standing::Lost(reason);
+        self.0.state.lock().standing = FeedState::Lost(reason);
         self.0.news.notify_waiters();
     }
 }
@@ -219,7 +219,7 @@ impl LogFeed {
     /// Whether more is to be told now.
     pub(super) fn has_room(&self) -> bool {
         let state = self.0.state.lock();
-        matches!(state.standing, Standing::Following(_)) && state.has_room()
+        matches!(state.standing, FeedState::Following(_)) && state.has_room()
     }
 
     /// Adds a transaction, and the place after it.
@@ -227,7 +227,7 @@ impl LogFeed {
         let mut state = self.0.state.lock();
         let Untaken { standing, nodes, relationships, text_bytes, committed_ms, untold_ms, position: place } = &mut *state;
         // One that was lost meanwhile tells nothing more.
-        let Standing::Following(stretch) = standing else { return };
+        let FeedState::Following(stretch) = standing else { return };
         stretch.last = transaction.id;
         let OldValues { nodes: of_nodes, relationships: of_relationships } = &transaction.old_values;
         let mut weighed = |text: &(u64, String)| *text_bytes += text.1.len();
@@ -265,20 +265,20 @@ impl LogFeed {
     }
 
     /// Begins a stretch, or goes on with the last one: where it ended with this place, what is not taken yet is kept.
-    pub(super) fn begin(&self, position: LogPosition, last: Option<Stretch>, is_after_gap: bool) -> Begun {
+    pub(super) fn begin(&self, position: LogPosition, last: Option<LogSegment>, is_after_gap: bool) -> Begun {
         let transaction = position.transaction;
         let mut state = self.0.state.lock();
         let goes_on = last.filter(|_| state.position.as_ref() == Some(&position));
         let stretch = match goes_on {
-            Some(stretch) => Stretch { last: transaction, ..stretch },
+            Some(stretch) => LogSegment { last: transaction, ..stretch },
             None => {
                 state.forget_changes();
                 let number = last.map_or(1, |last| last.number + 1);
-                Stretch { number, from: transaction, last: transaction, is_after_gap: is_after_gap || last.is_some() }
+                LogSegment { number, from: transaction, last: transaction, is_after_gap: is_after_gap || last.is_some() }
             }
         };
         state.position = Some(position);
-        state.standing = Standing::Following(stretch);
+        state.standing = FeedState::Following(stretch);
         drop(state);
         self.0.news.notify_waiters();
         Begun { stretch, goes_on: goes_on.is_some() }
@@ -288,7 +288,7 @@ impl LogFeed {
     /// told more than `last` meanwhile, it does nothing.
     pub(crate) fn skip(&self, last: u64) {
         let mut state = self.0.state.lock();
-        if let Standing::Following(stretch) = &mut state.standing
+        if let FeedState::Following(stretch) = &mut state.standing
             && stretch.last == last
         {
             stretch.from = last;

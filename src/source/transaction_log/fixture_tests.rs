@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::model::committed::{Change, Elements};
 
-use super::{FileHeader, HEADER_BYTES, Oddity, Previous, ReadAt, TokenKind, Transaction, TransactionReader};
+use super::{FileHeader, HEADER_BYTES, LogParseError, Previous, ReadAt, TokenKind, Transaction, TransactionReader};
 
 const VERSIONS: [&str; 4] = ["5.15.0", "5.26.12", "2026.05.0", "2026.08.1"];
 
@@ -63,7 +63,7 @@ impl FixtureReader {
     }
 
     /// Reads what is there; how it stopped, if not at the end of what is written.
-    fn read_on(&mut self, source: impl ReadAt) -> Option<Oddity> {
+    fn read_on(&mut self, source: impl ReadAt) -> Option<LogParseError> {
         let mut reader = TransactionReader::new(source);
         loop {
             match reader.read(self.offset, self.previous, &|_| true) {

@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::LogDirectory;
-use super::feed::{Begun, LogFeed, LoggedDatabase, Standing, Stretch};
+use super::feed::{Begun, FeedState, LogFeed, LogSegment, LoggedDatabase};
 use super::reach_watch::ReachWatch;
 use super::refusal::LogRefusal;
-use super::shared_tail::{Brought, Duty, Membership, SharedTail};
+use super::shared_tail::{MemberRole, ReadOutcome, SharedTail, TailSubscription};
 use super::tail::{NextTransaction, Tail};
 use crate::model::bookmark::Bookmark;
 use crate::model::log_position::LogPosition;
@@ -80,9 +80,9 @@ pub struct LogFollower {
     /// Present while it reads by itself.
     tail: Option<Tail>,
     /// Present while it reads together with others.
-    member: Option<Membership>,
+    member: Option<TailSubscription>,
     /// The last stretch that it began.
-    stretch: Option<Stretch>,
+    stretch: Option<LogSegment>,
     /// How often in a row the next transaction was not whole yet: a large one is not read again and again while it is written.
     unwhole: u32,
     verified: Instant,
@@ -168,7 +168,7 @@ impl LogFollower {
     /// Why a pass has given the log up that waited for it in vain.
     fn given_up(&self) -> Option<String> {
         match self.feed.standing() {
-            Standing::Lost(reason) if self.is_following() => Some(reason),
+            FeedState::Lost(reason) if self.is_following() => Some(reason),
             _ => None,
         }
     }
@@ -199,11 +199,11 @@ impl LogFollower {
     }
 
     /// Reads for all that are at the end of this log, or waits for the one that does.
-    fn step_together(&mut self, member: Membership) -> Result<FollowStep, LogRefusal> {
+    fn step_together(&mut self, member: TailSubscription) -> Result<FollowStep, LogRefusal> {
         let turn = member.turn();
-        if turn == Duty::Left {
+        if turn == MemberRole::Left {
             // One that a pass has given up is not begun again here.
-            self.member = Some(member).filter(|_| matches!(self.feed.standing(), Standing::Lost(_)));
+            self.member = Some(member).filter(|_| matches!(self.feed.standing(), FeedState::Lost(_)));
             if self.member.is_none() {
                 self.stop_reading();
             }
@@ -211,19 +211,19 @@ impl LogFollower {
         }
         // Whoever doubts looks, so that the one that reads need not know of it.
         let verified = match self.is_verified_again() {
-            Some(longest) if turn == Duty::Read || longest > VERIFIED_BYTES => member.verify(longest),
+            Some(longest) if turn == MemberRole::Read || longest > VERIFIED_BYTES => member.verify(longest),
             _ => Ok(()),
         };
         let brought = match turn {
-            Duty::Read => verified.and_then(|()| member.read()),
-            Duty::Wait | Duty::Left => verified.map(|()| Brought::Some),
+            MemberRole::Read => verified.and_then(|()| member.read()),
+            MemberRole::Wait | MemberRole::Left => verified.map(|()| ReadOutcome::Some),
         };
         match brought.inspect_err(|_| self.stop_reading())? {
-            Brought::Some => {
+            ReadOutcome::Some => {
                 self.member = Some(member);
                 Ok(FollowStep::Done)
             }
-            Brought::Nothing { unwhole } => {
+            ReadOutcome::Nothing { unwhole } => {
                 self.member = Some(member);
                 self.unwhole = unwhole;
                 Ok(FollowStep::Nothing)

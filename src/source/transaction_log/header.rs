@@ -1,7 +1,7 @@
 //! The first 128 bytes of a log file, big endian.
 
 use super::input::{Input, ReadAt};
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 use crate::model::log_position::StoreId;
 
 /// Where entries begin.
@@ -29,11 +29,11 @@ pub struct FileHeader {
 
 impl FileHeader {
     /// Reads it; nothing where the server has made the file and not written its header yet.
-    pub(crate) fn read(source: impl ReadAt) -> Result<Option<Self>, Oddity> {
+    pub(crate) fn read(source: impl ReadAt) -> Result<Option<Self>, LogParseError> {
         let mut input = Input::new(source, 0);
         let mut bytes = Vec::with_capacity(HEADER_BYTES as usize);
         match input.append(HEADER_BYTES, &mut bytes) {
-            Err(Oddity::Unfinished) => return Ok(None),
+            Err(LogParseError::Unfinished) => return Ok(None),
             read => read?,
         }
         if bytes.iter().all(|byte| *byte == 0) {
@@ -43,26 +43,26 @@ impl FileHeader {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<FileHeader, Oddity> {
+fn parse(bytes: &[u8]) -> Result<FileHeader, LogParseError> {
     let mut rest = Rest(bytes);
     let first = rest.number()?;
     let format = (first as u64 >> 56) as u8;
     if !FORMATS.contains(&format) {
-        return Err(Oddity::LogFormat(format));
+        return Err(LogParseError::LogFormat(format));
     }
     let file = first as u64 & ((1 << 56) - 1);
-    let last_transaction = u64::try_from(rest.number()?).map_err(|_| Oddity::Header)?;
+    let last_transaction = u64::try_from(rest.number()?).map_err(|_| LogParseError::Header)?;
     if format == *FORMATS.end() {
         // The same again, as the index of what was appended.
         rest.number()?;
     }
     if rest.take(1)? != [STORE_ID] {
-        return Err(Oddity::Header);
+        return Err(LogParseError::Header);
     }
     let (created_ms, random) = (rest.number()?, rest.number()?);
     let engine = rest.text()?;
     if engine != ENGINE {
-        return Err(Oddity::Engine(engine));
+        return Err(LogParseError::Engine(engine));
     }
     Ok(FileHeader { file, last_transaction, store: StoreId { created_ms, random, format: rest.text()? } })
 }
@@ -71,20 +71,20 @@ fn parse(bytes: &[u8]) -> Result<FileHeader, Oddity> {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Oddity> {
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Oddity::Header)?;
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], LogParseError> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(LogParseError::Header)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn number(&mut self) -> Result<i64, Oddity> {
-        let bytes = self.take(8)?.try_into().map_err(|_| Oddity::Header)?;
+    fn number(&mut self) -> Result<i64, LogParseError> {
+        let bytes = self.take(8)?.try_into().map_err(|_| LogParseError::Header)?;
         Ok(i64::from_be_bytes(bytes))
     }
 
-    fn text(&mut self) -> Result<String, Oddity> {
+    fn text(&mut self) -> Result<String, LogParseError> {
         let length = usize::from(self.take(1)?[0]);
-        String::from_utf8(self.take(length)?.to_vec()).map_err(|_| Oddity::Header)
+        String::from_utf8(self.take(length)?.to_vec()).map_err(|_| LogParseError::Header)
     }
 }
 

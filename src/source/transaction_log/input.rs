@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 
 /// Bytes that are read first at a place: a look at whether anything is written there must cost little.
 const FIRST: usize = 512;
@@ -76,7 +76,7 @@ impl<R: ReadAt> Input<R> {
     }
 
     /// Has at least one more byte in the buffer; `false` at the end of the source.
-    fn fill(&mut self) -> Result<bool, Oddity> {
+    fn fill(&mut self) -> Result<bool, LogParseError> {
         if self.at < self.end {
             return Ok(true);
         }
@@ -107,11 +107,11 @@ impl<R: ReadAt> Input<R> {
     }
 
     /// Looks at the next byte; a source that has ended has a zero there, as one that was made large in advance.
-    pub(super) fn peek(&mut self) -> Result<u8, Oddity> {
+    pub(super) fn peek(&mut self) -> Result<u8, LogParseError> {
         Ok(if self.fill()? { self.buffer[self.at] } else { 0 })
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Oddity> {
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], LogParseError> {
         let mut bytes = [0; N];
         if let Some(there) = self.buffer[self.at..self.end].first_chunk::<N>() {
             bytes = *there;
@@ -120,7 +120,7 @@ impl<R: ReadAt> Input<R> {
         }
         for byte in &mut bytes {
             if !self.fill()? {
-                return Err(Oddity::Unfinished);
+                return Err(LogParseError::Unfinished);
             }
             *byte = self.buffer[self.at];
             self.at += 1;
@@ -128,39 +128,39 @@ impl<R: ReadAt> Input<R> {
         Ok(bytes)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Oddity> {
+    pub(super) fn u8(&mut self) -> Result<u8, LogParseError> {
         Ok(u8::from_le_bytes(self.bytes()?))
     }
 
-    pub(super) fn i32(&mut self) -> Result<i32, Oddity> {
+    pub(super) fn i32(&mut self) -> Result<i32, LogParseError> {
         Ok(i32::from_le_bytes(self.bytes()?))
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, Oddity> {
+    pub(super) fn i64(&mut self) -> Result<i64, LogParseError> {
         Ok(i64::from_le_bytes(self.bytes()?))
     }
 
     /// A number of things that follow.
-    pub(super) fn length(&mut self) -> Result<u32, Oddity> {
+    pub(super) fn length(&mut self) -> Result<u32, LogParseError> {
         let length = self.i32()?;
-        u32::try_from(length).map_err(|_| Oddity::Length(length.into()))
+        u32::try_from(length).map_err(|_| LogParseError::Length(length.into()))
     }
 
     /// Goes over so many bytes.
-    pub(super) fn skip(&mut self, bytes: u64) -> Result<(), Oddity> {
+    pub(super) fn skip(&mut self, bytes: u64) -> Result<(), LogParseError> {
         self.each_part(bytes, |_| ())
     }
 
     /// Appends so many bytes. They are there when memory is taken for them.
-    pub(super) fn append(&mut self, bytes: u64, to: &mut Vec<u8>) -> Result<(), Oddity> {
+    pub(super) fn append(&mut self, bytes: u64, to: &mut Vec<u8>) -> Result<(), LogParseError> {
         self.each_part(bytes, |part| to.extend_from_slice(part))
     }
 
-    fn each_part(&mut self, bytes: u64, mut take: impl FnMut(&[u8])) -> Result<(), Oddity> {
+    fn each_part(&mut self, bytes: u64, mut take: impl FnMut(&[u8])) -> Result<(), LogParseError> {
         let mut left = bytes;
         while left > 0 {
             if !self.fill()? {
-                return Err(Oddity::Unfinished);
+                return Err(LogParseError::Unfinished);
             }
             let there = self.end - self.at;
             let part = usize::try_from(left).map_or(there, |left| left.min(there));
@@ -201,7 +201,7 @@ mod tests {
             assert_eq!((part, input.position()), (vec![16, 17, 18], 18));
             sums.push(input.checksum());
             assert_eq!(input.checksum(), crc32c::crc32c(&bytes[2..18]));
-            assert!(matches!(input.skip(u64::MAX), Err(Oddity::Unfinished)));
+            assert!(matches!(input.skip(u64::MAX), Err(LogParseError::Unfinished)));
             assert_eq!(input.peek().unwrap(), 0);
         }
         assert_eq!(sums[0], sums[1]);
@@ -210,6 +210,6 @@ mod tests {
     #[test]
     fn a_length_below_zero_is_odd() {
         let bytes = (-1_i32).to_le_bytes();
-        assert!(matches!(Input::new(&bytes[..], 0).length(), Err(Oddity::Length(-1))));
+        assert!(matches!(Input::new(&bytes[..], 0).length(), Err(LogParseError::Length(-1))));
     }
 }

@@ -1,6 +1,6 @@
 //! Kernel versions, which decide how entries look.
 
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 
 /// The first version whose entries are little endian: 5.0.
 const FIRST: u8 = 5;
@@ -25,8 +25,8 @@ const WITH_SEQUENCE_NUMBER: u8 = 30;
 pub struct KernelVersion(u8);
 
 impl KernelVersion {
-    pub(super) fn parse(byte: u8) -> Result<Self, Oddity> {
-        if (FIRST..=LAST).contains(&byte) { Ok(Self(byte)) } else { Err(Oddity::Kernel(byte)) }
+    pub(super) fn parse(byte: u8) -> Result<Self, LogParseError> {
+        if (FIRST..=LAST).contains(&byte) { Ok(Self(byte)) } else { Err(LogParseError::Kernel(byte)) }
     }
 
     /// Its number.

@@ -9,7 +9,7 @@
 //! is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No size in a file is
 //! believed: a length is followed byte by byte until the bytes end.
 //!
-//! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. All else is an [`Oddity`], and
+//! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. All else is an [`LogParseError`], and
 //! what reads the log falls back to the probe.
 
 mod command;
@@ -21,7 +21,7 @@ mod follower;
 mod header;
 mod input;
 mod kernel;
-mod oddity;
+mod parse_error;
 mod property;
 mod reach_watch;
 mod record;
@@ -41,12 +41,12 @@ mod tail_tests;
 pub use directory::{LogDirectory, LogFile};
 pub use elements::{OldValues, Token, TokenKind};
 pub(crate) use extent::{LogExtent, keeps_too_little};
-pub use feed::{LogFeed, LoggedDatabase, Standing, Stretch};
+pub use feed::{FeedState, LogFeed, LogSegment, LoggedDatabase};
 pub use follower::{LogFollower, LogNews, LogStart};
 pub use header::{FileHeader, HEADER_BYTES};
 pub use input::ReadAt;
 pub use kernel::KernelVersion;
-pub use oddity::Oddity;
+pub use parse_error::LogParseError;
 pub use refusal::LogRefusal;
 pub use tail::{NextTransaction, Tail};
 pub use transaction::{Previous, Transaction, TransactionReader};

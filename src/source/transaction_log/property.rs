@@ -1,7 +1,7 @@
 //! Records of properties: to which element they belong, and which texts they held.
 
 use super::input::{Input, ReadAt};
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 use super::record::{IN_USE, dynamic_records};
 use super::short_string;
 
@@ -52,14 +52,14 @@ pub(super) struct PropertyRecord {
 
 impl PropertyRecord {
     /// Reads it, with those of its texts that are wanted.
-    pub(super) fn read<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Self, Oddity> {
+    pub(super) fn read<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Self, LogParseError> {
         let flags = input.u8()?;
         // Its neighbours in the chain of properties.
         input.skip(2 * 8)?;
         let owner = owner(flags, input.i64()?);
         let blocks = i64::from(input.u8()? as i8);
         if !(0..=MAX_BLOCKS).contains(&blocks) {
-            return Err(Oddity::Length(blocks));
+            return Err(LogParseError::Length(blocks));
         }
         let mut texts = Vec::new();
         for _ in 0..blocks {
@@ -80,12 +80,12 @@ fn owner(flags: u8, number: i64) -> Owner {
 }
 
 /// A property: up to four words, and records with what has no room in them.
-fn block<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Option<(u32, Option<String>)>, Oddity> {
+fn block<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Option<(u32, Option<String>)>, LogParseError> {
     let size = input.u8()?;
     let mut words = [0_u64; short_string::WORDS];
     let used = usize::from(size / 8);
     if size % 8 != 0 || !(1..=words.len()).contains(&used) {
-        return Err(Oddity::Length(size.into()));
+        return Err(LogParseError::Length(size.into()));
     }
     for word in &mut words[..used] {
         *word = input.i64()? as u64;

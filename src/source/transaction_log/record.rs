@@ -1,7 +1,7 @@
 //! Records of the store, as commands carry them: as they were before a transaction, and as they are after it.
 
 use super::input::{Input, ReadAt};
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 
 /// A record that is in use, in the flags of every kind of record.
 pub(super) const IN_USE: u8 = 0x01;
@@ -21,7 +21,7 @@ pub(super) struct NodeRecord {
 }
 
 impl NodeRecord {
-    pub(super) fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, Oddity> {
+    pub(super) fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, LogParseError> {
         let flags = input.u8()?;
         let mut record = Self { in_use: flags & IN_USE != 0, first_property: -1, labels: 0, has_dynamic_labels: false };
         if record.in_use {
@@ -56,7 +56,7 @@ pub(super) struct RelationshipRecord {
 }
 
 impl RelationshipRecord {
-    pub(super) fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, Oddity> {
+    pub(super) fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, LogParseError> {
         let flags = input.u8()?;
         let mut record = Self { in_use: flags & IN_USE != 0, ends: (-1, -1), type_number: 0, first_property: -1 };
         if record.in_use {
@@ -79,18 +79,18 @@ impl RelationshipRecord {
     }
 }
 
-pub(super) fn skip_group<R: ReadAt>(input: &mut Input<R>) -> Result<(), Oddity> {
+pub(super) fn skip_group<R: ReadAt>(input: &mut Input<R>) -> Result<(), LogParseError> {
     let flags = input.u8()?;
     input.skip(GROUP_BYTES)?;
     secondary_unit(input, flags)
 }
 
-fn secondary_unit<R: ReadAt>(input: &mut Input<R>, flags: u8) -> Result<(), Oddity> {
+fn secondary_unit<R: ReadAt>(input: &mut Input<R>, flags: u8) -> Result<(), LogParseError> {
     if flags & HAS_SECONDARY_UNIT != 0 { input.skip(8) } else { Ok(()) }
 }
 
 /// Reads records that hold parts of long values; returns how many there are, and appends the bytes of those in use.
-pub(super) fn dynamic_records<R: ReadAt>(input: &mut Input<R>, mut bytes: Option<&mut Vec<u8>>) -> Result<u32, Oddity> {
+pub(super) fn dynamic_records<R: ReadAt>(input: &mut Input<R>, mut bytes: Option<&mut Vec<u8>>) -> Result<u32, LogParseError> {
     let number = input.length()?;
     for _ in 0..number {
         input.skip(8 + 4)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 
 /// Why a log is not followed, or not any more.
 #[derive(Debug, Error)]
@@ -38,6 +38,7 @@ pub enum LogRefusal {
     /// The log does not reach back to where reading has to go on.
     #[error("the log begins after transaction {last_read}: {oldest} is the first one that it still holds")]
     Pruned {
+        /// The last transaction that was read.
         last_read: u64,
         /// The first transaction of the oldest file.
         oldest: u64,
@@ -50,7 +51,7 @@ pub enum LogRefusal {
     MissingFile(u64),
     /// A log that this program does not know how to read.
     #[error(transparent)]
-    Odd(#[from] Oddity),
+    Odd(#[from] LogParseError),
 }
 
 impl LogRefusal {

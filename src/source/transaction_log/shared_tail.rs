@@ -46,12 +46,12 @@ struct MemberId(u64);
 
 /// Being a member of a shared tail: it ends with this value, also where the thread of the member panics.
 #[derive(Debug)]
-pub(super) struct Membership {
+pub(super) struct TailSubscription {
     member: MemberId,
     shared: Arc<SharedTail>,
 }
 
-impl Drop for Membership {
+impl Drop for TailSubscription {
     fn drop(&mut self) {
         self.shared.state.lock().remove(self.member);
         self.shared.changed.notify_all();
@@ -60,7 +60,7 @@ impl Drop for Membership {
 
 /// What a member does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duty {
+pub(super) enum MemberRole {
     /// It reads for all.
     Read,
     /// Another member reads; it may have told something.
@@ -71,7 +71,7 @@ pub(super) enum Duty {
 
 /// What reading brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Brought {
+pub(super) enum ReadOutcome {
     /// Transactions.
     Some,
     /// Nothing; `unwhole` is how often in a row the next transaction was not whole yet.
@@ -97,7 +97,7 @@ impl SharedTail {
     }
 
     /// Joins, if the tail stands where the shared one does; else the tail is given back.
-    pub(super) fn join(self: &Arc<Self>, tail: Tail, feed: LogFeed) -> Result<Membership, Box<Tail>> {
+    pub(super) fn join(self: &Arc<Self>, tail: Tail, feed: LogFeed) -> Result<TailSubscription, Box<Tail>> {
         let mut state = self.state.lock();
         match &state.tail {
             Some(shared) if shared.position() != tail.position() => return Err(Box::new(tail)),
@@ -107,7 +107,7 @@ impl SharedTail {
         state.joined += 1;
         let member = MemberId(state.joined);
         state.members.insert(member, feed);
-        Ok(Membership { member, shared: Arc::clone(self) })
+        Ok(TailSubscription { member, shared: Arc::clone(self) })
     }
 
     /// How many members there are.
@@ -117,30 +117,30 @@ impl SharedTail {
     }
 }
 
-impl Membership {
+impl TailSubscription {
     /// The next duty of this member. Waits a little if another member reads and there is nothing new.
-    pub(super) fn turn(&self) -> Duty {
+    pub(super) fn turn(&self) -> MemberRole {
         let mut state = self.shared.state.lock();
-        let Some(feed) = state.members.get(&self.member) else { return Duty::Left };
+        let Some(feed) = state.members.get(&self.member) else { return MemberRole::Left };
         let is_told = feed.has_untold();
         if *state.reader.get_or_insert(self.member) == self.member {
-            return Duty::Read;
+            return MemberRole::Read;
         }
         if !is_told {
             self.shared.changed.wait_for(&mut state, LOOK_AGAIN);
         }
-        Duty::Wait
+        MemberRole::Wait
     }
 
     /// Reads what is there and tells all members. A refusal ends the membership of all.
-    pub(super) fn read(&self) -> Result<Brought, LogRefusal> {
+    pub(super) fn read(&self) -> Result<ReadOutcome, LogRefusal> {
         let mut state = self.shared.state.lock();
         let brought = state.read();
         if brought.is_err() {
             state.dissolve();
         }
         drop(state);
-        if !matches!(brought, Ok(Brought::Nothing { .. })) {
+        if !matches!(brought, Ok(ReadOutcome::Nothing { .. })) {
             self.shared.changed.notify_all();
         }
         brought
@@ -173,7 +173,7 @@ impl SharedState {
         }
     }
 
-    fn read(&mut self) -> Result<Brought, LogRefusal> {
+    fn read(&mut self) -> Result<ReadOutcome, LogRefusal> {
         let mut any = false;
         for _ in 0..AT_ONCE {
             self.let_go_who_is_behind();
@@ -194,7 +194,7 @@ impl SharedState {
             // A file that is open stays readable when the server deletes it.
             tail.look_ahead()?;
         }
-        Ok(if any { Brought::Some } else { Brought::Nothing { unwhole: self.unwhole } })
+        Ok(if any { ReadOutcome::Some } else { ReadOutcome::Nothing { unwhole: self.unwhole } })
     }
 
     fn let_go_who_is_behind(&mut self) {

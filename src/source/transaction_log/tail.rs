@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::directory::{LogDirectory, LogFile};
 use super::header::{FileHeader, HEADER_BYTES};
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 use super::refusal::LogRefusal;
 use super::transaction::{Previous, Transaction, TransactionReader};
 use crate::model::key::MAX_KEY_BYTES;
@@ -19,7 +19,7 @@ pub enum NextTransaction {
     Nothing,
     /// A transaction that the server has not written whole yet. If it stays so although a bookmark names the transaction, the log
     /// is of an unknown format or damaged.
-    Unwhole(Oddity),
+    Unwhole(LogParseError),
 }
 
 /// Follows a log.
@@ -42,12 +42,12 @@ struct OpenFile {
 impl OpenFile {
     fn new(file: File) -> Result<Self, LogRefusal> {
         // An old text can only be of use as a key.
-        let reader = TransactionReader::new(file.try_clone().map_err(Oddity::Io)?).with_texts_up_to(MAX_KEY_BYTES);
+        let reader = TransactionReader::new(file.try_clone().map_err(LogParseError::Io)?).with_texts_up_to(MAX_KEY_BYTES);
         Ok(Self { reader, file })
     }
 
     fn size(&self) -> Result<u64, LogRefusal> {
-        Ok(self.file.metadata().map_err(Oddity::Io)?.len())
+        Ok(self.file.metadata().map_err(LogParseError::Io)?.len())
     }
 }
 
@@ -137,7 +137,7 @@ impl Tail {
                 Ok(None) if self.is_at_the_end_of_the_file()? && self.turn_over()? => {}
                 Ok(None) => return Ok(NextTransaction::Nothing),
                 // One byte is there or not: nothing that is still to come makes another version of it.
-                Err(oddity @ Oddity::Kernel(_)) => return Err(LogRefusal::Odd(oddity)),
+                Err(oddity @ LogParseError::Kernel(_)) => return Err(LogRefusal::Odd(oddity)),
                 Err(oddity) => return Ok(NextTransaction::Unwhole(oddity)),
             }
         }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::LogDirectory;
-use super::feed::{LogFeed, LoggedDatabase, Standing};
+use super::feed::{FeedState, LogFeed, LoggedDatabase};
 use super::follower::{LogFollower, LogStart};
 use super::header::HEADER_BYTES;
 use super::refusal::LogRefusal;
@@ -209,8 +209,8 @@ impl Following {
 
     fn last(&self) -> Option<u64> {
         match self.feed.standing() {
-            Standing::Following(stretch) => Some(stretch.last),
-            Standing::Opening | Standing::Lost(_) => None,
+            FeedState::Following(stretch) => Some(stretch.last),
+            FeedState::Opening | FeedState::Lost(_) => None,
         }
     }
 

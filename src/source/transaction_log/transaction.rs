@@ -7,7 +7,7 @@ use super::elements::{OldValues, Token};
 use super::header::HEADER_BYTES;
 use super::input::{Input, ReadAt};
 use super::kernel::KernelVersion;
-use super::oddity::Oddity;
+use super::parse_error::LogParseError;
 use super::property::WantedTexts;
 use crate::model::committed::Elements;
 
@@ -81,7 +81,7 @@ impl<R: ReadAt> TransactionReader<R> {
         offset: u64,
         previous: Option<Previous>,
         wanted: &dyn Fn(u32) -> bool,
-    ) -> Result<Option<Transaction>, Oddity> {
+    ) -> Result<Option<Transaction>, LogParseError> {
         if self.input.position() != offset {
             self.input.go_to(offset);
         }
@@ -97,7 +97,7 @@ impl<R: ReadAt> TransactionReader<R> {
         offset: u64,
         previous: Option<Previous>,
         wanted: &dyn Fn(u32) -> bool,
-    ) -> Result<Option<Transaction>, Oddity> {
+    ) -> Result<Option<Transaction>, LogParseError> {
         let wanted = WantedTexts { named: wanted, longest: self.longest_text };
         let input = &mut self.input;
         if input.peek()? == 0 {
@@ -113,11 +113,11 @@ impl<R: ReadAt> TransactionReader<R> {
         let (id, committed_ms) = (input.i64()?, input.i64()?);
         let checksum = input.checksum();
         if input.i32()? as u32 != checksum {
-            return Err(Oddity::Checksum);
+            return Err(LogParseError::Checksum);
         }
         let id = follows(id, previous_checksum, previous)?;
         if unowned > 0 {
-            return Err(Oddity::Unowned);
+            return Err(LogParseError::Unowned);
         }
         let end = input.position();
         Ok(Some(Transaction {
@@ -138,13 +138,13 @@ impl<R: ReadAt> TransactionReader<R> {
     }
 }
 
-fn follows(id: i64, previous_checksum: Option<u32>, previous: Option<Previous>) -> Result<u64, Oddity> {
+fn follows(id: i64, previous_checksum: Option<u32>, previous: Option<Previous>) -> Result<u64, LogParseError> {
     let last = previous.map(|previous| previous.id);
     let number = u64::try_from(id).ok().filter(|number| last.is_none_or(|last| *number == last.saturating_add(1)));
-    let number = number.ok_or(Oddity::Sequence { last: last.unwrap_or_default(), found: id })?;
+    let number = number.ok_or(LogParseError::Sequence { last: last.unwrap_or_default(), found: id })?;
     let expected = previous.and_then(|previous| previous.checksum);
     match expected.zip(previous_checksum) {
-        Some((expected, found)) if expected != found => Err(Oddity::PreviousChecksum),
+        Some((expected, found)) if expected != found => Err(LogParseError::PreviousChecksum),
         _ => Ok(number),
     }
 }
@@ -156,11 +156,11 @@ struct StartEntry {
 }
 
 impl StartEntry {
-    fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, Oddity> {
+    fn read<R: ReadAt>(input: &mut Input<R>) -> Result<Self, LogParseError> {
         let kernel = KernelVersion::parse(input.u8()?)?;
         match input.u8()? {
             START => {}
-            other => return Err(Oddity::Entry(other)),
+            other => return Err(LogParseError::Entry(other)),
         }
         // When it began, and the newest transaction then.
         input.skip(8 + 8)?;
@@ -176,17 +176,17 @@ impl StartEntry {
 }
 
 /// The type of the next entry of a transaction.
-fn next_entry<R: ReadAt>(input: &mut Input<R>, kernel: KernelVersion) -> Result<u8, Oddity> {
+fn next_entry<R: ReadAt>(input: &mut Input<R>, kernel: KernelVersion) -> Result<u8, LogParseError> {
     match input.u8()? {
-        0 => return Err(Oddity::Unfinished),
+        0 => return Err(LogParseError::Unfinished),
         version if version != kernel.number() => {
             KernelVersion::parse(version)?;
-            return Err(Oddity::KernelChanges);
+            return Err(LogParseError::KernelChanges);
         }
         _ => {}
     }
     match input.u8()? {
         entry @ (COMMAND | COMMIT) => Ok(entry),
-        other => Err(Oddity::Entry(other)),
+        other => Err(LogParseError::Entry(other)),
     }
 }

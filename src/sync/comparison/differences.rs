@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::try_join;
 
 use super::super::cache_view::CacheView;
+use super::context::ComparisonContext;
 use super::expected::{ExpectedContents, expected, expected_by_key};
 use super::part::{PAGE, Part};
-use super::sides::Sides;
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding};
 use crate::model::detail::Detail;
@@ -19,7 +19,7 @@ use crate::transform::comparison::Content;
 /// What the cache lacks and is not to be called a difference, and what differs. Where a row can be kept as far as its content says,
 /// only its refusal by the cache or the lack of an end is a reason.
 pub(super) async fn excused(
-    sides: &mut Sides<'_>,
+    sides: &mut ComparisonContext<'_>,
     kind: ElementKind,
     found: Vec<Finding>,
 ) -> Result<(Vec<Finding>, Vec<Finding>)> {
@@ -64,7 +64,7 @@ pub(super) async fn excused(
 }
 
 /// The ends of relationships that the cache holds.
-async fn ends_in_cache(sides: &mut Sides<'_>, relationships: &[Finding]) -> Result<BTreeSet<NodeIdentity>> {
+async fn ends_in_cache(sides: &mut ComparisonContext<'_>, relationships: &[Finding]) -> Result<BTreeSet<NodeIdentity>> {
     let mut keys: BTreeMap<NodeKindId, BTreeSet<String>> = BTreeMap::new();
     for finding in relationships {
         let ElementIdentity::Relationship(RelationshipIdentity { start, end, .. }) = &finding.identity else { continue };
@@ -90,7 +90,7 @@ async fn ends_in_cache(sides: &mut Sides<'_>, relationships: &[Finding]) -> Resu
 }
 
 /// Looks once more at what was found, on both sides and by key: what still differs, and how.
-pub(crate) async fn look_again(sides: &mut Sides<'_>, found: &[Finding]) -> Result<Vec<Finding>> {
+pub(crate) async fn look_again(sides: &mut ComparisonContext<'_>, found: &[Finding]) -> Result<Vec<Finding>> {
     let mut by_kind: BTreeMap<ElementKind, Vec<ElementIdentity>> = BTreeMap::new();
     for finding in found {
         by_kind.entry(finding.kind).or_default().push(finding.identity.clone());
@@ -105,7 +105,11 @@ pub(crate) async fn look_again(sides: &mut Sides<'_>, found: &[Finding]) -> Resu
 }
 
 /// Compares these elements, read by key on both sides, as many at once as the source's side bears.
-pub(super) async fn differing_of(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[ElementIdentity]) -> Result<Vec<Finding>> {
+pub(super) async fn differing_of(
+    sides: &mut ComparisonContext<'_>,
+    kind: ElementKind,
+    suspects: &[ElementIdentity],
+) -> Result<Vec<Finding>> {
     let keys: BTreeSet<&str> = suspects.iter().map(|identity| identity.key().as_str()).collect();
     let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
     let mut left = &keys[..];
@@ -142,7 +146,7 @@ fn changed(content: &Content, cached: &Content) -> Option<Difference> {
 
 /// What of a page differs at a first look; meanwhile the source sends up to `limit` elements more, if the page has a next one.
 pub(super) async fn compare_and_read_on(
-    sides: &mut Sides<'_>,
+    sides: &mut ComparisonContext<'_>,
     part: Part,
     page: &ExpectedContents,
     limit: usize,
@@ -183,7 +187,11 @@ async fn suspects(
 
 /// What differs at a second look as well, of all that it holds: at the first one, the source may have been read just before a
 /// change and the cache just after.
-pub(super) async fn differing(sides: &mut Sides<'_>, kind: ElementKind, suspects: &[ElementIdentity]) -> Result<Vec<Finding>> {
+pub(super) async fn differing(
+    sides: &mut ComparisonContext<'_>,
+    kind: ElementKind,
+    suspects: &[ElementIdentity],
+) -> Result<Vec<Finding>> {
     if suspects.is_empty() {
         return Ok(Vec::new());
     }

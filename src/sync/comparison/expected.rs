@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::super::bundles::bundled;
+use super::context::ComparisonContext;
 use super::part::{Part, QUESTION};
-use super::sides::Sides;
 use crate::error::Result;
 use crate::model::comparison::Excepted;
 use crate::model::element::{ElementIdentity, ElementNumber, Properties};
 use crate::model::kind::ElementKind;
 use crate::model::kind_rows::KindRows;
 use crate::model::profile::Profile;
-use crate::source::{Answered, Page, Source};
+use crate::source::{KeyLookup, Page, Source};
 use crate::transform::Encoder;
 use crate::transform::comparison::Content;
 
 /// Small kinds of a profile of many, which the source answers together: a question for each kind would take minutes.
-pub(super) struct Together<'a> {
+pub(super) struct SmallKindPrefetch<'a> {
     source: &'a dyn Source,
     encoder: &'a Encoder,
     profile: &'a Profile,
@@ -25,7 +25,7 @@ pub(super) struct Together<'a> {
     pages: BTreeMap<ElementKind, ExpectedContents>,
 }
 
-impl<'a> Together<'a> {
+impl<'a> SmallKindPrefetch<'a> {
     pub(super) async fn of(source: &'a dyn Source, encoder: &'a Encoder, profile: &'a Profile) -> Result<Self> {
         let counts = if profile.has_many_kinds() { Some(source.counts().await?) } else { None };
         Ok(Self { source, encoder, profile, counts, pages: BTreeMap::new() })
@@ -106,11 +106,11 @@ pub(super) async fn expected(
 
 /// What the cache is to hold of the first of these keys, and how many keys those are.
 pub(super) async fn expected_by_key(
-    sides: &mut Sides<'_>,
+    sides: &mut ComparisonContext<'_>,
     kind: ElementKind,
     keys: &[String],
 ) -> Result<(BTreeMap<ElementIdentity, Content>, usize)> {
-    let Answered { rows, keys } = sides.source.by_key(kind, keys).await?;
+    let KeyLookup { rows, keys } = sides.source.by_key(kind, keys).await?;
     Ok((lowest(&rows, sides.encoder.contents(&rows)), keys))
 }
 

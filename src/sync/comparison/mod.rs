@@ -3,18 +3,18 @@
 //! It is the only thing that finds a change which left no timestamp, no episode and no count behind. It goes through the kinds
 //! in the order of their keys and can stop after any page, so it runs in slices between the passes that follow changes.
 
+mod context;
 mod differences;
 mod expected;
 mod orphan_scan;
 mod part;
-mod sides;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
 use self::differences::{compare_and_read_on, differing, excused};
-use self::expected::{ExpectedContents, Together, expected};
+use self::expected::{ExpectedContents, SmallKindPrefetch, expected};
 use self::orphan_scan::{OrphanScan, Orphans, SeenElements, VISITED_FOR_A_ROW};
 use self::part::{PAGE, Part, QUESTION, steps};
 use super::key_sets::ElementHasher;
@@ -27,8 +27,8 @@ use crate::model::pass::Cursor;
 use crate::model::profile::{Identity, Profile};
 use crate::source::Source;
 
+pub(crate) use self::context::ComparisonContext;
 pub(crate) use self::differences::look_again;
-pub(crate) use self::sides::Sides;
 
 /// Findings that a verdict names; the rest is counted.
 pub(crate) const LISTED: usize = 10_000;
@@ -153,7 +153,7 @@ impl Comparison {
     /// written: it gets no proof then in any case.
     pub(crate) async fn advance(
         &mut self,
-        sides: &mut Sides<'_>,
+        sides: &mut ComparisonContext<'_>,
         rows: usize,
         spared: &BTreeSet<ElementKind>,
     ) -> Result<Advance> {
@@ -161,7 +161,7 @@ impl Comparison {
         let (mut place, mut after) = self.place(sides.profile, &steps);
         let mut advance = Advance::default();
         let mut left = rows;
-        let (mut ahead, mut together) = (None, Together::of(sides.source, sides.encoder, sides.profile).await?);
+        let (mut ahead, mut together) = (None, SmallKindPrefetch::of(sides.source, sides.encoder, sides.profile).await?);
         while left > 0 {
             let Some(step) = steps.get(place).copied() else { break };
             if let Some(scan) = &mut self.orphan_scan {
@@ -203,7 +203,7 @@ impl Comparison {
     /// Sorts what of a page differs, and takes note of what the page holds.
     async fn note_page(
         &mut self,
-        sides: &mut Sides<'_>,
+        sides: &mut ComparisonContext<'_>,
         step: Part,
         page: &ExpectedContents,
         suspects: &[ElementIdentity],
@@ -350,7 +350,7 @@ impl Comparison {
     }
 
     /// What no page and no key meets. Where all that was compared is all that the cache holds, there is none.
-    async fn foreign(&mut self, sides: &mut Sides<'_>) -> Result<BTreeMap<String, u64>> {
+    async fn foreign(&mut self, sides: &mut ComparisonContext<'_>) -> Result<BTreeMap<String, u64>> {
         let view = &mut *sides.view;
         if self.begun_with.is_some() && self.standing.findings == 0 && view.totals().await? == self.compared {
             return Ok(BTreeMap::new());
@@ -359,7 +359,7 @@ impl Comparison {
     }
 
     /// What it says, once it has gone through everything.
-    pub(crate) async fn verdict(&mut self, sides: &mut Sides<'_>) -> Result<Verdict> {
+    pub(crate) async fn verdict(&mut self, sides: &mut ComparisonContext<'_>) -> Result<Verdict> {
         let foreign = self.foreign(sides).await?;
         self.standing.findings += foreign.values().sum::<u64>();
         let source = sides.source;

@@ -6,9 +6,9 @@
 
 use super::super::cache_view::{CacheView, Keyed, ScanPosition};
 use super::super::key_sets::ElementHasher;
+use super::context::ComparisonContext;
 use super::differences::differing_of;
 use super::part::PAGE;
-use super::sides::Sides;
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding};
 use crate::model::element::ElementIdentity;
@@ -74,7 +74,12 @@ impl OrphanScan {
     }
 
     /// Takes the next step. Returns how many compared rows take as long.
-    pub(super) async fn step(&mut self, sides: &mut Sides<'_>, kind: ElementKind, hasher: &ElementHasher) -> Result<usize> {
+    pub(super) async fn step(
+        &mut self,
+        sides: &mut ComparisonContext<'_>,
+        kind: ElementKind,
+        hasher: &ElementHasher,
+    ) -> Result<usize> {
         match self.next.take() {
             Some(from) => self.visit_part(sides.view, kind, &from, hasher).await,
             None => self.look_at_suspects(sides, kind).await,
@@ -107,7 +112,7 @@ impl OrphanScan {
     }
 
     /// What came to both sides since its page was read is no orphan.
-    async fn look_at_suspects(&mut self, sides: &mut Sides<'_>, kind: ElementKind) -> Result<usize> {
+    async fn look_at_suspects(&mut self, sides: &mut ComparisonContext<'_>, kind: ElementKind) -> Result<usize> {
         let some = self.suspects.split_off(self.suspects.len().saturating_sub(PAGE));
         let found = differing_of(sides, kind, &some).await?;
         self.orphans.extend(found.into_iter().filter(|finding| finding.difference == Difference::Orphaned));

@@ -190,6 +190,36 @@ async fn elements_that_share_a_key_or_take_one_over_are_what_they_are() {
     assert_eq!(followed.running.terminate().await, 0);
 }
 
+/// A pass reads what is committed while it runs: it writes a node for the sake of a relationship, before it is told of the commit that
+/// gave the node its kind. What hung on the node before is not forgotten for it.
+#[tokio::test]
+async fn a_node_that_is_written_before_its_commit_is_told_keeps_all_that_hangs_on_it() {
+    const ROUNDS: usize = 20;
+    let pair = Pair::new("log_early").await;
+    create_indices(&pair.source.graph).await.unwrap();
+    let followed = Followed::new(pair).await;
+    for round in 0..ROUNDS {
+        let node = format!("{{uuid: 'k{round}', name: 'k', group_id: ''}}");
+        followed
+            .write(&format!(
+                "CREATE (:Episodic {{uuid: 'e{round}', name: 'e', group_id: ''}})-[:MENTIONS {{uuid: 'before{round}', group_id: ''}}]->\
+                 (:Draft {node})"
+            ))
+            .await;
+        followed.applied().await;
+        followed
+            .write(&format!(
+                "MATCH (e:Episodic {{uuid: 'e{round}'}}), (m:Draft {{uuid: 'k{round}'}}) \
+                 CREATE (e)-[:MENTIONS {{uuid: 'after{round}', group_id: ''}}]->(m)"
+            ))
+            .await;
+        followed.write(&format!("MATCH (m:Draft {{uuid: 'k{round}'}}) SET m:Entity REMOVE m:Draft")).await;
+        followed.applied().await;
+        followed.is_as_promised(&format!("round {round}")).await;
+    }
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
 /// Relationships are identified by the keys of their ends, so they change with what becomes of a node, and with what becomes of
 /// another one of its key.
 const AROUND: [&str; 12] = [

@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     pub delete_limit: DeleteLimit,
 }
 
-pub(super) struct Group {
+pub(super) struct GenerationActors {
     extractor: Addr<Extractor>,
     transformer: Addr<Transformer>,
     loader: Addr<Loader>,
@@ -72,7 +72,7 @@ pub(super) enum Ending {
     Cut,
 }
 
-impl Group {
+impl GenerationActors {
     /// Starts all members, the last in the stream first.
     pub(super) fn start(
         generation: Generation,

@@ -53,13 +53,13 @@ struct Piece {
 }
 
 /// The graph that requests go to.
-pub(super) struct Rounds<'a> {
+pub(super) struct GraphRequests<'a> {
     connection: &'a mut CacheConnection,
     graph: &'a str,
     ownership: &'a Ownership,
 }
 
-impl<'a> Rounds<'a> {
+impl<'a> GraphRequests<'a> {
     /// A graph that this process owns.
     pub(super) fn new(connection: &'a mut CacheConnection, graph: &'a str, ownership: &'a Ownership) -> Self {
         Self { connection, graph, ownership }

@@ -6,7 +6,7 @@ use redis::{Cmd, cmd};
 
 use super::graph::{self, GRAPH_TYPE};
 use super::keys::{GraphKeys, GraphRole};
-use super::members::mark;
+use super::pipeline_graphs::mark;
 use super::routing::Routing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
@@ -39,7 +39,7 @@ pub(super) struct GraphVersion {
 impl GraphVersion {
     /// From the types of all keys that are there.
     pub(super) fn found(
-        moves: &Moves,
+        moves: &SwapCommands,
         role: GraphRole,
         graphs: BTreeSet<GraphName>,
         types: &BTreeMap<String, String>,
@@ -81,12 +81,12 @@ pub(super) type TypedKey = (String, &'static str);
 
 /// Which commands let versions change places.
 #[derive(Debug)]
-pub(super) struct Moves {
+pub(super) struct SwapCommands {
     pipeline: GraphName,
     routing: Routing,
 }
 
-impl Moves {
+impl SwapCommands {
     pub(super) fn new(pipeline: GraphName, routing: Routing) -> Self {
         Self { pipeline, routing }
     }
@@ -213,12 +213,12 @@ mod tests {
         names.iter().copied().map(name).collect()
     }
 
-    fn one_graph() -> Moves {
-        Moves::new(name("g"), Routing::OnlyGraph(name("g")))
+    fn one_graph() -> SwapCommands {
+        SwapCommands::new(name("g"), Routing::OnlyGraph(name("g")))
     }
 
-    fn by_group() -> Moves {
-        Moves::new(name("p"), Routing::ByGroup(Routes::new(name("default_db"))))
+    fn by_group() -> SwapCommands {
+        SwapCommands::new(name("p"), Routing::ByGroup(Routes::new(name("default_db"))))
     }
 
     /// All graphs that are named are there.

@@ -15,12 +15,12 @@ use crate::model::bookmark::Bookmark;
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 
 /// A reader that sends the newest known bookmark with every query.
-pub(super) struct Causal<R> {
+pub(super) struct BookmarkedReader<R> {
     reader: R,
     newest: Mutex<Option<Bookmark>>,
 }
 
-impl<R> Causal<R> {
+impl<R> BookmarkedReader<R> {
     /// Knows of no commit yet.
     pub(super) fn new(reader: R) -> Self {
         Self { reader, newest: Mutex::new(None) }
@@ -45,7 +45,7 @@ impl<R> Causal<R> {
 }
 
 #[async_trait]
-impl<R: Reader> Reader for Causal<R> {
+impl<R: Reader> Reader for BookmarkedReader<R> {
     async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
         self.reader.nodes(doing, self.after_newest(request), most).await
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_request_is_sent_after_the_newest_commit() {
-        let causal = Causal::new(());
+        let causal = BookmarkedReader::new(());
         let sent_after = || causal.after_newest(Request::new("RETURN 1")).after;
         assert_eq!(sent_after(), None);
         causal.heard(&bookmark(5));

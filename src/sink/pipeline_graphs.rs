@@ -21,7 +21,7 @@ use crate::model::graph_name::GraphName;
 
 /// The graphs of a pipeline in one role.
 #[derive(Debug, Clone)]
-pub(super) struct Members {
+pub(super) struct PipelineGraphs {
     routing: Routing,
     role: GraphRole,
     ownership: Ownership,
@@ -38,7 +38,7 @@ pub(super) enum Foreign {
     NoGraph(GraphName),
 }
 
-impl Members {
+impl PipelineGraphs {
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         Self { routing: graphs.routing.clone(), role, ownership: graphs.ownership.clone() }
     }

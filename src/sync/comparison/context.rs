@@ -7,7 +7,7 @@ use crate::source::Source;
 use crate::transform::Encoder;
 
 /// What a comparison looks at.
-pub(crate) struct Sides<'a> {
+pub(crate) struct ComparisonContext<'a> {
     pub source: &'a dyn Source,
     pub view: &'a mut dyn CacheView,
     /// The rules that lead from one to the other.

@@ -10,7 +10,7 @@ pub(crate) const STAGES: [Member; 3] = [Member::Extractor, Member::Transformer, 
 
 /// The pace of one generation.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Throttle {
     began: Instant,
     stages: [StagePace; 3],
 }
@@ -24,13 +24,13 @@ struct StagePace {
     queued: AtomicUsize,
 }
 
-impl Default for Pace {
+impl Default for Throttle {
     fn default() -> Self {
         Self { began: Instant::now(), stages: Default::default() }
     }
 }
 
-impl Pace {
+impl Throttle {
     /// Counts the time that a wait of a stage takes.
     pub(crate) async fn wait<T>(&self, member: Member, wait: impl Future<Output = T>) -> T {
         let Some(stage) = self.stage(member) else { return wait.await };
@@ -79,7 +79,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_counts_while_it_lasts_and_once_it_is_over() {
-        let pace = Pace::default();
+        let pace = Throttle::default();
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
         let waiting = pace.wait(Member::Loader, receiver);
         let looking = async {
