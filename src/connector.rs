@@ -1,4 +1,4 @@
-//! From a pipeline's configuration to its connections.
+//! Makes a pipeline's connections from its configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct ServerConnector {
 }
 
 impl ServerConnector {
-    /// The connections of a pipeline. Reads the profile, and nothing else yet.
+    /// The connections of a pipeline. Reads only the profile at this point.
     pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
         let name = config.control_name();
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
@@ -45,47 +45,47 @@ impl ServerConnector {
         Ok(Self { source, transaction_log, control_plane, graphs, take_over, full_sync })
     }
 
-    /// The profile in use.
+    /// The profile of the pipeline.
     pub(crate) fn profile(&self) -> &Arc<Profile> {
         self.graphs.profile()
     }
 
-    /// Where the source is.
+    /// The address of the source.
     pub(crate) fn source_address(&self) -> &str {
         &self.source.uri
     }
 
-    /// Neo4j itself, apart from what it holds.
+    /// Neo4j itself, apart from its data.
     pub(crate) fn control_plane(&self) -> &ControlPlane {
         &self.control_plane
     }
 
-    /// Where the cache is.
+    /// The address of the cache.
     pub(crate) fn cache_address(&self) -> &CacheAddress {
         self.graphs.address()
     }
 
-    /// Which graph each group goes to, where each has one of its own.
+    /// The graph of each group, if each has its own.
     pub(crate) fn routes(&self) -> Option<&Routes> {
         self.graphs.routes()
     }
 
-    /// The graphs among these that another program owns, each with its owner.
+    /// Returns the given names under which another program owns a graph, each with its owner.
     pub(crate) async fn taken_graphs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
         self.graphs.taken(names).await
     }
 
-    /// The lease, to look at its holder.
+    /// The lease, for reading its holder.
     pub(crate) fn redis_lease(&self) -> RedisLease {
         self.graphs.lease(self.take_over)
     }
 
-    /// Why the graph may not be filled, if it may not.
+    /// Returns why the graph may not be filled, or nothing if it may.
     pub(crate) async fn refusal(&self) -> Result<Option<Error>> {
         self.graphs.refusal(self.take_over).await
     }
 
-    /// The commands that the cache's user lacks.
+    /// Returns the commands that the cache's user may not run.
     pub(crate) async fn missing_commands(&self) -> Result<Vec<&'static str>> {
         self.graphs.missing_commands().await
     }
@@ -103,7 +103,7 @@ impl ServerConnector {
         Ok(Arc::new(BoltSource::connect_beside(control_plane, &self.source, profile).await?))
     }
 
-    /// The same with the kinds that the source has now, where the profile does not name them.
+    /// The same connections with the kinds that the source has now, if the profile does not name them.
     pub(crate) async fn fit(&self) -> Result<Self> {
         if self.profile().discover.is_none() {
             return Ok(self.clone());
@@ -152,7 +152,7 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
     }
 }
 
-/// The profile for what a pipeline copies, and where to.
+/// The profile for the groups that a pipeline copies, and for its target.
 fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
     let unusable = |error| Error::caused(ErrorKind::Configuration, "the pipeline's groups cannot be told apart", error);
     let profile = profile.limited_to(&config.filter.group_ids).map_err(unusable)?;

@@ -1,9 +1,9 @@
-//! One error type, and one table from its kind to what happens next and to the sentence for the operator.
+//! One error type, and one table from its kind to the directive and the operator's remedy.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What went wrong, by side and nature. The table in [`ErrorKind::directive`] decides what happens.
+/// The kind of an error, by side and nature. The table in [`ErrorKind::directive`] decides its treatment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// Neo4j cannot be reached, or the connection broke.
@@ -68,14 +68,14 @@ pub enum ErrorKind {
     ActorStopped,
 }
 
-/// What happens on an error.
+/// The treatment of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Directive {
-    /// Try the same again, with growing and jittered pauses.
+    /// Repeat the same, with growing and jittered pauses.
     Retry,
     /// Start a new generation.
     Restart,
-    /// Say why, and wait for a person; try again at long intervals.
+    /// Report the reason, and wait for an operator; try again at long intervals.
     Halt,
 }
 
@@ -114,7 +114,7 @@ impl ErrorKind {
         ErrorKind::ActorStopped,
     ];
 
-    /// The word for it, in metrics and logs.
+    /// The word for the kind, in metrics and logs.
     pub fn word(self) -> &'static str {
         match self {
             Self::SourceConnection => "source_connection",
@@ -150,7 +150,7 @@ impl ErrorKind {
         }
     }
 
-    /// What happens. What is not known to pass by itself halts.
+    /// The treatment of this kind. A kind that is not known to pass by itself halts.
     pub fn directive(self) -> Directive {
         match self {
             Self::SourceConnection
@@ -186,7 +186,7 @@ impl ErrorKind {
         }
     }
 
-    /// What the operator can do.
+    /// The actions that the operator can take.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::SourceConnection => "check that Neo4j runs and that neo4j.uri names it; the service keeps trying",
@@ -233,7 +233,7 @@ impl ErrorKind {
     }
 }
 
-/// An error with its kind, what was being done, and its cause.
+/// An error with its kind, the failed action, and its cause.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -245,7 +245,7 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error without a cause of its own. `message` says what is wrong, for the operator, without values of properties.
+    /// An error without a cause. `message` describes the problem for the operator, without values of properties.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, doing: message.into(), cause: None }
     }
@@ -255,12 +255,12 @@ impl Error {
         Self { kind, doing: message.into(), cause: Some(Box::new(cause)) }
     }
 
-    /// Its kind.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What happens on it.
+    /// The treatment of the error.
     pub fn directive(&self) -> Directive {
         self.kind.directive()
     }
@@ -271,7 +271,7 @@ impl Error {
     }
 }
 
-/// An error and its causes, in one line. Some errors of libraries end with their cause themselves: it is not said again.
+/// An error and its causes, in one line. Some errors of libraries already end with their cause: it is not repeated.
 pub fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

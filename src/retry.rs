@@ -1,6 +1,6 @@
-//! Repeats what may succeed later. The adapters of both servers do so themselves: a strategy asks once.
+//! Repeats requests that may succeed later. The adapters of both servers do so themselves: a strategy asks once.
 //!
-//! Pauses between attempts are exponential, capped, with jitter, so that many pipelines do not knock at the same moment.
+//! Pauses between attempts grow exponentially up to a cap, with jitter, so that many pipelines do not retry at the same moment.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use rand::Rng;
 use crate::error::{Directive, Error, Result};
 use crate::telemetry::tally;
 
-/// How attempts are spaced.
+/// The spacing of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Backoff {
     /// The longest pause after the first failure.
     pub base: Duration,
-    /// The longest pause after any.
+    /// The longest pause after any failure.
     pub cap: Duration,
 }
 
 impl Backoff {
-    /// Between attempts at one request: short, because a worker waits.
+    /// The pauses between attempts at one request: short, because a worker waits.
     pub(crate) const REQUEST: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 
     pub(crate) const GENERATION: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
@@ -36,8 +36,8 @@ impl Backoff {
     }
 }
 
-/// Attempts at one request before its error ends the generation: a short interruption is bridged, a long one is the
-/// supervisor's to wait for.
+/// The most attempts at one request before its error ends the generation: they bridge a short interruption, and the supervisor
+/// waits out a long one.
 const ATTEMPTS: u32 = 4;
 
 /// The failures of one request so far.
@@ -47,7 +47,7 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// Waits for the next attempt, or gives the error back: if it will not pass by itself, or there were enough attempts.
+    /// Waits for the next attempt, or returns the error if it will not pass by itself or there were enough attempts.
     pub(crate) async fn after(&mut self, error: Error) -> Result<()> {
         self.failures += 1;
         if error.directive() != Directive::Retry || self.failures == ATTEMPTS {
@@ -62,7 +62,8 @@ impl Attempts {
     }
 }
 
-/// Repeats a request while its error says that the same may succeed later. Only for what can be repeated without harm.
+/// Repeats a request while its error says that the same request may succeed later. Use it only for requests that can be repeated
+/// without harm.
 pub(crate) async fn repeated<T, F: Future<Output = Result<T>>>(mut request: impl FnMut() -> F) -> Result<T> {
     let mut attempts = Attempts::default();
     loop {

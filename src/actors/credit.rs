@@ -1,22 +1,22 @@
-//! Credits: what really bounds the batches in flight.
+//! Credits: the real bound on the batches in flight.
 //!
-//! A mailbox does not: in actix `do_send` ignores its capacity and each address may exceed it by one. So every batch carries
-//! a permit for itself, for its rows and for its bytes, all released when the batch is dropped, acknowledged or not.
+//! A mailbox is no bound: in actix, `do_send` ignores its capacity, and each address may exceed it by one. So every batch carries
+//! a permit for itself, for its rows and for its bytes. All are released when the batch is dropped, acknowledged or not.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::throttle::Throttle;
+use super::stream_load::StreamLoad;
 
-/// Batches in flight at most: two for each of the three stages keep all of them busy, and a few more even out their pace.
+/// The most batches in flight: two for each of the three stages keep all of them busy, and a few more even out their pace.
 pub(crate) const MAX_BATCHES: usize = 8;
 
-/// How much may be in flight.
+/// The most rows and bytes that may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CreditLimits {
     pub rows: usize,
-    /// Their weight in memory, in bytes.
+    /// The weight of the rows in memory, in bytes.
     pub bytes: usize,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct CreditPool {
     rows: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     limits: CreditLimits,
-    pace: Throttle,
+    load: StreamLoad,
 }
 
 /// Permits held by one batch, or reserved for the next ones.
@@ -39,7 +39,7 @@ pub(crate) struct Credit {
 }
 
 impl CreditPool {
-    /// A pool with nothing in flight.
+    /// Creates a pool with nothing in flight.
     pub(crate) fn new(limits: CreditLimits) -> Self {
         let limits = CreditLimits { rows: clamp(limits.rows), bytes: clamp(limits.bytes) };
         Self {
@@ -47,21 +47,21 @@ impl CreditPool {
             rows: Arc::new(Semaphore::new(limits.rows)),
             bytes: Arc::new(Semaphore::new(limits.bytes)),
             limits,
-            pace: Throttle::default(),
+            load: StreamLoad::default(),
         }
     }
 
-    /// How its generation's actors keep pace.
-    pub(crate) fn pace(&self) -> &Throttle {
-        &self.pace
+    /// Returns the load of the generation's actors.
+    pub(crate) fn load(&self) -> &StreamLoad {
+        &self.load
     }
 
-    /// Waits for room for rows that are still to be read.
+    /// Waits for room for rows that will be read.
     pub(crate) async fn reserve_rows(&self, rows: usize) -> Credit {
         Credit { rows: take(&self.rows, rows.min(self.limits.rows)).await, ..Credit::default() }
     }
 
-    /// Waits for the permits of a batch; its rows come out of `reserved` as far as that reaches.
+    /// Waits for the permits of a batch. Its rows use `reserved` first.
     ///
     /// A batch that is larger than the pool takes the whole pool.
     pub(crate) async fn batch(&self, reserved: &mut Credit, rows: usize, bytes: usize) -> Credit {
@@ -71,7 +71,7 @@ impl CreditPool {
         let missing = rows.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
         let rows = match (held, missing) {
             (Some(held), 0) => Some(held),
-            // More rows came than were asked for: all rows of one key stay together.
+            // More rows came than were requested: all rows of one key stay together.
             (held, missing) => {
                 drop(held);
                 reserved.rows = None;
@@ -81,23 +81,23 @@ impl CreditPool {
         Credit { rows, _batch: batch, _bytes: bytes }
     }
 
-    /// Rows in flight now, those being read included.
+    /// Returns the rows in flight now, including those being read.
     pub(crate) fn rows_in_flight(&self) -> usize {
         self.limits.rows - self.rows.available_permits()
     }
 
-    /// Bytes in flight now.
+    /// Returns the bytes in flight now.
     pub(crate) fn bytes_in_flight(&self) -> usize {
         self.limits.bytes - self.bytes.available_permits()
     }
 
-    /// Batches in flight now.
+    /// Returns the batches in flight now.
     pub(crate) fn batches_in_flight(&self) -> usize {
         MAX_BATCHES - self.batches.available_permits()
     }
 }
 
-/// A semaphore counts in u32.
+/// Limits a number of permits to u32, because a semaphore counts in u32.
 fn clamp(permits: usize) -> usize {
     permits.clamp(1, u32::MAX as usize)
 }

@@ -33,41 +33,42 @@ use crate::sync::CacheView;
 use crate::sync::{self, BatchLimits, Emitter, Memory, PassContext, Rhythm};
 use crate::transform::Encoder;
 
-/// What an extractor reads, and how.
+/// Everything that an extractor needs to read.
 pub(crate) struct ExtractorParts {
     pub source: Arc<dyn Source>,
-    /// What to read of it.
+    /// The part of the source to read.
     pub profile: Arc<Profile>,
     /// Read-only access to the cache.
     pub view: Box<dyn CacheView>,
-    /// When an incremental pass does what.
+    /// The intervals at which an incremental pass does its checks.
     pub rhythm: Rhythm,
-    /// The rules that lead from source to cache.
+    /// The rules that convert source rows into cache contents.
     pub encoder: Arc<Encoder>,
-    /// When a batch closes.
+    /// The limits at which a batch closes.
     pub limits: BatchLimits,
     /// The permits that its batches take.
     pub credit: Arc<CreditPool>,
-    /// The largest share of a kind that may be deleted without a person's word.
+    /// The largest share of a kind that may be deleted without approval.
     pub limit: DeleteLimit,
-    /// What the cache lacks because it cannot hold it.
+    /// Elements and properties that the cache cannot hold.
     pub excluded: Excluded,
-    /// Whether a pass ends where the source has labels or types that the profile does not.
+    /// Whether a pass ends if the source has labels or types that the profile does not have.
     pub watches_kinds: bool,
-    /// What it remembers of the generation before.
+    /// The memory that passes of earlier generations left in the checkpoint.
     pub memory: Memory,
-    /// What tells which elements were changed, if anything does.
+    /// The change feed, if there is one.
     pub feed: Option<FeedReader>,
 }
 
-/// The actor that reads. Its task only reads, so it ends wherever it is.
+/// The actor that reads. Its task only reads, so it can end at any point.
 pub(crate) type Extractor = Shell<StartPass>;
 
-/// The most relationships without an end that are remembered to be read again: some megabytes. Beyond that, a pass that probes finds
-/// them by its counts, and one that a feed tells reads around each changed node.
+/// The most relationships without an end that are remembered to be read again: some megabytes. Beyond that, a pass that probes
+/// finds them by its counts, and a pass over a feed reads around each changed node.
 const MAX_DEFERRED: usize = 10_000;
 
-/// A supervisor orders one pass at a time; one more may wait while the last acknowledgement is on its way.
+/// Orders that may wait: a supervisor orders one pass at a time, and one more may wait while the last acknowledgement is on its
+/// way.
 const ORDERS: usize = 2;
 
 pub(crate) fn start(
@@ -98,7 +99,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
     let mut last: Option<Bookmark> = None;
     let mut was_told = false;
     let pool = Arc::clone(&parts.credit);
-    let next = async |orders: &mut mpsc::Receiver<StartPass>| pool.pace().wait(Member::Extractor, orders.recv()).await;
+    let next = async |orders: &mut mpsc::Receiver<StartPass>| pool.load().wait(Member::Extractor, orders.recv()).await;
     while let Some(StartPass { order, watermark, thorough, allow_deletes }) = next(&mut orders).await {
         let slice = order.slice();
         let committed = match &mut parts.feed {
@@ -113,12 +114,12 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             (PassOrder::Compare(_), None) => begin(parts.source.as_ref(), Mode::Differential).await?,
             (PassOrder::Begin(mode), None) => begin(parts.source.as_ref(), mode).await?,
         };
-        // Where the source is not probed, this is the only look at which it shows.
+        // If the source is not probed, only this look shows that it is another database.
         if committed.is_none() {
             if let Some((last, now)) = last.as_ref().zip(pass.bookmark.as_ref()) {
                 same_database(last, now)?;
             }
-            // What a log tells is of an earlier commit than the last one where it tells it in parts.
+            // If a log tells its commits in parts, what it tells is of an earlier commit than the last one.
             last.clone_from(&pass.bookmark);
         }
         if parts.watches_kinds {
@@ -140,7 +141,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             excluded: &parts.excluded,
         };
         let (mode, bookmark) = (pass.mode, pass.bookmark.clone());
-        // A part of what the feed has queued is no end of what was committed before it was followed.
+        // A part of what the feed has queued does not cover everything that was committed before the feed was followed.
         was_told = match mode {
             Mode::Full => false,
             Mode::Incremental => committed.as_ref().is_some_and(|committed| was_told || !committed.is_partial),
@@ -157,7 +158,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
     Ok(())
 }
 
-/// Nothing of a new label or type is left out: another generation takes it in.
+/// Fails if the source has a new label or type: the next generation takes it into the profile.
 async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
     match source.outgrown().await? {
         Some(what) => Err(Error::new(ErrorKind::SourceOutgrown, format!("the source has {what}"))),
@@ -165,20 +166,20 @@ async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
     }
 }
 
-/// What is known before a pass's first query: the bookmark, and the source's own clock, which is the next watermark.
+/// Reads, before the first query of a pass, the bookmark and the source's own clock, which is the next watermark.
 async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
     let (bookmark, now) = try_join(source.bookmark(), source.now()).await?;
     Ok(PassUnderWay::begin(mode, now, Some(bookmark)))
 }
 
-/// A pass over what a feed told. What its rows were read for is of its last commit; a pass that finds changes by their timestamps looks
-/// from there on, should one follow.
+/// Creates a pass over what a feed told. Its rows are as of its last commit. If a pass follows that finds changes by their
+/// timestamps, it looks from that commit on.
 fn told(committed: &Committed, watermark: Option<DateTime<Utc>>, deferred: BTreeSet<RelationshipIdentity>) -> PassUnderWay {
     let began_at = committed.committed_at.or(watermark).unwrap_or(DateTime::UNIX_EPOCH);
     PassUnderWay { deferred, ..PassUnderWay::begin(Mode::Incremental, began_at, Some(committed.bookmark.clone())) }
 }
 
-/// The way out: takes credit for a batch and sends it to the transformer.
+/// The output of the extractor: takes credit for a batch and sends it to the transformer.
 struct Outlet {
     generation: Generation,
     source: Arc<dyn Source>,
@@ -188,7 +189,7 @@ struct Outlet {
     acknowledged: mpsc::UnboundedReceiver<Acknowledged>,
     outstanding: usize,
     deferred: BTreeSet<RelationshipIdentity>,
-    /// Whether there were more of them than are remembered.
+    /// Whether there were more of them than can be remembered.
     has_forgotten: bool,
 }
 
@@ -204,9 +205,9 @@ impl Outlet {
 #[async_trait]
 impl Emitter for Outlet {
     async fn reserve(&mut self, rows: usize) -> Result<()> {
-        // What the last page did not use goes back first, or a pool of one page would never have room for the next.
+        // The unused credit of the last page goes back first; otherwise a pool of one page would never have room for the next.
         self.reserved = Credit::default();
-        self.reserved = self.credit.pace().wait(Member::Extractor, self.credit.reserve_rows(rows)).await;
+        self.reserved = self.credit.load().wait(Member::Extractor, self.credit.reserve_rows(rows)).await;
         Ok(())
     }
 
@@ -221,12 +222,12 @@ impl Emitter for Outlet {
             BatchContent::Begin(_) | BatchContent::Indexes(_) | BatchContent::End(_) => 0,
         };
         let room = self.credit.batch(&mut self.reserved, rows, bytes);
-        let credit = self.credit.pace().wait(Member::Extractor, room).await;
+        let credit = self.credit.load().wait(Member::Extractor, room).await;
         while let Ok(acknowledged) = self.acknowledged.try_recv() {
             self.note(acknowledged);
         }
         self.outstanding += 1;
-        // The credits keep the mailbox below its capacity, so anything but room means that the transformer is gone.
+        // The credits keep the mailbox below its capacity, so a failure to send means that the transformer is gone.
         self.transformer
             .try_send(ExtractedBatch { generation: self.generation, content, newest: self.source.newest_commit(), credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the transformer has stopped and accepts no more batches"))

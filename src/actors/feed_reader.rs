@@ -1,8 +1,8 @@
 //! Decides whether a pass reads what the change feed told, or looks for changes itself.
 //!
-//! A stretch of the log is read from once it is known to tell everything after what is applied: it begins no later, and it has told
-//! the last commit that is applied, which a log of another server or an old copy has not. Until then, and whenever the log is lost,
-//! passes look for changes by timestamps and counts.
+//! Passes read a segment of the log once it is known to tell everything after the last applied commit: it begins no later, and it
+//! has told that commit, which a log of another server or an old copy has not. Until then, and whenever the log is lost, passes
+//! look for changes by timestamps and counts.
 
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
@@ -11,24 +11,24 @@ use crate::model::pass::{Mode, PassSummary};
 use crate::source::Source;
 use crate::source::transaction_log::{FeedState, LogFeed, LogSegment};
 
-/// The feed as passes read it.
+/// The change feed as passes read it.
 #[derive(Debug)]
 pub(crate) struct FeedReader {
     feed: LogFeed,
     /// Whether a pass has waited for the log to be opened.
     has_waited: bool,
-    /// The stretch that passes read.
-    stretch: Option<u64>,
-    /// The last stretch that was looked at.
+    /// The segment that passes read.
+    segment: Option<u64>,
+    /// The last segment that was looked at.
     seen: Option<u64>,
-    /// The last transaction of which everything is applied.
+    /// The last transaction up to which everything is applied.
     applied: Option<u64>,
     gap: Option<u64>,
 }
 
 impl FeedReader {
-    /// For a cache that stands where this checkpoint says. What passes before it looked for may have left no trace, unless the log told
-    /// it, everything was read, or a comparison has proven that nothing is missing.
+    /// Creates a reader for a cache with this checkpoint. Earlier passes may have missed changes that leave no trace, unless the
+    /// log told the changes, everything was read, or a comparison has proven that nothing is missing.
     pub(crate) fn new(feed: LogFeed, checkpoint: &Checkpoint) -> Self {
         let applied = checkpoint.bookmark.as_ref();
         let is_read_whole = |pass: &PassSummary| pass.mode == Mode::Full && pass.bookmark.as_ref() == applied;
@@ -36,11 +36,11 @@ impl FeedReader {
         let is_proven = checkpoint.log.is_some() || is_whole || checkpoint.equal_as_of.as_ref() == applied;
         let applied = applied.and_then(Bookmark::transaction);
         let gap = checkpoint.log_gap.or(applied.filter(|_| !is_proven));
-        Self { feed, has_waited: false, stretch: None, seen: None, applied, gap }
+        Self { feed, has_waited: false, segment: None, seen: None, applied, gap }
     }
 
-    /// All that was committed and not taken yet, up to the newest commit that the source is known to have at least; nothing where the
-    /// pass has to look for it. Whatever is read after it has seen all of it.
+    /// Takes all commits that were told and not taken yet, up to the newest commit that the source is known to have at least.
+    /// Returns nothing if the pass has to look for changes itself. Every later read sees all of these commits.
     pub(crate) async fn take(&mut self, source: &dyn Source) -> Option<Committed> {
         let committed = self.take_told(source).await;
         self.feed.note_use(committed.is_some());
@@ -53,40 +53,40 @@ impl FeedReader {
         // Only the first pass waits: a file system that hangs must not hold every pass back.
         let standing =
             if std::mem::replace(&mut self.has_waited, true) { self.feed.standing() } else { self.feed.opened().await };
-        let FeedState::Following(stretch) = standing else { return None };
-        if self.seen.replace(stretch.number) != Some(stretch.number) && stretch.is_after_gap {
-            self.note_gap(stretch.from);
+        let FeedState::Following(segment) = standing else { return None };
+        if self.seen.replace(segment.number) != Some(segment.number) && segment.is_after_gap {
+            self.note_gap(segment.from);
         }
-        if self.stretch != Some(stretch.number) {
-            self.stretch = self.covers(stretch).then_some(stretch.number);
+        if self.segment != Some(segment.number) {
+            self.segment = self.covers(segment).then_some(segment.number);
             if self.gap.is_some() {
-                // What passes have looked for before the log told it.
-                self.note_gap(stretch.from);
+                // Passes have looked for these changes themselves before the log told them.
+                self.note_gap(segment.from);
             }
         }
-        if self.stretch.is_none() && self.applied.is_some_and(|applied| applied > stretch.last) {
-            // Passes are ahead of what waits here, and may have missed some of it.
-            self.feed.skip(stretch.last);
-            self.note_gap(stretch.last);
+        if self.segment.is_none() && self.applied.is_some_and(|applied| applied > segment.last) {
+            // Passes are ahead of the commits that are queued here, and may have missed some of them.
+            self.feed.skip(segment.last);
+            self.note_gap(segment.last);
         }
         let newest = source.newest_commit().as_ref().and_then(Bookmark::transaction).unwrap_or_default();
-        self.feed.take(self.stretch?, newest).await
+        self.feed.take(self.segment?, newest).await
     }
 
-    fn covers(&self, stretch: LogSegment) -> bool {
-        self.applied.is_some_and(|applied| stretch.from <= applied && applied <= stretch.last)
+    fn covers(&self, segment: LogSegment) -> bool {
+        self.applied.is_some_and(|applied| segment.from <= applied && applied <= segment.last)
     }
 
     fn note_gap(&mut self, until: u64) {
         self.gap = Some(self.gap.map_or(until, |gap| gap.max(until)));
     }
 
-    /// Up to which transaction something may be missing.
+    /// Returns the transaction up to which changes may be missing.
     pub(crate) fn gap(&self) -> Option<u64> {
         self.gap
     }
 
-    /// Sets the gap that is left after a pass.
+    /// Sets the gap that remains after a pass.
     pub(crate) fn set_gap(&mut self, gap: Option<u64>) {
         self.gap = gap;
     }

@@ -1,9 +1,9 @@
-//! A full sync beside the live graph: a stage is filled, catches up with what changed meanwhile, is checked, and takes the live
-//! graph's place.
+//! A full sync beside the live graph: a stage is filled, catches up with the changes made meanwhile, is checked, and replaces the
+//! live graph.
 //!
-//! The stage has supervised actors of its own, one group after the other: the first fills it, those after it apply what changed.
-//! All of them go on from the stage's own checkpoint, so this task keeps nothing that a crash could lose: begun again, it finds
-//! the stage filled, or half filled, and goes on.
+//! The stage has supervised actors of its own, one group after the other: the first group fills it, later groups apply changes.
+//! All of them continue from the stage's own checkpoint, so this task keeps nothing that a crash could lose: if it is started
+//! again, it finds the stage filled, or half filled, and continues.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,56 +37,58 @@ use crate::sync::{BatchLimits, KeySetDifference, Rhythm, gaps};
 use crate::transform::Encoder;
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
 
-/// Rows of a page: large enough that the question costs nothing beside the answer, small enough for memory. With vectors of
-/// 1,024 numbers a page takes some 20 MB.
+/// Rows of a page: large enough that the cost of a query is negligible, small enough for memory. With vectors of 1,024 numbers a
+/// page takes some 20 MB.
 const PAGE: usize = 2_000;
 
-/// A batch becomes one payload. In binary form a number takes 9 bytes where it weighs 8, and everything else less than it weighs.
+/// A batch becomes one payload. In binary form a number takes 9 bytes where it weighs 8; everything else takes less than its
+/// weight.
 const BATCH_BYTES: usize = MAX_PAYLOAD_BYTES / 4 * 3;
 
 /// Batches between reading and loading: enough that no step waits for another's hiccup.
 const BATCHES: usize = 6;
 
-/// A stage that catches up in less than this is as near to the source as it will get.
+/// The time for catching up below which a stage counts as near to the source.
 const NEAR: Duration = Duration::from_secs(1);
 
-/// Passes over a stage until it is near, at most: a source that changes faster than a stage can follow is followed after the swap.
+/// The most passes over a stage until it is near: if a source changes faster than a stage can follow, it is followed after the
+/// swap.
 const ROUNDS: usize = 10;
 
-/// Readings of counts before the swap. Counts of a source that is being written differ now and then, but not every time.
+/// Readings of counts before the swap. While a source is written, its counts differ now and then, but not every time.
 const READINGS: usize = 5;
 
-/// Starts the supervisor of the stage; it stops when it is told to, and the receiver gets the outcome.
+/// Starts the supervisor of the stage, which stops on a message to the recipient. The receiver gets the outcome.
 pub(super) type Start = fn(Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<PipelineOutcome>);
 
-/// What a full sync needs.
+/// Everything that a full sync needs.
 pub(super) struct FullSync {
     /// Starts the supervisor of the stage.
     pub(super) start: Start,
     pub(super) name: String,
     pub(super) live: Arc<dyn Connector>,
-    /// What is kept in step.
+    /// The profile of the elements that are kept in step.
     pub(super) profile: Arc<Profile>,
-    /// What the pipeline's generations are told.
+    /// The settings of the pipeline's generations.
     pub(super) settings: Settings,
     pub(super) timing: Timing,
-    /// Where the progress of the stage goes.
+    /// The recipient of the stage's progress.
     pub(super) progress: Recipient<StatusChanged>,
     /// The supervisor of the live graph, which stops writing for the swap.
     pub(super) live_supervisor: Recipient<Quiesce>,
-    /// Whether a person lets all losses through.
+    /// Whether an operator has approved all losses.
     pub(super) allow_deletes: bool,
-    /// Cancelled when the full sync is to end where it is.
+    /// The token that ends the full sync where it is.
     pub(super) quit: CancellationToken,
 }
 
-/// How a full sync ended.
+/// The result of a full sync.
 pub(super) enum Ended {
     /// The stage is the live graph, and its checkpoint has this number.
     Swapped(PassSummary, u64),
-    /// The live graph stays.
+    /// The live graph stays, for this reason.
     Refused(String),
-    /// The live graph stays until a person lets these losses through; the stage waits for it.
+    /// The live graph stays until an operator approves these losses; the stage is kept for that.
     Held(Vec<HeldDeletes>),
 }
 
@@ -98,7 +100,7 @@ struct Filled {
     lost: Vec<String>,
 }
 
-/// What fills and feeds a stage.
+/// The connections that fill and update a stage.
 struct StageUnderWay {
     access: StageAccess,
     loader: Arc<dyn Connector>,
@@ -107,7 +109,7 @@ struct StageUnderWay {
 }
 
 impl FullSync {
-    /// Does all of it, or what is left of it.
+    /// Runs the whole full sync, or what is left of it.
     pub(super) async fn run(self) -> Result<Ended> {
         let mut stage = self.stage().await?;
         let filled = match self.checkpoint_of(&stage).await? {
@@ -142,7 +144,7 @@ impl FullSync {
         if !held.is_empty() {
             return Ok(Ended::Held(held));
         }
-        // What was made on the live graph in the meantime.
+        // Indices and constraints may have been made on the live graph in the meantime.
         let lost = self.carry_over(&mut stage).await?;
         for what in &lost {
             tracing::warn!(pipeline = self.name, what, "cannot carry over a foreign index or constraint");
@@ -150,7 +152,7 @@ impl FullSync {
         self.swap(&mut stage, Filled { pass: filled, lost }, guard, sequence).await
     }
 
-    /// Foreign indices and constraints survive the swap.
+    /// Copies foreign indices and constraints to the stage, so that they survive the swap.
     async fn carry_over(&self, stage: &mut StageUnderWay) -> Result<Vec<String>> {
         stage.access.swap.carry_over(&self.profile).await
     }
@@ -181,7 +183,7 @@ impl FullSync {
         Ok(summary)
     }
 
-    /// Runs a pass over the stage, by supervised actors of its own.
+    /// Runs a pass over the stage with its own supervised actors.
     async fn over_stage(&self, connector: &Arc<dyn Connector>, mode: Mode) -> Result<PassSummary> {
         let (supervisor, mut outcome) = (self.start)(Pipeline {
             name: self.name.clone(),
@@ -219,8 +221,9 @@ impl FullSync {
         }
     }
 
-    /// Why the stage must not replace the live graph: for what one reading finds and the next one still does, although the stage
-    /// caught up in between. A source that is written without a pause differs at every reading, and each time elsewhere.
+    /// Returns why the stage must not replace the live graph: differences that one reading finds and the next one still does,
+    /// although the stage caught up in between. A source that is written without a pause differs at every reading, but each time
+    /// elsewhere.
     async fn refusal(&self, stage: &mut StageUnderWay) -> Result<Option<String>> {
         let mut differing = self.differences(stage).await?;
         for _ in 1..READINGS {
@@ -243,8 +246,8 @@ impl FullSync {
         }))
     }
 
-    /// By kind, what only one of the two has. Where counts differ and nothing else does, it is for elements that no cache can hold
-    /// or that share an identity.
+    /// Returns, by kind, what only one side has. If only counts differ, the reason is elements that no cache can hold or that
+    /// share an identity.
     async fn differences(&self, stage: &mut StageUnderWay) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
         let listed = stage.access.by_statements.store().await?.quarantine().await?;
         let excluded = Excluded::of(&listed);
@@ -264,8 +267,8 @@ impl FullSync {
         Ok(differing)
     }
 
-    /// What kinds would lose beyond what may go without a person's word. A graph that a person lets be taken over has no checkpoint,
-    /// and its loss is agreed to.
+    /// Returns the losses of kinds beyond what may go without approval. A graph that an operator allows to be taken over has no
+    /// checkpoint, and its loss is approved.
     async fn losses(&self, stage: &mut StageUnderWay, guard: &Guard) -> Result<Vec<HeldDeletes>> {
         let agreed = self.live.takes_over() && self.live.store().await?.load().await?.is_none();
         if self.allow_deletes || agreed || self.live.sink().await?.state().await? == GraphState::Missing {
@@ -292,7 +295,7 @@ impl FullSync {
         let mut store = stage.access.by_statements.store().await?;
         let mut checkpoint = store.load().await?.ok_or_else(gone)?;
         let summary = PassSummary { ended_at: Utc::now(), ..pass };
-        // Never a number twice: a watcher of the live graph's checkpoint takes a lower one for an older state.
+        // A number is never used twice: a watcher of the live graph's checkpoint takes a lower one for an older state.
         checkpoint.sequence = checkpoint.sequence.max(live_sequence) + 1;
         checkpoint.written_at = Utc::now();
         checkpoint.last_pass = Some(summary.clone());
@@ -306,7 +309,7 @@ impl FullSync {
         match swapped {
             Ok(Swapped::Done) => Ok(Ended::Swapped(summary, checkpoint.sequence)),
             Ok(Swapped::NothingStaged) => Err(gone()),
-            // Its answer may be lost where it happened.
+            // The swap may have happened although its answer was lost.
             Err(error) => match self.live.store().await?.load().await? {
                 Some(live) if live == checkpoint => Ok(Ended::Swapped(summary, checkpoint.sequence)),
                 _ => Err(error),
@@ -315,7 +318,7 @@ impl FullSync {
     }
 }
 
-/// The pass that filled a stage, of which the catching up may have moved the checkpoint on.
+/// Returns the pass that filled a stage. Later passes may have moved the checkpoint on.
 fn filling_of(checkpoint: &Checkpoint) -> PassSummary {
     checkpoint.last_pass.clone().unwrap_or_else(|| PassSummary {
         mode: Mode::Full,
@@ -327,7 +330,7 @@ fn filling_of(checkpoint: &Checkpoint) -> PassSummary {
 }
 
 fn stage_settings(settings: Settings, mode: Mode) -> Settings {
-    // What replaces the live graph is weighed as a whole, before it does.
+    // The stage is weighed as a whole before it replaces the live graph.
     let delete_limit = DeleteLimit::new(1.0);
     let stage =
         Settings { probe_interval: None, scrub_rows_per_second: None, differential_interval: None, delete_limit, ..settings };
@@ -337,12 +340,12 @@ fn stage_settings(settings: Settings, mode: Mode) -> Settings {
             credit: CreditLimits { rows: 2 * PAGE + BATCHES * PAGE, bytes: BATCHES * BATCH_BYTES },
             ..stage
         },
-        // Everything was read after whatever was committed late before.
+        // Everything was read after all earlier late commits.
         _ => Settings { rhythm: Rhythm { overlap: Duration::ZERO, ..settings.rhythm }, ..stage },
     }
 }
 
-/// The stage's supervisor, which ends when nobody waits for it any more.
+/// The stage's supervisor. It ends once this handle is dropped.
 struct StageSupervisor(Recipient<Shutdown>);
 
 impl Drop for StageSupervisor {

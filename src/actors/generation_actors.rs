@@ -31,22 +31,22 @@ use crate::sync::{BatchLimits, Memory, Rhythm};
 use crate::transform::Encoder;
 use crate::transform::bulk::StageEncoder;
 
-/// What a generation is told once.
+/// The settings of a generation, given once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Settings {
-    /// When a batch closes.
+    /// The limits at which a batch closes.
     pub limits: BatchLimits,
-    /// How much may be in flight.
+    /// The most rows and bytes that may be in flight.
     pub credit: CreditLimits,
-    /// When an incremental pass does what.
+    /// The intervals at which an incremental pass does its checks.
     pub rhythm: Rhythm,
-    /// How often the source is looked at; never where absent.
+    /// The interval between probes of the source; none if absent.
     pub probe_interval: Option<Duration>,
-    /// How many elements a second the comparison in the background goes through; none where absent.
+    /// Elements per second of the comparison in the background; none runs if absent.
     pub scrub_rows_per_second: Option<u64>,
-    /// How often everything is compared even if nothing was committed; never where absent.
+    /// The interval between comparisons of everything, even if nothing was committed; none if absent.
     pub differential_interval: Option<Duration>,
-    /// The largest share of a kind that may be deleted without a person's word.
+    /// The largest share of a kind that may be deleted without approval.
     pub delete_limit: DeleteLimit,
 }
 
@@ -63,12 +63,12 @@ pub(super) struct GenerationActors {
     pub(super) started: Instant,
 }
 
-/// How a generation is to end.
+/// The way in which a generation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// What was read is applied and acknowledged first.
+    /// Everything that was read is applied and acknowledged first.
     Drained,
-    /// Only what is half done is finished.
+    /// Only requests under way are finished.
     Cut,
 }
 
@@ -84,7 +84,7 @@ impl GenerationActors {
         reports: Reports,
     ) -> Self {
         let credit = Arc::new(CreditPool::new(settings.credit));
-        // A stage is built with the profile that it was begun with; the graph that it replaces looks for more afterwards.
+        // A stage keeps the profile that it was begun with. The live graph looks for new kinds after the swap.
         let watches_kinds = launched.watched.is_some();
         let (follower, feed) = launched.log.map(|FollowedLog { follower, feed }| (follower, feed)).unzip();
         let log_follower = follower.map(|follower| {
@@ -161,23 +161,23 @@ impl GenerationActors {
         }
     }
 
-    /// Has the extractor run a pass. Orders are few and must not be lost, so they ignore the mailbox's capacity.
+    /// Orders the extractor to run a pass. Orders are few and must not be lost, so they ignore the mailbox's capacity.
     pub(super) fn start_pass(&self, order: StartPass) {
         self.extractor.do_send(order);
     }
 
-    /// Waits until every pass that begins from then on has seen the commit of this bookmark.
+    /// Waits until every pass that begins afterwards sees the commit of this bookmark.
     pub(super) fn reach(&self, bookmark: Bookmark) -> impl Future<Output = Result<()>> + use<> {
         let source = Arc::clone(&self.source);
         async move { source.reach(&bookmark).await }
     }
 
-    /// Tells the extractor what was acknowledged; as many messages as batches in flight at most.
+    /// Tells the extractor what was acknowledged. There are at most as many messages as batches in flight.
     pub(super) fn acknowledge(&self, message: Acknowledged) {
         self.extractor.do_send(message);
     }
 
-    /// Takes a member off the list of those alive.
+    /// Removes a member from the list of those alive.
     pub(super) fn ended(&mut self, member: Member) {
         self.alive.remove(&member);
     }
@@ -187,9 +187,9 @@ impl GenerationActors {
         &self.alive
     }
 
-    /// Tells those whose turn it is to end. Called again after each member's end, until none is alive.
+    /// Tells the next members to end. It is called again after each member's end, until none is alive.
     ///
-    /// The order is that of the stream, so that nothing on its way is lost; the lease is given back last, when nobody writes
+    /// The order is that of the stream, so that nothing on its way is lost. The lease is released last, when nothing is written
     /// any more.
     pub(super) fn end(&self, ending: Ending) {
         let upstream_done = |members: &[Member]| members.iter().all(|member| !self.alive.contains(member));
@@ -234,13 +234,13 @@ impl GenerationActors {
         }
     }
 
-    /// Members that are alive, as text.
+    /// Returns the members that are alive, as text.
     pub(super) fn names_alive(&self) -> String {
         self.alive.iter().map(Member::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Reads files, so it has a thread of its own, which ends with this task.
+/// Follows the log in a thread of its own, because it reads files. The thread ends with this task.
 async fn follow(
     follower: LogFollower,
     said: impl Fn(LogNews) + Send + 'static,

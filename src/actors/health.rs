@@ -1,5 +1,5 @@
-//! Health: gathers what the pipelines report and shows it. Nobody waits for it, and it waits for nobody: what is in flight
-//! it reads from the credit pools.
+//! Health: gathers what the pipelines report and shows it. No actor waits for it, and it waits for none: it reads what is in
+//! flight from the credit pools.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,25 +13,25 @@ use tokio::sync::{broadcast, watch};
 use super::credit::CreditPool;
 use super::member::Member;
 use super::messages::StatusChanged;
-use super::throttle::STAGES;
+use super::stream_load::STAGES;
 use crate::model::changes::BatchChanges;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{InFlight, PipelineStatus, SAMPLES, Sample, ServiceStatus};
 
-/// How often the numbers of what is in flight and how fast it goes are taken.
+/// How often the amount in flight and the speed are sampled.
 const SAMPLING: Duration = Duration::from_secs(1);
 
-/// Batches that a follower of the changes may be behind. At a thousand short keys each that is some ten megabytes, and only
-/// while a client follows.
+/// The most batches that a follower of the changes may be behind. At a thousand short keys each they take some ten megabytes, and
+/// only while a client follows.
 const CHANGES_KEPT: usize = 256;
 
-/// A batch that stands in a graph now.
+/// A batch that was applied to a graph.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct AppliedBatch {
-    /// Whose graph it is.
+    /// The pipeline of the graph.
     pub pipeline: String,
     pub graph: String,
-    /// What changed in it.
+    /// The changes in the graph.
     #[serde(flatten)]
     pub changes: Arc<BatchChanges>,
 }
@@ -41,15 +41,15 @@ pub(crate) struct Health {
     pools: HashMap<String, Arc<CreditPool>>,
     metrics: Option<Arc<Metrics>>,
     applied: broadcast::Sender<Arc<AppliedBatch>>,
-    /// How many elements each pipeline had changed at the last sample.
+    /// The number of elements that each pipeline had changed at the last sample.
     changed: HashMap<String, u64>,
-    /// How long each stage of each pipeline had waited then, and of which generation that was.
+    /// The time that each stage of each pipeline had waited at the last sample, and the pool of that generation.
     waited: HashMap<(String, Member), (Weak<CreditPool>, Duration)>,
     sampled_at: Instant,
 }
 
 impl Health {
-    /// Makes it, and the end from which its state is read.
+    /// Creates the actor, and the receiver from which its state is read.
     pub(crate) fn new() -> (Self, watch::Receiver<ServiceStatus>) {
         let (shown, state) = watch::channel(ServiceStatus::default());
         let applied = broadcast::Sender::new(CHANGES_KEPT);
@@ -58,13 +58,13 @@ impl Health {
         (Self { shown, pools, metrics: None, applied, changed, waited, sampled_at }, state)
     }
 
-    /// With metrics that count what is reported.
+    /// Adds metrics that count what is reported.
     pub(crate) fn counting(mut self, metrics: Option<Arc<Metrics>>) -> Self {
         self.metrics = metrics;
         self
     }
 
-    /// Where the batches that are applied from now on can be followed.
+    /// Returns the sender through which clients can follow the batches that are applied from now on.
     pub(crate) fn applied(&self) -> broadcast::Sender<Arc<AppliedBatch>> {
         self.applied.clone()
     }
@@ -90,16 +90,16 @@ impl Health {
         if let Some(metrics) = &self.metrics {
             metrics.count_batch(&status.name, changes.took);
         }
-        // What a stage holds nobody can read yet.
+        // No reader sees a stage yet.
         if !staged && !changes.kinds.is_empty() {
             let batch = AppliedBatch { pipeline: status.name.clone(), graph: status.graph.clone(), changes };
-            // Nobody may be following.
+            // There may be no follower.
             let _ = self.applied.send(Arc::new(batch));
         }
     }
 }
 
-/// What a stage waited since the last look. Each generation counts from nothing.
+/// Counts the time that a stage waited since the last sample. Each generation counts from zero.
 fn count_waiting(
     metrics: &Metrics,
     name: &str,
@@ -107,10 +107,10 @@ fn count_waiting(
     waited: &mut HashMap<(String, Member), (Weak<CreditPool>, Duration)>,
 ) {
     for stage in STAGES {
-        let now = pool.pace().waited(stage);
+        let now = pool.load().waited(stage);
         let before = waited.insert((name.to_owned(), stage), (Arc::downgrade(pool), now));
         let before = before.filter(|(of, _)| of.ptr_eq(&Arc::downgrade(pool))).map_or(Duration::ZERO, |(_, before)| before);
-        metrics.count_waiting(name, &stage.to_string(), now.saturating_sub(before), pool.pace().queued(stage));
+        metrics.count_waiting(name, &stage.to_string(), now.saturating_sub(before), pool.load().queued(stage));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an operator says of the quarantine.
+//! An operator's decision to ignore what is quarantined.
 
 use super::launch::Connector;
 use super::lease_keeper::KeptLease;
@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::model::prepared::Quarantined;
 use crate::sink::CheckpointStore;
 
-/// Lets be what is quarantined now, and returns how many entries that are. Takes the lease for the moment, so nobody may be writing.
+/// Marks the current quarantine entries as ignored, and returns their number. It takes the lease for this time, so no other
+/// writer may hold it.
 pub(crate) async fn ignore_quarantine(connector: &dyn Connector) -> Result<usize> {
     let mut store = connector.store().await?;
     let lease = KeptLease::acquire(connector.lease().await?).await?;

@@ -1,14 +1,14 @@
-//! What a loader says of the cache's indices: each thing once, when it changes.
+//! Reports of the loader about the cache's indices: each fact once, when it changes.
 
 use crate::sink::IndexReport;
 use crate::telemetry::status::IndexStatus;
 
-/// Indices that the log names of those that were made at once; the rest is counted.
+/// The most indices made at once that the log names; the rest is counted.
 const NAMED: usize = 50;
-/// Dropped indices that are remembered by name: a client that makes more than these again and again is known by then.
+/// The most dropped indices that are remembered by name: a client that makes more than these again and again is known by then.
 const DROPPED_SHOWN: usize = 100;
 
-/// What was said last, and whether that is still to be told to the supervisor.
+/// The last report, and whether the supervisor has it.
 #[derive(Debug, Default)]
 pub(super) struct IndexUpkeep {
     status: IndexStatus,
@@ -16,12 +16,12 @@ pub(super) struct IndexUpkeep {
 }
 
 impl IndexUpkeep {
-    /// Knows what the last full sync could not make again.
+    /// Starts with the indices that the last full sync could not make again.
     pub(super) fn new(lost: Vec<String>) -> Self {
         Self { status: IndexStatus { lost, ..IndexStatus::default() }, told: false }
     }
 
-    /// Takes what became of the indices.
+    /// Notes the changes of the indices.
     pub(super) fn note(&mut self, report: IndexReport) {
         for statement in report.made.iter().take(NAMED) {
             tracing::info!(statement, "index made");
@@ -72,7 +72,7 @@ impl IndexUpkeep {
         }
     }
 
-    /// Takes what of the source's indices the cache cannot have: for what is known of FalkorDB, and for what it said.
+    /// Notes which of the source's indices the cache cannot have: by what is known of FalkorDB, and by its own answers.
     pub(super) fn note_inexpressible(&mut self, inexpressible: Vec<String>, report: &IndexReport) {
         let refused = report.refused.iter().map(|statement| format!("FalkorDB refuses {statement}"));
         let inexpressible: Vec<String> = inexpressible.into_iter().chain(refused).collect();
@@ -85,7 +85,7 @@ impl IndexUpkeep {
         }
     }
 
-    /// What is to be told, if anything is new.
+    /// Returns the status for the supervisor, if anything in it is new.
     pub(super) fn take_changed(&mut self) -> Option<IndexStatus> {
         (!std::mem::replace(&mut self.told, true)).then(|| self.status.clone())
     }

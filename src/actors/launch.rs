@@ -1,6 +1,6 @@
-//! What happens before a generation's actors start: connect, take the lease, read the checkpoint, decide.
+//! The steps before a generation's actors start: connect, take the lease, read the checkpoint, decide.
 //!
-//! The order matters: nothing is written before both servers have been reached and the graph's key has been looked at.
+//! The order matters: nothing is written before both servers have answered and the graph's key has been checked.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ use crate::sync::CacheView;
 use crate::sync::dimensions::dimensions;
 use crate::sync::first_pass::{Decision, Facts, Reason, first_pass, is_routed_otherwise};
 
-/// Indices of the source that the log names as missing: `check` names all of them.
+/// The most missing indices of the source that the log names: `check` names all of them.
 const NAMED_INDEXES: usize = 20;
 
-/// A profile that fits the source as it is, and the connections for it.
+/// A profile that fits the source in its current state, and the connections for it.
 #[derive(Clone)]
 pub(crate) struct ResolvedPipeline {
     pub connector: Arc<dyn Connector>,
@@ -39,99 +39,99 @@ pub(crate) struct ResolvedPipeline {
 /// Makes the connections of a generation; each generation gets new ones.
 #[async_trait]
 pub(crate) trait Connector: Send + Sync + 'static {
-    /// The same for the kinds that the source has now; absent where the profile names its kinds.
+    /// Returns the pipeline for the kinds that the source has now; absent if the profile names its kinds.
     async fn fitted(&self) -> Result<Option<ResolvedPipeline>> {
         Ok(None)
     }
     async fn source(&self) -> Result<Arc<dyn Source>>;
     async fn sink(&self) -> Result<Box<dyn Sink>>;
-    /// What is kept beside the graph.
+    /// Connects to the data that is kept beside the graph.
     async fn store(&self) -> Result<Box<dyn CheckpointStore>>;
-    /// The graph, looked at from outside its writer.
+    /// Connects to the graph for reading, separately from its writer.
     async fn view(&self) -> Result<Box<dyn CacheView>>;
-    /// The right to write.
+    /// Connects to the lease, the right to write.
     async fn lease(&self) -> Result<Box<dyn GraphLease>>;
-    /// What a full sync beside the graph needs; absent where full syncs are done in the graph itself.
+    /// Returns what a full sync beside the graph needs; absent if full syncs are done in the graph itself.
     async fn stage_access(&self) -> Result<Option<StageAccess>> {
         Ok(None)
     }
-    /// The graph, filled by GRAPH.BULK; absent for a graph that others read, and where that command cannot be used.
+    /// Returns the graph as a stage for GRAPH.BULK; absent for a graph that others read, and if that command cannot be used.
     async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
         Ok(None)
     }
-    /// Whether a person lets a graph be replaced that this service did not fill.
+    /// Whether an operator allows the service to replace a graph that it did not fill.
     fn takes_over(&self) -> bool {
         false
     }
-    /// Where the source writes its transaction log, if this process can read that.
+    /// Returns the directory of the source's transaction log, if this process can read it.
     fn transaction_log(&self) -> Option<LogDirectory> {
         None
     }
 }
 
-/// What a full sync beside the live graph needs.
+/// Everything that a full sync beside the live graph needs.
 pub(crate) struct StageAccess {
-    /// The way to its stage while payloads fill it.
+    /// The connections to its stage while payloads fill it.
     pub by_payloads: Arc<dyn Connector>,
-    /// The way to its stage as to any graph.
+    /// The connections to its stage as to any other graph.
     pub by_statements: Arc<dyn Connector>,
-    /// The moment in which the stage becomes the live graph.
+    /// The swap that makes the stage the live graph.
     pub swap: Box<dyn Swap>,
-    /// Whether the graph that it replaces is kept.
+    /// Whether the replaced graph is kept.
     pub keep_previous: bool,
 }
 
 /// A stage under way.
 pub(crate) struct Filling {
     pub stage: Box<dyn StageSink>,
-    /// Which node has which id there.
+    /// The ids of the nodes in the stage.
     pub ids: IdMap,
 }
 
-/// All that a generation starts with.
+/// Everything that a generation starts with.
 pub(crate) struct Launched {
     pub source: Arc<dyn Source>,
     pub bookmark: Bookmark,
     pub sink: Box<dyn Sink>,
-    /// What is kept beside it.
+    /// The store beside the graph.
     pub store: Box<dyn CheckpointStore>,
-    /// The right to write it, held and renewed.
+    /// The right to write the graph, held and renewed.
     pub lease: KeptLease,
-    /// The graph, looked at.
+    /// A reading view of the graph.
     pub view: Box<dyn CacheView>,
-    /// The graph and what is kept beside it, for the prober; absent for a graph that nobody else reads.
+    /// The graph and its store, for the prober; absent for a graph that no other client reads.
     pub watched: Option<(Box<dyn Sink>, Box<dyn CheckpointStore>)>,
-    /// The source's log, to be followed.
+    /// The source's log, if it is followed.
     pub log: Option<FollowedLog>,
     /// The stage that a full pass fills by payloads.
     pub filling: Option<Filling>,
     pub checkpoint: Checkpoint,
-    /// What it cannot hold.
+    /// The elements and properties that the graph cannot hold.
     pub quarantine: Vec<Quarantined>,
-    /// The names of properties that it has.
+    /// The names of properties that the graph has.
     pub property_names: Vec<String>,
-    /// How many numbers its vectors have.
+    /// The dimensions of its vectors.
     pub dimensions: Dimensions,
-    /// Whether an operator holds passes back.
+    /// Whether an operator has paused the passes.
     pub paused: bool,
     pub order: PassOrder,
-    /// Why that one; absent for a pass that goes on.
+    /// The reason for this order; absent for a pass that resumes.
     pub reason: Option<Reason>,
-    /// How many elements the source holds, where all of them are to be read.
+    /// The number of elements in the source, if all of them are to be read.
     pub expected: Option<u64>,
     /// Whether full syncs are done beside the graph.
     pub beside: bool,
-    /// Whether such a full sync was broken off and can go on.
+    /// Whether such a full sync was broken off and can resume.
     pub stage_under_way: bool,
 }
 
-/// A log that is to be followed.
+/// A log with its follower.
 pub(crate) struct FollowedLog {
     pub follower: LogFollower,
     pub feed: LogFeed,
 }
 
-/// What this process knows from its earlier generations.
+/// Facts that this process knows from its earlier generations.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PriorGenerations {
     /// The number of the last checkpoint.
@@ -140,18 +140,18 @@ pub(crate) struct PriorGenerations {
     pub last_bookmark: Option<Bookmark>,
 }
 
-/// What a generation is started for.
+/// The purpose of a new generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaunchRequest {
     /// The pass that was asked for, if any.
     pub wanted: Option<Mode>,
-    /// Whether the graph is a stage, which nobody else looks at.
+    /// Whether the graph is a stage, which no other client reads.
     pub stage: bool,
     /// Whether passes read what a transaction log tells.
     pub reads_log: bool,
 }
 
-/// Does all of it, with the profile that fits the source now. On an error the lease is not held.
+/// Runs all steps, with the profile that fits the source now. On an error the lease is not held.
 pub(crate) async fn launch(
     given: ResolvedPipeline,
     intent: LaunchRequest,
@@ -186,7 +186,7 @@ async fn launch_fitted(fitted: &ResolvedPipeline, intent: LaunchRequest, known: 
     }
 }
 
-/// What is known of both sides before the lease is taken.
+/// Facts about both sides that are read before the lease is taken.
 struct Reached {
     source: Arc<dyn Source>,
     identity: SourceIdentity,
@@ -205,7 +205,7 @@ impl PreparedLaunch {
     }
 }
 
-/// All that is done with the lease, however long it takes.
+/// Runs all steps that need the lease, however long they take.
 async fn prepare(
     ResolvedPipeline { connector, profile }: &ResolvedPipeline,
     intent: LaunchRequest,
@@ -232,7 +232,7 @@ async fn prepare(
         Some(access) => Some(StageBeside::look(access, profile, &identity).await?),
         None => None,
     };
-    // A full sync beside the graph asks nothing of the graph.
+    // A full sync beside the graph requires no pass over the graph.
     let wanted = intent.wanted.filter(|mode| beside.is_none() || *mode != Mode::Full);
     let mut decision = first_pass(&facts, wanted);
     let mut checkpoint = checkpoint;
@@ -245,10 +245,10 @@ async fn prepare(
     checkpoint.cache_run_id = run_id;
     checkpoint.found_kinds = profile.found_kinds();
     checkpoint.default_graph = profile.routes.as_ref().map(|routes| routes.default_graph().clone());
-    // Never a number twice: a state from before a wipe would pass for a newer one.
+    // A number is never used twice: a state from before a wipe would pass for a newer one.
     checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
     if order.mode() == Mode::Full && beside.is_some() && stored {
-        // From here on nothing relies on the graph any more; it answers as it is until the stage replaces it.
+        // From here on nothing relies on the graph any more; it answers queries unchanged until the stage replaces it.
         checkpoint.sequence += 1;
         store.store(&checkpoint).await?;
     }
@@ -269,7 +269,7 @@ async fn prepare(
     };
     let view = connector.view().await?;
     let watched = if intent.stage { None } else { Some((connector.sink().await?, connector.store().await?)) };
-    // A process that stands by comes no further than the lease, and tries again and again.
+    // A process that stands by comes no further than the lease, and tries again and again, so this is logged after it.
     if !intent.stage {
         tell_missing_indexes(&lacking_indexes(source.as_ref(), profile).await);
     }
@@ -298,8 +298,8 @@ async fn prepare(
     })))
 }
 
-/// The log from where the cache stands; from now on where the cache is to be filled first. Nothing where bookmarks do not tell the
-/// numbers of transactions.
+/// Opens the log at the commit that the cache holds; at the current commit if the cache is to be filled first. Returns nothing if
+/// bookmarks do not tell the numbers of transactions.
 async fn followed_log(
     directory: LogDirectory,
     source: &dyn Source,
@@ -318,7 +318,7 @@ async fn followed_log(
     Ok(Some(FollowedLog { follower, feed }))
 }
 
-/// Tells how far a pass is, and nothing else: without it the pass is as good.
+/// Counts the elements that a full pass reads. The count only shows progress: a pass works as well without it.
 async fn expected(source: &dyn Source, profile: &Profile) -> Option<u64> {
     match expected_elements(source, profile).await {
         Ok(number) => Some(number),
@@ -329,7 +329,7 @@ async fn expected(source: &dyn Source, profile: &Profile) -> Option<u64> {
     }
 }
 
-/// Statements for the indices that the source lacks, as a hint for its operator. No pass depends on them.
+/// Returns statements for the indices that the source lacks, as a hint for its operator. No pass depends on them.
 async fn lacking_indexes(source: &dyn Source, profile: &Profile) -> Vec<String> {
     match source.indexes().await {
         Ok(indexes) => missing_indexes(profile, &indexes),
@@ -360,7 +360,7 @@ async fn read(store: &mut dyn CheckpointStore, profile: &Profile) -> Result<(Opt
 /// A stage beside the graph.
 struct StageBeside {
     access: StageAccess,
-    /// Whether it is one that a full sync can go on with.
+    /// Whether a full sync can continue with this stage.
     under_way: bool,
 }
 
@@ -385,7 +385,7 @@ impl StageBeside {
     }
 }
 
-/// Finds out what became of the last payload, and which node has which id. A stage that cannot be gone on with is begun anew.
+/// Finds out what became of the last payload, and which id each node has. A stage that cannot be continued is begun anew.
 async fn filling(
     mut stage: Box<dyn StageSink>,
     profile: &Profile,
@@ -420,7 +420,7 @@ async fn filling(
     }
     match stage.ids(profile).await {
         Ok(ids) => Ok(Some(Filling { stage, ids })),
-        // Another client wrote in it, and nothing that is loaded later would mend that.
+        // Another client wrote in the stage, and no later payload would mend that.
         Err(error) if error.kind() == ErrorKind::CacheProtocol => {
             tracing::warn!(error = %error.chain(), "the stage is begun anew");
             *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);
@@ -438,13 +438,13 @@ fn starting_point(
     beside: bool,
 ) -> (Checkpoint, PassOrder, Option<Reason>) {
     let decision = match decision {
-        // A full pass that tore the graph is not gone on with where the graph can be replaced.
+        // A full pass that left the graph incomplete does not resume if the graph can be replaced.
         Decision::Resume(pass) if beside && pass.mode == Mode::Full => Decision::Begin(Mode::Full, Reason::NotFilled),
         decision => decision,
     };
     let sequence = stored.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
     let mut checkpoint = stored.unwrap_or_else(|| Checkpoint::new(profile.clone(), source.clone()));
-    // A full pass makes the cache one of this source and this profile; the numbering goes on.
+    // A full pass binds the cache to this source and this profile; the numbering continues.
     if matches!(decision, Decision::Begin(Mode::Full, _)) {
         let (last_pass, guard) = (checkpoint.last_pass.take(), checkpoint.guard);
         checkpoint = Checkpoint { sequence, last_pass, guard, ..Checkpoint::new(profile.clone(), source) };

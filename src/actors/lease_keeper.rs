@@ -11,13 +11,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::sink::{GraphLease, LEASE_TTL};
 
-/// Three renewals fit into the time for which a lease holds, so one that is lost on the way does no harm.
+/// The interval of renewals: a third of the time for which a lease holds, so one that is lost on the way does no harm.
 const RENEWAL: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 / 3);
 
-/// After a renewal that failed: a new connection may do, and there is time for one more before the lease is gone.
+/// The pause after a failed renewal: a new connection may succeed, and there is time for one more before the lease is gone.
 const SOON: Duration = Duration::from_millis(100);
 
-/// A lease that is held, and renewed by a task of its own. Dropped, it runs out by itself.
+/// A lease that is held, and renewed by a task of its own. Once this value is dropped, the lease expires.
 #[derive(Debug)]
 pub(crate) struct KeptLease {
     quit: CancellationToken,
@@ -32,7 +32,7 @@ impl KeptLease {
         Ok(Self { quit, task })
     }
 
-    /// Waits for its loss. Afterwards there is nothing to give back.
+    /// Waits until the lease is lost. Afterwards there is nothing to release.
     pub(super) async fn lost(&mut self) -> Error {
         match ended((&mut self.task).await) {
             Err(error) => error,
@@ -40,7 +40,7 @@ impl KeptLease {
         }
     }
 
-    /// Holds it until it is lost or to be given back.
+    /// Holds the lease until it is lost or must be released.
     pub(super) async fn hold(mut self, quit: CancellationToken) -> Result<()> {
         tokio::select! {
             () = quit.cancelled() => self.release().await,
@@ -64,8 +64,8 @@ fn ended(outcome: Result<Result<()>, JoinError>) -> Result<()> {
     outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "the lease keeper failed", error)))
 }
 
-/// Renews until it is told to end, or the lease is gone. A server that does not answer is tolerated for as long as the lease
-/// holds; what decides in the end is the fence that every write is behind.
+/// Renews the lease until it is cancelled or the lease is gone. A server that does not answer is tolerated while the lease holds.
+/// In the end the fence decides, which protects every write.
 async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result<()> {
     let mut renewed = Instant::now();
     let mut pause = RENEWAL;

@@ -40,25 +40,25 @@ use crate::transform::PreparedContent;
 
 use quarantine::{QuarantineLog, unresolved};
 
-/// How often the place of a comparison is stored: so much of it is gone through again after a crash.
+/// The interval at which the place of a comparison is stored: this much of it is repeated after a crash.
 const COMPARISON_STORED: Duration = Duration::from_secs(5);
 
-/// Relationships without an end that a checkpoint names at most. It is stored with every batch, so it has to stay small. What it
-/// does not name is found by the counts of the next pass, if this process ends before it has read it again.
+/// The most relationships without an end that a checkpoint names. It is stored with every batch, so it has to stay small. If this
+/// process ends before it has read the others again, the counts of the next pass lead to them.
 const MAX_DEFERRED: usize = 1000;
 
-/// How long a generation that is cut waits for a write under way: many times what one takes, and not what a server that hangs
-/// is waited for.
+/// The time that a generation that is cut waits for a write under way: many times the duration of a write, but no long wait for a
+/// server that hangs.
 const HALF_DONE: Duration = Duration::from_secs(5);
 
-/// What a loader writes to, and where it stands.
+/// The graph that a loader writes to, with its current state.
 pub(crate) struct LoaderParts {
     pub sink: Box<dyn Sink>,
     /// The same graph as a stage that payloads fill.
     pub stage: Option<Box<dyn StageSink>>,
-    /// What is kept in step.
+    /// The profile of the elements that are kept in step.
     pub profile: Arc<Profile>,
-    /// What is kept beside it.
+    /// The store beside the graph.
     pub store: Box<dyn CheckpointStore>,
     /// The checkpoint as stored.
     pub checkpoint: Checkpoint,
@@ -66,7 +66,7 @@ pub(crate) struct LoaderParts {
     pub quarantine: Vec<Quarantined>,
     /// The elements of the quarantine, as comparisons need them.
     pub excluded: Excluded,
-    /// What its batches hold permits of.
+    /// The pool of the permits that its batches hold.
     pub credit: Arc<CreditPool>,
 }
 
@@ -93,18 +93,18 @@ async fn work(
     pool: Arc<CreditPool>,
     quit: CancellationToken,
 ) -> Result<()> {
-    let pace = pool.pace();
+    let load = pool.load();
     loop {
         let next = tokio::select! {
             biased;
             () = quit.cancelled() => None,
-            batch = pace.wait(Member::Loader, batches.recv()) => batch,
+            batch = load.wait(Member::Loader, batches.recv()) => batch,
         };
         let Some(PreparedBatch { content, newest, credit, .. }) = next else {
             failpoint!("drained");
             return Ok(());
         };
-        pace.note_queued(Member::Loader, batches.len());
+        load.note_queued(Member::Loader, batches.len());
         let acknowledged = tokio::select! {
             biased;
             acknowledged = writer.take(content, newest) => acknowledged?,
@@ -116,7 +116,7 @@ async fn work(
     }
 }
 
-/// What is half done has this long to end. Then it is as after a kill: the next generation does it again.
+/// Gives a request under way this time to end. Afterwards the state is as after a kill: the next generation repeats the request.
 async fn given_up(quit: &CancellationToken) {
     quit.cancelled().await;
     tokio::time::sleep(HALF_DONE).await;
@@ -127,23 +127,23 @@ struct Writer {
     generation: Generation,
     sink: Box<dyn Sink>,
     stage: Option<Box<dyn StageSink>>,
-    /// Whether all of the stage was loaded, and so converted, in this life.
+    /// Whether all of the stage was loaded, and so converted, by this generation.
     converts_as_it_loads: bool,
-    /// The kind that a stage is being loaded with.
+    /// The kind that is being loaded into a stage.
     loading_kind: Option<Step>,
     profile: Arc<Profile>,
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
     quarantine: HashSet<Quarantined>,
     excluded: Excluded,
-    /// Whether the quarantine is another than at the last acknowledgement.
+    /// Whether the quarantine has changed since the last acknowledgement.
     quarantine_changed: bool,
-    /// What was said of the quarantine.
+    /// The log messages about the quarantine so far.
     told: QuarantineLog,
     indexes: IndexUpkeep,
     written: RecentWrites,
     stored_at: Option<Instant>,
-    /// What the batch under way changed.
+    /// The changes of the batch under way.
     changes: BatchChanges,
 }
 
@@ -171,7 +171,8 @@ impl Writer {
 
     async fn take(&mut self, content: PreparedContent, newest: Option<Bookmark>) -> Result<Acknowledged> {
         let began = Instant::now();
-        // Stored with the checkpoint of this batch. Never older than the last one: a source that went back is read by a full pass.
+        // Stored with the checkpoint of this batch. It is never older than the last one: after a source went back, a full pass
+        // reads it.
         if newest.is_some() {
             self.checkpoint.newest_read = newest;
         }
@@ -206,7 +207,7 @@ impl Writer {
         let full = pass.mode == Mode::Full;
         self.checkpoint.pass = Some(pass);
         if full {
-            // Stored first: from here on the graph is not whole, whatever happens next.
+            // This is stored first: from here on the graph is not whole, whatever happens next.
             self.checkpoint.begin_anew();
             self.store_checkpoint().await?;
             self.sink.clear().await?;
@@ -228,8 +229,8 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
-    /// A write makes a graph that is not there, so one that was deleted is soon there again, nearly empty: what tells is that it
-    /// has no index. Nothing that was written to the graph before counts any more.
+    /// Reports that the graph was replaced. A write creates a missing graph, so a deleted graph soon exists again, nearly empty:
+    /// the sign is that it has no index. Nothing that was written to the graph before counts any more.
     async fn graph_was_replaced(&mut self) -> Result<Error> {
         self.checkpoint.begin_anew();
         self.checkpoint.pass = None;
@@ -258,7 +259,7 @@ impl Writer {
         }
         let healed = self.healed(&rows);
         let unchanged = self.written.spare(&mut rows);
-        // Until all of it is applied, it is not known what the cache holds of these elements.
+        // Until all rows are applied, the cache's content of these elements is unknown.
         self.written.forget(&rows);
         failpoint!("apply-begin");
         let mut applied = self.sink.apply(&rows).await?;
@@ -284,7 +285,7 @@ impl Writer {
         }
         let room = MAX_DEFERRED.saturating_sub(pass.deferred.len());
         pass.deferred.extend(applied.absent_endpoints.iter().take(room).cloned());
-        // A batch that wrote nothing leaves nothing to resume from but a little reading.
+        // If a batch wrote nothing, a resumed pass only repeats a little reading.
         if !rows.is_empty() || !applied.absent_endpoints.is_empty() {
             self.store_checkpoint().await?;
         }
@@ -326,9 +327,9 @@ impl Writer {
             self.checkpoint.note_compared(verdict);
             self.checkpoint.compared_at = Some(summary.ended_at);
         }
-        // A comparison reads what changed no more than any look does: only the other passes move the watermark.
+        // A comparison reads no changes: only the other passes move the watermark.
         if mode != Mode::Differential {
-            // A proof says what is excepted: what the cache lacks, and keys that several elements share.
+            // A proof names what is excepted: what the cache lacks, and keys that several elements share.
             let lacks_none = unresolved.is_empty() && summary.totals.quarantined == 0 && !self.checkpoint.guard.holds_any();
             let is_sound = lacks_none && collapses_alike;
             self.checkpoint.note_told(end.position, summary.bookmark.as_ref(), is_sound);
@@ -345,7 +346,7 @@ impl Writer {
         Ok(Acknowledged { outcome: end.outcome, equal_as_of, ..self.acknowledged(Vec::new(), Some(summary)) })
     }
 
-    /// What is left of a gap in the log. A comparison that knows of no log does not close it without having looked past it.
+    /// Returns what is left of a gap in the log. A comparison closes the gap only if it has looked past it.
     fn gap_after(&self, mode: Mode, outcome: &PassOutcome) -> Option<u64> {
         if mode != Mode::Differential {
             return outcome.log_gap;
@@ -391,7 +392,7 @@ impl Writer {
     }
 }
 
-/// As much of a quarantine as is shown, in a readable order.
+/// Returns as much of a quarantine as is shown, in a readable order.
 pub(super) fn shown<'a>(quarantine: impl IntoIterator<Item = &'a Quarantined>) -> Arc<Vec<Quarantined>> {
     let mut shown: Vec<Quarantined> = quarantine.into_iter().take(QUARANTINE_SHOWN).cloned().collect();
     shown.sort_by(|a, b| (&a.kind, &a.key, &a.property).cmp(&(&b.kind, &b.key, &b.property)));
@@ -413,7 +414,7 @@ fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
     }
 }
 
-/// How many entries are about properties.
+/// Counts the entries that are about properties.
 fn properties_of(entries: &[Quarantined]) -> u64 {
     entries.iter().filter(|entry| !entry.is_of_element()).count() as u64
 }

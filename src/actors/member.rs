@@ -7,7 +7,7 @@ pub(crate) enum Member {
     Transformer,
     Loader,
     LeaseKeeper,
-    /// Looks at both sides.
+    /// Probes the source and the cache.
     Prober,
     /// Reads Neo4j's transaction log.
     LogFollower,

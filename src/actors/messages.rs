@@ -24,23 +24,23 @@ use crate::transform::PreparedContent;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ExtractedBatch {
-    /// Whose batch it is.
+    /// The generation of the batch.
     pub generation: Generation,
     pub content: SourceContent,
-    /// The newest commit that it may hold something of.
+    /// The newest commit that the batch may contain changes of.
     pub newest: Option<Bookmark>,
-    /// Released with the batch.
+    /// The permits, which are released with the batch.
     pub credit: Credit,
 }
 
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct PreparedBatch {
-    /// Whose batch it is.
+    /// The generation of the batch.
     pub generation: Generation,
     pub content: PreparedContent,
     pub newest: Option<Bookmark>,
-    /// Released with the batch.
+    /// The permits, which are released with the batch.
     pub credit: Credit,
 }
 
@@ -48,31 +48,31 @@ pub(crate) struct PreparedBatch {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Acknowledged {
-    /// Whose batch it was.
+    /// The generation of the batch.
     pub generation: Generation,
     /// The checkpoint's sequence number.
     pub sequence: u64,
-    /// What the pass did so far.
+    /// The totals of the pass so far.
     pub totals: Totals,
-    /// Where the pass stands.
+    /// The current place of the pass.
     pub cursor: Option<Cursor>,
-    /// Relationships of this batch whose endpoint is not in the cache.
+    /// Relationships of this batch with an endpoint that is not in the cache.
     pub deferred: Vec<RelationshipIdentity>,
-    /// Set by the last batch of a pass.
+    /// The summary of the pass, with the last batch of a pass.
     pub ended: Option<PassSummary>,
-    /// What an ended pass tells the scheduler of the next one.
+    /// The information of an ended pass for the scheduler of the next one.
     pub outcome: PassOutcome,
-    /// As of when both sides are known to be equal, where a pass ended.
+    /// The bookmark at which both sides are known to be equal, if a pass ended.
     pub equal_as_of: Option<Bookmark>,
-    /// How much is quarantined.
+    /// The number of quarantine entries.
     pub quarantined: u64,
-    /// What is quarantined, where that changed: as many entries as are shown.
+    /// The quarantine if it changed: as many entries as are shown.
     pub quarantine: Option<Arc<Vec<Quarantined>>>,
-    /// The state of the indices, where that changed.
+    /// The state of the indices, if it changed.
     pub indexes: Option<IndexStatus>,
-    /// Deletes that wait for a person.
+    /// Deletes that wait for an operator's approval.
     pub held: Vec<HeldDeletes>,
-    /// What the batch read and changed.
+    /// The reads and changes of the batch.
     pub changes: Arc<BatchChanges>,
 }
 
@@ -81,35 +81,35 @@ pub(crate) struct Acknowledged {
 #[rtype(result = "()")]
 pub(crate) struct StartPass {
     pub order: PassOrder,
-    /// Up to where changes were read before it.
+    /// The time up to which changes were read before the pass.
     pub watermark: Option<DateTime<Utc>>,
-    /// Whether a client waits for it, so that it spares no changed row.
+    /// Whether a client waits for the pass, so that it skips no changed row.
     pub thorough: bool,
-    /// Whether a person has let all deletes through.
+    /// Whether an operator has approved all deletes.
     pub allow_deletes: bool,
 }
 
-/// Supervisor to an actor: take nothing more, finish what is here, end.
+/// Supervisor to an actor: take no more work, finish the work at hand, end.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Drain;
 
-/// Supervisor to an actor: end as soon as no request is half done.
+/// Supervisor to an actor: end as soon as no request is under way.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Quit;
 
-/// Supervisor to the loader: the deadline is over, end wherever you are.
+/// Supervisor to the loader: the deadline has passed, end at once.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Abandon;
 
-/// How a member's worker ended.
+/// The result of a member's worker.
 #[derive(Debug)]
 pub(crate) enum WorkerExit {
-    /// It had nothing more to do, or was told to end.
+    /// The worker had nothing more to do, or was told to end.
     Finished,
-    /// It failed, or panicked.
+    /// The worker failed, or panicked.
     Failed(Error),
 }
 
@@ -137,17 +137,17 @@ pub(crate) struct SourceMoved {
     /// The generation of the sender.
     pub generation: Generation,
     pub bookmark: Bookmark,
-    /// When its commit was made, by the server's clock, where a transaction log tells it.
+    /// The commit time by the server's clock, if a transaction log tells it.
     pub committed_at: Option<DateTime<Utc>>,
 }
 
-/// The log follower to the supervisor: how far back the log reaches by now.
+/// The log follower to the supervisor: the current reach of the log.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct LogReached {
     /// The generation of the sender.
     pub generation: Generation,
-    /// How far; absent where it is not followed any more.
+    /// The reach; absent if the log is not followed any more.
     pub reach: Option<LogReach>,
 }
 
@@ -156,14 +156,14 @@ pub(crate) struct LogReached {
 #[rtype(result = "()")]
 pub(crate) struct RequestPass(pub Mode);
 
-/// Prober to supervisor: how the last look at a side went, where it failed or is the first one after a failure.
+/// Prober to supervisor: the result of the last probe of a side, if it failed or is the first success after a failure.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct SideProbed {
     /// The generation of the sender.
     pub generation: Generation,
     pub side: Side,
-    /// Why it failed; absent if it answered.
+    /// The cause of a failure; absent if the side answered.
     pub failure: Option<String>,
 }
 
@@ -175,32 +175,32 @@ pub(crate) struct IndexMade {
     pub generation: Generation,
 }
 
-/// Anyone to a supervisor: the commit of this bookmark is to be applied soon. Answered with the number of the first pass that
-/// begins after the source has reached that commit: once it has ended, the cache holds all of it. Fails where no generation
-/// runs, and where the source does not reach the commit.
+/// Anyone to a supervisor: the commit of this bookmark is to be applied soon. The answer is the number of the first pass that
+/// begins after the source has reached that commit: once that pass has ended, the cache holds all of the commit. Fails if no
+/// generation runs, and if the source does not reach the commit.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "crate::error::Result<u64>")]
 pub(crate) struct AwaitApplied(pub Bookmark);
 
-/// Anyone to a supervisor: the equality of both sides is to be proven soon, with the commit of this bookmark in both. Answered
-/// with the number of the first order of a comparison that can prove it: any comparison that begins with it or a later one
+/// Anyone to a supervisor: the equality of both sides is to be proven soon, with the commit of this bookmark in both. The answer
+/// is the number of the first order of a comparison that can prove it: any comparison that begins with this order or a later one
 /// begins after the source has reached that commit. Fails as [`AwaitApplied`] does.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "crate::error::Result<u64>")]
 pub(crate) struct AwaitVerified(pub Bookmark);
 
-/// An operator to a supervisor: deletes that are held may go.
+/// An operator to a supervisor: deletes that are held are approved.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Approve;
 
-/// An operator to a supervisor: hold passes back from now on, or no longer. Answered once that survives a restart.
+/// An operator to a supervisor: pause the passes from now on, or end the pause. The answer comes once this survives a restart.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "crate::error::Result<()>")]
 pub(crate) struct SetPaused(pub bool);
 
-/// A full sync to the supervisor of the live graph: write nothing to it from now on. Answered, once that is so, with the number
-/// of its last checkpoint.
+/// A full sync to the supervisor of the live graph: write nothing to it from now on. The answer, once writing has stopped, is the
+/// number of its last checkpoint.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Quiesce(pub tokio::sync::oneshot::Sender<u64>);
@@ -210,12 +210,12 @@ pub(crate) struct Quiesce(pub tokio::sync::oneshot::Sender<u64>);
 #[rtype(result = "()")]
 pub(crate) struct BeginFullSync;
 
-/// An operator to a supervisor: let the kept previous graph take the live one's place, and pause. Answered once that is done.
+/// An operator to a supervisor: replace the live graph by the kept previous one, and pause. The answer comes once that is done.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "crate::error::Result<()>")]
 pub(crate) struct RollBack;
 
-/// An operator to a supervisor: let what is quarantined be. Answered, once that is stored, with how many entries that are.
+/// An operator to a supervisor: ignore what is quarantined. The answer, once that is stored, is the number of entries.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "crate::error::Result<usize>")]
 pub(crate) struct IgnoreQuarantine;
@@ -225,15 +225,15 @@ pub(crate) struct IgnoreQuarantine;
 #[rtype(result = "()")]
 pub(crate) struct Shutdown;
 
-/// Supervisor to health: its state changed.
+/// Supervisor to health: the supervisor's state changed.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StatusChanged {
     pub status: PipelineStatus,
-    /// What is in flight is read from here, without asking anyone.
+    /// The pool that shows what is in flight, without a question to any actor.
     pub credit: Option<Arc<CreditPool>>,
-    /// The batch that was acknowledged, if that is what changed it.
+    /// The changes of an acknowledged batch, if a batch caused the message.
     pub changes: Option<Arc<BatchChanges>>,
-    /// Whether that batch went to a graph that is still being built.
+    /// Whether the batch went to a graph that is still being built.
     pub staged: bool,
 }

@@ -26,8 +26,8 @@ pub(crate) mod pipeline;
 mod prober;
 pub(crate) mod rollback;
 mod shell;
+pub(crate) mod stream_load;
 pub(crate) mod supervisor;
-pub(crate) mod throttle;
 pub(crate) mod transformer;
 pub(crate) mod worker;
 
@@ -50,12 +50,12 @@ use messages::{ActorStopped, WorkerExited};
 /// rest is room for control messages.
 const MAILBOX_CAPACITY: usize = 4 * credit::MAX_BATCHES;
 
-/// Where an actor of a generation reports its end.
+/// The recipients of an actor's reports about its end.
 #[derive(Clone)]
 pub(crate) struct Reports {
     pub exited: Recipient<WorkerExited>,
     pub stopped: Recipient<ActorStopped>,
-    /// The span that its events are in.
+    /// The span of the actor's events.
     pub span: tracing::Span,
 }
 

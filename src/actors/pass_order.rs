@@ -1,4 +1,4 @@
-//! What the supervisor orders the extractor to do.
+//! The orders of the supervisor to the extractor.
 
 use crate::model::pass::{Mode, PassUnderWay};
 use crate::sync::Slice;
@@ -7,14 +7,14 @@ use crate::sync::Slice;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PassOrder {
     Begin(Mode),
-    /// One that a checkpoint left.
+    /// Resumes a pass that a checkpoint left.
     Resume(Box<PassUnderWay>),
     /// A slice of the comparison.
     Compare(Slice),
 }
 
 impl PassOrder {
-    /// The part of a comparison that it is.
+    /// Returns the part of a comparison that this order covers.
     pub(crate) fn slice(&self) -> Slice {
         match self {
             PassOrder::Compare(slice) => *slice,

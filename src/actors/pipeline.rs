@@ -1,4 +1,4 @@
-//! What a supervisor is given, and what it returns.
+//! The input and the result of a supervisor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::retry::Backoff;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Schedule {
-    /// One pass of this mode, and what must come before it; then the end.
+    /// One pass of this mode, preceded by any pass that must come before it; then the end.
     Once(Mode),
-    /// Passes of this mode over a stage until it is settled; the full sync decides what follows.
+    /// Passes of this mode over a stage until it is settled. The full sync decides about further ones.
     Stage(Mode),
     /// Passes that follow the source until the service stops.
     Continuous {
         /// Whether the first pass is a full one even if the cache is in step.
         full_first: bool,
-        /// The longest time between two incremental passes; absent where they are turned off.
+        /// The longest time between two incremental passes; absent if they are turned off.
         interval: Option<Duration>,
     },
 }
@@ -36,7 +36,7 @@ impl Schedule {
         matches!(self, Schedule::Continuous { interval: Some(_), .. })
     }
 
-    /// Whether passes read what a transaction log tells. A stage that is brought up to date by it lacks nothing when it is swapped in.
+    /// Whether passes read what a transaction log tells. A stage that it brings up to date lacks nothing at the swap.
     pub(crate) fn reads_log(self) -> bool {
         self.follows() || matches!(self, Schedule::Stage(_))
     }
@@ -46,11 +46,11 @@ impl Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timing {
     pub backoff: Backoff,
-    /// A generation that lived this long without a fault wipes the count of failures.
+    /// The time without a fault after which a generation resets the count of failures.
     pub quiet: Duration,
-    /// The pause before something that needs a person is tried again.
+    /// The pause before another attempt if an operator is needed.
     pub halted: Duration,
-    /// How long an orderly shutdown may take.
+    /// The time that an orderly shutdown may take.
     pub shutdown: Duration,
 }
 
@@ -60,47 +60,47 @@ impl Default for Timing {
             backoff: Backoff::GENERATION,
             quiet: Duration::from_secs(60),
             halted: Duration::from_secs(30),
-            // Containers are killed ten seconds after they are asked to stop.
+            // Containers are killed ten seconds after the request to stop.
             shutdown: Duration::from_secs(8),
         }
     }
 }
 
-/// All that a supervisor needs.
+/// Everything that a supervisor needs.
 pub(crate) struct Pipeline {
     pub name: String,
-    /// The graph that it keeps.
+    /// The graph that the pipeline keeps equal to the source.
     pub graph: String,
     pub connector: Arc<dyn Connector>,
-    /// What is kept in step.
+    /// The profile of the elements that are kept in step.
     pub profile: Arc<Profile>,
-    /// What its generations are told.
+    /// The settings of its generations.
     pub settings: Settings,
     pub schedule: Schedule,
-    /// Whether a person lets all deletes through.
+    /// Whether an operator has approved all deletes.
     pub allow_deletes: bool,
     pub timing: Timing,
-    /// Where its state goes.
+    /// The recipient of its state.
     pub health: Recipient<StatusChanged>,
 }
 
 impl Pipeline {
-    /// The profile as it was given.
+    /// Returns the connections with the profile as it was given.
     pub(super) fn unfitted(&self) -> ResolvedPipeline {
         ResolvedPipeline { connector: Arc::clone(&self.connector), profile: Arc::clone(&self.profile) }
     }
 }
 
-/// How a pipeline ended: the last pass, if one ended, or why it failed.
+/// The result of a pipeline: the last pass, if one ended, or why it failed.
 pub(crate) type PipelineOutcome = Result<Option<Box<Done>>>;
 
-/// What a one-shot pipeline did.
+/// The result of a one-shot pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Done {
     pub pass: PassSummary,
-    /// What a comparison says.
+    /// The verdict of a comparison.
     pub verdict: Option<Verdict>,
-    /// Deletes that wait for a person.
+    /// Deletes that wait for an operator's approval.
     pub held: Vec<HeldDeletes>,
 }
 
@@ -111,12 +111,12 @@ impl Done {
     }
 }
 
-/// An operator to a supervisor: go on as this says. Answered with whether anything changes by it.
+/// An operator to a supervisor: continue with this pipeline. The answer is whether this changes anything.
 #[derive(Message)]
 #[rtype(result = "crate::error::Result<bool>")]
 pub(crate) struct Reconfigure {
-    /// What it is from now on.
+    /// The pipeline from now on.
     pub pipeline: Box<Pipeline>,
-    /// Whether its settings changed; its profile may have all the same.
+    /// Whether its settings changed. Its profile may have changed in either case.
     pub changed: bool,
 }

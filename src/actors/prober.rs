@@ -1,4 +1,4 @@
-//! Looks at both sides a few times a second: whether something was committed, and whether either side is another than before.
+//! Probes both sides a few times a second: whether something was committed, and whether either side is another than before.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,52 +17,52 @@ use crate::source::Source;
 use crate::source::transaction_log::LogFeed;
 use crate::telemetry::status::Side;
 
-/// How often the cache is looked at: only other clients change it.
+/// The interval between probes of the cache: only other clients change it.
 const CACHE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// An index that is made again between two looks looks like one that was never dropped, so it is told of again. One that cannot be
-/// dropped costs a pass as often.
+/// The pause before an index is reported again: if it was made again between two looks, it seems never to have been dropped. An
+/// index that cannot be dropped costs a pass each time.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// How often the indices of the cache are looked at: a client makes them when it starts, and an idle cache is left alone.
+/// The interval between checks of the cache's indices: a client makes them when it starts, and an idle cache is left alone.
 const INDEX_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a source is looked at whose commits the log tells: so that one that does not answer is noticed within the 15 seconds in
-/// which `/ready` is to know.
+/// The interval between probes of a source if the log tells its commits: short enough that `/ready` knows of a source that does
+/// not answer within the required 15 seconds.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// How long a probe may take. Two in a row that take longer, with the pause between them, stay under the 15 seconds within which
-/// `/ready` is to know.
+/// The time limit of a probe. Two in a row that take longer, with the pause between them, stay under the 15 seconds within which
+/// `/ready` has to know.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a prober looks at.
+/// Everything that a prober looks at.
 pub(super) struct ProberParts {
     pub(super) source: Arc<dyn Source>,
     pub(super) sink: Box<dyn Sink>,
-    /// What is kept beside it.
+    /// The store beside the graph.
     pub(super) store: Box<dyn CheckpointStore>,
-    /// How often the source is looked at; never where absent.
+    /// The interval between probes of the source; none if absent.
     pub(super) interval: Option<Duration>,
-    /// What tells commits besides: while passes read it, the source is looked at only to see whether it answers.
+    /// The change feed, which also tells commits: while passes read it, the source is probed only to see whether it answers.
     pub(super) feed: Option<LogFeed>,
-    /// The life of the cache's server in which the generation began.
+    /// The run id of the cache's server at the beginning of the generation.
     pub(super) run_id: Option<String>,
 }
 
-/// Where the findings of a prober go.
+/// The recipients of a prober's findings.
 pub(super) struct Watchers {
     pub(super) moved: Recipient<SourceMoved>,
-    /// Each failure, and the first answer after it.
+    /// Gets each failure, and the first answer after it.
     pub(super) probed: Recipient<SideProbed>,
-    /// Each index that is to be dropped.
+    /// Gets each index that must be dropped.
     pub(super) indexed: Recipient<IndexMade>,
-    /// How far back the transaction log reaches.
+    /// Gets the reach of the transaction log.
     pub(super) reached: Recipient<LogReached>,
 }
 
-/// Probes until it is told to end. Fails when the source or the cache is not what it was: a new generation finds out what is.
+/// Probes until it is cancelled. Fails if the source or the cache is not what it was: a new generation then reads its state.
 ///
-/// The two sides are looked at side by side, so that one that hangs does not hide the other.
+/// The two sides are probed in parallel, so that one that hangs does not hide the other.
 pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: Watchers, quit: CancellationToken) -> Result<()> {
     let Watchers { moved, probed, indexed, .. } = watchers;
     let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
@@ -77,7 +77,7 @@ pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: 
     }
 }
 
-/// A source, and what tells its commits besides.
+/// A source, with the feed that also tells its commits.
 struct WatchedSource {
     source: Arc<dyn Source>,
     feed: Option<LogFeed>,
@@ -90,7 +90,7 @@ async fn watch_source(
     moved: Recipient<SourceMoved>,
     mut answers: Answers,
 ) -> Result<()> {
-    // A log that falls silent must be noticed also where nothing else is looked for.
+    // A log that falls silent must be noticed even without an interval for probes.
     let Some(period) = period.or(feed.as_ref().map(|_| KEEP_ALIVE)) else { return std::future::pending().await };
     let mut ticks = ticks(period);
     let mut last: Option<Bookmark> = None;
@@ -151,12 +151,12 @@ async fn watch_cache(
 
 fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
-    // After a silence one look is enough.
+    // After a silence, one probe is enough.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
 
-/// Whether a side answers, as the status shows it.
+/// The state of a side as the status shows it: whether it answers.
 struct Answers {
     generation: Generation,
     side: Side,
@@ -165,8 +165,8 @@ struct Answers {
 }
 
 impl Answers {
-    /// Waits for a probe. One that fails for a reason that may pass is no fault of the generation: whoever works notices it by
-    /// itself, and the next probe follows soon. But it is told, because an idle pipeline would not notice.
+    /// Waits for a probe. A failure that may pass is no fault of the generation: a working pass notices it by itself, and the
+    /// next probe follows soon. The failure is reported nevertheless, because an idle pipeline would not notice it.
     async fn take<T>(&mut self, probe: impl Future<Output = Result<T>>) -> Result<Option<T>> {
         let outcome = match timeout(PROBE_TIMEOUT, probe).await {
             Ok(outcome) => outcome,
@@ -193,7 +193,7 @@ impl Answers {
     }
 }
 
-/// Fails where a bookmark cannot come after one that was seen before.
+/// Fails if a bookmark cannot follow an earlier one.
 pub(super) fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
     if now.can_follow(last) {
         return Ok(());
@@ -202,25 +202,25 @@ pub(super) fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
 }
 
 struct CacheSighting {
-    /// Absent where there is no checkpoint.
+    /// Absent if there is no checkpoint.
     sequence: Option<u64>,
     /// Whether a full pass is under way, which empties the graph.
     filling: bool,
     graph: GraphState,
-    /// Absent where the user may not ask for it.
+    /// Absent if the user may not read it.
     run_id: Option<String>,
 }
 
 async fn look(sink: &mut dyn Sink, store: &mut dyn CheckpointStore) -> Result<CacheSighting> {
     let run_id = sink.identify().await?.run_id;
     let graph = sink.state().await?;
-    // After the graph: a full pass says in the checkpoint that it begins before it empties the graph.
+    // This comes after the graph: a full pass marks its beginning in the checkpoint before it empties the graph.
     let checkpoint = store.load().await?;
     let filling = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.watermark.is_none());
     Ok(CacheSighting { sequence: checkpoint.map(|checkpoint| checkpoint.sequence), filling, graph, run_id })
 }
 
-/// What the cache must not fall behind.
+/// The state that the cache must not fall behind.
 #[derive(Default)]
 struct CacheWatch {
     sequence: Option<u64>,
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Hears what a prober says of a side.
+    /// Receives a prober's reports about a side.
     #[derive(Default, Clone)]
     struct Listener(Arc<parking_lot::Mutex<Vec<bool>>>);
 

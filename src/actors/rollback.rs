@@ -1,4 +1,4 @@
-//! Back to the graph that the last full sync replaced, where that was kept.
+//! The rollback to the graph that the last full sync replaced, if that graph was kept.
 
 use chrono::Utc;
 
@@ -6,8 +6,8 @@ use super::launch::Connector;
 use super::lease_keeper::KeptLease;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Lets the live and the kept graph change places, with what belongs to them, and pauses the pipeline: its next pass would undo
-/// what the rollback is for. Takes the lease for the moment, so nobody may be writing.
+/// Exchanges the live and the kept graph, with everything that belongs to them, and pauses the pipeline: its next pass would undo
+/// the purpose of the rollback. It takes the lease for this time, so no other writer may hold it.
 pub(crate) async fn roll_back(connector: &dyn Connector) -> Result<()> {
     let access = connector.stage_access().await?;
     let mut access =

@@ -1,6 +1,6 @@
-//! The shell of an actor whose work is a task of its own: its mailbox, in front of a bounded channel to the task.
+//! The shell of an actor that works in a task of its own: its mailbox, in front of a bounded channel to the task.
 //!
-//! Extractor, transformer and loader are such actors. They differ in what they take, in what they do with it, and in how they end.
+//! Extractor, transformer and loader are such actors. They differ in their input, their work, and the way they end.
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use tokio::sync::mpsc;
@@ -13,9 +13,10 @@ use super::{MAILBOX_CAPACITY, Reports};
 use crate::error::Result;
 use crate::model::batch::Generation;
 
-/// What an actor takes.
+/// The messages that an actor works on.
 pub(crate) trait Work: Message<Result = ()> + Send + 'static {
-    /// Whose it is: what is of another generation is dropped. Absent where only the generation's own supervisor sends it.
+    /// The generation of the message: messages of other generations are dropped. Absent if only the generation's own supervisor
+    /// sends it.
     fn generation(&self) -> Option<Generation>;
 }
 
@@ -37,22 +38,22 @@ impl Work for PreparedBatch {
     }
 }
 
-/// How a task ends when it is told to quit.
+/// The way in which a task ends after a `Quit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quitting {
     /// At any await point: the task changes nothing outside the process.
     AtOnce,
-    /// Between two requests, so that none is half done.
+    /// Only between two requests, so that none is left unfinished.
     BetweenRequests,
 }
 
-/// Which actor a shell is of.
+/// The identity of a shell's actor.
 pub(crate) struct Role {
     pub generation: Generation,
     pub member: Member,
-    /// How its task ends.
+    /// The way in which its task ends.
     pub quitting: Quitting,
-    /// How much work may wait in front of the task.
+    /// The most work that may wait in front of the task.
     pub capacity: usize,
 }
 
@@ -100,7 +101,7 @@ impl<W: Work> Shell<W> {
 }
 
 impl Shell<StartPass> {
-    /// As [`Shell::start`], for a task that is told what was acknowledged.
+    /// Starts the actor like [`Shell::start`], for a task that also gets the acknowledgements.
     pub(crate) fn start_told<F>(
         role: Role,
         reports: Reports,
@@ -109,7 +110,7 @@ impl Shell<StartPass> {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        // Bounded by the batches in flight: one acknowledgement each.
+        // The batches in flight bound this channel: each has one acknowledgement.
         let (acknowledged, told) = mpsc::unbounded_channel();
         Self::new(role, reports, Some(acknowledged), |orders, _| task(orders, told)).start()
     }

@@ -1,4 +1,4 @@
-//! The transformer: encodes what the extractor read. Pure work, so it is aborted at will.
+//! The transformer: encodes what the extractor read. It has no effects outside, so it can be aborted at any time.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(crate) fn start(
     Shell::start(role, reports, |batches, _| work(encoding, batches, loader, pool))
 }
 
-/// What a transformer makes of rows.
+/// The output of a transformer for rows.
 pub(crate) enum Encoding {
     Rows(Arc<Encoder>),
     /// Payloads for a stage.
@@ -47,16 +47,16 @@ async fn work(
     loader: Addr<Loader>,
     pool: Arc<CreditPool>,
 ) -> Result<()> {
-    let pace = pool.pace();
-    while let Some(ExtractedBatch { generation, content, newest, credit }) = pace.wait(Member::Transformer, batches.recv()).await
+    let load = pool.load();
+    while let Some(ExtractedBatch { generation, content, newest, credit }) = load.wait(Member::Transformer, batches.recv()).await
     {
-        pace.note_queued(Member::Transformer, batches.len());
+        load.note_queued(Member::Transformer, batches.len());
         let content = encode(&mut encoding, content)?;
         failpoint!("encoded");
         loader
             .try_send(PreparedBatch { generation, content, newest, credit })
             .map_err(|_| Error::new(ErrorKind::ActorStopped, "the loader has stopped and accepts no more batches"))?;
-        // Encoding a batch takes milliseconds and no await: let the other tasks of this thread in between.
+        // Encoding a batch takes milliseconds without an await, so this lets the other tasks of the thread run in between.
         tokio::task::yield_now().await;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The task behind an actor's shell.
 //!
-//! actix does not supervise a panic: the actor is gone and nobody is told. So the work is done in a task of its own, whose
-//! handle is kept, and whatever ends the task (a result, an error, a panic, an abort) is reported exactly once.
+//! actix does not supervise a panic: the actor is gone and no other actor learns of it. So the work runs in a task of its own.
+//! Its handle is kept, and the end of the task (a result, an error, a panic, an abort) is reported exactly once.
 
 use std::any::Any;
 use std::future::Future;
@@ -44,12 +44,12 @@ impl Worker {
         Self { quit, abort }
     }
 
-    /// Asks it to end where no request is half done.
+    /// Asks the task to end at a point without a request under way.
     pub(crate) fn quit(&self) {
         self.quit.cancel();
     }
 
-    /// Ends it wherever it is: for work that changes nothing outside.
+    /// Ends the task at any point: for work that changes nothing outside.
     pub(crate) fn abort(&self) {
         self.abort.abort();
     }

@@ -1,4 +1,4 @@
-//! `check`: the configuration, both servers, and what would be done with which elements. Writes nothing.
+//! `check`: checks the configuration and both servers, and reports what would be done with which elements. Writes nothing.
 
 mod text;
 
@@ -26,7 +26,7 @@ use crate::sync::first_pass::{Decision, Facts, first_pass};
 use crate::sync::survey::{KindSurvey, RefusedElements, Survey, survey};
 use crate::transform::Encoder;
 
-/// Elements of a kind that are looked at, unless it is to be all of them.
+/// The most elements of a kind that are read, unless all are requested.
 const LOOKED_AT: u64 = 10_000;
 
 #[derive(Serialize)]
@@ -39,7 +39,7 @@ struct Findings {
     cache_address: String,
     cache_version: Option<String>,
     graph_exists: bool,
-    /// Whether each group has a graph of its own.
+    /// Whether each group has its own graph.
     is_per_group: bool,
     cache: Counts,
     checkpoint_sequence: Option<u64>,
@@ -47,29 +47,29 @@ struct Findings {
     /// Whether a full sync can load in bulk.
     bulk_allowed: bool,
     outside_profile: OutsideProfile,
-    /// The indices and constraints that are there.
+    /// The existing indices and constraints.
     indexes: IndexReport,
-    /// The source's transaction log, where its directory is named.
+    /// The source's transaction log, if its directory is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_log: Option<LogFindings>,
     would_do: String,
-    /// Why the graph may not be filled.
+    /// The reason why the graph may not be filled.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
     profile: String,
-    /// What would become of the elements that were looked at.
+    /// The elements that were read, by what a sync would do with them.
     parts: CountedParts,
-    /// What a full sync would make of the source.
+    /// The expected result of a full sync of the source.
     survey: Survey,
 }
 
 #[derive(Serialize)]
 struct LogFindings {
     directory: String,
-    /// How far it reaches, or why it cannot be followed.
+    /// The reach of the log, or the reason why it cannot be followed.
     #[serde(flatten)]
     state: LogState,
-    /// The server's setting, where it keeps too little.
+    /// The server's setting, if it keeps too little.
     #[serde(skip_serializing_if = "Option::is_none")]
     short_retention: Option<String>,
 }
@@ -81,7 +81,7 @@ enum LogState {
     Refused { refused: String, remedy: &'static str },
 }
 
-/// Checks every pipeline; fails if one of them could not work, or could not hold everything.
+/// Checks every pipeline; fails if a pipeline could not work, or could not hold everything.
 pub(super) async fn check(config: &Config, arguments: &CheckArguments, output: Output) -> Exit {
     let limit = (!arguments.all).then_some(LOOKED_AT);
     let mut exit = Exit::Done;
@@ -161,7 +161,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
 async fn look_at_log(connector: &ServerConnector, source: &dyn Source) -> Result<Option<LogFindings>> {
     let Some(directory) = connector.transaction_log() else { return Ok(None) };
     let created_ms = source.created_ms().await?;
-    // A user may be refused this question; the log is as good without the answer.
+    // A user may be refused this question; the log is equally useful without the answer.
     let retention = source.log_retention().await.ok().flatten();
     let state = match LogExtent::of(&directory, created_ms) {
         Ok(extent) => LogState::Readable(extent),
@@ -171,7 +171,7 @@ async fn look_at_log(connector: &ServerConnector, source: &dyn Source) -> Result
     Ok(Some(LogFindings { directory: directory.path().display().to_string(), state, short_retention }))
 }
 
-/// What a full sync would make of the source, and which graphs are foreign.
+/// Surveys what a full sync would make of the source, and which graphs are foreign.
 async fn look_at_source(
     connector: &ServerConnector,
     source: &dyn Source,
@@ -201,10 +201,10 @@ fn parts(survey: &Survey) -> CountedParts {
     CountedParts::of(sum(|kind| kind.looked_at), sum(|kind| kind.sharing_key), elements, refused(|refused| refused.properties))
 }
 
-/// A full sync does without this one, and takes longer.
+/// A full sync works without this command, but takes longer.
 const BULK: &str = "GRAPH.BULK";
 
-/// What only the swap of a full sync beside the graph needs.
+/// The commands that only the swap of a full sync beside the graph needs.
 const SWAP: [&str; 3] = [TELLS_ENGINE, "RENAME", "UNLINK"];
 
 fn refuse_without(missing: &[&str], strategy: FullSyncStrategy) -> Result<()> {

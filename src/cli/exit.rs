@@ -1,24 +1,24 @@
-//! How a command ends, as its caller sees it.
+//! The end of a command, as its caller sees it.
 
 use std::process::{ExitCode, Termination};
 
-/// How a command ended. The numbers are part of the command line's interface: scripts depend on them.
+/// The result of a command. The numbers are part of the command line's interface: scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Exit {
-    /// The work is done; what was asked about is so.
+    /// The work is done, or the answer is yes.
     Done = 0,
-    /// The work failed; what was asked about is not so.
+    /// The work failed, or the answer is no.
     Failed = 1,
-    /// It could not be told, for instance because a server could not be reached.
+    /// The answer is unknown, for instance because a server could not be reached.
     Unknown = 2,
-    /// The command line or the configuration cannot be used. 64 is the `EX_USAGE` of sysexits(3): it tells a service
-    /// manager that starting again does not help.
+    /// The command line or the configuration cannot be used. 64 is the `EX_USAGE` of sysexits(3): it tells a service manager that
+    /// a restart does not help.
     Usage = 64,
 }
 
 impl Exit {
-    /// The number that the process ends with.
+    /// The exit code of the process.
     pub const fn code(self) -> u8 {
         self as u8
     }

@@ -1,4 +1,4 @@
-//! The command line: a file a subcommand.
+//! The command line, with one file for each subcommand.
 
 pub mod arguments;
 mod check;
@@ -28,9 +28,9 @@ use reload::Origin;
 use crate::config::{Config, Environment, MonitoringConfig};
 use crate::telemetry::logging::{self, Console, LevelControl};
 
-/// Runs a command line to its end.
+/// Runs a command line until it ends.
 ///
-/// First everything that can be wrong without a server: arguments, configuration, logging. Only then the runtime.
+/// First come all checks that need no server: arguments, configuration, logging. Only then the runtime starts.
 pub fn main<I>(line: I) -> Exit
 where
     I: IntoIterator,
@@ -69,7 +69,7 @@ where
     work(&arguments, &config, origin, logging.level(), progress)
 }
 
-/// Standard output is what a shell takes them from; if it is closed, nobody wants them.
+/// A shell takes completions from standard output; if it is closed, nobody wants them.
 fn print_completions(shell: Shell) {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), env!("CARGO_PKG_NAME"), &mut text);
@@ -90,7 +90,7 @@ fn ask(arguments: &Arguments, monitoring: &MonitoringConfig) -> Exit {
 }
 
 fn work(arguments: &Arguments, config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Exit {
-    // Two libraries bring TLS, and each could bring a provider: say which one, or the first handshake panics.
+    // Two libraries use TLS, and each could choose a provider: choose one here, or the first handshake panics.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed before");
     }
@@ -111,14 +111,14 @@ fn work(arguments: &Arguments, config: &Config, origin: Origin, level: LevelCont
 fn in_system<F: Future<Output = Exit>>(body: impl FnOnce() -> F) -> Exit {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap_or_else(|error| {
-            // Without threads or descriptors there is nothing that this process could do.
+            // Without threads or descriptors, this process cannot do anything.
             print::line_to_stderr(&format!("cannot start: {error}"));
             std::process::exit(i32::from(Exit::Failed.code()))
         })
     };
     let system = System::with_tokio_rt(runtime);
     let exit = system.block_on(body());
-    // Actors that a failure leaves behind before their first turn begin when the system is dropped, and need the runtime's clock.
+    // Actors that a failure leaves behind before their first turn start when the system is dropped, and need the runtime's clock.
     let handle = system.runtime().tokio_runtime().handle().clone();
     let _runtime = handle.enter();
     drop(system);

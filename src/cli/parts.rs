@@ -1,34 +1,34 @@
-//! What becomes of the elements of a source, in the same parts and words in every report.
+//! The parts of a source's elements, with the same words in every report.
 
 use crate::model::outside_profile::OutsideProfile;
 use serde::Serialize;
 
-/// Elements of a source by what becomes of them.
+/// Elements of a source by their fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub(super) struct CountedParts {
     /// Elements of the profile's kinds that were read.
     pub(super) read: u64,
-    /// Of those, elements that the cache holds.
+    /// Elements that the cache holds, of those read.
     pub(super) kept: u64,
-    /// Of those, elements that share their key with another one, which is kept for them.
+    /// Elements that share their key with another one, which is kept for them, of those read.
     pub(super) collapsed: u64,
-    /// Of those, elements that the cache cannot hold.
+    /// Elements that the cache cannot hold, of those read.
     pub(super) quarantined: u64,
     /// Properties that the cache cannot hold, of elements that it holds.
     pub(super) properties_quarantined: u64,
-    /// Elements of no kind of the profile, which nobody reads; absent where nobody counted them.
+    /// Elements of no kind of the profile, which nobody reads. Absent if nobody counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) outside_profile: Option<u64>,
 }
 
 impl CountedParts {
-    /// With all that was read in its parts.
+    /// The parts of all elements that were read.
     pub(super) fn of(read: u64, collapsed: u64, quarantined: u64, properties_quarantined: u64) -> Self {
         let kept = read.saturating_sub(collapsed + quarantined);
         Self { read, kept, collapsed, quarantined, properties_quarantined, outside_profile: None }
     }
 
-    /// With what is outside the profile.
+    /// The same parts with the elements outside the profile.
     pub(super) fn beside(self, outside: &OutsideProfile) -> Self {
         let number = outside.nodes.values().chain(outside.relationships.values()).sum();
         Self { outside_profile: Some(number), ..self }

@@ -1,4 +1,4 @@
-//! From the configuration to supervised pipelines.
+//! Assembles supervised pipelines from the configuration.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::error::Result;
 use crate::model::guard::DeleteLimit;
 use crate::sync::{BatchLimits, Rhythm};
 
-/// How many full batches may be between reading and acknowledgement: one being read, one encoded, one written, and one
-/// waiting, so that no stage waits for another's hiccup.
+/// The most full batches between reading and acknowledgement: one being read, one encoded, one written, and one waiting, so that
+/// no stage waits for a pause of another.
 const FULL_BATCHES_IN_FLIGHT: usize = 4;
 
-/// A pipeline as its supervisor takes it.
+/// Assembles a pipeline for its supervisor.
 pub(super) fn assemble(config: &PipelineConfig, schedule: Schedule, health: Recipient<StatusChanged>) -> Result<Pipeline> {
     let connector = ServerConnector::new(config)?;
     let limits = batch_limits(&config.sync);

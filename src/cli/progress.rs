@@ -1,4 +1,4 @@
-//! How far the work is: bars on a terminal, a line now and then elsewhere, nothing where a program reads the result.
+//! The progress of the work: bars on a terminal, a line now and then elsewhere, nothing if a program reads the result.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -11,32 +11,32 @@ use super::print;
 use crate::model::pass::{Mode, Totals};
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
 
-/// Lines are this far apart: often enough to see that it lives, seldom enough for a log.
+/// The interval between lines: short enough to show that the work continues, long enough for a log.
 const LINES_APART: Duration = Duration::from_secs(5);
 
-/// A bar where it is known how much there is to do.
+/// The template if the amount of work is known.
 const BAR: &str = "{prefix:.bold} {msg} [{wide_bar}] {human_pos} of {human_len}, {per_sec}, {eta} left";
 
-/// And where it is not.
+/// The template if it is unknown.
 const COUNT: &str = "{prefix:.bold} {spinner} {msg}: {human_pos} elements, {per_sec}";
 
-/// Where progress is shown.
+/// The place where progress is shown.
 #[derive(Debug, Clone)]
 pub(super) enum Progress {
     Bars(MultiProgress),
-    /// On standard error, line by line.
+    /// Line by line on standard error.
     Lines,
     Log,
     Nothing,
 }
 
-/// How far something is.
+/// The progress of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProgressStep {
     pub(super) what: String,
-    /// Elements that are done.
+    /// The number of elements that are done.
     pub(super) done: u64,
-    /// How many there are.
+    /// The number of all elements, if known.
     pub(super) of: Option<u64>,
 }
 
@@ -45,14 +45,14 @@ pub(super) struct ProgressLine {
     name: String,
     progress: Progress,
     bar: Option<ProgressBar>,
-    /// When the present step began, and with how much done.
+    /// The beginning of the present step, and the elements done by then.
     began: (Instant, u64),
     what: String,
     told: Instant,
 }
 
 impl Progress {
-    /// As fits the command and where its standard error goes.
+    /// The kind of progress that fits the command and the target of its standard error.
     pub(super) fn of(output: Output, is_service: bool) -> Self {
         match output {
             _ if std::io::stderr().is_terminal() && output == Output::Text => Self::Bars(MultiProgress::new()),
@@ -70,14 +70,14 @@ impl Progress {
         }
     }
 
-    /// Shows something from now on.
+    /// Begins to show the progress of something.
     pub(super) fn begin(&self, name: &str) -> ProgressLine {
         let bar = self.bars().map(|bars| bars.add(ProgressBar::no_length().with_prefix(name.to_owned())));
         let now = Instant::now();
         ProgressLine { name: name.to_owned(), progress: self.clone(), bar, began: (now, 0), what: String::new(), told: now }
     }
 
-    /// Shows what a pipeline does until the condition holds of it, or for as long as it is awaited.
+    /// Shows the progress of a pipeline until the condition is true for it, or while the future is awaited.
     pub(super) async fn follow(
         self,
         name: String,
@@ -102,7 +102,7 @@ impl Progress {
 }
 
 impl ProgressLine {
-    /// Shows how far it is.
+    /// Shows the present progress.
     pub(super) fn show(&mut self, standing: ProgressStep) {
         if self.what != standing.what {
             self.begin_step(&standing);
@@ -133,7 +133,7 @@ impl ProgressLine {
         self.began = (Instant::now(), standing.done);
         if let Some(bar) = &self.bar {
             let template = if standing.of.is_some() { BAR } else { COUNT };
-            // The templates are constants; one that could not be read would leave the bar as it is by default.
+            // The templates are constants; an unreadable one would leave the bar with its default.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸ "));
             }
@@ -169,7 +169,7 @@ impl ProgressStep {
     }
 }
 
-/// What a pipeline is in the middle of.
+/// The step that a pipeline is in.
 fn standing(pipeline: &PipelineStatus) -> Option<ProgressStep> {
     let standing = |what: &str, totals: &Totals, of| Some(ProgressStep { what: what.to_owned(), done: totals.read, of });
     if let Some(full_sync) = &pipeline.full_sync {

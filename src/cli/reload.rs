@@ -1,4 +1,4 @@
-//! What a running service does with a configuration that changed: on SIGHUP, and when it is asked over HTTP.
+//! Applies a changed configuration to a running service: on SIGHUP, and on request over HTTP.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,19 +29,19 @@ pub(super) fn schedule(sync: &SyncConfig) -> Schedule {
     Schedule::Continuous { full_first: sync.full_sync_on_startup, interval }
 }
 
-/// Where a configuration comes from, so that it can be read again.
+/// The origin of a configuration, so that it can be read again.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
-    /// The file that was named.
+    /// The configuration file, if one was named.
     pub(super) file: Option<PathBuf>,
-    /// What the command line said.
+    /// The settings of the command line.
     pub(super) overrides: Overrides,
 }
 
-/// Has a changed configuration followed.
+/// Applies a changed configuration.
 pub(super) struct Reloader {
     pub(super) origin: Origin,
-    /// What is followed now.
+    /// The configuration in use.
     pub(super) current: Mutex<Config>,
     pub(super) rules: Arc<RwLock<Rules>>,
     pub(super) level: LevelControl,
@@ -58,7 +58,7 @@ impl Reload for Reloader {
         })?;
         let before = self.current.lock().clone();
         let mut done = Reloaded::default();
-        // Pipelines first: they may refuse, and then nothing else has changed either.
+        // Pipelines come first: they may refuse, and then nothing else has changed either.
         for pipeline in wanted.pipelines() {
             self.reconfigure(pipeline, &before, &mut done).await?;
         }
@@ -86,7 +86,7 @@ impl Reloader {
             done.needs_restart.push(format!("falkordb.database of pipeline {}", wanted.name));
             return Ok(());
         }
-        // A profile or a secret may have changed in its file while its name did not: what was read decides.
+        // A profile or a secret may have changed in its file under the same name: its content decides.
         let pipeline = pipelines::assemble(wanted, schedule(&wanted.sync), self.health.clone())?;
         let changed = known != wanted;
         let answered = supervisor.send(Reconfigure { pipeline: Box::new(pipeline), changed }).await;

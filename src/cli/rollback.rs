@@ -1,4 +1,4 @@
-//! `rollback`: back to the graph that the last full sync replaced.
+//! `rollback`: restores the graph that the last full sync replaced.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ struct RollbackReport {
     paused: bool,
 }
 
-/// Rolls every pipeline back; goes on after a failure, and fails at the end.
+/// Rolls every pipeline back; continues after a failure, and fails at the end.
 pub(super) async fn rollback(config: &Config, output: Output) -> Exit {
     let mut exit = Exit::Done;
     let mut reports = Vec::new();

@@ -1,4 +1,4 @@
-//! `run`: the service.
+//! `run`: runs the service.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
 
-/// What the HTTP server shows.
+/// The state that the HTTP server shows.
 struct HttpState {
     status: watch::Receiver<ServiceStatus>,
     metrics: Option<Arc<Metrics>>,
@@ -38,7 +38,7 @@ struct RunningPipeline {
     outcome: oneshot::Receiver<PipelineOutcome>,
 }
 
-/// Runs until a signal, or until something makes it impossible.
+/// Runs until a signal, or until a failure makes it impossible.
 pub(super) async fn run(config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Exit {
     match run_until_signal(config, origin, level, progress).await {
         Ok(()) => Exit::Done,
@@ -49,7 +49,7 @@ pub(super) async fn run(config: &Config, origin: Origin, level: LevelControl, pr
 async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Result<()> {
     // Before anything runs, so that no signal is missed.
     let mut signals = Signals::new()?;
-    // Before anything begins that would have to end again.
+    // Before starting anything that would have to stop again.
     let listener = config.monitoring.address().map(bind).transpose()?;
     let metrics = config.monitoring.metrics_enabled.then(|| Arc::new(Metrics::new()));
     let (health, status) = Health::new();
@@ -68,7 +68,7 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
         })
         .collect();
     for pipeline in &running {
-        // Until it is in step for the first time: then the status page tells more.
+        // Until the pipeline is in step for the first time: after that the status page shows more.
         let following = progress.clone().follow(pipeline.name.clone(), status.clone(), PipelineStatus::is_in_step);
         actix::spawn(following);
     }
@@ -111,7 +111,7 @@ async fn stop(running: Vec<RunningPipeline>) {
     }
 }
 
-/// What HTTP goes by.
+/// Starts the HTTP server.
 fn start_http(listener: TcpListener, shown: HttpState, running: &[RunningPipeline]) -> Result<actix_web::dev::ServerHandle> {
     let address = listener.local_addr().ok();
     let api = Api {
@@ -149,7 +149,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one that asks for the end. One that asks for the configuration to be read again is followed meanwhile.
+    /// Waits for a signal to end. A signal to read the configuration again is handled meanwhile.
     async fn end(&mut self, reload: &dyn Reload) -> &'static str {
         loop {
             tokio::select! {

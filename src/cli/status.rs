@@ -1,4 +1,4 @@
-//! `status`: what a running service is doing.
+//! `status`: shows the state of a running service.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ async fn ask(address: SocketAddr) -> Result<ServiceStatus> {
         .map_err(|error| Error::caused(ErrorKind::Configuration, format!("what answers on {address} is not this service"), error))
 }
 
-/// A line for each pipeline, and below it what is special about any of them.
+/// A line for each pipeline, and below the table the special conditions of each.
 fn text(status: &ServiceStatus) -> String {
     let head = ["pipeline", "graph", "state", "behind", "fresh", "last pass", "quarantined", "held"];
     let rows: Vec<Vec<String>> = status.pipelines.values().map(row).collect();

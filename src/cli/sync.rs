@@ -1,4 +1,4 @@
-//! `sync`: one pass, then the end.
+//! `sync`: runs one pass and ends.
 
 use actix::Actor;
 use serde::Serialize;
@@ -27,22 +27,22 @@ struct SyncReport {
     graph: String,
     #[serde(flatten)]
     pass: PassSummary,
-    /// What became of the elements of the source; only a full pass reads all of them.
+    /// The parts of the source's elements; only a full pass reads all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<CountedParts>,
-    /// Elements that a comparison found different.
+    /// Elements that a comparison found to differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     differences: Option<u64>,
-    /// The two were found equal as of this bookmark.
+    /// The bookmark as of which both sides were found equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     equal_as_of: Option<Bookmark>,
-    /// Deletes that wait for a person.
+    /// Deletes that wait for approval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held: Vec<HeldDeletes>,
 }
 
-/// Runs the pass for every pipeline, one after the other; goes on after a failure, and fails at the end. Deletes that wait for a
-/// person are a failure as well: the work is not done.
+/// Runs the pass for every pipeline, one after another; continues after a failure, and fails at the end. Deletes that wait for
+/// approval are a failure as well: the work is not done.
 pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Output, progress: &Progress) -> Exit {
     let mode = match arguments.mode {
         SyncMode::Full => Mode::Full,
@@ -74,13 +74,15 @@ fn held(held: &[HeldDeletes]) -> Option<String> {
     (!kinds.is_empty()).then(|| format!("deletes are held: {}; {way}", kinds.join(", ")))
 }
 
-/// What the last full pass left out. The pass is done, so a failure here is none of its own: the number is not told then.
+/// The elements that the last full pass left out. The pass itself is done, so a failure here does not count as its own: the
+/// number is then omitted.
 async fn outside_profile(config: &PipelineConfig) -> Option<OutsideProfile> {
     let mut store = ServerConnector::new(config).ok()?.store().await.ok()?;
     Some(store.load().await.ok()??.outside_profile)
 }
 
-/// What became of the source's elements, as a full pass has counted them. Some are read more than once while the source is written.
+/// The parts of the source's elements, as a full pass counted them. Some are read more than once if the source is written
+/// meanwhile.
 fn parts(pass: &PassSummary, outside: Option<&OutsideProfile>) -> Option<CountedParts> {
     let totals = (pass.mode == Mode::Full).then_some(&pass.totals)?;
     let (elements, properties) = (totals.quarantined - totals.properties_quarantined, totals.properties_quarantined);
@@ -91,7 +93,7 @@ fn parts(pass: &PassSummary, outside: Option<&OutsideProfile>) -> Option<Counted
     Some(outside.map_or(parts, |outside| parts.beside(outside)))
 }
 
-/// The pass did not come to its end.
+/// The error for a pass that did not end.
 pub(super) fn interrupted() -> Error {
     Error::new(ErrorKind::ActorStopped, "interrupted; the next pass resumes from this point")
 }
@@ -112,13 +114,13 @@ pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes:
         }
     };
     following.abort();
-    // Its bar goes with it, before anything else is printed.
+    // The bar goes with the task, before anything else is printed.
     let _ = following.await;
     let done = outcome.map_err(|_| Error::new(ErrorKind::ActorStopped, "the pass stopped without reporting a result"))??;
     done.map(|done| *done).ok_or_else(interrupted)
 }
 
-/// Waits for SIGTERM or Ctrl-C. Never returns where the process cannot listen for signals.
+/// Waits for SIGTERM or Ctrl-C. Never returns if the process cannot listen for signals.
 async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };

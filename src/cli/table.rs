@@ -1,9 +1,9 @@
-//! A table of text, its columns side by side.
+//! A table of text with aligned columns.
 
-/// What stands between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
 
-/// Rows under a head, each column as wide as its widest cell. No line ends in blanks.
+/// Rows under a head, each column as wide as its widest cell. No line ends with blanks.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|cell| cell.to_uppercase()).collect();
     let all: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
@@ -17,7 +17,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The text with characters escaped that would begin another line or move the cursor.
+/// The text on one line: characters that would begin another line or move the cursor are escaped.
 pub(super) fn one_line(text: &str) -> String {
     let breaks = |character: char| character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
     let mut line = String::with_capacity(text.len());

@@ -1,5 +1,5 @@
-//! `verify`: whether source and cache are equal, element for element. Without the repair it writes nothing and holds nothing, so
-//! it can be run beside a service.
+//! `verify`: checks whether source and cache are equal, element by element. Without the repair it writes nothing and takes no
+//! lease, so it can run beside a service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,40 +28,40 @@ use crate::sync::CacheView;
 use crate::sync::comparison::{Comparison, ComparisonContext, look_again};
 use crate::transform::Encoder;
 
-/// Elements compared in one go, so that what was found is in memory only as far as it is listed.
+/// The number of elements compared in one step, so that only listed findings stay in memory.
 const SLICE: usize = 5_000;
 
-/// Beside a running service what differs may be on its way: it is looked at again after these pauses, and only what differs at
-/// every look is a difference. Deletes take a service two passes.
+/// A difference beside a running service may be a change on its way. So each difference is checked again after these pauses, and
+/// counts only if every check finds it. Deletes take a service two passes.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
-/// Differences printed for people; programs get all that are listed.
+/// The most differences printed for people; programs get all listed ones.
 const PRINTED: usize = 50;
 
 #[derive(Serialize)]
 struct VerifyReport {
     pipeline: String,
     graph: String,
-    /// Whether nothing differs now.
+    /// Whether nothing differs any more.
     equal: bool,
     /// Elements of the source that were compared.
     rows: u64,
     differences: u64,
-    /// How many of them are mended.
+    /// The number of repaired differences.
     #[serde(skip_serializing_if = "Option::is_none")]
     mended: Option<u64>,
-    /// The two were equal as of this bookmark; absent if something differed, or was committed meanwhile.
+    /// The bookmark as of which both sides were equal. Absent if something differed, or was committed meanwhile.
     equal_as_of: Option<Bookmark>,
-    /// What became of the elements of the source: those that are not kept are no differences.
+    /// The parts of the source's elements: elements that are not kept are not differences.
     parts: CountedParts,
-    /// Entries of the quarantine about whole elements.
+    /// Entries of the quarantine for whole elements.
     excluded: usize,
-    /// What the cache holds of no kind of the profile or without a usable key: differences that no pass mends.
+    /// Elements of the cache without a kind of the profile or a usable key: differences that no pass repairs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     foreign: BTreeMap<String, u64>,
-    /// The differences, the first ones by name.
+    /// The first differences, by name.
     found: Vec<ListedDifference>,
-    /// Deletes that wait for a person.
+    /// Deletes that wait for approval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held: Vec<HeldDeletes>,
 }
@@ -70,7 +70,7 @@ struct VerifyReport {
 struct ListedDifference {
     kind: String,
     key: String,
-    /// With its ends, if it is a relationship.
+    /// The element, with its ends if it is a relationship.
     element: String,
     difference: &'static str,
     /// Properties that differ, and labels with a colon before them.
@@ -78,7 +78,7 @@ struct ListedDifference {
     names: Vec<String>,
 }
 
-/// Compares every pipeline; goes on after a failure.
+/// Compares every pipeline; continues after a failure.
 pub(super) async fn verify(config: &Config, repair: bool, output: Output, progress: &Progress) -> Exit {
     let mut exit = Exit::Done;
     let mut reports = Vec::new();
@@ -101,7 +101,7 @@ pub(super) async fn verify(config: &Config, repair: bool, output: Output, progre
     exit
 }
 
-/// Both sides of a pipeline, to be looked at.
+/// Both sides of a pipeline, for comparisons.
 struct BothSides {
     source: std::sync::Arc<dyn Source>,
     view: Box<dyn CacheView>,
@@ -136,7 +136,7 @@ impl BothSides {
         }
     }
 
-    /// What still differs at the last of several looks.
+    /// The findings that still differ at the last of several checks.
     async fn settle(&mut self, mut found: Vec<Finding>) -> Result<Vec<Finding>> {
         let served = self.connector.redis_lease().holder().await?.is_some();
         for pause in PAUSES.into_iter().take_while(|_| served) {
@@ -162,7 +162,7 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyR
     let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0).await?;
     let verdict = loop {
         let advance = comparison.advance(&mut looks.sides(), SLICE, &BTreeSet::new()).await?;
-        // Nothing is tried here: what the cache once refused is left out.
+        // Nothing is tried here: rows that the cache once refused are left out.
         comparison.except(&advance.excluded);
         if advance.is_over {
             break comparison.verdict(&mut looks.sides()).await?;
@@ -178,7 +178,7 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyR
     Ok(VerifyReport { mended: None, held, parts: report.parts.beside(&outside), ..report })
 }
 
-/// Needs the right to write, as any pass does: a running service has it, and is asked for a comparison over HTTP.
+/// Needs the right to write, like any pass. A running service has this right, and takes a request for a comparison over HTTP.
 async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Result<VerifyReport> {
     let done = sync::one_pass(config, Mode::Differential, false, progress).await?;
     let mut looks = BothSides::new(config).await?;
@@ -187,7 +187,7 @@ async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Res
     let unlisted = verdict.findings - verdict.listed.len() as u64;
     let (found, differences) = (verdict.listed.clone(), verdict.findings);
     let mut report = VerifyReport::of(config, &looks, verdict, &found, differences);
-    // What is not listed cannot be looked at again: another comparison tells.
+    // Unlisted differences cannot be checked again: another comparison shows their state.
     report.equal = left == 0 && unlisted == 0;
     report.mended = Some(differences - unlisted - left);
     report.held = done.held;
@@ -201,7 +201,7 @@ impl BothSides {
         Ok(checkpoint.map(|checkpoint| checkpoint.guard.shown()).unwrap_or_default())
     }
 
-    /// Without a graph everything is missing.
+    /// Without a graph, everything is missing.
     async fn missing(&self, config: &PipelineConfig) -> Result<VerifyReport> {
         let rows = self.source.counts().await?.into_iter().sum();
         let began_at = self.source.bookmark().await?;
@@ -222,7 +222,7 @@ impl BothSides {
     }
 }
 
-/// Every element was read; what was compared and is not listed as unusable is kept.
+/// Every element was read; every element that was compared and is not listed as unusable is kept.
 fn parts(verdict: &Verdict) -> CountedParts {
     let Excepted { elements, properties, collapsed } = verdict.excepted;
     CountedParts::of(verdict.read, collapsed, elements, properties)

@@ -1,4 +1,4 @@
-//! Where a Neo4j server is, and how to talk to it.
+//! The address of a Neo4j server, and the scheme of the connection.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,19 +6,19 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The port of the Bolt protocol where the URI names none.
+/// The port of the Bolt protocol if the URI names none.
 pub const DEFAULT_BOLT_PORT: u16 = 7687;
 
-/// How the driver speaks to the server.
+/// The scheme of the driver's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// One server, unencrypted.
+    /// One server, without encryption.
     Bolt,
     /// One server, TLS with a verified certificate.
     BoltSecure,
     /// One server, TLS with any certificate.
     BoltSelfSigned,
-    /// Routing, unencrypted.
+    /// Routing, but without encryption.
     Neo4j,
     /// Routing, TLS with a verified certificate.
     Neo4jSecure,
@@ -30,7 +30,7 @@ impl Scheme {
     const ALL: [Self; 6] =
         [Self::Bolt, Self::BoltSecure, Self::BoltSelfSigned, Self::Neo4j, Self::Neo4jSecure, Self::Neo4jSelfSigned];
 
-    /// The scheme as it stands in a URI.
+    /// The scheme as written in a URI.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Bolt => "bolt",
@@ -42,7 +42,7 @@ impl Scheme {
         }
     }
 
-    /// Whether the server's certificate is checked, and so whether a certificate authority means anything.
+    /// Whether the server's certificate is checked, so that a certificate authority is meaningful.
     pub(crate) const fn verifies_certificate(self) -> bool {
         matches!(self, Self::BoltSecure | Self::Neo4jSecure)
     }
@@ -56,36 +56,36 @@ pub struct ConnectionUri {
     port: u16,
 }
 
-/// Why a text is not the address of a Neo4j server. Never repeats the text, which may hold a password.
+/// The reason why a text is not the address of a Neo4j server. Never repeats the text, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ConnectionUriError {
-    /// No `://` at all.
+    /// The text has no `://`.
     #[error("is not a Neo4j address (write bolt://host:7687)")]
     NoScheme,
-    /// Something like `http`.
+    /// The scheme is another one, such as `http`.
     #[error("starts with an unknown scheme (bolt, bolt+s, bolt+ssc, neo4j, neo4j+s or neo4j+ssc)")]
     UnknownScheme,
-    /// Credentials in an address end up in logs.
+    /// Credentials in an address would end up in logs.
     #[error("must not hold a user name or password (set neo4j.user and neo4j.password_file)")]
     Credentials,
-    /// Nothing between `://` and the port.
+    /// There is nothing between `://` and the port.
     #[error("names no host")]
     NoHost,
-    /// Not a number, zero or too large.
+    /// The port is not a number, zero or too large.
     #[error("has a port that is not one (1 to 65535)")]
     Port,
-    /// A path or a query.
+    /// The address has a path or a query.
     #[error("has more after the port (the database has a setting of its own: neo4j.database)")]
     Trailing,
 }
 
 impl ConnectionUri {
-    /// How to speak to the server.
+    /// The scheme of the connection.
     pub(crate) const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The same server, addressed alone: `neo4j+s` becomes `bolt+s`.
+    /// The same server without routing: `neo4j+s` becomes `bolt+s`.
     #[must_use]
     pub(crate) fn without_routing(mut self) -> Self {
         self.scheme = match self.scheme {
@@ -101,7 +101,7 @@ impl ConnectionUri {
         &self.host
     }
 
-    /// The port.
+    /// The port of the server.
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }
@@ -131,7 +131,7 @@ impl FromStr for ConnectionUri {
     }
 }
 
-/// Splits `host:port`, where the host may be an IPv6 address in brackets.
+/// Splits `host:port`. The host may be an IPv6 address in brackets.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     let host_end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     match authority[host_end..].split_once(':') {

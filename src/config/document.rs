@@ -1,22 +1,22 @@
-//! The settings as they were written, before anything is known about them: a tree, laid over by further layers, that
-//! remembers where each value came from.
+//! The settings as written, before they are interpreted: a tree, overlaid by further layers, that remembers where each value came
+//! from.
 
 use std::collections::BTreeMap;
 
 use serde_yaml::{Mapping, Value};
 use thiserror::Error;
 
-/// Settings that can be given as they are or as the file that holds them. A layer that gives the one form replaces the
-/// other form of the layers below; both in one layer are a contradiction, and reported as such.
+/// Settings that can be given directly or as the file that holds them. A layer that gives one form replaces the other form of the
+/// layers below; both in one layer are a contradiction, and reported as such.
 const GIVEN_DIRECTLY_OR_AS_FILE: [(&str, &str); 2] = [("password", "password_file"), ("api_token", "api_token_file")];
 
-/// A text that is not YAML, or not settings.
+/// The error for a text that is not YAML, or not settings.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SyntaxError {
-    /// The parser's message names what it expected and the line; it does not quote values.
+    /// The parser's message names the line and what the parser expected; it does not quote values.
     #[error("is not valid YAML: {0}")]
     Yaml(String),
-    /// A list or a lone value.
+    /// The text is a list or a single value.
     #[error("must hold settings, one `name: value` a line")]
     NotAMapping,
 }
@@ -25,7 +25,7 @@ pub enum SyntaxError {
 #[derive(Clone, Default)]
 pub(super) struct Document {
     root: Mapping,
-    /// Where values that do not come from the file's own top level were given, by path.
+    /// The places of values that do not come from the file's own top level, by path.
     origins: BTreeMap<String, String>,
 }
 
@@ -45,20 +45,20 @@ impl Document {
         &self.root
     }
 
-    /// What the operator knows the setting of this path by.
+    /// The name by which the operator knows the setting of this path.
     pub(super) fn place(&self, path: &str) -> String {
         self.origins.get(path).cloned().unwrap_or_else(|| path.to_owned())
     }
 
-    /// The tree with only those of its top-level names that `keep` wants.
+    /// The tree with only those top-level names that `keep` accepts.
     pub(super) fn retaining(&self, keep: impl Fn(&str) -> bool) -> Self {
         let mut kept = self.clone();
         kept.root.retain(|name, _| keep(name.as_str().unwrap_or_default()));
         kept
     }
 
-    /// Lays further settings over the tree: what they give replaces what was there, what they do not give stays.
-    /// `origin` tells where the value of a path was given.
+    /// Lays further settings over the tree: they replace existing values, and all other values stay. `origin` tells where the
+    /// value of a path was given.
     pub(super) fn overlay(&mut self, layer: Mapping, origin: &dyn Fn(&str) -> String) {
         overlay_mapping(&mut self.root, layer, "", &mut |path| {
             self.origins.insert(path.to_owned(), origin(path));
@@ -66,12 +66,12 @@ impl Document {
     }
 }
 
-/// The path of a name below another path.
+/// The path of a name under another path.
 pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// Puts a value at a dotted path of a layer, making the sections on the way.
+/// Puts a value at a dotted path of a layer, and makes the sections on the way.
 pub(super) fn insert_at(layer: &mut Mapping, path: &str, value: Value) {
     let Some((section, rest)) = path.split_once('.') else {
         layer.insert(path.into(), value);
@@ -97,7 +97,7 @@ fn overlay_mapping(base: &mut Mapping, layer: Mapping, path: &str, given: &mut d
             *below = Value::Mapping(Mapping::new());
             given(&path);
         }
-        // Anything else than a section is left as it is: it is wrong, and would be hidden if it were replaced.
+        // A value that is not a section stays: it is wrong, and replacing it would hide this.
         if let Value::Mapping(below) = below {
             overlay_mapping(below, section, &path, given);
         }

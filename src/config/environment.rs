@@ -62,14 +62,14 @@ pub(super) const VARIABLES: [(&str, &str); 49] = [
     ("READY_LAG_SECONDS", "monitoring.ready_lag_seconds"),
 ];
 
-/// The variable that makes the reference service copy the other way round.
+/// The variable with which the reference service copies in the other direction.
 const DIRECTION: &str = "SYNC_DIRECTION";
 
-/// The only direction there is.
+/// The only supported direction.
 const FORWARD: &str = "forward";
 
-/// Variables of the reference service that mean nothing here: its tasks are always done, its paths are fixed, or it did
-/// not heed them itself.
+/// Variables of the reference service that have no effect here: its tasks are always done, its paths are fixed, or it ignored
+/// them itself.
 const WITHOUT_EFFECT: [&str; 10] = [
     "SYNC_ENABLE_CONTINUOUS",
     "SYNC_ENABLE_REVERSE_INCREMENTAL",
@@ -98,13 +98,13 @@ impl Environment {
         VARIABLES.into_iter()
     }
 
-    /// The variables that are set as if they did something: worth a warning.
+    /// The variables that are set but have no effect: each deserves a warning.
     pub(crate) fn without_effect(&self) -> impl Iterator<Item = &'static str> {
         WITHOUT_EFFECT.into_iter().filter(|name| self.0.get(*name).is_some_and(|value| !value.is_empty()))
     }
 
-    /// The settings that the variables give, as a layer over a document. A variable without text counts as not set:
-    /// that is what a compose file makes of `${FALKORDB_PASSWORD:-}`.
+    /// Lays the settings of the variables over a document. A variable without text counts as not set: a compose file turns
+    /// `${FALKORDB_PASSWORD:-}` into such a variable.
     pub(super) fn lay_over(&self, document: &mut Document, report: &Report) {
         let mut layer = Mapping::new();
         for (name, path) in VARIABLES {
@@ -128,7 +128,7 @@ impl Environment {
     }
 }
 
-/// The variable that gives a path, or the path itself for the sections on the way.
+/// The variable for a path, or the path itself for the sections on the way.
 fn variable_of(path: &str) -> String {
     let variable = VARIABLES.iter().find(|(_, known)| *known == path);
     variable.map_or(path, |(name, _)| name).to_owned()
@@ -140,7 +140,7 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
     }
 }
 
-/// Names only: a value may be a secret.
+/// Shows only names: a value may be a secret.
 impl fmt::Debug for Environment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()

@@ -1,4 +1,4 @@
-//! The cache.
+//! Settings of the cache.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,47 +11,47 @@ use crate::model::graph_name::{GraphName, GraphNameError};
 
 const DEFAULT_HOST: &str = "localhost";
 
-/// The port of Redis, which FalkorDB is a module of.
+/// The port of Redis, of which FalkorDB is a module.
 const DEFAULT_PORT: u16 = 6379;
 
 /// The graph that the reference service fills.
 const DEFAULT_GRAPH: &str = "graphiti_cache";
 
-/// As many as the reference service opens.
+/// The number that the reference service opens.
 const DEFAULT_POOL_SIZE: u64 = 5;
 
-/// What `falkordb.database` says where each group has a graph of its own.
+/// The value of `falkordb.database` if each group has its own graph.
 const PER_GROUP: &str = "{group_id}";
 
-/// How to reach the cache.
+/// The connection to the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FalkorConfig {
     /// The name or address of the host.
     pub host: String,
-    /// The port.
+    /// The port of the server.
     pub port: u16,
-    /// The user; Redis's own `default` if none is named.
+    /// The user. If absent, Redis's own `default`.
     pub username: Option<String>,
     /// The password, if the server asks for one.
     pub password: Option<Secret>,
-    /// Which graph, or graphs, the cache is.
+    /// The graph or graphs of the cache.
     pub database: GraphTarget,
     /// The most connections to open.
     pub pool_size: usize,
-    /// How to encrypt; `None` is unencrypted.
+    /// The encryption; `None` is unencrypted.
     pub tls: Option<FalkorTls>,
-    /// Whether a graph may be replaced that this service did not fill.
+    /// Whether a graph that this service did not fill may be replaced.
     pub take_over: bool,
 }
 
 /// The encryption of the connections to the cache. The server's certificate is always checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FalkorTls {
-    /// The certificate authority that has signed the server's certificate, if the system does not know it.
+    /// The certificate authority that signed the server's certificate, if the system does not know it.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Which graph a pipeline fills.
+/// The graph that a pipeline fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GraphTarget {
     /// One graph for everything.
@@ -80,7 +80,7 @@ impl fmt::Display for GraphTarget {
     }
 }
 
-/// A text that names neither one graph nor a graph for each group.
+/// The error for a text that names neither one graph nor a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write the name of one graph, or {PER_GROUP} and nothing else for a graph for each group")]
 pub struct GraphTargetError(#[from] GraphNameError);
@@ -101,7 +101,7 @@ impl FalkorConfig {
     }
 }
 
-/// People paste the address that another client wants; the port and the encryption have settings of their own here.
+/// Users paste the address that another client expects; here the port and the encryption have their own settings.
 fn read_host(section: &Section<'_>) -> String {
     let host = section.text("host").unwrap_or_else(|| DEFAULT_HOST.to_owned());
     if host.contains(['/', '@']) || host.contains(char::is_whitespace) {
@@ -119,7 +119,7 @@ fn read_database(section: &Section<'_>) -> Option<GraphTarget> {
 }
 
 impl FalkorTls {
-    /// A certificate authority alone means encryption too: that it is named says so.
+    /// A named certificate authority implies encryption.
     fn read(section: &Section<'_>) -> Option<Self> {
         let ca_file = section.path("ca_file");
         let enabled = section.flag("enabled").unwrap_or(ca_file.is_some());

@@ -1,22 +1,22 @@
-//! How a graph is built anew.
+//! The settings for building a graph anew.
 
 use super::section::Section;
 
-/// How a graph is built anew.
+/// The settings for building a graph anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FullSyncConfig {
-    /// Where the new graph is built.
+    /// The place where the new graph is built.
     pub strategy: FullSyncStrategy,
     /// Whether the replaced graph is kept for a rollback, at the cost of its memory.
     pub keep_previous: bool,
 }
 
-/// Where a new graph is built.
+/// The place where a new graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FullSyncStrategy {
-    /// Beside the live one, which it replaces in one step; for that time both take memory.
+    /// Beside the live graph, which the new one replaces in one step. Until then both take memory.
     Shadow,
-    /// In the live graph itself: no further memory, but readers see it half done.
+    /// In the live graph itself: this takes no further memory, but readers see an incomplete graph.
     InPlace,
 }
 

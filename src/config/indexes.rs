@@ -1,4 +1,4 @@
-//! What becomes of indices that FalkorDB answers wrongly by.
+//! The treatment of indices with which FalkorDB answers wrongly.
 
 use super::section::Section;
 use crate::model::index::UnsafeIndexes;
@@ -6,7 +6,7 @@ use crate::model::index::UnsafeIndexes;
 /// Settings of the cache's indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexesConfig {
-    /// What to do with range indices over text if the server returns wrong results with them.
+    /// The treatment of range indices over text if the server returns wrong results with them.
     pub unsafe_ones: UnsafeIndexes,
 }
 

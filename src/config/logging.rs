@@ -1,4 +1,4 @@
-//! What is logged, and where.
+//! The content and the targets of the log.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,46 +14,46 @@ const DEFAULT_KEEP_FILES: u64 = 7;
 /// Ten years of daily files.
 const MAX_KEEP_FILES: u64 = 3_650;
 
-/// What is logged, and where.
+/// The content and the targets of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggingConfig {
     /// The least important lines that are logged.
     pub level: LogLevel,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Where daily files are written, besides the console; `None` is nowhere.
+    /// The directory of daily files, besides the console; `None` means no files.
     pub directory: Option<PathBuf>,
-    /// How many daily files are kept.
+    /// The number of daily files to keep.
     pub keep_files: usize,
-    /// Whether each change of the cache and each command of an operator is logged, whatever the level.
+    /// Whether each change of the cache and each command of an operator is logged, at any level.
     pub audit: bool,
 }
 
-/// How important a line is.
+/// The importance of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// An operator must act.
     Error,
-    /// Something is not as it should be, nothing is lost.
+    /// Something is wrong, but nothing is lost.
     Warn,
-    /// What the service does.
+    /// The actions of the service.
     Info,
-    /// How it does it.
+    /// The details of these actions.
     Debug,
-    /// Every step.
+    /// Every single step of the service.
     Trace,
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line, for machines.
     Json,
-    /// Text, for people.
+    /// Text lines, for people.
     Text,
 }
 
-/// The last two are Python's names, which the reference service's users have in their files.
+/// The last two are Python's names, which users of the reference service have in their files.
 const LEVELS: [(&str, LogLevel); 7] = [
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
@@ -66,7 +66,7 @@ const LEVELS: [(&str, LogLevel); 7] = [
 
 const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", LogFormat::Text)];
 
-/// A word that is not one of those that are possible.
+/// The error for a word that is not among the allowed ones.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not one of {0}")]
 pub struct UnknownWord(String);
@@ -83,14 +83,14 @@ impl LoggingConfig {
     }
 }
 
-/// Finds a word, in any case.
+/// Finds a word in any case.
 fn find<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, UnknownWord> {
     let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
     found.map(|(_, value)| *value).ok_or_else(|| UnknownWord(all()))
 }
 
-/// The first word that stands for a value.
+/// The first word for a value.
 fn word<T: PartialEq>(value: &T, words: &[(&'static str, T)]) -> &'static str {
     words.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word)
 }

@@ -1,9 +1,9 @@
-//! The configuration: read from a file, the environment and the command line, checked as a whole, and from then on made
-//! of types that cannot be wrong.
+//! The configuration: read from a file, the environment and the command line, checked as a whole, and then represented by types
+//! that cannot be wrong.
 //!
-//! Precedence: command line, environment, file, default. An entry of `pipelines` lies over all of them, because it says
-//! in what it differs. [`Config::load`] reports every problem at once, each with the place to change, and never the value
-//! of a secret.
+//! Precedence: command line, environment, file, default. An entry of `pipelines` overrides all of them, because it lists the
+//! differences of one pipeline. [`Config::load`] reports every problem at once, each with the place to change, and never the
+//! value of a secret.
 
 mod connection_uri;
 mod document;
@@ -55,47 +55,47 @@ use pipelines::{PIPELINE_SETTINGS, read_pipelines};
 use report::Report;
 use section::Section;
 
-/// The file that is read if none is named, where it is there.
+/// The file that is read if none is named and this one exists.
 pub const DEFAULT_FILE: &str = "config/sync.yaml";
 
 /// The whole configuration of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// What is logged, and where.
+    /// The content and the targets of the log.
     pub logging: LoggingConfig,
-    /// What is told over HTTP.
+    /// The settings of the HTTP server.
     pub monitoring: MonitoringConfig,
     pipelines: Vec<PipelineConfig>,
 }
 
-/// Why there is no configuration.
+/// The reason why there is no configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file that was named, or the default one that is there, cannot be read.
+    /// The file that was named, or the existing default one, cannot be read.
     #[error("cannot read {}", file.display())]
     Unreadable {
-        /// The file.
+        /// The file that cannot be read.
         file: PathBuf,
-        /// Why not.
+        /// The error of the read.
         source: io::Error,
     },
     /// The file is not YAML, or not settings.
     #[error("{} {error}", file.display())]
     Syntax {
-        /// The file.
+        /// The file with the error.
         file: PathBuf,
-        /// Where it goes wrong.
+        /// The error and its place.
         error: SyntaxError,
     },
-    /// Settings that cannot be used.
+    /// Some settings cannot be used.
     #[error("{}", ProblemList(problems))]
     Invalid {
-        /// All of them.
+        /// All problems that were found.
         problems: Vec<Problem>,
     },
 }
 
-/// Problems as a list for people.
+/// Problems as a list for operators.
 struct ProblemList<'a>(&'a [Problem]);
 
 impl fmt::Display for ProblemList<'_> {
@@ -107,8 +107,8 @@ impl fmt::Display for ProblemList<'_> {
 }
 
 impl Config {
-    /// Reads the configuration from a file, or from the [default one](DEFAULT_FILE) if none is named and that one is
-    /// there, from an environment and from a command line.
+    /// Reads the configuration from a file, or from the [default one](DEFAULT_FILE) if none is named and the default one exists,
+    /// from an environment and from a command line.
     pub fn load(file: Option<&Path>, environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
         Self::read(read_file(file)?, environment, overrides)
     }
@@ -137,8 +137,8 @@ impl Config {
 }
 
 impl MonitoringConfig {
-    /// Reads this part alone, from the same places as [`Config::load`]: a health check has to reach a running service even
-    /// if, say, a password file is gone since it started.
+    /// Reads only this part, from the same places as [`Config::load`]: a health check has to reach a running service even if, for
+    /// example, a password file has disappeared since it started.
     pub(crate) fn load(file: Option<&Path>, environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut document = read_file(file)?;
         let about_other_parts = Report::default();
@@ -152,14 +152,14 @@ impl MonitoringConfig {
 }
 
 impl Report {
-    /// What was read if nothing is wrong with it, else everything that is.
+    /// Returns the configuration if there are no problems, otherwise all problems.
     fn finish<T>(self, config: T) -> Result<T, ConfigError> {
         let problems = self.into_problems();
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid { problems }) }
     }
 }
 
-/// A file that is named must be there; the default one need not be.
+/// A named file must exist; the default one need not.
 fn read_file(file: Option<&Path>) -> Result<Document, ConfigError> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     let text = match std::fs::read_to_string(path) {

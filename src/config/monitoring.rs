@@ -1,4 +1,4 @@
-//! What the service tells over HTTP.
+//! The settings of the HTTP server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,36 +11,36 @@ use crate::model::host::{AllowedHost, HostError};
 /// The port of the reference service.
 const DEFAULT_PORT: u16 = 8080;
 
-/// All interfaces: in a container the page is of no use on the loopback one. What changes anything needs the token.
+/// All interfaces: in a container, the page is useless on the loopback interface. Every change needs the token.
 const DEFAULT_BIND: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 const DEFAULT_READY_LAG: Duration = Duration::from_secs(60);
 
-/// A lag beyond a day is no longer in step by any measure.
+/// A cache with a lag of more than a day is not in step by any measure.
 const MAX_READY_LAG_SECONDS: u64 = 86_400;
 
 /// A shorter token can be guessed over HTTP.
 const MIN_TOKEN_LENGTH: usize = 16;
 
-/// What the service tells over HTTP, and to whom.
+/// The settings of the HTTP server and of its access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonitoringConfig {
-    /// The port; `None` (written 0) is no HTTP at all.
+    /// The port; `None` (written 0) means no HTTP.
     pub health_port: Option<u16>,
     /// The address to listen on.
     pub bind: IpAddr,
-    /// The hosts that browsers may ask for besides this machine and the address.
+    /// The hosts that browsers may request, besides this machine and the address.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// Whether `/metrics` answers.
+    /// Whether the service serves `/metrics`.
     pub metrics_enabled: bool,
-    /// The token that commands must carry; without one there are no commands over HTTP.
+    /// The token that commands must carry. If absent, there are no commands over HTTP.
     pub api_token: Option<Secret>,
-    /// How far the cache may be behind and still be called ready.
+    /// The largest lag with which the cache still counts as ready.
     pub ready_lag: Duration,
 }
 
 impl MonitoringConfig {
-    /// Where to listen; `None` if HTTP is off.
+    /// The address to listen on; `None` if HTTP is off.
     pub fn address(&self) -> Option<SocketAddr> {
         self.health_port.map(|port| SocketAddr::new(self.bind, port))
     }

@@ -1,4 +1,4 @@
-//! The source.
+//! Settings of the source.
 
 use std::path::PathBuf;
 
@@ -6,34 +6,34 @@ use super::connection_uri::ConnectionUri;
 use super::secret::Secret;
 use super::section::Section;
 
-/// Where a server on the same machine listens.
+/// The address of a server on the same machine.
 const DEFAULT_URI: &str = "bolt://localhost:7687";
 
-/// The user that every Neo4j server starts with.
+/// The initial user of every Neo4j server.
 const DEFAULT_USER: &str = "neo4j";
 
-/// As many as the reference service opens.
+/// The number that the reference service opens.
 const DEFAULT_POOL_SIZE: u64 = 10;
 
-/// The most connections of one pool, to either server. Far above what one pipeline can use; a larger number is a mistake.
+/// The most connections of one pool, to either server. This is far above what one pipeline can use; a larger number is a mistake.
 pub(super) const MAX_POOL_SIZE: u64 = 1_000;
 
-/// How to reach the source.
+/// The connection to the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neo4jConfig {
     /// The address of the server.
     pub uri: ConnectionUri,
-    /// The user that reads; it needs no right to write.
+    /// The user for reading; it needs no right to write.
     pub user: String,
     /// The password of the user.
     pub password: Secret,
-    /// The database to read; the server's default one if none is named.
+    /// The database to read. If absent, the server's default one.
     pub database: Option<String>,
     /// The most connections to open.
     pub pool_size: usize,
-    /// The certificate authority that has signed the server's certificate, if the system does not know it.
+    /// The certificate authority that signed the server's certificate, if the system does not know it.
     pub ca_file: Option<PathBuf>,
-    /// The directory with the transaction log of the database; where none is named, the source is probed for changes.
+    /// The directory with the transaction log of the database. If absent, the service probes the source for changes.
     pub transaction_log: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! What the command line overrides.
+//! The settings that the command line overrides.
 
 use serde_yaml::{Mapping, Value};
 
@@ -10,16 +10,16 @@ const LOG_FORMAT: (&str, &str) = ("logging.format", "--log-format");
 const TAKE_OVER: (&str, &str) = ("falkordb.take_over", "--take-over");
 const HEALTH_PORT: (&str, &str) = ("monitoring.health_port", "--health-port");
 
-/// Settings from the command line: they win over the environment and the file.
+/// Settings from the command line, which override the environment and the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `logging.level`
+    /// The value for `logging.level`.
     pub log_level: Option<LogLevel>,
-    /// `logging.format`
+    /// The value for `logging.format`.
     pub log_format: Option<LogFormat>,
-    /// `monitoring.health_port`
+    /// The value for `monitoring.health_port`.
     pub health_port: Option<u16>,
-    /// `falkordb.take_over`
+    /// The value for `falkordb.take_over`.
     pub take_over: Option<bool>,
 }
 
@@ -41,7 +41,7 @@ impl Overrides {
     }
 }
 
-/// The option that gives a path, or the path itself for the sections on the way.
+/// The option for a path, or the path itself for the sections on the way.
 fn option_of(path: &str) -> String {
     let options = [LOG_LEVEL, LOG_FORMAT, HEALTH_PORT, TAKE_OVER];
     let option = options.iter().find(|(known, _)| *known == path);

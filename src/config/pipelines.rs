@@ -1,4 +1,4 @@
-//! One source kept in step with one cache, and several of them side by side.
+//! Pipelines, each of which keeps one cache equal to one source.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,46 +19,46 @@ use super::section::Section;
 use super::sync::SyncConfig;
 use crate::model::graph_name::GraphName;
 
-/// The settings that a pipeline may have of its own; all others are the service's.
+/// The settings that each pipeline may have separately; all others belong to the service.
 pub(super) const PIPELINE_SETTINGS: [&str; 8] =
     ["neo4j", "falkordb", "profile", "sync", "full_sync", "indexes", "routing", "filter"];
 
-/// The name of the only pipeline where none are listed.
+/// The name of the only pipeline if none are listed.
 const DEFAULT_NAME: &str = "default";
 
-/// Long enough for any name, short enough for a metric label.
+/// The limit is long enough for any name and short enough for a metric label.
 const MAX_NAME_LENGTH: usize = 63;
 
-/// The name of a pipeline, in logs, metrics and HTTP. It could also name a graph, and does for the keys of a pipeline
+/// The name of a pipeline, in logs, metrics and HTTP. It is also a valid graph name, and serves as such in the keys of a pipeline
 /// that fills a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PipelineName(GraphName);
 
-/// A text that cannot name a pipeline.
+/// The error for a text that cannot name a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not a name for a pipeline (1 to {MAX_NAME_LENGTH} letters, digits, - and _)")]
 pub struct PipelineNameError;
 
-/// Everything that one pipeline needs to know.
+/// The complete settings of one pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineConfig {
-    /// What it is called.
+    /// The name of the pipeline.
     pub name: PipelineName,
-    /// The source.
+    /// The settings of the source.
     pub neo4j: Neo4jConfig,
-    /// The cache.
+    /// The settings of the cache.
     pub falkordb: FalkorConfig,
-    /// What the graph is made of.
+    /// The profile of the graph.
     pub profile: ProfileChoice,
-    /// How and how often the cache is brought in step.
+    /// The ways and intervals of keeping the cache equal to the source.
     pub sync: SyncConfig,
-    /// How a graph is built anew.
+    /// The settings for building a graph anew.
     pub full_sync: FullSyncConfig,
-    /// What becomes of indices that FalkorDB answers wrongly by.
+    /// The treatment of indices with which FalkorDB answers wrongly.
     pub indexes: IndexesConfig,
-    /// Where groups go that cannot name a graph.
+    /// The graph for groups that cannot name one.
     pub routing: RoutingConfig,
-    /// Which part of the source is copied.
+    /// The part of the source that is copied.
     pub filter: FilterConfig,
 }
 
@@ -87,8 +87,8 @@ impl fmt::Display for PipelineName {
 }
 
 impl PipelineConfig {
-    /// The name that the pipeline's checkpoint, lease, quarantine, history and pause flag stand under: the graph's, or
-    /// the pipeline's own where it fills a graph for each group.
+    /// The name for the pipeline's checkpoint, lease, quarantine, history and pause flag: the graph's, or the pipeline's own if
+    /// it fills a graph for each group.
     pub(crate) fn control_name(&self) -> &GraphName {
         match &self.falkordb.database {
             GraphTarget::Single(graph) => graph,
@@ -114,12 +114,12 @@ impl PipelineConfig {
         self.falkordb.port == other.falkordb.port && self.falkordb.host.eq_ignore_ascii_case(&other.falkordb.host)
     }
 
-    /// Whether two pipelines on one server could both write one graph, or one set of keys beside a graph.
+    /// Whether two pipelines on one server could both write the same graph, or the same keys beside a graph.
     fn collides_with(&self, other: &Self) -> bool {
         self.same_server(other) && (self.control_name() == other.control_name() || self.may_fill(other) || other.may_fill(self))
     }
 
-    /// Whether one of the graphs that this pipeline makes for groups may be one that the other fills.
+    /// Whether a graph that this pipeline makes for a group may be one that the other pipeline fills.
     fn may_fill(&self, other: &Self) -> bool {
         if self.falkordb.database != GraphTarget::PerGroup {
             return false;
@@ -138,8 +138,8 @@ fn read_profile(root: &Section<'_>) -> ProfileChoice {
     root.parsed("profile").unwrap_or(ProfileChoice::Graphiti)
 }
 
-/// The pipelines of a document: those that are listed, each being the document's own settings with the entry's laid over
-/// them, or else one that is the document's own.
+/// The pipelines of a document. Each listed pipeline is the document's own settings overlaid by the entry's; if none are listed,
+/// there is one pipeline with the document's own settings.
 pub(super) fn read_pipelines(document: &Document, report: &Report) -> Vec<PipelineConfig> {
     let shared = document.retaining(|name| PIPELINE_SETTINGS.contains(&name));
     let entries = read_entries(document, report);
@@ -194,7 +194,7 @@ fn place_of(index: usize, name: Option<&PipelineName>) -> String {
     }
 }
 
-/// A graph has one writer, and a name one pipeline.
+/// Checks that each graph has only one writer, and each name only one pipeline.
 fn check_apart(pipelines: &[PipelineConfig], report: &Report) {
     let mut names = BTreeSet::new();
     for (index, pipeline) in pipelines.iter().enumerate() {
@@ -294,7 +294,7 @@ mod tests {
             ("{database: x}, filter: {group_ids: [y]}", "{database: '{group_id}'}, filter: {group_ids: [y]}", false),
             ("{database: x}", "{database: '{group_id}'}, filter: {group_ids: [x]}", true),
             ("{database: default_db}", "{database: '{group_id}'}, filter: {group_ids: [x]}", true),
-            // The second one's own keys are named after it, like those of a graph named b.
+            // The second pipeline's own keys are named after it, like those of a graph named b.
             ("{database: b}", "{database: '{group_id}'}, filter: {group_ids: [y]}", true),
         ] {
             let found = problems(&format!("[{{name: a, falkordb: {first}}}, {{name: b, falkordb: {second}}}]"));

@@ -1,4 +1,4 @@
-//! Which profile describes the graph.
+//! The choice of the profile that describes the graph.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use thiserror::Error;
 const GRAPHITI: &str = "graphiti";
 const GENERIC: &str = "generic";
 
-/// Which profile describes the graph: its labels and types, keys, timestamps, vectors and indices.
+/// The choice of the profile that describes the graph: its labels and types, keys, timestamps, vectors and indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProfileChoice {
-    /// The built-in one, for graphs that graphiti makes.
+    /// The built-in profile for graphs that graphiti makes.
     Graphiti,
-    /// The built-in one, for any other graph.
+    /// The built-in profile for any other graph.
     Generic,
-    /// A file of one's own.
+    /// A file with the operator's own profile.
     File(PathBuf),
 }
 
-/// A word that is neither a built-in profile nor a file.
+/// The error for a word that is neither a built-in profile nor a file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not a profile (write {GRAPHITI} or {GENERIC}, or the path of a profile file that ends in .yaml or .yml)")]
 pub struct ProfileChoiceError;

@@ -1,15 +1,16 @@
-//! Collects every problem of a configuration, so that all of them are told at once.
+//! Collects every problem of a configuration, so that all are reported at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One thing that is wrong, and where.
+/// One problem, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting's path in the file, its environment variable or its command line option: what the reader has to change.
+    /// The setting's path in the file, its environment variable or its command line option: the place that the operator has to
+    /// change.
     pub place: String,
-    /// What is wrong and what is allowed; never the value of a secret.
+    /// The problem and the allowed values; never the value of a secret.
     pub message: String,
 }
 
@@ -19,7 +20,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What was found while a configuration was read. The sections of a document share one, hence the interior mutability.
+/// The findings while a configuration is read. The sections of a document share one report, hence the interior mutability.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
@@ -27,7 +28,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Notes a problem. The same one again is not repeated: several pipelines read what they share.
+    /// Notes a problem, but only once: several pipelines read their shared settings.
     pub(super) fn add(&self, place: impl Into<String>, message: impl fmt::Display) {
         let problem = Problem { place: place.into(), message: message.to_string() };
         let mut problems = self.problems.borrow_mut();

@@ -1,4 +1,4 @@
-//! Which part of the source goes where.
+//! The routing and the filter of the source's groups.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::model::graph_name::GraphName;
 /// The graph that graphiti's FalkorDB driver opens if none is named.
 const DEFAULT_GRAPH: &str = "default_db";
 
-/// Where groups go that cannot name a graph; of use only with a graph for each group.
+/// The graph for groups that cannot name one; useful only with a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutingConfig {
     /// The graph of the groups `''` and `'_'`, which are graphiti's own defaults.
@@ -27,10 +27,10 @@ impl RoutingConfig {
     }
 }
 
-/// Which part of the source is copied.
+/// The part of the source that is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterConfig {
-    /// The groups to copy; none named is all of them. The empty text is a group too: graphiti's default on Neo4j.
+    /// The groups to copy; if empty, all of them. The empty text is a group too: graphiti's default on Neo4j.
     pub group_ids: BTreeSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a single value can be taken as. The environment has texts only, so a text stands for what it says.
+//! The interpretations of a single value. The environment has only texts, so a text may represent another type.
 
 use serde_yaml::Value;
 
@@ -35,7 +35,7 @@ pub(super) fn share(value: &Value) -> Option<f64> {
     number.filter(|number| (0.0..=1.0).contains(number))
 }
 
-/// The value for a message if it is a whole number at all, even one that is negative or too large.
+/// Returns the value as text for a message if it is a whole number, even a negative or too large one.
 pub(super) fn number_text(value: &Value) -> Option<String> {
     let text = match value {
         Value::Number(number) => number.to_string(),
@@ -47,7 +47,7 @@ pub(super) fn number_text(value: &Value) -> Option<String> {
     is_number.then_some(text)
 }
 
-/// A text in quotes for a message, cut if it is long.
+/// A text in quotes for a message, truncated if it is long.
 pub(super) fn shown(text: &str) -> String {
     let mut start: String = text.chars().take(MAX_SHOWN).collect();
     if start.len() < text.len() {

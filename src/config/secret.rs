@@ -6,18 +6,18 @@ use std::path::Path;
 
 const REDACTED: &str = "[redacted]";
 
-/// A password or token. `Debug` and `Display` hide it, and it cannot be serialized; code that needs the text has to say
+/// A password or token. `Debug` and `Display` hide it, and it cannot be serialized. Code that needs the text has to call
 /// [`Secret::expose`], which is easy to search for.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a text.
+    /// Makes a secret from a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Takes the text of a file. One line end at its end is not part of the secret: editors and `echo` put it there.
+    /// Reads the text of a file. One line end at the end is not part of the secret: editors and `echo` add it.
     pub(super) fn read_file(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -28,13 +28,13 @@ impl Secret {
         Ok(Self::new(text))
     }
 
-    /// The text itself, for the driver that needs it and for nothing else.
+    /// The text itself, only for the driver that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether a presented text is this secret. Takes the same time wherever the two differ, so that the
-    /// time does not tell how much of a guess was right.
+    /// Whether a presented text is this secret. The comparison takes the same time wherever the two differ, so that the time does
+    /// not reveal how much of a guess was right.
     pub(crate) fn matches(&self, candidate: &str) -> bool {
         let (ours, theirs) = (self.0.as_bytes(), candidate.as_bytes());
         if ours.len() != theirs.len() {

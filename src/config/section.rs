@@ -1,7 +1,7 @@
-//! Reads the settings of one section, each by its name and as what it is meant to be.
+//! Reads the settings of one section, each by its name and as its type.
 //!
-//! A value that cannot be used is noted in the report and read as absent; the caller goes on with a default, so that one
-//! look finds all problems. What it builds is thrown away if there is any.
+//! An unusable value is noted in the report and read as absent. The caller continues with a default, so that one run finds all
+//! problems. If there are any, the result is discarded.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -19,7 +19,7 @@ use super::secret::Secret;
 use super::size::ByteSize;
 use super::spelling::closest;
 
-/// The longest name that a message repeats; a longer one is no name but something that ended up in its place.
+/// The longest name that a message repeats; a longer text is not a name but a misplaced value.
 const MAX_SHOWN_NAME: usize = 40;
 
 /// One section of a document, or its top level.
@@ -50,7 +50,7 @@ impl<'a> Section<'a> {
         result
     }
 
-    /// Reads a section of this section. One that is not there has nothing set.
+    /// Reads a section of this section. A missing section has no settings.
     pub(super) fn section<T>(&self, name: &'static str, read: impl FnOnce(&Section<'a>) -> T) -> T {
         let values = match self.value(name) {
             None => None,
@@ -63,17 +63,17 @@ impl<'a> Section<'a> {
         Self::read(self.document, self.report, join(&self.path, name), values, read)
     }
 
-    /// Notes what is wrong with a setting.
+    /// Notes a problem with a setting.
     pub(super) fn problem(&self, name: &str, message: impl Display) {
         self.report.add(self.document.place(&join(&self.path, name)), message);
     }
 
-    /// Says that a setting exists which is read elsewhere.
+    /// Notes that a setting exists that is read elsewhere.
     pub(super) fn leave(&self, names: &[&'static str]) {
         self.known.borrow_mut().extend(names);
     }
 
-    /// The value as it stands. One that is left empty counts as not there.
+    /// The unconverted value. An empty value counts as absent.
     pub(super) fn value(&self, name: &'static str) -> Option<&'a Value> {
         self.known.borrow_mut().push(name);
         self.report.setting(join(&self.path, name));
@@ -88,7 +88,7 @@ impl<'a> Section<'a> {
                 None
             }
             Value::String(text) => Some(text.clone()),
-            // Not repeated: this may be a password of digits only.
+            // The value is not repeated: it may be a password of digits only.
             _ => {
                 self.problem(name, "must be a text (put it in quotes)");
                 None
@@ -96,7 +96,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A text that means something. Its error says what is wrong, and may repeat the value only where that is harmless.
+    /// A text that is parsed to another type. The parser's error describes the problem, and may repeat the value only if that is
+    /// harmless.
     pub(super) fn parsed<T>(&self, name: &'static str) -> Option<T>
     where
         T: FromStr,
@@ -106,7 +107,7 @@ impl<'a> Section<'a> {
         text.parse().map_err(|error: T::Err| self.problem(name, error)).ok()
     }
 
-    /// A path.
+    /// A setting that is a path.
     pub(super) fn path(&self, name: &'static str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)
     }
@@ -122,7 +123,7 @@ impl<'a> Section<'a> {
         found.map(|(_, choice)| *choice)
     }
 
-    /// True or false.
+    /// A setting that is true or false.
     pub(super) fn flag(&self, name: &'static str) -> Option<bool> {
         let flag = scalar::flag(self.value(name)?);
         if flag.is_none() {
@@ -137,7 +138,7 @@ impl<'a> Section<'a> {
         self.number_in(name, &range, &allowed)
     }
 
-    /// A whole number where zero means off; `None` if the setting is not there, `Some(None)` if it is off.
+    /// A whole number for which zero means off; `None` if the setting is absent, `Some(None)` if it is off.
     pub(super) fn integer_or_off(&self, name: &'static str, range: RangeInclusive<u64>, unit: &str) -> Option<Option<u64>> {
         if self.value(name).and_then(whole_number) == Some(0) {
             return Some(None);
@@ -159,7 +160,7 @@ impl<'a> Section<'a> {
         number
     }
 
-    /// The number of a TCP port, where zero means off as in [`Section::integer_or_off`].
+    /// The number of a TCP port, with zero meaning off as in [`Section::integer_or_off`].
     pub(super) fn port_or_off(&self, name: &'static str) -> Option<Option<u16>> {
         if self.value(name).and_then(whole_number) == Some(0) {
             return Some(None);
@@ -226,7 +227,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A secret, given as it is or as the file that holds it.
+    /// A secret, given directly or as the file that holds it.
     pub(super) fn secret(&self, name: &'static str, name_of_file: &'static str) -> Option<Secret> {
         let (direct, file) = (self.text(name), self.path(name_of_file));
         match (direct, file) {
@@ -253,8 +254,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Refuses a name, but repeats it only if it can be one: in `{user: neo4j, password:secret}` the missing space makes
-    /// a name of the secret, and so does a comma within a password.
+    /// Refuses a name, but repeats it only if it can be a name: in `{user: neo4j, password:secret}` the missing space makes the
+    /// secret part of a name, and a comma within a password has the same effect.
     fn refuse(&self, name: &str, value: &Value, known: &[&'static str]) {
         let meant = closest(name, known.iter().copied());
         let looks_like_a_name = !value.is_null()
@@ -289,7 +290,7 @@ fn sorted(names: &[&'static str]) -> String {
 mod tests {
     use super::*;
 
-    /// Reads one text with a closure and returns what it made and the problems.
+    /// Reads one text with a closure and returns its result and the problems.
     fn read<T>(text: &str, read: impl FnOnce(&Section<'_>) -> T) -> (T, Vec<String>) {
         let document = Document::parse(text).unwrap();
         let report = Report::default();

@@ -1,11 +1,11 @@
-//! A number of bytes, written as people write it.
+//! A number of bytes in the usual notation.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The units, longest name first, so that `KiB` is not read as `B` after a `Ki`.
+/// The units, longest name first, so that `KiB` is not read as `B` after `Ki`.
 const UNITS: [(&str, u64); 7] =
     [("gib", 1 << 30), ("mib", 1 << 20), ("kib", 1 << 10), ("gb", 1_000_000_000), ("mb", 1_000_000), ("kb", 1_000), ("b", 1)];
 
@@ -13,23 +13,23 @@ const UNITS: [(&str, u64); 7] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
-/// A text that is not a number of bytes.
+/// The error for a text that is not a number of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not a size (write 4MiB, 500kB or a plain number of bytes)")]
 pub struct ByteSizeError;
 
 impl ByteSize {
-    /// So many bytes.
+    /// A size in bytes.
     pub(crate) const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// So many times 1,024 bytes.
+    /// A size in units of 1,024 bytes.
     pub(crate) const fn from_kib(kib: u64) -> Self {
         Self(kib << 10)
     }
 
-    /// So many times 1,048,576 bytes.
+    /// A size in units of 1,048,576 bytes.
     pub(crate) const fn from_mib(mib: u64) -> Self {
         Self(mib << 20)
     }

@@ -2,10 +2,10 @@
 
 use strsim::levenshtein;
 
-/// How many letters may be added, left out or changed for a name to still count as a misspelling of another.
+/// The most letters that may be added, left out or changed in a name that still counts as a misspelling of another.
 const MAX_MISTAKES: usize = 2;
 
-/// The known name that is closest to an unknown one, if any is close.
+/// Returns the known name closest to an unknown one, if any is close.
 pub(super) fn closest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

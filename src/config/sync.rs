@@ -1,24 +1,24 @@
-//! How and how often the cache is brought in step.
+//! The ways and intervals of keeping the cache equal to the source.
 
 use std::time::Duration;
 
 use super::section::Section;
 use super::size::ByteSize;
 
-/// The longest time that any rhythm may have: a day, as in the reference service.
+/// The longest interval, overlap or late check: a day, as in the reference service.
 const MAX_SECONDS: u64 = 86_400;
 
-/// The longest time between two comparisons of everything: a month.
+/// The longest interval between two comparisons of everything: a month.
 const MAX_DIFFERENTIAL_SECONDS: u64 = 31 * 86_400;
 
-/// Shorter probes cost the source more than they gain: one takes a millisecond or two.
+/// More frequent probes cost the source more than they gain: a probe takes a millisecond or two.
 const MIN_PROBE_MS: u64 = 10;
 const MAX_PROBE_MS: u64 = 60_000;
 
-/// Above this the bytes close a batch in any case, and FalkorDB holds its graph for one write too long.
+/// Above this limit, the bytes close a batch in any case, and FalkorDB holds its graph for one write too long.
 const MAX_BATCH_ROWS: u64 = 100_000;
 
-/// Below this a single row with an embedding may not fit.
+/// Below this limit, a single row with an embedding may not fit.
 const MIN_BATCH_BYTES: ByteSize = ByteSize::from_kib(64);
 
 /// A batch exists several times on its way (read, encoded, in flight), and Redis refuses a value of 512 MiB.
@@ -36,32 +36,32 @@ const DEFAULT_DIFFERENTIAL_SECONDS: u64 = 86_400;
 const DEFAULT_SCRUB_ROWS: u64 = 2_000;
 const DEFAULT_MAX_DELETE_FRACTION: f64 = 0.5;
 
-/// How and how often the cache is brought in step.
+/// The ways and intervals of keeping the cache equal to the source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyncConfig {
     /// The longest time without a pass.
     pub interval: Duration,
-    /// How often the source is asked whether anything was committed; `None` is never.
+    /// The interval at which the source is probed for a new commit; `None` is never.
     pub probe_interval: Option<Duration>,
     /// The most nodes in a batch.
     pub node_batch_size: usize,
     /// The most relationships in a batch.
     pub relationship_batch_size: usize,
-    /// The most bytes in a batch; it closes at whichever limit comes first.
+    /// The most bytes in a batch; it is closed by the limit that it reaches first.
     pub batch_bytes: ByteSize,
-    /// How far back rows are looked for that were committed late.
+    /// The period before the watermark in which late commits are looked for.
     pub overlap: Duration,
-    /// How often the overlap is looked through.
+    /// The interval at which the overlap is read.
     pub late_check: Duration,
-    /// Whether each start begins with a full sync; the first one always does.
+    /// Whether each start begins with a full sync; the first start always does.
     pub full_sync_on_startup: bool,
-    /// Whether changes are followed; without, only full and differential passes run.
+    /// Whether changes are followed. If not, only full and differential passes run.
     pub enable_incremental: bool,
-    /// How often everything is compared; `None` is never.
+    /// The interval at which everything is compared; `None` is never.
     pub differential_interval: Option<Duration>,
-    /// How many rows a second the background comparison reads; `None` turns it off.
+    /// The number of rows that the background comparison reads in a second; `None` turns it off.
     pub scrub_rows_per_second: Option<u64>,
-    /// The largest share of a kind that may be deleted without asking; 1 allows everything.
+    /// The largest share of a kind that may be deleted without approval; 1 allows everything.
     pub max_delete_fraction: f64,
 }
 
@@ -94,7 +94,7 @@ impl SyncConfig {
         config
     }
 
-    /// What is committed late is found only if each look reaches back to the one before.
+    /// Late commits are found only if each read of the overlap reaches back to the previous one.
     fn check_overlap(&self, section: &Section<'_>) {
         if self.overlap < self.late_check {
             let (overlap, late_check) = (self.overlap.as_secs(), self.late_check.as_secs());

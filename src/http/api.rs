@@ -1,4 +1,4 @@
-//! What all paths share: the state that they answer from, their rules, and the ways to the supervisors.
+//! The shared parts of all paths: the state for their answers, their rules, and the addresses of the supervisors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::error::Result;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::ServiceStatus;
 
-/// How long a client may take to send its request's head, and then its body: a slower one is no monitor.
+/// The time limit for a request's head, and then for its body: a slower client is not a monitor.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the paths answer from: the state that the health actor shows, and the supervisors. No path asks a worker.
+/// The sources of all answers: the state from the health actor, and the supervisors. No path asks a worker.
 pub(crate) struct Api {
     pub status: watch::Receiver<ServiceStatus>,
     /// The rules of the paths.
@@ -30,25 +30,25 @@ pub(crate) struct Api {
     /// Reads the configuration again.
     pub reload: Arc<dyn Reload>,
     pub pipelines: BTreeMap<String, Control>,
-    /// What `/metrics` shows; without them there is no such path.
+    /// The metrics for `/metrics`; if absent, there is no such path.
     pub metrics: Option<Arc<Metrics>>,
-    /// Where batches can be followed as they are applied.
+    /// The channel that sends batches as they are applied.
     pub applied: broadcast::Sender<Arc<AppliedBatch>>,
 }
 
-/// What a supervisor can be asked for.
+/// The requests that a supervisor takes.
 #[derive(Clone)]
 pub(crate) struct Control {
     pub pass: Recipient<RequestPass>,
-    /// Passes that cover a commit.
+    /// Requests for a pass that covers a commit.
     pub cover: Recipient<AwaitApplied>,
-    /// Comparisons that prove equality.
+    /// Requests for a comparison that proves equality.
     pub prove: Recipient<AwaitVerified>,
-    /// Deletes that are held.
+    /// Approvals of held deletes.
     pub approve: Recipient<Approve>,
-    /// The way back to the previous graph.
+    /// Requests to swap back to the previous graph.
     pub rollback: Recipient<RollBack>,
-    /// What is quarantined and is to be let be.
+    /// Requests to ignore the quarantined elements.
     pub ignore: Recipient<IgnoreQuarantine>,
     pub pause: Recipient<SetPaused>,
 }
@@ -73,22 +73,22 @@ pub(crate) trait Reload: Send + Sync {
     async fn reload(&self) -> Result<Reloaded>;
 }
 
-/// What a reload changed.
+/// The changes of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Reloaded {
-    /// Settings that are followed from now on.
+    /// Changed settings that apply from now on.
     pub applied: Vec<String>,
-    /// Settings that changed and need a new process.
+    /// Changed settings that need a new process.
     pub needs_restart: Vec<String>,
 }
 
 /// The rules of the paths. A reload may change them while the service runs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
-    /// How many seconds each pipeline may be behind.
+    /// The largest lag with which each pipeline is ready.
     pub limits: BTreeMap<String, Duration>,
-    /// What commands must carry; without one there are none.
+    /// The token that commands must carry; if absent, there are no commands.
     pub token: Option<Secret>,
-    /// The hosts that a browser may ask for.
+    /// The hosts that a browser may request.
     pub hosts: Hosts,
 }

@@ -1,4 +1,4 @@
-//! Which requests are answered: requests for an allowed host, and commands with the token.
+//! Decides which requests are answered: requests for an allowed host, and commands with the token.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,7 +11,7 @@ use actix_web::{Error, HttpRequest, ResponseError};
 use super::api::Api;
 use super::refusal::{Refusal, SCHEME};
 
-/// What a client is told that asks under another host name.
+/// The answer to a client that uses another host name.
 const STRANGE_HOST: &str = "the service does not answer under this host name: add it to monitoring.allowed_hosts (ALLOWED_HOSTS)";
 
 /// Answers only requests for an allowed host.

@@ -1,4 +1,4 @@
-//! The pipelines that a command is for.
+//! The pipelines that a command applies to.
 
 use std::future::{Ready, ready};
 
@@ -22,7 +22,7 @@ struct ChoiceParameters {
     pipeline: Option<String>,
 }
 
-/// The pipeline that a request names, else all of them. Only a request with the token gets here.
+/// The pipeline that a request names, otherwise all pipelines. Only a request with the token gets here.
 pub(super) struct Chosen {
     request: HttpRequest,
     pipelines: Vec<(String, Control)>,
@@ -61,7 +61,7 @@ impl Chosen {
         self.pipelines.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Sends each of them a message whose outcome shows in the status.
+    /// Sends each pipeline a message. The outcome shows in the status.
     pub(super) fn tell<M>(&self, command: &str, to: impl Fn(&Control) -> &Recipient<M>, message: impl Fn() -> M)
     where
         M: Message<Result = ()> + Send,
@@ -72,7 +72,7 @@ impl Chosen {
         }
     }
 
-    /// Sends each of them a message and returns their answers. The first one that refuses ends it.
+    /// Sends each pipeline a message and returns their answers. The first refusal ends the command.
     pub(super) async fn ask<M, T>(
         &self,
         command: &str,
@@ -94,7 +94,8 @@ impl Chosen {
     }
 }
 
-/// Logs a command with its origin. Behind a proxy the origin is the proxy: nothing that a client says of itself is trusted.
+/// Logs a command with its origin. Behind a proxy the origin is the proxy: the service trusts no header about the client's
+/// identity.
 pub(super) fn audit(request: &HttpRequest, pipeline: &str, command: &str) {
     let origin = request.peer_addr().map(|address| address.to_string());
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());

@@ -1,14 +1,14 @@
-//! Asks a running service, for the commands that show it.
+//! Asks a running service, for the commands that show its state.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The service answers from memory: more than this means that it does not.
+/// The service answers from memory: a longer time means that it does not answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the service answered.
+/// The answer of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub status: u16,
@@ -25,7 +25,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     Ok(Answer { status: response.status().as_u16(), body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-/// A service that listens on all interfaces is asked on the loopback one.
+/// The address for a request: a service that listens on all interfaces is asked on the loopback interface.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

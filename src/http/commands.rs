@@ -1,4 +1,4 @@
-//! What an operator can have done, with the token. A command is for the pipeline that it names, else for all.
+//! The operator's commands, which need the token. A command applies to the pipeline that it names, otherwise to all.
 
 use actix_web::HttpResponse;
 use serde_json::json;
@@ -26,19 +26,19 @@ fn order(chosen: &Chosen, mode: Mode) -> HttpResponse {
     HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": chosen.names() }))
 }
 
-/// The next pass sends the deletes that are held.
+/// Lets the next pass send the held deletes.
 pub(super) async fn approve(chosen: Chosen, _body: Unread) -> HttpResponse {
     chosen.tell("approval of held deletes", |control| &control.approve, || Approve);
     HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": chosen.names() }))
 }
 
-/// A comparison reads again what is quarantined, and mends whatever can be mended by now.
+/// Starts a comparison, which reads quarantined elements again and repairs them if possible.
 pub(super) async fn retry_quarantine(chosen: Chosen, _body: Unread) -> HttpResponse {
     chosen.tell("retry of the quarantine", |control| &control.pass, || RequestPass(Mode::Differential));
     HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": chosen.names() }))
 }
 
-/// What is quarantined stays listed, and is no longer counted or tried again.
+/// Ignores the quarantined elements: they stay listed, and are no longer counted or retried.
 pub(super) async fn ignore_quarantine(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
     let ignored = chosen.ask("ignoring of the quarantine", |control| &control.ignore, || IgnoreQuarantine).await?;
     Ok(HttpResponse::Ok().json(json!({ "ignored": ignored.iter().sum::<usize>(), "pipelines": chosen.names() })))
@@ -57,7 +57,7 @@ async fn set_paused(chosen: &Chosen, command: &str, paused: bool) -> Result<Http
     Ok(HttpResponse::Ok().json(json!({ "paused": paused, "pipelines": chosen.names() })))
 }
 
-/// The kept previous graph takes the live one's place; passes are held back until they are resumed.
+/// Replaces the live graph by the kept previous graph. Passes are paused until an operator resumes them.
 pub(super) async fn rollback(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
     chosen.ask("rollback", |control| &control.rollback, || RollBack).await?;
     Ok(HttpResponse::Ok().json(json!({ "rolled_back": true, "paused": true, "pipelines": chosen.names() })))

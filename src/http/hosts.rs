@@ -1,7 +1,8 @@
-//! Which `Host` headers are answered.
+//! Decides which `Host` headers are answered.
 //!
 //! A web page may point its own name at this machine after a browser has loaded it (DNS rebinding). To the browser the service is
-//! then a part of that page's site, which may read every answer. The header still holds the name, and so gives it away.
+//! then a part of that page's site, so the page may read every answer. But the header still contains the page's name, which
+//! reveals the attack.
 
 use std::net::IpAddr;
 
@@ -10,18 +11,18 @@ use actix_web::http::header::HOST;
 
 use crate::model::host::{AllowedHost, Host};
 
-/// The hosts that the service answers under.
+/// The hosts under which the service answers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
-    /// The address that it listens on.
+    /// The address on which the service listens.
     pub bound: Option<IpAddr>,
-    /// Those that the configuration adds.
+    /// The hosts that the configuration adds.
     pub allowed: Vec<AllowedHost>,
 }
 
 impl Hosts {
     /// Whether a request for this host is answered. A service that listens on all addresses answers under each of them: a browser
-    /// that was given an address has asked no name server, so nobody can have pointed it here.
+    /// that was given an address has asked no name server, so nobody can have redirected it here.
     fn allow(&self, host: &Host) -> bool {
         let is_own = |bound: &IpAddr| match host {
             Host::Address(address) => bound.is_unspecified() || bound.to_canonical() == *address,
@@ -30,7 +31,8 @@ impl Hosts {
         host.is_loopback() || self.bound.as_ref().is_some_and(is_own) || self.allowed.iter().any(|allowed| allowed.allows(host))
     }
 
-    /// Whether every host that the request names is answered. Every browser sends the header, so whatever sends none is no browser.
+    /// Whether every host that the request names is answered. Every browser sends the header, so a client without it is not a
+    /// browser.
     pub(super) fn allow_request(&self, request: &HttpRequest) -> bool {
         request.headers().get_all(HOST).all(|header| {
             let host = header.to_str().ok().and_then(|header| Host::of_header(header).ok());

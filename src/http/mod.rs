@@ -1,4 +1,4 @@
-//! The service over HTTP: whether it lives, whether it is in step, what it does, and a few commands.
+//! The HTTP server of the service: liveness, readiness, status, and a few commands.
 
 mod api;
 mod authority;

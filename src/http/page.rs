@@ -1,4 +1,4 @@
-//! The status page: one file without any outside resource, in the program itself.
+//! The status page: one file without any external resource, embedded in the program.
 
 use std::sync::LazyLock;
 
@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page.html");
 
-/// Only the page's own style and script run, told by their hashes, and it speaks with this service alone: what it shows came
-/// from a graph, and must never run.
+/// Only the page's own style and script run, identified by their hashes, and the page communicates only with this service: its
+/// data comes from a graph, and must never run.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |element: &str| {
         let digest = Sha256::digest(content(PAGE, element).unwrap_or_default());
@@ -31,12 +31,12 @@ pub(super) async fn page() -> HttpResponse {
         .insert_header((CONTENT_SECURITY_POLICY, POLICY.as_str()))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
-        // It changes with the program, and costs nothing.
+        // The page changes only with the program, and costs nothing to send.
         .insert_header((CACHE_CONTROL, "no-cache"))
         .body(PAGE)
 }
 
-/// What stands in the first element of that name.
+/// The content of the first element with this name.
 fn content<'a>(page: &'a str, element: &str) -> Option<&'a str> {
     let (_, rest) = page.split_once(&format!("<{element}>"))?;
     rest.split_once(&format!("</{element}>")).map(|(content, _)| content)
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_from_outside() {
         for outside in ["http://", "https://", "src=", "@import", "url(", "<link rel=\"stylesheet"] {
-            // The namespace of drawings is a name, and nothing is fetched from there.
+            // The namespace of drawings is only a name: nothing is fetched from there.
             let page = PAGE.replace("http://www.w3.org/2000/svg", "");
             assert!(!page.contains(outside), "{outside}");
         }

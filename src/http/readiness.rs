@@ -1,4 +1,4 @@
-//! Whether readers of the cache can rely on it now.
+//! Decides whether readers of the cache can rely on it now.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::telemetry::status::{PipelineState, PipelineStatus, QUARANTINE_ALARM, 
 pub(super) struct Readiness {
     /// Whether all pipelines are ready.
     pub ready: bool,
-    /// The verdict on each.
+    /// The verdict on each pipeline.
     pub pipelines: BTreeMap<String, PipelineReadiness>,
 }
 
 /// The verdict on one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct PipelineReadiness {
-    /// Whether it is in step, and its lag under the limit.
+    /// Whether the pipeline is in step, and its lag is under the limit.
     pub ready: bool,
-    /// Seconds since the first commit that is known and not applied yet; absent before the pipeline has begun.
+    /// Seconds since the first known commit that is not applied yet. Absent before the pipeline has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_behind: Option<f64>,
-    /// Why it is not ready.
+    /// The reason why the pipeline is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl Readiness {
-    /// Looks at a status. `limits` says how many seconds a pipeline may be behind.
+    /// Judges a status. `limits` holds the largest lag of each pipeline.
     pub(super) fn of(status: &ServiceStatus, limits: &BTreeMap<String, Duration>, now: DateTime<Utc>) -> Self {
         let verdict = |(name, limit): (&String, &Duration)| {
             let readiness = match status.pipelines.get(name) {
@@ -48,7 +48,7 @@ impl Readiness {
 fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -> PipelineReadiness {
     let behind = pipeline.lag_seconds(now);
     if !pipeline.is_in_step() {
-        // The remedy says which server it is.
+        // The remedy names the affected server.
         let fault = pipeline.last_fault.as_ref().map(|fault| format!("{}; {}", fault.error, fault.remedy));
         return not_ready(Some(behind), fault.as_deref().unwrap_or_else(|| state_reason(&pipeline.state)));
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn pipeline(state: PipelineState) -> PipelineStatus {
-        // Filled long ago: an idle source has no passes.
+        // The graph was filled long ago: an idle source has no passes.
         let filled = Utc::now() - TimeDelta::days(3);
         PipelineStatus { state, watermark: Some(filled), passes_ended: 1, ..PipelineStatus::new("p", "g") }
     }

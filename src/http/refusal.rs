@@ -1,4 +1,4 @@
-//! Requests that are refused, and why.
+//! Refusals of requests, with their reasons.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
@@ -8,10 +8,10 @@ use thiserror::Error;
 
 use crate::error::{Error, ErrorKind};
 
-/// How a command shows that it may be given.
+/// The authorization scheme of commands.
 pub(super) const SCHEME: &str = "Bearer";
 
-/// Why a request gets no result, in a sentence.
+/// The reason why a request gets no result, in a sentence.
 #[derive(Debug, Error)]
 #[error("{reason}")]
 pub(super) struct Refusal {
@@ -32,7 +32,7 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 
-    /// Says which pipeline refuses.
+    /// Adds the name of the pipeline that refuses.
     pub(super) fn of_pipeline(self, name: &str) -> Self {
         Self { reason: format!("pipeline {name}: {}", self.reason), ..self }
     }

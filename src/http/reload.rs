@@ -1,4 +1,4 @@
-//! `POST /api/reload`: the configuration is read again, and what can hold from now on does.
+//! `POST /api/reload`: reads the configuration again, and applies the settings that can change at runtime.
 
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};

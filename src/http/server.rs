@@ -1,4 +1,4 @@
-//! The HTTP server.
+//! The HTTP server of the service.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -17,16 +17,16 @@ use super::reload::reload;
 use super::{commands, openapi, page, updates, views, wait};
 use crate::error::{Error, ErrorKind, Result};
 
-/// One thread is plenty for answers from memory, and leaves the cores to the work.
+/// One thread is enough for answers from memory, and leaves the cores to the work.
 const WORKERS: usize = 1;
 
-/// Clients at once: those that wait for a commit, those that follow, and as many again for monitors and people.
+/// The most clients at once: the waiting ones, the following ones, and as many again for monitors and people.
 const MAX_CONNECTIONS: usize = 2 * (wait::MAX_WAITERS + updates::MAX_FOLLOWERS);
 
-/// No command has a body; what clients send nevertheless is read up to here.
+/// No command has a body; a body that a client sends nevertheless is read up to this size.
 const MAX_BODY_BYTES: usize = 4096;
 
-/// Takes the address. Before anything else begins, so that a port in use is said at once.
+/// Binds the address. This happens before anything else begins, so that a port in use is reported at once.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| cannot_listen(address, error))
 }
@@ -39,7 +39,7 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Error {
     )
 }
 
-/// The server on an address. It has to be awaited to run; the handle stops it.
+/// Returns the server for an address. It runs only while it is awaited; the handle stops it.
 pub(crate) fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> {
     let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot serve HTTP", error);
     let data = Data::new(api);
@@ -95,12 +95,12 @@ pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<S
     }
 }
 
-/// A path for browsers and programs: answered only where the host is allowed.
+/// A path for browsers and programs: answered only for an allowed host.
 fn path(path: &str, method: Method, route: Route) -> impl HttpServiceFactory + 'static {
     open_path(path, method, route).wrap(from_fn(only_allowed))
 }
 
-/// A path for monitors, whatever name they know this service by: it tells neither keys nor values. With the one method that it has.
+/// A path for monitors, under any name of this service: it reveals neither keys nor values. It accepts only its one method.
 fn open_path(path: &str, method: Method, route: Route) -> Resource {
     let refused = move || {
         let allowed = method.to_string();

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::api::REQUEST_TIMEOUT;
 
-/// A body that nobody looks at: taken off the connection up to a size and within a time, so that a client that promises a body
-/// and does not send it is cut off like one that does not finish its head.
+/// A body that nobody uses: it is read from the connection up to a size and within a time, so that a client that announces a body
+/// and does not send it is cut off, like a client that does not finish its head.
 pub(super) struct Unread;
 
 impl FromRequest for Unread {

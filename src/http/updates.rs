@@ -1,7 +1,7 @@
-//! `/ws/updates`: the status as it changes and, on request, the keys of each batch as it is applied.
+//! `/ws/updates`: sends the status as it changes and, on request, the keys of each batch as it is applied.
 //!
-//! A client gets a snapshot, and then of each pipeline the fields that changed. A client that does not take what it is sent is
-//! let go: it may come back and begins with a snapshot again.
+//! A client gets a snapshot, and then the changed fields of each pipeline. A client that does not read its messages is
+//! disconnected: it may reconnect, and begins with a snapshot again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,23 +25,23 @@ use super::refusal::Refusal;
 use crate::actors::health::AppliedBatch;
 use crate::telemetry::status::ServiceStatus;
 
-/// Clients that follow at once: the people of a team with a tab each, and a few drawings. Each costs a task and a copy of what
-/// it was shown last.
+/// The most clients that follow at once: the people of a team with a tab each, and a few drawings. Each costs a task and a copy
+/// of the last state that it was sent.
 pub(super) const MAX_FOLLOWERS: usize = 64;
 
-/// Updates of one client are this far apart: what a person sees need not change more often.
+/// The interval between updates of one client: a person needs no faster changes.
 const UPDATES_APART: Duration = Duration::from_millis(100);
 
-/// How long a message may take to reach a client's socket.
+/// The time limit for a message to reach a client's socket.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a client is asked whether it is still there: often enough that no proxy takes the silence for an end.
+/// The interval between checks whether a client is still there: short enough that no proxy closes the connection for its silence.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A client that sends nothing for this time, not even a pong, is gone.
+/// A client that is silent for this time, without even a pong, is gone.
 const SILENCE: Duration = Duration::from_secs(40);
 
-/// Clients have nothing to say but pongs.
+/// Clients send nothing but pongs.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
 pub(super) struct Followers(Arc<Semaphore>);
@@ -55,7 +55,7 @@ impl Default for Followers {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UpdateParameters {
-    /// 1 to be told the keys of each batch as well.
+    /// 1 to receive the keys of each batch as well.
     #[serde(default)]
     changes: u8,
 }
@@ -92,7 +92,7 @@ pub(super) async fn updates(
     Ok(response)
 }
 
-/// Browsers say which page opens a WebSocket and let any page do so: one of another site must not read this one.
+/// Browsers name the page that opens a WebSocket, but let any page open one: a page of another site must not read this one.
 fn is_of_this_site(request: &HttpRequest) -> bool {
     let Some(origin) = request.headers().get(ORIGIN) else { return true };
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
@@ -104,12 +104,12 @@ fn is_of_this_site(request: &HttpRequest) -> bool {
 type UpdateFields = Map<String, Value>;
 
 struct Follower {
-    /// Whether commands can be given at all.
+    /// Whether the service accepts commands at all.
     commands: bool,
     status: watch::Receiver<ServiceStatus>,
     applied: Option<broadcast::Receiver<Arc<AppliedBatch>>>,
     session: Session,
-    /// What the client knows.
+    /// The last state that the client was sent.
     shown: BTreeMap<String, UpdateFields>,
     _place: OwnedSemaphorePermit,
 }
@@ -165,7 +165,7 @@ impl Follower {
         })
     }
 
-    /// What changed since the last message, as a merge patch; nothing if nothing did.
+    /// The changes since the last message, as a merge patch; nothing if there are none.
     fn update(&mut self) -> Option<Value> {
         let now = fields(&self.status.borrow_and_update().at(Utc::now()));
         let changed: BTreeMap<&String, UpdateFields> = now
@@ -178,7 +178,7 @@ impl Follower {
         update
     }
 
-    /// Whether the client took it.
+    /// Whether the client accepted the message.
     async fn send(&mut self, message: &Value) -> bool {
         timeout(SEND_TIMEOUT, self.session.text(message.to_string())).await.is_ok_and(|sent| sent.is_ok())
     }
@@ -186,12 +186,12 @@ impl Follower {
     async fn let_go(self, reason: &'static str) {
         let code = if reason.is_empty() { CloseCode::Away } else { CloseCode::Policy };
         let description = (!reason.is_empty()).then(|| reason.to_owned());
-        // It may be gone already.
+        // The client may be gone already.
         let _ = timeout(SEND_TIMEOUT, self.session.close(Some(CloseReason { code, description }))).await;
     }
 }
 
-/// The next batch; never, for a client that does not ask for batches.
+/// Waits for the next batch; waits without end for a client that does not ask for batches.
 async fn next_batch(applied: &mut Option<broadcast::Receiver<Arc<AppliedBatch>>>) -> Result<Arc<AppliedBatch>, &'static str> {
     match applied {
         None => std::future::pending().await,
@@ -203,7 +203,7 @@ async fn next_batch(applied: &mut Option<broadcast::Receiver<Arc<AppliedBatch>>>
 }
 
 fn changes(batch: &AppliedBatch) -> Value {
-    // Plain data with text keys, which always can be written as JSON.
+    // This is plain data with text keys, which can always be written as JSON.
     let mut message = serde_json::to_value(batch).unwrap_or_default();
     message["type"] = "changes".into();
     message
@@ -218,7 +218,7 @@ fn fields(status: &ServiceStatus) -> BTreeMap<String, UpdateFields> {
     status.pipelines.iter().map(|(name, pipeline)| (name.clone(), of(pipeline))).collect()
 }
 
-/// The fields that are another value now; null for those that are gone.
+/// The fields with changed values; null for removed ones.
 fn difference(before: Option<&UpdateFields>, now: &UpdateFields) -> UpdateFields {
     let Some(before) = before else { return now.clone() };
     let changed = now.iter().filter(|(name, value)| before.get(*name) != Some(value));

@@ -1,4 +1,4 @@
-//! What the service shows.
+//! The paths that show the state of the service.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! Read your own writes: an answer once the cache holds a commit.
+//! Read your own writes: answers once the cache holds a commit.
 //!
-//! The supervisor waits until the source has reached the commit, then says the number of the next pass, which covers it. Passes
-//! are numbered by the supervisor, which begins them; no clock and no delayed view is part of it.
+//! The supervisor waits until the source has reached the commit, then returns the number of the next pass, which covers it. The
+//! supervisor begins the passes and numbers them; no clock and no delayed view is involved.
 
 use std::time::Duration;
 
@@ -22,10 +22,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
 
-/// Requests that wait at once. Each costs a connection and a little memory; more are told to come back.
+/// The most requests that wait at once. Each costs a connection and a little memory; the service asks further clients to come
+/// back.
 pub(super) const MAX_WAITERS: usize = 256;
 
-/// How long a request waits that does not say: far more than a pass over a few changes takes.
+/// The wait of a request without a timeout: far longer than a pass over a few changes.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest wait. Proxies close a silent connection after a minute.
@@ -43,12 +44,12 @@ struct WaitParameters {
     pipeline: Option<String>,
 }
 
-/// What is waited for.
+/// The level that a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
-    /// The commit is in the cache, as far as a thorough pass finds what it changed: all elements with their labels, and the
-    /// properties that a timestamp or an episode betrays. A lone rewrite that leaves neither is found by comparisons only.
+    /// The cache holds the commit, as far as a thorough pass finds its changes: all elements with their labels, and all
+    /// properties that change together with a timestamp or an episode. Only comparisons find a change that leaves neither trace.
     Applied,
     /// Both sides are proven equal.
     Verified,
@@ -75,7 +76,7 @@ fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, Refusal> {
         Some("verified") => Level::Verified,
         Some(_) => return Err(bad("level must be applied or verified".to_owned())),
     };
-    // A bookmark has no spaces, but a plus sign that was not escaped arrives as one.
+    // A bookmark has no spaces, but an unescaped plus sign arrives as a space.
     let bookmark = parameters.bookmark.replace(' ', "+");
     if bookmark.is_empty() || bookmark.len() > MAX_BOOKMARK_LENGTH {
         return Err(bad(format!("bookmark must have 1 to {MAX_BOOKMARK_LENGTH} characters")));
@@ -99,7 +100,7 @@ fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, Refusal> {
     Ok(Order { bookmark, level, within, name, control })
 }
 
-/// Why a bookmark cannot be one of the source. To wait for such a commit would be to wait in vain, at the source's expense.
+/// Returns why a bookmark cannot belong to the source. To wait for such a commit would be in vain, at the source's expense.
 fn foreign(bookmark: &Bookmark, source: Option<&Bookmark>) -> Option<String> {
     if bookmark.transaction().is_none() {
         return Some("bookmark is not one of Neo4j 5 or later: give it as the driver returns it, percent-encoded".to_owned());
@@ -147,16 +148,16 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<H
 enum WaitOutcome {
     Met,
     Ended,
-    /// The source does not reach the commit.
+    /// The source did not reach the commit.
     Failed(Error),
     Late,
 }
 
 impl Order<'_> {
-    /// Whether it is met. `number` is of the first pass, or order of a comparison, that began after the question.
+    /// Whether the level is reached. `number` is that of the first pass, or order of a comparison, that began after the request.
     fn is_met(&self, pipeline: &PipelineStatus, number: Option<u64>) -> bool {
         match self.level {
-            // A delete that waits for a person is not applied.
+            // A delete that waits for approval is not applied.
             Level::Applied => {
                 let applied = number.is_some_and(|pass| pipeline.has_ended(pass)) || pipeline.holds(&self.bookmark);
                 applied && pipeline.held.is_empty()
@@ -177,7 +178,7 @@ async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus
     let number = loop {
         match order.ask().await {
             Ok(Ok(number)) => break number,
-            // Between two generations nobody can be asked; the next one is announced by the status.
+            // Between two generations nobody answers; the status announces the next one.
             Ok(Err(error)) if error.kind() == ErrorKind::ActorStopped => {
                 if status.changed().await.is_err() {
                     return WaitOutcome::Ended;

@@ -19,7 +19,7 @@ use super::prepared::Review;
 pub struct Generation(pub u64);
 
 impl Generation {
-    /// The one after it.
+    /// The generation after this one.
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
@@ -31,21 +31,21 @@ impl std::fmt::Display for Generation {
     }
 }
 
-/// What a pass found of the source.
+/// The rows that a pass read from the source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceRows {
     /// Elements of one kind.
     Kind(KindRows),
-    /// Elements of several kinds that have few each, all of nodes or all of relationships.
+    /// Elements of several kinds with few elements each, either all nodes or all relationships.
     Bundle(Vec<KindRows>),
-    /// What the source does not have any more, looked for by key just now.
+    /// Elements that the source no longer has, looked up by key just now.
     Absent(Vec<ElementIdentity>),
-    /// What was found of elements that stand in the quarantine.
+    /// The result of a review of quarantined elements.
     Review(Review),
 }
 
 impl SourceRows {
-    /// How many rows there are.
+    /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         match self {
             SourceRows::Kind(rows) => rows.len(),
@@ -56,51 +56,51 @@ impl SourceRows {
     }
 }
 
-/// What a batch of a pass carries: its begin, rows, or its end. `R` is [`SourceRows`] before the transformer and
-/// what the loader takes after it.
+/// The content of a pass's batch: its begin, rows, or its end. `R` is [`SourceRows`] before the transformer, and the loader's
+/// input after it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BatchContent<R> {
-    /// The pass begins: a full one has the graph emptied and indexed.
+    /// The pass begins: a full pass empties and indexes the graph.
     Begin(PassUnderWay),
-    /// Rows to apply.
+    /// Rows to apply to the cache.
     Rows {
-        /// The rows.
+        /// The rows of the batch.
         rows: R,
-        /// How many rows were read for them.
+        /// The number of rows that were read for them.
         read: u64,
-        /// Where the pass stands once they are applied; absent for rows out of the strategy's order.
+        /// The cursor of the pass once they are applied. Absent for rows out of the strategy's order.
         cursor: Option<Cursor>,
-        /// Whether they mend the cache: then they are written even if they seem to stand there.
+        /// Whether the rows repair the cache: then they are written even if the cache seems to hold them.
         repairs: bool,
-        /// Keys of those that are new, where a change feed tells it.
+        /// The keys of new elements, if a change feed tells them.
         created: Option<BTreeSet<String>>,
     },
-    /// Indices of the source that the cache is to have as well.
+    /// Indices of the source that the cache should have as well.
     Indexes(MirroredIndexes),
     /// Everything was read: once this is applied, the pass is over.
     End(Box<PassEnd>),
 }
 
-/// How a pass ends.
+/// The results at the end of a pass.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PassEnd {
-    /// Relationships whose endpoint the cache cannot hold, after all was read again.
+    /// Relationships with an endpoint that the cache cannot hold, after everything was read again.
     pub unresolved: Vec<RelationshipIdentity>,
-    /// What the source holds besides the profile's kinds; only a full pass looks.
+    /// The content of the source besides the profile's kinds; only a full pass looks for it.
     pub outside_profile: Option<OutsideProfile>,
-    /// How many keys travelled, of both sides, to find what only one of them has.
+    /// The number of keys transferred from both sides to find what only one of them has.
     pub keys_listed: u64,
-    /// What the pass tells the scheduler of the next one.
+    /// The findings for the scheduler of the next pass.
     pub outcome: PassOutcome,
-    /// What the delete guard remembers.
+    /// The memory of the delete guard.
     pub guard: Guard,
-    /// Keys that more than one element has.
+    /// Keys that several elements share.
     pub duplicates: Duplicates,
-    /// Where the comparison stands that is under way.
+    /// The state of the comparison under way.
     pub comparison: Option<ComparisonUnderWay>,
-    /// The place in the change feed after what it told; absent where none told.
+    /// The place in the change feed after what it told. Absent if no feed told anything.
     pub position: Option<LogPosition>,
 }
 
-/// Content before the transformer.
+/// The content of a batch before the transformer.
 pub type SourceContent = BatchContent<SourceRows>;

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-/// A bookmark. Its text is officially opaque: whether something was committed is told by equality alone. What can be read out
-/// of the text is for display and for suspicion, and absent if the text is of another make.
+/// A bookmark. Its text is officially opaque: only equality tells whether something was committed. The parts parsed from the text
+/// serve only display and suspicion, and are absent if the text has another layout.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bookmark(String);
@@ -30,7 +30,7 @@ impl Bookmark {
         &self.0
     }
 
-    /// The id of the database, as it stands in the middle of its element ids.
+    /// The id of the database, as in the middle of its element ids.
     pub fn database_id(&self) -> Option<String> {
         let (id, _) = self.parts()?;
         let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -38,27 +38,27 @@ impl Bookmark {
         Some(format!("{}-{}-{}-{}-{}", group(0, 8)?, group(8, 12)?, group(12, 16)?, group(16, 20)?, group(20, 32)?))
     }
 
-    /// The number of the transaction: larger for a later commit of the same database.
+    /// The number of the transaction: higher for a later commit of the same database.
     pub fn transaction(&self) -> Option<u64> {
         let (_, number) = self.parts()?;
         u64::try_from(read_integer(&number)?).ok()
     }
 
-    /// Whether this one can have come after another one: of the same database, as far as the texts tell, and not of an earlier
-    /// commit.
+    /// Whether this bookmark can come after another one: it is of the same database, as far as the texts tell, and not of an
+    /// earlier commit.
     pub(crate) fn can_follow(&self, earlier: &Bookmark) -> bool {
         let backwards = self.transaction().zip(earlier.transaction()).is_some_and(|(now, before)| now < before);
         !backwards && self.database_id() == earlier.database_id()
     }
 
-    /// Whether a reader that has seen this commit has seen the other one too: both are the same, or the other one is earlier in the
-    /// same database, as far as the texts tell.
+    /// Whether a reader that has seen this commit has also seen the other one: both are the same, or the other one is earlier in
+    /// the same database, as far as the texts tell.
     pub(crate) fn includes(&self, other: &Bookmark) -> bool {
         let earlier = || other.transaction().zip(self.transaction()).is_some_and(|(other, this)| other <= this);
         self == other || (self.database_id() == other.database_id() && earlier())
     }
 
-    /// The bookmark of another transaction of the same database; nothing where this one's layout is not known.
+    /// The bookmark of another transaction of the same database; nothing if the layout of this bookmark is unknown.
     #[must_use]
     pub(crate) fn of_transaction(&self, transaction: u64) -> Option<Bookmark> {
         let (id, _) = self.parts()?;
@@ -77,7 +77,7 @@ impl Bookmark {
     }
 }
 
-/// An integer of PackStream at the front of some bytes.
+/// Reads a PackStream integer at the front of some bytes.
 fn read_integer(bytes: &[u8]) -> Option<i64> {
     let (marker, rest) = bytes.split_first()?;
     match marker {
@@ -90,7 +90,7 @@ fn read_integer(bytes: &[u8]) -> Option<i64> {
     }
 }
 
-/// A number that is not negative as PackStream writes it, in as few bytes as it takes.
+/// Writes a non-negative number as PackStream does, in as few bytes as possible.
 fn write_integer(number: i64) -> Vec<u8> {
     if let Ok(tiny @ 0..) = i8::try_from(number) {
         return vec![tiny.cast_unsigned()];

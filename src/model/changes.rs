@@ -1,4 +1,4 @@
-//! What a batch changed in the cache, by kind: for programs that draw the graph, for the audit log, and for counts.
+//! The changes that a batch made in the cache, by kind: for programs that draw the graph, for the audit log, and for counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,26 +6,26 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// Keys of a batch that are told by name. A batch of the default size is told whole; of a larger one the first keys tell what
-/// it was, and its key range the rest.
+/// The most keys of a batch that are listed. All keys of a batch of the default size are listed; for a larger batch, the first
+/// keys show what it was, and its key range shows the rest.
 pub const KEYS_TOLD: usize = 1000;
 
-/// What happened to elements.
+/// The operation on elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// They stand in the cache now as the source has them, whether they did before or not.
+    /// The cache now holds the elements as the source has them, whether it did before or not.
     Written,
-    /// As [`Operation::Written`], and the transaction log tells that they are new.
+    /// As [`Operation::Written`], and according to the transaction log they are new.
     Created,
-    /// As [`Operation::Written`], and the transaction log tells that they were there before.
+    /// As [`Operation::Written`], and according to the transaction log they existed before.
     Updated,
-    /// They are not in the cache any more.
+    /// The cache no longer holds the elements.
     Deleted,
 }
 
 impl Operation {
-    /// The word for it.
+    /// The word for the operation.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Operation::Written => "written",
@@ -36,45 +36,45 @@ impl Operation {
     }
 }
 
-/// Elements of one kind, and what happened to them.
+/// Elements of one kind, and the operation on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KindChange {
-    /// Label or type.
+    /// The label or the type.
     pub kind: String,
-    /// What happened.
+    /// The operation on the elements.
     pub operation: Operation,
-    /// How many there are.
+    /// The number of elements.
     pub count: u64,
-    /// The lowest of their keys, where keys are known.
+    /// The lowest of their keys, if keys are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<String>,
     /// The highest of their keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
-    /// Their keys, as many as are told.
+    /// Their keys, as many as are listed.
     pub keys: Vec<String>,
 }
 
-/// What one batch did.
+/// The changes of one batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct BatchChanges {
-    /// The number of the checkpoint that holds it.
+    /// The number of the checkpoint that includes the batch.
     pub sequence: u64,
-    /// How long the cache took for it, its checkpoint included.
+    /// The time that the cache took for the batch, including its checkpoint.
     #[serde(skip)]
     pub took: Duration,
-    /// Rows that were read for it, by label or type.
+    /// The rows that were read for the batch, by label or type.
     #[serde(skip)]
     pub read: BTreeMap<String, u64>,
-    /// The last transaction whose changes it brought, where the transaction log told them.
+    /// The last transaction in the batch, if the transaction log told its changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction: Option<u64>,
-    /// When that was committed, by the source's clock.
+    /// The time of that commit, by the source's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed_at: Option<DateTime<Utc>>,
-    /// What changed.
+    /// The changes by kind.
     pub kinds: Vec<KindChange>,
-    /// Whether there are more keys than are told.
+    /// Whether there are more keys than the listed ones.
     pub truncated: bool,
 }
 
@@ -111,7 +111,7 @@ impl BatchChanges {
         }
     }
 
-    /// Adds elements of a kind of which only the number is known, and up to which key they go.
+    /// Adds elements of a kind if only their number and their last key are known.
     pub(crate) fn note_count(&mut self, kind: &str, count: u64, last: Option<&str>) {
         if count > 0 {
             let change = KindChange::new(kind, Operation::Written);

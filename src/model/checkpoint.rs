@@ -1,5 +1,5 @@
-//! What a new generation starts from. It is kept in the cache's own Redis, so a cache that is wiped or restored takes its
-//! checkpoint with it.
+//! The state from which a new generation starts. It is kept in the cache's own Redis, so a cache that is wiped or restored takes
+//! its checkpoint along.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,99 +19,99 @@ use super::stage::StageFill;
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::source_identity::SourceIdentity;
 
-/// The layout that this program writes. A program refuses a newer one.
+/// The version of the layout that this program writes. A program refuses a newer one.
 pub const CHECKPOINT_VERSION: u32 = 1;
 
-/// Where a cache stands.
+/// The state of a cache.
 ///
-/// One watermark serves all kinds: every pass covers all of them, and it moves only when the whole pass is applied.
+/// One watermark serves all kinds: every pass covers all of them, and the watermark moves only when the whole pass is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// [`CHECKPOINT_VERSION`] of the program that wrote it.
     pub version: u32,
-    /// Counts every checkpoint of this cache.
+    /// The number of this checkpoint among all of this cache.
     pub sequence: u64,
-    /// This machine's clock when it was written.
+    /// This machine's clock when the checkpoint was written.
     pub written_at: DateTime<Utc>,
-    /// The profile that decided what stands in the cache.
+    /// The profile that decided the content of the cache.
     pub profile: ProfileFingerprint,
     /// The database that the cache was filled from.
     pub source: SourceIdentity,
-    /// Changes were read up to here, by the source's clock; absent until a first full pass has ended.
+    /// Changes were read up to this time of the source's clock. Absent until a first full pass has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
-    /// The source's bookmark before the first query of the pass that the watermark is of.
+    /// The source's bookmark before the first query of the pass that set the watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<Bookmark>,
-    /// Nothing in the cache is of a later commit than this: passes read what is committed while they run. A source that is behind
-    /// it was restored from a backup.
+    /// No commit in the cache is later than this: passes read what is committed while they run. A source behind this bookmark was
+    /// restored from a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_read: Option<Bookmark>,
-    /// The place in the change feed after what it told; absent where the last pass read nothing that a feed told.
+    /// The place in the change feed after what it told. Absent if the last pass read nothing that a feed told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogPosition>,
-    /// Everything after this transaction was told by the feed, without a gap, up to `log`.
+    /// The feed told everything after this transaction, without a gap, up to `log`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_since: Option<u64>,
-    /// Up to this transaction something may be missing that left no trace: the log did not tell it, and no comparison that began later
-    /// has ended.
+    /// Up to this transaction, a change without a trace may be missing: the log did not tell it, and no comparison that began
+    /// later has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_gap: Option<u64>,
-    /// Source and cache were found equal as of this bookmark.
+    /// The bookmark as of which source and cache were found equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
     /// The comparison under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<ComparisonUnderWay>,
-    /// This machine's clock when a comparison last came to its end.
+    /// This machine's clock at the end of the last comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_at: Option<DateTime<Utc>>,
-    /// How many elements each kind had lately, and which deletes wait for a person.
+    /// The recent number of elements of each kind, and the deletes that wait for approval.
     #[serde(default)]
     pub guard: Guard,
-    /// Keys that more than one element has.
+    /// Keys that several elements share.
     #[serde(default, skip_serializing_if = "Duplicates::is_empty")]
     pub duplicates: Duplicates,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<PassUnderWay>,
-    /// How far the graph is filled by GRAPH.BULK, while it is.
+    /// The progress of the filling by GRAPH.BULK, while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageFill>,
     /// The last pass that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<PassSummary>,
-    /// The life of the cache's server in which it was written; absent where the user may not ask for it.
+    /// The life of the cache's server in which the checkpoint was written. Absent if the user may not ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_run_id: Option<String>,
-    /// What the source held besides the profile's kinds at the last full pass.
+    /// The content of the source besides the profile's kinds at the last full pass.
     #[serde(default)]
     pub outside_profile: OutsideProfile,
-    /// The graph of what is of no group in particular, where each group has a graph of its own.
+    /// The graph for elements of no particular group, if each group has its own graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_graph: Option<GraphName>,
-    /// The kinds that were found in the source, where the profile does not name them: one whose last element goes stays, so that
-    /// the profile is the same when the next one comes.
+    /// The kinds that were found in the source, if the profile does not name them. A kind stays after its last element is gone,
+    /// so that the profile is the same when the next element comes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found_kinds: Vec<Step>,
-    /// How many numbers the vectors of each property have, as the last full pass found it.
+    /// The number of values in the vectors of each property, according to the last full pass.
     #[serde(default, skip_serializing_if = "Dimensions::is_empty")]
     pub dimensions: Dimensions,
-    /// Foreign indices and constraints that the last full sync could not make again, and why.
+    /// Foreign indices and constraints that the last full sync could not make again, with the reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_indexes: Vec<String>,
 }
 
-/// Why a stored checkpoint cannot be used.
+/// The reason why a stored checkpoint cannot be used.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// It is not JSON of this shape.
+    /// The text is not JSON of this shape.
     #[error("it is not well formed")]
     Malformed(#[from] serde_json::Error),
-    /// A newer program wrote it.
+    /// A newer program wrote the checkpoint.
     #[error("a newer program wrote it: its layout is {found}, this program knows up to {CHECKPOINT_VERSION}")]
     Newer {
-        /// The layout found.
+        /// The version of its layout.
         found: u32,
     },
 }
@@ -148,26 +148,26 @@ impl Checkpoint {
         }
     }
 
-    /// When the last commit was made that the cache holds, where the log told it; else when this was written, which is later. Absent
-    /// where the cache holds nothing yet.
+    /// The time of the last commit that the cache holds, if the log told it; otherwise the time when this checkpoint was written,
+    /// which is later. Absent if the cache holds nothing yet.
     pub(crate) fn last_commit_at(&self) -> Option<DateTime<Utc>> {
         let pass = self.last_pass.as_ref().filter(|_| self.is_filled())?;
         Some(if self.log.is_some() { pass.began_at } else { self.written_at })
     }
 
-    /// Whether the graph was filled whole once, and no full pass tears it since.
+    /// Whether the graph was filled completely once, and no full pass has broken it since.
     pub(crate) fn is_filled(&self) -> bool {
         self.watermark.is_some()
     }
 
-    /// Notes up to where a pass read what a feed told. Where the feed told everything since a comparison that found both sides equal,
-    /// and all of it could be applied (`is_sound`), they are equal as of the pass.
+    /// Notes the place up to which a pass read what a feed told. If the feed told everything since a comparison that found both
+    /// sides equal, and all of it could be applied (`is_sound`), they are equal as of the pass.
     pub(crate) fn note_told(&mut self, position: Option<LogPosition>, bookmark: Option<&Bookmark>, is_sound: bool) {
         let before = self.bookmark.as_ref().and_then(Bookmark::transaction);
         self.log_since = position.as_ref().and(self.log_since.or(before));
         self.log = position;
         if self.log.is_some() && !is_sound {
-            // No earlier proof lists what could not be written since.
+            // No earlier proof lists the elements that could not be written since.
             self.log_since = bookmark.and_then(Bookmark::transaction);
         }
         let Some((since, proven)) = self.log_since.zip(self.equal_as_of.as_ref().and_then(Bookmark::transaction)) else { return };
@@ -180,7 +180,7 @@ impl Checkpoint {
         }
     }
 
-    /// Notes that the graph begins anew: nothing that was known of it counts any more.
+    /// Notes that the graph begins anew: all earlier knowledge about it is void.
     pub(crate) fn begin_anew(&mut self) {
         self.watermark = None;
         self.bookmark = None;
@@ -190,9 +190,8 @@ impl Checkpoint {
         self.log_gap = None;
     }
 
-    /// Notes what a comparison has found that has gone through everything. One that found nothing says that both sides are equal as of
-    /// its bookmark where nothing was committed meanwhile; where the log has told everything since it began, and it is applied, they
-    /// are equal as of now.
+    /// Notes the result of a complete comparison. If it found nothing, both sides are equal: as of its bookmark if nothing was
+    /// committed meanwhile, or as of now if the log has told everything since the comparison began and all of it is applied.
     pub(crate) fn note_compared(&mut self, verdict: &Verdict) {
         let began = verdict.began_at.transaction();
         let is_told = self.log.is_some() && self.log_since.zip(began).is_some_and(|(since, began)| since <= began);
@@ -204,12 +203,12 @@ impl Checkpoint {
         }
     }
 
-    /// Notes that a comparison that has not ended has found something: what the log told since the last proof proves nothing.
+    /// Notes that an unfinished comparison has found a difference: the log's record since the last proof proves nothing.
     pub(crate) fn note_difference(&mut self) {
         self.equal_as_of = None;
     }
 
-    /// Reads what [`Checkpoint::to_json`] wrote. The version is looked at first: a newer layout may have any shape.
+    /// Reads the text of [`Checkpoint::to_json`]. The version is checked first: a newer layout may have any shape.
     pub(crate) fn from_json(text: &str) -> Result<Self, CheckpointError> {
         #[derive(Deserialize)]
         struct Version {
@@ -222,7 +221,7 @@ impl Checkpoint {
         Ok(serde_json::from_str(text)?)
     }
 
-    /// Its text.
+    /// Writes the checkpoint as text.
     pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
     }
@@ -244,7 +243,7 @@ mod tests {
         Some(LogPosition { store, file: 0, start: None, offset: 128, transaction, checksum: None })
     }
 
-    /// After a pass up to this transaction, told by the log or not.
+    /// The proof after a pass up to this transaction, told by the log or not.
     fn ended(checkpoint: &mut Checkpoint, transaction: u64, told: bool, is_sound: bool) -> Option<u64> {
         checkpoint.note_told(position(transaction).filter(|_| told), Some(&bookmark(transaction)), is_sound);
         checkpoint.bookmark = Some(bookmark(transaction));

@@ -1,4 +1,4 @@
-//! What a change feed tells: which elements were changed by which commits.
+//! The content of a change feed: which commits changed which elements.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,24 +7,24 @@ use chrono::{DateTime, Utc};
 use super::bookmark::Bookmark;
 use super::log_position::LogPosition;
 
-/// What happened to an element.
+/// The change of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It is new.
+    /// The element is new.
     Created,
-    /// Its properties or labels are not what they were.
+    /// Its properties or labels have changed.
     Updated,
-    /// It is gone.
+    /// The element was deleted.
     Deleted,
 }
 
-/// Changed nodes, or changed relationships, by their number in Neo4j (`id(n)`, the last part of `elementId(n)`).
+/// Changed nodes or changed relationships, by their number in Neo4j (`id(n)`, the last part of `elementId(n)`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Elements(HashMap<u64, Change>);
 
 impl Elements {
-    /// Notes a change beside those that are known. A number that one element gives back and another one gets meanwhile counts as
-    /// updated.
+    /// Notes a change beside the known ones. If one element gives up a number and another one gets it meanwhile, the number
+    /// counts as updated.
     pub(crate) fn note(&mut self, number: u64, change: Change) {
         let known = self.0.entry(number).or_insert(change);
         *known = match (*known, change) {
@@ -34,28 +34,28 @@ impl Elements {
         };
     }
 
-    /// Each number with what happened, in no order.
+    /// Each number with its change, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Change)> {
         self.0.iter().map(|(number, change)| (*number, *change))
     }
 
-    /// What happened to the element of a number.
+    /// The change of the element with a number.
     pub(crate) fn get(&self, number: u64) -> Option<Change> {
         self.0.get(&number).copied()
     }
 
-    /// How many changed.
+    /// The number of changed elements.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Adds what was changed later.
+    /// Adds the later changes.
     fn add(&mut self, later: &Elements) {
         later.iter().for_each(|(number, change)| self.follow(number, change));
     }
 
-    /// As [`Self::note`], for a change of a later transaction. Between the two a pass that broke off may have written what the element
-    /// was then, so only what one transaction created and none changed is new to the cache.
+    /// As [`Self::note`], for a change of a later transaction. Between the two, an aborted pass may have written an earlier state
+    /// of the element. So only an element that one transaction created and none changed is new to the cache.
     fn follow(&mut self, number: u64, change: Change) {
         let known = self.0.entry(number).or_insert(change);
         *known = match (*known, change) {
@@ -66,19 +66,19 @@ impl Elements {
     }
 }
 
-/// Nodes or relationships that were changed, and texts that they held before: a key of theirs may be among them.
+/// Changed nodes or relationships, and texts that they held before: their old keys may be among these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// By number.
+    /// The changed elements by number.
     pub elements: Elements,
-    /// Texts that were replaced or deleted, by the element's number, whatever the name of their property.
+    /// Texts that were replaced or deleted, by the element's number, whatever their property's name.
     pub old_texts: BTreeMap<u64, BTreeSet<String>>,
-    /// Numbers of nodes that have other labels than before.
+    /// Numbers of nodes with changed labels.
     pub relabelled: BTreeSet<u64>,
 }
 
 impl Changed {
-    /// Adds what was changed later.
+    /// Adds the later changes.
     pub(crate) fn add(&mut self, elements: &Elements, old_texts: impl IntoIterator<Item = (u64, String)>) {
         self.elements.add(elements);
         for (number, text) in old_texts {
@@ -87,20 +87,20 @@ impl Changed {
     }
 }
 
-/// All that was committed since the last time that the feed was asked.
+/// All commits since the feed was last read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
-    /// The bookmark of the last commit: whatever is read after it has seen all of this.
+    /// The bookmark of the last commit: every later read has seen all of this.
     pub bookmark: Bookmark,
-    /// When the last commit was made, by the server's clock; absent where there was none.
+    /// The time of the last commit, by the server's clock. Absent if there was no commit.
     pub committed_at: Option<DateTime<Utc>>,
-    /// Changed nodes.
+    /// The nodes that were changed.
     pub nodes: Changed,
-    /// Changed relationships.
+    /// The relationships that were changed.
     pub relationships: Changed,
-    /// The place in the feed after it.
+    /// The place in the feed after these commits.
     pub position: LogPosition,
-    /// Whether more was committed than was to be told at once.
+    /// Whether there are more commits than are told at once.
     pub is_partial: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A comparison of source and cache: where it stands, what it found, and what it says at its end.
+//! A comparison of source and cache: its progress, its findings, and its verdict.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,52 +14,52 @@ use super::pass::Cursor;
 /// A comparison that has begun and not ended, as the checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComparisonUnderWay {
-    /// This machine's clock when it began.
+    /// This machine's clock when the comparison began.
     pub began_at: DateTime<Utc>,
-    /// The source's bookmark then.
+    /// The source's bookmark at that time.
     pub bookmark: Bookmark,
-    /// Whether a client ordered it; else it runs in the background.
+    /// Whether a client ordered the comparison; otherwise it runs in the background.
     #[serde(default)]
     pub ordered: bool,
-    /// Whether it has come to its second round, which is about vectors alone.
+    /// Whether the comparison is in its second round, which compares only vectors.
     #[serde(default)]
     pub at_vectors: bool,
-    /// Up to where it has come in this round; absent before its first row.
+    /// The progress in this round. Absent before its first row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-    /// Elements that differed so far.
+    /// The number of differing elements so far.
     #[serde(default)]
     pub findings: u64,
-    /// Elements that were compared so far.
+    /// The number of compared elements so far.
     #[serde(default)]
     pub rows: u64,
 }
 
-/// How an element differs.
+/// The difference of an element.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Difference {
-    /// The cache lacks it.
+    /// The cache lacks the element.
     Missing,
-    /// The source does not have it.
+    /// The source does not have the element.
     Orphaned,
-    /// These properties differ; a label that only one side has stands with a colon before it.
+    /// These properties differ. A label that only one side has is listed with a colon before it.
     Changed(Vec<String>),
 }
 
 /// An element that differs, confirmed by a second look at both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Its kind.
+    /// The kind of the element.
     pub kind: ElementKind,
-    /// What identifies it.
+    /// The identity of the element.
     pub identity: ElementIdentity,
-    /// How it differs.
+    /// The difference of the element.
     pub difference: Difference,
 }
 
 impl Difference {
-    /// Whether this property, or whatever it is, differs.
+    /// Whether the difference includes this property or label.
     pub(crate) fn is_of(&self, name: &str) -> bool {
         matches!(self, Difference::Changed(names) if names.iter().any(|found| found == name))
     }
@@ -81,14 +81,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What source and cache do not have in common by rule, so that it is no difference: what a proof of equality does not speak of.
+/// Elements and properties that a proof of equality leaves out, because source and cache differ in them by rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Excepted {
     /// Elements that the cache cannot hold.
     pub elements: u64,
     /// Properties that the cache cannot hold, of elements that it holds.
     pub properties: u64,
-    /// Elements that share their identity with another one, which is kept for them.
+    /// Elements that share their identity with another one, which is kept for all of them.
     pub collapsed: u64,
 }
 
@@ -100,31 +100,31 @@ impl fmt::Display for Excepted {
 }
 
 impl Verdict {
-    /// Whether everything was looked at after this transaction.
+    /// Whether everything was compared after this transaction.
     pub(crate) fn has_looked_past(&self, transaction: u64) -> bool {
         self.begun_with.is_some() && self.began_at.transaction().is_some_and(|began| began >= transaction)
     }
 }
 
-/// What a comparison that has gone through everything says.
+/// The result of a comparison that has gone through everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The two were equal as of this bookmark: nothing differed, and nothing was committed meanwhile.
+    /// Both sides were equal as of this bookmark: nothing differed, and nothing was committed meanwhile.
     pub equal_as_of: Option<Bookmark>,
-    /// The source's bookmark when it began.
+    /// The source's bookmark when the comparison began.
     pub began_at: Bookmark,
-    /// Elements that differed.
+    /// The number of differing elements.
     pub findings: u64,
-    /// Elements that were compared.
+    /// The number of compared elements.
     pub rows: u64,
-    /// The order that it began with, by its number; absent where an earlier generation began it.
+    /// The number of the order that the comparison began with. Absent if an earlier generation began it.
     pub begun_with: Option<u64>,
-    /// What differed, the first ones by name.
+    /// The first differences, with their elements.
     pub listed: Vec<Finding>,
-    /// Elements of the source that were read, those that were left out included.
+    /// The number of elements read from the source, including those that were left out.
     pub read: u64,
-    /// What was left out by rule.
+    /// The exceptions by rule.
     pub excepted: Excepted,
-    /// What the cache holds of no kind or without a usable key, counted by what it is. They are findings as well.
+    /// Elements of the cache that have no kind or no usable key, counted by what they are. They are findings as well.
     pub foreign: BTreeMap<String, u64>,
 }

@@ -1,25 +1,25 @@
-//! How much of an element is read.
+//! The extent to which an element is read.
 
 use std::fmt::Write;
 
 use super::name::PropertyName;
 
-/// Which properties of an element are read. The key is always among them.
+/// The properties of an element to read. The key is always among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Detail {
-    /// All of them.
+    /// All properties of the element.
     Whole,
-    /// All but the vectors of the element's kind: those are most of its bytes, and most of the time that its reading takes.
+    /// All properties but the vectors of the element's kind, which take most of its bytes and most of the time to read it.
     WithoutVectors,
-    /// The vectors of the element's kind alone.
+    /// Only the vectors of the element's kind.
     Vectors,
-    /// The key alone.
+    /// Only the element's key.
     Key,
 }
 
 impl Detail {
-    /// The Cypher for these properties as a map. Neo4j and FalkorDB understand it alike, but for how names are quoted; a property
-    /// that it leaves out, or that the element does not have, may stand in the map as null.
+    /// The Cypher for these properties as a map. Neo4j and FalkorDB understand it alike, except for the quoting of names. A
+    /// property that is left out, or that the element does not have, may be null in the map.
     pub(crate) fn projection(
         self,
         variable: &str,
@@ -34,7 +34,7 @@ impl Detail {
             Detail::Whole | Detail::WithoutVectors => return format!("properties({variable})"),
         };
         for vector in vectors {
-            // Writing to a text does not fail.
+            // Writing to a text cannot fail.
             let _ = match self {
                 Detail::Vectors => write!(entries, ", .{}", quoted(vector)),
                 Detail::Whole | Detail::WithoutVectors | Detail::Key => write!(entries, ", {}: null", quoted(vector)),

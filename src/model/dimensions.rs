@@ -1,4 +1,4 @@
-//! How many numbers the vectors of a property have.
+//! The dimensions of vector properties.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::kind::ElementKind;
 use super::name::{Label, PropertyName, RelationshipType};
 use super::profile::Profile;
 
-/// The dimension of each vector property, as far as it is known: the profile's, or what most elements had at the full sync. It
-/// can be kept in a checkpoint.
+/// The dimension of each vector property, if known: the one in the profile, or that of most elements at the full sync. It can be
+/// kept in a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dimensions {
@@ -24,7 +24,7 @@ impl Dimensions {
         let mut dimensions = Self::default();
         for index in &profile.indexes {
             let Some((vector, property)) = index.vector.zip(index.properties.first()) else { continue };
-            // No vector of more numbers than this machine can address was ever read.
+            // No vector with more numbers than this machine can address was ever read.
             let Ok(dimension) = usize::try_from(vector.dimension) else { continue };
             match &index.on {
                 IndexTarget::Label(label) => dimensions.set_node(label.clone(), property.clone(), dimension),
@@ -62,7 +62,7 @@ impl Dimensions {
         }
     }
 
-    /// These, and those that the profile names, which count before them.
+    /// These dimensions and those that the profile names, which take precedence.
     #[must_use]
     pub(crate) fn with_those_of(mut self, profile: &Profile) -> Self {
         let Self { nodes, relationships } = Self::of_profile(profile);
@@ -75,7 +75,7 @@ impl Dimensions {
         self
     }
 
-    /// Whether none is known.
+    /// Whether no dimension is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.relationships.is_empty()
     }

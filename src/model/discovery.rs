@@ -10,25 +10,25 @@ use super::name::{Label, PropertyName, RelationshipType};
 use super::profile::{Identity, NodeKind, Profile, RelationshipKind};
 use super::profile_error::ProfileError;
 
-/// What was found in the source.
+/// The findings of a discovery in the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Labels that nodes carry.
     pub labels: BTreeSet<String>,
-    /// Types of relationships.
+    /// Types that relationships have.
     pub types: BTreeSet<String>,
-    /// Names of properties that elements have, of those that the cache is to have for itself.
+    /// Property names in use in the source, of those that the cache should have for itself.
     pub properties: BTreeSet<String>,
-    /// Which properties of which labels and types the source has a range index on, alone.
+    /// The label or type, and the property, of each range index of the source on a single property.
     pub indexed: BTreeSet<(String, String)>,
-    /// Key properties that hold numbers: of these labels and types the key is no text.
+    /// Key properties that hold numbers: the keys of these labels and types are not texts.
     pub numbers: BTreeSet<(String, String)>,
-    /// Properties that the source has a vector index on, with what the cache's needs, where the cache can have one.
+    /// Properties with a vector index in the source, with the options of the cache's index if the cache can have one.
     pub vectors: BTreeMap<(IndexTarget, PropertyName), Option<VectorOptions>>,
 }
 
 impl Found {
-    /// What was found, and what was found before.
+    /// These findings together with the earlier ones.
     #[must_use]
     pub(crate) fn and(mut self, before: &[Step]) -> Self {
         for step in before {
@@ -42,7 +42,8 @@ impl Found {
 }
 
 impl Discovery {
-    /// Labels that make kinds, in identity order: by the rules' order, then by name. What the cache cannot name makes none.
+    /// Labels that make kinds, in identity order: by the rules' order, then by name. A label that the cache cannot name makes
+    /// none.
     fn kinds_of<N: Ord>(
         names: &BTreeSet<String>,
         selection: &Selection,
@@ -63,7 +64,7 @@ impl Discovery {
         self.relationships.iter().position(|rule| rule.rel_type.matches(name)).unwrap_or(self.relationships.len())
     }
 
-    /// The key that a kind has, and what it holds.
+    /// The key of a kind, and what the key holds.
     fn key(&self, name: &str, rule: Option<&KindRule>, found: &Found) -> Result<(PropertyName, Identity), ProfileError> {
         let of_its_own = rule.and_then(|rule| rule.key.as_ref());
         let is_text = |key: &&PropertyName| !found.numbers.contains(&(name.to_owned(), key.to_string()));
@@ -84,8 +85,8 @@ impl Discovery {
         union(rule.map(|rule| rule.vectors.as_slice()).unwrap_or_default(), self.vectors.iter())
     }
 
-    /// The vectors that a profile says, and those that the source has an index on. What is left out or has another name in the cache
-    /// stays what it is, and so does what identifies an element.
+    /// The vectors that a profile names, and those on which the source has an index. Properties that are left out or renamed in
+    /// the cache stay as they are, and so do those that identify an element.
     fn with_found(&self, said: Vec<PropertyName>, on: &IndexTarget, rule: Option<&KindRule>, found: &Found) -> Vec<PropertyName> {
         let properties = self.properties(rule);
         let key = rule.and_then(|rule| rule.key.as_ref());
@@ -148,7 +149,7 @@ fn union<'a>(own: &[PropertyName], others: impl Iterator<Item = &'a PropertyName
 }
 
 impl Profile {
-    /// This profile with the kinds that were found, each with an index on its key. One that names its kinds stays as it is.
+    /// This profile with the kinds that were found, each with an index on its key. A profile that names its kinds stays as it is.
     pub fn discovered(&self, found: &Found) -> Result<Profile, ProfileError> {
         let Some(discovery) = &self.discover else { return Ok(self.clone()) };
         let taken = |name: &str, names: &BTreeSet<String>| names.contains(name);
@@ -171,14 +172,14 @@ impl Profile {
         profile.relationships = kinds.collect::<Result<_, _>>()?;
         profile.index_keys();
         profile.index_vectors(found);
-        // A rule of what the graph does not have yet leads nowhere.
+        // A rule about a kind that the graph does not have yet leads nowhere.
         let known = profile.clone();
         profile.follow.retain(|rule| !matches!(known.check_follow(rule), Err(ProfileError::FollowsUnknown(_))));
         profile.check_kinds()?;
         Ok(profile)
     }
 
-    /// Whether a label or type that was found makes a kind that the profile does not have.
+    /// A label or type that was found and makes a kind that the profile does not have.
     pub(crate) fn outgrown_by(&self, found: &Found) -> Option<String> {
         let discovery = self.discover.as_ref()?;
         let labels: HashSet<&str> = self.nodes.iter().map(|kind| kind.label.as_str()).collect();
@@ -193,7 +194,7 @@ impl Profile {
         label.or_else(rel_type).or_else(|| self.new_vector(discovery, found))
     }
 
-    /// A vector index of the source whose property this profile holds as a list.
+    /// A vector index of the source on a property that this profile holds as a list.
     fn new_vector(&self, discovery: &Discovery, found: &Found) -> Option<String> {
         let is_new = |(on, name): &&(IndexTarget, PropertyName)| {
             let Some(kind) = self.kind_on(on) else { return false };
@@ -217,7 +218,7 @@ impl Profile {
         self.kinds().into_iter().filter(|kind| found && is_found(kind)).map(|kind| self.step(kind)).collect()
     }
 
-    /// The source's vector indices: the dimension that they name is that of the property in the cache as well.
+    /// Adds the source's vector indices. Their dimension is also the dimension of the property in the cache.
     fn index_vectors(&mut self, found: &Found) {
         if !self.mirror_indexes {
             return;
@@ -238,7 +239,7 @@ impl Profile {
         let types = self.relationships.iter().map(|kind| (IndexTarget::Type(kind.rel_type.clone()), kind.key.clone()));
         let missing: Vec<_> = labels.chain(types).filter(|(on, key)| !self.has_range_index(on, key)).collect();
         let range = |(on, key)| IndexDefinition::plain(IndexKind::Range, on, vec![key]);
-        // Before full-text indices: FalkorDB has looked ranges up wrongly where one of those covered the property first.
+        // Before full-text indices: FalkorDB looked up ranges wrongly if a full-text index covered the property first.
         let declared = std::mem::take(&mut self.indexes);
         self.indexes = missing.into_iter().map(range).chain(declared).collect();
     }

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::Step;
 
-/// Keys that a checkpoint names at most, of all kinds, and their bytes. It is stored with every batch, so it has to stay small.
+/// The most keys that a checkpoint names, of all kinds, and their bytes. The list is stored with every batch, so it has to stay
+/// small.
 const MAX_KEYS: usize = 1000;
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Keys that several elements share, of which the cache holds one. A delete that leaves no other trace may change which one it is, so
-/// every pass reads the elements of these keys again.
+/// Keys that several elements share, of which the cache holds one. A delete without any other trace may change which element that
+/// is, so every pass reads the elements of these keys again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Duplicates(Vec<OfKind>);
@@ -21,7 +22,7 @@ struct OfKind {
 }
 
 impl Duplicates {
-    /// As many of these as a checkpoint may name.
+    /// The duplicates, as many as a checkpoint may name.
     pub(crate) fn bounded(kinds: impl IntoIterator<Item = (Step, Vec<String>)>) -> Self {
         let (mut number, mut bytes) = (0, 0);
         let mut fits = |key: &String| {

@@ -12,8 +12,8 @@ use super::value::Value;
 /// Property names and values of one element, in the source's order.
 pub type Properties = Vec<(String, Value)>;
 
-/// Neo4j's number of an element within its database: the last part of its element id. Elements that share an identity
-/// collapse to the one with the lowest.
+/// Neo4j's number of an element within its database: the last part of its element id. Elements that share an identity collapse to
+/// the one with the lowest number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ElementNumber(pub u64);
 
@@ -31,11 +31,11 @@ pub struct SourceNode {
 /// An endpoint of a relationship as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceEndpoint {
-    /// All its labels.
+    /// All labels of the endpoint.
     pub labels: Vec<String>,
     /// The value of the key property of its kind, if it has one.
     pub key: Option<Value>,
-    /// Its group, where it decides in which graph the endpoint stands, and if it has one.
+    /// Its group, if the group decides the endpoint's graph and the endpoint has one.
     pub group: Option<Value>,
 }
 
@@ -44,9 +44,9 @@ pub struct SourceEndpoint {
 pub struct SourceRelationship {
     /// Its number in the source.
     pub number: ElementNumber,
-    /// Where it begins.
+    /// The endpoint at which the relationship begins.
     pub start: SourceEndpoint,
-    /// Where it ends.
+    /// The endpoint at which the relationship ends.
     pub end: SourceEndpoint,
     /// All its properties, the key among them.
     pub properties: Properties,
@@ -70,12 +70,12 @@ fn weight(properties: &Properties) -> usize {
     properties.iter().map(|(name, value)| name.len() + value.weight()).sum()
 }
 
-/// The value of a property.
+/// Returns the value of a property.
 pub fn property<'a>(properties: &'a Properties, name: &str) -> Option<&'a Value> {
     properties.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value)
 }
 
-/// The value of a property, if it is a text.
+/// Returns the value of a property, if it is a text.
 pub(crate) fn property_text<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
     match property(properties, name) {
         Some(Value::String(text)) => Some(text),
@@ -83,17 +83,17 @@ pub(crate) fn property_text<'a>(properties: &'a Properties, name: &str) -> Optio
     }
 }
 
-/// What identifies an element.
+/// The identity of an element.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElementIdentity {
-    /// A node.
+    /// The identity of a node.
     Node(NodeIdentity),
-    /// A relationship.
+    /// The identity of a relationship.
     Relationship(RelationshipIdentity),
 }
 
 impl ElementIdentity {
-    /// Its key.
+    /// The key of the element.
     pub(crate) fn key(&self) -> &Key {
         match self {
             ElementIdentity::Node(node) => &node.key,
@@ -110,26 +110,26 @@ impl ElementIdentity {
     }
 }
 
-/// What identifies a node: the label of its kind, and its key.
+/// The identity of a node: the label of its kind, and its key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIdentity {
     /// The identity label of its kind.
     pub label: Label,
-    /// Its key.
+    /// The key of the node.
     pub key: Key,
 }
 
-/// What identifies a relationship: type, key and both endpoints.
+/// The identity of a relationship: type, key and both endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RelationshipIdentity {
-    /// Its type.
+    /// The type of the relationship.
     #[serde(rename = "type")]
     pub rel_type: RelationshipType,
-    /// Its key.
+    /// The key of the relationship.
     pub key: Key,
-    /// Where it begins.
+    /// The node at which it begins.
     pub start: NodeIdentity,
-    /// Where it ends.
+    /// The node at which it ends.
     pub end: NodeIdentity,
 }
 

@@ -1,4 +1,4 @@
-//! What stands in the quarantine: the cache lacks it, and that is no difference.
+//! The quarantined elements: the cache lacks them, and this is no difference.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use super::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use super::kind::KindName;
 use super::prepared::{Cause, Quarantined, is_name};
 
-/// What the writer of a graph has quarantined, as comparisons of the graph need it. Clones share one list.
+/// The quarantine of a graph's writer, as comparisons of the graph need it. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct Excluded(Arc<RwLock<QuarantineList>>);
 
 #[derive(Debug, Default)]
 struct QuarantineList {
     kinds: Kinds,
-    /// How many nodes have left since the beginning.
+    /// The number of nodes that have left the list since the beginning.
     nodes_left: u64,
 }
 
@@ -60,32 +60,32 @@ struct QuarantinedNames {
 
 #[derive(Debug, Clone, Copy)]
 struct Element {
-    /// Whether an operator lets it be.
+    /// Whether an operator has ignored the entry.
     ignored: bool,
-    /// How many elements of the source it stands for.
+    /// The number of elements of the source that the entry covers.
     number: u64,
     cause: Cause,
 }
 
 impl Excluded {
-    /// What a quarantine lists.
+    /// The list of a quarantine.
     pub(crate) fn of<'q>(quarantine: impl IntoIterator<Item = &'q Quarantined>) -> Self {
         let excluded = Self::default();
         excluded.add(quarantine);
         excluded
     }
 
-    /// Adds entries.
+    /// Adds entries to the list.
     pub(crate) fn add<'q>(&self, entries: impl IntoIterator<Item = &'q Quarantined>) {
         self.replace([], entries);
     }
 
-    /// Takes entries out again.
+    /// Removes entries from the list.
     pub(crate) fn remove<'q>(&self, entries: impl IntoIterator<Item = &'q Quarantined>) {
         self.replace(entries, []);
     }
 
-    /// Takes entries out and adds others, in one step for all readers.
+    /// Removes entries and adds others, in one step for all readers.
     pub(crate) fn replace<'q>(
         &self,
         outdated: impl IntoIterator<Item = &'q Quarantined>,
@@ -111,7 +111,7 @@ impl Excluded {
         listed.nodes_left += gone.iter().filter(|(kind, _)| matches!(kind, KindName::Label(_))).count() as u64;
     }
 
-    /// How many nodes have left the list so far.
+    /// The number of nodes that have left the list so far.
     pub(crate) fn nodes_left(&self) -> u64 {
         self.0.read().nodes_left
     }
@@ -137,25 +137,25 @@ impl Excluded {
         self.0.read().kinds.of(kind).and_then(|names| names.elements.get(key)).copied()
     }
 
-    /// What keeps the element of this key out of the cache, if it is listed under it.
+    /// The cause that keeps the element of this key out of the cache, if this key is listed.
     pub(crate) fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
         self.0.read().cause_of(kind, key)
     }
 
-    /// Whether it explains that the cache lacks an element that can be written as far as its content says: its row was refused, or it
-    /// is a relationship and an end of it cannot be kept.
+    /// Whether the list explains that the cache lacks an element with writable content: its row was refused, or it is a
+    /// relationship with an end that cannot be kept.
     pub(crate) fn covers(&self, identity: &ElementIdentity) -> bool {
         let listed = self.0.read();
-        // Nearly always there is none.
+        // The list is nearly always empty.
         if listed.kinds.all().next().is_none() {
             return false;
         }
         let (kind, key) = (identity.kind_name(), identity.key().as_str());
         match listed.cause_of(kind, key) {
             Some(Cause::Cache | Cause::End | Cause::Graph) => return true,
-            // An operator lets it be.
+            // An operator has ignored the entry.
             Some(Cause::Content) if listed.is_ignored(kind, key) => return true,
-            // Its content was another one then.
+            // The element had other content then.
             Some(Cause::Content) | None => {}
         }
         let ElementIdentity::Relationship(relationship) = identity else { return false };
@@ -170,17 +170,17 @@ impl Excluded {
         [&relationship.start, &relationship.end].into_iter().find(is_listed)
     }
 
-    /// Whether it is one of those that an operator lets be.
+    /// Whether an operator has ignored the entry.
     pub(crate) fn is_ignored(&self, kind: KindName<'_>, key: &str) -> bool {
         self.0.read().is_ignored(kind, key)
     }
 
-    /// How many elements of the source it explains that the cache lacks of a label or type.
+    /// The number of a label's or type's elements in the source that the cache lacks because of the list.
     pub(crate) fn number_of(&self, kind: KindName<'_>) -> u64 {
         self.0.read().kinds.of(kind).map_or(0, |names| names.elements.values().map(|element| element.number).sum())
     }
 
-    /// Names under which something is listed of a label or type: up to `limit`, in the order of the names, those after `after`.
+    /// Names of the entries of a label or type: up to `limit`, in order, after the name `after`.
     pub(crate) fn names_of(&self, kind: KindName<'_>, after: &str, limit: usize) -> Vec<String> {
         let listed = self.0.read();
         let Some(names) = listed.kinds.of(kind) else { return Vec::new() };
@@ -188,7 +188,7 @@ impl Excluded {
         all.into_iter().filter(|name| name.as_str() > after).take(limit).cloned().collect()
     }
 
-    /// How many elements are listed.
+    /// The number of listed elements.
     pub(crate) fn len(&self) -> usize {
         self.0.read().kinds.all().map(|names| names.elements.len()).sum()
     }
@@ -200,7 +200,7 @@ impl Excluded {
 }
 
 impl QuarantineList {
-    /// An element with a key that reads like a name is not what the entry of that name is about.
+    /// If an element's key reads like a name, the entry of this name does not concern the element.
     fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
         let element = self.kinds.of(kind)?.elements.get(key)?;
         (!is_name(key)).then_some(element.cause)

@@ -6,32 +6,32 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The longest name in bytes. FalkorDB sets no limit of its own; this one keeps the name usable as a metric label, in a
-/// log line and in a file name, and is far above every group id that graphiti makes.
+/// The longest name in bytes. FalkorDB sets no limit; this one keeps the name usable as a metric label, in a log line and in a
+/// file name, and is far above every group id that graphiti makes.
 pub const MAX_GRAPH_NAME_BYTES: usize = 255;
 
 /// The name of a graph in FalkorDB, which is the Redis key that holds it.
 ///
-/// Braces are refused: the keys beside a graph are named `{graph}:…`, and Redis Cluster takes what stands between the
-/// first pair of braces as the hash tag that decides the slot. A name with braces of its own would part a graph from its
-/// checkpoint, and a swap of two graphs in one transaction needs all of them in one slot.
+/// Braces are refused: the keys beside a graph are named `{graph}:…`, and Redis Cluster takes the text between the first pair of
+/// braces as the hash tag that decides the slot. A name with its own braces would separate a graph from its checkpoint, and a
+/// swap of two graphs in one transaction needs all of them in one slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GraphName(String);
 
-/// Why a text cannot name a graph.
+/// The reason why a text cannot name a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GraphNameError {
-    /// Redis would take it, FalkorDB's clients do not.
+    /// Redis would accept the empty name, but FalkorDB's clients do not.
     #[error("a graph name cannot be empty")]
     Empty,
-    /// See [`MAX_GRAPH_NAME_BYTES`].
+    /// The name exceeds [`MAX_GRAPH_NAME_BYTES`].
     #[error("a graph name of {0} bytes is too long (at most {MAX_GRAPH_NAME_BYTES})")]
     TooLong(usize),
     /// FalkorDB handles names as C strings, which end at a NUL; the other control characters would garble logs.
     #[error("a graph name cannot hold control characters")]
     ControlCharacter,
-    /// See [`GraphName`].
+    /// The braces that [`GraphName`] refuses.
     #[error("a graph name cannot hold {{ or }}")]
     Brace,
 }

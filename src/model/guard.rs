@@ -1,36 +1,36 @@
-//! The delete guard's memory: how many elements each kind had lately, and which deletes wait for a person.
+//! The delete guard's memory: the recent number of elements of each kind, and the deletes that wait for approval.
 //!
-//! A kind that shrinks at once or little by little is measured against the highest count that it had since the last approval
-//! or in the last day, whichever is shorter ago.
+//! Whether a kind shrinks at once or little by little, it is measured against its highest count since the last approval or in the
+//! last day, whichever is more recent.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::kind::Step;
 
-/// Counts are remembered by the hour, so that a day of them takes some 25 entries.
+/// Counts are remembered by the hour, so that a day takes some 25 entries.
 const GRAIN: TimeDelta = TimeDelta::hours(1);
 
-/// How long the hour of a count is remembered: the count itself for a day at least.
+/// The time that the hour of a count is remembered, so that the count itself lasts for at least a day.
 const MEMORY: TimeDelta = TimeDelta::hours(25);
 
-/// So many elements may always go: a small kind empties and fills in the normal course of things.
+/// The number of deletes that are always allowed: a small kind empties and fills in normal operation.
 pub const ALWAYS_ALLOWED: u64 = 100;
 
-/// Keys shown of the deletes held of a kind: enough to see what they are.
+/// The most keys that are shown of a kind's held deletes: enough to see what they are.
 pub const SAMPLE: usize = 10;
 
-/// The largest share of a kind that may go without a person's word.
+/// The largest share of a kind that may be deleted without approval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeleteLimit(f64);
 
 impl DeleteLimit {
-    /// From a share between 0 and 1; 1 never holds anything.
+    /// A limit from a share between 0 and 1; 1 never holds anything.
     pub(crate) fn new(fraction: f64) -> Self {
         Self(fraction)
     }
 
-    /// Whether a kind that had `high` elements must not shrink to `left` without a person's word.
+    /// Whether a kind that had `high` elements must not shrink to `left` without approval.
     pub(crate) fn holds(self, high: u64, left: u64) -> bool {
         let loss = high.saturating_sub(left);
         // Counts beyond 2^53 do not occur.
@@ -57,42 +57,42 @@ struct Guarded {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct High {
-    /// The hour.
+    /// The hour of the count.
     at: DateTime<Utc>,
     count: u64,
 }
 
-/// Deletes of one kind that wait for a person.
+/// Deletes of one kind that wait for approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// How many.
+    /// The number of deletes.
     pub number: u64,
     /// Some of their keys.
     pub sample: Vec<String>,
-    /// Since when.
+    /// The beginning of the wait.
     pub since: DateTime<Utc>,
 }
 
-/// Deletes of one kind that wait for a person, as they are shown.
+/// Deletes of one kind that wait for approval, as they are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldDeletes {
     /// The label or type.
     pub kind: String,
-    /// How many, some of their keys, and since when.
+    /// Their number, some of their keys, and the beginning of the wait.
     #[serde(flatten)]
     pub held: Held,
 }
 
 impl Guard {
-    /// Notes a count that a kind has for good, not in the middle of a pass. A kind that never had more elements than may always go
-    /// is not remembered: of those there may be thousands, in every checkpoint.
+    /// Notes a final count of a kind, not one in the middle of a pass. A kind that never had more elements than may always be
+    /// deleted is not remembered: there may be thousands of such kinds, in every checkpoint.
     pub(crate) fn observe(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
         if count <= ALWAYS_ALLOWED && self.of(kind).is_none() {
             return;
         }
         let highs = &mut self.of_mut(kind).highs;
         let at = now.duration_trunc(GRAIN).unwrap_or(now);
-        // What is not higher than a later count is no high any more.
+        // A count that is not higher than a later count is no high any more.
         while highs.last().is_some_and(|last| last.count <= count) {
             highs.pop();
         }
@@ -102,18 +102,18 @@ impl Guard {
         highs.retain(|high| now - high.at <= MEMORY);
     }
 
-    /// The highest count of a kind that counts; absent where none is known.
+    /// The highest count of a kind that is still relevant. Absent if none is known.
     pub(crate) fn high(&self, kind: &Step, now: DateTime<Utc>) -> Option<u64> {
         let highs = &self.of(kind)?.highs;
         highs.iter().filter(|high| now - high.at <= MEMORY).map(|high| high.count).max()
     }
 
-    /// Whether a kind that has `count` elements must not shrink to `left` without a person's word.
+    /// Whether a kind with `count` elements must not shrink to `left` without approval.
     pub(crate) fn holds(&self, limit: DeleteLimit, kind: &Step, count: u64, left: u64, now: DateTime<Utc>) -> bool {
         limit.holds(self.high(kind, now).unwrap_or(count), left)
     }
 
-    /// Takes a person's word: what a kind loses from here on is measured against this count.
+    /// Takes an approval: later losses of a kind are measured against this count.
     pub(crate) fn approve(&mut self, kind: &Step, count: u64, now: DateTime<Utc>) {
         if self.of(kind).is_some() {
             let kept = self.of_mut(kind);
@@ -123,7 +123,7 @@ impl Guard {
         self.observe(kind, count, now);
     }
 
-    /// Notes which deletes of a kind wait now; none is a number of 0. Says whether that is news.
+    /// Notes which deletes of a kind wait now; a number of 0 means none. Returns whether this is new.
     pub(crate) fn hold(&mut self, kind: &Step, number: u64, sample: Vec<String>, now: DateTime<Utc>) -> bool {
         if number == 0 && self.of(kind).is_none() {
             return false;
@@ -140,7 +140,7 @@ impl Guard {
         self.kinds.iter_mut().for_each(|kept| kept.held = None);
     }
 
-    /// How many deletes of a kind wait.
+    /// The number of waiting deletes of a kind.
     pub(crate) fn held(&self, kind: &Step) -> u64 {
         self.of(kind).and_then(|kept| kept.held.as_ref()).map_or(0, |held| held.number)
     }
@@ -150,7 +150,7 @@ impl Guard {
         self.kinds.iter().any(|kept| kept.held.is_some())
     }
 
-    /// All that waits, as it is shown.
+    /// All waiting deletes, as they are shown.
     pub(crate) fn shown(&self) -> Vec<HeldDeletes> {
         let held = |kept: &Guarded| Some(HeldDeletes { kind: kept.kind.name().to_owned(), held: kept.held.clone()? });
         self.kinds.iter().filter_map(held).collect()

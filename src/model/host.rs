@@ -1,4 +1,4 @@
-//! The host that a client names when it asks: a name or an address.
+//! The host that a client names in its request: a name or an address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The name that means this machine, by itself and below every other name (RFC 6761).
+/// The name of this machine, alone and as the last part of every other name (RFC 6761).
 const LOCALHOST: &str = "localhost";
 
 /// The longest host name that DNS allows.
@@ -15,19 +15,19 @@ const MAX_NAME_LENGTH: usize = 253;
 /// A host without a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// An address; an IPv4 address that is written as an IPv6 one is the IPv4 address.
+    /// An address; an IPv4 address in IPv6 notation is the IPv4 address.
     Address(IpAddr),
     /// A name in lower case, without the dot of the root at its end.
     Name(String),
 }
 
-/// A text that is no host.
+/// The error for a text that is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("is not a host name or an address")]
 pub struct HostError;
 
 impl Host {
-    /// The host of a `Host` header: its port is left out.
+    /// The host of a `Host` header, without its port.
     pub(crate) fn of_header(header: &str) -> Result<Self, HostError> {
         let (host, port) = match header.strip_prefix('[') {
             Some(rest) => {
@@ -43,7 +43,7 @@ impl Host {
         if port.bytes().all(|byte| byte.is_ascii_digit()) { Ok(host) } else { Err(HostError) }
     }
 
-    /// Whether it means the machine that asks.
+    /// Whether the host is the machine that asks.
     pub(crate) fn is_loopback(&self) -> bool {
         match self {
             Self::Address(address) => address.is_loopback(),
@@ -80,14 +80,14 @@ impl fmt::Display for Host {
 /// A host that a configuration allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedHost {
-    /// Every host.
+    /// Every host is allowed.
     Any,
-    /// This one.
+    /// Only this host is allowed.
     One(Host),
 }
 
 impl AllowedHost {
-    /// Whether it allows a host.
+    /// Whether a host is allowed.
     pub(crate) fn allows(&self, host: &Host) -> bool {
         match self {
             Self::Any => true,

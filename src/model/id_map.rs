@@ -1,42 +1,42 @@
-//! Which number a node has in the stage graph: what a full sync keeps in memory for every node.
+//! The number of each node in the stage graph: a full sync keeps it in memory for every node.
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::element::NodeIdentity;
 
-/// The map never takes more than this for a node, once it holds [`SMALLEST_EXACT`] of them.
+/// The most bytes of the map for each node, once it holds [`SMALLEST_EXACT`] nodes.
 pub const MAX_BYTES_PER_NODE: usize = 40;
 
-/// From here on [`MAX_BYTES_PER_NODE`] holds; a smaller map is dominated by its 256 part tables.
+/// The size from which [`MAX_BYTES_PER_NODE`] holds; a smaller map is dominated by its 256 part tables.
 pub const SMALLEST_EXACT: usize = 100_000;
 
-/// The map is cut into this many tables, so that only a 256th of it is copied at a time when it grows: one table would need the
-/// old and the new one at once, twice the memory.
+/// The number of tables in the map, so that growth copies only a 256th of it at a time: a single table would need the old and the
+/// new one at once, twice the memory.
 const TABLES: usize = 256;
 
-/// A table grows when it is fuller than four fifths: a miss then looks at 13 neighbouring entries on average, and 1.4 times as
-/// many places are four sevenths full, 20 bytes / (4/7) = 35 bytes for each node at the worst moment.
+/// A table grows when it is more than four fifths full: a miss then visits 13 neighbouring entries on average. After growth by
+/// 1.4, four sevenths of the places are full, so 20 bytes / (4/7) = 35 bytes for each node at the worst moment.
 const FULL: (usize, usize) = (4, 5);
 const GROWTH: (usize, usize) = (7, 5);
 
 /// The places of a table's first allocation.
 const FIRST_PLACES: usize = 16;
 
-/// The id of a place that is not taken. FalkorDB numbers nodes from 0, so only a graph of 4,294,967,295 nodes has it.
+/// The id of a free place. FalkorDB numbers nodes from 0, so only a graph of 4,294,967,295 nodes has it.
 const EMPTY: u32 = u32::MAX;
 
-/// More nodes than this map can number.
+/// The error for more nodes than this map can number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the graph has more than 4,294,967,294 nodes, which a full sync cannot number")]
 pub struct TooManyNodes;
 
-/// 128 bits of SHA-256 over label and key stand for an identity.
+/// The first 128 bits of SHA-256 over label and key represent an identity.
 ///
-/// Two identities with the same 128 bits would be taken for one: the second node would be reported as loaded before and read
-/// again, a relationship of it would start at the first. With a billion nodes the probability of any such pair is below 10⁻²⁰
-/// (n²/2¹²⁹), far below that of an undetected memory error. It cannot be provoked either: keys come from users, so the hash is a
-/// cryptographic one, of which finding such a pair takes 2⁶⁴ attempts.
+/// Two identities with the same 128 bits would count as one: the second node would be reported as loaded before and read again,
+/// and its relationships would start at the first. With a billion nodes the probability of any such pair is below 10⁻²⁰
+/// (n²/2¹²⁹), far below that of an undetected memory error. Nobody can provoke such a pair either: keys come from users, so the
+/// hash is cryptographic, and finding a pair takes 2⁶⁴ attempts.
 type Digest128 = [u32; 4];
 
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ struct Entry {
     id: u32,
 }
 
-/// A map from node identity to the id in a graph to which nothing is written but through this process.
+/// A map from node identity to the id in a graph that only this process writes.
 #[derive(Debug)]
 pub struct IdMap {
     tables: Vec<Table>,
@@ -59,13 +59,13 @@ impl Default for IdMap {
 }
 
 impl IdMap {
-    /// The id of a node, if it is there.
+    /// The id of a node, if the map holds it.
     pub fn get(&self, identity: &NodeIdentity) -> Option<u64> {
         let digest = digest(identity);
         self.tables[table_of(&digest)].get(&digest).map(u64::from)
     }
 
-    /// Adds a node; one that is there keeps the id that it has, and that is returned.
+    /// Adds a node. A node in the map keeps its id, which is returned.
     pub fn insert(&mut self, identity: &NodeIdentity, id: u64) -> Result<Option<u64>, TooManyNodes> {
         let id = u32::try_from(id).ok().filter(|id| *id != EMPTY).ok_or(TooManyNodes)?;
         let digest = digest(identity);
@@ -74,17 +74,17 @@ impl IdMap {
         Ok(there.map(u64::from))
     }
 
-    /// How many nodes it holds.
+    /// The number of nodes in the map.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it holds none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The bytes that it has allocated.
+    /// The allocated bytes of the map.
     #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
         let places: usize = self.tables.iter().map(|table| table.places.capacity()).sum();
@@ -92,7 +92,7 @@ impl IdMap {
     }
 }
 
-/// The length goes first, so that no label can take over the beginning of a key.
+/// The length comes first, so that no label can absorb the beginning of a key.
 fn digest(identity: &NodeIdentity) -> Digest128 {
     let label = identity.label.as_str().as_bytes();
     let mut hasher = Sha256::new();
@@ -107,7 +107,7 @@ fn table_of(digest: &Digest128) -> usize {
     digest[0] as usize % TABLES
 }
 
-/// Open addressing with linear probing; nothing is ever taken out.
+/// A table with open addressing and linear probing; nothing is ever removed.
 #[derive(Debug, Default)]
 struct Table {
     places: Vec<Entry>,
@@ -134,7 +134,7 @@ impl Table {
         None
     }
 
-    /// Where this digest is or would be. There is always a free place; a table without any place has none.
+    /// The place where this digest is or would be. There is always a free place; an unallocated table has none.
     fn place(&self, digest: &Digest128) -> Option<usize> {
         let start = self.start(digest);
         let (before, after) = self.places.split_at(start);
@@ -143,7 +143,7 @@ impl Table {
         found.or_else(|| before.iter().position(wanted))
     }
 
-    /// The digest's share of the whole range, on the scale of the places: needs no power of two.
+    /// The digest's share of the whole range, scaled to the places: this needs no power of two.
     fn start(&self, digest: &Digest128) -> usize {
         ((u64::from(digest[1]) * self.places.len() as u64) >> 32) as usize
     }

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::kind::Step;
 use super::name::{Label, PropertyName, RelationshipType};
 
-/// What becomes of the indices of the source.
+/// The source's indices, translated for the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MirroredIndexes {
     /// Indices to make in the cache.
     pub wanted: Vec<IndexDefinition>,
-    /// What FalkorDB cannot express, and why.
+    /// Indices that FalkorDB cannot express, with the reasons.
     pub inexpressible: Vec<String>,
 }
 
@@ -20,21 +20,21 @@ pub struct MirroredIndexes {
 pub struct IndexDefinition {
     /// Range, full text or vector.
     pub kind: IndexKind,
-    /// What it is on.
+    /// The label or type that it is on.
     #[serde(flatten)]
     pub on: IndexTarget,
     /// The indexed properties, in order.
     pub properties: Vec<PropertyName>,
-    /// Stop words of a full-text index; absent means that the statement does not name any.
+    /// Stop words of a full-text index. If absent, the statement names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopwords: Option<Vec<String>>,
-    /// The language of a full-text index, which decides on its stemming; FalkorDB's default where absent.
+    /// The language of a full-text index, which decides its stemming. If absent, FalkorDB's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// What a vector index needs, and no other kind has.
+    /// The options of a vector index, which no other kind has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector: Option<VectorOptions>,
-    /// Whether values may be text, as dates are in the cache. Range indices over text are unsafe on many versions of FalkorDB.
+    /// Whether values may be texts, as dates are in the cache. Range indices over text are unsafe on many versions of FalkorDB.
     #[serde(default = "may_be_text", skip_serializing_if = "is_text")]
     pub text: bool,
 }
@@ -47,12 +47,12 @@ fn is_text(text: &bool) -> bool {
     *text
 }
 
-/// What becomes of the range indices that a server answers wrongly by.
+/// The treatment of range indices with which a server answers wrongly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnsafeIndexes {
-    /// They are made and kept: searches are fast, and some are wrong.
+    /// All are made and kept: searches are fast, and some are wrong.
     Keep,
-    /// The profile's and the source's are not made, and dropped where they are.
+    /// The profile's and the source's are not made, and dropped if they exist.
     Drop,
 }
 
@@ -60,15 +60,15 @@ pub enum UnsafeIndexes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IndexKind {
-    /// Equality and ranges.
+    /// Equality and range conditions.
     Range,
-    /// Full text.
+    /// Full-text search in texts.
     Fulltext,
-    /// Nearest neighbours.
+    /// Nearest neighbours of vectors.
     Vector,
 }
 
-/// What an index is on.
+/// The target of an index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IndexTarget {
@@ -79,7 +79,7 @@ pub enum IndexTarget {
 }
 
 impl IndexTarget {
-    /// What a step of a pass is about.
+    /// The target for the kind of a step.
     pub(crate) fn of(step: &Step) -> Self {
         match step {
             Step::Nodes(label) => IndexTarget::Label(label.clone()),
@@ -88,34 +88,34 @@ impl IndexTarget {
     }
 }
 
-/// What a vector index needs.
+/// The options of a vector index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorOptions {
-    /// Of each vector; others are not indexed.
+    /// The dimension of its vectors; others are not indexed.
     pub dimension: u64,
-    /// What is near.
+    /// The measure of similarity.
     pub similarity: Similarity,
-    /// Neighbours of a vector in the index; FalkorDB's default where absent.
+    /// The number of neighbours of a vector in the index. If absent, FalkorDB's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub m: Option<u64>,
-    /// Candidates at its making; FalkorDB's default where absent.
+    /// The number of candidates while it is built. If absent, FalkorDB's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ef_construction: Option<u64>,
 }
 
-/// What is near.
+/// The measure of similarity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Similarity {
-    /// A small angle.
+    /// Vectors with a small angle are similar.
     Cosine,
-    /// A small distance.
+    /// Vectors with a small distance are similar.
     Euclidean,
 }
 
 impl Similarity {
-    /// Reads its name, in whatever case.
+    /// Parses the name of a measure, in any case.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "cosine" => Some(Self::Cosine),
@@ -124,7 +124,7 @@ impl Similarity {
         }
     }
 
-    /// FalkorDB's name of it.
+    /// FalkorDB's name of the measure.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Cosine => "cosine",
@@ -134,12 +134,12 @@ impl Similarity {
 }
 
 impl IndexDefinition {
-    /// An index of a kind on some properties, with the defaults of FalkorDB.
+    /// An index of a kind on some properties, with FalkorDB's defaults.
     pub(crate) fn plain(kind: IndexKind, on: IndexTarget, properties: Vec<PropertyName>) -> Self {
         Self { kind, on, properties, stopwords: None, language: None, vector: None, text: true }
     }
 
-    /// Whether it has what its kind needs: a vector index its options and a single property, no other kind either.
+    /// Whether the definition fits its kind: a vector index has options and a single property, another kind has no options.
     pub(crate) fn is_sound(&self) -> bool {
         match self.kind {
             IndexKind::Vector => self.vector.is_some() && self.properties.len() == 1,

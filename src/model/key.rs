@@ -1,4 +1,4 @@
-//! The key that identifies an element within its kind, in the form that FalkorDB's index finds again.
+//! The key that identifies an element within its kind, in a form that FalkorDB's index can find.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use super::value::Value;
 /// FalkorDB's range index keeps only this many bytes of a string: longer keys collide (measured on 4.16.3).
 pub const MAX_KEY_BYTES: usize = 4096;
 
-/// A key that FalkorDB's range index finds again: not empty, not blank at an edge, at most [`MAX_KEY_BYTES`] long, free of
-/// NUL and U+0001. Anything else is missed by the index, so that a MERGE on it would make duplicates.
+/// A key that FalkorDB's range index can find: not empty, not blank at an edge, at most [`MAX_KEY_BYTES`] long, free of NUL and
+/// U+0001. The index misses any other key, so that a MERGE on it would make duplicates.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(Arc<str>);
 
-/// Why a value cannot be a key.
+/// The reason why a value cannot be a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UnusableKey {
     /// The property is absent.
@@ -26,13 +26,13 @@ pub enum UnusableKey {
     /// The property is not a string.
     #[error("the key is not a string")]
     NotText,
-    /// The empty string.
+    /// The key is the empty string.
     #[error("the key is empty")]
     Empty,
     /// White space or a control character at an edge: the index trims it.
     #[error("the key begins or ends with a blank, which the cache's index does not keep")]
     EdgeBlank,
-    /// Longer than [`MAX_KEY_BYTES`].
+    /// The key is longer than [`MAX_KEY_BYTES`].
     #[error("the key is longer than 4096 bytes, which the cache's index cuts")]
     TooLong,
     /// NUL cannot be stored; U+0001 is the index's own separator.
@@ -41,7 +41,7 @@ pub enum UnusableKey {
 }
 
 impl Key {
-    /// Checks a text.
+    /// Checks a text as a key.
     pub fn parse(text: &str) -> Result<Self, UnusableKey> {
         let blank = |c: char| c.is_whitespace() || c.is_control();
         if text.is_empty() {
@@ -59,7 +59,7 @@ impl Key {
         Ok(Self(text.into()))
     }
 
-    /// Checks a property value.
+    /// Checks a property value as a key.
     pub(crate) fn from_value(value: Option<&Value>) -> Result<Self, UnusableKey> {
         match value {
             None => Err(UnusableKey::Missing),
@@ -68,7 +68,7 @@ impl Key {
         }
     }
 
-    /// The key's text.
+    /// The text of the key.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -93,12 +93,12 @@ impl From<Key> for String {
     }
 }
 
-/// Which keys are meant, by their beginnings: those whose first `length` characters are one of the names.
+/// A selection of keys by their beginnings: the first `length` characters must be one of the names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPrefixes {
-    /// Characters that count.
+    /// The number of compared characters.
     pub length: usize,
-    /// What they may be; a key that is shorter than `length` is its own beginning.
+    /// The allowed beginnings; a key shorter than `length` is its own beginning.
     pub names: Vec<String>,
 }
 
@@ -108,12 +108,12 @@ impl KeyPrefixes {
         Self { length: text.chars().count(), names: vec![text.to_owned()] }
     }
 
-    /// Whether every key is meant: each begins with the empty text.
+    /// Whether every key is selected: each begins with the empty text.
     pub(crate) fn are_all(&self) -> bool {
         self.length == 0 && self.names.iter().any(String::is_empty)
     }
 
-    /// Whether a key is meant.
+    /// Whether a key is selected.
     #[cfg(test)]
     pub(crate) fn meet(&self, key: &str) -> bool {
         let beginning: String = key.chars().take(self.length).collect();

@@ -17,9 +17,9 @@ pub struct RelationshipKindId(pub usize);
 /// A kind of the profile, of nodes or of relationships.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElementKind {
-    /// A node kind.
+    /// A kind of nodes.
     Node(NodeKindId),
-    /// A relationship kind.
+    /// A kind of relationships.
     Relationship(RelationshipKindId),
 }
 
@@ -30,24 +30,24 @@ impl ElementKind {
     }
 }
 
-/// The label of a kind of nodes, or the type of a kind of relationships. A label and a type may have one name.
+/// The label of a node kind, or the type of a relationship kind. A label and a type may have the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KindName<'a> {
-    /// The label.
+    /// The label of nodes.
     Label(&'a str),
-    /// The type.
+    /// The type of relationships.
     Type(&'a str),
 }
 
 impl<'a> KindName<'a> {
-    /// The name alone.
+    /// The name without the distinction.
     pub(crate) fn as_str(self) -> &'a str {
         match self {
             KindName::Label(name) | KindName::Type(name) => name,
         }
     }
 
-    /// Whether its elements are nodes.
+    /// The class of its elements.
     pub(crate) fn class(self) -> ElementClass {
         match self {
             KindName::Label(_) => ElementClass::Node,
@@ -56,17 +56,17 @@ impl<'a> KindName<'a> {
     }
 }
 
-/// Whether an element is a node.
+/// The class of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ElementClass {
-    /// It is one.
+    /// The element is a node.
     Node,
-    /// It is a relationship.
+    /// The element is a relationship.
     Relationship,
 }
 
-/// One stretch of a pass: all rows of one kind that the strategy reads.
+/// One part of a pass: all rows of one kind that the strategy reads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
@@ -77,7 +77,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The label or type.
+    /// The name of the label or type.
     pub(crate) fn name(&self) -> &str {
         match self {
             Step::Nodes(label) => label.as_str(),

@@ -4,12 +4,12 @@ use super::element::{ElementNumber, Properties, SourceNode, SourceRelationship, 
 use super::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use super::name::PropertyName;
 
-/// Elements of one kind. What is done with nodes and relationships in the same way is done here once.
+/// Elements of one kind. Operations that are the same for nodes and relationships are implemented here once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum KindRows {
-    /// Nodes.
+    /// Nodes of a kind.
     Nodes(NodeKindId, Vec<SourceNode>),
-    /// Relationships.
+    /// Relationships of a kind.
     Relationships(RelationshipKindId, Vec<SourceRelationship>),
 }
 
@@ -22,7 +22,7 @@ impl KindRows {
         }
     }
 
-    /// Their kind.
+    /// The kind of the elements.
     pub(crate) fn kind(&self) -> ElementKind {
         match self {
             KindRows::Nodes(id, _) => ElementKind::Node(*id),
@@ -30,12 +30,12 @@ impl KindRows {
         }
     }
 
-    /// The nodes; none where these are relationships.
+    /// The nodes; none if these are relationships.
     pub fn into_nodes(self) -> Vec<SourceNode> {
         if let KindRows::Nodes(_, rows) = self { rows } else { Vec::new() }
     }
 
-    /// The relationships; none where these are nodes.
+    /// The relationships; none if these are nodes.
     pub fn into_relationships(self) -> Vec<SourceRelationship> {
         if let KindRows::Relationships(_, rows) = self { rows } else { Vec::new() }
     }
@@ -48,7 +48,7 @@ impl KindRows {
         }
     }
 
-    /// The labels of each element; none of a relationship.
+    /// The labels of each element; none for a relationship.
     pub(crate) fn labels(&self) -> Box<dyn Iterator<Item = &[String]> + Send + '_> {
         match self {
             KindRows::Nodes(_, rows) => Box::new(rows.iter().map(|row| &row.labels[..])),
@@ -56,12 +56,12 @@ impl KindRows {
         }
     }
 
-    /// The text of the key property of each element, where it is a text.
+    /// The value of the key property of each element, if it is a text.
     pub(crate) fn keys<'r>(&'r self, key: &'r PropertyName) -> impl Iterator<Item = Option<&'r str>> + Send + 'r {
         self.elements().map(|(_, properties)| property_text(properties, key.as_str()))
     }
 
-    /// How many there are.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         match self {
             KindRows::Nodes(_, rows) => rows.len(),
@@ -69,12 +69,12 @@ impl KindRows {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Roughly the bytes that they hold in memory.
+    /// The approximate bytes that they hold in memory.
     pub(crate) fn weight(&self) -> usize {
         match self {
             KindRows::Nodes(_, rows) => rows.iter().map(SourceNode::weight).sum(),
@@ -82,7 +82,7 @@ impl KindRows {
         }
     }
 
-    /// Keeps the elements whose properties satisfy `keep`.
+    /// Keeps the elements with properties that satisfy `keep`.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Properties) -> bool) {
         match self {
             KindRows::Nodes(_, rows) => rows.retain(|row| keep(&row.properties)),
@@ -90,7 +90,7 @@ impl KindRows {
         }
     }
 
-    /// Keeps the first of them, up to so many.
+    /// Keeps only the first elements, at most `most`.
     pub(crate) fn truncate(&mut self, most: usize) {
         match self {
             KindRows::Nodes(_, rows) => rows.truncate(most),
@@ -98,7 +98,7 @@ impl KindRows {
         }
     }
 
-    /// The same in the order of their keys.
+    /// The same elements in the order of their keys.
     #[must_use]
     pub(crate) fn in_key_order(mut self, key: &PropertyName) -> Self {
         fn text<'r>(properties: &'r Properties, key: &PropertyName) -> Option<&'r str> {
@@ -111,8 +111,8 @@ impl KindRows {
         self
     }
 
-    /// Parts of about so many bytes, with the last key of each. Elements of one key are never parted: they collapse to one, and must
-    /// meet for it. An element heavier than that stands alone.
+    /// Cuts the elements into parts of about this many bytes, with the last key of each. Elements of one key are never separated:
+    /// they must meet to collapse to one. A heavier element gets its own part.
     pub(crate) fn cut(self, bytes: usize, key: &PropertyName) -> Vec<RowsPart> {
         match self {
             KindRows::Nodes(id, rows) => cut(rows, bytes, SourceNode::weight, |row| property_text(&row.properties, key.as_str()))
@@ -132,11 +132,11 @@ impl KindRows {
 /// A part of the elements of a kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowsPart<R = KindRows> {
-    /// The elements.
+    /// The elements of the part.
     pub rows: R,
-    /// Roughly the bytes that they hold in memory.
+    /// The approximate bytes that they hold in memory.
     pub bytes: usize,
-    /// The key of the last one, where it is a text.
+    /// The key of the last element, if it is a text.
     pub last_key: Option<String>,
 }
 

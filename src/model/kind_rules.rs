@@ -1,5 +1,5 @@
-//! What a profile says of kinds that it does not name: which labels and types it takes, what holds of some of them, and what becomes
-//! of their properties.
+//! The rules of a profile for kinds that it does not name: which labels and types it takes, which keys, timestamps and vectors
+//! some of them have, and which properties are left out or renamed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,30 +9,30 @@ use super::name::{Label, PropertyName};
 use super::pattern::NamePattern;
 use super::profile_error::ProfileError;
 
-/// How the kinds of a graph are found.
+/// The rules that find the kinds of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Discovery {
-    /// The property of the cache that holds an element's number in the source, for kinds without a key of their own. Absent
-    /// where each kind has one.
+    /// The property of the cache that holds an element's number in the source, for kinds without their own key. Absent if each
+    /// kind has one.
     #[serde(default)]
     pub identity: Option<PropertyName>,
-    /// The label that nodes without one get in the cache. Absent where such nodes are left out.
+    /// The label in the cache for nodes without a label. If absent, such nodes are left out.
     #[serde(default)]
     pub unlabelled: Option<Label>,
-    /// Which labels make kinds. A node comes along with all its labels if one of them does.
+    /// The labels that make kinds. A node keeps all its labels if one of them makes a kind.
     #[serde(default)]
     pub labels: Selection,
-    /// Which relationship types are taken.
+    /// The relationship types that are taken.
     #[serde(default)]
     pub types: Selection,
-    /// What holds of some labels; of each label, the first that fits. Their order is the identity order.
+    /// The rules for some labels; for each label, the first that matches applies. Their order is the identity order.
     #[serde(default)]
     pub nodes: Vec<NodeRule>,
-    /// What holds of some types; of each type, the first that fits.
+    /// The rules for some types; for each type, the first that matches applies.
     #[serde(default)]
     pub relationships: Vec<RelationshipRule>,
-    /// Timestamps of all kinds whose source has a range index on them.
+    /// Timestamps of all kinds with a range index on them in the source.
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,
     /// Vectors of all kinds.
@@ -78,14 +78,14 @@ impl Discovery {
     }
 }
 
-/// Names by pattern.
+/// A selection of names by pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
-    /// Those that are taken.
+    /// The names that are taken.
     #[serde(default = "everything")]
     pub include: Vec<NamePattern>,
-    /// Those of them that are not.
+    /// The exceptions from these names.
     #[serde(default)]
     pub exclude: Vec<NamePattern>,
 }
@@ -101,7 +101,7 @@ impl Default for Selection {
 }
 
 impl Selection {
-    /// Whether nothing is left out.
+    /// Whether no name is left out.
     pub(crate) fn takes_all(&self) -> bool {
         self.include.contains(&NamePattern::everything()) && self.exclude.is_empty()
     }
@@ -113,63 +113,63 @@ impl Selection {
     }
 }
 
-/// What holds of the nodes of some labels.
+/// The rule for the nodes of some labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeRule {
-    /// Which labels.
+    /// The labels that it applies to.
     pub label: NamePattern,
-    /// What holds of them.
+    /// The rule for their kinds.
     #[serde(flatten)]
     pub rule: KindRule,
 }
 
-/// What holds of the relationships of some types.
+/// The rule for the relationships of some types.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelationshipRule {
-    /// Which types.
+    /// The types that it applies to.
     #[serde(rename = "type")]
     pub rel_type: NamePattern,
-    /// What holds of them.
+    /// The rule for their kinds.
     #[serde(flatten)]
     pub rule: KindRule,
 }
 
-/// What holds of a kind.
+/// The rule for a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KindRule {
-    /// The property whose text identifies an element; else its number does.
+    /// The property that identifies an element by its text. If absent, the element's number does.
     #[serde(default)]
     pub key: Option<PropertyName>,
-    /// Timestamps beside those of all kinds; the source has an index on each.
+    /// Timestamps besides those of all kinds; the source has an index on each.
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,
-    /// Vectors beside those of all kinds.
+    /// Vectors besides those of all kinds.
     #[serde(default)]
     pub vectors: Vec<PropertyName>,
-    /// Properties left out beside those of all kinds.
+    /// Properties left out besides those of all kinds.
     #[serde(default)]
     pub omit: Vec<NamePattern>,
-    /// New names beside those of all kinds.
+    /// New names besides those of all kinds.
     #[serde(default)]
     pub rename: BTreeMap<PropertyName, PropertyName>,
 }
 
-/// Which properties of an element are left out, and which get another name in the cache.
+/// The properties of an element that are left out or renamed in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PropertyRules {
-    /// Those left out.
+    /// The properties that are left out.
     #[serde(default)]
     pub omit: Vec<NamePattern>,
-    /// New names. An element that has a property of the new name already keeps both under their own names.
+    /// New names. An element that already has a property of the new name keeps both under their own names.
     #[serde(default)]
     pub rename: BTreeMap<PropertyName, PropertyName>,
 }
 
 impl PropertyRules {
-    /// Whether everything stays as it is.
+    /// Whether nothing is left out or renamed.
     pub(crate) fn is_empty(&self) -> bool {
         self.omit.is_empty() && self.rename.is_empty()
     }
@@ -179,7 +179,7 @@ impl PropertyRules {
         self.omit.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// What a property is called in the cache, if not by its own name.
+    /// The new name of a property in the cache, if it has one.
     pub(crate) fn new_name(&self, name: &str) -> Option<&PropertyName> {
         self.rename.iter().find(|(from, _)| from.as_str() == name).map(|(_, to)| to)
     }
@@ -188,7 +188,7 @@ impl PropertyRules {
         self.omits(name.as_str()) || self.rename.iter().any(|(from, to)| from == name || to == name)
     }
 
-    /// Whether what an element's properties are called depends on the order in which they are renamed.
+    /// Whether the property names of an element depend on the order of renaming.
     pub(super) fn is_ambiguous(&self) -> bool {
         let targets: BTreeSet<&PropertyName> = self.rename.values().collect();
         targets.len() < self.rename.len() || self.rename.keys().any(|from| targets.contains(from))

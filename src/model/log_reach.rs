@@ -1,20 +1,20 @@
-//! How far back a transaction log reaches.
+//! The reach of a transaction log.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// How far back a transaction log reaches: a service that was down for longer finds changes by comparison.
+/// The reach of a transaction log: a service that was down for longer finds changes by comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogReach {
     /// The first transaction that the log holds.
     pub oldest: u64,
-    /// When it was committed, by the server's clock; absent where the oldest file holds none yet.
+    /// The time of its commit, by the server's clock. Absent if the oldest file holds no transaction yet.
     pub oldest_at: Option<DateTime<Utc>>,
 }
 
 impl LogReach {
-    /// How many transactions the log may still lose before it lacks one after this: the margin of a checkpoint. Negative where it
-    /// lacks some.
+    /// The number of transactions that the log may still lose before it lacks one after `applied`: the margin of a checkpoint.
+    /// Negative if the log lacks some.
     pub(crate) fn margin(&self, applied: u64) -> i64 {
         let next = i64::try_from(applied).unwrap_or(i64::MAX).saturating_add(1);
         next.saturating_sub(i64::try_from(self.oldest).unwrap_or(i64::MAX))

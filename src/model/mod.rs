@@ -1,4 +1,4 @@
-//! The words of the product as types: values, elements, profiles, batches, the checkpoint.
+//! The terms of the product as types: values, elements, profiles, batches, the checkpoint.
 
 pub mod batch;
 pub mod bookmark;

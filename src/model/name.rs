@@ -9,10 +9,10 @@ use thiserror::Error;
 /// Later FalkorDB versions refuse longer identifiers, and 4.16.3 crashes on an indexed name of 600 bytes.
 pub const MAX_NAME_BYTES: usize = 512;
 
-/// Why a name cannot be used in the cache.
+/// The reason why a name cannot be used in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UnusableName {
-    /// The empty name.
+    /// The name is empty.
     #[error("the name is empty")]
     Empty,
     /// FalkorDB has no escape for a backtick, anywhere.
@@ -21,15 +21,15 @@ pub enum UnusableName {
     /// FalkorDB cuts its query text at NUL.
     #[error("the name holds NUL, which FalkorDB cannot express")]
     Nul,
-    /// Longer than [`MAX_NAME_BYTES`].
+    /// The name is longer than [`MAX_NAME_BYTES`].
     #[error("the name is longer than 512 bytes")]
     TooLong,
 }
 
-/// Any name in backticks, as Neo4j reads it, those included that the cache cannot hold.
+/// Any name in backticks, as Neo4j reads it, including names that the cache cannot hold.
 ///
-/// Neo4j reads `\uXXXX` as one character wherever it stands in a query, names included, and refuses the query where no four digits
-/// follow (5.26.12). So a backslash is written in this way itself.
+/// Neo4j reads `\uXXXX` as one character anywhere in a query, including names, and refuses the query if four digits do not follow
+/// (5.26.12). So a backslash itself is written in this way.
 pub(crate) fn quoted_for_neo4j(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\u005C").replace('`', "``"))
 }
@@ -58,7 +58,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks a text.
+            /// Checks a text and keeps it.
             pub fn parse(text: &str) -> Result<Self, UnusableName> {
                 check(text)?;
                 Ok(Self(text.into()))
@@ -69,7 +69,7 @@ macro_rules! name {
                 check(text)
             }
 
-            /// The bare name.
+            /// The name without backticks.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -107,15 +107,15 @@ macro_rules! name {
 }
 
 name!(
-    /// A node label.
+    /// The label of a node.
     Label
 );
 name!(
-    /// A relationship type.
+    /// The type of a relationship.
     RelationshipType
 );
 name!(
-    /// A property name.
+    /// The name of a property.
     PropertyName
 );
 

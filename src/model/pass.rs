@@ -1,4 +1,4 @@
-//! A pass: one run of a strategy, where it stands, and what it did.
+//! A pass: one run of a strategy, its progress, and its results.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,11 +15,11 @@ use super::prepared::Conversions;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Everything, from nothing.
+    /// Reads everything, from the beginning.
     Full,
-    /// What changed since the last pass.
+    /// Reads what changed since the last pass.
     Incremental,
-    /// The content of every element compared, differences mended.
+    /// Compares the content of every element and repairs differences.
     Differential,
 }
 
@@ -33,36 +33,36 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Up to where a pass is applied: everything of the steps before this one, and of this one up to and with `after`.
+/// The place up to which a pass is applied: everything of the earlier steps, and of this step up to and including `after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// The step.
+    /// The step of the pass.
     pub step: Step,
     /// The last key applied; empty before the first.
     pub after: String,
 }
 
-/// What a pass did, in elements.
+/// The results of a pass, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Totals {
     /// Rows read from the source.
     pub read: u64,
-    /// Rows that stood in the cache already.
+    /// Rows that the cache already held.
     pub unchanged: u64,
-    /// Nodes written.
+    /// Nodes written to the cache.
     pub nodes: u64,
-    /// Relationships written.
+    /// Relationships written to the cache.
     pub relationships: u64,
     /// Nodes and relationships deleted.
     pub deleted: u64,
     /// Elements and properties that the cache cannot hold.
     pub quarantined: u64,
-    /// Of those, properties of elements that were written.
+    /// Properties among these, of elements that were written.
     pub properties_quarantined: u64,
-    /// Elements that share an identity with another one and gave way to it.
+    /// Elements that share an identity with another one, which was kept instead.
     pub collapsed: u64,
-    /// Keys that travelled, of both sides, to find what only one of them has.
+    /// The number of keys transferred from both sides to find what only one of them has.
     pub keys_listed: u64,
     /// Values that a rule converted with a loss.
     pub conversions: Conversions,
@@ -87,28 +87,28 @@ impl Totals {
 /// A pass that has begun and not ended, as the checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassUnderWay {
-    /// Its strategy.
+    /// The strategy of the pass.
     pub mode: Mode,
     /// The source's clock before its first query: the watermark once it has ended.
     pub began_at: DateTime<Utc>,
     /// The source's bookmark before its first query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<Bookmark>,
-    /// Whether the graph is ready for its rows: for a full pass, emptied and indexed.
+    /// Whether the graph is ready for the rows of the pass: for a full pass, emptied and indexed.
     pub prepared: bool,
-    /// Up to where it is applied.
+    /// The place up to which the pass is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-    /// What it did so far.
+    /// The results so far.
     #[serde(default)]
     pub totals: Totals,
-    /// Relationships whose endpoint was not in the cache when they came: read again before the pass ends.
+    /// Relationships that arrived before one of their endpoints was in the cache: they are read again before the pass ends.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub deferred: BTreeSet<RelationshipIdentity>,
 }
 
 impl PassUnderWay {
-    /// A pass of which nothing is done.
+    /// A pass that has done nothing yet.
     pub(crate) fn begin(mode: Mode, began_at: DateTime<Utc>, bookmark: Option<Bookmark>) -> Self {
         Self { mode, began_at, bookmark, prepared: false, cursor: None, totals: Totals::default(), deferred: BTreeSet::new() }
     }
@@ -117,15 +117,15 @@ impl PassUnderWay {
 /// A pass that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassSummary {
-    /// Its strategy.
+    /// The strategy of the pass.
     pub mode: Mode,
     /// The source's clock before its first query.
     pub began_at: DateTime<Utc>,
-    /// The source's bookmark before its first query: everything up to it is applied.
+    /// The source's bookmark before its first query: everything up to this bookmark is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<Bookmark>,
-    /// This machine's clock when its end was stored.
+    /// This machine's clock when the end of the pass was stored.
     pub ended_at: DateTime<Utc>,
-    /// What it did.
+    /// The results of the pass.
     pub totals: Totals,
 }

@@ -1,30 +1,30 @@
-//! What a pass found out that decides when the next one runs.
+//! The findings of a pass that decide when the next one runs.
 
 use std::time::Duration;
 
 use super::comparison::Verdict;
 
-/// What a pass tells the scheduler of the next one.
+/// The findings of a pass for the scheduler of the next one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PassOutcome {
-    /// Rows were spared that have to be looked at again a little later.
+    /// Some rows were skipped and have to be checked again a little later.
     pub look_again: bool,
-    /// Counts differed, and commits in the meantime may explain it: the next pass should follow at once.
+    /// Counts differed, perhaps because of commits in the meantime: the next pass should follow at once.
     pub look_again_soon: bool,
-    /// Something was committed since the pass began: the next one need not wait for a probe to see it.
+    /// There was a commit since the pass began: the next one need not wait for a probe to see it.
     pub source_moved: bool,
-    /// Keys that were committed late were not looked for, and are to be after this time even if nothing more is committed.
+    /// Late keys were not looked for, and should be after this time even without any further commit.
     pub late_check_in: Option<Duration>,
-    /// A change feed told what the pass read: it found everything, and the feed tells when the next one is due.
+    /// A change feed told what the pass read: the pass found everything, and the feed tells when the next one is due.
     pub is_told: bool,
-    /// What a change feed has not told is still to be looked for by a comparison, up to this transaction.
+    /// Up to this transaction, a comparison must still look for changes that the change feed has not told.
     pub log_gap: Option<u64>,
-    /// What a comparison says that has gone through everything.
+    /// The result of a comparison that has gone through everything.
     pub verdict: Option<Verdict>,
 }
 
 impl PassOutcome {
-    /// Whether what was committed before the pass began is in the cache, as far as the pass can tell.
+    /// Whether every commit before the beginning of the pass is in the cache, as far as the pass can tell.
     pub(crate) fn is_settled(&self) -> bool {
         !self.look_again && !self.look_again_soon
     }

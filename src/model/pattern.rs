@@ -1,10 +1,10 @@
-//! Patterns of names, as a profile writes them.
+//! Patterns of names in a profile.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A pattern of names: `*` stands for any text, `?` for any one character, everything else for itself.
+/// A pattern of names: `*` matches any text, `?` any one character, and every other character itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NamePattern(String);
@@ -15,25 +15,25 @@ impl NamePattern {
         Self("*".to_owned())
     }
 
-    /// A pattern.
+    /// A pattern from its text.
     #[cfg(test)]
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Whether it stands for exactly one name, and for which.
+    /// The only name that the pattern matches, if there is exactly one.
     pub(crate) fn as_name(&self) -> Option<&str> {
         (!self.0.contains(['*', '?'])).then_some(&self.0)
     }
 
-    /// Whether a name is one of those that it stands for.
+    /// Whether the pattern matches a name.
     pub(crate) fn matches(&self, name: &str) -> bool {
         if let Some(only) = self.as_name() {
             return only == name;
         }
         let (pattern, name): (Vec<char>, Vec<char>) = (self.0.chars().collect(), name.chars().collect());
         let (mut at, mut seen) = (0, 0);
-        // Where to go on when the last star has to stand for one character more.
+        // The place to continue from if the last star has to match one more character.
         let mut star: Option<(usize, usize)> = None;
         while seen < name.len() {
             match pattern.get(at) {

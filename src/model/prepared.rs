@@ -1,4 +1,4 @@
-//! What the transformer makes of a batch: rows encoded for FalkorDB, grouped by the one query that can take them.
+//! The transformer's output for a batch: rows encoded for FalkorDB, grouped by the query that can take them.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -11,8 +11,8 @@ use super::kind::{ElementClass, ElementKind, KindName};
 use super::name::{Label, PropertyName, RelationshipType};
 use super::profile::Profile;
 
-/// Rows encoded as FalkorDB parameter text, each a map literal, side by side in one buffer, so that a refused group can be
-/// halved without encoding anything again.
+/// Rows encoded as FalkorDB parameter text, each a map literal, in one buffer, so that a refused group can be halved without
+/// encoding anything again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedRows<I> {
     identities: Vec<I>,
@@ -34,12 +34,12 @@ impl<I> EncodedRows<I> {
         self.identities.push(identity);
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.identities.len()
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.identities.is_empty()
     }
@@ -55,7 +55,7 @@ impl<I> EncodedRows<I> {
         &self.text[start..self.ends[index]]
     }
 
-    /// Keeps only the rows whose index the condition holds for.
+    /// Keeps only the rows with an index that satisfies the condition.
     pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         let mut kept = Self::default();
         let identities = std::mem::take(&mut self.identities);
@@ -66,7 +66,7 @@ impl<I> EncodedRows<I> {
         *self = kept;
     }
 
-    /// Bytes of all rows' text.
+    /// The total bytes of the rows' text.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.text.len()
@@ -78,17 +78,17 @@ impl<I> EncodedRows<I> {
 /// A row is `{k:"key",p:{…all other properties…},v0:[…],v1:[…],f0:null,f1:[1.0,null]}`: `v{i}` for the i-th of `vectors`,
 /// `f{i}` for the i-th of `not_a_number`.
 ///
-/// The statement must begin with the full replacement `SET n = r.p` and continue with one assignment a vector and
-/// [`not_a_number_expression`] a property of `not_a_number`. FalkorDB skips a single assignment of a value that it deems
-/// equal, and it deems `-0.0` equal to `0.0`, `1` to `1.0`, and vectors equal that differ in the last digits (4.16.3); a full
-/// replacement clears first, so nothing is skipped.
+/// The statement must begin with the full replacement `SET n = r.p` and continue with one assignment for each vector and
+/// [`not_a_number_expression`] for each property of `not_a_number`. FalkorDB skips a single assignment of a value that it
+/// considers equal, and it considers `-0.0` equal to `0.0`, `1` to `1.0`, and vectors equal that differ in the last digits
+/// (4.16.3). A full replacement clears first, so nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeGroup {
-    /// The group of all its rows, where each group has a graph of its own.
+    /// The group of all its rows, if each group has its own graph.
     pub group: Option<String>,
-    /// The identity label.
+    /// The identity label of the nodes.
     pub label: Label,
-    /// The key property.
+    /// The key property of the nodes.
     pub key: PropertyName,
     /// Labels besides the identity label, sorted.
     pub extra_labels: Vec<Label>,
@@ -100,19 +100,19 @@ pub struct NodeGroup {
     pub rows: EncodedRows<Key>,
 }
 
-/// The Cypher that makes the i-th property of `not_a_number` out of column `f{i}` of the row `row`.
+/// The Cypher that computes the i-th property of `not_a_number` from column `f{i}` of the row `row`.
 ///
-/// Parameter text cannot say NaN, query text can, as `0.0/0.0`. A Neo4j list never holds null, so null stands in NaN's place.
+/// Parameter text cannot express NaN, but query text can, as `0.0/0.0`. A Neo4j list never holds null, so null represents NaN.
 pub fn not_a_number_expression(row: &str, index: usize) -> String {
     format!("CASE WHEN {row}.f{index} IS NULL THEN 0.0/0.0 ELSE [x IN {row}.f{index} | coalesce(x, 0.0/0.0)] END")
 }
 
-/// One end of a relationship group: which label and key property find the node.
+/// One end of a relationship group: the label and key property that find the node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EndpointKind {
-    /// The identity label.
+    /// The identity label of the node.
     pub label: Label,
-    /// The key property.
+    /// The key property of the node.
     pub key: PropertyName,
 }
 
@@ -121,54 +121,54 @@ pub struct EndpointKind {
 /// A row is `{k:"key",s:"start key",e:"end key",p:{…},v0:[…],f0:null}`, its columns as those of [`NodeGroup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelationshipGroup {
-    /// The group of all its rows, where each group has a graph of its own.
+    /// The group of all its rows, if each group has its own graph.
     pub group: Option<String>,
-    /// The type.
+    /// The type of the relationships.
     pub rel_type: RelationshipType,
-    /// The key property.
+    /// The key property of the relationships.
     pub key: PropertyName,
-    /// The kind that it begins at.
+    /// The kind of the nodes at which they begin.
     pub start: EndpointKind,
-    /// The kind that it ends at.
+    /// The kind of the nodes at which they end.
     pub end: EndpointKind,
     /// Vector properties that every row of the group has.
     pub vectors: Vec<PropertyName>,
     /// Properties that hold NaN in every row of the group, alone or within a list.
     pub not_a_number: Vec<PropertyName>,
-    /// The rows.
+    /// The rows, by identity.
     pub rows: EncodedRows<RelationshipIdentity>,
 }
 
-/// All that one batch writes.
+/// All writes of one batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PreparedRows {
-    /// Nodes to write.
+    /// Nodes that are written.
     pub nodes: Vec<NodeGroup>,
-    /// Relationships to write.
+    /// Relationships that are written.
     pub relationships: Vec<RelationshipGroup>,
-    /// Nodes to delete, with their relationships.
+    /// Nodes to delete, together with their relationships.
     pub deleted_nodes: Vec<NodeIdentity>,
-    /// Relationships to delete.
+    /// Relationships that are deleted.
     pub deleted_relationships: Vec<RelationshipIdentity>,
     /// Elements that cannot be written, with the reason.
     pub quarantined: Vec<Quarantined>,
-    /// What was converted by rule, counted.
+    /// The counts of values that were converted by rule.
     pub conversions: Conversions,
-    /// Elements that share an identity with another one and gave way to it.
+    /// Elements that share an identity with another one, which was kept instead.
     pub collapsed: u64,
-    /// Whether it mends the cache: then what it writes may stand where it does not belong.
+    /// Whether the batch repairs the cache: then the elements that it writes may also be in the wrong graph.
     pub repairs: bool,
-    /// What a look at unusable elements found, for the quarantine alone.
+    /// The result of a review of unusable elements, only for the quarantine.
     pub review: Review,
 }
 
-/// What a look at the elements of the quarantine found.
+/// The result of a review of the quarantine's elements.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Review {
-    /// Kind and key of entries whose element is gone from the source, or has another name by now.
+    /// Kind and key of entries for elements that no longer exist in the source, or have another name by now.
     pub released: Vec<(ElementKind, String)>,
-    /// By type, how many relationships cannot be written because this end of them is in the quarantine. For a type that is named,
-    /// these are all.
+    /// By type, the number of relationships that cannot be written because this end of them is in the quarantine. For each type
+    /// in the map, the list is complete.
     pub waiting: BTreeMap<RelationshipType, BTreeMap<NodeIdentity, u64>>,
 }
 
@@ -184,7 +184,7 @@ impl PreparedRows {
         self.collapsed += other.collapsed;
     }
 
-    /// How many elements this writes or deletes.
+    /// The number of elements to write or delete.
     pub(crate) fn len(&self) -> usize {
         self.nodes.iter().map(|g| g.rows.len()).sum::<usize>()
             + self.relationships.iter().map(|g| g.rows.len()).sum::<usize>()
@@ -198,52 +198,53 @@ impl PreparedRows {
     }
 }
 
-/// An element or one of its properties that the cache cannot hold. Two are the same that are about the same for the same reason,
-/// however often that was tried.
+/// An element or one of its properties that the cache cannot hold. Two entries are the same if they concern the same for the same
+/// reason, whatever the number of attempts.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Quarantined {
-    /// Label or type.
+    /// The label or the type.
     pub kind: String,
-    /// Which of the two; absent in what was stored before a label and a type of one name were told apart.
+    /// The class of the element. Absent in entries that were stored before a label and a type of the same name were
+    /// distinguished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub element: Option<ElementClass>,
-    /// The key where there is a usable one, else a name made of Neo4j's id of the element. Relationships that wait for one of their
-    /// ends share an entry, which is named by that end.
+    /// The key if it is usable, otherwise a name made of Neo4j's id of the element. Relationships that wait for one of their ends
+    /// share an entry, which has the name of that end.
     pub key: String,
-    /// The property, when the rest of the element was written.
+    /// The property, if the rest of the element was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub property: Option<String>,
-    /// Why, for a person; never holds the value.
+    /// The reason for an operator; never contains the value.
     pub reason: String,
-    /// Since when; absent until it is listed.
+    /// The beginning of the quarantine. Absent until the entry is listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
-    /// How often it could not be written since then.
+    /// The number of failed attempts since then.
     #[serde(default, skip_serializing_if = "is_none")]
     pub attempts: u32,
-    /// Whether an operator has said to let it be: it stays listed, and is neither counted nor tried again with all others.
+    /// Whether an operator has ignored the entry: it stays listed, and is neither counted nor retried with all others.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ignored: bool,
-    /// How many elements it stands for.
+    /// The number of elements that the entry covers.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub number: u64,
-    /// What keeps the element out of the cache.
+    /// The cause that keeps the element out of the cache.
     #[serde(default, skip_serializing_if = "Cause::is_content")]
     pub cause: Cause,
 }
 
-/// What keeps an element out of the cache.
+/// The cause that keeps an element out of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// The reason lies in the element: its key, a label, its group or the key of an end.
     #[default]
     Content,
-    /// The cache has refused its row, by a constraint or a limit. Only another attempt can tell whether it still does.
+    /// The cache has refused its row because of a constraint or a limit. Only another attempt shows whether it still does.
     Cache,
-    /// An end of it was not in the cache.
+    /// One of its ends was not in the cache.
     End,
-    /// A graph of its group's name is foreign: an older state of the element must not stand in another graph.
+    /// A graph with its group's name is foreign: an older state of the element must not remain in another graph.
     Graph,
 }
 
@@ -253,7 +254,7 @@ impl Cause {
     }
 }
 
-/// How an element without usable key is named, before its id.
+/// The beginning of a name for an element without a usable key, before its id.
 const ID: &str = "Neo4j id ";
 
 /// The name of an element that has no usable key.
@@ -266,7 +267,7 @@ pub(crate) fn id_in_name(name: &str) -> Option<ElementNumber> {
     name.strip_prefix(ID)?.parse().ok().map(ElementNumber)
 }
 
-/// How the entry of relationships is named that wait for one of their ends, before the end.
+/// The beginning of the name for relationships that wait for one of their ends, before the end.
 const WAITING: &str = "relationships of ";
 
 /// The name of all relationships that wait for this end of them.
@@ -279,7 +280,7 @@ pub(crate) fn is_name_by_end(name: &str) -> bool {
     name.starts_with(WAITING)
 }
 
-/// Whether an entry of this name is not named by a key. An element with a key that reads so is not listed by its key either.
+/// Whether an entry of this name is not named by a key. An element with a key of this form is not listed by its key either.
 pub(crate) fn is_name(name: &str) -> bool {
     id_in_name(name).is_some() || is_name_by_end(name)
 }
@@ -296,13 +297,13 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// What was stored before attempts were counted has none, and is found again only as it was written.
+/// An entry that was stored before attempts were counted has none, and is found again only in its stored form.
 fn is_none(attempts: &u32) -> bool {
     *attempts == 0
 }
 
 impl Quarantined {
-    /// One that is not listed yet.
+    /// An entry that is not listed yet.
     pub fn new(kind: KindName<'_>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
         let (element, kind) = (Some(kind.class()), kind.as_str().to_owned());
         let (key, reason) = (key.into(), reason.into());
@@ -310,7 +311,7 @@ impl Quarantined {
         Self { kind, element, key, property, reason, since: None, attempts: 0, ignored: false, number: 1, cause }
     }
 
-    /// Its label or its type.
+    /// The label or type, with the distinction.
     pub(crate) fn kind_name(&self) -> KindName<'_> {
         match self.element {
             Some(ElementClass::Relationship) => KindName::Type(&self.kind),
@@ -320,13 +321,13 @@ impl Quarantined {
         }
     }
 
-    /// What the entry is about: its kind and the key.
+    /// The kind and the key of the entry's element.
     pub(crate) fn place(&self) -> (KindName<'_>, &str) {
         (self.kind_name(), &self.key)
     }
 
-    /// The same for an entry that was stored before a label and a type of one name were told apart. Where the profile has both,
-    /// it is taken for one of a node: the next look at it tells.
+    /// Completes an entry that was stored before a label and a type of the same name were distinguished. If the profile has both,
+    /// it counts as an entry of a node: the next review corrects this.
     pub(crate) fn told_apart(self, profile: &Profile) -> Self {
         if self.element.is_some() {
             return self;
@@ -337,7 +338,7 @@ impl Quarantined {
         Self { element: Some(element), ..self }
     }
 
-    /// So many relationships of a type that cannot be written because this end of them is in the quarantine.
+    /// An entry for this number of relationships of a type that cannot be written because this end of them is in the quarantine.
     pub(crate) fn waiting(rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Self {
         const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
         Self {
@@ -346,37 +347,37 @@ impl Quarantined {
         }
     }
 
-    /// The same, for this cause.
+    /// The same entry with this cause.
     pub(crate) fn because_of(self, cause: Cause) -> Self {
         Self { cause, ..self }
     }
 
-    /// Whether it is about relationships that wait for one of their ends.
+    /// Whether the entry is for relationships that wait for one of their ends.
     pub(crate) fn is_about_waiting(&self) -> bool {
         is_name_by_end(&self.key)
     }
 
-    /// Whether it is about an element and not about a property of one.
+    /// Whether the entry is for an element and not for one of its properties.
     pub(crate) fn is_of_element(&self) -> bool {
         self.property.is_none()
     }
 
-    /// As it is listed the first time.
+    /// The entry when it is first listed.
     pub(crate) fn listed(&self, since: DateTime<Utc>) -> Self {
         Self { since: Some(since), attempts: 1, ..self.clone() }
     }
 
-    /// As it is listed when it was tried again in vain.
+    /// The entry after another failed attempt.
     pub(crate) fn tried_again(&self) -> Self {
         Self { attempts: self.attempts.saturating_add(1), ..self.clone() }
     }
 
-    /// As it is listed once an operator has said to let it be.
+    /// The entry after an operator has ignored it.
     pub(crate) fn ignored(&self) -> Self {
         Self { ignored: true, ..self.clone() }
     }
 
-    /// How many of these need attention.
+    /// The number of entries that need attention.
     pub(crate) fn count<'q>(entries: impl IntoIterator<Item = &'q Self>) -> u64 {
         entries.into_iter().filter(|entry| !entry.ignored).count() as u64
     }
@@ -405,7 +406,7 @@ impl Hash for Quarantined {
 pub struct Conversions {
     /// Strings from which NUL was removed.
     pub nul_removed: u64,
-    /// Datetimes whose nanoseconds were cut to microseconds.
+    /// Datetimes with nanoseconds that were cut to microseconds.
     pub nanoseconds_cut: u64,
     /// Dates, times, durations and points that became text.
     pub became_text: u64,

@@ -1,5 +1,5 @@
-//! A profile: which labels and relationship types are kept in step, their keys, timestamps, vectors and indices. It is data;
-//! the built-in one is `config/profiles/graphiti.yaml`.
+//! A profile: the labels and relationship types that are kept equal, their keys, timestamps, vectors and indices. It is data; the
+//! built-in profile is `config/profiles/graphiti.yaml`.
 
 use std::collections::BTreeSet;
 
@@ -15,27 +15,27 @@ use super::name::{Label, PropertyName, RelationshipType};
 pub use super::profile_error::ProfileError;
 use super::routes::Routes;
 
-/// With no more kinds than these, each has questions and indices of its own.
+/// The most kinds for which each has its own questions and indices.
 const FEW_KINDS: usize = 16;
 
 /// The built-in profiles' texts.
 const GRAPHITI: &str = include_str!("../../config/profiles/graphiti.yaml");
 const GENERIC: &str = include_str!("../../config/profiles/generic.yaml");
 
-/// The whole of a profile.
+/// The complete profile of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// What it is called in reports.
+    /// The profile's name in reports.
     pub name: String,
-    /// The property that says which group an element belongs to; a filter and a graph for each group go by it.
+    /// The property that holds an element's group; a filter and a graph for each group use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<PropertyName>,
-    /// The groups that are copied; none named is all of them. A pipeline's filter says so, not the profile's file, but it decides
-    /// as much of what stands in the cache, so it is part of the fingerprint.
+    /// The groups that are copied; if empty, all of them. A pipeline's filter sets them, not the profile's file, but they also
+    /// decide the content of the cache, so they are part of the fingerprint.
     #[serde(default, skip_deserializing, skip_serializing_if = "BTreeSet::is_empty")]
     pub only_groups: BTreeSet<String>,
-    /// Maps groups to graphs, if each group has a graph of its own. The pipeline's target sets it, not the profile's file. The
+    /// Maps groups to graphs, if each group has its own graph. The pipeline's target sets it, not the profile's file. The
     /// fingerprint holds only whether it is set; the checkpoint stores the rest.
     #[serde(
         default,
@@ -45,36 +45,36 @@ pub struct Profile {
         serialize_with = "as_flag"
     )]
     pub routes: Option<Routes>,
-    /// Node kinds; where a node carries several of their labels, the first one names it.
+    /// Node kinds. If a node carries several of their labels, the first one decides its kind.
     #[serde(default)]
     pub nodes: Vec<NodeKind>,
-    /// Relationship kinds.
+    /// All kinds of relationships.
     #[serde(default)]
     pub relationships: Vec<RelationshipKind>,
-    /// What is read again beside an element that was found changed.
+    /// Elements to read again beside an element that was found changed.
     #[serde(default)]
     pub follow: Vec<FollowRule>,
     /// Index definitions of the cache, in the order in which they are made.
     #[serde(default)]
     pub indexes: Vec<IndexDefinition>,
-    /// Whether the source's range, full-text and vector indices are made in the cache as well. It does not decide what stands in
-    /// the cache, so it is no part of the fingerprint.
+    /// Whether the source's range, full-text and vector indices are made in the cache as well. This does not decide the content
+    /// of the cache, so it is not part of the fingerprint.
     #[serde(default, skip_serializing)]
     pub mirror_indexes: bool,
-    /// How the kinds are found in the source, for a graph whose labels and types are not named here.
+    /// The rules that find the kinds in the source, for a graph with labels and types that are not named here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discover: Option<Discovery>,
 }
 
-/// What tells an element of a kind from the others.
+/// The property or number that identifies an element within its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Identity {
     /// The text of its key property.
     #[default]
     Property,
-    /// Its number in the source, which the cache holds in the key property. Numbers of deleted elements are given to new ones:
-    /// those then show as changed.
+    /// Its number in the source, which the cache holds in the key property. Neo4j gives the numbers of deleted elements to new
+    /// ones: these then show as changed.
     ElementNumber,
 }
 
@@ -88,20 +88,20 @@ impl Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeKind {
-    /// The identity label.
+    /// The identity label of the kind.
     pub label: Label,
     /// The property that identifies a node within its kind.
     pub key: PropertyName,
-    /// What that property holds.
+    /// The content of that property.
     #[serde(default, skip_serializing_if = "Identity::is_property")]
     pub identity: Identity,
-    /// Whether these are the nodes that have no label in the source: the identity label is one of the cache alone.
+    /// Whether these are the nodes that have no label in the source: only the cache has the identity label.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlabelled: bool,
-    /// Properties that are left out or renamed on the way.
+    /// The rules for properties that are left out or renamed.
     #[serde(default, skip_serializing_if = "PropertyRules::is_empty")]
     pub properties: PropertyRules,
-    /// Properties that move when a row is written and that the source has an index on.
+    /// Properties that change when a row is written and that the source has an index on.
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,
     /// Properties that the cache holds as vectors.
@@ -113,26 +113,26 @@ pub struct NodeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelationshipKind {
-    /// The type.
+    /// The type of the relationships.
     #[serde(rename = "type")]
     pub rel_type: RelationshipType,
     /// The property that, with both endpoints, identifies a relationship within its type.
     pub key: PropertyName,
-    /// As [`NodeKind::identity`].
+    /// The same as [`NodeKind::identity`].
     #[serde(default, skip_serializing_if = "Identity::is_property")]
     pub identity: Identity,
-    /// As [`NodeKind::properties`].
+    /// The same as [`NodeKind::properties`].
     #[serde(default, skip_serializing_if = "PropertyRules::is_empty")]
     pub properties: PropertyRules,
-    /// As [`NodeKind::timestamps`].
+    /// The same as [`NodeKind::timestamps`].
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,
-    /// As [`NodeKind::vectors`].
+    /// The same as [`NodeKind::vectors`].
     #[serde(default)]
     pub vectors: Vec<PropertyName>,
 }
 
-/// What is read again beside an element that was found changed, because its writer changes it without touching a timestamp.
+/// Elements to read again beside a changed element, because the source's writer changes them without touching a timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, untagged)]
 pub enum FollowRule {
@@ -140,51 +140,51 @@ pub enum FollowRule {
     Relationships {
         /// The changed node's kind.
         from: Label,
-        /// The type.
+        /// The type of the relationships.
         #[serde(rename = "type")]
         rel_type: RelationshipType,
-        /// Which way they point, seen from the changed node.
+        /// Their direction, seen from the changed node.
         direction: Direction,
     },
     /// The relationships of a type whose keys a changed node lists.
     ListedRelationships {
         /// The changed node's kind.
         from: Label,
-        /// The property that lists them.
+        /// The property that lists their keys.
         list: PropertyName,
-        /// The type.
+        /// The type of the relationships.
         #[serde(rename = "type")]
         rel_type: RelationshipType,
     },
-    /// The nodes of a kind whose keys a changed relationship lists: the last ones of the list, because what is new is appended.
+    /// The nodes of a kind whose keys a changed relationship lists: the last ones of the list, because new keys are appended.
     ListedNodes {
         /// The changed relationship's type.
         from_type: RelationshipType,
-        /// The property that lists them.
+        /// The property that lists their keys.
         list: PropertyName,
-        /// The nodes' kind.
+        /// The kind of the nodes.
         label: Label,
-        /// How many of the list's end.
+        /// The number of keys at the end of the list.
         last: u32,
     },
 }
 
-/// Which way a relationship points, seen from a node.
+/// The direction of a relationship, seen from a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// Away from the node.
+    /// The relationship points away from the node.
     Out,
-    /// Towards the node.
+    /// The relationship points towards the node.
     In,
 }
 
-/// What stands in a checkpoint to recognise a changed profile.
+/// The digest in a checkpoint by which a changed profile is recognised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProfileFingerprint(String);
 
-/// The fingerprint tells whether there are routes, and nothing of them.
+/// The fingerprint holds whether there are routes, and nothing else of them.
 fn as_flag<S: serde::Serializer>(routes: &Option<Routes>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bool(routes.is_some())
 }
@@ -200,14 +200,14 @@ impl Profile {
         Self::parse(GENERIC)
     }
 
-    /// Reads and checks a profile.
+    /// Parses and checks a profile.
     pub(crate) fn parse(text: &str) -> Result<Self, ProfileError> {
         let profile: Profile = serde_yaml::from_str(text)?;
         profile.check()?;
         Ok(profile)
     }
 
-    /// The same for these groups alone; none named is all of them.
+    /// The same profile for only these groups; if empty, for all.
     pub(crate) fn limited_to(self, groups: &BTreeSet<String>) -> Result<Self, ProfileError> {
         if self.group.is_none() && !groups.is_empty() {
             return Err(ProfileError::NoGroups(self.name));
@@ -215,7 +215,7 @@ impl Profile {
         Ok(Self { only_groups: groups.clone(), ..self })
     }
 
-    /// The same with a graph for each group.
+    /// The same profile with a graph for each group.
     pub fn with_a_graph_for_each_group(self, routes: Routes) -> Result<Self, ProfileError> {
         if self.group.is_none() {
             return Err(ProfileError::NoGroups(self.name));
@@ -233,7 +233,7 @@ impl Profile {
         self.check_kinds()
     }
 
-    /// What has to hold of kinds, named or found.
+    /// Checks the kinds, whether named or found.
     pub(super) fn check_kinds(&self) -> Result<(), ProfileError> {
         let ranges = self.indexes.iter().filter(|index| index.kind == IndexKind::Range);
         let indexed: BTreeSet<(&IndexTarget, &PropertyName)> =
@@ -295,7 +295,7 @@ impl Profile {
         (0..self.relationships.len()).map(RelationshipKindId)
     }
 
-    /// Whether it has so many kinds that small ones are handled together: a question for each would take minutes.
+    /// Whether the many kinds require that small ones are handled together: a question for each would take minutes.
     pub(crate) fn has_many_kinds(&self) -> bool {
         self.nodes.len() + self.relationships.len() > FEW_KINDS
     }
@@ -332,7 +332,7 @@ impl Profile {
         }
     }
 
-    /// Its label or its type, told apart.
+    /// The label or the type, with the distinction.
     pub(crate) fn name_of(&self, kind: ElementKind) -> KindName<'_> {
         match kind {
             ElementKind::Node(id) => KindName::Label(self.node(id).label.as_str()),
@@ -340,7 +340,7 @@ impl Profile {
         }
     }
 
-    /// What tells the elements of a kind apart.
+    /// The identity of a kind's elements.
     pub(crate) fn identity(&self, kind: ElementKind) -> Identity {
         match kind {
             ElementKind::Node(id) => self.node(id).identity,
@@ -348,7 +348,7 @@ impl Profile {
         }
     }
 
-    /// The property that holds what tells the elements of a kind apart.
+    /// The property that identifies the elements of a kind.
     pub(crate) fn key(&self, kind: ElementKind) -> &PropertyName {
         match kind {
             ElementKind::Node(id) => &self.node(id).key,
@@ -372,7 +372,8 @@ impl Profile {
         }
     }
 
-    /// The kind of a node with these labels: the first of the profile whose label is among them, or that of nodes without any.
+    /// The kind of a node with these labels: the first in the profile with its label among them, or the kind of nodes without
+    /// labels.
     pub(crate) fn kind_of(&self, labels: &[String]) -> Option<NodeKindId> {
         if labels.is_empty() {
             return self.node_ids().find(|id| self.node(*id).unlabelled);
@@ -380,13 +381,13 @@ impl Profile {
         self.node_ids().find(|id| labels.iter().any(|label| label == self.node(*id).label.as_str()))
     }
 
-    /// The properties that [`Detail::Vectors`] reads besides the key: the vectors, and the group if each group has a graph of its own.
+    /// The properties that [`Detail::Vectors`] reads besides the key: the vectors, and the group if each group has its own graph.
     fn with_group(&self, vectors: &[PropertyName]) -> Vec<PropertyName> {
         let group = self.group.iter().filter(|_| self.routes.is_some());
         vectors.iter().chain(group).cloned().collect()
     }
 
-    /// The Cypher for what is read of an element as a map, as [`Detail::projection`].
+    /// The Cypher for the properties read of an element as a map, as [`Detail::projection`].
     pub(crate) fn projection(
         &self,
         detail: Detail,
@@ -401,14 +402,14 @@ impl Profile {
         }
     }
 
-    /// Labels of the kinds before this one: a node that carries one of them is of that kind, not of this one.
+    /// Labels of the kinds before this one: a node that carries one of them belongs to that kind, not to this one.
     pub(crate) fn earlier_labels(&self, id: NodeKindId) -> impl Iterator<Item = &Label> {
         self.nodes[..id.0].iter().map(|kind| &kind.label)
     }
 
-    /// A digest of all that decides what stands in the cache.
+    /// A digest of everything that decides the content of the cache.
     pub fn fingerprint(&self) -> ProfileFingerprint {
-        // Serialising plain data to JSON fails only for maps with keys that are not strings, and there is none.
+        // Serialising plain data to JSON fails only for maps with keys that are not strings, and there are none.
         let canonical = serde_json::to_vec(self).unwrap_or_default();
         let digest = Sha256::digest(&canonical);
         ProfileFingerprint(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())

@@ -1,44 +1,44 @@
-//! Why a profile cannot be used.
+//! The reasons why a profile cannot be used.
 
 use thiserror::Error;
 
-/// Why a profile cannot be used.
+/// The reason why a profile cannot be used.
 #[derive(Debug, Error)]
 pub enum ProfileError {
-    /// Not YAML, or not of the profile's shape.
+    /// The text is not YAML, or not of the profile's shape.
     #[error("the profile is not well formed")]
     Malformed(#[from] serde_yaml::Error),
-    /// It would copy nothing.
+    /// The profile would copy nothing.
     #[error("the profile names no node kind")]
     Empty,
     /// Two kinds share a label or type.
     #[error("the profile names {0} twice")]
     Repeated(String),
-    /// A follow rule names what no kind has.
+    /// A follow rule names a label or type that no kind has.
     #[error("the profile follows {0}, which is none of its kinds")]
     FollowsUnknown(String),
     /// Upserts by an unindexed key would scan the whole label for each row.
     #[error("the profile has no range index on {0}, the key of one of its kinds")]
     KeyNotIndexed(String),
-    /// Nothing tells one group from another.
+    /// No property distinguishes the groups.
     #[error("the profile {0} does not say which property holds an element's group (group: …), so groups cannot be told apart")]
     NoGroups(String),
     /// Kinds are either named or found.
     #[error("the profile names kinds and discovers them as well: kinds with rules of their own stand under discover")]
     NamedAndDiscovered,
-    /// Nothing would identify the elements of a kind.
+    /// No property would identify the elements of a kind.
     #[error("the profile names no key for {0} and no discover.identity")]
     NoIdentity(String),
-    /// What the cache alone is to hold stands in the source already.
+    /// The source already has a name that only the cache should have.
     #[error(
         "the source has {0} already: copy the profile (config/profiles/generic.yaml for the built-in one), give its {1} a name that \
          the source does not use, and name the copy in profile (SYNC_PROFILE)"
     )]
     Taken(String, &'static str),
-    /// What identifies or is searched cannot have two names.
+    /// A property that identifies elements or is searched cannot have two names.
     #[error("the profile leaves out or renames {0}, which is a key, a timestamp or a vector")]
     Disturbed(String),
-    /// What a property is called must not depend on an order.
+    /// The name of a property must not depend on an order.
     #[error("the profile gives two properties one name, or renames what it has renamed")]
     AmbiguousNames,
     /// Follow rules look elements up by their key property.

@@ -1,28 +1,28 @@
-//! Which graph a group goes to, where each group has a graph of its own.
+//! The routes from groups to their graphs, if each group has its own graph.
 
 use super::graph_name::{GraphName, GraphNameError};
 
-/// Graphiti's own names for no group in particular: what it stores on Neo4j, and what on FalkorDB.
+/// Graphiti's own names for no particular group: the one on Neo4j, and the one on FalkorDB.
 const NO_GROUP: [&str; 2] = ["", "_"];
 
-/// The way from a group to its graph.
+/// The routes from groups to their graphs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routes {
     default_graph: GraphName,
 }
 
 impl Routes {
-    /// Every group to the graph of its name, and what is of no group in particular to this one.
+    /// Every group goes to the graph of its name, and elements of no particular group go to this graph.
     pub fn new(default_graph: GraphName) -> Self {
         Self { default_graph }
     }
 
-    /// The graph of what is of no group in particular.
+    /// The graph for elements of no particular group.
     pub(crate) fn default_graph(&self) -> &GraphName {
         &self.default_graph
     }
 
-    /// The graph of a group, or why it cannot have one.
+    /// The graph of a group, or the reason why it cannot have one.
     pub(crate) fn graph_of(&self, group: &str) -> Result<GraphName, GraphNameError> {
         if NO_GROUP.contains(&group) {
             return Ok(self.default_graph.clone());

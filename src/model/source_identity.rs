@@ -1,12 +1,12 @@
-//! Which database a pipeline reads.
+//! The identity of the database that a pipeline reads.
 
 use serde::{Deserialize, Serialize};
 
-/// What tells one source database from another.
+/// The identity of a source database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceIdentity {
-    /// The store's id.
+    /// The id of the store.
     pub id: String,
-    /// The database's name.
+    /// The name of the database.
     pub name: String,
 }

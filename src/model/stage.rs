@@ -1,23 +1,23 @@
-//! Where the filling of a stage graph stands: what it holds, and the payload that may or may not be in it.
+//! The progress of filling a stage graph: its content, and the payload that may or may not be in it.
 //!
-//! GRAPH.BULK cannot be repeated, so before each call the checkpoint says what the stage holds before and after it. A process
-//! that goes on from there counts, and knows.
+//! GRAPH.BULK cannot be repeated, so before each call the checkpoint stores the stage's totals before and after it. A process
+//! that resumes from there counts, and knows whether the payload was applied.
 
 use serde::{Deserialize, Serialize};
 
 use super::pass::{Cursor, Totals};
 
-/// What a stage holds. FalkorDB numbers the nodes of a graph without deletes from 0 on, so `nodes` is also the next id.
+/// The totals of a stage. FalkorDB numbers the nodes of a graph without deletes from 0 on, so `nodes` is also the next id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StageTotals {
-    /// All nodes.
+    /// The number of nodes.
     pub nodes: u64,
-    /// All relationships.
+    /// The number of relationships.
     pub relationships: u64,
 }
 
 impl StageTotals {
-    /// What the stage holds with so many more.
+    /// The totals of the stage with this many more.
     #[must_use]
     pub(crate) fn with(self, nodes: u64, relationships: u64) -> Self {
         Self { nodes: self.nodes + nodes, relationships: self.relationships + relationships }
@@ -27,40 +27,40 @@ impl StageTotals {
 /// The filling of a stage, as its checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StageFill {
-    /// What the stage holds without the payload under way.
+    /// The totals of the stage without the payload under way.
     pub holds: StageTotals,
     /// The payload that is being loaded, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loading: Option<Loading>,
 }
 
-/// A payload that is being loaded, and where the pass stands once it is.
+/// A payload that is being loaded, and the state of the pass once it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loading {
-    /// What the stage holds then.
+    /// The totals of the stage then.
     pub after: StageTotals,
-    /// Up to where the pass is applied then. Absent for a payload in the middle of a batch: the batch can then neither be
-    /// repeated nor gone on with.
+    /// The cursor of the pass then. Absent for a payload in the middle of a batch: the batch can then neither be repeated nor
+    /// continued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-    /// What the pass did then.
+    /// The results of the pass then.
     pub totals: Totals,
 }
 
-/// What became of a payload whose reply was never seen.
+/// The fate of a payload after its reply was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadState {
-    /// It must be sent.
+    /// The payload must be sent.
     NotApplied,
-    /// It must not be sent again.
+    /// The payload must not be sent again.
     Applied,
-    /// The stage is not the one that it was made for: it must be dropped.
+    /// The stage is not the one for which the payload was made: it must be dropped.
     Neither,
 }
 
 impl StageFill {
-    /// Tells by what the stage is found to hold what became of the payload under way. The totals differ before and after it,
-    /// because a payload is never empty.
+    /// Derives the fate of the payload under way from the stage's totals. The totals before and after it differ, because a
+    /// payload is never empty.
     pub(crate) fn standing(&self, found: StageTotals) -> PayloadState {
         match &self.loading {
             _ if found == self.holds => PayloadState::NotApplied,

@@ -1,4 +1,4 @@
-//! A property value as Neo4j stores it, with nothing lost.
+//! A property value as Neo4j stores it, without any loss.
 
 /// Every type that a Neo4j property can have.
 ///
@@ -6,19 +6,19 @@
 /// chrono's ±262,000.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// `true` or `false`.
+    /// A Boolean: `true` or `false`.
     Boolean(bool),
     /// A 64-bit signed integer.
     Integer(i64),
     /// A 64-bit float, NaN and the infinities included.
     Float(f64),
-    /// Text; Neo4j may hold NUL in it.
+    /// A text, which in Neo4j may contain NUL.
     String(String),
-    /// A byte array.
+    /// An array of bytes.
     Bytes(Vec<u8>),
-    /// A list that is empty or does not hold floats alone.
+    /// A list that is empty or does not hold only floats.
     List(Vec<Value>),
-    /// A non-empty list of floats alone: a third of the memory of [`Value::List`], and every embedding is one.
+    /// A non-empty list of only floats: a third of the memory of [`Value::List`], and every embedding is one.
     Floats(Vec<f64>),
     /// A calendar date, in days since 1970-01-01.
     Date {
@@ -27,7 +27,7 @@ pub enum Value {
     },
     /// A time of day without a zone, in nanoseconds since midnight.
     LocalTime {
-        /// Nanoseconds since midnight.
+        /// The nanoseconds since midnight.
         nanoseconds: i64,
     },
     /// A time of day with an offset.
@@ -44,7 +44,7 @@ pub enum Value {
         /// Nanoseconds of the second, 0 to 999,999,999.
         nanoseconds: u32,
     },
-    /// An instant: a zoned date and time; the zone itself is not kept, because the cache holds UTC.
+    /// An instant: a zoned date and time. The zone itself is not kept, because the cache holds UTC.
     DateTime {
         /// Seconds since the epoch, UTC.
         epoch_seconds: i64,
@@ -53,30 +53,30 @@ pub enum Value {
     },
     /// A duration; its four parts are independent in Neo4j.
     Duration {
-        /// Months.
+        /// The number of months.
         months: i64,
-        /// Days.
+        /// The number of days.
         days: i64,
-        /// Seconds.
+        /// The number of seconds.
         seconds: i64,
-        /// Nanoseconds.
+        /// The number of nanoseconds.
         nanoseconds: i64,
     },
-    /// A point; `z` only for the three-dimensional reference systems.
+    /// A point; `z` is only for the three-dimensional reference systems.
     Point {
         /// The reference system: 4326 and 4979 (WGS-84), 7203 and 9157 (Cartesian).
         srid: i64,
-        /// Longitude, or x.
+        /// The longitude, or x.
         x: f64,
-        /// Latitude, or y.
+        /// The latitude, or y.
         y: f64,
-        /// Height, or z.
+        /// The height, or z.
         z: Option<f64>,
     },
 }
 
 impl Value {
-    /// Roughly the bytes that this value holds in memory: what credits are counted in.
+    /// The approximate bytes that this value holds in memory: credits are counted in them.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Value>()
             + match self {

@@ -1,4 +1,4 @@
-//! Where the cache is and how to get in.
+//! The address of the cache, and the login.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,22 +8,22 @@ use crate::config::Secret;
 /// Encryption towards the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CacheTls {
-    /// Certificate authorities to trust, PEM; without it those of the system.
+    /// Certificate authorities to trust, PEM. If absent, those of the system.
     pub ca_file: Option<PathBuf>,
 }
 
-/// All that it takes to connect to a FalkorDB server.
+/// Everything needed to connect to a FalkorDB server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheAddress {
     /// The host name or IP address of the server.
     pub host: String,
     /// The TCP port of the server.
     pub port: u16,
-    /// ACL user; without it the default one.
+    /// ACL user. If absent, the default user.
     pub username: Option<String>,
     /// The password of the ACL user.
     pub password: Option<Secret>,
-    /// How the connection is encrypted; absent where it is not.
+    /// The encryption of the connection. Absent if it is not encrypted.
     pub tls: Option<CacheTls>,
 }
 

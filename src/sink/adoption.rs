@@ -1,7 +1,7 @@
-//! Whether a single-graph pipeline may fill what stands under its graph's name.
+//! Decides whether a single-graph pipeline may fill the graph that already has its name.
 //!
-//! A graph that this service fills has a marker beside it that says so. One with a marker of another pipeline is never filled; one
-//! without any, which holds something and has no checkpoint beside it, is somebody else's, and filled only on a person's word.
+//! A graph that this service fills has a marker beside it. A graph with the marker of another pipeline is never filled. A graph
+//! without a marker that has content but no checkpoint belongs to somebody else, and is filled only if an operator allows it.
 
 use redis::{Cmd, Pipeline, cmd};
 
@@ -12,13 +12,13 @@ use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
-/// What a person says of a graph that this service did not fill.
+/// An operator's decision about a graph that this service did not fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum TakeOver {
-    /// It is left alone.
+    /// The graph is left alone.
     #[default]
     Refused,
-    /// It may be replaced.
+    /// The graph may be replaced.
     Allowed,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn watched(graph: &GraphName) -> [String; 3] {
     [GraphKeys::of(graph).marker(), GraphKeys::of(graph).checkpoint(GraphRole::Live), graph.as_str().to_owned()]
 }
 
-/// Marks a graph as one that a single-graph pipeline fills. No name of a pipeline with many graphs has braces.
+/// Marks a graph as filled by a single-graph pipeline. No name of a pipeline with many graphs has braces.
 pub(super) fn mark(graph: &GraphName) -> Cmd {
     cmd("SET").arg(GraphKeys::of(graph).marker()).arg(own_marker(graph)).to_owned()
 }
@@ -36,7 +36,7 @@ fn own_marker(graph: &GraphName) -> String {
     format!("{{{graph}}}")
 }
 
-/// Why a graph may not be filled, if it may not.
+/// Returns why a graph may not be filled, or nothing if it may.
 pub(super) async fn refusal(connection: &mut CacheConnection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
     const DOING: &str = "look for the graph's owner";
     let mut pipeline = Pipeline::new();
@@ -53,7 +53,7 @@ pub(super) async fn refusal(connection: &mut CacheConnection, graph: &GraphName,
         Some(other) => return Ok(Some(of_another(graph, &other))),
         None => {}
     }
-    // A key that is no graph is refused where the graph is looked at.
+    // A key of another type is refused by the check of the graph's state.
     if has_checkpoint || !is_graph || take_over == TakeOver::Allowed {
         return Ok(None);
     }

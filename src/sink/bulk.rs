@@ -1,13 +1,12 @@
 //! Loads payloads into a stage graph by GRAPH.BULK.
 //!
-//! FalkorDB believes what a payload says: a relationship between ids that are not there ends the server at a later read. The
-//! ids are right only on the stage that they were counted on. So a payload is sent in a transaction that happens only if, since
-//! the totals of the stage were read and found as expected, neither the fence nor the stage has changed. A stage that was
-//! dropped, restored from an older snapshot or taken over by another process gets nothing, and a payload whose reply was lost
-//! and which arrives later than its successor is refused, not applied twice (`WATCH` sees GRAPH.BULK, and reads do not disturb
-//! it: tried on 4.16.3).
+//! FalkorDB trusts a payload: a relationship between ids that do not exist crashes the server at a later read. The ids are right
+//! only on the stage for which they were counted. So each payload is sent in a transaction that happens only if neither the fence
+//! nor the stage has changed since the totals of the stage were read and found as expected. A stage that was dropped, restored
+//! from an older snapshot or taken over by another process gets nothing. A payload whose reply was lost and that arrives after
+//! its successor is refused, not applied twice (`WATCH` sees GRAPH.BULK, and reads do not disturb it: tried on 4.16.3).
 //!
-//! `BEGIN` is never sent: the stage is made once, by [`BulkLoader::begin`], and a payload for a stage that is gone is refused.
+//! `BEGIN` is never sent: [`BulkLoader::begin`] makes the stage once, and a payload for a stage that no longer exists is refused.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -28,11 +27,11 @@ use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 
-/// How long a payload may take: thousands of times what one of the largest takes, so that only a server that is stuck is given
-/// up. Its fate is told by the totals then.
+/// The time limit of a payload: thousands of times what one of the largest takes, so that only a stuck server is given up. The
+/// totals then show whether the payload was applied.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The key of a graph that nobody reads: the only kind that GRAPH.BULK is ever sent to.
+/// The key of a graph that nobody reads: the only kind of key that receives GRAPH.BULK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StageKey {
     graph: String,
@@ -55,7 +54,7 @@ impl StageKey {
     }
 }
 
-/// What the stage holds once a payload is applied.
+/// The totals of the stage once a payload is applied.
 pub(crate) fn after(before: StageTotals, payload: &BulkPayload) -> StageTotals {
     before.with(payload.node_count(), payload.relationship_count())
 }
@@ -69,41 +68,41 @@ pub struct BulkLoader {
 }
 
 impl GraphSet {
-    /// Fills the stage by payloads. A payload is of one graph: the graphs of groups are filled by parameters.
+    /// Fills the stage by payloads. A payload fills one graph: the graphs of groups are filled by parameters.
     pub fn bulk_loader(&self) -> Option<BulkLoader> {
         (!self.routing.is_by_group()).then(|| BulkLoader::new(self))
     }
 }
 
 impl BulkLoader {
-    /// The stage of the only graph of a pipeline, which this process owns.
+    /// The stage of a pipeline's only graph, which this process owns.
     pub(super) fn new(graphs: &GraphSet) -> Self {
         let (connection, stage) = (CacheConnection::new(graphs.address.clone()), StageKey::of(graphs.name()));
         Self { connection, stage, ownership: graphs.ownership.clone() }
     }
 
-    /// Refuses to go on with a server that was started again after its first use.
+    /// Refuses to continue on a server that was restarted after the first use.
     pub(crate) fn of_one_life(self) -> Self {
         Self { connection: self.connection.of_one_life(), ..self }
     }
 
-    /// Drops a stage of before, with its checkpoint, and makes an empty one.
+    /// Drops an earlier stage with its checkpoint, and makes an empty one.
     pub async fn begin(&mut self) -> Result<StageTotals> {
         let mut unlink = cmd("UNLINK");
         unlink.arg(&self.stage.checkpoint).arg(&self.stage.quarantine);
-        // The cheapest query there is; GRAPH.QUERY makes a graph that is not there, and only one that is there can be deleted.
+        // The cheapest query: GRAPH.QUERY makes a missing graph, and only an existing graph can be deleted.
         let make = write_query(&self.stage.graph, b"RETURN 1");
         self.make(&[make.clone(), delete(&self.stage.graph), unlink, make]).await?;
         self.totals().await
     }
 
-    /// What the stage holds now; a stage that is not there is an error.
+    /// Returns what the stage holds now. A missing stage is an error.
     pub async fn totals(&mut self) -> Result<StageTotals> {
         totals(&mut self.connection, self.stage.as_str()).await
     }
 
-    /// Applies a payload to a stage that holds `before`, and returns what it holds then. It is applied at most once for these
-    /// totals; after an error, [`StageFill::standing`](crate::model::stage::StageFill::standing) tells whether it was.
+    /// Applies a payload to a stage that holds `before`, and returns the new totals. The payload is applied at most once for
+    /// these totals; after an error, [`StageFill::standing`](crate::model::stage::StageFill::standing) tells whether it was.
     pub async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals> {
         const DOING: &str = "load in bulk";
         for _ in 0..ATTEMPTS {
@@ -112,14 +111,14 @@ impl BulkLoader {
             if let Some(replies) = transaction(&mut self.connection, DOING, commands, LOAD_TIMEOUT).await? {
                 let [reply] = &replies[..] else { return Err(reply::unexpected("one reply to GRAPH.BULK")) };
                 check_reply(reply, payload)?;
-                // What it holds is not counted here: the next payload looks at it before it is sent, and the end of the filling does.
+                // The totals are not counted here: they are checked before the next payload is sent and when the filling ends.
                 return Ok(after(before, payload));
             }
         }
         Err(keeps_changing(DOING, &self.stage.graph))
     }
 
-    /// Watches fence and stage, if the graph is still owned and the stage still holds what it should: one question.
+    /// Watches the fence and the stage, if the graph is still owned and the stage holds the expected totals: one question.
     async fn watch(&mut self, doing: &str, expected: StageTotals) -> Result<()> {
         let mut pipeline = Pipeline::new();
         pipeline.add_command(cmd("WATCH").arg(&self.ownership.fence).arg(&self.stage.graph).to_owned());
@@ -140,7 +139,7 @@ impl BulkLoader {
         }
     }
 
-    /// Drops a stage of before and makes an empty one, if the graph is still owned.
+    /// Drops an earlier stage and makes an empty one, if the graph is still owned.
     async fn make(&mut self, commands: &[Cmd]) -> Result<()> {
         while_owned(&mut self.connection, "make the stage graph", &self.ownership, commands, LOAD_TIMEOUT).await.map(drop)
     }
@@ -176,7 +175,7 @@ impl StageSink for BulkLoader {
     }
 }
 
-/// Counts of a graph, which FalkorDB keeps and need not count.
+/// The counts of a graph, which FalkorDB keeps and need not compute.
 async fn totals(connection: &mut CacheConnection, graph: &str) -> Result<StageTotals> {
     let mut pipeline = Pipeline::new();
     add_totals(&mut pipeline, graph);
@@ -197,7 +196,7 @@ fn read_totals(next: &mut impl FnMut() -> Result<Value>) -> Result<StageTotals> 
 
 fn command(stage: &StageKey, payload: &BulkPayload) -> Cmd {
     let tokens = payload.node_tokens().len() + payload.relationship_tokens().len();
-    // Each argument costs its length and two line ends besides itself.
+    // Each argument costs its length and two more line ends.
     let mut command = Cmd::with_capacity(6 + tokens, payload.bytes() + 32 * (6 + tokens) + stage.graph.len());
     command.arg("GRAPH.BULK").arg(&stage.graph);
     command.arg(payload.node_count()).arg(payload.relationship_count());
@@ -208,7 +207,7 @@ fn command(stage: &StageKey, payload: &BulkPayload) -> Cmd {
     command
 }
 
-/// The reply repeats the counts that were sent; anything else is none of GRAPH.BULK's.
+/// The reply repeats the counts that were sent; anything else is not a reply of GRAPH.BULK.
 fn check_reply(reply: &Value, payload: &BulkPayload) -> Result<()> {
     let wanted = format!("{} nodes created, {} edges created", payload.node_count(), payload.relationship_count());
     if reply::text(reply)? == wanted { Ok(()) } else { Err(reply::unexpected("GRAPH.BULK's reply")) }

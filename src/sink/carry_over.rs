@@ -1,4 +1,4 @@
-//! Makes on one graph the indices and constraints that somebody else has made on another one: a full sync must not lose them.
+//! Makes the foreign indices and constraints of one graph on another one as well: a full sync must not lose them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::model::index::{IndexKind, UnsafeIndexes};
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
 
-/// One row for each indexed property, with the options of vectors. Weight, stemming and phonetic matching of full text stand in the
-/// column `info` alone, and asking for that one has ended the server's process (4.16.3, `RediSearch_IndexInfo`).
+/// One row for each indexed property, with the options of vectors. Weight, stemming and phonetic matching of full text are only
+/// in the column `info`, and asking for this column has crashed the server (4.16.3, `RediSearch_IndexInfo`).
 const LIST: &[u8] = b"CALL db.indexes() YIELD label, entitytype, types, language, options UNWIND keys(types) AS property \
 WITH label, entitytype, types[property] AS kinds, language, property, options[property] AS o \
 RETURN label, entitytype, property, kinds, language, o['dimension'], o['similarityFunction'], o['M'], o['efConstruction'], \
@@ -30,10 +30,10 @@ const STOPWORDS: &[u8] =
 
 const DEFAULT_LANGUAGE: &str = "english";
 
-/// How long an index may take to be built.
+/// The time limit for building an index.
 const DEADLINE: Duration = INDEX_DEADLINE;
 
-/// Makes on a stage what the live graph has and the stage lacks. What the profile names and the stage lacks was left out on purpose.
+/// Makes on a stage what only the live graph has. Indices that the profile names and the stage lacks were left out on purpose.
 pub(super) async fn carry_over(
     connection: &mut CacheConnection,
     live: &str,
@@ -41,23 +41,23 @@ pub(super) async fn carry_over(
     ownership: &Ownership,
     profile: &Profile,
 ) -> Result<Vec<String>> {
-    let furniture = SchemaObjects::of(connection, live).await?;
-    if furniture.is_empty() {
+    let schema_objects = SchemaObjects::of(connection, live).await?;
+    if schema_objects.is_empty() {
         return Ok(Vec::new());
     }
-    furniture.make_on(connection, stage, ownership, |index| index_inventory::is_named(profile, index), DEADLINE).await
+    schema_objects.make_on(connection, stage, ownership, |index| index_inventory::is_named(profile, index), DEADLINE).await
 }
 
-/// An index as it was made.
+/// An index and the options that it was made with.
 #[derive(Debug, Clone)]
 struct Made {
     index: IndexedProperty,
     language: String,
-    /// Of a vector index, as they stand in a statement.
+    /// The options of a vector index, as written in a statement.
     options: Vec<String>,
 }
 
-/// The indices and constraints of a graph, so far as they can be told.
+/// The indices and constraints of a graph, as far as the server reports them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SchemaObjects {
     indexes: Vec<Made>,
@@ -66,30 +66,30 @@ pub(super) struct SchemaObjects {
 }
 
 impl SchemaObjects {
-    /// What a graph has; a missing graph has nothing.
+    /// Reads the indices and constraints of a graph; a missing graph has none.
     pub(super) async fn of(connection: &mut CacheConnection, graph: &str) -> Result<Self> {
-        let mut furniture = Self::default();
+        let mut schema_objects = Self::default();
         let answer = match connection.command("list the indices", &read_query(graph, LIST), COMMAND_TIMEOUT).await {
-            Err(error) if is_missing_graph(&error) => return Ok(furniture),
+            Err(error) if is_missing_graph(&error) => return Ok(schema_objects),
             answer => answer.map_err(read_failed)?,
         };
         for row in reply::rows(answer)? {
-            furniture.indexes.extend(made(&row)?);
+            schema_objects.indexes.extend(made(&row)?);
         }
         let words = connection.command("list stop words", &read_query(graph, STOPWORDS), COMMAND_TIMEOUT).await;
         for row in reply::rows(words.map_err(read_failed)?)? {
             let column = |index| reply::text(reply::cell(&row, index)?);
-            furniture.stopwords.entry(Target::read(&column(1)?, column(0)?)).or_default().push(column(2)?);
+            schema_objects.stopwords.entry(Target::read(&column(1)?, column(0)?)).or_default().push(column(2)?);
         }
-        furniture.constraints = constraints::read(connection, graph).await?;
-        Ok(furniture)
+        schema_objects.constraints = constraints::read(connection, graph).await?;
+        Ok(schema_objects)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.indexes.is_empty() && self.constraints.is_empty()
     }
 
-    /// Makes all of this again on a graph that was cleared and filled anew, but for what is unsafe. Returns what it goes without,
+    /// Makes all of them again on a graph that was cleared and refilled, except unsafe ones. Returns what the graph goes without,
     /// and why.
     pub(super) async fn make_again(
         &self,
@@ -103,8 +103,8 @@ impl SchemaObjects {
         self.make_on(connection, graph, ownership, left_out, DEADLINE).await
     }
 
-    /// Makes what a graph lacks of all this and waits until it serves; `left_out` says which indices it lacks on purpose. Returns
-    /// what it goes without, and why.
+    /// Makes what a graph lacks and waits until it is usable; `left_out` lists the indices that the graph lacks on purpose.
+    /// Returns what the graph goes without, and why.
     async fn make_on(
         &self,
         connection: &mut CacheConnection,
@@ -144,7 +144,7 @@ impl SchemaObjects {
         Ok(lost)
     }
 
-    /// Language and stop words are a label's, and can be said once.
+    /// Language and stop words belong to a label, and can be set only once.
     fn statement(&self, made: &Made, existing: &BTreeSet<IndexedProperty>) -> String {
         let IndexedProperty { on, property, kind } = &made.index;
         let mut options = made.options.clone();
@@ -169,7 +169,7 @@ fn supports(index: &IndexedProperty, constraint: &Constraint) -> bool {
     *kind == IndexKind::Range && constraint.is_unique() && constraint.on == *on && constraint.properties.contains(property)
 }
 
-/// The indices on a property: it may have one of each kind.
+/// The indices on a property, which may have one of each kind.
 fn made(row: &[Value]) -> Result<Vec<Made>> {
     let column = |index| reply::text(reply::cell(row, index)?);
     let shown = |index| Ok::<_, crate::error::Error>(optional(reply::cell(row, index)?));

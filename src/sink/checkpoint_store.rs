@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::prepared::Quarantined;
 
-/// A checkpoint under a key of the cache's Redis, and the quarantine in a set beside it, an entry a member.
+/// A checkpoint under a key of the cache's Redis, and the quarantine in a set beside it, one member for each entry.
 #[derive(Debug)]
 pub struct RedisCheckpointStore {
     connection: CacheConnection,
@@ -22,7 +22,7 @@ pub struct RedisCheckpointStore {
     quarantine: String,
     pause: String,
     ownership: Ownership,
-    /// Whether there was a checkpoint when it was last read or written here.
+    /// Whether the checkpoint existed when this store last read or wrote it.
     known: bool,
 }
 
@@ -34,7 +34,7 @@ impl GraphSet {
 }
 
 impl RedisCheckpointStore {
-    /// What is kept beside the graphs of a role. An operator's pause is of the pipeline.
+    /// The store for the graphs of a role. An operator's pause applies to the whole pipeline.
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         let keys = graphs.keys();
         Self {
@@ -47,7 +47,7 @@ impl RedisCheckpointStore {
         }
     }
 
-    /// Refuses to go on with a server that was started again after its first use.
+    /// Refuses to continue on a server that was restarted after the first use.
     pub(crate) fn of_one_life(self) -> Self {
         Self { connection: self.connection.of_one_life(), ..self }
     }
@@ -56,7 +56,7 @@ impl RedisCheckpointStore {
         while_owned(&mut self.connection, doing, &self.ownership, commands, COMMAND_TIMEOUT).await.map(drop)
     }
 
-    /// The checkpoint, or the quarantine beside it, is not what this program can read.
+    /// The error for a checkpoint or a quarantine that this program cannot read.
     fn unreadable(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
         let message = format!("the checkpoint {} of the cache is not readable", self.checkpoint);
         Error::caused(ErrorKind::CheckpointUnreadable, message, error)
@@ -81,7 +81,7 @@ impl CheckpointStore for RedisCheckpointStore {
         let mut set = cmd("SET");
         set.arg(&self.checkpoint).arg(text);
         if self.known {
-            // One that is gone was taken by somebody, and more with it perhaps: to put it back would hide that.
+            // Somebody removed the missing checkpoint, and perhaps more with it: restoring the key would hide that.
             set.arg("XX");
         }
         let replies = while_owned(&mut self.connection, DOING, &self.ownership, &[set], COMMAND_TIMEOUT).await?;
@@ -132,7 +132,7 @@ impl CheckpointStore for RedisCheckpointStore {
         let mut command = if paused { cmd("SET") } else { cmd("DEL") };
         command.arg(&self.pause);
         if paused {
-            // For whoever looks at the key.
+            // For an operator who looks at the key.
             command.arg(Utc::now().to_rfc3339());
         }
         self.connection.command("store the pause", &command, COMMAND_TIMEOUT).await.map(drop)

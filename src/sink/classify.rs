@@ -1,8 +1,8 @@
-//! What an error of the driver or of the server means.
+//! The meaning of an error from the driver or the server.
 //!
-//! FalkorDB's own errors carry no code word, so the driver takes the first word of the sentence for one ("Query timed out"
-//! becomes code `Query`, detail `timed out`): the sentence is put together again before it is read. Redis' real codes are
-//! told apart by [`code`](redis::RedisError::code), because the driver has no kind of its own for most of them.
+//! FalkorDB's own errors carry no code word, so the driver takes the first word of the sentence as the code ("Query timed out"
+//! becomes code `Query`, detail `timed out`): the sentence is joined again before it is read. Redis' real codes are distinguished
+//! by [`code`](redis::RedisError::code), because the driver has no kind of its own for most of them.
 
 use redis::{ErrorKind as DriverKind, RedisError, ServerError};
 
@@ -17,7 +17,7 @@ const CODES: [(&str, ErrorKind); 22] = [
     ("CLUSTERDOWN", ErrorKind::CacheBusy),
     ("MASTERDOWN", ErrorKind::CacheBusy),
     ("NOREPLICAS", ErrorKind::CacheBusy),
-    // The server forgets a user or a client that an administrator removes: the next connection tells which.
+    // The server drops a user or a client that an administrator removes: the next connection shows which.
     ("UNBLOCKED", ErrorKind::CacheConnection),
     ("OOM", ErrorKind::CacheOutOfMemory),
     ("MISCONF", ErrorKind::CacheCannotPersist),
@@ -27,7 +27,7 @@ const CODES: [(&str, ErrorKind); 22] = [
     ("READONLY", ErrorKind::CacheReadOnly),
     ("WRONGTYPE", ErrorKind::CacheWrongType),
     ("NOPROTO", ErrorKind::CacheUnsupported),
-    // A cluster node that does not hold the graph's slot: the address must name the one that does.
+    // This cluster node does not hold the graph's slot: the address must name the node that does.
     ("MOVED", ErrorKind::CacheUnsupported),
     ("ASK", ErrorKind::CacheBusy),
     ("CROSSSLOT", ErrorKind::CacheUnsupported),
@@ -37,12 +37,12 @@ const CODES: [(&str, ErrorKind); 22] = [
     ("NOTBUSY", ErrorKind::CacheProtocol),
 ];
 
-/// Beginnings of sentences, without case, that are not about the rows of a write.
+/// Beginnings of sentences, in lower case, that do not concern the rows of a write.
 const SENTENCES: [(&str, ErrorKind); 11] = [
     ("query timed out", ErrorKind::CacheTimeout),
     ("write queue is full", ErrorKind::CacheBusy),
     ("max pending queries exceeded", ErrorKind::CacheBusy),
-    // The graph was replaced by a rename while this write was queued: nothing was written.
+    // A rename replaced the graph while this write was queued: nothing was written.
     ("encountered different graph value", ErrorKind::CacheBusy),
     ("err falkordb module is currently replicating", ErrorKind::CacheBusy),
     ("falkordb module is currently replicating", ErrorKind::CacheBusy),
@@ -53,42 +53,42 @@ const SENTENCES: [(&str, ErrorKind); 11] = [
     (MISSING_GRAPH, ErrorKind::CacheProtocol),
 ];
 
-/// How FalkorDB answers a read on a key that does not exist.
+/// FalkorDB's answer to a read of a key that does not exist.
 const MISSING_GRAPH: &str = "err invalid graph operation on empty key";
 
-/// How FalkorDB refuses an index that is there: the first quotes the property, the second is about stop words and language.
+/// FalkorDB's refusals of an index that exists: the first quotes the property, the second concerns stop words and language.
 const EXISTING_INDEX: [&str; 2] = ["already indexed", "Can not override index configuration"];
 
-/// How FalkorDB refuses to drop an index that is not there. The sentence begins with the index' names.
+/// FalkorDB's refusal to drop an index that does not exist. The sentence begins with the index' names.
 const MISSING_INDEX: &str = "no such index";
 
-/// What is shown of either.
+/// The text shown for both refusals of an existing index.
 const INDEX_EXISTS: &str = "the index is there already";
 
-/// The server's sentence, put together again.
+/// The server's sentence, joined again.
 pub(super) fn sentence(error: &ServerError) -> String {
     join(error.code(), error.details())
 }
 
-/// Whether this says that the graph's key does not exist.
+/// Whether the sentence says that the graph's key does not exist.
 fn says_missing_graph(sentence: &str) -> bool {
     starts_with(sentence, MISSING_GRAPH) || starts_with(sentence, &MISSING_GRAPH["err ".len()..])
 }
 
-/// Whether this says that an index is there already: FalkorDB's own sentence, or what is shown of it.
+/// Whether the sentence says that an index exists already: FalkorDB's own sentence, or the text shown for it.
 pub(super) fn says_index_exists(sentence: &str) -> bool {
     sentence == INDEX_EXISTS || EXISTING_INDEX.iter().any(|words| sentence.contains(words))
 }
 
-/// Whether this says that there is no such index to drop: FalkorDB's own sentence, or what is shown of it.
+/// Whether the sentence says that there is no such index to drop: FalkorDB's own sentence, or the text shown for it.
 pub(super) fn says_index_missing(sentence: &str) -> bool {
     sentence.contains(MISSING_INDEX)
 }
 
-/// The kind of a server's error text. A text that is not known means that FalkorDB refused the query.
+/// The kind of a server's error text. An unknown text means that FalkorDB refused the query.
 pub(super) fn server_kind(sentence: &str) -> ErrorKind {
     let mut word = sentence.split(' ').next().unwrap_or_default();
-    // A transaction that EXEC itself may not end is told of in its words: the reason stands inside.
+    // If the user may not end a transaction, EXEC reports it in its own words, with the reason inside.
     if word == "EXECABORT" && sentence.contains("NOPERM") {
         word = "NOPERM";
     }
@@ -97,7 +97,7 @@ pub(super) fn server_kind(sentence: &str) -> ErrorKind {
     by_code.or_else(by_text).map_or(ErrorKind::CacheRefused, |(_, kind)| *kind)
 }
 
-/// What an error of the driver means.
+/// The kind of an error of the driver.
 pub(super) fn driver_kind(error: &RedisError) -> ErrorKind {
     match error.kind() {
         DriverKind::Server(_) | DriverKind::Extension => server_kind(&join(error.code().unwrap_or_default(), error.detail())),
@@ -106,34 +106,34 @@ pub(super) fn driver_kind(error: &RedisError) -> ErrorKind {
         DriverKind::RESP3NotSupported => ErrorKind::CacheUnsupported,
         DriverKind::Io if error.is_timeout() => ErrorKind::CacheTimeout,
         DriverKind::Io => ErrorKind::CacheConnection,
-        // A reply that was cut is read as one that does not parse.
+        // A truncated reply looks like a reply that does not parse.
         DriverKind::Parse => ErrorKind::CacheConnection,
         _ => ErrorKind::CacheProtocol,
     }
 }
 
-/// Our error for the driver's.
+/// Converts the driver's error to ours.
 pub(super) fn driver_error(doing: impl Into<String>, error: RedisError) -> Error {
     Error::caused(driver_kind(&error), doing, DriverFailure(error))
 }
 
-/// The driver's error as the last link of a chain: it prints its own cause already.
+/// The driver's error as the last link of a chain: it already prints its own cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct DriverFailure(pub(super) RedisError);
 
-/// Our error for a server's error reply.
+/// Converts a server's error reply to our error.
 pub(super) fn server_error(doing: &str, error: &ServerError) -> Error {
     let sentence = sentence(error);
     let (kind, message) = (server_kind(&sentence), format!("{doing}: {}", without_values(&sentence)));
     if says_missing_graph(&sentence) { Error::caused(kind, message, MissingGraph(sentence)) } else { Error::new(kind, message) }
 }
 
-/// The longest sentence of FalkorDB that is shown; its fixed ones are shorter.
+/// The longest sentence of FalkorDB that is shown; its fixed sentences are shorter.
 const SHOWN_SENTENCE: usize = 160;
 
-/// A server's sentence with nothing in it that may be a property's value: FalkorDB's parser quotes the query's text, its
-/// fixed sentences quote nothing.
+/// Returns a server's sentence without anything that may be a property's value: FalkorDB's parser quotes the query's text, and
+/// its fixed sentences quote nothing.
 pub(super) fn without_values(sentence: &str) -> String {
     let quotes = |c: char| matches!(c, '\'' | '"' | '`');
     let harmless = sentence.len() <= SHOWN_SENTENCE && !sentence.contains(quotes) && !sentence.contains("errMsg");
@@ -143,9 +143,9 @@ pub(super) fn without_values(sentence: &str) -> String {
 fn outline(sentence: &str) -> &'static str {
     match sentence {
         s if s.contains("Invalid input") || s.contains("errMsg") => "FalkorDB cannot parse the statement",
-        // Its own sentence is long, and quotes a setting.
+        // The server's sentence is long, and quotes a setting.
         s if starts_with(s, "MISCONF") => "MISCONF the server cannot save its data, and takes no writes until it can",
-        // These quote a setting, and an apostrophe.
+        // These sentences quote a setting, and an apostrophe.
         s if starts_with(s, "OOM") => "OOM the server has no memory left for writes",
         s if starts_with(s, "READONLY") => "READONLY the server is a replica",
         s if starts_with(s, "NOPERM") => "NOPERM this user may not run the command",

@@ -1,8 +1,8 @@
 //! One dedicated connection to the cache.
 //!
-//! While FalkorDB runs a query, every other command on the same connection waits (measured): whoever must not wait has a
-//! connection of its own. A connection that timed out or broke is thrown away and made again at its next use, because the
-//! driver never replaces one that is merely silent.
+//! While FalkorDB runs a query, every other command on the same connection waits (measured): each caller that must not wait has
+//! its own connection. A connection that timed out or broke is discarded and made again at its next use, because the driver never
+//! replaces one that is merely silent.
 
 use std::time::Duration;
 
@@ -21,28 +21,28 @@ use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::retry::Attempts;
 use crate::telemetry::tally::GaugeGuard;
 
-/// How long a connection may take to be made, TLS and login included: ten round trips across a continent, and slack.
+/// The time limit for making a connection, TLS and login included: ten round trips across a continent, and slack.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a small command may take. FalkorDB stops everything while it commits or loads in bulk; the longest such pause
-/// seen with batches of this size was well under a second, an unlucky snapshot's fork is a few.
+/// The time limit of a small command. FalkorDB stops everything while it commits or loads in bulk; the longest such pause seen
+/// with batches of this size was well under a second, and an unlucky snapshot's fork takes a few.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Keepalive finds a peer that vanished while nothing is sent, so that the first command after a quiet hour does not hang.
+/// Keepalive detects a peer that vanished while nothing was sent, so that the first command after a quiet hour does not hang.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// A connection that was not used for this long may have lost its other end without a word. Longer than a lease's renewals are
-/// apart, so that the connection in constant use is not asked.
+/// A connection that was idle for this long may have lost its peer silently. The limit is longer than the time between renewals
+/// of a lease, so that a connection in constant use is not checked.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// How long the sign of life of an idle connection may take.
+/// The time limit for the check of an idle connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
-/// A command that takes as long is logged: readers of the cache may wait for it.
+/// A command that takes this long is logged: readers of the cache may wait for it.
 const SLOW: Duration = Duration::from_millis(200);
 
-/// A connection to FalkorDB that one owner uses for one command after the other.
+/// A connection to FalkorDB. Its single owner sends one command after another.
 pub struct CacheConnection {
     address: CacheAddress,
     live: Option<MultiplexedConnection>,
@@ -51,26 +51,26 @@ pub struct CacheConnection {
     open: Option<GaugeGuard>,
     life: Life,
     watch: Watch,
-    /// Whether it only reads: then what may succeed later is repeated.
+    /// Whether the connection only reads: then commands that failed for a passing reason are repeated.
     only_reads: bool,
 }
 
-/// What the server knows of this connection besides its login.
+/// The server's state for this connection besides its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Watch {
-    /// It was just made: no fenced write went over it.
+    /// The connection is new: no fenced write went over it.
     New,
-    /// It watches nothing, or more than the fence.
+    /// The connection watches nothing, or more than the fence.
     Nothing,
-    /// It watches the fence, which was this process's when the watch began.
+    /// The connection watches the fence, which named this process when the watch began.
     Fence,
 }
 
-/// Which lives of the server a connection may be made to.
+/// The lives of the server that a connection may use.
 #[derive(Debug)]
 enum Life {
     Any,
-    /// Only the server process of the first connection, identified by its run id once that is known.
+    /// Only the server process of the first connection, identified by its run id once known.
     First(Option<String>),
 }
 
@@ -86,42 +86,42 @@ impl CacheConnection {
         Self { address, live: None, used: Instant::now(), open: None, life: Life::Any, watch: Watch::New, only_reads: false }
     }
 
-    /// A connection that only reads, made at its first use. What fails for a reason that may pass is asked again.
+    /// A connection that only reads, made at its first use. A command that fails for a passing reason is repeated.
     pub(super) fn for_reads(address: CacheAddress) -> Self {
         Self { only_reads: true, ..Self::new(address) }
     }
 
-    /// It is not made again to a server that was started in between: what that one holds may be less than what was written here
-    /// and acknowledged.
+    /// Refuses to reconnect to a server that was restarted in between: it may hold less than what was written here and
+    /// acknowledged.
     pub(super) fn of_one_life(self) -> Self {
         Self { life: Life::First(None), ..self }
     }
 
-    /// Makes sure that an idle connection still has its other end, before a command is entrusted to it whose own limit is much
-    /// longer; otherwise the next command connects anew. What was watched on it is forgotten.
+    /// Checks that the peer of an idle connection still answers, before it gets a command with a much longer time limit;
+    /// otherwise the next command reconnects. The connection's watch is forgotten.
     pub(super) async fn wake(&mut self) {
         if self.used.elapsed() < IDLE {
             return;
         }
         let Some(mut live) = self.live.take() else { return };
-        // A command that every user of this program may run, and that does nothing.
+        // A command that every user of this program may run and that does nothing.
         if let Ok(Ok(_)) = timeout(SIGN_OF_LIFE, live.req_packed_command(&cmd("UNWATCH"))).await {
             self.forget_watch();
             self.live = Some(live);
         }
     }
 
-    /// What it watches. A connection that is to be made first watches nothing yet.
+    /// The connection's watch. A connection that is not made yet watches nothing.
     pub(super) fn watch(&self) -> Watch {
         if self.live.is_some() { self.watch } else { Watch::New }
     }
 
-    /// Notes what it watches from now on.
+    /// Notes what the connection watches from now on.
     pub(super) fn note_watch(&mut self, watch: Watch) {
         self.watch = watch;
     }
 
-    /// Notes that a transaction or `UNWATCH` ends what it watches.
+    /// Notes that a transaction or `UNWATCH` ends the connection's watch.
     pub(super) fn forget_watch(&mut self) {
         if self.watch == Watch::Fence {
             self.watch = Watch::Nothing;
@@ -148,7 +148,7 @@ impl CacheConnection {
         answer(doing, value)
     }
 
-    /// Sends all commands at once and returns the reply to each, error replies as errors in their places.
+    /// Sends all commands at once and returns the reply to each, with error replies as errors in their places.
     pub async fn pipeline(&mut self, doing: &str, pipeline: &Pipeline, within: Duration) -> Result<Vec<Result<Value>>> {
         let mut attempts = Attempts::default();
         loop {
@@ -180,7 +180,7 @@ impl CacheConnection {
         Ok(values.into_iter().map(|value| answer(doing, value)).collect())
     }
 
-    /// Takes the connection out, so that a caller who is cancelled in between leaves none behind in an unknown state.
+    /// Takes the connection out, so that a cancelled caller leaves none behind in an unknown state.
     async fn take(&mut self, doing: &str) -> Result<MultiplexedConnection> {
         match self.live.take() {
             Some(live) => Ok(live),
@@ -194,7 +194,7 @@ impl CacheConnection {
         }
     }
 
-    /// A user who may not ask for the run id goes without this check.
+    /// If the user may not ask for the run id, this check is skipped.
     async fn same_life(&mut self, doing: &str, live: &mut MultiplexedConnection) -> Result<()> {
         let Life::First(known) = &mut self.life else { return Ok(()) };
         let message = || format!("{doing}: {} does not say which server it is", self.address);
@@ -253,7 +253,7 @@ impl CacheConnection {
     }
 }
 
-/// The answers, or the first error among them that may pass: with it the others may be other ones the next time.
+/// Returns the answers, or the first error among them that may pass: the other answers may differ at the next try.
 fn all_or_transient(mut answers: Vec<Result<Value>>) -> Result<Vec<Result<Value>>> {
     let may_pass = |answer: &Result<Value>| matches!(answer, Err(error) if error.directive() == Directive::Retry);
     match answers.iter().position(may_pass) {
@@ -271,7 +271,7 @@ fn note_if_slow(doing: &str, begun: Instant) {
 
 async fn connect(address: &CacheAddress, doing: &str) -> Result<MultiplexedConnection> {
     let client = client(address)?;
-    // Both of the driver's timeouts are off: ours surround it, and its own would name neither the command nor the server.
+    // Both timeouts of the driver are off: ours enclose it, and the driver's would name neither the command nor the server.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     match timeout(CONNECT_TIMEOUT, client.get_multiplexed_async_connection_with_config(&config)).await {
         Ok(Ok(live)) => Ok(live),
@@ -283,16 +283,16 @@ async fn connect(address: &CacheAddress, doing: &str) -> Result<MultiplexedConne
     }
 }
 
-/// How rustls begins to say that it does not trust the server.
+/// The beginning of rustls' message about a server that it does not trust.
 const UNTRUSTED: &str = "invalid peer certificate";
 
-/// An error while connecting. What is neither known nor about the login is a server that is not ready, or not Redis.
+/// The error for a failed connection attempt. If it is neither known nor about the login, the server is not ready, or not Redis.
 fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
     if let Some(message) = foreign_protocol(address, &error) {
         return Error::new(ErrorKind::CacheConnection, format!("{doing}: {message}"));
     }
     let kind = match classify::driver_kind(&error) {
-        // It would never pass by itself: the authority is missing in the configuration, or the name is not the server's.
+        // This never passes by itself: the authority is missing in the configuration, or the name is not the server's.
         _ if error.to_string().contains(UNTRUSTED) => ErrorKind::Configuration,
         ErrorKind::CacheTimeout | ErrorKind::CacheRefused | ErrorKind::CacheProtocol => ErrorKind::CacheConnection,
         kind => kind,
@@ -300,8 +300,8 @@ fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
     Error::caused(kind, format!("{doing}: cannot connect to {address}"), DriverFailure(error))
 }
 
-/// Whether a server that takes a connection answers the first command as no Redis does: with something else, or by hanging up. One
-/// that only stops does that as well, so it is asked again like any that is not ready.
+/// Returns a message if a server takes the connection but does not answer the first command as Redis does: it sends something
+/// else, or hangs up. A server that is stopping hangs up as well, so it is retried like any server that is not ready.
 fn foreign_protocol(address: &CacheAddress, error: &RedisError) -> Option<String> {
     if error.kind() == redis::ErrorKind::Parse {
         return Some(format!("{address} does not answer as Redis does: is FalkorDB at another port?"));
@@ -334,7 +334,7 @@ fn connection_info(address: &CacheAddress) -> std::result::Result<ConnectionInfo
         login = login.set_password(password.expose());
     }
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-    // Closed at once, and what is on its way with it: a write that was given up must not arrive after a newer one.
+    // Closed at once, together with unsent data: a write that was given up must not arrive after a newer one.
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_linger_time(Duration::ZERO);
     Ok(endpoint(address).into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
 }
@@ -347,7 +347,7 @@ fn endpoint(address: &CacheAddress) -> ConnectionAddr {
     }
 }
 
-/// An error reply as an error; its cause is its own words, stripped of values.
+/// Converts an error reply to an error; its cause is the server's own words, stripped of values.
 pub(super) fn answer(doing: &str, value: Value) -> Result<Value> {
     match value {
         Value::ServerError(error) => Err(classify::server_error(doing, &error)),

@@ -1,4 +1,4 @@
-//! Constraints of the cache. This service makes none: each of them is somebody else's.
+//! Constraints of the cache. All are foreign: this service makes none.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::sync::is_missing_graph;
 const LIST: &[u8] = b"CALL db.constraints() YIELD type, label, properties, entitytype, status \
 RETURN type, label, entitytype, properties, status";
 
-/// How long a look at all values of a property may take.
+/// The time limit for a look at all values of a property.
 const VALUES_TIMEOUT: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// Characters of a text that a unique constraint surely bears: FalkorDB looks it up by at most 4,096 bytes.
+/// The longest text, in characters, that a unique constraint surely supports: FalkorDB looks it up by at most 4,096 bytes.
 const LONGEST_TEXT: usize = 1_024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Constraint {
     pub(super) on: Target,
     /// FalkorDB's word: `UNIQUE` or `MANDATORY`.
     sort: String,
-    /// FalkorDB takes letters, digits, `_` and `$` alone in their names.
+    /// FalkorDB allows only letters, digits, `_` and `$` in their names.
     pub(super) properties: Vec<String>,
     /// FalkorDB's word: `OPERATIONAL`, `UNDER CONSTRUCTION` or `FAILED`.
     status: String,
@@ -47,7 +47,7 @@ impl Constraint {
         self.sort == "UNIQUE"
     }
 
-    /// Whether it is about the same and asks for the same, in whatever state it is.
+    /// Whether both constraints demand the same of the same properties, in whatever state they are.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (&self.on, &self.sort, &self.properties) == (&other.on, &other.sort, &other.properties)
     }
@@ -78,13 +78,13 @@ pub(super) async fn read(connection: &mut CacheConnection, graph: &str) -> Resul
     reply::rows(answer)?.iter().map(constraint).collect()
 }
 
-/// What is wrong with a property that a unique constraint must not be made on.
+/// The reason why a unique constraint must not be made on a property.
 const FATAL: &str = "has values that end the server's process under a unique constraint: empty, blank at an end, long or NaN, \
                      or 0 or false beside a full-text index";
 
-/// Why a constraint must not be made on a graph, if there is a reason. A unique one ends the server's process at a value that its
-/// index cannot tell apart: an empty text, one with blanks at its ends or with U+0001, a very long one, NaN; and at 0 or false where
-/// a full-text index of the label names a language, because a range index does not find them there (4.16.3).
+/// Returns why a constraint must not be made on a graph, if there is a reason. A unique constraint crashes the server at a value
+/// that its index cannot tell apart: an empty text, a text with blanks at its ends or with U+0001, a very long text, NaN; and at
+/// 0 or false if a full-text index of the label names a language, because a range index does not find them there (4.16.3).
 pub(super) async fn obstacle(connection: &mut CacheConnection, graph: &str, constraint: &Constraint) -> Result<Option<String>> {
     if !constraint.is_unique() {
         return Ok(None);
@@ -102,7 +102,7 @@ pub(super) async fn obstacle(connection: &mut CacheConnection, graph: &str, cons
     Ok(None)
 }
 
-/// Questions that count such values. No index serves a condition that follows `WITH`, so none serves it wrongly.
+/// Questions that count such values. No index serves a condition after `WITH`, so no index can serve it wrongly.
 fn fatal_values(on: &Target, property: &str, has_fulltext: bool) -> Vec<String> {
     let of_type =
         |name: &str| format!("MATCH {} WHERE typeOf(x.`{property}`) = '{name}' WITH x.`{property}` AS v WHERE", on.pattern());
@@ -121,7 +121,7 @@ fn fatal_values(on: &Target, property: &str, has_fulltext: bool) -> Vec<String> 
     questions
 }
 
-/// Makes a constraint and waits until it holds; returns why it does not, where the graph or the user stands against it.
+/// Makes a constraint and waits until it holds. Returns the reason if the graph or the user prevents it.
 pub(super) async fn make(
     connection: &mut CacheConnection,
     graph: &str,

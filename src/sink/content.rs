@@ -1,4 +1,4 @@
-//! Reading elements back out of FalkorDB's compact replies, with their types.
+//! Reads elements with their types from FalkorDB's compact replies.
 
 use redis::Value as Reply;
 
@@ -19,7 +19,7 @@ mod code {
     pub(super) const VECTOR: i64 = 12;
 }
 
-/// A cell of a compact reply as text; nothing for null, and for what is no text.
+/// A cell of a compact reply as text; nothing for null and for other types.
 pub(super) fn text(cell: &Reply) -> Result<Option<String>> {
     match typed(cell)? {
         (code::STRING, value) => reply::text(value).map(Some),
@@ -64,7 +64,7 @@ fn typed(cell: &Reply) -> Result<(i64, &Reply)> {
     }
 }
 
-/// A value; what is of a type that we never write comes back as a text that no value of ours has.
+/// Converts a value. A type that we never write becomes a text that no value of ours has.
 fn value(cell: &Reply) -> Result<Option<CachedValue>> {
     let (code, value) = typed(cell)?;
     if code == code::VECTOR {
@@ -91,7 +91,7 @@ fn list(value: &Reply) -> Result<Value> {
     let mut list = Vec::with_capacity(items.len());
     for item in items {
         let (code, value) = typed(item)?;
-        // NaN stands as null where a list was compared as text; a null of its own cannot be in a list.
+        // NaN becomes null if a list was compared as text; a list cannot contain nulls of its own.
         list.push(plain(code, value)?.unwrap_or(Value::Float(f64::NAN)));
     }
     let floats: Option<Vec<f64>> =

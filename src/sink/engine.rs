@@ -1,4 +1,4 @@
-//! Which of FalkorDB's two engines a server runs, and whether graphs may change places there.
+//! Finds out which of FalkorDB's two engines a server runs, and whether it is safe to swap graphs there.
 
 use redis::cmd;
 
@@ -6,10 +6,10 @@ use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::server;
 use crate::error::{Error, ErrorKind, Result};
 
-/// From this version on an engine may be the one in Rust: the one in C goes on to 4.22 (2026).
+/// From this version on the engine may be the one in Rust: the one in C continues to 4.22 (2026).
 const C_ENDS_BEFORE: u64 = 50_000;
 
-/// A setting that only the engine in Rust has (its `src/config.rs`; 4.16.3 calls it unknown).
+/// A setting that only the engine in Rust has (its `src/config.rs`; unknown to 4.16.3).
 const RUST_SETTING: &str = "INDEX_WORKER_THREADS";
 
 /// The engine that runs a FalkorDB server.
@@ -20,16 +20,16 @@ pub enum Engine {
     C,
     /// The one in Rust.
     Rust,
-    /// The user may not ask, and the version does not tell.
+    /// The user may not ask, and the version does not decide.
     Unknown,
 }
 
-/// What tells the engines apart, as far as the user may ask.
+/// The signs that distinguish the engines, as far as the user may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineSigns {
-    /// The module's version: 41603 is 4.16.3, and a build that is no release is 999999 in either engine.
+    /// The module's version: 41603 is 4.16.3, and an unreleased build is 999999 in either engine.
     pub module_version: Option<u64>,
-    /// Whether it knows a setting that only the engine in Rust has.
+    /// Whether the server knows a setting that only the engine in Rust has.
     pub has_rust_setting: Option<bool>,
 }
 
@@ -48,7 +48,7 @@ impl EngineSigns {
         Ok(Self { module_version, has_rust_setting })
     }
 
-    /// Which engine has these signs.
+    /// The engine that has these signs.
     pub fn engine(self) -> Engine {
         match (self.has_rust_setting, self.module_version) {
             (Some(true), _) => Engine::Rust,
@@ -60,8 +60,8 @@ impl EngineSigns {
 }
 
 impl Engine {
-    /// Whether a renamed graph survives a restart. With the engine in Rust, one of more than 100,000 elements is loaded empty from
-    /// a snapshot (FalkorDB's issue 2772, open in September 2026), so only a full sync in place is safe there.
+    /// Fails if a renamed graph may not survive a restart. The engine in Rust loads a renamed graph of more than 100,000 elements
+    /// empty from a snapshot (FalkorDB's issue 2772, open in September 2026), so only a full sync in place is safe there.
     pub fn require_safe_rename(self) -> Result<()> {
         let refused = |why: &str| {
             let message = format!("{why}; use full_sync.strategy: in_place");

@@ -1,5 +1,5 @@
-//! The sink that is a set of FalkorDB graphs. To everything above it they are one cache: counts add up, and what is deleted is
-//! deleted wherever it is.
+//! The sink that is a set of FalkorDB graphs. To its callers they are one cache: counts add up, and a deleted element is deleted
+//! from every graph that has it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,11 +39,11 @@ pub struct FalkorSink {
     routing: Routing,
     members: PipelineGraphs,
     plan: IndexPlan,
-    /// The pipeline's graphs. Nobody but this sink makes or deletes one.
+    /// The pipeline's graphs. Only this sink makes or deletes them.
     graphs: BTreeSet<GraphName>,
-    /// Graphs of groups whose indices were looked at, and how they were found.
+    /// Graphs of groups with checked indices, each with the result.
     prepared: BTreeMap<GraphName, IndexReport>,
-    /// What somebody else had made on the graphs that were cleared, until it is made again.
+    /// The foreign indices and constraints of graphs that were cleared, until they are made again.
     cleared: BTreeMap<GraphName, SchemaObjects>,
     sweep: IndexSweep,
 }
@@ -56,7 +56,7 @@ impl GraphSet {
 }
 
 impl FalkorSink {
-    /// Graphs that are written only while this process owns them, on connections of their own that are made at the first use.
+    /// Graphs that are written only while this process owns them, on separate connections that are made at the first use.
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         Self {
             lanes: (0..graphs.lanes()).map(|_| CacheConnection::new(graphs.address.clone())).collect(),
@@ -71,12 +71,12 @@ impl FalkorSink {
         }
     }
 
-    /// Refuses to go on with a server that was started again after its first use.
+    /// Refuses to continue on a server that was restarted after the first use.
     pub(crate) fn of_one_life(self) -> Self {
         Self { lanes: self.lanes.into_iter().map(CacheConnection::of_one_life).collect(), ..self }
     }
 
-    /// The same sink, which treats unsafe indices as this says.
+    /// The same sink with this treatment of unsafe indices.
     pub fn guarded(self, safety: Safety) -> Self {
         Self { plan: self.plan.guarded(safety), ..self }
     }
@@ -85,12 +85,12 @@ impl FalkorSink {
         self.members.all(&mut self.lanes[0]).await
     }
 
-    /// Whether the indices of a graph are looked at only once. A pipeline may have thousands of graphs.
+    /// Whether the indices of a graph are checked only once. A pipeline may have thousands of graphs.
     fn remembers_indices(&self) -> bool {
         self.routing.is_by_group()
     }
 
-    /// Makes the indices of a graph, and the graph with them.
+    /// Makes the indices of a graph, and the graph if it is missing.
     async fn ensure(&mut self, graph: &GraphName) -> Result<IndexReport> {
         let key = self.members.key(graph);
         let policy = self.plan.policy(&mut self.lanes[0]).await?;
@@ -102,7 +102,7 @@ impl FalkorSink {
         Ok(report)
     }
 
-    /// Prepares a graph of the pipeline; absent where it is not there, or goes because it is empty, which only graphs of groups do.
+    /// Prepares a graph of the pipeline. Absent if the graph is missing, or is empty and removed, as only graphs of groups are.
     async fn prepare_graph(&mut self, graph: &GraphName, is_there: bool) -> Result<Option<IndexReport>> {
         if !is_there {
             return if self.routing.is_by_group() { Ok(None) } else { self.ensure(graph).await.map(Some) };
@@ -111,7 +111,7 @@ impl FalkorSink {
         if let Some(known) = self.prepared.get(graph) {
             return Ok(Some(IndexReport { lost, ..known.clone() }));
         }
-        // One that was emptied just before its end.
+        // A graph that was emptied just before its removal.
         if self.routing.is_by_group() && self.node_count(graph).await? == 0 {
             self.remove(graph).await?;
             return Ok(None);
@@ -120,8 +120,8 @@ impl FalkorSink {
         Ok(Some(IndexReport { lost, ..report }))
     }
 
-    /// What was cleared with a graph, once it is filled again: each index slows the filling, and a constraint is looked at before
-    /// it is made. Returns what the graph goes without, and why.
+    /// Makes what was cleared with a graph again, once it is refilled: each index slows the filling, and a constraint is checked
+    /// before it is made. Returns what the graph goes without, and why.
     async fn make_what_was_cleared(&mut self, graph: &GraphName) -> Result<Vec<String>> {
         if !self.cleared.contains_key(graph) || self.node_count(graph).await? == 0 {
             return Ok(Vec::new());
@@ -138,7 +138,7 @@ impl FalkorSink {
         graph::node_count(&mut self.lanes[0], &key).await
     }
 
-    /// Makes the graphs of new groups; what is meant for a graph that is not ours is refused.
+    /// Makes the graphs of new groups; refuses rows for a graph that is not ours.
     async fn admit(&mut self, parts: &mut GraphBatches<'_>, applied: &mut Applied) -> Result<()> {
         let new: Vec<GraphName> = parts.keys().filter(|graph| !self.graphs.contains(*graph)).cloned().collect();
         for graph in new {
@@ -155,7 +155,7 @@ impl FalkorSink {
         Ok(())
     }
 
-    /// Deletes a graph; says whether there was one. A group's graph is not the pipeline's any more.
+    /// Deletes a graph, and returns whether it existed. After that, a group's graph no longer belongs to the pipeline.
     async fn remove(&mut self, graph: &GraphName) -> Result<bool> {
         let was_there = self.members.remove(&mut self.lanes[0], graph).await?;
         self.prepared.remove(graph);
@@ -177,7 +177,7 @@ impl FalkorSink {
         Ok(applied)
     }
 
-    /// Applies each part to its graph, on all connections at once, and returns the graphs of groups that deletes have emptied.
+    /// Applies each part to its graph, on all connections at once. Returns the graphs of groups that deletes have emptied.
     async fn apply_parts(&mut self, parts: GraphBatches<'_>, applied: &mut Applied) -> Result<Vec<GraphName>> {
         let mut queues: Vec<Vec<GraphBatch<'_>>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let lanes = queues.len();
@@ -200,14 +200,14 @@ impl FalkorSink {
     }
 }
 
-/// What goes to one graph.
+/// The part of a batch for one graph.
 struct GraphBatch<'a> {
     graph: GraphName,
     key: String,
     rows: Cow<'a, PreparedRows>,
 }
 
-/// What became of each part, and whether its graph is empty now, if one may end with its last element.
+/// Returns the outcome of each part, and whether its graph is empty now, if an empty graph may be removed.
 async fn apply_queue(
     connection: &mut CacheConnection,
     ownership: &Ownership,
@@ -230,7 +230,7 @@ impl Sink for FalkorSink {
         server::identify(&mut self.lanes[0]).await
     }
 
-    /// There as long as none of the pipeline's graphs is missing: a source without groups has no graph at all.
+    /// Present if none of the pipeline's graphs is missing: a source without groups has no graph at all.
     async fn state(&mut self) -> Result<GraphState> {
         let graphs = self.members().await?;
         let gone = self.members.gone(&mut self.lanes[0], &graphs).await?;
@@ -259,7 +259,7 @@ impl Sink for FalkorSink {
     async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()> {
         let policy = self.plan.policy(&mut self.lanes[0]).await?;
         let statements = self.plan.statements(on, policy);
-        // The graph of a group has all of its indices from the beginning.
+        // The graph of a group has all its indices from the beginning.
         for graph in self.routing.known() {
             let key = self.members.key(&graph);
             let made = schema::make_all(&mut self.lanes[0], &key, &self.ownership, &statements, INDEX_DEADLINE).await?;
@@ -309,7 +309,7 @@ impl Sink for FalkorSink {
         self.plan.policy(&mut self.lanes[0]).await
     }
 
-    /// Of all graphs together: a name is refused where it might be one too many for one of them.
+    /// The names of all graphs together: a name is refused if it might exceed the limit of one of them.
     async fn property_names(&mut self) -> Result<Vec<String>> {
         let mut names = BTreeSet::new();
         for graph in self.members().await? {
@@ -332,7 +332,7 @@ impl Sink for FalkorSink {
         Ok(was_any)
     }
 
-    /// A driver's own retry is no help where the reply was lost: the whole batch is repeated, which does no harm.
+    /// A driver's own retry does not help after a lost reply: the whole batch is repeated, which does no harm.
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
         let mut attempts = Attempts::default();
         loop {

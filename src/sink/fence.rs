@@ -1,20 +1,22 @@
 //! Writes that happen only while this process owns the graph.
 //!
-//! A process that was stopped, or whose bytes waited in the network, goes on as if nothing had happened while a successor owns the
-//! graph. So each write is a transaction (`MULTI` … `EXEC`) that the server drops when the graph has changed hands. FalkorDB
-//! forbids scripts, which leaves `WATCH`.
+//! A process that was stopped, or whose bytes waited in the network, continues as if nothing had happened while a successor owns
+//! the graph. So each write is a transaction (`MULTI` … `EXEC`) that the server drops if the graph has changed its owner.
+//! FalkorDB forbids scripts, so `WATCH` is the only way.
 //!
-//! What is watched is not the lease but the *fence*, a key beside it that names the process which took the lease last. It changes
+//! Writes watch not the lease but the *fence*, a key beside it that names the process that took the lease last. The fence changes
 //! only when the lease is taken or given back:
-//! - a renewal of the lease does not break transactions, so a connection can watch the fence before it has anything to write. Each
-//!   transaction is followed by the next watch in the same round trip, and a write costs one round trip as it would without a fence;
-//! - a lease that ran out without a successor does not fence its last owner. Nobody else has written then, so its writes do no harm.
+//! - a renewal of the lease does not break transactions, so a connection can watch the fence before it has anything to write.
+//!   Each transaction is followed by the next watch in the same round trip, so a write costs one round trip, as it would without
+//!   a fence;
+//! - a lease that expired without a successor does not fence its last owner. Nobody else has written since, so its writes do no
+//!   harm.
 //!
-//! Bytes that this process itself has given up may arrive late as well, behind newer ones of a connection that was made since. So
-//! the first transaction of each connection writes the fence anew, which breaks whatever the connections before it have under way
-//! and costs those that still live a repetition.
+//! Bytes that this process has given up may also arrive late, after those of a newer connection. So the first transaction of each
+//! connection rewrites the fence. This breaks whatever the earlier connections have under way, and costs those that still live a
+//! repetition.
 //!
-//! A write whose reply is lost has an unknown outcome; callers repeat it as one that can be repeated.
+//! A write whose reply is lost has an unknown outcome; callers make it repeatable and repeat it.
 
 use std::time::Duration;
 
@@ -25,52 +27,53 @@ use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
-/// How often a transaction is tried again that another one broke: each new connection of this process breaks those of the others
+/// The most attempts at a transaction that another one broke: each new connection of this process breaks those of the others
 /// once, and there are fewer connections than this.
 pub(super) const ATTEMPTS: usize = 16;
 
-/// What proves that this process owns a graph.
+/// The proof that this process owns a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
-    /// The graph, or the name that a pipeline with many graphs has.
+    /// The graph, or the name of a pipeline with many graphs.
     pub(super) graph: GraphName,
     /// The key of the lease.
     pub(super) key: String,
-    /// What this process puts there.
+    /// The value that this process writes there.
     pub(super) value: String,
     /// The key that every write watches.
     pub(super) fence: String,
-    /// Tells this process from all others.
+    /// Distinguishes this process from all others.
     pub(super) token: String,
 }
 
 impl Ownership {
-    /// What tells this process from all others, and begins the text of its fence.
+    /// Distinguishes this process from all others, and begins the text of its fence.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Whether the fence names this process. Behind the token stands what tells one writing of the fence from the next.
+    /// Whether the fence names this process. After the token comes a number that distinguishes one write of the fence from the
+    /// next.
     pub(super) fn is_named_by(&self, fence: Option<&str>) -> bool {
         fence.and_then(|text| text.split(':').next()) == Some(self.token.as_str())
     }
 
-    /// Writes the fence anew: what watches it is broken, even where it names this process already.
+    /// Rewrites the fence. This breaks all its watches, even if it names this process already.
     pub(super) fn write_fence(&self) -> Cmd {
         cmd("SET").arg(&self.fence).arg(format!("{}:{:016x}", self.token, rand::random::<u64>())).to_owned()
     }
 
-    /// The error for a graph that this process does not own any more.
+    /// The error for a graph that this process no longer owns.
     pub(super) fn lost(&self, doing: &str, found: Option<&str>) -> Error {
         let now = if found.is_some() { "another process holds" } else { "nobody holds" };
         Error::new(ErrorKind::LeaseLost, format!("{doing}: {now} {}, this process does not any more", self.key))
     }
 }
 
-/// Carries out commands as one transaction, if the graph is still owned, and returns the reply to each, error replies as errors in
-/// their places: an error of one does not stop the others. Otherwise [`ErrorKind::LeaseLost`], and nothing was carried out.
+/// Carries out commands as one transaction, if the graph is still owned. Returns the reply to each, with error replies as errors
+/// in their places: an error of one does not stop the others. Otherwise [`ErrorKind::LeaseLost`], and nothing was carried out.
 ///
-/// The commands are made for each attempt: kept beside the transaction, those of a heavy element would take their memory twice.
+/// The commands are made for each attempt: copies kept beside the transaction would double the memory of a heavy element.
 pub(super) async fn fenced(
     connection: &mut CacheConnection,
     doing: &str,
@@ -114,13 +117,13 @@ pub(super) async fn while_owned(
     fenced(connection, doing, ownership, || commands.to_vec(), within).await?.into_iter().collect()
 }
 
-/// The error for a key that is changed before every attempt.
+/// The error for a key that changes before every attempt.
 pub(super) fn keeps_changing(doing: &str, key: &str) -> Error {
     Error::new(ErrorKind::CacheBusy, format!("{doing}: {key} keeps changing"))
 }
 
-/// Watches the fence, and other keys with it, and compares the fence. What is asked on this connection from now on still holds
-/// when a [`transaction`] on it is carried out.
+/// Watches the fence and other keys, and compares the fence. Whatever is read on this connection from now on still holds when a
+/// [`transaction`] on it is carried out.
 pub(super) async fn require_owned(
     connection: &mut CacheConnection,
     doing: &str,
@@ -161,16 +164,16 @@ pub(super) async fn watched_value(
     Ok(found)
 }
 
-/// Forgets what is watched on a connection.
+/// Forgets the watch of a connection.
 pub(super) async fn unwatch(connection: &mut CacheConnection, doing: &str, within: Duration) -> Result<()> {
     connection.forget_watch();
     connection.command(doing, &cmd("UNWATCH"), within).await.map(drop)
 }
 
-/// Nothing when a watched key changed in between. The server forgets what was watched in either case.
+/// Returns nothing if a watched key changed in between. The server forgets the watch in either case.
 ///
-/// The watch and the transaction are on one connection or not at all: one that broke in between is an error here, because it is
-/// made anew only for the command after that.
+/// The watch and the transaction use the same connection: if it broke in between, this is an error, because the connection is
+/// made again only for the next command.
 pub(super) async fn transaction(
     connection: &mut CacheConnection,
     doing: &str,
@@ -188,7 +191,7 @@ pub(super) async fn transaction(
     executed(doing, answers)?.map(|replies| replies.into_iter().collect()).transpose()
 }
 
-/// A transaction, and behind it the watch for the next one.
+/// A transaction, followed by the watch for the next one.
 async fn chained_transaction(
     connection: &mut CacheConnection,
     doing: &str,
@@ -214,14 +217,14 @@ async fn chained_transaction(
     let outcome = executed(doing, answers)?;
     let fence = fence.transpose()?.as_ref().map(reply::optional_text).transpose()?.flatten();
     watched.transpose()?;
-    // A connection that did not get to write the fence is still to do so.
+    // A connection that did not write the fence in its first transaction must still write it.
     let next = if ownership.is_named_by(fence.as_deref()) { Watch::Fence } else { Watch::Nothing };
     connection.note_watch(if first && outcome.is_none() { Watch::New } else { next });
     Ok(outcome.map(|replies| replies.into_iter().skip(usize::from(first)).collect()))
 }
 
-/// The result of `EXEC`, from the answers to all commands of a transaction. If a command could not be queued, its own error is
-/// returned instead of that of `EXEC`.
+/// The result of `EXEC`, from the answers to all commands of a transaction. If a command could not be queued, returns its own
+/// error instead of that of `EXEC`.
 fn executed(doing: &str, answers: Vec<Result<Value>>) -> Result<Option<Vec<Result<Value>>>> {
     let mut last = Value::Nil;
     for answer in answers {

@@ -1,5 +1,5 @@
-//! What a graph holds besides what was written to it: nodes and relationships of no kind of the profile, and elements without a key
-//! that could find them again. No comparison by key meets them.
+//! Counts what a graph holds besides what was written to it: nodes and relationships of no kind of the profile, and elements
+//! without a key that could find them again. No comparison by key finds them.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use crate::model::profile::{Profile, RelationshipKind};
 /// All nodes and all relationships; FalkorDB keeps both counts.
 pub(super) const TOTALS: [&[u8]; 2] = [b"MATCH (n) RETURN count(n)", b"MATCH ()-[e]->() RETURN count(e)"];
 
-/// Nodes by their labels, and relationships by their type: a scan of the graph.
+/// Nodes by labels, and relationships by type: a scan of the graph.
 pub(super) const BY_LABELS: &[u8] = b"MATCH (n) RETURN labels(n), count(n)";
 pub(super) const BY_TYPE: &[u8] = b"MATCH ()-[e]->() RETURN type(e), count(e)";
 
-/// How many elements of a kind have no key that an index could find.
+/// Counts the elements of a kind without a key that an index could find.
 pub(super) fn without_key(profile: &Profile, kind: ElementKind) -> String {
     match kind {
         ElementKind::Node(id) => {
@@ -32,15 +32,15 @@ pub(super) fn without_key(profile: &Profile, kind: ElementKind) -> String {
     }
 }
 
-/// A key of another type counts as an empty text: FalkorDB evaluates all branches of a CASE, so no function may stand in one that is
-/// only for texts. No index serves it, so none serves it wrongly.
+/// A key of another type counts as an empty text: FalkorDB evaluates all branches of a CASE, so no branch may contain a function
+/// that is only for texts. No index serves this condition, so no index can serve it wrongly.
 fn unusable(variable: &str, key: &PropertyName) -> String {
     let key = format!("{variable}.{}", key.quoted());
     let text = format!("CASE WHEN typeOf({key}) = 'String' THEN {key} ELSE '' END");
     format!("size({text}) = 0 OR trim({text}) <> {text}")
 }
 
-/// How an element of a kind without a usable key is called.
+/// The name shown for elements of a kind without a usable key.
 pub(super) fn keyless_name(profile: &Profile, kind: ElementKind) -> String {
     let name = profile.kind_name(kind);
     match kind {

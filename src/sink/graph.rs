@@ -1,4 +1,4 @@
-//! The graph as a whole: whether it is there, what it holds, and how it goes.
+//! The graph as a whole: whether it exists, what it holds, and how it is deleted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,32 +12,33 @@ use crate::model::name::{Label, RelationshipType};
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
 
-/// How Redis names the type of a graph's key.
+/// The type that Redis reports for a graph's key.
 pub(super) const GRAPH_TYPE: &str = "graphdata";
 
-/// How long a count may take. A label's count is kept by FalkorDB; the nodes of each kind are counted by a scan.
+/// The time limit of a count. FalkorDB keeps a label's count; the nodes of each kind are counted by a scan.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long it may take to delete a graph.
+/// The time limit for deleting a graph.
 pub(super) const DELETE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What stands under the graph's name.
+/// Whether a graph exists under the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphState {
-    /// There is no key of this name.
+    /// No key has this name.
     Missing,
-    /// There is a graph of this name.
+    /// A graph has this name.
     Present,
 }
 
-/// What a graph holds, counted at one moment (nobody else writes it).
+/// The content of a graph, counted at one moment (nobody else writes it).
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
-    /// How many nodes there are.
+    /// The number of nodes.
     pub nodes: u64,
-    /// How many relationships there are.
+    /// The number of relationships.
     pub relationships: u64,
-    /// Nodes by the profile's kind: those that carry its label and none of an earlier kind. One for each kind, in order.
+    /// Nodes by the profile's kind: those that carry its label and no label of an earlier kind. One count for each kind, in
+    /// order.
     pub kinds: Vec<u64>,
     /// Nodes by label, for every label of the graph and of the profile.
     pub labels: BTreeMap<String, u64>,
@@ -51,7 +52,7 @@ impl Counts {
         Self { kinds: vec![0; profile.nodes.len()], ..Self::default() }
     }
 
-    /// Adds what another graph holds.
+    /// Adds the counts of another graph.
     pub(super) fn add(&mut self, part: Self) {
         self.nodes += part.nodes;
         self.relationships += part.relationships;
@@ -60,13 +61,13 @@ impl Counts {
         part.types.into_iter().for_each(|(name, count)| *self.types.entry(name).or_default() += count);
     }
 
-    /// Whether there is nothing at all.
+    /// Whether the graph is empty.
     pub fn is_empty(&self) -> bool {
         self.nodes == 0
     }
 }
 
-/// A query that cannot change anything: on a missing graph it fails, where GRAPH.QUERY would make an empty one.
+/// A query that cannot change anything: on a missing graph it fails, whereas GRAPH.QUERY would make an empty one.
 pub(super) fn read_query(graph: &str, text: &[u8]) -> Cmd {
     let mut command = Cmd::with_capacity(3, text.len() + graph.len() + 32);
     command.arg("GRAPH.RO_QUERY").arg(graph).arg(text);
@@ -80,13 +81,13 @@ pub(super) fn write_query(graph: &str, text: &[u8]) -> Cmd {
     command
 }
 
-/// Deletes a graph that is there. Memory is given back by another thread, as after UNLINK; but after that one the server's list of
-/// graphs lacks whatever takes the name in the meantime (7 of 10 times, 4.16.3).
+/// Deletes an existing graph. Another thread frees the memory, as after UNLINK; but after UNLINK the server's list of graphs
+/// lacks whatever takes the name in the meantime (7 of 10 times, 4.16.3).
 pub(super) fn delete(graph: &str) -> Cmd {
     cmd("GRAPH.DELETE").arg(graph).to_owned()
 }
 
-/// What a read's error means: only rows of a write can be refused, a read that is refused is a defect.
+/// Converts a read's error: only rows of a write can be refused, so a refused read is a defect.
 pub(super) fn read_failed(error: Error) -> Error {
     match error.kind() {
         ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB does not take a question", error),
@@ -94,13 +95,13 @@ pub(super) fn read_failed(error: Error) -> Error {
     }
 }
 
-/// What stands under a name; anything but a graph is an error.
+/// Whether a graph exists under a name; a key of another type is an error.
 pub(super) async fn state(connection: &mut CacheConnection, graph: &str) -> Result<GraphState> {
     let answer = connection.command("look for the graph", cmd("TYPE").arg(graph), COMMAND_TIMEOUT).await?;
     state_of(graph, &answer)
 }
 
-/// The same, from the answer to `TYPE`.
+/// As [`state`], from the answer to `TYPE`.
 pub(super) fn state_of(graph: &str, answer: &Value) -> Result<GraphState> {
     match reply::text(answer)?.as_str() {
         "none" => Ok(GraphState::Missing),
@@ -112,13 +113,13 @@ pub(super) fn state_of(graph: &str, answer: &Value) -> Result<GraphState> {
     }
 }
 
-/// How many nodes a graph that is there has.
+/// The number of nodes of an existing graph.
 pub(super) async fn node_count(connection: &mut CacheConnection, graph: &str) -> Result<u64> {
     let answer = connection.command("count a graph", &read_query(graph, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT).await?;
     reply::single_count(answer)
 }
 
-/// Counts what the graph holds; a missing graph holds nothing.
+/// Counts the content of a graph; a missing graph holds nothing.
 pub(super) async fn counts(connection: &mut CacheConnection, graph: &str, profile: &Profile) -> Result<Counts> {
     let Some(names) = names(connection, graph, profile).await? else {
         return Ok(Counts::nothing(profile));
@@ -146,7 +147,7 @@ struct KnownNames {
     types: Vec<RelationshipType>,
 }
 
-/// Nothing when there is no graph.
+/// Returns nothing if there is no graph.
 async fn names(connection: &mut CacheConnection, graph: &str, profile: &Profile) -> Result<Option<KnownNames>> {
     let mut pipeline = Pipeline::new();
     pipeline.add_command(read_query(graph, b"CALL db.labels() YIELD label RETURN label"));
@@ -158,7 +159,7 @@ async fn names(connection: &mut CacheConnection, graph: &str, profile: &Profile)
         (Err(error), _) | (_, Err(error)) if is_missing_graph(&error) => return Ok(None),
         (labels, types) => (first_column(labels.map_err(read_failed)?)?, first_column(types.map_err(read_failed)?)?),
     };
-    // A name that our own type refuses has a backtick or is empty: it cannot be asked for, and we did not write it.
+    // A name that our own type refuses is empty or has a backtick: no query can name it, and we did not write it.
     let mut names = KnownNames {
         labels: labels.iter().filter_map(|name| Label::parse(name).ok()).collect(),
         types: types.iter().filter_map(|name| RelationshipType::parse(name).ok()).collect(),
@@ -172,7 +173,7 @@ async fn names(connection: &mut CacheConnection, graph: &str, profile: &Profile)
     Ok(Some(names))
 }
 
-/// The names that properties of a graph have or ever had; a missing graph has none.
+/// The property names that a graph has or ever had; a missing graph has none.
 pub(super) async fn property_names(connection: &mut CacheConnection, graph: &str) -> Result<Vec<String>> {
     let question = read_query(graph, b"CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey");
     match connection.command("list the names of properties", &question, COUNT_TIMEOUT).await {
@@ -195,7 +196,7 @@ async fn ask(connection: &mut CacheConnection, graph: &str, questions: &[String]
     answers.into_iter().map(|answer| reply::single_count(answer.map_err(read_failed)?)).collect()
 }
 
-/// Nodes by kind, by one scan: a node of several kinds' labels is of the first of them.
+/// Nodes by kind, by one scan: a node with the labels of several kinds belongs to the first of them.
 async fn kinds(connection: &mut CacheConnection, graph: &str, profile: &Profile) -> Result<Vec<u64>> {
     let mut command =
         read_query(graph, b"MATCH (n) WITH labels(n) AS labels, count(n) AS number RETURN labels, toString(number)");

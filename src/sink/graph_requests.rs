@@ -1,8 +1,8 @@
-//! Requests to one graph, and rows that FalkorDB refuses, found by halving.
+//! Sends requests to one graph. Finds the rows that FalkorDB refuses by halving refused writes.
 //!
-//! Questions are sent in one pipeline: Redis reads a connection's next command only when the one before is answered, so they are
-//! answered in their order. Writes are sent in transactions that are carried out only while this process owns the graph, one
-//! after the other: a transaction watches the fence from the end of the one before it.
+//! Questions are sent in one pipeline: Redis reads a connection's next command only after it answered the previous one, so the
+//! answers arrive in order. Writes are sent in transactions, one after another, and each is carried out only while this process
+//! owns the graph: a transaction watches the fence from the end of the previous one.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -16,31 +16,31 @@ use super::graph::{read_failed, read_query, write_query};
 use super::parameters::{RowText, TRANSACTION_BYTES, TRANSACTION_ROWS, with_rows, without_rows, write_requests_apart};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a transaction may take. One takes some 10 ms; this leaves room for a graph whose other clients keep the server busy.
-/// On a longer one the outcome is unknown, and the caller repeats it.
+/// The time limit of a transaction. One takes some 10 ms; this leaves room for a graph whose other clients keep the server busy.
+/// After the limit the outcome is unknown, and the caller repeats the transaction.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a round of reads may take, behind the writes of others.
+/// The time limit of a round of reads, including the wait for the writes of others.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A statement and all rows that it is to take.
+/// A statement and all its rows.
 pub(super) struct Write<'a> {
     pub(super) statement: String,
     pub(super) rows: &'a dyn RowText,
 }
 
-/// A row that FalkorDB does not take.
+/// A row that FalkorDB refuses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RefusedRow {
-    /// Which of the writes it belongs to.
+    /// The index of its write.
     pub(super) write: usize,
-    /// Which of its rows it is.
+    /// The index of the row in this write.
     pub(super) row: usize,
     /// FalkorDB's words, without values.
     pub(super) reason: String,
 }
 
-/// The text of a statement whose rows cannot be refused, and how many they are.
+/// The text of a statement with rows that cannot be refused, and their number.
 pub(super) struct WriteRequest {
     pub(super) text: Vec<u8>,
     pub(super) rows: usize,
@@ -65,7 +65,7 @@ impl<'a> GraphRequests<'a> {
         Self { connection, graph, ownership }
     }
 
-    /// Carries out all writes, in order; what FalkorDB refuses is halved until the rows that it refuses stand alone.
+    /// Carries out all writes, in order. A refused write is halved until each refused row is alone.
     pub(super) async fn write(&mut self, doing: &str, writes: &[Write<'_>]) -> Result<Vec<RefusedRow>> {
         let mut pending: VecDeque<Piece> = writes.iter().enumerate().flat_map(|(index, write)| pieces(index, write)).collect();
         let mut refusals = Vec::new();
@@ -90,7 +90,7 @@ impl<'a> GraphRequests<'a> {
         Ok(refusals)
     }
 
-    /// Carries out statements whose rows cannot be refused.
+    /// Carries out statements with rows that cannot be refused.
     pub(super) async fn run(&mut self, doing: &str, requests: Vec<WriteRequest>) -> Result<Vec<Value>> {
         let mut pending = VecDeque::from(requests);
         let mut answers = Vec::with_capacity(pending.len());
@@ -128,7 +128,7 @@ impl<'a> GraphRequests<'a> {
         fenced(self.connection, doing, self.ownership, commands, WRITE_TIMEOUT).await
     }
 
-    /// A statement that FalkorDB refuses without any row is not the rows' fault: without this look, another FalkorDB that
+    /// A statement that FalkorDB refuses even without rows is not the rows' fault: without this check, another FalkorDB that
     /// lacks a part of the language would send a whole graph into the quarantine.
     async fn require_sound(&mut self, statement: &str) -> Result<()> {
         let command = write_query(self.graph, &without_rows(statement));
@@ -144,7 +144,7 @@ impl<'a> GraphRequests<'a> {
     }
 }
 
-/// Only a verdict on the rows is worth halving for; anything else ends the batch.
+/// Only a verdict on the rows justifies halving; any other error ends the batch.
 fn refusal(answer: Result<Value>) -> Result<Option<Error>> {
     match answer {
         Ok(_) => Ok(None),
@@ -153,7 +153,7 @@ fn refusal(answer: Result<Value>) -> Result<Option<Error>> {
     }
 }
 
-/// A row whose identity came before begins a request of its own: within one, both would find nothing and create.
+/// A row with an identity that occurred before begins a new request: within one request, both rows would find nothing and create.
 fn pieces<'a>(write: usize, of: &Write<'a>) -> impl Iterator<Item = Piece> + use<'a> {
     let rows = of.rows;
     let cut =
@@ -165,7 +165,7 @@ fn text_size(write: &Write<'_>, piece: &Piece) -> usize {
     piece.range.clone().map(|index| write.rows.row(index).len()).sum()
 }
 
-/// As many requests as one transaction takes; at least one. `size` tells the rows of a request and the bytes of its text.
+/// As many requests as fit into one transaction; at least one. `size` returns the rows of a request and the bytes of its text.
 fn next_round<T>(pending: &mut VecDeque<T>, size: impl Fn(&T) -> (usize, usize)) -> Vec<T> {
     let mut round = Vec::new();
     let (mut rows, mut bytes) = (0, 0);

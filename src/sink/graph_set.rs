@@ -1,4 +1,4 @@
-//! The graphs of a pipeline as one cache: what they have in common, and from where everything that works on them is made.
+//! The graphs of a pipeline as one cache: what they share, and the factory of everything that works on them.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 
-/// Connections that work side by side on several graphs, at most: more than FalkorDB has threads to commit with would only wait
-/// for each other.
+/// The most connections that work on several graphs at once: if there were more than FalkorDB has threads to commit with, they
+/// would only wait for each other.
 const MAX_LANES: usize = 4;
 
 /// The graphs of a pipeline: one, or one for each group.
 #[derive(Debug, Clone)]
 pub struct GraphSet {
     pub(super) address: CacheAddress,
-    /// What proves that this process may write. One fence is that of all graphs, wherever their keys are: they are on one server.
+    /// The proof that this process may write. One fence protects all graphs, wherever their keys are: they are on one server.
     pub(super) ownership: Ownership,
     pub(super) profile: Arc<Profile>,
-    /// Which graph an element belongs in.
+    /// The graph that each element belongs in.
     pub(super) routing: Routing,
-    /// What is done about unsafe indices; absent where all are made.
+    /// The treatment of unsafe indices. If absent, all are made.
     pub(super) safety: Option<Safety>,
     pool_size: usize,
 }
@@ -41,12 +41,12 @@ impl GraphSet {
         Self { address, ownership, profile, routing, safety: None, pool_size: MAX_LANES }
     }
 
-    /// The same, and unsafe indices are heeded.
+    /// The same graphs, with this treatment of unsafe indices.
     pub fn with_safety(self, safety: Safety) -> Self {
         Self { safety: Some(safety), ..self }
     }
 
-    /// The same, with at most this many connections to work on several graphs.
+    /// The same graphs, with at most this many connections to work on several graphs.
     pub(crate) fn with_pool_size(self, pool_size: usize) -> Self {
         Self { pool_size, ..self }
     }
@@ -64,12 +64,12 @@ impl GraphSet {
         &self.profile
     }
 
-    /// The name of the only graph, or the one that everything but the graphs of groups is kept under.
+    /// The name of the only graph, or the name under which everything but the graphs of groups is kept.
     pub(crate) fn name(&self) -> &GraphName {
         &self.ownership.graph
     }
 
-    /// Which graph each group goes to, where each has one of its own.
+    /// The graph of each group, if each has its own.
     pub(crate) fn routes(&self) -> Option<&Routes> {
         match &self.routing {
             Routing::OnlyGraph(_) => None,
@@ -77,17 +77,17 @@ impl GraphSet {
         }
     }
 
-    /// The keys of that name.
+    /// The keys of this name.
     pub(super) fn keys(&self) -> GraphKeys {
         GraphKeys::of(self.name())
     }
 
-    /// How many connections work side by side.
+    /// The number of connections that work at once.
     pub(super) fn lanes(&self) -> usize {
         if self.routing.is_by_group() { self.pool_size.clamp(1, MAX_LANES) } else { 1 }
     }
 
-    /// The right to be the one writer. The graphs of groups are claimed one by one.
+    /// The right to be the only writer. The graphs of groups are claimed one by one.
     pub(crate) fn lease(&self, take_over: TakeOver) -> RedisLease {
         let (address, ownership) = (self.address.clone(), self.ownership.clone());
         if self.routing.is_by_group() {
@@ -97,7 +97,7 @@ impl GraphSet {
         }
     }
 
-    /// Why the only graph may not be filled, if it may not.
+    /// Returns why the only graph may not be filled, or nothing if it may.
     pub(crate) async fn refusal(&self, take_over: TakeOver) -> Result<Option<Error>> {
         if self.routing.is_by_group() {
             return Ok(None);
@@ -105,7 +105,7 @@ impl GraphSet {
         adoption::refusal(&mut CacheConnection::new(self.address.clone()), self.name(), take_over).await
     }
 
-    /// The commands that the cache's user lacks.
+    /// Returns the commands that the cache's user may not run.
     pub(crate) async fn missing_commands(&self) -> Result<Vec<&'static str>> {
         permissions::missing_commands(self.address.clone(), self.name()).await
     }

@@ -1,8 +1,8 @@
-//! Looks at one graph from outside its writer: counts, keys and identities, on a connection of its own.
+//! Reads one graph independently of its writer: counts, keys and identities, on its own connection.
 //!
-//! Ranges of keys cannot be asked for: a range over strings on an indexed property gives wrong answers on 4.16.3, with both
-//! bounds given as well (of sixty random UUIDs, most ranges brought keys beyond their upper bound). So keys are grouped by
-//! their first characters, which no index serves: one scan of the kind, some 200,000 keys in a tenth of a second.
+//! Ranges of keys do not work: a range over strings on an indexed property gives wrong answers on 4.16.3, even with both bounds
+//! (with sixty random UUIDs, most ranges returned keys beyond their upper bound). So keys are grouped by their first characters,
+//! which no index serves: one scan of the kind, some 200,000 keys in a tenth of a second.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,29 +27,30 @@ use crate::sync::is_missing_graph;
 use crate::sync::{Attached, CacheLookup};
 use crate::transform::comparison::Content;
 
-/// How long a look may take: a scan of ten million keys, behind the writes of others.
+/// The time limit of a look: a scan of ten million keys, plus the wait for the writes of others.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Questions that are sent together: the graph's other readers come in between.
+/// The number of questions that are sent together: the graph's other readers get their turn in between.
 pub(super) const ASKED_TOGETHER: usize = 200;
 
-/// One graph at a time, looked at.
+/// A view of one graph at a time.
 #[derive(Debug)]
 pub(super) struct GraphView {
     connection: CacheConnection,
     graph: String,
     profile: Arc<Profile>,
-    /// How many elements could be asked for at once when fewer than all could; the next question begins with twice as many.
+    /// The number of elements in the last question that could not ask for all at once; the next question begins with twice as
+    /// many.
     borne: usize,
 }
 
 impl GraphView {
-    /// Looks at no graph yet.
+    /// A view of no graph yet.
     pub(super) fn new(address: CacheAddress, profile: Arc<Profile>) -> Self {
         Self { connection: CacheConnection::for_reads(address), graph: String::new(), profile, borne: usize::MAX }
     }
 
-    /// Looks at the graph of this key from now on.
+    /// Views the graph of this key from now on.
     pub(super) fn turn_to(&mut self, graph: String) {
         self.graph = graph;
     }
@@ -75,11 +76,11 @@ impl GraphView {
         }
     }
 
-    /// All counts that FalkorDB keeps; nothing where it does not tell them.
+    /// All counts that FalkorDB keeps; nothing if the server does not report them.
     async fn statistics(&mut self) -> Result<Option<(statistics::CountsByName, statistics::CountsByName)>> {
         match self.compact_rows("count the graph", statistics::STATEMENT.as_bytes()).await {
             Ok(rows) => statistics::counts(&rows).map(Some),
-            // A server that does not know the procedure.
+            // This server does not know the procedure.
             Err(error) if error.kind() == ErrorKind::CacheProtocol && !is_missing_graph(&error) => {
                 tracing::debug!(error = %error.chain(), "counts are asked for one by one");
                 Ok(None)
@@ -88,7 +89,7 @@ impl GraphView {
         }
     }
 
-    /// How many of these keys, from the first on, may be asked for at once.
+    /// Returns how many of these keys, from the first on, one question may ask for.
     async fn bearable(&mut self, kind: ElementKind, keys: &[String]) -> Result<usize> {
         let statement = weight::statement(&self.profile, kind);
         let mut asked = keys.len().min(self.borne.saturating_mul(2));
@@ -146,7 +147,7 @@ impl GraphView {
         let rows = self.rows("list labels", b"CALL db.labels() YIELD label RETURN label".to_vec()).await?;
         let mut labels = Vec::new();
         for row in rows {
-            // One that our own type refuses cannot be asked for, and we did not write it.
+            // A label that our own type refuses cannot be named in a query, and we did not write it.
             labels.extend(Label::parse(&reply::text(reply::cell(&row, 0)?)?).ok());
         }
         if labels.len() > statistics::FEW
@@ -195,7 +196,7 @@ impl GraphView {
     }
 
     pub(super) async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup> {
-        // Vectors and keys alone are bounded by the number of elements.
+        // The number of elements alone bounds an answer of vectors or keys.
         let asked = if matches!(detail, Detail::Vectors | Detail::Key) { keys.len() } else { self.bearable(kind, keys).await? };
         let text = with_keys(&questions::usable(&keys[..asked]), &questions::contents(&self.profile, kind, detail));
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The indices that a graph has, and those that it is to have.
+//! The indices that a graph has, and those that it should have.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
 
-/// One row for each indexed property: FalkorDB prints a list of properties as one text, in which a comma may be a name's.
+/// One row for each indexed property: FalkorDB prints a list of properties as one text, in which a comma may belong to a name.
 const LIST: &[u8] = b"CALL db.indexes() YIELD label, entitytype, types, status UNWIND keys(types) AS property \
 RETURN label, entitytype, property, types[property], status";
 
-/// One property's index, as the cache has it or the profile wants it.
+/// One property's index, as it is in the cache or wanted by the profile.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct IndexedProperty {
     pub(super) on: Target,
@@ -31,12 +31,12 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// From FalkorDB's words for it.
+    /// Converts FalkorDB's words for a label or type.
     pub(super) fn read(entity: &str, name: String) -> Self {
         if entity == "NODE" { Target::Label(name) } else { Target::Type(name) }
     }
 
-    /// A pattern of its elements as `x`. No name of FalkorDB holds a backtick.
+    /// A pattern that matches its elements as `x`. No name in FalkorDB has a backtick.
     pub(super) fn pattern(&self) -> String {
         match self {
             Target::Label(label) => format!("(x:`{label}`)"),
@@ -44,7 +44,7 @@ impl Target {
         }
     }
 
-    /// As an index on it is declared, with `x` for its elements.
+    /// The declaration of an index on it, with `x` for its elements.
     pub(super) fn declared(&self) -> String {
         match self {
             Target::Label(label) => format!("(x:`{label}`)"),
@@ -81,23 +81,23 @@ impl std::fmt::Display for IndexedProperty {
     }
 }
 
-/// The indices as they are.
+/// The indices of a graph.
 pub(super) struct Existing {
     pub(super) properties: BTreeSet<IndexedProperty>,
     /// Whether all of them serve queries.
     pub(super) operational: bool,
 }
 
-/// The indices that a graph is to have.
+/// The indices that a graph should have.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    /// The profile's: without one of them the cache is of no use.
+    /// The profile's indices: without one of them the cache is useless.
     pub(super) own: &'a [IndexDefinition],
-    /// The source's: as far as FalkorDB takes them.
+    /// The source's indices, as far as FalkorDB takes them.
     pub(super) mirrored: &'a [IndexDefinition],
-    /// What they are of.
+    /// The profile of the graph.
     pub(super) profile: &'a Profile,
-    /// What is done about unsafe indices; absent where the server answers right by all of them.
+    /// The treatment of unsafe indices. Absent if the server answers correctly with all of them.
     pub(super) policy: Option<UnsafeIndexes>,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Wanted<'a> {
         self.definitions().flat_map(|definition| definition.properties.iter().map(move |property| (definition, property)))
     }
 
-    /// Indices of the definitions that are unsafe here.
+    /// Indices of the definitions that are unsafe on this server.
     pub(super) fn unsafe_ones(&self) -> BTreeSet<IndexedProperty> {
         let is_unsafe = |(definition, property): &(&IndexDefinition, &PropertyName)| {
             self.policy.is_some() && safety::is_unsafe(self.profile, definition, property)
@@ -118,7 +118,8 @@ impl<'a> Wanted<'a> {
         self.each().filter(is_unsafe).map(|(definition, property)| wanted(definition, property.as_str())).collect()
     }
 
-    /// Whether an index that is there may be unsafe: it is over a property that is no key, and nobody knows that it holds no text.
+    /// Whether an existing index may be unsafe: its property is not a key, and no definition says that the property holds no
+    /// text.
     pub(super) fn may_be_unsafe(&self, index: &IndexedProperty) -> bool {
         let is_key = |on| safety::is_key(self.profile, &on, &index.property);
         let holds_no_text = |(definition, property): (&IndexDefinition, &PropertyName)| {
@@ -138,8 +139,8 @@ pub(super) fn is_named(profile: &Profile, index: &IndexedProperty) -> bool {
     profile.indexes.iter().any(each)
 }
 
-/// The part of a definition that is not there. FalkorDB stops at the first property that is indexed already, without a
-/// word about the rest, so only the missing ones are named.
+/// The part of a definition that does not exist yet. FalkorDB silently stops at the first property that is indexed already, so
+/// only the missing ones are named.
 pub(super) fn missing(definition: &IndexDefinition, existing: &BTreeSet<IndexedProperty>) -> Option<IndexDefinition> {
     let mut rest = definition.clone();
     rest.properties.retain(|name| !existing.contains(&wanted(definition, name.as_str())));
@@ -147,7 +148,7 @@ pub(super) fn missing(definition: &IndexDefinition, existing: &BTreeSet<IndexedP
         return None;
     }
     let on = target(&definition.on);
-    // Stop words and language are a label's, not an index', and cannot be set twice.
+    // Stop words and language belong to a label, not to an index, and cannot be set twice.
     let has_words = rest.stopwords.is_some() || rest.language.is_some();
     if has_words && existing.iter().any(|index| index.on == on && index.kind == IndexKind::Fulltext) {
         rest.stopwords = None;
@@ -201,7 +202,7 @@ fn parse(answer: redis::Value) -> Result<Existing> {
     Ok(existing)
 }
 
-/// From FalkorDB's text of a list of them.
+/// Reads index kinds from FalkorDB's text of a list.
 pub(super) fn parse_kinds(words: &str) -> impl Iterator<Item = IndexKind> {
     words.trim_matches(['[', ']']).split(", ").filter_map(parse_kind)
 }

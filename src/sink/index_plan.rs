@@ -1,4 +1,4 @@
-//! The indices that every graph of a pipeline is to have.
+//! The indices that every graph of a pipeline should have.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
 use crate::model::profile::Profile;
 
-/// What the profile and the source ask for, and what is done about unsafe indices.
+/// The indices that the profile and the source define, and the treatment of unsafe indices.
 #[derive(Debug)]
 pub(super) struct IndexPlan {
     profile: Arc<Profile>,
-    /// Indices of the source that the graphs have as well.
+    /// Indices of the source that the graphs should have as well.
     mirrored: Vec<IndexDefinition>,
-    /// All indices are made where it is absent.
+    /// If absent, all indices are made.
     safety: Option<Safety>,
 }
 
@@ -35,7 +35,7 @@ impl IndexPlan {
         &self.profile
     }
 
-    /// What is done about unsafe indices, where the server answers wrongly by them.
+    /// The treatment of unsafe indices, if the server answers wrongly with them.
     pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexes>> {
         match &self.safety {
             Some(safety) => safety.policy(connection).await,
@@ -43,7 +43,7 @@ impl IndexPlan {
         }
     }
 
-    /// The same as far as it is known without asking the server.
+    /// As [`Self::policy`], as far as known without asking the server.
     pub(super) fn known_policy(&self) -> Option<UnsafeIndexes> {
         self.safety.as_ref().and_then(Safety::known_policy)
     }
@@ -59,7 +59,7 @@ impl IndexPlan {
         wanted.filter_map(|definition| safety::made_of(&self.profile, definition, policy)).map(|made| statement(&made)).collect()
     }
 
-    /// From here on these indices of the source are wanted; says whether others were before.
+    /// Wants these indices of the source from now on, and returns whether this is a change.
     pub(super) fn mirror(&mut self, indexes: &[IndexDefinition]) -> bool {
         let changes = self.mirrored != indexes;
         if changes {
@@ -68,19 +68,19 @@ impl IndexPlan {
         changes
     }
 
-    /// An index of the source that FalkorDB refuses is not tried again with every pass.
+    /// Stops trying an index of the source that FalkorDB refuses.
     pub(super) fn give_up(&mut self, refused: &[String]) {
         self.mirrored.retain(|definition| !refused.contains(&statement(definition)));
     }
 
-    /// Has the next pass look at the indices of a group's graph again, whichever sink it goes through.
+    /// Makes the next pass check the indices of a group's graph again, whichever sink it uses.
     pub(super) fn note_disturbed(&self, graph: GraphName) {
         if let Some(safety) = &self.safety {
             safety.note_disturbed(graph);
         }
     }
 
-    /// The graphs that are to be looked at again.
+    /// The graphs to check again.
     pub(super) fn take_disturbed(&self) -> BTreeSet<GraphName> {
         self.safety.as_ref().map(Safety::take_disturbed).unwrap_or_default()
     }

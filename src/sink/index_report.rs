@@ -1,9 +1,9 @@
-//! What became of the indices, of one graph or of all of a pipeline.
+//! The state of the indices, of one graph or of all of a pipeline.
 
 use super::routing::Routing;
 use crate::model::graph_name::GraphName;
 
-/// What became of the profile's indices.
+/// The state of the profile's indices.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct IndexReport {
     /// Statements that were run.
@@ -12,23 +12,23 @@ pub struct IndexReport {
     pub foreign: Vec<String>,
     /// Statements for indices of the source that FalkorDB refuses.
     pub refused: Vec<String>,
-    /// Indices that are there, and that this server answers wrongly by.
+    /// Existing indices with which this server answers wrongly.
     #[serde(rename = "unsafe")]
     pub unsafe_ones: Vec<String>,
-    /// Indices of the profile or the source that were there, answered wrongly, and were dropped.
+    /// Indices of the profile or the source that existed, made the server answer wrongly, and were dropped.
     pub dropped: Vec<String>,
-    /// Indices of the profile or the source that are not made, because this server would answer wrongly by them.
+    /// Indices of the profile or the source that are not made, because this server would answer wrongly with them.
     pub left_out: Vec<String>,
-    /// Constraints of the cache. Each of them is somebody else's: this service makes none.
+    /// Constraints of the cache. All are foreign: this service makes none.
     pub constraints: Vec<String>,
-    /// What a full sync could not make again of what somebody else had made, and why.
+    /// Foreign indices and constraints that a full sync could not make again, each with the reason.
     pub lost: Vec<String>,
-    /// Whether there was not a single one: the graph is new, or is not the one that was prepared before.
+    /// Whether there was no index at all: the graph is new, or differs from the one that was prepared before.
     pub from_nothing: bool,
 }
 
 impl IndexReport {
-    /// Adds what is found of one of a pipeline's graphs.
+    /// Adds the findings about one of a pipeline's graphs.
     pub(super) fn add(&mut self, routing: &Routing, graph: &GraphName, part: Self) {
         let said = |list: Vec<String>| list.into_iter().map(|what| routing.said_of(graph, what)).collect::<Vec<_>>();
         self.made.extend(part.made);
@@ -38,12 +38,12 @@ impl IndexReport {
         self.dropped.extend(said(part.dropped));
         self.constraints.extend(said(part.constraints));
         self.lost.extend(said(part.lost));
-        // The same in each graph.
+        // Every graph has the same.
         self.left_out = part.left_out;
         self.from_nothing |= part.from_nothing;
     }
 
-    /// What stands as long as nobody changes it; what was done is told once.
+    /// The lasting findings; what was done is reported once.
     pub(super) fn lasting(&self) -> Self {
         let (made, dropped, refused) = (Vec::new(), Vec::new(), Vec::new());
         Self { made, dropped, refused, from_nothing: false, ..self.clone() }

@@ -1,4 +1,4 @@
-//! The sweep for unsafe indices through the graphs of a pipeline, some graphs at a time: there may be thousands.
+//! The sweep for unsafe indices through the graphs of a pipeline, several graphs at a time: there may be thousands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -6,10 +6,10 @@ use std::ops::Bound;
 use super::routing::Routing;
 use crate::model::graph_name::GraphName;
 
-/// Graphs that one look asks, one after the other: a look may take no longer than a few round trips.
+/// The most graphs in one look, one after another: a look may take no longer than a few round trips.
 const AT_ONCE: usize = 8;
 
-/// How far the sweep is, and what it found.
+/// The progress and the findings of the sweep.
 #[derive(Debug, Default)]
 pub(super) struct IndexSweep {
     last: Option<GraphName>,
@@ -17,7 +17,7 @@ pub(super) struct IndexSweep {
 }
 
 impl IndexSweep {
-    /// The graphs that are next. What was found in graphs that are gone is forgotten.
+    /// Returns the next graphs. Forgets the findings of graphs that no longer exist.
     pub(super) fn next(&mut self, graphs: &BTreeSet<GraphName>) -> Vec<GraphName> {
         self.found.retain(|graph, _| graphs.contains(graph));
         let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -27,12 +27,12 @@ impl IndexSweep {
         next
     }
 
-    /// Takes what a look found in a graph.
+    /// Notes the findings of a look at a graph.
     pub(super) fn note(&mut self, graph: GraphName, found: BTreeSet<String>) {
         self.found.insert(graph, found);
     }
 
-    /// All that was found at the last look at each graph.
+    /// The findings of the last look at each graph.
     pub(super) fn found(&self, routing: &Routing) -> BTreeSet<String> {
         let said = |(graph, found): (&GraphName, &BTreeSet<String>)| {
             found.iter().map(|index| routing.said_of(graph, index.clone())).collect::<Vec<_>>()

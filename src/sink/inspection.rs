@@ -1,4 +1,4 @@
-//! How the indices of a graph stand: which are foreign, which are unsafe, and which of those are dropped.
+//! The state of a graph's indices: which are foreign, which are unsafe, and which of the unsafe ones are dropped.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::{classify, constraints, reply};
 use crate::error::{ErrorKind, Result};
 use crate::model::index::UnsafeIndexes;
 
-/// How long it may take to find a text under each index: a seek, unless an index is being built, when it is a scan.
+/// The time limit for finding a text under each index: a seek, or a scan while an index is being built.
 const OVER_TEXT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The indices as they are, without a change.
+/// Reports the indices without changing them.
 pub(super) async fn look(connection: &mut CacheConnection, graph: &str, wanted: Wanted<'_>) -> Result<IndexReport> {
     let Existing { properties, .. } = index_inventory::existing(connection, graph).await?;
     let mut report = report(connection, graph, wanted, &properties).await?;
@@ -32,7 +32,7 @@ pub(super) async fn look(connection: &mut CacheConnection, graph: &str, wanted: 
     Ok(report)
 }
 
-/// Indices that are there and that a pass drops.
+/// Existing indices that a pass drops.
 pub(super) async fn disturbing(connection: &mut CacheConnection, graph: &str, wanted: Wanted<'_>) -> Result<BTreeSet<String>> {
     if wanted.policy != Some(UnsafeIndexes::Drop) {
         return Ok(BTreeSet::new());
@@ -41,7 +41,7 @@ pub(super) async fn disturbing(connection: &mut CacheConnection, graph: &str, wa
     Ok(wanted.unsafe_ones().intersection(&properties).map(ToString::to_string).collect())
 }
 
-/// How the indices stand, before anything is done about them.
+/// Reports the state of the indices before anything is done about them.
 pub(super) async fn report(
     connection: &mut CacheConnection,
     graph: &str,
@@ -63,7 +63,7 @@ pub(super) async fn report(
     })
 }
 
-/// Those of some range indices under which there is text: by the index itself, which answers right to this question.
+/// The range indices among these that cover text. The index itself answers this question correctly.
 async fn over_text<'i>(
     connection: &mut CacheConnection,
     graph: &str,
@@ -84,7 +84,7 @@ async fn over_text<'i>(
     Ok(found)
 }
 
-/// Drops the unsafe indices that the profile or the source names, where they are not to be kept.
+/// Drops the unsafe indices that the profile or the source names, unless they are to be kept.
 pub(super) async fn drop_unsafe(
     connection: &mut CacheConnection,
     graph: &str,
@@ -102,7 +102,7 @@ pub(super) async fn drop_unsafe(
         match fenced_command(connection, "drop an index", ownership, command, COMMAND_TIMEOUT).await {
             Ok(_) => report.dropped.push(index.to_string()),
             Err(error) if error.to_string().split(": ").any(classify::says_index_missing) => {}
-            // A constraint stands on it.
+            // A constraint needs it.
             Err(error) if error.kind() == ErrorKind::CacheRefused => {
                 report.unsafe_ones.push(format!("{index} (a constraint needs it)"));
                 continue;

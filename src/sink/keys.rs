@@ -1,11 +1,11 @@
 //! The Redis keys of a graph and of what the service keeps beside it.
 //!
-//! Running installations find their state again by the text of these keys: it must not change. All keys of one name share a hash
+//! Running installations find their state by the text of these keys, so it must not change. All keys of one name share a hash
 //! tag, `{name}`, so that Redis Cluster keeps them in one slot and one transaction can move them together.
 
 use crate::model::graph_name::GraphName;
 
-/// Which version of a graph is meant.
+/// The version of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphRole {
     /// The graph that clients read.
@@ -14,12 +14,12 @@ pub enum GraphRole {
     Stage,
     /// The graph that the last full sync replaced, kept for a rollback.
     Previous,
-    /// The name of the live graph for the moment in which it changes places with the previous one.
+    /// The name of the live graph during the moment in which it is exchanged with the previous one.
     Exchange,
 }
 
 impl GraphRole {
-    /// What the keys of this role have between the hash tag and the word for what they hold.
+    /// The word between the hash tag and the name of the content in this role's keys.
     const fn word(self) -> Option<&'static str> {
         match self {
             GraphRole::Live => None,
@@ -45,7 +45,7 @@ impl GraphKeys {
         role.word().map_or_else(|| self.0.to_string(), |word| self.key(word))
     }
 
-    /// The checkpoint: where a new start resumes from.
+    /// The checkpoint, from which a new start resumes.
     pub fn checkpoint(&self, role: GraphRole) -> String {
         self.beside(role, "checkpoint")
     }
@@ -65,7 +65,8 @@ impl GraphKeys {
         self.key("owner")
     }
 
-    /// The name of the process that took the lease last. Every write watches this key, which renewals of the lease do not touch.
+    /// The name of the process that took the lease last. Every write watches this key, and renewals of the lease do not change
+    /// it.
     pub fn fence(&self) -> String {
         self.key("fence")
     }
@@ -80,7 +81,7 @@ impl GraphKeys {
         self.key("pause")
     }
 
-    /// A new key that nobody uses, to try commands on.
+    /// A new key that nobody uses, for trying commands.
     pub(super) fn trial(&self) -> String {
         self.key(&format!("trial:{:032x}", rand::random::<u128>()))
     }

@@ -1,6 +1,6 @@
 //! The lease that makes one process the only writer of a graph.
 //!
-//! It has a connection of its own: a renewal must not wait behind a long query.
+//! The lease has its own connection: a renewal must not wait behind a long query.
 
 use std::time::Duration;
 
@@ -18,23 +18,23 @@ use super::{GraphLease, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
-/// How long a lease lasts without a renewal: what a successor waits for after a crash, and the longest silence of the network
-/// or of the cache that does not cost the ownership.
+/// The lifetime of a lease without a renewal: the time that a successor waits after a crash, and the longest silence of the
+/// network or of the cache that does not cost the ownership.
 pub const LEASE_TTL: Duration = Duration::from_secs(5);
 
-/// How long a command about the lease may take: one that takes longer leaves no time to renew.
+/// The time limit of a command about the lease: a longer one leaves no time to renew.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Who holds a lease.
+/// The holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Tells one process from another on the same machine.
+    /// Distinguishes one process from another on the same machine.
     pub token: String,
-    /// The name of its machine.
+    /// The name of the holder's machine.
     pub host: String,
-    /// Its process id there.
+    /// The process id on that machine.
     pub pid: u32,
-    /// Since when, RFC 3339.
+    /// The start of the holding, RFC 3339.
     pub since: String,
 }
 
@@ -49,13 +49,13 @@ impl std::fmt::Display for Holder {
 pub struct RedisLease {
     connection: CacheConnection,
     ownership: Ownership,
-    /// What else than the pipeline's own graph may be filled; absent where the lease is not of a graph.
+    /// The policy for adopting a graph that is not the pipeline's own. Absent if the lease is not for a graph.
     adopts: Option<TakeOver>,
 }
 
 impl Ownership {
-    /// A new claim of this process on a graph. It is made once: the connections of a later generation prove with it that they are
-    /// of the same owner.
+    /// A new claim of this process on a graph. It is made once: the connections of later generations prove with it that they
+    /// belong to the same owner.
     pub fn claim(graph: &GraphName) -> Result<Self> {
         let holder = Holder {
             token: format!("{:032x}", rand::random::<u128>()),
@@ -76,17 +76,17 @@ impl Ownership {
 }
 
 impl RedisLease {
-    /// A lease that is not held yet, for the owner of this claim. It is of a pipeline's name, under which there is no graph.
+    /// A lease that is not held yet, for the owner of this claim. It is for a pipeline's name, under which there is no graph.
     pub fn new(address: CacheAddress, ownership: Ownership) -> Self {
         Self { connection: CacheConnection::new(address), ownership, adopts: None }
     }
 
-    /// As [`Self::new`], for the graph of the claim's name: it is taken only with a graph that may be filled.
+    /// As [`Self::new`], for the graph with the claim's name: the lease is taken only if this graph may be filled.
     pub(super) fn of_graph(address: CacheAddress, ownership: Ownership, take_over: TakeOver) -> Self {
         Self { adopts: Some(take_over), ..Self::new(address, ownership) }
     }
 
-    /// Who holds the lease now, if anybody; a value that is not ours to read is an error.
+    /// Returns the holder of the lease, if anybody holds it. A value that this program cannot read is an error.
     pub async fn holder(&mut self) -> Result<Option<Holder>> {
         let answer = self.connection.command("read the lease", cmd("GET").arg(&self.ownership.key), LEASE_TIMEOUT).await?;
         let Some(value) = reply::optional_text(&answer)? else { return Ok(None) };
@@ -95,8 +95,7 @@ impl RedisLease {
         })
     }
 
-    /// Carries out commands while the lease is ours. It is the lease itself that is watched: one that ran out meanwhile breaks the
-    /// transaction.
+    /// Carries out commands while the lease is ours. The transaction watches the lease itself, so an expiry in between breaks it.
     async fn while_held(&mut self, doing: &str, commands: &[Cmd]) -> Result<()> {
         let key = self.ownership.key.as_str();
         self.connection.wake().await;
@@ -113,7 +112,7 @@ impl RedisLease {
         Err(keeps_changing(doing, key))
     }
 
-    /// Takes the lease if it is free or ours already; nothing if something changed in between.
+    /// Takes the lease if it is free or already ours. Returns nothing if something changed in between.
     async fn try_acquire(&mut self) -> Result<Option<()>> {
         const DOING: &str = "take the lease";
         let Ownership { graph, key, value, .. } = &self.ownership;
@@ -141,7 +140,7 @@ impl RedisLease {
 
 #[async_trait]
 impl GraphLease for RedisLease {
-    /// Safe to repeat after a lost reply. From here on nothing that an earlier owner has under way is carried out any more.
+    /// Safe to repeat after a lost reply. From now on, nothing that an earlier owner has under way is carried out.
     async fn acquire(&mut self) -> Result<()> {
         self.connection.wake().await;
         for _ in 0..ATTEMPTS {
@@ -176,7 +175,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The machine's name, for messages only. The standard library cannot ask for it.
+/// The machine's name, only for messages. The standard library cannot read it.
 fn host_name() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = kernel.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();

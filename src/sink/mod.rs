@@ -1,8 +1,8 @@
 //! FalkorDB: the only place that writes the cache.
 //!
-//! [`Sink`], [`CheckpointStore`] and [`GraphLease`] are the seams at which tests put faults; [`FalkorSink`],
-//! [`RedisCheckpointStore`] and [`RedisLease`] are the real ones. Each of them has a connection of its own, because on one
-//! connection every command waits for the query before it.
+//! [`Sink`], [`CheckpointStore`] and [`GraphLease`] are the seams at which tests inject faults; [`FalkorSink`],
+//! [`RedisCheckpointStore`] and [`RedisLease`] are the real ones. Each has its own connection, because on one connection every
+//! command waits for the query before it.
 
 mod address;
 mod adoption;
@@ -89,51 +89,51 @@ use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 
-/// A graph that batches are applied to. Its one writer is the holder of its [`GraphLease`].
+/// A graph that batches are applied to. The holder of its [`GraphLease`] is its only writer.
 #[async_trait]
 pub trait Sink: Send {
-    /// Which server this is; one that is not FalkorDB is an error.
+    /// Identifies the server. A server other than FalkorDB is an error.
     async fn identify(&mut self) -> Result<CacheServer>;
 
-    /// Whether the graph is there; a key of another type under its name is an error.
+    /// Whether the graph exists. A key of another type under its name is an error.
     async fn state(&mut self) -> Result<GraphState>;
 
-    /// Makes what is missing of the profile's indices, and the graph with them, and waits until all serve queries.
+    /// Makes the missing indices of the profile, and the graph if it is missing, and waits until all indices serve queries.
     async fn prepare(&mut self) -> Result<IndexReport>;
 
     /// Makes the profile's indices on these labels and types of a graph that has none of them.
     async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()>;
 
-    /// From here on these indices are made and waited for as well, beside the profile's: those that FalkorDB takes.
+    /// From now on, also makes these indices beside the profile's, as far as FalkorDB takes them, and waits for them.
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport>;
 
-    /// The indices and constraints as they are, without a change.
+    /// Reports the indices and constraints without changing them.
     async fn indexes(&mut self) -> Result<IndexReport> {
         Ok(IndexReport::default())
     }
 
-    /// Indices that are there and that [`Self::prepare`] drops. A short look.
+    /// Existing indices that [`Self::prepare`] drops. A short look.
     async fn disturbing_indexes(&mut self) -> Result<BTreeSet<String>> {
         Ok(BTreeSet::new())
     }
 
-    /// What is done about unsafe indices; absent where the server answers right by all of them.
+    /// The treatment of unsafe indices. Absent if the server answers correctly with all of them.
     async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
         Ok(None)
     }
 
-    /// Deletes the graph with its indices; says whether there was one. What somebody else had made on it is made again when the
-    /// graph is filled.
+    /// Deletes the graph with its indices, and returns whether it existed. Its foreign indices and constraints are made again
+    /// when the graph is filled.
     async fn clear(&mut self) -> Result<bool>;
 
-    /// Applies a batch. What may pass is tried again. After an error, which says nothing about what was applied before, the batch has to
-    /// be applied again.
+    /// Applies a batch. Retries errors that may pass. An error says nothing about what was applied before, so the batch must be
+    /// applied again.
     async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied>;
 
-    /// Counts what the graph holds; a graph that is not there holds nothing.
+    /// Counts the content of the graph; a missing graph holds nothing.
     async fn counts(&mut self) -> Result<Counts>;
 
-    /// The names that properties of the graph have or ever had.
+    /// The property names that the graph has or ever had.
     async fn property_names(&mut self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
@@ -142,48 +142,48 @@ pub trait Sink: Send {
 /// A graph that nobody reads yet, filled by payloads.
 #[async_trait]
 pub trait StageSink: Send {
-    /// Drops a stage of before, with all that belongs to it, and makes an empty one.
+    /// Drops an earlier stage with everything that belongs to it, and makes an empty one.
     async fn begin(&mut self) -> Result<()>;
 
-    /// What it holds now; nothing where there is none.
+    /// The current totals of the stage; nothing if there is no stage.
     async fn totals(&mut self) -> Result<Option<StageTotals>>;
 
     /// Applies a payload to a stage that holds `before`, at most once for these totals.
     async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals>;
 
-    /// Makes vectors of the lists in the places of the profile's vectors, on the nodes of these ids, and returns how many there
-    /// were. Can be repeated.
+    /// Converts the lists in the places of the profile's vectors to vectors, on the nodes of these ids, and returns how many
+    /// there were. Can be repeated.
     async fn convert_nodes(&mut self, profile: &Profile, ids: Range<u64>) -> Result<u64>;
 
     /// As [`Self::convert_nodes`], on all relationships of a kind.
     async fn convert_relationships(&mut self, kind: &RelationshipKind) -> Result<u64>;
 
-    /// Which node has which id.
+    /// Reads the id of each node.
     async fn ids(&mut self, profile: &Profile) -> Result<IdMap>;
 }
 
-/// How a filled stage becomes the live graph, and the way back.
+/// Replaces the live graph by a filled stage, and rolls back.
 #[async_trait]
 pub trait Swap: Send {
-    /// Whether a stage graph is there.
+    /// Whether a stage graph exists.
     async fn is_staged(&mut self) -> Result<bool>;
 
-    /// Makes on the stage what somebody else has made on the live graph, indices and constraints, and waits until it serves; returns
-    /// what the stage goes without, and why.
+    /// Makes the foreign indices and constraints of the live graph on the stage, and waits until it serves. Returns what the
+    /// stage goes without, and why.
     async fn carry_over(&mut self, _: &Profile) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
-    /// Puts the stage with what belongs to it in the place of the live graph, which is kept or dropped.
+    /// Replaces the live graph by the stage with everything that belongs to it. The live graph is kept or dropped.
     async fn swap(&mut self, keep_previous: bool) -> Result<Swapped>;
 
-    /// Lets the live and the kept graph change places, and sets the pause flag to `pause`. It is its own inverse.
+    /// Exchanges the live and the kept graph, and sets the pause flag to `pause`. The exchange is its own inverse.
     async fn rollback(&mut self, pause: &str) -> Result<()>;
 
-    /// Drops the stage with what belongs to it.
+    /// Drops the stage with everything that belongs to it.
     async fn drop_stage(&mut self) -> Result<()>;
 
-    /// Fails where a full sync beside the live graph must not or may not be done; says whether GRAPH.BULK may be used.
+    /// Fails if a full sync beside the live graph is unsafe or not permitted. Returns whether GRAPH.BULK may be used.
     async fn check(&mut self) -> Result<BulkUse>;
 }
 
@@ -192,48 +192,48 @@ pub trait Swap: Send {
 pub enum BulkUse {
     /// The stage is filled by GRAPH.BULK.
     Allowed,
-    /// The server lacks it, or the user may not run it: by parameters then.
+    /// The server lacks GRAPH.BULK, or the user may not run it: the stage is filled by parameters.
     Refused,
 }
 
-/// Where the checkpoint and the quarantine of a graph are kept.
+/// The store for the checkpoint and the quarantine of a graph.
 #[async_trait]
 pub trait CheckpointStore: Send {
     /// The stored checkpoint, if there is one.
     async fn load(&mut self) -> Result<Option<Checkpoint>>;
 
-    /// Replaces it. [`LeaseLost`](crate::error::ErrorKind::LeaseLost) when this process owns the graph no longer,
-    /// [`CacheChanged`](crate::error::ErrorKind::CacheChanged) when the one that was there is gone.
+    /// Replaces the checkpoint. Fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost) if this process no longer owns the
+    /// graph, and with [`CacheChanged`](crate::error::ErrorKind::CacheChanged) if the previous checkpoint is gone.
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()>;
 
-    /// Stores the first one of a graph that was just made, whether there was one before or not.
+    /// Stores the first checkpoint of a new graph, whether there was one before or not.
     async fn store_first(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.store(checkpoint).await
     }
 
-    /// All that is quarantined.
+    /// Returns the whole quarantine.
     async fn quarantine(&mut self) -> Result<Vec<Quarantined>>;
 
-    /// Adds to the quarantine, and takes away.
+    /// Adds entries to the quarantine, and removes others.
     async fn update_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()>;
 
-    /// Whether an operator holds passes over this graph back.
+    /// Whether an operator has paused the passes over this graph.
     async fn is_paused(&mut self) -> Result<bool>;
 
-    /// Holds passes back, or no longer. A word of the operator about the graph, so it needs no ownership: a pipeline that waits
-    /// for a server can be paused as well.
+    /// Pauses the passes, or resumes them. This is an operator's decision about the graph, so it needs no ownership: a pipeline
+    /// that waits for a server can be paused as well.
     async fn set_paused(&mut self, paused: bool) -> Result<()>;
 }
 
-/// The right to be the one writer of a graph, for a short time, renewed while it is used.
+/// The right to be the only writer of a graph, for a short time, renewed while it is used.
 #[async_trait]
 pub trait GraphLease: Send {
-    /// Takes the lease, or takes it again; [`LeaseHeld`](crate::error::ErrorKind::LeaseHeld) says who has it.
+    /// Takes the lease, or takes it again; [`LeaseHeld`](crate::error::ErrorKind::LeaseHeld) names its holder.
     async fn acquire(&mut self) -> Result<()>;
 
-    /// Extends it if it is still ours; else [`LeaseLost`](crate::error::ErrorKind::LeaseLost).
+    /// Extends the lease if it is still ours; otherwise fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost).
     async fn renew(&mut self) -> Result<()>;
 
-    /// Gives it back, so that another process need not wait for its end. Does nothing if it is not ours any more.
+    /// Gives the lease back, so that another process need not wait for its end. Does nothing if the lease is no longer ours.
     async fn release(&mut self) -> Result<()>;
 }

@@ -1,4 +1,4 @@
-//! Parameter text: what stands before a query as `CYPHER name=[…] `, and how much of it goes into one request.
+//! Parameter text: the part `CYPHER name=[…] ` before a query, and its size limits for one request.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -12,16 +12,16 @@ use crate::model::prepared::EncodedRows;
 /// times over; with 8 MiB a request of 1,024-float rows holds about a thousand of them, beyond which nothing gets faster.
 const REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most rows of one request that reads: enough that the round trip does not matter.
+/// The most rows of one request that reads: enough to make the round trip negligible.
 const REQUEST_ROWS: usize = 5_000;
 
-/// The most rows and the most parameter text of one transaction that writes. It runs on the server's main thread, where every other
-/// client waits for it: with this much for some 10 ms, as for a query that commits (measured with vectors of 256 numbers).
+/// The most rows and the most parameter text of one transaction that writes. It runs on the server's main thread, and every other
+/// client waits for it: some 10 ms with this much, as for a query that commits (measured with vectors of 256 numbers).
 pub(super) const TRANSACTION_ROWS: usize = 250;
 pub(super) const TRANSACTION_BYTES: usize = 256 * 1024;
 
-/// Writes a string literal. FalkorDB reads UTF-8 raw: only the quote and the backslash need an escape. NUL ends its text: keys and
-/// names hold none, and whatever else is written has to be free of it.
+/// Writes a string literal. FalkorDB reads UTF-8 raw: only the quote and the backslash need an escape. NUL ends its text: keys
+/// and names have none, and all other texts must be free of it.
 pub(super) fn push_string(text: &mut Vec<u8>, value: &str) {
     text.push(b'\'');
     for byte in value.bytes() {
@@ -33,7 +33,7 @@ pub(super) fn push_string(text: &mut Vec<u8>, value: &str) {
     text.push(b'\'');
 }
 
-/// A request: some neighbouring rows, and the statement that takes them.
+/// A request: some neighbouring rows, and their statement.
 pub(super) fn with_rows(rows: &dyn RowText, range: Range<usize>, statement: &str) -> Vec<u8> {
     let bytes: usize = range.clone().map(|index| rows.row(index).len() + 1).sum();
     let mut text = Vec::with_capacity(bytes + statement.len() + 32);
@@ -47,7 +47,7 @@ pub(super) fn with_rows(rows: &dyn RowText, range: Range<usize>, statement: &str
     finish(text, statement)
 }
 
-/// A request whose parameter is a list of keys.
+/// A request with a list of keys as its parameter.
 pub(super) fn with_keys<'a>(keys: impl IntoIterator<Item = &'a Key>, statement: &str) -> Vec<u8> {
     let mut text = b"CYPHER keys=[".to_vec();
     for (place, key) in keys.into_iter().enumerate() {
@@ -59,8 +59,8 @@ pub(super) fn with_keys<'a>(keys: impl IntoIterator<Item = &'a Key>, statement: 
     finish(text, statement)
 }
 
-/// A request whose parameters are beginnings of keys. They come from the source, where they may hold NUL: no text of FalkorDB does,
-/// so nothing begins in that way. Nothing where no other is left.
+/// A request with beginnings of keys as its parameters. They come from the source, where they may contain NUL: no text in
+/// FalkorDB does, so no key begins with one of these. Returns nothing if no other beginning is left.
 pub(super) fn with_beginnings(beginnings: &KeyPrefixes, statement: &str) -> Option<Vec<u8>> {
     let mut text = format!("CYPHER length={} prefixes=[", beginnings.length).into_bytes();
     let mut names = beginnings.names.iter().filter(|name| !name.contains('\0'));
@@ -72,7 +72,7 @@ pub(super) fn with_beginnings(beginnings: &KeyPrefixes, statement: &str) -> Opti
     Some(finish(text, statement))
 }
 
-/// A request whose parameter is a list of identities, each with its number `i`.
+/// A request with a list of identities as its parameter, each with its number `i`.
 pub(super) fn with_identities<'a>(
     identities: impl IntoIterator<Item = (usize, &'a RelationshipIdentity)>,
     statement: &str,
@@ -93,7 +93,7 @@ pub(super) fn with_identities<'a>(
     finish(text, statement)
 }
 
-/// A request whose parameter is empty: whether FalkorDB takes the statement at all.
+/// A request with an empty parameter: it shows whether FalkorDB takes the statement at all.
 pub(super) fn without_rows(statement: &str) -> Vec<u8> {
     finish(b"CYPHER rows=[".to_vec(), statement)
 }
@@ -104,13 +104,13 @@ fn finish(mut text: Vec<u8>, statement: &str) -> Vec<u8> {
     text
 }
 
-/// Encoded rows, whatever identifies them.
+/// Encoded rows with any kind of identity.
 pub(super) trait RowText: Sync {
     /// The text of a row.
     fn row(&self, index: usize) -> &[u8];
-    /// How many rows there are.
+    /// The number of rows.
     fn len(&self) -> usize;
-    /// Of each row, whether one before it has the same identity.
+    /// For each row, whether an earlier one has the same identity.
     fn repeats(&self) -> Vec<bool>;
 }
 
@@ -129,7 +129,7 @@ impl<I: Sync + Hash + Eq> RowText for EncodedRows<I> {
     }
 }
 
-/// Cuts rows into requests of at most [`REQUEST_BYTES`] and [`REQUEST_ROWS`]; a row that is larger alone stands alone.
+/// Cuts rows into requests of at most [`REQUEST_BYTES`] and [`REQUEST_ROWS`]. A larger row gets its own request.
 pub(super) fn requests(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
     cut(sizes.into_iter().map(|size| (size, false)), REQUEST_BYTES, REQUEST_ROWS)
 }
@@ -139,7 +139,7 @@ pub(super) fn write_requests(sizes: impl IntoIterator<Item = usize>) -> Vec<Rang
     write_requests_apart(sizes.into_iter().map(|size| (size, false)))
 }
 
-/// As [`write_requests`], for rows of which none that repeats an identity may share a request with those before it.
+/// As [`write_requests`], for rows that must not share a request with earlier rows if they repeat an identity.
 pub(super) fn write_requests_apart(rows: impl IntoIterator<Item = (usize, bool)>) -> Vec<Range<usize>> {
     cut(rows, TRANSACTION_BYTES, TRANSACTION_ROWS)
 }

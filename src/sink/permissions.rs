@@ -1,7 +1,7 @@
-//! Whether the user may do what is needed, before hours of it are done.
+//! Checks whether the user has the necessary permissions, before hours of work are done.
 //!
-//! `ACL DRYRUN` would need the right to use `ACL`, which a user of a service should not have. So each command is tried where it
-//! cannot do anything: on a key that nobody uses, or in a transaction that is never carried out.
+//! `ACL DRYRUN` would need the right to use `ACL`, which a service's user should not have. So each command is tried where it has
+//! no effect: on a key that nobody uses, or in a transaction that is never carried out.
 
 use redis::{Cmd, Pipeline, cmd};
 
@@ -12,17 +12,17 @@ use super::keys::GraphKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
-/// What a full sync beside the graph needs besides what every pass needs.
+/// The commands of a full sync beside the graph that other passes do not need.
 const BULK_COMMANDS: [&str; 4] = ["GRAPH.BULK", "RENAME", "UNLINK", "TYPE"];
 
-/// Those of `BULK_COMMANDS` that the user may not run on the keys beside this graph, or that the server does not have.
+/// Returns those of `BULK_COMMANDS` that the user may not run on the keys beside this graph, or that the server does not have.
 pub async fn missing_permissions(connection: &mut CacheConnection, graph: &GraphName) -> Result<Vec<&'static str>> {
     let (trial, other) = (GraphKeys::of(graph).trial(), GraphKeys::of(graph).trial());
     let mut missing = Vec::new();
     for name in BULK_COMMANDS {
         match connection.command("try a permission", &harmless(name, &trial, &other), COMMAND_TIMEOUT).await {
             Err(error) if matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheUnsupported) => missing.push(name),
-            // "no such key" and "empty key": it may be run.
+            // "no such key" and "empty key" mean that the user may run the command.
             Err(error) if matches!(error.kind(), ErrorKind::CacheRefused | ErrorKind::CacheProtocol) => {}
             outcome => drop(outcome?),
         }
@@ -30,7 +30,7 @@ pub async fn missing_permissions(connection: &mut CacheConnection, graph: &Graph
     Ok(missing)
 }
 
-/// The command on keys that are not there. GRAPH.BULK without `BEGIN` makes none.
+/// The command on missing keys. GRAPH.BULK without `BEGIN` makes none.
 fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
     let mut command = cmd(name);
     command.arg(trial);
@@ -42,20 +42,22 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
     command
 }
 
-/// Without it, a full sync beside the graph cannot know whether the server keeps a renamed graph; GRAPH.CONFIG GET does as well.
+/// Without this command, a full sync beside the graph cannot know whether the server keeps a renamed graph; GRAPH.CONFIG GET
+/// tells it as well.
 pub(crate) const TELLS_ENGINE: &str = "MODULE LIST";
 
-/// The commands that the user may not run on this graph or beside it, of those that every pass needs and of `BULK_COMMANDS`.
+/// Returns the commands that the user may not run on this graph or beside it, of those that every pass needs and of
+/// `BULK_COMMANDS`.
 pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
     const DOING: &str = "try permissions";
-    // Thrown away at the end, and the transaction with it.
+    // Discarded at the end, and the transaction with it.
     let mut connection = CacheConnection::new(address);
     let mut missing = Vec::new();
     if EngineSigns::of(&mut connection).await?.engine() == Engine::Unknown {
         missing.push(TELLS_ENGINE);
     }
-    // A connection that breaks is an error for the command after it, so what follows MULTI is in its transaction. Outside of a
-    // transaction these do nothing, and inside of one they cannot be asked for.
+    // A broken connection is an error for the next command, so every command after MULTI is in its transaction. Outside of a
+    // transaction these commands do nothing, and inside of one they cannot be tried.
     for (name, command) in [
         ("WATCH", cmd("WATCH").arg(GraphKeys::of(graph).trial()).to_owned()),
         ("UNWATCH", cmd("UNWATCH")),
@@ -69,7 +71,7 @@ pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -
         }
     }
     if missing.contains(&"MULTI") {
-        // Whatever followed would be carried out.
+        // Without a transaction, the following commands would be carried out.
         return Ok(missing);
     }
     let queued = queued(graph);
@@ -87,7 +89,7 @@ fn is_missing(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheUnsupported)
 }
 
-/// Even carried out, none of them would touch the graph: they are incomplete, or about keys that nobody uses.
+/// Even if carried out, none of these commands would touch the graph: they are incomplete, or use keys that nobody uses.
 fn queued(graph: &GraphName) -> Vec<(&'static str, Cmd)> {
     let (name, beside) = (graph.as_str(), GraphKeys::of(graph).trial());
     let of = |command: &'static str, arguments: &[&str]| (command, cmd(command).arg(arguments).to_owned());

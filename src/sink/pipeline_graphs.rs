@@ -1,8 +1,8 @@
-//! Which graphs are a pipeline's.
+//! Decides which graphs belong to a pipeline.
 //!
-//! The only graph of a pipeline is known by its name. Of the graphs of groups, two things tell: a set under the pipeline's name
-//! lists them, and a marker beside each graph names the pipeline. A graph without our marker is never written, replaced or deleted;
-//! an empty one may be taken over, because a mere search of graphiti leaves one behind for a group that it does not find.
+//! The only graph of a pipeline is known by its name. The graphs of groups have two signs: a set under the pipeline's name lists
+//! them, and a marker beside each graph names the pipeline. A graph without our marker is never written, replaced or deleted. An
+//! empty graph may be taken over, because a mere search of graphiti leaves one behind for a group that it does not find.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub(super) struct PipelineGraphs {
     ownership: Ownership,
 }
 
-/// Why a graph cannot be a pipeline's.
+/// The reason why a graph cannot belong to a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Foreign {
     #[error("the graph {0} holds what this service did not write")]
@@ -56,7 +56,7 @@ impl PipelineGraphs {
         }
     }
 
-    /// Those of some graphs that are not there.
+    /// Returns the given graphs that do not exist.
     pub(super) async fn gone(
         &self,
         connection: &mut CacheConnection,
@@ -82,10 +82,10 @@ impl PipelineGraphs {
         const DOING: &str = "mark a graph";
         let pipeline = &self.ownership.graph;
         if self.role == GraphRole::Stage {
-            // It becomes live, and marked, in one step.
+            // The stage becomes live and gets its marker in one step.
             return taken(connection, pipeline, graph).await;
         }
-        // Somebody else may take the name between the look and the mark.
+        // Somebody else may take the name between this look and the mark.
         let keys = GraphKeys::of(graph);
         let watched = [keys.marker(), keys.checkpoint(GraphRole::Live), keys.graph(GraphRole::Live)];
         for _ in 0..ATTEMPTS {
@@ -107,7 +107,7 @@ impl PipelineGraphs {
         while_owned(connection, "list a graph", &self.ownership, &[command], COMMAND_TIMEOUT).await.map(drop)
     }
 
-    /// Deletes a graph, with all that says that it is the pipeline's if it is a group's; says whether there was one.
+    /// Deletes a graph, and also its marker and its entry in the list if it is a group's. Returns whether the graph existed.
     pub(super) async fn remove(&self, connection: &mut CacheConnection, graph: &GraphName) -> Result<bool> {
         let key = self.key(graph);
         let is_there = graph::state(connection, &key).await? == GraphState::Present;
@@ -144,7 +144,7 @@ pub(super) fn mark(graph: &GraphName, pipeline: &GraphName) -> Cmd {
     cmd("SET").arg(GraphKeys::of(graph).marker()).arg(pipeline.as_str()).to_owned()
 }
 
-/// Who has a graph of this name, if it is neither the pipeline nor nobody.
+/// Returns the owner of the graph with this name, if it is another program.
 pub(super) async fn taken(
     connection: &mut CacheConnection,
     pipeline: &GraphName,
@@ -163,13 +163,13 @@ pub(super) async fn taken(
 }
 
 impl GraphSet {
-    /// Returns those of the given names that belong to a graph of another program, each with its owner.
+    /// Returns the given names under which another program owns a graph, each with its owner.
     pub(crate) async fn taken<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>> {
         taken_graphs(&self.address, self.name(), names).await
     }
 }
 
-/// The names among these under which another program owns a graph, each with its owner.
+/// Returns the names under which another program owns a graph, each with its owner.
 pub(super) async fn taken_graphs<'a>(
     address: &CacheAddress,
     pipeline: &GraphName,
@@ -186,14 +186,14 @@ pub(super) async fn taken_graphs<'a>(
     Ok(found)
 }
 
-/// Whether a single-graph pipeline fills the graph, which a version before the markers may have done.
+/// Whether a single-graph pipeline fills the graph, perhaps by a version older than the markers.
 async fn has_checkpoint(connection: &mut CacheConnection, graph: &GraphName) -> Result<bool> {
     let command = cmd("TYPE").arg(GraphKeys::of(graph).checkpoint(GraphRole::Live)).to_owned();
     let found = connection.command("look for a graph's checkpoint", &command, COMMAND_TIMEOUT).await?;
     Ok(reply::text(&found)? != "none")
 }
 
-/// Whether what stands under a name without a marker is nothing, or an empty graph.
+/// Whether a name without a marker is free or has an empty graph.
 async fn adoptable(connection: &mut CacheConnection, graph: &GraphName) -> Result<Result<(), Foreign>> {
     match graph::state(connection, graph.as_str()).await {
         Ok(GraphState::Missing) => return Ok(Ok(())),

@@ -1,4 +1,4 @@
-//! The questions about one graph, and how their answers are read.
+//! The questions about one graph, and the parsers of their answers.
 
 use redis::Value;
 
@@ -13,7 +13,7 @@ use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{NodeKind, Profile, RelationshipKind};
 use crate::transform::comparison::Content;
 
-/// Keys that an element of the cache can have.
+/// The keys that an element of the cache can have.
 pub(super) fn usable(keys: &[String]) -> Vec<Key> {
     keys.iter().filter_map(|key| Key::parse(key).ok()).collect()
 }
@@ -27,9 +27,9 @@ pub(super) fn count(profile: &Profile, kind: ElementKind) -> String {
     }
 }
 
-/// Elements whose key begins in one of the ways that are asked for. `left` of a property is no condition that an index could serve,
-/// so none serves it wrongly. FalkorDB ends the query where `left` meets a value that is no text: those begin in no way. After it,
-/// every key is a text.
+/// Elements with a key that begins in one of the requested ways. No index can serve `left` of a property, so no index can serve
+/// it wrongly. FalkorDB ends the query if `left` meets a value that is not a text: such values are left out. After `left`, every
+/// key is a text.
 fn begins(pattern: &str, key: &str) -> String {
     format!("MATCH {pattern} WHERE left(CASE WHEN typeOf({key}) = 'String' THEN {key} END, $length) IN $prefixes")
 }
@@ -39,7 +39,7 @@ fn has_text(pattern: &str, key: &str) -> String {
     format!("MATCH {pattern} WHERE typeOf({key}) = 'String'")
 }
 
-/// Of all keys, which a sweep begins with, no beginning is compared: that takes a fifth less time.
+/// A sweep begins with all keys: this question compares no beginnings, which takes a fifth less time.
 pub(super) fn groups(
     profile: &Profile,
     kind: ElementKind,
@@ -52,14 +52,14 @@ pub(super) fn groups(
     format!("{found} RETURN left({key}, {length}), count(*)")
 }
 
-/// Labels and key of each node that identifies the element; for a relationship, its own key before them.
+/// Labels and key of each node that identifies the element. For a relationship, its own key comes first.
 pub(super) fn identities(profile: &Profile, kind: ElementKind, with: Option<&Label>) -> String {
     let (pattern, key) = keyed(profile, kind, with);
     let columns = identity_columns(profile, kind);
     format!("{} RETURN {columns}", begins(&pattern, &key))
 }
 
-/// By key, through its index. Labels and key of each node that identifies the element, then its properties.
+/// Elements by key, through the key's index: labels and key of each node that identifies the element, then its properties.
 pub(super) fn contents(profile: &Profile, kind: ElementKind, detail: Detail) -> String {
     match kind {
         ElementKind::Node(id) => {
@@ -82,7 +82,7 @@ pub(super) fn contents(profile: &Profile, kind: ElementKind, detail: Detail) -> 
     }
 }
 
-/// By key, through its index, and from there along the relationships: the node's label is meant to be the starting point.
+/// Relationships by a node's key, through the key's index: the node's label is meant to be the starting point.
 pub(super) fn attached(profile: &Profile, id: NodeKindId) -> String {
     let NodeKind { label, key, .. } = profile.node(id);
     format!("UNWIND $keys AS k MATCH (n:{} {{{}: k}})-[e]-() RETURN k, type(e), count(e)", label.quoted(), key.quoted())
@@ -99,8 +99,8 @@ pub(super) fn identity_columns(profile: &Profile, kind: ElementKind) -> String {
     }
 }
 
-/// The key that a node's kind has. A branch for each kind would be read and gone through for each row, so kinds that follow each
-/// other with the same key property share one, and the last of them needs none: the caller looks at the labels as well.
+/// The key that a node's kind has. FalkorDB would parse and evaluate a branch for each kind for each row, so consecutive kinds
+/// with the same key property share a branch, and the last of them needs none: the caller checks the labels as well.
 fn key_by_kind(profile: &Profile, node: &str) -> String {
     let Some(last) = profile.nodes.last().map(|kind| &kind.key) else { return "null".to_owned() };
     let shared = profile.nodes.iter().rev().take_while(|kind| kind.key == *last).count();
@@ -114,7 +114,7 @@ fn key_by_kind(profile: &Profile, node: &str) -> String {
     if branches.is_empty() { last } else { format!("CASE{branches} ELSE {last} END") }
 }
 
-/// Nothing for what is of another kind, or has no identity.
+/// Returns nothing for a row of another kind, or without an identity.
 pub(super) fn element(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<(ElementIdentity, Content)>> {
     match kind {
         ElementKind::Node(id) => {
@@ -160,7 +160,7 @@ pub(super) fn count_cell(row: &[Value]) -> Result<u64> {
     u64::try_from(reply::integer(reply::cell(row, 1)?)?).map_err(|_| reply::unexpected("a count"))
 }
 
-/// Nothing for what we cannot have written: it has no identity that we could delete it by.
+/// Returns nothing for an element that we cannot have written: it has no identity that we could delete it by.
 pub(super) fn identity(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<ElementIdentity>> {
     match kind {
         ElementKind::Node(id) => {

@@ -1,14 +1,14 @@
-//! A bounded memory of what stands in the cache, so that a row that did not change is not written again.
+//! A bounded memory of the cache's content, so that an unchanged row is not written again.
 //!
-//! It holds hashes, not rows: of an identity and of all that the row writes. Two contents of one identity that share a hash of
-//! 64 bits, keyed at random in each process, are not to be met.
+//! The memory holds hashes, not rows: of an identity and of everything that the row writes. Two contents of one identity with the
+//! same hash of 64 bits, keyed at random in each process, are not expected.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use crate::model::prepared::{EncodedRows, NodeGroup, PreparedRows, RelationshipGroup};
 
-/// Rows remembered at most, of nodes and of relationships each: some 10 MB together. Beyond this the memory begins anew.
+/// The most rows to remember, of nodes and of relationships each: some 10 MB together. Beyond this the memory begins anew.
 const MAX_ROWS: usize = 200_000;
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct RecentWrites {
 }
 
 impl RecentWrites {
-    /// Takes out of a batch what stands in the cache already, and says how many rows that were.
+    /// Removes the rows that the cache already holds from a batch, and returns their number.
     pub(crate) fn spare(&self, rows: &mut PreparedRows) -> u64 {
         let mut spared = 0;
         for group in &mut rows.nodes {
@@ -35,7 +35,7 @@ impl RecentWrites {
         spared
     }
 
-    /// Remembers a batch that was applied whole, after [`Self::forget`] was called for it.
+    /// Remembers a batch that was applied completely, after a call of [`Self::forget`] for it.
     pub(crate) fn note(&mut self, rows: &PreparedRows) {
         for group in &rows.nodes {
             let shape = self.node_shape(group);
@@ -49,9 +49,9 @@ impl RecentWrites {
         }
     }
 
-    /// Forgets the elements that a batch writes or deletes: the cache may not hold what it is thought to hold.
+    /// Forgets the elements that a batch writes or deletes: the cache may differ from the memory.
     pub(crate) fn forget(&mut self, rows: &PreparedRows) {
-        // A deleted node takes its relationships with it, whichever those are. A node that is repaired is deleted from other graphs.
+        // A deleted node takes all its relationships along, whichever they are. A repaired node is deleted from other graphs.
         if !rows.deleted_nodes.is_empty() || (rows.repairs && !rows.nodes.is_empty()) {
             self.relationships.clear();
         }

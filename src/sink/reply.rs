@@ -4,7 +4,7 @@ use redis::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The rows of a query's verbose reply: header, rows, statistics. A query that returns nothing has statistics alone.
+/// The rows of a query's verbose reply: header, rows, statistics. A query without a result has only statistics.
 pub(super) fn rows(reply: Value) -> Result<Vec<Vec<Value>>> {
     let mut parts = array(reply)?;
     match parts.len() {
@@ -14,7 +14,7 @@ pub(super) fn rows(reply: Value) -> Result<Vec<Vec<Value>>> {
     }
 }
 
-/// A number of a query's statistics, such as `Nodes deleted: 3`; 0 when it is not named.
+/// A number of a query's statistics, such as `Nodes deleted: 3`; 0 if it is missing.
 pub(super) fn statistic(reply: &Value, name: &str) -> u64 {
     let Value::Array(parts) = reply else { return 0 };
     let Some(Value::Array(statistics)) = parts.last() else { return 0 };
@@ -66,7 +66,7 @@ pub(super) fn cell(row: &[Value], index: usize) -> Result<&Value> {
     row.get(index).ok_or_else(|| unexpected("a row"))
 }
 
-/// Names and values of a map, which the older protocol sends as a list.
+/// Names and values of a map. The older protocol sends a map as a list.
 pub(super) fn pairs(value: Value) -> Result<Vec<(String, Value)>> {
     match value {
         Value::Map(pairs) => pairs.into_iter().map(|(name, value)| Ok((text(&name)?, value))).collect(),
@@ -87,7 +87,7 @@ pub(super) fn unexpected(wanted: &str) -> Error {
     Error::new(ErrorKind::CacheProtocol, format!("FalkorDB's answer is not {wanted}"))
 }
 
-/// What the server's `INFO` says of its life: it changes whenever the server is started.
+/// The run id in the server's `INFO`: it changes whenever the server is started.
 pub(super) fn run_id(info: &str) -> Option<String> {
     info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())
 }

@@ -1,5 +1,5 @@
-//! How elements find their graphs. What differs between a pipeline with one graph and one with a graph for each group is decided
-//! here.
+//! Assigns elements to their graphs. All differences between a pipeline with one graph and one with a graph for each group are
+//! decided here.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,27 +15,28 @@ use crate::model::routes::Routes;
 /// The part of a batch that goes to each graph.
 pub(super) type GraphBatches<'a> = BTreeMap<GraphName, Cow<'a, PreparedRows>>;
 
-/// How the elements of a pipeline find their graphs.
+/// The rule that assigns the elements of a pipeline to graphs.
 #[derive(Debug, Clone)]
 pub(super) enum Routing {
-    /// All of them go to one graph, which is the pipeline's whether it exists or not.
+    /// All elements go to one graph, which belongs to the pipeline whether it exists or not.
     OnlyGraph(GraphName),
-    /// Each goes to the graph of its group. A graph is made with the first element of its group and deleted with the last one.
+    /// Each element goes to the graph of its group. A graph is made with the first element of its group and deleted with the last
+    /// one.
     ByGroup(Routes),
 }
 
 impl Routing {
-    /// The routing that a profile asks for; `name` is the only graph where it asks for no other.
+    /// The routing of a profile; `name` is the only graph if the profile has no routes.
     pub(super) fn of(profile: &Profile, name: &GraphName) -> Self {
         profile.routes.clone().map_or_else(|| Routing::OnlyGraph(name.clone()), Routing::ByGroup)
     }
 
-    /// Whether each group has a graph of its own.
+    /// Whether each group has its own graph.
     pub(super) fn is_by_group(&self) -> bool {
         matches!(self, Routing::ByGroup(_))
     }
 
-    /// The graphs that are known without a look at the server.
+    /// The graphs that are known without asking the server.
     pub(super) fn known(&self) -> BTreeSet<GraphName> {
         match self {
             Routing::OnlyGraph(name) => BTreeSet::from([name.clone()]),
@@ -43,7 +44,7 @@ impl Routing {
         }
     }
 
-    /// What is said of one graph, with its name where there may be others.
+    /// A text about one graph, with the graph's name if there may be others.
     pub(super) fn said_of(&self, graph: &GraphName, what: String) -> String {
         match self {
             Routing::OnlyGraph(_) => what,
@@ -51,7 +52,7 @@ impl Routing {
         }
     }
 
-    /// Splits a batch by graph. What cannot have a graph is refused.
+    /// Splits a batch by graph. Refuses rows that cannot have a graph.
     pub(super) fn split<'a>(&self, rows: &'a PreparedRows, refused: &mut Vec<Quarantined>) -> GraphBatches<'a> {
         match self {
             Routing::OnlyGraph(name) => GraphBatches::from([(name.clone(), Cow::Borrowed(rows))]),
@@ -61,8 +62,8 @@ impl Routing {
         }
     }
 
-    /// Adds the deletes of a batch to its parts. Only the source knew the group of a deleted element, so it is deleted from all
-    /// graphs; a repair also deletes what it writes from all graphs but the right one.
+    /// Adds the deletes of a batch to its parts. Only the source knew the group of a deleted element, so the element is deleted
+    /// from all graphs. A repair also deletes the elements that it writes from all graphs but the right one.
     pub(super) fn add_deletes(&self, parts: &mut GraphBatches<'_>, rows: &PreparedRows, graphs: &BTreeSet<GraphName>) {
         match self {
             Routing::OnlyGraph(_) => {}
@@ -84,7 +85,7 @@ impl Routing {
     }
 }
 
-/// Sends each row to the graph of its group. What cannot have a graph is refused.
+/// Sends each row to the graph of its group. Refuses rows that cannot have a graph.
 fn split(rows: &PreparedRows, routes: &Routes, refused: &mut Vec<Quarantined>) -> BTreeMap<GraphName, PreparedRows> {
     let mut parts: BTreeMap<GraphName, PreparedRows> = BTreeMap::new();
     for group in &rows.nodes {
@@ -106,7 +107,7 @@ fn without_graph(reason: &GraphNameError) -> String {
     format!("its group cannot have a graph: {reason}")
 }
 
-/// All rows of a part, refused for a reason.
+/// Refuses all rows of a part for a reason.
 pub(super) fn refuse(part: &PreparedRows, reason: &str) -> Vec<Quarantined> {
     let nodes = part.nodes.iter().flat_map(|group| refuse_nodes(group, reason));
     nodes.chain(part.relationships.iter().flat_map(|group| refuse_relationships(group, reason))).collect()

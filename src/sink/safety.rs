@@ -1,9 +1,9 @@
-//! Range indices by which FalkorDB answers wrongly.
+//! Finds range indices with which FalkorDB answers wrongly.
 //!
-//! Up to 4.22 a search by an index over text ignores `<` and `<=` where the values begin as the bound does, and finds no empty
-//! text. Without the index the answers are right, only slower. So the server is asked, with a graph of our own: two nodes, one
-//! index. Where it answers wrongly, every range index over text is *unsafe* but those on keys: elements are looked up by them, and
-//! no key is empty.
+//! Up to 4.22, a search through an index over text ignores `<` and `<=` if the values begin as the bound does, and finds no empty
+//! text. Without the index the answers are right, only slower. So the service tests the server with its own graph: two nodes, one
+//! index. If the server answers wrongly, every range index over text is *unsafe* except those on keys: elements are looked up by
+//! them, and no key is empty.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,15 +24,15 @@ use crate::model::name::PropertyName;
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
 
-/// How long the graph of our own stands where this process dies before it drops it.
+/// The lifetime of our own graph if this process dies before it drops the graph.
 const TRIAL_MILLISECONDS: u64 = 60_000;
 
-/// How long an index over two nodes may take: milliseconds, unless the server builds a large one before it.
+/// The time limit for an index over two nodes: it takes milliseconds, unless the server builds a large index first.
 const TRIAL_DEADLINE: Duration = Duration::from_secs(600);
 
 const POLL: Duration = Duration::from_millis(2);
 
-/// What an error is about.
+/// The action that an error names.
 const DOING: &str = "try an index";
 
 /// Two dates of one year, and an empty text beside another one.
@@ -40,31 +40,31 @@ const ELEMENTS: &str = "CREATE (:T {date: '2026-01-01', text: ''}), (:T {date: '
 const INDEX: &str = "CREATE INDEX FOR (n:T) ON (n.date, n.text)";
 const STATUS: &str = "CALL db.indexes() YIELD status RETURN status";
 
-/// Each finds one node where the index answers right.
+/// Each question finds one node if the index answers correctly.
 const QUESTIONS: [&str; 3] = [
     "MATCH (n:T) WHERE n.date < '2026-01-15' RETURN count(n)",
     "MATCH (n:T) WHERE n.date <= '2026-01-15' RETURN count(n)",
     "MATCH (n:T) WHERE n.text = '' RETURN count(n)",
 ];
 
-/// What is done about unsafe indices, and whether there are any on this server, once it was asked. Clones share the answer.
+/// The treatment of unsafe indices, and whether this server has any, once it was asked. Clones share the answer.
 #[derive(Debug, Clone)]
 pub struct Safety {
-    /// Whose trial graph it is.
+    /// The graph that the trial graph is named after.
     graph: GraphName,
     policy: UnsafeIndexes,
     answers_wrongly: Arc<OnceLock<bool>>,
-    /// Graphs of groups in which somebody has made an unsafe index since the last pass.
+    /// Graphs of groups in which a client made an unsafe index since the last pass.
     disturbed: Arc<Mutex<BTreeSet<GraphName>>>,
 }
 
 impl Safety {
-    /// For the graph of this name, which stays as it is.
+    /// Tests the server beside the graph of this name, which stays unchanged.
     pub fn new(graph: GraphName, policy: UnsafeIndexes) -> Self {
         Self { graph, policy, answers_wrongly: Arc::default(), disturbed: Arc::default() }
     }
 
-    /// The policy for unsafe indices if the server answers wrongly, else `None`. Asks the server only once.
+    /// Returns the policy for unsafe indices if the server answers wrongly, else `None`. Asks the server only once.
     pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexes>> {
         let wrongly = match self.answers_wrongly.get() {
             Some(known) => *known,
@@ -76,17 +76,17 @@ impl Safety {
         Ok(wrongly.then_some(self.policy))
     }
 
-    /// The same as far as it is known, without asking the server: building an index may take long.
+    /// As [`Self::policy`], as far as known without asking the server: building an index may take long.
     pub(super) fn known_policy(&self) -> Option<UnsafeIndexes> {
         self.answers_wrongly.get().and_then(|wrongly| wrongly.then_some(self.policy))
     }
 
-    /// Has the next pass look at the indices of a group's graph again.
+    /// Makes the next pass check the indices of a group's graph again.
     pub(super) fn note_disturbed(&self, graph: GraphName) {
         self.disturbed.lock().unwrap_or_else(PoisonError::into_inner).insert(graph);
     }
 
-    /// The graphs that are to be looked at again.
+    /// The graphs to check again.
     pub(super) fn take_disturbed(&self) -> BTreeSet<GraphName> {
         std::mem::take(&mut *self.disturbed.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -100,7 +100,7 @@ async fn answers_wrongly(connection: &mut CacheConnection, trial: &str) -> Resul
         dropped => dropped.map(drop),
     };
     match asked {
-        // Without the right to make a graph of this name the server cannot be asked, so it is not trusted.
+        // Without the right to make a graph of this name, the server cannot be tested, so it is not trusted.
         Err(error) if error.kind() == ErrorKind::CachePermission => Ok(true),
         Err(error) => Err(error),
         Ok(wrongly) => dropped.map(|()| wrongly),
@@ -109,7 +109,7 @@ async fn answers_wrongly(connection: &mut CacheConnection, trial: &str) -> Resul
 
 async fn ask(connection: &mut CacheConnection, trial: &str) -> Result<bool> {
     make(connection, trial).await?;
-    // Until then nothing is looked up by it.
+    // Until then, no search uses the index.
     let deadline = Instant::now() + TRIAL_DEADLINE;
     while status(connection, trial).await? != "OPERATIONAL" {
         if Instant::now() >= deadline {
@@ -126,7 +126,7 @@ async fn ask(connection: &mut CacheConnection, trial: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// The graph and an end of its life, in one step: it goes by itself wherever this process stops.
+/// Makes the graph and its expiry in one step: the graph disappears by itself wherever this process stops.
 async fn make(connection: &mut CacheConnection, trial: &str) -> Result<()> {
     let [elements, index] = [ELEMENTS, INDEX].map(|text| write_query(trial, text.as_bytes()));
     unwatch(connection, DOING, COMMAND_TIMEOUT).await?;
@@ -138,7 +138,7 @@ fn expiry(trial: &str) -> Cmd {
     cmd("PEXPIRE").arg(trial).arg(TRIAL_MILLISECONDS).to_owned()
 }
 
-/// How the index stands. The graph's life is prolonged: the server builds large indices of others first.
+/// The status of the index. The call extends the graph's lifetime: the server builds large indices of others first.
 async fn status(connection: &mut CacheConnection, trial: &str) -> Result<String> {
     let mut pipeline = Pipeline::new();
     pipeline.add_command(expiry(trial));
@@ -165,7 +165,7 @@ pub(super) fn is_key(profile: &Profile, on: &IndexTarget, property: &str) -> boo
     }
 }
 
-/// What of a definition is made under a policy; nothing where no property is left.
+/// The part of a definition that is made under a policy; nothing if no property is left.
 pub(crate) fn made_of(profile: &Profile, definition: &IndexDefinition, policy: Option<UnsafeIndexes>) -> Option<IndexDefinition> {
     let mut made = definition.clone();
     if policy == Some(UnsafeIndexes::Drop) {

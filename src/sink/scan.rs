@@ -1,7 +1,7 @@
 //! Visits all elements of a kind, a bounded part at a time.
 //!
-//! FalkorDB seeks ranges of its own ids, and no other order of a kind's elements: a range over text on an indexed property gives
-//! wrong answers. A kind that fits into one answer is asked for at once.
+//! FalkorDB can seek ranges of its own ids, but no other order of a kind's elements: a range over text on an indexed property
+//! gives wrong answers. A kind that fits into one answer is read at once.
 
 use std::ops::Range;
 
@@ -15,17 +15,18 @@ use crate::model::kind::ElementKind;
 use crate::model::profile::{Identity, Profile, RelationshipKind};
 use crate::sync::{GraphPlace, Keyed};
 
-/// A kind of at most so many elements is asked for at once: a tenth of a second.
+/// The most elements of a kind that is read at once: a tenth of a second.
 const WHOLE: u64 = 10_000;
 
-/// Ids of a range: their elements, or the relationships that begin at them, come in a tenth of a second.
+/// The ids of one range: their elements, or the relationships that begin at them, arrive in a tenth of a second.
 const IDS: u64 = 5_000;
 
-/// Elements of one answer at most, about: some megabytes, and below the result sizes that operators limit FalkorDB to.
+/// The approximate limit of elements in one answer: some megabytes, and below the result sizes to which operators limit FalkorDB.
 const ANSWER: u64 = 20_000;
 
 impl GraphView {
-    /// Visits one part of the elements of a kind that have an identity. Returns where the next part begins; nothing at the end.
+    /// Visits one part of the elements of a kind that have an identity. Returns the beginning of the next part; nothing at the
+    /// end.
     pub(super) async fn visit_part(
         &mut self,
         kind: ElementKind,
@@ -46,7 +47,7 @@ impl GraphView {
         }
         let text = part(self.profile(), kind, &(place.node..place.node + IDS), place.skip);
         let found = self.visit(kind, &text, visit).await?;
-        // A hub has more relationships than fit into an answer, so those of one range come in parts.
+        // A hub has more relationships than fit into an answer, so the relationships of one range come in parts.
         if found == ANSWER {
             return Ok(Some(GraphPlace { skip: place.skip + found, ..place }));
         }
@@ -59,7 +60,7 @@ impl GraphView {
         Ok(answers.into_iter().next().map(reply::single_count).transpose()?.unwrap_or(0))
     }
 
-    /// Visits every element of these kinds that has an identity. They have few elements: all of a kind fit into one answer.
+    /// Visits every element of these kinds that has an identity. The kinds have few elements: all of a kind fit into one answer.
     pub(super) async fn visit_bundle(
         &mut self,
         kinds: &[ElementKind],
@@ -79,7 +80,7 @@ impl GraphView {
         Ok(())
     }
 
-    /// Visits what a question finds; how many elements that were, those without an identity included.
+    /// Visits the elements that a question finds. Returns their number, including those without an identity.
     async fn visit(&mut self, kind: ElementKind, text: &str, visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<u64> {
         let rows = self.compact_rows("scan elements", text.as_bytes()).await?;
         for row in &rows {
@@ -106,7 +107,7 @@ fn whole(profile: &Profile, kind: ElementKind) -> String {
         ElementKind::Node(id) => format!("MATCH (n:{}) RETURN {columns}", profile.node(id).label.quoted()),
         ElementKind::Relationship(id) => {
             let RelationshipKind { rel_type, key, identity, .. } = profile.relationship(id);
-            // Without a condition that the key's index serves, FalkorDB goes through all nodes of the graph for each type.
+            // Without a condition that the key's index serves, FalkorDB visits all nodes of the graph for each type.
             let indexed = match identity {
                 Identity::ElementNumber => format!(" WHERE e.{} > ''", key.quoted()),
                 Identity::Property => String::new(),

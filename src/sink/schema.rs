@@ -1,4 +1,4 @@
-//! The indices of the cache: what the profile asks for, what is there, and what has to be made.
+//! The indices of the cache: those that the profile defines, those that exist, and those that are missing.
 
 use std::time::Duration;
 
@@ -14,25 +14,25 @@ use super::{classify, inspection, reply, safety};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::is_missing_graph;
 
-/// How long indices may take to be built: FalkorDB indexes some 100,000 elements a second, so this is enough for tens of
-/// millions and still ends if the indexer is stuck.
+/// The time limit for building indices: FalkorDB indexes some 100,000 elements a second, so this is enough for tens of millions
+/// and still ends if the indexer is stuck.
 pub(super) const INDEX_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Indices that do not serve queries yet.
 const UNFINISHED: &[u8] = b"CALL db.indexes() YIELD status WHERE status <> 'OPERATIONAL' RETURN count(status)";
 
-/// So many indices are made one after the other.
+/// The most indices that are made one after another.
 const FEW: usize = 32;
 
-/// More are made in pieces of so many: FalkorDB makes 8,000 in a second.
+/// The size of a piece if there are more: FalkorDB makes 8,000 indices in a second.
 const MADE_TOGETHER: usize = 200;
 
-/// An index that is being built is looked at after this long, then after twice as long, and so on up to [`LAST_POLL`]: an empty
-/// one is there at once, and a full sync waits for all of them.
+/// The first wait for an index that is being built; each further wait is twice as long, up to [`LAST_POLL`]: an empty index is
+/// ready at once, and a full sync waits for all of them.
 const FIRST_POLL: Duration = Duration::from_millis(1);
 const LAST_POLL: Duration = Duration::from_millis(20);
 
-/// Makes what is missing and waits until all indices serve queries.
+/// Makes the missing indices and waits until all indices serve queries.
 pub(super) async fn ensure(
     connection: &mut CacheConnection,
     graph: &str,
@@ -72,9 +72,9 @@ pub(super) async fn ensure(
     Ok(report)
 }
 
-/// Makes an index and waits until it serves queries. Whatever writes the graph while FalkorDB builds an index waits for the
-/// graph's lock, and bulk loads and the making of another index do so where all other clients of the server wait with them (half
-/// a second for 40,000 relationships, 4.16.3).
+/// Makes an index and waits until it serves queries. While FalkorDB builds an index, every writer of the graph waits for the
+/// graph's lock. Bulk loads and the making of another index wait in a place where all other clients of the server wait with them
+/// (half a second for 40,000 relationships, 4.16.3).
 pub(super) async fn make(
     connection: &mut CacheConnection,
     graph: &str,
@@ -89,9 +89,9 @@ pub(super) async fn make(
     if is_new { wait_operational(connection, graph, within).await } else { Ok(()) }
 }
 
-/// Makes indices and waits until they serve queries; what became of each. A few are made one after the other, for the reason that
-/// [`make`] tells. Thousands are on labels and types that have few elements each: they are there at once, and the questions
-/// whether they are would take most of the time.
+/// Makes indices, waits until they serve queries, and returns the outcome of each. A few are made one after another, for the
+/// reason in [`make`]. Thousands are on labels and types with few elements each: they are ready at once, and asking for their
+/// status would take most of the time.
 pub(super) async fn make_all(
     connection: &mut CacheConnection,
     graph: &str,
@@ -123,11 +123,11 @@ pub(super) async fn make_all(
     Ok(all)
 }
 
-/// What became of an index by what FalkorDB answered.
+/// Converts FalkorDB's answer to the outcome of an index.
 fn made(statement: &str, answer: Result<redis::Value>) -> Result<()> {
     match answer {
         Ok(_) => Ok(()),
-        // graphiti's own driver makes the same ones at the same time.
+        // graphiti's own driver makes the same indices at the same time.
         Err(error) if error.kind() == ErrorKind::CacheRefused && is_there_already(&error) => Ok(()),
         Err(error) if error.kind() == ErrorKind::CacheRefused => {
             Err(Error::caused(ErrorKind::CacheUnsupported, format!("FalkorDB refuses {statement}"), error))

@@ -1,4 +1,4 @@
-//! Which server this is: FalkorDB's version, and what tells one life of the server from the next.
+//! Identifies the server: FalkorDB's version, and the id that distinguishes one life of the server from the next.
 
 use redis::{Value, cmd};
 
@@ -6,10 +6,10 @@ use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::reply::{self, run_id};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How FalkorDB's module names itself.
+/// The name that FalkorDB's module reports.
 const MODULE: &str = "graph";
 
-/// What is known of the server. A user without the permission to ask leaves a field empty.
+/// The known facts about the server. If the user may not ask, a field is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct CacheServer {
     /// Changes whenever the server is started.
@@ -19,13 +19,13 @@ pub struct CacheServer {
 }
 
 impl CacheServer {
-    /// The module's version as people write it.
+    /// The module's version in the usual notation.
     pub(crate) fn version_text(&self) -> Option<String> {
         self.module_version.map(|number| format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100))
     }
 }
 
-/// Asks the server; one without the graph module is an error.
+/// Identifies the server. A server without the graph module is an error.
 pub(super) async fn identify(connection: &mut CacheConnection) -> Result<CacheServer> {
     let modules = permitted(connection.command("list the modules", cmd("MODULE").arg("LIST"), COMMAND_TIMEOUT).await)?;
     let module_version = modules.map(graph_module).transpose()?;
@@ -34,7 +34,7 @@ pub(super) async fn identify(connection: &mut CacheConnection) -> Result<CacheSe
     Ok(CacheServer { run_id, module_version })
 }
 
-/// Nothing where the user may not ask.
+/// Returns nothing if the user may not ask.
 fn permitted(answer: Result<Value>) -> Result<Option<Value>> {
     match answer {
         Err(error) if error.kind() == ErrorKind::CachePermission => Ok(None),

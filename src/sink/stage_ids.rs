@@ -1,4 +1,4 @@
-//! Reads which node has which id, out of a stage that was loaded before or written by parameters.
+//! Reads the id of each node, from a stage that was loaded before or written by parameters.
 
 use std::ops::Range;
 
@@ -18,10 +18,10 @@ use crate::model::kind::NodeKindId;
 use crate::model::name::Label;
 use crate::model::profile::Profile;
 
-/// Ids of one question: an answer of some hundred kilobytes, and below the result sizes that operators limit FalkorDB to.
+/// The ids of one question: an answer of some hundred kilobytes, and below the result sizes to which operators limit FalkorDB.
 const IDS_PER_QUESTION: u64 = 5_000;
 
-/// Returns id and key of the nodes of a kind whose ids are in `$a..$b`.
+/// Returns id and key of the nodes of a kind with ids in `$a..$b`.
 pub(super) fn statement(profile: &Profile, kind: NodeKindId) -> String {
     let node = profile.node(kind);
     let labels: Vec<Label> = profile.earlier_labels(kind).cloned().collect();
@@ -42,7 +42,7 @@ impl BulkLoader {
         Ok(found)
     }
 
-    /// The map of all that the stage holds; nodes without an identity, or two of one, are an error.
+    /// Returns the map of the whole stage. Nodes without an identity, or with the same one, are an error.
     pub async fn rebuild_ids(&mut self, profile: &Profile) -> Result<IdMap> {
         let nodes = self.totals().await?.nodes;
         let mut map = IdMap::default();
@@ -65,7 +65,7 @@ impl BulkLoader {
         for (kind, answer) in profile.nodes.iter().zip(answers) {
             for row in reply::rows(answer.map_err(read_failed)?)? {
                 let id = reply::integer(reply::cell(&row, 0)?)?;
-                // What is no key was not loaded: the number of ids tells that something else is there.
+                // A value that is not a key was not loaded: the number of ids shows that something else is there.
                 let Some(key) = reply::text(reply::cell(&row, 1)?).ok().and_then(|text| Key::parse(&text).ok()) else { continue };
                 let identity = NodeIdentity { label: kind.label.clone(), key };
                 let id = u64::try_from(id).map_err(|_| reply::unexpected("an id"))?;

@@ -1,21 +1,22 @@
-//! The texts of the queries that write the graph and that look at what was written. Pure.
+//! The texts of the queries that write the graph and check the result. Pure.
 //!
-//! Nothing here is a MERGE. An element is looked for in the index of its key and, where there is none, created by a `FOREACH`
+//! No statement is a MERGE. Each looks for an element in the index of its key and, if there is none, creates it by a `FOREACH`
 //! over nothing or one thing. On FalkorDB 4.16.3 that measured better in every case, and it is exact where MERGE is not:
-//! - a relationship MERGE reads all relationships between its two nodes (16 ms a row where there are 50,000 of them; the index
-//!   takes 0.05 ms);
+//! - a relationship MERGE reads all relationships between its two nodes (16 ms a row for 50,000 of them; the index takes 0.05
+//!   ms);
 //! - a node MERGE that sets further labels makes 2,600 new nodes a second, this 15,300;
 //! - a MERGE on `(:Episodic {uuid})` would take a node of an earlier kind that carries that label too.
 //!
-//! Texts hold names only and never values, so that FalkorDB's cache of parsed queries, which keeps 25 for a graph, is not
-//! flooded.
+//! Texts contain only names and never values, so that they do not flood FalkorDB's cache of parsed queries, which keeps 25 for a
+//! graph.
 
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::prepared::{NodeGroup, RelationshipGroup, not_a_number_expression};
 use crate::model::profile::Profile;
 
-/// What finds a node by its identity: the label of its kind, its key, and the labels that would make it another kind's.
+/// The pattern that finds a node by its identity: the label of its kind, its key, and the labels that would assign it to another
+/// kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodePattern {
     label: Label,
@@ -24,7 +25,7 @@ pub struct NodePattern {
 }
 
 impl NodePattern {
-    /// The pattern of the kind that has this identity label. A label that the profile does not name has no earlier kinds.
+    /// The pattern of the kind with this identity label. A label that the profile does not name has no earlier kinds.
     pub fn of(profile: &Profile, label: &Label, key: &PropertyName) -> Self {
         let place = profile.node_ids().find(|id| profile.node(*id).label == *label);
         let earlier = place.map(|id| profile.earlier_labels(id).cloned().collect()).unwrap_or_default();
@@ -37,7 +38,7 @@ impl NodePattern {
         Some(Self::of(profile, &kind.label, &kind.key))
     }
 
-    /// `(n:L {key: value})` and, if need be, ` WHERE …`: `value` is an expression.
+    /// `(n:L {key: value})` and, if necessary, ` WHERE …`: `value` is an expression.
     fn matched(&self, variable: &str, value: &str) -> String {
         let (label, key) = (self.label.quoted(), self.key.quoted());
         let filter = if self.earlier.is_empty() {
@@ -52,8 +53,8 @@ impl NodePattern {
         format!("({variable}:{label} {{{key}: {value}}}){filter}")
     }
 
-    /// Conditions that an expression which yields a node is of this kind and has this key. As conditions and not as a pattern,
-    /// because a label in the pattern of a relationship makes FalkorDB start from that label.
+    /// Conditions that an expression yields a node of this kind with this key. They are not a pattern, because a label in the
+    /// pattern of a relationship makes FalkorDB start from that label.
     fn conditions(&self, node: &str, value: &str) -> String {
         let mut text = format!("{node}.{} = {value} AND hasLabels({node}, [{}])", self.key.quoted(), literal(&self.label));
         if self.earlier.len() > ASKED_FOR {
@@ -67,16 +68,16 @@ impl NodePattern {
     }
 }
 
-/// What finds a relationship by its identity.
+/// The pattern that finds a relationship by its identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RelationshipPattern {
     /// The type of the relationship.
     pub rel_type: RelationshipType,
     /// The property that holds its key.
     pub key: PropertyName,
-    /// The node that it begins at.
+    /// The node at which the relationship begins.
     pub start: NodePattern,
-    /// The node that it ends at.
+    /// The node at which the relationship ends.
     pub end: NodePattern,
 }
 
@@ -102,8 +103,8 @@ impl RelationshipPattern {
         })
     }
 
-    /// `()-[x:T {key: r.k}]->()`, found by the index of the key alone: FalkorDB starts from an endpoint as soon as one has a
-    /// label or a name.
+    /// `()-[x:T {key: r.k}]->()`, found only by the index of the key: FalkorDB starts from an endpoint as soon as an endpoint has
+    /// a label or a name.
     fn by_key(&self) -> String {
         format!("()-[x:{} {{{}: r.k}}]->()", self.rel_type.quoted(), self.key.quoted())
     }
@@ -142,7 +143,7 @@ pub fn upsert_relationships(pattern: &RelationshipPattern, group: &RelationshipG
     )
 }
 
-/// Returns `r.i` of those `$rows` whose relationship is not in the graph.
+/// Returns `r.i` of those `$rows` that have no relationship in the graph.
 pub fn absent_relationships(pattern: &RelationshipPattern) -> String {
     format!(
         "UNWIND $rows AS r OPTIONAL MATCH {} WHERE {} WITH r, x WHERE x IS NULL RETURN r.i",
@@ -151,7 +152,7 @@ pub fn absent_relationships(pattern: &RelationshipPattern) -> String {
     )
 }
 
-/// Returns those `$keys` whose node is not in the graph.
+/// Returns those `$keys` that have no node in the graph.
 pub fn absent_nodes(pattern: &NodePattern) -> String {
     format!("UNWIND $keys AS k OPTIONAL MATCH {} WITH k, n WHERE n IS NULL RETURN k", pattern.matched("n", "k"))
 }
@@ -163,7 +164,7 @@ pub fn surplus_labels(pattern: &NodePattern, expected: usize) -> String {
     format!("UNWIND $keys AS k MATCH {matched} {also} size(labels(n)) > {expected} UNWIND labels(n) AS label RETURN k, label")
 }
 
-/// Takes a label off the nodes of `$keys`.
+/// Removes a label from the nodes of `$keys`.
 pub fn remove_label(pattern: &NodePattern, surplus: &Label) -> String {
     format!("UNWIND $keys AS k MATCH {} REMOVE n:{}", pattern.matched("n", "k"), surplus.quoted())
 }
@@ -178,8 +179,8 @@ pub fn delete_relationships(pattern: &RelationshipPattern) -> String {
     format!("UNWIND $rows AS r MATCH {} WHERE {} DELETE x", pattern.by_key(), pattern.identity_conditions())
 }
 
-/// Replaces all properties by the row's. A property stands in one assignment only, because FalkorDB frees one twice that
-/// stands in two; and none is set to null, which would register the name on the primary alone.
+/// Replaces all properties by the row's. Each property is in only one assignment, because FalkorDB frees a property twice if it
+/// is in two; and none is set to null, which would register the name on the primary alone.
 fn replace_properties(variable: &str, vectors: &[PropertyName], not_a_number: &[PropertyName]) -> String {
     let mut text = format!("{variable} = r.p");
     for (place, vector) in vectors.iter().enumerate() {
@@ -195,11 +196,11 @@ fn if_absent(variable: &str) -> String {
     format!("FOREACH (_ IN CASE WHEN {variable} IS NULL THEN [0] ELSE [] END |")
 }
 
-/// Beyond so many labels, a node's labels are looked up in a list. Of 2,000 conditions FalkorDB 4.16.3 makes a plan in 170 ms, of
-/// the list in 18 ms.
+/// The most labels of a node that are compared by single conditions; more are looked up in a list. FalkorDB 4.16.3 plans 2,000
+/// conditions in 170 ms, the list in 18 ms.
 const ASKED_FOR: usize = 8;
 
-/// That an expression yields a node with none of these labels.
+/// The condition that an expression yields a node with none of these labels.
 pub(super) fn has_none(node: &str, labels: &[Label]) -> String {
     let names: Vec<String> = labels.iter().map(literal).collect();
     format!("NOT any(label IN labels({node}) WHERE label IN [{}])", names.join(", "))

@@ -1,6 +1,6 @@
 //! Counts of all labels and types by one question.
 //!
-//! A count of each is kept by FalkorDB and costs half a millisecond to be asked for; its statistics tell 4,000 of them in eleven
+//! FalkorDB keeps a count of each, and a question for one costs half a millisecond; its statistics return 4,000 of them in eleven
 //! (4.16.3, two cores).
 
 use std::collections::BTreeMap;
@@ -12,13 +12,13 @@ use crate::error::Result;
 use crate::model::value::Value;
 use crate::transform::comparison::CachedValue;
 
-/// Up to so many counts are asked for one by one.
+/// The most counts that are asked for one by one.
 pub(super) const FEW: usize = 16;
 
 /// All counts that FalkorDB keeps.
 pub(super) const STATEMENT: &str = "CALL db.meta.stats() YIELD labels, relTypes RETURN labels, relTypes";
 
-/// How many elements there are by label or type.
+/// The number of elements by label or type.
 pub(super) type CountsByName = BTreeMap<String, u64>;
 
 /// Nodes by label, and relationships by type.

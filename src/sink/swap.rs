@@ -1,7 +1,7 @@
-//! The moment in which the stage becomes the live version, and the way back.
+//! Replaces the live version by the stage, and rolls back.
 //!
-//! All graphs of the pipeline move together, with the checkpoint and the quarantine, in one transaction that happens only while
-//! this process owns them and none of the keys has changed since it was looked at. `RENAME` takes indices along, and readers of an
+//! All graphs of the pipeline move together, with the checkpoint and the quarantine, in one transaction. It happens only while
+//! this process owns them and none of the keys has changed since they were read. `RENAME` takes indices along, and readers of an
 //! old graph finish on it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,22 +24,22 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
 
-/// How long a swap may take: milliseconds, but it may wait for a query that is committing.
+/// The time limit of a swap: it takes milliseconds, but may wait for a query that is committing.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a swap found.
+/// The result of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swapped {
     /// The stage is the live version now.
     Done,
-    /// There was no stage: it was swapped before, or never made. The live checkpoint tells which.
+    /// There was no stage: it was swapped before, or never made. The live checkpoint shows which.
     NothingStaged,
 }
 
-/// The versions that a swap looks at.
+/// The versions that a swap reads.
 const VERSIONS: [GraphRole; 3] = [GraphRole::Live, GraphRole::Stage, GraphRole::Previous];
 
-/// The graphs of a pipeline, and a connection to let them change places.
+/// The graphs of a pipeline, and a connection for swapping them.
 #[derive(Debug)]
 pub struct GraphSwap {
     connection: CacheConnection,
@@ -48,7 +48,7 @@ pub struct GraphSwap {
 }
 
 impl GraphSet {
-    /// Lets graphs change their roles.
+    /// Swaps the roles of graphs.
     pub fn swap(&self) -> GraphSwap {
         GraphSwap::new(self)
     }
@@ -64,7 +64,7 @@ impl GraphSwap {
         }
     }
 
-    /// Watches fence and keys, and says what is there.
+    /// Watches the fence and the keys, and returns the versions that exist.
     async fn look(&mut self, doing: &str) -> Result<GraphVersions> {
         let beside: Vec<String> = VERSIONS.into_iter().flat_map(|role| self.moves.all_beside(role)).collect();
         require_owned(&mut self.connection, doing, &self.graphs.ownership, &beside, SWAP_TIMEOUT).await?;
@@ -91,7 +91,7 @@ impl GraphSwap {
         PipelineGraphs::new(&self.graphs, role).all(&mut self.connection).await
     }
 
-    /// Watches some keys, and says of which type they and others are. What is not there has none.
+    /// Watches some keys, and returns the types of these and others. A missing key has no type.
     async fn types(&mut self, doing: &str, watched: &[String], others: &[String]) -> Result<BTreeMap<String, String>> {
         let mut pipeline = Pipeline::new();
         if !watched.is_empty() {
@@ -112,7 +112,8 @@ impl GraphSwap {
         Ok(types)
     }
 
-    /// Why a stage cannot go where it wants to, if something that is not empty and not the pipeline's came there meanwhile.
+    /// Returns why a stage cannot take its name, if something that is not empty and not the pipeline's has taken it in the
+    /// meantime.
     async fn obstacle(&mut self, versions: &GraphVersions) -> Result<Option<String>> {
         for graph in &versions.blocked {
             if let Err(foreign) = taken(&mut self.connection, self.graphs.name(), graph).await? {
@@ -175,7 +176,7 @@ impl Swap for GraphSwap {
         Err(keeps_changing(doing, self.graphs.name().as_str()))
     }
 
-    /// The pause is set in the same step: the next pass would undo what the rollback is for.
+    /// The pause is set in the same step: otherwise the next pass would undo the rollback.
     async fn rollback(&mut self, pause: &str) -> Result<()> {
         let doing = "roll back to the previous graph";
         for _ in 0..ATTEMPTS {
@@ -205,7 +206,7 @@ impl Swap for GraphSwap {
         Err(keeps_changing(doing, self.graphs.name().as_str()))
     }
 
-    /// The stages of groups are filled by parameters, so they do not lack GRAPH.BULK.
+    /// The stages of groups are filled by parameters, so they do not need GRAPH.BULK.
     async fn check(&mut self) -> Result<BulkUse> {
         EngineSigns::of(&mut self.connection).await?.engine().require_safe_rename()?;
         let missing = missing_permissions(&mut self.connection, self.graphs.name()).await?;

@@ -1,4 +1,4 @@
-//! Which commands let the versions of a pipeline's graphs change places.
+//! The commands that swap the versions of a pipeline's graphs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use super::routing::Routing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 
-/// How Redis names the type of a checkpoint's key, and of a quarantine's or a list's.
+/// The types that Redis reports for a checkpoint's key, and for a quarantine's or a list's.
 const TEXT: &str = "string";
 const SET: &str = "set";
 
-/// What a pipeline has once beside its graphs. An empty set has no key.
+/// The state that a pipeline has once beside its graphs. An empty set has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Companion {
     /// The list of the groups' graphs.
@@ -24,7 +24,7 @@ enum Companion {
     Quarantine,
 }
 
-/// One version of the pipeline's graphs with what belongs to it.
+/// One version of the pipeline's graphs with everything that belongs to it.
 #[derive(Debug, Clone)]
 pub(super) struct GraphVersion {
     role: GraphRole,
@@ -32,12 +32,12 @@ pub(super) struct GraphVersion {
     graphs: BTreeSet<GraphName>,
     /// The graphs of the version that exist in the cache.
     present: BTreeSet<GraphName>,
-    /// What is there beside them.
+    /// The companions that exist beside them.
     beside: BTreeSet<Companion>,
 }
 
 impl GraphVersion {
-    /// From the types of all keys that are there.
+    /// A version from the types of all existing keys.
     pub(super) fn found(
         moves: &SwapCommands,
         role: GraphRole,
@@ -72,14 +72,14 @@ pub(super) struct GraphVersions {
     pub(super) live: GraphVersion,
     pub(super) stage: GraphVersion,
     pub(super) previous: GraphVersion,
-    /// The stages whose names in the live version are in use by something that the live version does not list.
+    /// The stages that would take a name in use by something that the live version does not list.
     pub(super) blocked: BTreeSet<GraphName>,
 }
 
-/// A key of the pipeline, and how Redis names the type that it must have.
+/// A key of the pipeline, and the type that Redis must report for it.
 pub(super) type TypedKey = (String, &'static str);
 
-/// Which commands let versions change places.
+/// The commands that swap versions.
 #[derive(Debug)]
 pub(super) struct SwapCommands {
     pipeline: GraphName,
@@ -107,12 +107,12 @@ impl SwapCommands {
         }
     }
 
-    /// The keys of all that may be beside the graphs of a version.
+    /// The keys of everything that may be beside the graphs of a version.
     pub(super) fn all_beside(&self, role: GraphRole) -> impl Iterator<Item = String> {
         self.companions().iter().map(move |companion| self.beside(role, *companion).0)
     }
 
-    /// What tells that there is a stage. The list comes with the first group, and a source may have none.
+    /// The signs of a stage. The list is made with the first group, and a source may have none.
     pub(super) fn signs_of_a_stage(&self) -> Vec<TypedKey> {
         match &self.routing {
             Routing::OnlyGraph(name) => vec![(GraphKeys::of(name).graph(GraphRole::Stage), GRAPH_TYPE)],
@@ -122,8 +122,8 @@ impl SwapCommands {
         }
     }
 
-    /// `RENAME` of a key that is not there is an error, which would not stop the commands after it: so only what is there moves,
-    /// and what it would have replaced is dropped before.
+    /// `RENAME` of a missing key is an error that would not stop the commands after it. So only existing keys move, and the keys
+    /// that they would replace are dropped before.
     fn relocate(&self, version: &GraphVersion, to: GraphRole) -> Vec<Cmd> {
         let rename = |from: String, to: String| cmd("RENAME").arg(from).arg(to).to_owned();
         let graphs = version.present.iter().map(GraphKeys::of).map(|keys| rename(keys.graph(version.role), keys.graph(to)));
@@ -137,7 +137,7 @@ impl SwapCommands {
         graphs.chain([cmd("UNLINK").arg(beside).to_owned()]).collect()
     }
 
-    /// A name that the live version does not use any more is anybody's.
+    /// Anybody may take a name that the live version no longer uses.
     fn release(before: &GraphVersion, after: &GraphVersion) -> Option<Cmd> {
         let markers: Vec<String> = before.graphs.difference(&after.graphs).map(|graph| GraphKeys::of(graph).marker()).collect();
         (!markers.is_empty()).then(|| cmd("UNLINK").arg(markers).to_owned())
@@ -169,7 +169,7 @@ impl SwapCommands {
             commands.extend(self.discard(live));
         }
         commands.extend(Self::release(live, stage));
-        // Empty graphs that a search has left where stages go.
+        // Empty graphs that a search has left under the names of stages.
         commands.extend(blocked.iter().map(|graph| graph::delete(graph.as_str())));
         commands.extend(self.relocate(stage, GraphRole::Live));
         commands.extend(self.mark(stage));
@@ -187,7 +187,7 @@ impl SwapCommands {
     }
 }
 
-/// Whether a key is there. One of another type is an error, because it would be replaced.
+/// Whether a key exists. A key of another type is an error, because it would be replaced.
 pub(super) fn has_type(types: &BTreeMap<String, String>, (key, wanted): &TypedKey) -> Result<bool> {
     match types.get(key) {
         None => Ok(false),
@@ -221,7 +221,7 @@ mod tests {
         SwapCommands::new(name("p"), Routing::ByGroup(Routes::new(name("default_db"))))
     }
 
-    /// All graphs that are named are there.
+    /// A version in which all named graphs exist.
     fn version(role: GraphRole, graphs: &[&str], beside: &[Companion]) -> GraphVersion {
         GraphVersion { role, graphs: names(graphs), present: names(graphs), beside: beside.iter().copied().collect() }
     }
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(commands(live(false, &[])), ["RENAME p l", "RENAME p.c l.c", "RENAME p.q l.q"]);
     }
 
-    /// The group `a` stays, `b` is gone from the source, and `c` is new where a search has left an empty graph.
+    /// The group `a` stays, `b` is gone from the source, and `c` is new, with an empty graph that a search has left.
     fn of_groups() -> GraphVersions {
         GraphVersions {
             live: version(GraphRole::Live, &["a", "b"], &OF_GROUPS),

@@ -1,7 +1,7 @@
-//! Applies a batch: deletes, then nodes, then relationships, then the look at what became of them.
+//! Applies a batch: deletes, then nodes, then relationships, then the check of the result.
 //!
-//! Deletes come first: a node that changes its kind is deleted under the old identity and written under the new one, and both
-//! may fit the same node.
+//! Deletes come first: a node that changes its kind is deleted under the old identity and written under the new one, and both may
+//! match the same node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use crate::model::name::Label;
 use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
 use crate::model::profile::Profile;
 
-/// What a relationship that is missing in spite of both its endpoints is reported with.
+/// The reason for a relationship that is missing although both its endpoints exist.
 const NOT_KEPT: &str = "FalkorDB took the row and did not keep it, although both endpoints are there";
 
 /// Applies a batch to a graph.
@@ -108,7 +108,7 @@ impl Batch<'_> {
         self.remove_surplus_labels(&kept).await
     }
 
-    /// Takes off labels that nodes of the cache carry and the source's do not any more: a write only ever adds labels.
+    /// Removes labels that nodes of the cache carry but the source's no longer do: a write only ever adds labels.
     async fn remove_surplus_labels(&mut self, kept: &[AcceptedNodes<'_>]) -> Result<()> {
         let mut asked = Vec::new();
         let mut texts = Vec::new();
@@ -155,7 +155,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Looks for each relationship and tells those with an absent endpoint from those that are there.
+    /// Looks for each relationship, and separates those with an absent endpoint from those that exist.
     async fn account(&mut self, pattern: &RelationshipPattern, identities: &[&RelationshipIdentity]) -> Result<()> {
         let missing = self.missing(pattern, identities).await?;
         if missing.is_empty() {
@@ -214,7 +214,7 @@ impl Batch<'_> {
     }
 }
 
-/// Nodes of a group that were not refused.
+/// The nodes of a group that were not refused.
 struct AcceptedNodes<'a> {
     group: &'a NodeGroup,
     pattern: NodePattern,
@@ -222,12 +222,12 @@ struct AcceptedNodes<'a> {
 }
 
 impl AcceptedNodes<'_> {
-    /// Labels that are too many, each with the keys of its nodes, from rows of key and label.
+    /// Surplus labels, each with the keys of its nodes, from rows of key and label.
     fn surplus(&self, rows: Vec<Vec<redis::Value>>) -> Result<BTreeMap<Label, Vec<Key>>> {
         let mut surplus: BTreeMap<Label, Vec<Key>> = BTreeMap::new();
         for row in rows {
             let (key, label) = (reply::text(reply::cell(&row, 0)?)?, reply::text(reply::cell(&row, 1)?)?);
-            // What our own types refuse cannot be written in a query either, and is not ours.
+            // A query cannot name what our own types refuse either, and we did not write it.
             let (Ok(key), Ok(label)) = (Key::parse(&key), Label::parse(&label)) else { continue };
             if label != self.group.label && !self.group.extra_labels.contains(&label) {
                 surplus.entry(label).or_default().push(key);

@@ -1,7 +1,7 @@
-//! Makes vectors of the lists that a bulk load left in their place: its binary form has none.
+//! Converts the lists that a bulk load left in the place of vectors: its binary form has no vectors.
 //!
-//! In ranges of internal ids, which FalkorDB seeks (4.16.3: `Node By Label and ID Scan`, `NodeByIdSeek`), so that each statement
-//! holds the server's lock shortly. A list is found by its type, so repeating a range does no harm.
+//! Converts in ranges of internal ids, which FalkorDB seeks (4.16.3: `Node By Label and ID Scan`, `NodeByIdSeek`), so that each
+//! statement holds the server's lock only briefly. Lists are found by their type, so repeating a range does no harm.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::failpoint;
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::{Profile, RelationshipKind};
 
-/// Ids of one statement, and the most relationships of one: about 30 ms of lock with vectors of 1,024 numbers.
+/// The ids of one statement, and the most relationships of one: about 30 ms of lock with vectors of 1,024 numbers.
 pub const CONVERTED_AT_ONCE: u64 = 2_000;
 
-/// How long a statement may take. A hub's relationships are looked at again by each statement of its range.
+/// The time limit of a statement. Each statement of a hub's range visits the hub's relationships again.
 const CONVERT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Converts a property of the nodes of a label whose ids are in `$a..$b`.
+/// Converts a property of the nodes of a label with ids in `$a..$b`.
 fn convert_nodes(label: &Label, property: &PropertyName) -> String {
     let (label, property) = (label.quoted(), property.quoted());
     format!(
@@ -29,8 +29,8 @@ fn convert_nodes(label: &Label, property: &PropertyName) -> String {
     )
 }
 
-/// Converts a property of relationships of a type whose start nodes' ids are in `$a..$b`, but not of all where there are many:
-/// a hub may have any number of them.
+/// Converts a property of relationships of a type with start nodes' ids in `$a..$b`, but only a limited number at a time: a hub
+/// may have any number of them.
 fn convert_relationships(rel_type: &RelationshipType, property: &PropertyName) -> String {
     let (rel_type, property) = (rel_type.quoted(), property.quoted());
     format!(
@@ -44,8 +44,8 @@ pub fn with_range(ids: &Range<u64>, statement: &str) -> String {
     format!("CYPHER a={} b={} {statement}", ids.start, ids.end)
 }
 
-/// The statements for the nodes of a profile. A label's statement converts the nodes of other kinds that carry it too, as they
-/// are encoded.
+/// The statements for the nodes of a profile. A label's statement also converts the nodes of other kinds that carry the label, as
+/// they are encoded.
 pub fn node_statements(profile: &Profile) -> Vec<String> {
     profile.nodes.iter().flat_map(|kind| kind.vectors.iter().map(|name| convert_nodes(&kind.label, name))).collect()
 }
@@ -56,7 +56,7 @@ pub fn relationship_statements(kind: &RelationshipKind) -> Vec<String> {
 }
 
 impl BulkLoader {
-    /// Converts all lists in the places of vectors on the nodes of these ids, and returns how many there were.
+    /// Converts all lists in the places of vectors on the nodes of these ids, and returns their number.
     pub async fn convert_nodes(&mut self, profile: &Profile, ids: Range<u64>) -> Result<u64> {
         self.convert_ranges(&node_statements(profile), ids).await
     }
@@ -84,7 +84,7 @@ impl BulkLoader {
         Ok(converted)
     }
 
-    /// Repeats a statement until it leaves nothing: only one for relationships ever needs it.
+    /// Repeats a statement until nothing is left to convert: only a statement for relationships ever needs it.
     async fn convert(&mut self, text: &str) -> Result<u64> {
         let mut converted = 0;
         loop {
@@ -101,7 +101,7 @@ impl BulkLoader {
     }
 }
 
-/// The statement names no row, so that FalkorDB refuses it is no row's fault.
+/// The statement names no row, so no row is at fault if FalkorDB refuses it.
 fn refused(error: Error) -> Error {
     match error.kind() {
         ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB does not convert vectors", error),

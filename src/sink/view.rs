@@ -1,4 +1,4 @@
-//! Answers what the strategies ask of the cache: the graphs of a pipeline, looked at as one.
+//! Answers the strategies' questions about the cache: views the graphs of a pipeline as one.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,10 +26,10 @@ use crate::sync::is_missing_graph;
 use crate::sync::{Attached, CacheLookup, CacheView, GraphPlace, Keyed, ScanPosition};
 use crate::transform::comparison::{CachedValue, Content};
 
-/// The graphs of a pipeline, looked at as one.
+/// A view of the graphs of a pipeline as one.
 #[derive(Debug)]
 pub(crate) struct FalkorView {
-    /// The one that the list of graphs is read on.
+    /// The connection that reads the list of graphs.
     connection: CacheConnection,
     lanes: Vec<GraphView>,
     members: PipelineGraphs,
@@ -37,10 +37,10 @@ pub(crate) struct FalkorView {
     group: Option<PropertyName>,
 }
 
-/// Questions of one part of a scan: most of them find little where a kind is sparse, or where there are many graphs.
+/// The most questions of one part of a scan: most find little if a kind is sparse, or if there are many graphs.
 const MOST_PARTS: usize = 20;
 
-/// The turn of one graph to be looked at, by a question that borrows what it asks for as long as `'q`.
+/// One graph's turn in a question, which borrows its arguments for `'q`.
 struct Turn<'v, 'q: 'v> {
     view: &'v mut GraphView,
     asks: PhantomData<&'q ()>,
@@ -50,14 +50,14 @@ struct Turn<'v, 'q: 'v> {
 type Look<'v, T> = BoxFuture<'v, Result<T>>;
 
 impl GraphSet {
-    /// Looks at the graphs of a role.
+    /// A view of the graphs of a role.
     pub(crate) fn view(&self, role: GraphRole) -> FalkorView {
         FalkorView::new(self, role)
     }
 }
 
 impl FalkorView {
-    /// Looks at the graphs of a role.
+    /// A view of the graphs of a role.
     pub(super) fn new(graphs: &GraphSet, role: GraphRole) -> Self {
         let lane = |_| GraphView::new(graphs.address.clone(), Arc::clone(&graphs.profile));
         Self {
@@ -74,7 +74,7 @@ impl FalkorView {
         self.members.all(&mut self.connection).await
     }
 
-    /// Looks at each graph, at several at once.
+    /// Looks at every graph, several at once.
     async fn each<'q, T: Send>(
         &mut self,
         look: impl for<'v> Fn(Turn<'v, 'q>) -> Look<'v, T> + Sync,
@@ -97,7 +97,7 @@ impl FalkorView {
         Ok(try_join_all(work).await?.into_iter().flatten().collect())
     }
 
-    /// Whether an element stands in the graph of its group. Where its group was not read, there is nothing that says otherwise.
+    /// Whether an element is in the graph of its group. If its group was not read, nothing contradicts this.
     fn is_at_home(&self, graph: &GraphName, detail: Detail, content: &Content) -> bool {
         let Some(group) = self.group.as_ref().filter(|_| matches!(detail, Detail::Whole | Detail::WithoutVectors)) else {
             return true;
@@ -112,7 +112,7 @@ impl FalkorView {
         possible.into_iter().any(|group| self.routing.is_home(graph, group) && written(group).as_ref() == Some(text))
     }
 
-    /// An element in the wrong graph counts as one too many: it is written anew then, and deleted where it does not belong.
+    /// An element in the wrong graph counts as surplus: it is then written anew, and deleted from the wrong graph.
     fn note_strays(&self, graph: &GraphName, detail: Detail, elements: &mut BTreeMap<ElementIdentity, Content>) {
         if self.routing.is_by_group() {
             for content in elements.values_mut() {
@@ -122,7 +122,8 @@ impl FalkorView {
     }
 }
 
-/// A group's graph that goes between the list and the look holds nothing any more. The only graph does not go by itself.
+/// A group's graph that disappears between the list and the look holds nothing any more. The only graph does not disappear by
+/// itself.
 fn unless_gone<T>(routing: &Routing, outcome: Result<T>) -> Result<Option<T>> {
     match outcome {
         Err(error) if routing.is_by_group() && is_missing_graph(&error) => Ok(None),
@@ -181,8 +182,8 @@ impl CacheView for FalkorView {
         Ok(sum(self.each(|turn| Box::pin(async move { turn.view.key_groups(kind, with, beginnings, length).await })).await?))
     }
 
-    /// One that stands in two graphs is left out: as something that is missing it is read again, written to the graph of its group
-    /// and deleted from the other.
+    /// An identity in two graphs is left out: it counts as missing, so it is read again, written to the graph of its group and
+    /// deleted from the other.
     async fn identities(
         &mut self,
         kind: ElementKind,
@@ -246,7 +247,7 @@ impl CacheView for FalkorView {
 
     async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup> {
         let parts = self.each(|turn| Box::pin(async move { turn.view.contents(kind, detail, keys).await })).await?;
-        // Keys that every graph was asked for.
+        // The keys that every graph was asked for.
         let asked = parts.iter().map(|(_, part)| part.keys).min().unwrap_or(keys.len());
         let left_out: BTreeSet<&str> = keys[asked..].iter().map(String::as_str).collect();
         let mut all = CacheLookup { elements: BTreeMap::new(), keys: asked };

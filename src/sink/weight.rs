@@ -1,16 +1,16 @@
-//! How much the cache would send of elements that are asked for by key, before it is asked to send them.
+//! Estimates how much the cache would send for elements by key, before asking it to send them.
 //!
-//! FalkorDB sends an answer in one piece. Where the source's elements are light and the cache still holds them as they were, the
-//! answer may weigh any multiple of what was read from the source. The question for the weight costs a tenth of the answer.
+//! FalkorDB sends an answer in one piece. If the source's elements are light and the cache still holds an older, heavier state,
+//! the answer may weigh any multiple of what was read from the source. The question for the weight costs a tenth of the answer.
 
 use crate::model::kind::ElementKind;
 use crate::model::profile::Profile;
 
-/// An answer weighs about this much at most, unless one element alone weighs more. A page of the source does too.
+/// The approximate limit of an answer's weight, unless one element alone weighs more. A page of the source has it too.
 pub(super) const ANSWER_BYTES: u64 = 8 << 20;
 
-/// How many bytes the texts of the elements of `$keys` have together, about. Numbers and vectors are left out: they are bounded
-/// by the number of properties and by the vectors' dimensions.
+/// Returns the approximate total bytes of the texts of the elements of `$keys`. Numbers and vectors are left out: they are
+/// bounded by the number of properties and by the vectors' dimensions.
 pub(super) fn statement(profile: &Profile, kind: ElementKind) -> String {
     let key = profile.key(kind).quoted();
     let (pattern, element) = match kind {

@@ -1,5 +1,5 @@
-//! What the source does not have and the cache is to: numbers as keys, a label for nodes without one, other names of properties.
-//! Rows leave this module as if the source held them so, and all that follows knows of keys and labels only.
+//! Adds what the cache needs and the source lacks: numbers as keys, a label for nodes without one, other names of properties.
+//! Rows leave this module as if the source held them in this form, so later stages know only keys and labels.
 
 use super::expressions::number_key;
 use crate::error::{Error, ErrorKind, Result};
@@ -9,7 +9,7 @@ use crate::model::name::PropertyName;
 use crate::model::profile::{Identity, NodeKind, RelationshipKind};
 use crate::model::value::Value;
 
-/// Nodes as the cache is to hold them.
+/// Adapts nodes to the form that the cache holds.
 pub(super) fn nodes(kind: &NodeKind, mut rows: Vec<SourceNode>) -> Result<Vec<SourceNode>> {
     for row in &mut rows {
         if row.labels.is_empty() && kind.unlabelled {
@@ -21,7 +21,7 @@ pub(super) fn nodes(kind: &NodeKind, mut rows: Vec<SourceNode>) -> Result<Vec<So
     Ok(rows)
 }
 
-/// Relationships as the cache is to hold them.
+/// Adapts relationships to the form that the cache holds.
 pub(super) fn relationships(kind: &RelationshipKind, mut rows: Vec<SourceRelationship>) -> Result<Vec<SourceRelationship>> {
     for row in &mut rows {
         follow_rules(&kind.properties, &mut row.properties);
@@ -30,7 +30,7 @@ pub(super) fn relationships(kind: &RelationshipKind, mut rows: Vec<SourceRelatio
     Ok(rows)
 }
 
-/// A property of the source that has the key's name comes after it and is quarantined.
+/// Puts the number first as the key. A property of the source with the key's name comes after it and is quarantined.
 fn identify(identity: Identity, key: &PropertyName, number: ElementNumber, properties: &mut Properties) -> Result<()> {
     if identity == Identity::Property {
         return Ok(());

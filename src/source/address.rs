@@ -1,23 +1,23 @@
-//! Where the source is.
+//! The address of the source.
 
 use std::path::PathBuf;
 
 use crate::config::Secret;
 
-/// Where and as whom to read.
+/// The address, the user and the database to read.
 #[derive(Debug, Clone)]
 pub struct SourceAddress {
-    /// `bolt://host:7687` and its kin.
+    /// The URI: `bolt://host:7687`, or one with a related scheme.
     pub uri: String,
-    /// The user.
+    /// The name of the user.
     pub user: String,
-    /// The password.
+    /// The password of the user.
     pub password: Secret,
-    /// The database; the server's default where absent.
+    /// The database; the server's default if absent.
     pub database: Option<String>,
-    /// Connections at most.
+    /// The most connections of the pool.
     pub pool_size: usize,
-    /// A CA of one's own, PEM.
+    /// The file of a private CA, in PEM form.
     pub ca_file: Option<PathBuf>,
 }
 

@@ -1,9 +1,9 @@
-//! Reads that see at least the newest commit that this process has heard of.
+//! Reads that see at least the newest commit that this process knows of.
 //!
-//! Neo4j tells the bookmark of a transaction before it has applied it: for 60,000 elements 0.8 s before (5.26.12). A read that
-//! does not send the bookmark may see nothing of that transaction, or a part, and be credited with all of it. A read that sends
-//! the bookmark runs once the transaction is applied; on a cluster, once the member that answers has applied it. Whatever a read
-//! is credited with was heard of before, so every read sends the newest bookmark.
+//! Neo4j reveals the bookmark of a transaction before it has applied the transaction: for 60,000 elements 0.8 s before (5.26.12).
+//! A read that does not send the bookmark may see nothing of that transaction, or a part, and be credited with all of it. A read
+//! that sends the bookmark runs once the transaction is applied; on a cluster, once the member that answers has applied it. A
+//! read is credited only with commits that were known before it, so every read sends the newest bookmark.
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -21,12 +21,12 @@ pub(super) struct BookmarkedReader<R> {
 }
 
 impl<R> BookmarkedReader<R> {
-    /// Knows of no commit yet.
+    /// Creates a reader that knows of no commit yet.
     pub(super) fn new(reader: R) -> Self {
         Self { reader, newest: Mutex::new(None) }
     }
 
-    /// Remembers a bookmark that the server told. A cluster member that lags tells an older one, which changes nothing.
+    /// Remembers a bookmark that the server sent. A cluster member that lags sends an older one, which changes nothing.
     pub(super) fn heard(&self, bookmark: &Bookmark) {
         let mut newest = self.newest.lock();
         if newest.as_ref().is_none_or(|known| bookmark.can_follow(known)) {
@@ -34,7 +34,7 @@ impl<R> BookmarkedReader<R> {
         }
     }
 
-    /// The newest bookmark, if any was heard of.
+    /// The newest bookmark, if any is known.
     pub(super) fn newest(&self) -> Option<Bookmark> {
         self.newest.lock().clone()
     }
@@ -67,7 +67,7 @@ impl<R: Reader> Reader for BookmarkedReader<R> {
         self.reader.rows(doing, self.after_newest(request)).await
     }
 
-    /// The newest that any query or question told.
+    /// The newest bookmark from any query or question.
     fn told(&self) -> Option<Bookmark> {
         let (told, newest) = (self.reader.told(), self.newest());
         let is_newer = told.as_ref().zip(newest.as_ref()).is_none_or(|(told, newest)| told.can_follow(newest));

@@ -1,6 +1,6 @@
-//! Several kinds read by one query.
+//! Reads several kinds by one query.
 //!
-//! A query for each kind has to be planned for each: 5 to 10 ms on a cold cache (Neo4j 5.26.12, two cores), whatever the kind
+//! A separate query for each kind needs a plan for each: 5 to 10 ms on a cold cache (Neo4j 5.26.12, two cores), whatever the kind
 //! holds. One query for 500 kinds is planned in half a second. So kinds that have few elements are read together.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +17,8 @@ use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::profile::Profile;
 
-/// All elements of these kinds, which are all of nodes or all of relationships; nothing where they are too heavy to be read at once.
+/// Reads all elements of these kinds, which are all node kinds or all relationship kinds; `None` if the elements are too heavy
+/// for one read.
 pub(super) async fn read(
     reader: &impl Reader,
     profile: &Profile,
@@ -47,7 +48,7 @@ async fn nodes(reader: &impl Reader, profile: &Profile, kinds: &[NodeKindId], de
     let wanted: BTreeSet<NodeKindId> = kinds.iter().copied().collect();
     let mut by_kind: BTreeMap<NodeKindId, Vec<SourceNode>> = BTreeMap::new();
     for row in rows {
-        // A node that carries a label of an earlier kind as well is of that one.
+        // A node that also carries a label of an earlier kind belongs to that kind.
         if let Some(kind) = kind_of(&places, &row.labels).filter(|kind| wanted.contains(kind)) {
             by_kind.entry(kind).or_default().push(row);
         }
@@ -90,7 +91,7 @@ fn places(profile: &Profile) -> HashMap<&str, NodeKindId> {
     profile.node_ids().map(|id| (profile.node(id).label.as_str(), id)).collect()
 }
 
-/// The first kind whose label is among these.
+/// Returns the first kind with one of these labels.
 fn kind_of(places: &HashMap<&str, NodeKindId>, labels: &[String]) -> Option<NodeKindId> {
     labels.iter().filter_map(|label| places.get(label.as_str())).min().copied()
 }

@@ -1,4 +1,4 @@
-//! Counts, keys and identities: what tells where two graphs differ without reading what they hold.
+//! Counts, keys and identities: they show where two graphs differ without a read of the content.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ pub(super) async fn counts(reader: &impl Reader, profile: &Profile, tallies: &Ta
     Ok(counts)
 }
 
-/// The single count of an answer; none is none.
+/// Returns the single count of an answer; zero if the answer has no row.
 pub(super) async fn counted(reader: &impl Reader, doing: &str, request: Request) -> Result<u64> {
     match reader.rows(doing, request).await?.into_iter().next() {
         Some(row) => count_of(row, doing),
@@ -72,8 +72,8 @@ fn beginning(text: String, beginnings: &KeyPrefixes) -> Request {
     Request::new(text).with("prefixes", beginnings.names.clone()).with("length", beginnings.length)
 }
 
-/// Nothing for what has no usable identity or cannot be kept, and for a node of an earlier kind: none stands in the cache as this
-/// kind.
+/// Returns the identity of a row; `None` if it is not usable, the cache cannot keep the element, or a node belongs to an earlier
+/// kind: the cache does not hold such an element as this kind.
 fn identity(profile: &Profile, kind: ElementKind, mut row: Properties) -> Option<ElementIdentity> {
     let key = Key::from_value(column(&mut row, "key").as_ref()).ok()?;
     match kind {

@@ -1,4 +1,4 @@
-//! Keys whose timestamps say that their elements were written lately, read from an answer.
+//! Reads from an answer the keys of recently written elements, according to their timestamps.
 
 use super::columns::{column, lacking, take_text};
 use super::{ChangedKey, KeyPage};

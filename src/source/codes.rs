@@ -1,10 +1,10 @@
-//! What a status code of Neo4j means for us: one table, whichever client heard it.
+//! The meaning of Neo4j's status codes for the service: one table for all clients.
 
 use std::fmt::Display;
 
 use crate::error::ErrorKind;
 
-/// The kind of an error that Neo4j answers with a code such as `Neo.ClientError.Security.Unauthorized`.
+/// Returns the kind of an error from Neo4j's code, such as `Neo.ClientError.Security.Unauthorized`.
 ///
 /// Source: "Neo4j error codes" of the status code manual, 5.x.
 pub(super) fn kind_of_code(code: &str) -> ErrorKind {
@@ -14,12 +14,12 @@ pub(super) fn kind_of_code(code: &str) -> ErrorKind {
         ("TransientError", "Transaction", "BookmarkTimeout") => ErrorKind::SourceBehind,
         ("TransientError", ..) => ErrorKind::SourceTransient,
         ("ClientError", category, title) => kind_of_client_error(category, title),
-        // A defect of the database, or a code of another age: it may pass, and says more in the log when it does not.
+        // A defect of the database, or a code of another version: the error may pass, and the log shows more if it does not.
         _ => ErrorKind::SourceTransient,
     }
 }
 
-/// The sentence for a server that cannot be reached, whichever client tried.
+/// Returns the sentence for a server that cannot be reached, for all clients.
 pub(super) fn why_unreachable(kind: ErrorKind, uri: impl Display) -> String {
     match kind {
         ErrorKind::SourceAuthentication => format!("Neo4j at {uri} refuses the user or the password"),
@@ -36,9 +36,9 @@ fn kind_of_client_error(category: &str, title: &str) -> ErrorKind {
         ("Security", "Unauthorized" | "TokenExpired" | "CredentialsExpired" | "AuthenticationRateLimit") => {
             ErrorKind::SourceAuthentication
         }
-        // The limit is the one that we gave: the query was slow, not wrong.
+        // The limit is our own: the query was slow, not wrong.
         ("Transaction", "TransactionTimedOut" | "TransactionTimedOutClientConfiguration") => ErrorKind::SourceTimeout,
-        // A bookmark that the server told earlier and that is none of its database now.
+        // A bookmark that the server sent earlier and that its database does not know now.
         ("Transaction", "InvalidBookmark" | "InvalidBookmarkMixture") => ErrorKind::SourceChanged,
         // Another member of a cluster leads now, or somebody ended the query.
         ("Cluster", "NotALeader")

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::Properties;
 use crate::model::value::Value;
 
-/// An answer without the shape that was asked for.
+/// Returns the error for an answer that does not have the requested shape.
 pub(super) fn lacking(what: &str) -> Error {
     Error::new(ErrorKind::SourceProtocol, format!("Neo4j's answer to the question for {what} is not what was asked for"))
 }

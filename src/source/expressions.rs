@@ -1,4 +1,4 @@
-//! How the kinds of a profile and their keys are written in queries of the source.
+//! The Cypher expressions for a profile's kinds and keys in queries of the source.
 
 use crate::model::element::ElementNumber;
 use crate::model::kind::{ElementKind, NodeKindId};
@@ -6,22 +6,22 @@ use crate::model::kind_rules::Discovery;
 use crate::model::name::{Label, PropertyName, quoted_for_neo4j};
 use crate::model::profile::{Identity, NodeKind, Profile};
 
-/// Digits of a number that stands as a key. The numbers of a store are far below: its records begin to be counted at zero, and
-/// free ones are used again. As many digits for each make the order of the texts that of the numbers.
+/// The number of digits in a number's key. The numbers of a store are far smaller: Neo4j counts records from zero and reuses free
+/// ones. An equal number of digits makes the order of the texts equal to that of the numbers.
 const DIGITS: usize = 12;
 
-/// What is added to a number before its first digit is cut off, so that all the others are there.
+/// The summand that gives every number leading zeros: its own first digit is cut off again.
 const ABOVE: u64 = 10_u64.pow(DIGITS as u32);
 
-/// Beyond so many labels, a node's labels are looked up in a list instead of each being asked for.
+/// The most labels that a condition names one by one. Beyond them, the condition looks up a node's labels in a list.
 const ASKED_FOR: usize = 8;
 
-/// The key of an element that its number identifies; nothing for a number that has too many digits.
+/// Returns the key of an element with its number as key; `None` for a number with too many digits.
 pub(crate) fn number_key(number: ElementNumber) -> Option<String> {
     (number.0 < ABOVE).then(|| format!("{:0DIGITS$}", number.0))
 }
 
-/// The number of such a key; nothing for what is none.
+/// Returns the number in such a key; `None` for any other text.
 pub(super) fn key_number(key: &str) -> Option<i64> {
     (key.len() == DIGITS).then(|| key.parse().ok()).flatten()
 }
@@ -34,7 +34,7 @@ pub(super) fn key(variable: &str, identity: Identity, key: &PropertyName) -> Str
     }
 }
 
-/// `(n:L)`, for nodes of a kind, and with one more label if there is one.
+/// `(n:L)`, for nodes of a kind, with one more label if `with` names one.
 pub(super) fn node(kind: &NodeKind, with: Option<&Label>) -> String {
     let also = with.map(|label| format!("&{}", label.quoted_for_neo4j())).unwrap_or_default();
     format!("(n:{}{also})", label(kind))
@@ -44,11 +44,11 @@ fn label(kind: &NodeKind) -> String {
     if kind.unlabelled { "!%".to_owned() } else { kind.label.quoted_for_neo4j() }
 }
 
-/// ` USING RANGE INDEX SEEK …`: elements of a kind are sought by the index on a property. Without this hint the planner goes by
-/// the last sample of the index: after a large transaction into a small graph it scans the whole index for each key (3.4 s for
-/// 1,000 keys of 20,000 relationships, 5.26.12) and for each page. Neo4j ignores a hint to an index that does not exist, unless
-/// `dbms.cypher.hints_error` is on. The hint names the type: where there is but a text index, Neo4j takes a hint without a type
-/// for one to that index and fails ("Could not solve these hints", 5.26.12). Nodes without a label have no index.
+/// ` USING RANGE INDEX SEEK …`: seeks elements of a kind by the index on a property. Without this hint the planner relies on the
+/// last sample of the index: after a large transaction into a small graph, it scans the whole index for each key (3.4 s for 1,000
+/// keys of 20,000 relationships, 5.26.12) and for each page. Neo4j ignores a hint to an index that does not exist, unless
+/// `dbms.cypher.hints_error` is on. The hint names the type: if there is only a text index, Neo4j applies a hint without a type
+/// to that index and fails ("Could not solve these hints", 5.26.12). Nodes without a label have no index.
 pub(super) fn seek(profile: &Profile, kind: ElementKind, property: &PropertyName) -> String {
     let variable = match kind {
         ElementKind::Node(id) if profile.node(id).unlabelled => return String::new(),
@@ -58,7 +58,7 @@ pub(super) fn seek(profile: &Profile, kind: ElementKind, property: &PropertyName
     format!(" USING RANGE INDEX SEEK {variable}:{}({})", quoted_for_neo4j(profile.kind_name(kind)), property.quoted_for_neo4j())
 }
 
-/// ` AND …`: the node is of no earlier kind.
+/// ` AND …`: the node belongs to no earlier kind.
 pub(super) fn not_of_an_earlier_kind(profile: &Profile, id: NodeKindId) -> String {
     if profile.node(id).unlabelled {
         return String::new();
@@ -68,7 +68,7 @@ pub(super) fn not_of_an_earlier_kind(profile: &Profile, id: NodeKindId) -> Strin
     if condition.is_empty() { condition } else { format!(" AND {condition}") }
 }
 
-/// That a node is of no kind.
+/// The condition that a node belongs to no kind.
 pub(super) fn of_no_kind(profile: &Profile) -> String {
     let labelled: Vec<&Label> = profile.nodes.iter().filter(|kind| !kind.unlabelled).map(|kind| &kind.label).collect();
     let mut conditions = vec!["true".to_owned()];
@@ -79,8 +79,8 @@ pub(super) fn of_no_kind(profile: &Profile) -> String {
     conditions.join(" AND ")
 }
 
-/// ` AND …`: both ends of a relationship are of a kind. Nothing where every node is of one: then an end that is of none has a
-/// reason that somebody has to learn.
+/// ` AND …`: both ends of a relationship belong to a kind. Empty unless discovery leaves nodes out: otherwise an end of no kind
+/// has a reason that somebody must learn.
 pub(super) fn between_kinds(profile: &Profile) -> String {
     if profile.discover.as_ref().is_none_or(Discovery::takes_all_nodes) {
         return String::new();
@@ -125,13 +125,13 @@ pub(super) fn endpoint_key(profile: &Profile, variable: &str) -> String {
     if cases.is_empty() { "null".to_owned() } else { format!("CASE{cases} END") }
 }
 
-/// A kind, where all of them have the same key.
+/// Returns a node kind if all node kinds have the same key.
 fn one_key(profile: &Profile) -> Option<&NodeKind> {
     let first = profile.nodes.first()?;
     profile.nodes.iter().all(|kind| kind.identity == first.identity && kind.key == first.key).then_some(first)
 }
 
-/// A text as a literal.
+/// Writes a text as a literal.
 pub(super) fn text(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

@@ -1,4 +1,4 @@
-//! Elements that a change feed names by their numbers: of which kind they are now, and under which key.
+//! Looks up the current kind and key of elements that a change feed names by their numbers.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::model::name::{RelationshipType, quoted_for_neo4j};
 use crate::model::profile::{Identity, Profile};
 use crate::model::value::Value;
 
-/// Nodes by their numbers; those that there are.
+/// Reads nodes by their numbers; returns those that exist.
 pub(super) async fn nodes(reader: &impl Reader, profile: &Profile, of: &[ElementNumber]) -> Result<Vec<FoundElement>> {
     const DOING: &str = "changed nodes";
     let columns = format!("id(n) AS number, labels(n) AS labels{}", deciding_columns(profile, true));
@@ -27,7 +27,7 @@ pub(super) async fn nodes(reader: &impl Reader, profile: &Profile, of: &[Element
     rows.into_iter().map(|mut row| node(profile, &mut row).ok_or_else(|| lacking(DOING))).collect()
 }
 
-/// Relationships by their numbers; those that there are.
+/// Reads relationships by their numbers; returns those that exist.
 pub(super) async fn relationships(reader: &impl Reader, profile: &Profile, of: &[ElementNumber]) -> Result<Vec<FoundElement>> {
     const DOING: &str = "changed relationships";
     let text = format!("MATCH ()-[n]->() WHERE id(n) IN $numbers RETURN {}", relationship_columns(profile));
@@ -35,7 +35,7 @@ pub(super) async fn relationships(reader: &impl Reader, profile: &Profile, of: &
     rows.into_iter().map(|mut row| relationship(profile, &mut row, DOING)).collect()
 }
 
-/// Relationships that begin or end at these nodes, in the order of their numbers: up to `limit` after a number.
+/// Reads relationships that begin or end at these nodes, in the order of their numbers: up to `limit` after a number.
 pub(super) async fn attached(
     reader: &impl Reader,
     profile: &Profile,
@@ -67,8 +67,8 @@ fn key_names(profile: &Profile, of_nodes: bool) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Whether it is of a group that is copied; and a column for each property that can be a key, where that is a text: no longer than
-/// tells that it is too long.
+/// Returns the columns that decide about an element: whether its group is copied, and each property that can be a key and is a
+/// text. The texts are cut just above the length limit of keys.
 fn deciding_columns(profile: &Profile, of_nodes: bool) -> String {
     let column = |(place, name): (usize, String)| {
         let key = format!("n.{}", quoted_for_neo4j(&name));

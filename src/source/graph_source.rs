@@ -1,4 +1,4 @@
-//! The source trait over a Neo4j, whichever client reads it.
+//! The source trait over Neo4j, for any client that reads it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -38,12 +38,12 @@ use crate::model::profile::{FollowRule, Identity, Profile};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 
-/// A Neo4j database: its elements are read by a client, and the control plane tells the rest.
+/// A Neo4j database: a client reads its elements, and the control plane answers the rest.
 pub struct GraphSource<R> {
     reader: Retrying<BookmarkedReader<R>>,
     control: Arc<ControlPlane>,
     probe: Mutex<Probe>,
-    /// Waits for commits that somebody else knows of, so that the probe never does.
+    /// Waits for commits that others report, so that the probe never has to.
     follower: Mutex<Probe>,
     profile: Arc<Profile>,
     unlabelled: Mutex<Unlabelled>,
@@ -71,7 +71,7 @@ impl<R: Reader> GraphSource<R> {
         Queries::new(&self.profile)
     }
 
-    /// The first rows of a kind, up to about so many bytes.
+    /// Reads the first rows of a kind, up to about this number of bytes.
     async fn some_rows(&self, kind: ElementKind, request: Request, most: usize) -> Result<SomeRows> {
         let doing = self.profile.kind_name(kind);
         Ok(match kind {
@@ -112,12 +112,12 @@ impl<R: Reader> GraphSource<R> {
     }
 }
 
-/// The first rows of a kind.
+/// The first rows of a kind, and their weight.
 struct SomeRows {
     rows: KindRows,
-    /// Whether there are no more of them.
+    /// Whether these are all rows of the request.
     is_whole: bool,
-    /// What they weighed as they were read: a property that a rule leaves out travelled as well.
+    /// The weight of the rows as read: a property that a rule leaves out travelled as well.
     weight: usize,
 }
 

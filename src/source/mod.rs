@@ -1,5 +1,5 @@
-//! Neo4j: only ever read. A trait stands here because tests put faults at this seam, and because other change sources
-//! (an exact change feed) can take its place.
+//! Neo4j, which the service only reads. This is a trait because tests inject faults at this seam, and because other change
+//! sources (an exact change feed) can replace it.
 
 mod adapt;
 mod address;
@@ -62,27 +62,27 @@ pub(crate) use unindexed::missing_indexes;
 /// A page of elements in the order of their key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// The elements. All of one key are in one page.
+    /// The elements. All elements of one key are in one page.
     pub rows: KindRows,
-    /// The key to go on after; absent at the end.
+    /// The key after which the next page begins; absent at the end.
     pub next: Option<String>,
 }
 
-/// Elements that were asked for by key.
+/// The result of a look-up by key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyLookup {
-    /// The elements.
+    /// The elements that were found.
     pub rows: KindRows,
-    /// How many of the keys, from the first on, they are all elements of; one at least.
+    /// The number of keys, from the first on, of which all elements are here; at least one.
     pub keys: usize,
 }
 
-/// A key whose timestamps say that its element was written lately.
+/// A key of an element that was recently written according to its timestamps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedKey {
-    /// The key.
+    /// The key of the element.
     pub key: String,
-    /// Its timestamps, as one text: another text means that one of them moved.
+    /// Its timestamps as one text: a different text means that one of them moved.
     pub stamp: String,
 }
 
@@ -95,74 +95,76 @@ pub struct Followed {
     pub nodes: BTreeMap<NodeKindId, BTreeSet<String>>,
 }
 
-/// An element that was looked for by its number.
+/// An element that was looked up by its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundElement {
-    /// The number.
+    /// The number of the element.
     pub number: ElementNumber,
-    /// Its kind; absent where it is of none, or is not copied.
+    /// Its kind; absent if it has none or is not copied.
     pub kind: Option<ElementKind>,
-    /// Its key; absent where it has none that the cache can use.
+    /// Its key; absent if it has no key that the cache can use.
     pub key: Option<String>,
-    /// All texts that it has where some kind has its key.
+    /// All its texts in properties that are the key of some kind.
     pub texts: BTreeSet<String>,
 }
 
 /// A page of changed keys in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyPage {
-    /// The keys.
+    /// The keys, with their timestamps.
     pub keys: Vec<ChangedKey>,
-    /// Elements that were written as well and have no key by which their rows could be asked for.
+    /// Written elements without a key by which their rows can be requested.
     pub without_key: Vec<ElementNumber>,
-    /// The key to go on after; absent at the end.
+    /// The key after which the next page begins; absent at the end.
     pub next: Option<String>,
 }
 
 /// An index of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceIndex {
-    /// Its name.
+    /// The name of the index.
     pub name: String,
-    /// Its kind, with what that kind has.
+    /// Its kind, with the options of that kind.
     pub kind: SourceIndexKind,
-    /// Whether it is on nodes; else it is on relationships.
+    /// Whether it is on nodes; otherwise it is on relationships.
     pub of_nodes: bool,
-    /// Labels or types.
+    /// Its labels or types.
     pub on: Vec<String>,
-    /// Properties, in order.
+    /// Its properties, in order.
     pub properties: Vec<String>,
-    /// Of a range index: the properties of which some value is, or becomes, text in the cache; all of them until somebody has looked.
+    /// For a range index, the properties with a value that is, or becomes, text in the cache; all properties until they are
+    /// examined.
     pub texts: Vec<String>,
 }
 
 /// Kinds of indices of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceIndexKind {
-    /// Equality and ranges.
+    /// An index for equality and ranges.
     Range,
-    /// Full text.
+    /// An index for full text.
     Fulltext {
-        /// What makes words of a text.
+        /// The analyzer that splits a text into words.
         analyzer: String,
     },
-    /// Nearest neighbours.
+    /// An index for nearest neighbours.
     Vector {
-        /// Absent where vectors of any dimension are indexed.
+        /// The dimension; absent if the index takes vectors of any dimension.
         dimension: Option<u64>,
-        /// Its name for what is near.
+        /// The name of its similarity function.
         similarity: String,
-        /// Neighbours of a vector in the index.
+        /// The number of neighbours of a vector in the index.
         m: Option<u64>,
-        /// Candidates at its making.
+        /// The number of candidates during its construction.
         ef_construction: Option<u64>,
     },
-    /// Any other, by its name.
+    /// Any other kind, by its name.
     Other(String),
 }
 
-/// How many elements a full pass reads, for its progress: a node of several kinds is read once. Nodes of several kinds that are not
-/// all of the database make it more than there is, because only a scan would tell how many carry two labels.
+/// Estimates how many elements a full pass reads, for its progress: a node of several kinds is read once. If the kinds do not
+/// cover all nodes of the database, nodes of several kinds make the estimate too large, because only a scan would show how many
+/// carry two labels.
 pub async fn expected_elements(source: &dyn Source, profile: &Profile) -> Result<u64> {
     let counts = source.counts().await?;
     let of = |nodes: bool| {
@@ -173,62 +175,66 @@ pub async fn expected_elements(source: &dyn Source, profile: &Profile) -> Result
 }
 
 /// The source, as the strategies read it. Keys are plain text here, because a page must also move past a key that the cache
-/// cannot use. The text `""` stands before every key.
+/// cannot use. The text `""` precedes every key.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// Which database this is.
+    /// Returns the identity of the database.
     async fn identity(&self) -> Result<SourceIdentity>;
 
-    /// When the store of the database was created, in milliseconds since 1970; nothing where the source does not tell.
+    /// Returns the creation time of the database's store, in milliseconds since 1970; `None` if the source does not reveal it.
     async fn created_ms(&self) -> Result<Option<i64>> {
         Ok(None)
     }
 
-    /// How long the server keeps its transaction log, in its own words; nothing where it does not tell.
+    /// Returns the server's setting for how long it keeps its transaction log; `None` if the server does not reveal it.
     async fn log_retention(&self) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// The source's own clock.
+    /// Reads the source's own clock.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
-    /// A page of a kind after a key: about `limit` elements, or fewer where they are heavy.
+    /// Reads a page of a kind after a key: about `limit` elements, or fewer if they are heavy.
     async fn page(&self, kind: ElementKind, detail: Detail, after: &str, limit: usize) -> Result<Page>;
 
-    /// The elements of a kind that have the first of these keys now: of all keys, or of fewer where the elements are heavy.
+    /// Reads the elements of a kind that have the first of these keys now: of all keys, or of fewer if the elements are heavy.
     async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<KeyLookup>;
 
-    /// All elements of these kinds by one query: kinds of nodes or kinds of relationships, which their numbers identify, each in the
-    /// order of its keys. A kind without elements does not stand there. Nothing where they are too heavy for one query.
+    /// Reads all elements of these kinds by one query: kinds of nodes or kinds of relationships, identified by element numbers,
+    /// each in the order of its keys. Omits a kind without elements. `None` if the elements are too heavy for one query.
     async fn bundle(&self, _kinds: &[ElementKind], _detail: Detail) -> Result<Option<Vec<KindRows>>> {
         Ok(None)
     }
 
-    /// Keys of the elements of a kind whose timestamps say that they were written after `since`; none for a kind without timestamps.
+    /// Reads the keys of elements of a kind that were written after `since` according to their timestamps; none for a kind
+    /// without timestamps.
     async fn changed_keys(&self, kind: ElementKind, since: DateTime<Utc>, after: &str, limit: usize) -> Result<KeyPage>;
 
-    /// The token of the last commit. Whatever is read after this call has seen that commit.
+    /// Returns the bookmark of the last commit. Every read after this call sees that commit.
     async fn bookmark(&self) -> Result<Bookmark> {
         repeated(|| self.probe()).await
     }
 
-    /// As [`Source::bookmark`], asked once, as [`Source::reach`] is: every other question is repeated while its error may pass.
+    /// As [`Source::bookmark`], but asked only once, like [`Source::reach`]: every other question is repeated while its error may
+    /// pass.
     async fn probe(&self) -> Result<Bookmark>;
 
-    /// From now on, nodes may share keys: of each end of a relationship it is asked for which node its key stands. Before, it is asked
-    /// only where an end seems to be in another graph than its relationship.
+    /// Notes that nodes may share keys: from now on, a read asks for each end of a relationship which node its key stands for.
+    /// Before, it asks only if an end seems to be in another graph than its relationship.
     fn heed_shared_keys(&self) {}
 
-    /// The newest commit that anything read until now can be of, if the source told one: reads see what is committed while they run.
+    /// Returns the newest commit that any read until now can have seen, if the source named one: reads see what is committed
+    /// while they run.
     fn newest_commit(&self) -> Option<Bookmark>;
 
-    /// Of the nodes with these numbers those that there are now.
+    /// Reads the nodes with these numbers that exist now.
     async fn nodes_by_number(&self, numbers: &[ElementNumber]) -> Result<Vec<FoundElement>>;
 
-    /// Of the relationships with these numbers those that there are now.
+    /// Reads the relationships with these numbers that exist now.
     async fn relationships_by_number(&self, numbers: &[ElementNumber]) -> Result<Vec<FoundElement>>;
 
-    /// Relationships that begin or end at the nodes with these numbers, in the order of their own: up to `limit` after a number.
+    /// Reads relationships that begin or end at the nodes with these numbers, in the order of their own numbers: up to `limit`
+    /// after a number.
     async fn relationships_of(
         &self,
         nodes: &[ElementNumber],
@@ -236,39 +242,39 @@ pub trait Source: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<FoundElement>>;
 
-    /// Has whatever is read from now on see the commit of this bookmark, or fail.
+    /// Makes every read from now on see the commit of this bookmark, or fail.
     fn read_after(&self, bookmark: &Bookmark);
 
-    /// Waits until what is read from now on has seen the commit of this bookmark, which somebody else was told.
+    /// Waits until every read from now on sees the commit of this bookmark, which somebody else received.
     async fn reach(&self, bookmark: &Bookmark) -> Result<()>;
 
-    /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
-    /// A count that only a scan of all nodes tells may be an older one: see [`Source::exact_counts`].
+    /// Counts the elements of each kind, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds). A count that
+    /// needs a scan of all nodes may be an older one: see [`Source::exact_counts`].
     async fn counts(&self) -> Result<Vec<u64>>;
 
-    /// As [`Source::counts`], and each of them is counted now, whatever that costs.
+    /// As [`Source::counts`], but each count is taken now, whatever it costs.
     async fn exact_counts(&self) -> Result<Vec<u64>> {
         self.counts().await
     }
 
-    /// How many nodes the whole database has.
+    /// Counts the nodes of the whole database.
     async fn node_total(&self) -> Result<u64>;
 
-    /// What there is by now that a profile whose kinds were found in the source does not have, in words.
+    /// Describes what the source has by now and a profile with discovered kinds lacks.
     async fn outgrown(&self) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// How many nodes carry each label.
+    /// Counts the nodes that carry each label.
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// How many of the nodes that carry a label carry each label.
+    /// Counts, among the nodes that carry a label, those that carry each label.
     async fn labels_beside(&self, _label: &Label) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
 
-    /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
-    /// characters.
+    /// Counts the keys of a kind, or of its nodes with one more label, that begin with one of these prefixes, grouped by their
+    /// first `length` characters.
     async fn key_groups(
         &self,
         kind: ElementKind,
@@ -277,8 +283,8 @@ pub trait Source: Send + Sync + 'static {
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 
-    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin in one of these ways; those that
-    /// cannot stand in the cache left out.
+    /// Reads the identities of the elements of a kind, or of its nodes with one more label, with keys that begin with one of
+    /// these prefixes. Omits elements that the cache cannot hold.
     async fn identities(
         &self,
         kind: ElementKind,
@@ -286,43 +292,46 @@ pub trait Source: Send + Sync + 'static {
         beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>>;
 
-    /// What a rule leads to from the elements with these keys.
+    /// Follows a rule from the elements with these keys.
     async fn followed(&self, rule: &FollowRule, keys: &[String]) -> Result<Followed>;
 
-    /// Up to `limit` elements of a kind that no page reaches, because their key is absent, empty or not a string.
+    /// Reads up to `limit` elements of a kind that no page reaches, because their key is absent, empty or not a string.
     async fn without_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows>;
 
-    /// How many nodes carry each label that FalkorDB cannot express.
+    /// Counts the nodes that carry each label that FalkorDB cannot express.
     async fn unusable_labels(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// Keys of nodes that carry a label, whatever its name, by kind: up to `limit` of each kind, or several times as many of all kinds
-    /// where there are many.
+    /// Reads the keys of nodes that carry a label, whatever its name, by kind: up to `limit` of each kind, or several times as
+    /// many of all kinds together if there are many.
     async fn keys_with_label(&self, label: &str, limit: usize) -> Result<BTreeMap<NodeKindId, Vec<String>>>;
 
-    /// Up to `limit` elements of a kind with a key that the cache cannot use, or relationships with such an end, or fewer where their
-    /// keys are heavy; some with a long key that it can use may be among them. Of properties, only key and group are read.
+    /// Reads up to `limit` elements of a kind with a key that the cache cannot use, or relationships with such an end, or fewer
+    /// if their keys are heavy. The result may include elements with a long key that the cache can use. Of the properties, only
+    /// key and group are read.
     async fn with_unusable_key(&self, kind: ElementKind, limit: usize) -> Result<KindRows>;
 
-    /// The elements of a kind that have the first of these numbers now, with key and group alone; and how many of the numbers were
-    /// looked for: all of them, or fewer where the keys are heavy.
+    /// Reads the elements of a kind that have the first of these numbers now, with only key and group. Also returns how many of
+    /// the numbers were looked up: all of them, or fewer if the keys are heavy.
     async fn by_number(&self, kind: ElementKind, numbers: &[ElementNumber]) -> Result<(KindRows, usize)>;
 
-    /// How many elements of a kind no page reaches, because their key is absent, empty or not a text.
+    /// Counts the elements of a kind that no page reaches, because their key is absent, empty or not a text.
     async fn count_without_key(&self, kind: ElementKind) -> Result<u64>;
 
-    /// Its indices, but for those that every database has.
+    /// Reads the source's indices, except those that every database has.
     async fn indexes(&self) -> Result<Vec<SourceIndex>>;
 
-    /// The same, each range index with the properties that are text in the cache: by the index itself, so that no element is read.
+    /// As [`Source::indexes`], and each range index lists the properties that are text in the cache. The index itself answers, so
+    /// no element is read.
     async fn indexes_with_texts(&self) -> Result<Vec<SourceIndex>> {
         self.indexes().await
     }
 
-    /// How many numbers most lists of a property have, of about this share of a kind's elements; nothing where none has a list.
+    /// Returns the most frequent list length of a property, in a sample of about this share of a kind's elements; `None` if none
+    /// of them has a list.
     async fn usual_dimension(&self, _: ElementKind, _: &PropertyName, _share: f64) -> Result<Option<usize>> {
         Ok(None)
     }
 
-    /// What there is besides the profile's kinds.
+    /// Returns what the source holds besides the profile's kinds.
     async fn outside_profile(&self) -> Result<OutsideProfile>;
 }

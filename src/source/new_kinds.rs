@@ -1,5 +1,5 @@
-//! Whether the source has what a profile that was found in it does not have yet. Every pass asks, between a commit and the cache,
-//! so the three questions are sent together.
+//! Finds what the source has and its discovered profile lacks. Every pass asks for it on the way from a commit to the cache, so
+//! the three questions are sent together.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::model::index::IndexTarget;
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::Profile;
 
-/// What the source has by now that the profile does not.
+/// Describes what the source has by now and the profile lacks.
 pub(super) async fn outgrown(reader: &impl Reader, profile: &Profile) -> Result<Option<String>> {
     const DOING: &str = "labels, relationship types and vector indices";
     if profile.discover.is_none() {
@@ -39,7 +39,7 @@ pub(super) async fn outgrown(reader: &impl Reader, profile: &Profile) -> Result<
     Ok(profile.outgrown_by(&found))
 }
 
-/// What an index is on; nothing for a name that the cache cannot express.
+/// Returns the target of an index; `None` for a name that the cache cannot express.
 pub(super) fn target(of_nodes: bool, name: &str) -> Option<IndexTarget> {
     if of_nodes {
         Label::parse(name).ok().map(IndexTarget::Label)

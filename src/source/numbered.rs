@@ -1,4 +1,4 @@
-//! Requests and pages of kinds whose elements are identified by their numbers.
+//! Requests and pages of kinds with element numbers as keys.
 
 use super::Page;
 use super::expressions::{key_number, number_key};
@@ -6,7 +6,7 @@ use super::request::Request;
 use crate::model::kind_rows::KindRows;
 use crate::model::profile::Identity;
 
-/// A request for elements by their keys. Of keys that are to be numbers and are none there is no element.
+/// Requests elements by their keys. A key that should be a number and is not has no element.
 pub(super) fn by_keys(text: String, identity: Identity, keys: &[String]) -> Request {
     let request = Request::new(text);
     match identity {
@@ -15,7 +15,7 @@ pub(super) fn by_keys(text: String, identity: Identity, keys: &[String]) -> Requ
     }
 }
 
-/// A request for the page after a key.
+/// Requests the page after a key.
 pub(super) fn page_after(text: String, identity: Identity, after: &str, limit: usize) -> Request {
     let request = Request::new(text).with("limit", limit);
     match identity {
@@ -25,7 +25,7 @@ pub(super) fn page_after(text: String, identity: Identity, after: &str, limit: u
     }
 }
 
-/// A page of elements that each have a number of their own.
+/// Makes a page of elements that each have a number of their own.
 pub(super) fn page(rows: KindRows, is_last: bool) -> Page {
     let last = rows.elements().last().map(|(number, _)| number);
     Page { rows, next: last.filter(|_| !is_last).and_then(number_key) }

@@ -5,12 +5,12 @@ use crate::error::{Error, ErrorKind};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::PropertyName;
 
-/// A page of one key alone grows to this many rows before it is an error: a key that a hundred thousand elements share
+/// The most rows of a page that holds only one key. Beyond them it is an error: a key that a hundred thousand elements share
 /// identifies nothing.
 pub(super) const MAX_ROWS_OF_ONE_KEY: usize = 100_000;
 
-/// Keeps the elements of one key together: of a page that is not the last, the last key may have more elements, so it opens the next
-/// page. None if all elements are of one key.
+/// Keeps the elements of one key together: unless a page is the last, its last key may have more elements, so that key opens the
+/// next page. `None` if all elements share one key.
 pub(super) fn cut_page(mut rows: KindRows, key: &PropertyName, is_last: bool) -> Option<Page> {
     if is_last {
         return Some(Page { rows, next: None });

@@ -1,4 +1,4 @@
-//! How much is read at once: a bounded number of bytes, whatever the elements weigh.
+//! Limits how much is read at once: a bounded number of bytes, whatever the elements weigh.
 
 use std::collections::HashMap;
 
@@ -7,58 +7,58 @@ use parking_lot::Mutex;
 use crate::model::detail::Detail;
 use crate::model::kind::ElementKind;
 
-/// Elements that are read at once weigh about this much. A page of 2,000 elements with vectors of 256 floats weighs 6 MB, so that
-/// ordinary pages are as long as they are asked for; of elements of 10 MB, a page has one.
+/// The approximate weight of the elements that are read at once. A page of 2,000 elements with vectors of 256 floats weighs 6 MB,
+/// so ordinary pages have the requested length; of elements of 10 MB, a page has one.
 const PORTION_BYTES: usize = 8 << 20;
 
-/// So much is asked for, going by what elements weigh in memory: some are heavier than the average, and a float takes 9 bytes on the
-/// wire where it weighs 8.
+/// The weight to ask for, by the weight of elements in memory: some elements are heavier than the average, and a float of 8 bytes
+/// takes 9 on the wire.
 const ASKED_FOR: usize = PORTION_BYTES / 4 * 3;
 
-/// A page of fewer elements cannot tell whether its last key has more of them.
+/// The fewest elements of a page. A shorter page cannot show whether its last key has more elements.
 const SHORTEST_PAGE: usize = 2;
 
-/// How much one read may bring.
+/// The limits of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Portions {
-    /// Elements.
+    /// The most elements of the read.
     pub(super) rows: usize,
-    /// Their weight, about.
+    /// The approximate limit of their weight.
     pub(super) bytes: usize,
 }
 
 impl Portions {
-    /// For a page that holds one key alone and not all of its elements.
+    /// Doubles the limits, for a page that holds only one key and not all of its elements.
     pub(super) fn doubled(self) -> Self {
         Self { rows: self.rows.saturating_mul(2), bytes: self.bytes.saturating_mul(2) }
     }
 }
 
-/// What an element of each kind weighed on average when elements of it were last read: so many are asked for next time that the
-/// query need not be broken off.
+/// The average weight of each kind's elements at their last read. The next read asks for so few elements that the query need not
+/// be cut off.
 #[derive(Debug, Default)]
 pub(super) struct Weights {
     averages: Mutex<HashMap<(ElementKind, Detail), usize>>,
 }
 
 impl Weights {
-    /// What a page of up to `limit` elements of a kind may bring.
+    /// Returns the limits of a page of up to `limit` elements of a kind.
     pub(super) fn page(&self, kind: ElementKind, detail: Detail, limit: usize) -> Portions {
         let rows = self.bearable(kind, detail).clamp(SHORTEST_PAGE, limit.max(SHORTEST_PAGE));
         Portions { rows, bytes: PORTION_BYTES }
     }
 
-    /// How many of these keys to ask for at once.
+    /// Returns how many of these keys to ask for at once.
     pub(super) fn keys(&self, kind: ElementKind, keys: usize) -> usize {
         self.bearable(kind, Detail::Whole).clamp(1, keys.max(1)).min(keys)
     }
 
-    /// How much an answer for so many keys may weigh. One element has to be read whatever it weighs.
+    /// Returns the most weight of an answer for this number of keys. A single element must be read whatever it weighs.
     pub(super) fn answer(keys: usize) -> usize {
         if keys > 1 { PORTION_BYTES } else { usize::MAX }
     }
 
-    /// Remembers what so many elements weighed when they were read.
+    /// Remembers the weight of this number of elements that were read.
     pub(super) fn note(&self, kind: ElementKind, detail: Detail, weight: usize, elements: usize) {
         if let Some(average) = weight.checked_div(elements) {
             self.averages.lock().insert((kind, detail), average);

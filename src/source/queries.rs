@@ -1,4 +1,4 @@
-//! The texts of all queries that read the source. Pure, so that tests can ask Neo4j to explain each of them.
+//! The texts of all queries that read the source. This module is pure, so tests can ask Neo4j to explain each text.
 
 mod bundles;
 mod counts;
@@ -14,37 +14,37 @@ use crate::model::profile::{Direction, FollowRule, Identity, NodeKind, Profile, 
 /// The source's own clock, in milliseconds since the epoch.
 pub(crate) const CLOCK: &str = "RETURN datetime().epochMillis AS now";
 
-/// What tells one database from another.
+/// The id and name that distinguish one database from another.
 pub(crate) const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
 
-/// When the database's store was created: a part of the id that stands in the files of its log.
+/// The creation time of the database's store: a part of the store id in the files of its log.
 pub(crate) const CREATED: &str = "CALL db.info() YIELD creationDate RETURN creationDate AS name";
 
-/// How long the server keeps its transaction log.
+/// The server's setting for how long it keeps its transaction log.
 pub(crate) const LOG_RETENTION: &str = "SHOW SETTINGS 'db.tx_log.rotation.retention_policy' YIELD value RETURN value AS name";
 
 /// The server's version, such as `5.26.12`, and its edition.
 pub(crate) const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' \
     RETURN versions[0] AS version, edition";
 
-/// All relationship types.
+/// The names of all relationship types.
 pub(crate) const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
 
-/// All indices but those that every database has, with what FalkorDB needs to make the same ones.
+/// All indices except those that every database has, with the options that FalkorDB needs to make the same indices.
 pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, options WHERE type <> 'LOOKUP' \
     RETURN name, type AS kind, entityType AS entity, labelsOrTypes AS names, properties, \
     options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
     options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
 
-/// What vector indices are on: all that decides whether there is a new one.
+/// The targets of all vector indices: enough to detect a new one.
 pub(crate) const VECTOR_INDEXES: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties WHERE type = 'VECTOR' \
     RETURN entityType AS entity, labelsOrTypes AS names, properties";
 
-/// How many labels there are.
+/// The number of labels in the database.
 pub(crate) const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
 
-/// How many types of relationships there are.
+/// The number of relationship types in the database.
 pub(crate) const NUMBER_OF_TYPES: &str =
     "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
 
@@ -55,25 +55,25 @@ pub(crate) const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIEL
     | {of: 'relationship', name: e.relationshipType, count: e.count}] AS row \
     RETURN row.of AS of, row.name AS name, row.count AS count";
 
-/// All labels.
+/// The names of all labels.
 pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 
-/// All names of properties that were ever used: a name stays when the last element that had it is gone.
+/// All property names that were ever used: a name stays after the last element with it is gone.
 pub(crate) const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
 
-/// How many nodes there are; kept by Neo4j and read without a scan.
+/// The number of nodes; Neo4j keeps it, so no scan is needed.
 pub(crate) const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
 
-/// How many nodes have no label. Nothing but a scan of all nodes tells.
+/// The number of nodes without a label. Only a scan of all nodes yields it.
 pub(crate) const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
 
-/// Whether any element has this property. Nothing but a scan of all elements tells, so it is asked only of a name that was used.
+/// Asks whether any element has this property. Only a scan of all elements answers this, so ask only for a name that was used.
 pub(crate) fn has_property(property: &PropertyName) -> [String; 2] {
     ["(n)", "()-[n]->()"]
         .map(|pattern| format!("MATCH {pattern} WHERE n.{} IS NOT NULL RETURN 1 AS count LIMIT 1", property.quoted_for_neo4j()))
 }
 
-/// How many nodes carry a label: kept by Neo4j and read without a scan.
+/// Counts the nodes with a label; Neo4j keeps the count, so no scan is needed.
 pub(crate) fn label_count(label: &Label) -> String {
     format!("MATCH (n:{}) RETURN count(n) AS count", label.quoted_for_neo4j())
 }
@@ -95,13 +95,13 @@ impl SeekTarget {
     }
 }
 
-/// Which of these have a number for a value: their places in the list. Each part is a seek of the index.
+/// Finds the targets that have a number as a value, by their places in the list. Each part is an index seek.
 pub(crate) fn with_numbers(indexed: &[SeekTarget]) -> String {
     with_values(indexed, &[&format!(">= {}", i64::MIN)])
 }
 
-/// Which of these have a value that is text in the cache, so a text or a time: their places in the list, some more than once. Each
-/// part is a seek of the index.
+/// Finds the targets with a value that is text in the cache, so a text or a time, by their places in the list, some more than
+/// once. Each part is an index seek.
 pub(crate) fn with_texts(indexed: &[SeekTarget]) -> String {
     let first = [
         "STARTS WITH ''",
@@ -130,17 +130,17 @@ pub struct Queries<'a> {
 }
 
 impl<'a> Queries<'a> {
-    /// The queries of this profile.
+    /// Creates the queries of this profile.
     pub fn new(profile: &'a Profile) -> Self {
         Self { profile }
     }
 
-    /// ` AND …`: a relationship is one that is copied, as far as its ends and its group say.
+    /// ` AND …`: the ends and the group of a relationship allow it to be copied.
     fn copied_ends(&self) -> String {
         between_kinds(self.profile) + &self.scope().also("e")
     }
 
-    /// The hint that elements of a kind are sought by their key.
+    /// The hint to seek elements of a kind by their key.
     fn seek(&self, kind: ElementKind) -> String {
         expressions::seek(self.profile, kind, self.profile.key(kind))
     }
@@ -149,7 +149,7 @@ impl<'a> Queries<'a> {
         Scope::of(self.profile)
     }
 
-    /// A page of a kind in the order of its key: `$after`, `$limit`.
+    /// Reads a page of a kind in the order of its key: `$after`, `$limit`.
     pub fn page(&self, kind: ElementKind, detail: Detail) -> String {
         match kind {
             ElementKind::Node(id) => self.node_page(id, detail),
@@ -157,7 +157,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// Elements of a kind by key: `$keys`.
+    /// Reads elements of a kind by key: `$keys`.
     pub fn by_key(&self, kind: ElementKind) -> String {
         match kind {
             ElementKind::Node(id) => self.nodes_by_key(id, &node_columns("properties(n)")),
@@ -165,13 +165,13 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// Nodes of a kind by key, with what decides whether the cache can hold them: `$keys`.
+    /// Reads nodes of a kind by key, with the columns that decide whether the cache can hold them: `$keys`.
     pub fn deciding_by_key(&self, id: NodeKindId) -> String {
         self.nodes_by_key(id, &self.deciding_columns(ElementKind::Node(id)))
     }
 
-    /// Keys of the elements of a kind that were written since `$zoned`, which is `$local` without its zone: `$after`, `$limit`. Nothing
-    /// for a kind without timestamps.
+    /// Reads the keys of elements of a kind written since `$zoned`, which is `$local` without its zone: `$after`, `$limit`.
+    /// `None` for a kind without timestamps.
     pub fn changed_keys(&self, kind: ElementKind) -> Option<String> {
         match kind {
             ElementKind::Node(id) => self.changed_node_keys(id),
@@ -179,7 +179,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// Elements of a kind that no page reaches: `$limit`. Nothing for a kind whose elements their numbers identify.
+    /// Reads elements of a kind that no page reaches: `$limit`. `None` for a kind with element numbers as keys.
     pub(crate) fn without_key(&self, kind: ElementKind) -> Option<String> {
         match kind {
             ElementKind::Node(id) => self.nodes_without_key(id),
@@ -187,7 +187,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// A page of a node kind in the order of its key: `$after`, `$limit`.
+    /// Reads a page of a node kind in the order of its key: `$after`, `$limit`.
     fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
         let kind = self.profile.node(id);
         let (pattern, others) = (expressions::node(kind, None), not_of_an_earlier_kind(self.profile, id));
@@ -198,14 +198,14 @@ impl<'a> Queries<'a> {
                 let (key, hint) = (kind.key.quoted_for_neo4j(), self.seek(ElementKind::Node(id)));
                 format!("MATCH {pattern}{hint} WHERE n.{key} > $after{others}{scope} {columns} ORDER BY n.{key} LIMIT $limit")
             }
-            // A scan of a label yields its nodes in the order of their numbers, so it ends with the page.
+            // A label scan yields nodes in the order of their numbers, so the scan ends with the page.
             Identity::ElementNumber => {
                 format!("MATCH {pattern} WHERE id(n) > $after{others}{scope} WITH n ORDER BY n LIMIT $limit {columns}")
             }
         }
     }
 
-    /// Nodes of a kind by key: `$keys`.
+    /// Reads nodes of a kind by key: `$keys`.
     fn nodes_by_key(&self, id: NodeKindId, columns: &str) -> String {
         let kind = self.profile.node(id);
         let (others, scope) = (not_of_an_earlier_kind(self.profile, id), self.scope().also("n"));
@@ -221,7 +221,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// A page of a relationship kind in the order of its key: `$after`, `$limit`.
+    /// Reads a page of a relationship kind in the order of its key: `$after`, `$limit`.
     fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
         let kind = self.profile.relationship(id);
         let rel_type = kind.rel_type.quoted_for_neo4j();
@@ -240,7 +240,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// Relationships of a kind by key: `$keys`.
+    /// Reads relationships of a kind by key: `$keys`.
     fn relationships_by_key(&self, id: RelationshipKindId) -> String {
         let columns = self.relationship_columns("properties(e)");
         let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
@@ -256,15 +256,15 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// How many keys of a kind, or of its nodes with one more label, begin with one of `$prefixes`, which all have `$length`
-    /// characters, grouped by their first `$grown` characters.
+    /// Counts the keys of a kind, or of its nodes with one more label, that begin with one of `$prefixes`, grouped by their first
+    /// `$grown` characters. All prefixes have `$length` characters.
     pub fn key_groups(&self, kind: ElementKind, with: Option<&Label>) -> String {
         let (pattern, key) = self.keyed(kind, with);
         format!("{} RETURN left({key}, $grown) AS name, count(*) AS count", self.begins(kind, &pattern, &key))
     }
 
-    /// What identifies the elements of a kind, or its nodes with one more label, whose first `$length` characters of the key
-    /// are one of `$prefixes`.
+    /// Reads the identities of elements of a kind, or of its nodes with one more label, if the first `$length` characters of the
+    /// key are one of `$prefixes`.
     pub fn identities(&self, kind: ElementKind, with: Option<&Label>) -> String {
         let (pattern, key) = self.keyed(kind, with);
         match kind {
@@ -282,10 +282,9 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// The elements whose key begins in one of the ways that are asked for. The index finds the prefix, and only texts have one; a
-    /// prefix that is shorter than the beginnings is a whole key. No function is applied to the key before it is known to be a
-    /// text: Neo4j ends the query where `left` meets another type. Numbers have no index, so they are gone through once for all
-    /// beginnings.
+    /// Matches the elements with a key that begins with one of the prefixes. The index finds a prefix, and only texts have one; a
+    /// prefix shorter than `$length` is a whole key. The query applies no function to a key before it knows that the key is a
+    /// text: Neo4j aborts the query if `left` meets another type. Numbers have no index, so one scan serves all prefixes.
     fn begins(&self, kind: ElementKind, pattern: &str, key: &str) -> String {
         let ends = match kind {
             ElementKind::Node(_) => self.scope().also("n"),
@@ -314,8 +313,8 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// What a rule leads to from the elements of `$keys`: keys of relationships as `edge`, of nodes as `key` with `labels`.
-    /// A rule of what the profile does not have leads nowhere; the profile's check excludes it.
+    /// Follows a rule from the elements of `$keys`: returns keys of relationships as `edge`, keys of nodes as `key` with
+    /// `labels`. A rule about kinds that the profile lacks leads nowhere; the profile's check excludes such rules.
     pub fn followed(&self, rule: &FollowRule) -> Option<String> {
         match rule {
             FollowRule::Relationships { from, rel_type, direction } => {
@@ -347,7 +346,7 @@ impl<'a> Queries<'a> {
                 let kind = self.profile.relationship_kind(from_type)?;
                 let hint = self.seek(ElementKind::Relationship(kind));
                 let key = self.profile.relationship(kind).key.quoted_for_neo4j();
-                // What is no list has no last items, and UNWIND takes it as one item.
+                // A value that is not a list has no last items, and UNWIND takes it as one item.
                 let list = format!("e.{}", list.quoted_for_neo4j());
                 Some(format!(
                     "UNWIND $keys AS k MATCH ()-[e:{} {{{key}: k}}]->(){hint} \
@@ -360,7 +359,8 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// How many numbers most lists of a property have, of about this share of a kind's elements. Only of those is the list read.
+    /// Finds the most frequent list length of a property, in a sample of about this share of a kind's elements. Only the sample's
+    /// lists are read.
     pub(crate) fn usual_dimension(&self, kind: ElementKind, property: &PropertyName, share: f64) -> String {
         let pattern = match kind {
             ElementKind::Node(id) => expressions::node(self.profile.node(id), None),
@@ -373,8 +373,8 @@ impl<'a> Queries<'a> {
         )
     }
 
-    /// Keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`, `$limit`. After them
-    /// come the numbers of those without a key that a page could reach them by.
+    /// Reads the keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`,
+    /// `$limit`. After the keys come the numbers of nodes with no key that a page can reach.
     fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
         let kind = self.profile.node(id);
         self.changed_in(
@@ -396,14 +396,14 @@ impl<'a> Queries<'a> {
         )
     }
 
-    /// One index seek a timestamp and value type (zoned and local values do not compare, so each needs its own), then the order.
-    /// The key's condition comes after them, or the planner would walk the key's index and filter.
+    /// One index seek for each timestamp and value type (zoned and local values do not compare, so each needs its own), then the
+    /// order. The key's condition comes after them, or the planner would walk the key's index and filter.
     ///
     /// The groups come after all of them, for the same reason.
     fn changed_in(&self, kind: ElementKind, pattern: &str, variable: &str, (key, scope): (&str, &str)) -> Option<String> {
         let timestamps = self.profile.timestamps(kind);
-        // What the timestamps are: a key is read again at once when they move. What is not a time may be of any type, and `toString`
-        // ends the query where it meets a list.
+        // The text of all timestamps: a key is read again at once when one of them moves. A value that is not a time may have any
+        // type, and `toString` aborts the query if it meets a list.
         let stamp = timestamps
             .iter()
             .map(|timestamp| format!("coalesce(toStringOrNull({variable}.{}), '')", timestamp.quoted_for_neo4j()))
@@ -431,8 +431,8 @@ impl<'a> Queries<'a> {
         ))
     }
 
-    /// Nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`. Nothing for a kind that
-    /// has no key property: every element has a number.
+    /// Reads nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`. `None` for a
+    /// kind without a key property: every element has a number.
     fn nodes_without_key(&self, id: NodeKindId) -> Option<String> {
         let NodeKind { label, key, identity, .. } = self.profile.node(id);
         if *identity != Identity::Property {
@@ -454,19 +454,19 @@ impl<'a> Queries<'a> {
         Some(format!("MATCH (a)-[e:{}]->(b) WHERE {unreachable}{ends} {columns} LIMIT $limit", rel_type.quoted_for_neo4j()))
     }
 
-    /// How many nodes there are of each label set that holds no label of the profile.
+    /// Counts the nodes of each label set that holds no label of the profile.
     pub(crate) fn nodes_outside_profile(&self) -> String {
         let (kinds, scope) = (of_no_kind(self.profile), self.scope().also("n"));
         format!("MATCH (n) WHERE {kinds}{scope} RETURN labels(n) AS labels, count(*) AS count")
     }
 
-    /// How many relationships there are of a type; kept by Neo4j and read without a scan, where all groups are copied.
+    /// Counts the relationships of a type; if all groups are copied, Neo4j keeps the count, so no scan is needed.
     pub(crate) fn relationship_count(&self, quoted_type: &str) -> String {
         format!("MATCH ()-[e:{quoted_type}]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
-    /// What is returned of an element of a kind that decides whether the cache can hold it: its key and its group. What it holds
-    /// besides may be heavy.
+    /// Returns only the columns that decide whether the cache can hold an element of a kind: its key and its group. Its other
+    /// properties may be heavy.
     pub(super) fn deciding_columns(&self, kind: ElementKind) -> String {
         let group = self.profile.group.as_ref().map(|group| format!(", .{}", group.quoted_for_neo4j())).unwrap_or_default();
         let key = self.profile.key(kind).quoted_for_neo4j();
@@ -476,7 +476,7 @@ impl<'a> Queries<'a> {
         }
     }
 
-    /// The properties that are read of an element. What decides whether the cache can hold it is always among them.
+    /// The properties to read from an element. They always include the ones that decide whether the cache can hold it.
     pub(super) fn projection(&self, variable: &str, kind: ElementKind, vectors: &[PropertyName], detail: Detail) -> String {
         let key = self.profile.key(kind);
         let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some() && detail == Detail::Key);
@@ -497,7 +497,7 @@ impl<'a> Queries<'a> {
         )
     }
 
-    /// The group of an endpoint, where it decides in which graph the endpoint stands.
+    /// The group of an endpoint, if the group decides which graph holds the endpoint.
     fn endpoint_group(&self, variable: &str) -> String {
         let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some());
         group.map_or_else(|| "null".to_owned(), |group| format!("{variable}.{}", group.quoted_for_neo4j()))

@@ -1,4 +1,4 @@
-//! What [`GraphSource`](super::graph_source::GraphSource) stands on: a client that sends a query and reads its rows.
+//! The foundation of [`GraphSource`](super::graph_source::GraphSource): a client that sends a query and reads its rows.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 
-/// No query here takes longer on a healthy server: the longest reads one page. It is also the transaction's timeout at the
-/// server, because a query given up here would otherwise stay open there.
+/// The time limit of a query. On a healthy server no query takes longer: the longest reads one page. The limit is also the
+/// transaction's timeout at the server, because a query given up here would otherwise stay open there.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A query that takes as long is logged: changes that are committed meanwhile wait for it.
+/// A query that takes this long is logged: changes that are committed meanwhile wait for it.
 const SLOW: Duration = Duration::from_millis(200);
 
-/// Logs a query that was begun then and has ended now, if it took long.
+/// Logs a query that began at `begun` and has just ended, if it took long.
 pub(super) fn tell_if_slow(doing: &str, begun: Instant) {
     if begun.elapsed() >= SLOW {
         tracing::debug!(doing, seconds = begun.elapsed().as_secs_f64(), "slow query of the source");
@@ -28,14 +28,14 @@ pub(super) fn tell_if_slow(doing: &str, begun: Instant) {
 pub struct Portion<T> {
     /// The rows, in the order of the query.
     pub rows: Vec<T>,
-    /// Whether there are no more of them.
+    /// Whether these are all rows of the query.
     pub is_whole: bool,
 }
 
-/// A client of Neo4j that only reads. `doing` says for an error what was being read.
+/// A client of Neo4j that only reads. `doing` names what is being read, for errors.
 #[async_trait]
 pub trait Reader: Send + Sync + 'static {
-    /// Rows with the columns of nodes. The query ends once they weigh `most` bytes, but not before there are two of them: a page
+    /// Reads rows with the columns of nodes. The query ends once the rows weigh `most` bytes, but not before two rows: a page
     /// needs the row after its last one.
     async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>>;
 
@@ -50,10 +50,10 @@ pub trait Reader: Send + Sync + 'static {
         most: usize,
     ) -> Result<Portion<(String, SourceRelationship)>>;
 
-    /// Rows of plain values by column, without those that are null.
+    /// Reads rows of plain values by column, without null values.
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>>;
 
-    /// The bookmark that the server told last at the end of a query: no row that was read is of a later commit.
+    /// The last bookmark that the server sent at the end of a query: no row that was read is of a later commit.
     fn told(&self) -> Option<Bookmark>;
 
     /// As [`Reader::rows`], for several queries that have short answers.

@@ -1,51 +1,51 @@
-//! A query with its parameters, whichever client sends it.
+//! A query with its parameters, for any client.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::model::bookmark::Bookmark;
 
-/// A value of a parameter: the few types that our queries take.
+/// The value of a parameter: the few types that our queries take.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parameter {
-    /// A text.
+    /// A text of Cypher's type `STRING`.
     Text(String),
-    /// A list of texts.
+    /// A list of texts only.
     Texts(Vec<String>),
-    /// An integer.
+    /// An integer of 64 bits.
     Integer(i64),
-    /// A list of integers.
+    /// A list of integers only.
     Integers(Vec<i64>),
     /// A datetime with a zone.
     Instant(DateTime<Utc>),
-    /// A datetime without one.
+    /// A datetime without a zone.
     Local(NaiveDateTime),
 }
 
 /// A query that reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// Its Cypher text.
+    /// The Cypher text of the query.
     pub text: String,
     /// Its parameters by name.
     pub parameters: Vec<(&'static str, Parameter)>,
-    /// The commit that the server has to apply before it runs the query. Absent: whatever is applied.
+    /// The commit that the server must apply before it runs the query. If absent, the server runs the query at once.
     pub after: Option<Bookmark>,
 }
 
 impl Request {
-    /// A query without parameters yet.
+    /// Creates a query that has no parameters yet.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), parameters: Vec::new(), after: None }
     }
 
-    /// The same with one parameter more.
+    /// Adds a parameter to the query.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Parameter>) -> Self {
         self.parameters.push((name, value.into()));
         self
     }
 
-    /// The same, run only once the server has applied this commit.
+    /// Makes the server apply this commit before it runs the query.
     #[must_use]
     pub(crate) fn after(mut self, bookmark: Option<Bookmark>) -> Self {
         self.after = bookmark;

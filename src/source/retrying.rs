@@ -9,7 +9,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::retry::repeated;
 
-/// A reader that asks again where the server says that the same question may be answered later.
+/// A reader that asks again if the server indicates that it may answer the same question later.
 pub(super) struct Retrying<R>(pub(super) R);
 
 #[async_trait]
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::error::{Error, ErrorKind};
 
-    /// Answers the third time that it is asked.
+    /// A reader that answers at the third request.
     #[derive(Default)]
     struct Busy(AtomicU32);
 

@@ -1,12 +1,12 @@
-//! A pause between scans of the whole source. Some questions cost a scan, and while commits come they would be asked again and
-//! again: the pause keeps the share of the source's time that they take small.
+//! A pause between scans of the whole source. Some questions cost a scan, and while commits come, they would be asked again and
+//! again: the pause limits the share of the source's time that they take.
 
 use std::time::{Duration, Instant};
 
-/// How many times the duration of a scan the source is spared the next one: a scan takes at most 2 % of its time.
+/// The length of the pause as a multiple of the scan's duration: scans take at most 2 % of the source's time.
 const MULTIPLE: u32 = 50;
 
-/// When the next scan may begin. Before the first one: at once.
+/// The time at which the next scan may begin. The first scan may begin at once.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScanPause {
     ends_at: Option<Instant>,

@@ -1,9 +1,9 @@
-//! The groups that are copied, as conditions of queries.
+//! The copied groups, as conditions of queries.
 
 use super::expressions;
 use crate::model::profile::Profile;
 
-/// Which elements of a profile's kinds are read.
+/// The elements of a profile's kinds that queries read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scope<'a> {
     profile: &'a Profile,
@@ -14,22 +14,22 @@ impl<'a> Scope<'a> {
         Self { profile }
     }
 
-    /// ` AND …`: an element is of one of the groups that are copied. Nothing where all of them are.
+    /// ` AND …`: an element belongs to a copied group. Empty if all groups are copied.
     pub(super) fn also(self, variable: &str) -> String {
         self.condition(variable).map(|condition| format!(" AND {condition}")).unwrap_or_default()
     }
 
-    /// As [`Self::also`], where it is the only condition.
+    /// As [`Self::also`], if it is the only condition.
     pub(super) fn alone(self, variable: &str) -> String {
         self.condition(variable).map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
     }
 
-    /// As [`Self::also`], of what was found by other conditions: the planner must not begin with the groups.
+    /// As [`Self::also`], after other conditions have found the elements: the planner must not begin with the groups.
     pub(super) fn later(self, variable: &str) -> String {
         self.condition(variable).map(|condition| format!(" WITH {variable} WHERE {condition}")).unwrap_or_default()
     }
 
-    /// Whether it is, as a value.
+    /// The same condition as a value: `true` if all groups are copied.
     pub(super) fn holds(self, variable: &str) -> String {
         self.condition(variable).unwrap_or_else(|| "true".to_owned())
     }

@@ -1,7 +1,7 @@
-//! Ends of relationships that several nodes share, where each group has a graph of its own.
+//! Ends of relationships with a key that several nodes share, if each group has a graph of its own.
 //!
-//! A relationship hangs on the key of its end. Of the nodes that share a key the cache holds one, so that one's group says in which
-//! graph the end stands, not the group of the node at which the relationship ends in the source.
+//! A relationship refers to its end by key. Of the nodes that share a key, the cache holds one. So the group of this kept node
+//! decides which graph holds the end, not the group of the node at which the relationship ends in the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +18,10 @@ use crate::model::profile::{Identity, Profile};
 use crate::model::routes::Routes;
 use crate::model::value::Value;
 
-/// Keys that are asked for at once.
+/// The most keys of one question.
 const KEYS: usize = 1_000;
 
-/// The group that stands for a key of a kind.
+/// The group of the kept node, by kind and key.
 type KeptGroups = BTreeMap<(NodeKindId, String), Option<Value>>;
 
 /// Whether nodes are known to share keys.
@@ -31,14 +31,14 @@ pub(super) struct SharedEnds {
 }
 
 impl SharedEnds {
-    /// From now on, each end is asked for.
+    /// From now on, asks for the group of every end.
     pub(super) fn heed(&self) {
         self.are_heeded.store(true, Ordering::Relaxed);
     }
 
-    /// Gives ends the group of the node that the cache holds under their key: each end where nodes are known to share keys, else
-    /// those that seem to be in another graph than their relationship. These are few: a relationship between two groups is not
-    /// copied.
+    /// Gives ends the group of the node that the cache holds under their key: every end if nodes are known to share keys,
+    /// otherwise only ends that seem to be in another graph than their relationship. These are few: a relationship between two
+    /// groups is not copied.
     pub(super) async fn settle(&self, reader: &impl Reader, profile: &Profile, rows: &mut [SourceRelationship]) -> Result<()> {
         let Some((group, routes)) = profile.group.as_ref().zip(profile.routes.as_ref()) else { return Ok(()) };
         let mut groups = KeptGroups::new();
@@ -59,7 +59,7 @@ impl SharedEnds {
     }
 }
 
-/// The keys of all ends, or of those that stand in another graph than their relationship by what the row says.
+/// Returns the keys of all ends, or of the ends that are in another graph than their relationship according to the row.
 fn asked_for(
     profile: &Profile,
     group: &PropertyName,
@@ -79,14 +79,14 @@ fn asked_for(
     found
 }
 
-/// What an end hangs on; nothing where a key is of one node only.
+/// Returns the kind and key of an end; `None` if the end has no key that nodes can share.
 fn place_of(profile: &Profile, end: &SourceEndpoint) -> Option<(NodeKindId, String)> {
     let kind = profile.kind_of(&end.labels).filter(|kind| profile.node(*kind).identity == Identity::Property)?;
     let Some(Value::String(key)) = &end.key else { return None };
     Some((kind, key.clone()))
 }
 
-/// The graph of a group; nothing for one that cannot have a graph.
+/// Returns the graph of a group; `None` for a group that cannot have a graph.
 fn graph_of(routes: &Routes, group: Option<&Value>) -> Option<GraphName> {
     match group {
         None => routes.graph_of("").ok(),
@@ -95,7 +95,7 @@ fn graph_of(routes: &Routes, group: Option<&Value>) -> Option<GraphName> {
     }
 }
 
-/// Of nodes that share a key, the cache holds the one with the lowest number among those that it can hold.
+/// Notes the group of the kept node of each key: the cache holds the node with the lowest number among those that it can hold.
 fn note_kept(
     groups: &mut KeptGroups,
     (profile, kind): (&Profile, NodeKindId),

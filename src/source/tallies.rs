@@ -1,10 +1,10 @@
-//! How many nodes carry each label, and how many relationships there are of each type.
+//! Counts the nodes of each label and the relationships of each type.
 //!
-//! Neo4j keeps these counts and answers for one name at once, but every query text has to be planned: 24 ms for each branch of a
-//! union, 2 to 10 ms for a query of its own, and 1,000 plans are remembered (5.26.12, two cores). So there are several ways, and
+//! Neo4j keeps these counts and answers for one name at once, but it must plan every query text: 24 ms for each branch of a
+//! union, 2 to 10 ms for a query of its own, and it remembers 1,000 plans (5.26.12, two cores). So there are several ways, and
 //! the cheapest one is taken:
-//! - *statistics*: one procedure tells all counts and plans nothing. It looks up every label with every type, twice. Enterprise
-//!   demands the right of an administrator for it; where it is refused, it is not tried again.
+//! - *statistics*: one procedure returns all counts without a plan. It looks up every label with every type, twice. Enterprise
+//!   demands administrator rights for it; after a refusal, it is not tried again.
 //! - *scan*: one query goes through the elements, however many names there are.
 //! - *each*: a query for each name.
 
@@ -21,23 +21,23 @@ use crate::model::kind::ElementKind;
 use crate::model::name::{Label, quoted_for_neo4j};
 use crate::model::profile::Profile;
 
-/// Counts of so few kinds are asked for by one query, whose text never changes: it is planned once.
+/// The most kinds that one query counts. Its text never changes, so it is planned once.
 pub(super) const FEW: usize = 16;
 
-/// What each way takes, in nanoseconds.
+/// The cost of each way, in nanoseconds.
 mod cost {
-    /// To have the statistics told at all.
+    /// The base cost of the statistics.
     pub(super) const STATISTICS: u64 = 1_000_000;
-    /// For a label with a type in one direction.
+    /// The cost of a label with a type in one direction.
     pub(super) const LOOK_UP: u64 = 450;
-    /// For an element.
+    /// The cost of an element in a scan.
     pub(super) const SCAN: u64 = 1_000;
-    /// For a query whose plan is remembered.
+    /// The cost of a query with a remembered plan.
     pub(super) const KNOWN: u64 = 500_000;
-    /// For a query that has to be planned.
+    /// The cost of a query that needs a plan.
     pub(super) const PLANNED: u64 = 10_000_000;
-    /// Beyond so many texts, plans are forgotten before they are used again: half of what Neo4j remembers by default, because
-    /// others ask it as well.
+    /// The number of texts beyond which plans are forgotten before their next use: half of what Neo4j remembers by default,
+    /// because others query it too.
     pub(super) const REMEMBERED: u64 = 500;
 }
 
@@ -49,18 +49,18 @@ enum Way {
     Each,
 }
 
-/// What decides about the way.
+/// The sizes that decide the way.
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
-    /// Labels of the database.
+    /// The labels of the database.
     labels: u64,
-    /// Types of the database.
+    /// The relationship types of the database.
     types: u64,
-    /// Names that are asked for.
+    /// The names to count.
     names: u64,
-    /// Elements that a scan would go through.
+    /// The elements that a scan would read.
     elements: u64,
-    /// Whether the same is asked for again and again.
+    /// Whether the same counts are asked for again and again.
     again: bool,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Tallies {
 }
 
 impl Tallies {
-    /// Of all kinds of a profile, in their order; in the place of nodes without a label, all nodes.
+    /// Counts all kinds of a profile, in their order. For nodes without a label, counts all nodes instead.
     pub(super) async fn of_kinds(&self, reader: &impl Reader, profile: &Profile) -> Result<Vec<u64>> {
         const DOING: &str = "counts";
         let queries = Queries::new(profile);
@@ -121,13 +121,13 @@ impl Tallies {
         Ok(kinds.into_iter().map(count).collect())
     }
 
-    /// Of all labels that may stand beside those of a profile's kinds.
+    /// Counts all labels that nodes may carry besides those of a profile's kinds.
     pub(super) async fn of_labels(&self, reader: &impl Reader, profile: &Profile) -> Result<ByName> {
-        // One that our own type refuses cannot stand in the cache.
+        // The cache cannot hold a label that our own type refuses.
         self.of_some_labels(reader, profile, |name| Label::parse(name).is_ok()).await
     }
 
-    /// Of all labels that FalkorDB cannot express.
+    /// Counts all labels that FalkorDB cannot express.
     pub(super) async fn of_unusable_labels(&self, reader: &impl Reader, profile: &Profile) -> Result<ByName> {
         self.of_some_labels(reader, profile, |name| Label::parse(name).is_err()).await
     }
@@ -166,7 +166,7 @@ impl Tallies {
         }
     }
 
-    /// Of these types, which a profile does not have.
+    /// Counts these types, which the profile does not have.
     pub(super) async fn of_types(&self, reader: &impl Reader, profile: &Profile, names: &[String]) -> Result<ByName> {
         const DOING: &str = "relationship types";
         if names.is_empty() {
@@ -194,17 +194,17 @@ impl Tallies {
     }
 
     fn way(&self, profile: &Profile, sizes: Sizes) -> Way {
-        // The statistics know nothing of groups.
+        // The statistics do not distinguish groups.
         let all_groups = profile.only_groups.is_empty();
         sizes.cheapest(all_groups && !self.refused.load(Ordering::Relaxed))
     }
 
-    /// The statistics, where they are the cheapest way and the server tells them.
+    /// Reads the statistics, if they are the cheapest way and the server provides them.
     async fn told(&self, reader: &impl Reader, profile: &Profile, sizes: Sizes) -> Result<Option<(ByName, ByName)>> {
         if self.way(profile, sizes) == Way::Statistics { self.statistics(reader).await } else { Ok(None) }
     }
 
-    /// Labels and types; nothing where the server refuses to tell.
+    /// Reads counts of labels and types; `None` if the server refuses.
     async fn statistics(&self, reader: &impl Reader) -> Result<Option<(ByName, ByName)>> {
         const DOING: &str = "the statistics";
         let rows = match reader.rows(DOING, Request::new(queries::STATISTICS)).await {
@@ -226,12 +226,12 @@ impl Tallies {
     }
 }
 
-/// How many of the nodes that carry a label carry each label.
+/// Counts, among the nodes that carry a label, those that carry each label.
 pub(super) async fn labels_beside(reader: &impl Reader, profile: &Profile, label: &Label) -> Result<ByName> {
     by_name(reader, "labels", Request::new(Queries::new(profile).labels_beside(label))).await
 }
 
-/// All nodes and all relationships.
+/// Counts all nodes and all relationships.
 async fn totals(reader: &impl Reader, queries: &Queries<'_>) -> Result<(u64, u64)> {
     let counts =
         each(reader, "counts", vec![Request::new(queries.all_nodes()), Request::new(queries.all_relationships())]).await?;
@@ -242,7 +242,7 @@ async fn single(reader: &impl Reader, doing: &str, text: &str) -> Result<u64> {
     Ok(each(reader, doing, vec![Request::new(text)]).await?.first().copied().unwrap_or(0))
 }
 
-/// The single count of each of these queries.
+/// Reads the single count of each of these queries.
 async fn each(reader: &impl Reader, doing: &str, requests: Vec<Request>) -> Result<Vec<u64>> {
     let answers = reader.each(doing, requests).await?;
     answers.into_iter().map(|rows| rows.into_iter().next().map_or(Ok(0), |row| count_of(row, doing))).collect()
@@ -270,7 +270,7 @@ mod tests {
     use crate::model::value::Value;
     use crate::source::reader::Portion;
 
-    /// A source of a million nodes that does not tell its statistics.
+    /// A source of a million nodes that refuses its statistics.
     #[derive(Default)]
     struct Silent {
         asked: Mutex<Vec<String>>,

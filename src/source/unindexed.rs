@@ -1,15 +1,15 @@
-//! Which indices the source lacks for the way in which its elements are read, as the statements that make them.
+//! The indices that the source lacks for the service's reads, as the statements that create them.
 //!
-//! The service never writes the source, so a person has to make them. Without an index on its key, each page of a kind and each
-//! look-up by key reads the whole kind; without one on a timestamp, each look for changes does. In a large graph these queries
-//! reach their time limit.
+//! The service never writes the source, so a person must create them. Without an index on its key, each page of a kind and each
+//! look-up by key reads the whole kind; without an index on a timestamp, so does each search for changes. In a large graph these
+//! queries reach their time limit.
 
 use super::{SourceIndex, SourceIndexKind};
 use crate::model::kind::ElementKind;
 use crate::model::name::{PropertyName, quoted_for_neo4j};
 use crate::model::profile::{Identity, Profile};
 
-/// The statements for the indices that the profile's keys and timestamps need and that are not among these, in the order of the
+/// Returns the statements for the indices that the profile's keys and timestamps need and `indexes` lacks, in the order of the
 /// kinds.
 pub(crate) fn missing_indexes(profile: &Profile, indexes: &[SourceIndex]) -> Vec<String> {
     let needed = profile.kinds().into_iter().flat_map(|kind| {
@@ -20,7 +20,8 @@ pub(crate) fn missing_indexes(profile: &Profile, indexes: &[SourceIndex]) -> Vec
     missing.map(|(kind, property)| statement(profile, kind, property)).collect()
 }
 
-/// Neo4j uses an index on several properties only for conditions on all of them, and none but a range index for an order.
+/// Whether an index serves a property of a kind. Neo4j uses an index on several properties only for conditions on all of them,
+/// and only a range index for an order.
 fn serves(index: &SourceIndex, profile: &Profile, kind: ElementKind, property: &PropertyName) -> bool {
     index.kind == SourceIndexKind::Range
         && index.of_nodes == matches!(kind, ElementKind::Node(_))

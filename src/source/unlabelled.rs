@@ -1,7 +1,7 @@
-//! How many nodes have no label. Neo4j keeps counts of labels and of all nodes, not of these: only a scan of all nodes tells. So
-//! they are counted again only when the counts that it keeps say that they may have changed, and never so often that the scans
-//! become a burden. The counts that Neo4j keeps do not always say so: a node without a label and a node with two labels may come
-//! together. A pass that somebody waits for counts exactly.
+//! The count of nodes without a label. Neo4j keeps counts of labels and of all nodes, but not this one: only a scan of all nodes
+//! yields it. So these nodes are counted again only if the kept counts show that their number may have changed, and seldom enough
+//! that the scans do not become a burden. The kept counts do not always show a change: a node without a label and a node with two
+//! labels may come together. A pass that somebody waits for counts exactly.
 
 use std::time::Instant;
 
@@ -13,16 +13,16 @@ use super::scan_pause::ScanPause;
 use crate::error::Result;
 use crate::model::profile::Profile;
 
-/// How far the last count may be believed.
+/// The trust that a caller puts in the last count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Precision {
-    /// While the counts that Neo4j keeps do not say otherwise, and during the pause after a scan.
+    /// The last count holds while the counts that Neo4j keeps do not contradict it, and during the pause after a scan.
     Believed,
-    /// Not at all: the nodes are counted now.
+    /// The last count does not serve: the nodes are counted now.
     Exact,
 }
 
-/// The last count.
+/// The last count, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Unlabelled {
     last: Option<Last>,
@@ -30,16 +30,16 @@ pub(super) struct Unlabelled {
 
 #[derive(Debug)]
 struct Last {
-    /// All nodes, less the number of labels that nodes carry: what stays the same while only labelled nodes of one label come and
-    /// go.
+    /// All nodes minus the number of labels that nodes carry. The difference stays the same while only nodes with one label come
+    /// and go.
     difference: i64,
     count: u64,
-    /// While it lasts, the count is believed whatever the difference.
+    /// While the pause lasts, the count holds whatever the difference is.
     pause: ScanPause,
 }
 
 impl Unlabelled {
-    /// Puts the number of nodes without a label in the place of the number of all nodes.
+    /// Replaces the number of all nodes by the number of nodes without a label.
     pub(super) async fn count(
         &mut self,
         reader: &impl Reader,

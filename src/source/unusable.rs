@@ -1,5 +1,5 @@
-//! Elements that the cache cannot hold, asked for by what makes them unusable: their key, or a label. They are few, so each of
-//! these questions is asked only where something says that the answer has changed.
+//! Finds elements that the cache cannot hold by the reason: their key, or a label. They are few, so each of these questions is
+//! asked only if something shows that the answer has changed.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,15 @@ use crate::model::name::{PropertyName, quoted_for_neo4j};
 use crate::model::profile::{Identity, Profile, RelationshipKind};
 use crate::model::value::Value;
 
-/// A character of Neo4j's texts takes at most so many bytes in UTF-8: a key of fewer characters is not too long.
+/// The most bytes that a character of Neo4j's texts takes in UTF-8. It yields the number of characters up to which no key is too
+/// long.
 const BYTES_OF_A_CHARACTER: usize = 3;
 
-/// White space and control characters, as [`Key`](crate::model::key::Key) understands them: inside of a character class.
+/// White space and control characters, as [`Key`](crate::model::key::Key) defines them, in the syntax of a character class.
 const BLANK: &str = r"\\p{IsWhite_Space}\\p{IsControl}";
 
-/// Keys of nodes that carry such a label, by kind: of few kinds up to `limit` of each, of many up to `limit` times [`FEW`] of all.
+/// Reads keys of nodes that carry such a label, by kind: for few kinds up to `limit` of each, for many up to `limit` times
+/// [`FEW`] of all.
 pub(super) async fn keys_with_label(
     reader: &impl Reader,
     profile: &Profile,
@@ -61,21 +63,21 @@ fn with_label(profile: &Profile, id: NodeKindId, label: &str) -> String {
     format!("MATCH (n:{own}&{label}) WHERE true{others}{scope} RETURN {key} AS key LIMIT $limit")
 }
 
-/// Nodes of all kinds: a question for each kind would have to be planned for each.
+/// Matches nodes of all kinds at once: Neo4j would have to plan a separate question for each kind.
 fn all_with_label(profile: &Profile, label: &str) -> String {
     let (scope, key) = (Scope::of(profile).alone("n"), expressions::endpoint_key(profile, "n"));
     format!("MATCH (n:{}){scope} RETURN labels(n) AS labels, {key} AS key LIMIT $limit", quoted_for_neo4j(label))
 }
 
-/// How many elements of a kind no page reaches, because their key is absent, empty or not a text.
+/// Counts the elements of a kind that no page reaches, because their key is absent, empty or not a text.
 pub(super) async fn count_without_key(reader: &impl Reader, profile: &Profile, kind: ElementKind) -> Result<u64> {
     let Some(found) = matched(profile, kind, without_key) else { return Ok(0) };
     let doing = format!("elements of {} without a key", profile.kind_name(kind));
     super::census::counted(reader, &doing, Request::new(format!("{found} RETURN count(*) AS count"))).await
 }
 
-/// Elements of a kind with a key that the cache cannot use, and relationships with such an end, or with one that is of no kind:
-/// `$limit`. Some with a long key that the cache can use may be among them.
+/// Reads elements of a kind with a key that the cache cannot use, and relationships with such an end or an end of no kind:
+/// `$limit`. The result may include elements with a long key that the cache can use.
 pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind) -> Option<String> {
     let own = |variable: &str, identity: Identity, key: &PropertyName| {
         (identity == Identity::Property).then(|| unusable(&format!("{variable}.{}", key.quoted_for_neo4j())))
@@ -105,18 +107,18 @@ pub(super) fn with_unusable_key(profile: &Profile, kind: ElementKind) -> Option<
     Some(format!("{found} {} LIMIT $limit", Queries::new(profile).deciding_columns(kind)))
 }
 
-/// Elements of a kind by their numbers: `$numbers`.
+/// Reads elements of a kind by their numbers: `$numbers`.
 pub(super) fn by_number(profile: &Profile, kind: ElementKind) -> Option<String> {
     let found = matched(profile, kind, |variable, _| format!("id({variable}) IN $numbers"))?;
     Some(format!("{found} {}", Queries::new(profile).deciding_columns(kind)))
 }
 
-/// Numbers of elements as a parameter.
+/// Converts numbers of elements to a parameter.
 pub(super) fn numbers(numbers: &[ElementNumber]) -> Vec<i64> {
     numbers.iter().filter_map(|number| i64::try_from(number.0).ok()).collect()
 }
 
-/// Nothing for a kind that has no key property: every element has a number.
+/// Matches elements of a kind by a condition on their key. `None` for a kind without a key property: every element has a number.
 fn matched(profile: &Profile, kind: ElementKind, condition: impl Fn(&str, &PropertyName) -> String) -> Option<String> {
     if profile.identity(kind) != Identity::Property {
         return None;
@@ -142,8 +144,8 @@ fn without_key(variable: &str, key: &PropertyName) -> String {
     format!("CASE WHEN {key} IS :: STRING NOT NULL THEN {key} = '' ELSE true END")
 }
 
-/// Only of texts is it asked what they hold. Bytes cannot be counted, so a key is meant that may be too long. The pattern is one of
-/// usable keys, because a text that has it is told in one run through it.
+/// The condition for an unusable key. Only texts are tested for their content. Cypher cannot count bytes, so the condition
+/// includes keys that may be too long. The pattern matches usable keys, because one run through a text decides the match.
 fn unusable(key: &str) -> String {
     let long = MAX_KEY_BYTES / BYTES_OF_A_CHARACTER;
     format!(

@@ -1,5 +1,5 @@
-//! Relationships around nodes. They are identified by the keys of their ends and go with them, so what becomes of a node becomes of
-//! them.
+//! Relationships around nodes. A relationship is identified by the keys of its ends and goes with them, so a change of a node is
+//! a change of its relationships.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use crate::model::element::ElementNumber;
 use crate::model::kind::ElementKind;
 use crate::source::KeyLookup;
 
-/// Nodes of which relationships are asked for at once, and relationships of one answer: some 100 bytes each.
+/// Nodes for which relationships are read at once, and relationships of one answer: some 100 bytes each.
 const NUMBERS: usize = 10_000;
 
 impl PassReader<'_> {
-    /// Reads the relationships of these nodes and sends them on, whatever the cache seems to hold of them: they may have gone with a
-    /// node. Returns their keys.
+    /// Reads the relationships of these nodes and sends them on, whatever the cache seems to hold of them: they may have gone
+    /// with a node. Returns their keys.
     pub(super) async fn fetch_attached(&mut self, nodes: &BTreeSet<ElementNumber>) -> Result<Keys> {
         let nodes: Vec<ElementNumber> = nodes.iter().copied().collect();
         let mut keys = Keys::new();
@@ -41,7 +41,7 @@ impl PassReader<'_> {
         Ok(keys)
     }
 
-    /// Reads relationships again that a pass before could not keep, whatever the cache seems to hold of them.
+    /// Reads relationships again that an earlier pass could not keep, whatever the cache seems to hold of them.
     pub(super) async fn fetch_doubtful(&mut self, memory: &mut Memory) -> Result<()> {
         let doubtful = memory.take_doubtful();
         let repairs = std::mem::replace(&mut self.repairs, true);

@@ -1,4 +1,4 @@
-//! Kinds that have few elements, looked at together: where there are thousands of them, a question for each would take minutes.
+//! Reads kinds of few elements together: with thousands of kinds, one query for each would take minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::model::pass::Cursor;
 use crate::model::profile::{Identity, Profile};
 use crate::transform::Admission;
 
-/// A kind of more elements has questions of its own.
+/// The most elements of a kind in a bundle. A larger kind has queries of its own.
 const SMALL: u64 = 500;
 
 /// Kinds of one bundle: Neo4j takes about a millisecond to plan each.
@@ -24,7 +24,7 @@ const KINDS: usize = 500;
 /// Elements of one bundle.
 const ELEMENTS: u64 = 2_000;
 
-/// How many of these kinds, from the first on, are looked at together; one that stands alone is no bundle. The counts may be too
+/// Returns how many of these kinds, from the first on, are read together. One kind alone is no bundle. The counts may be too
 /// high: a node that carries the labels of two kinds counts for both.
 pub(super) fn bundled(profile: &Profile, kinds: impl Iterator<Item = (ElementKind, u64)>) -> usize {
     let (mut number, mut elements) = (0, 0);
@@ -40,21 +40,21 @@ pub(super) fn bundled(profile: &Profile, kinds: impl Iterator<Item = (ElementKin
     if number > 1 { number } else { 0 }
 }
 
-/// Elements that their numbers identify have nothing that could be wrong with their keys, so that one query reads them whole.
+/// Elements that are identified by their numbers cannot have a wrong key, so one query reads them whole.
 fn is_small(profile: &Profile, kind: ElementKind, count: u64) -> bool {
     let unlabelled = matches!(kind, ElementKind::Node(id) if profile.node(id).unlabelled);
     count <= SMALL && !unlabelled && profile.identity(kind) == Identity::ElementNumber
 }
 
 impl PassReader<'_> {
-    /// Reads all elements of these kinds and sends them on as one batch. Says whether it did.
+    /// Reads all elements of these kinds and sends them on as one batch. Returns whether it did.
     pub(super) async fn read_bundle(&mut self, kinds: &[ElementKind]) -> Result<bool> {
         self.emit.reserve(ELEMENTS as usize).await?;
         let Some(rows) = self.source.bundle(kinds, Detail::Whole).await? else { return Ok(false) };
         self.emit_bundle(rows).await.map(|()| true)
     }
 
-    /// The cursor stands at the end of the last kind that has elements: those after it have none.
+    /// The cursor moves to the end of the last kind that has elements: the kinds after it have none.
     async fn emit_bundle(&mut self, rows: Vec<KindRows>) -> Result<()> {
         let bytes: usize = rows.iter().map(KindRows::weight).sum();
         if bytes > self.limits.bytes {
@@ -81,18 +81,18 @@ impl PassReader<'_> {
 /// The elements of several kinds, each with its labels, by kind.
 type BundledElements = BTreeMap<ElementKind, Vec<(ElementIdentity, Vec<String>)>>;
 
-/// What a look at kinds that are looked at together found.
+/// The result of a look at a bundle of kinds.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    /// Kinds of which the two sides may not hold the same; those among them that are too large to be looked at together.
+    /// Kinds that may differ between the two sides, and among them the kinds that are too large for a bundle.
     pub(super) kinds: BTreeSet<ElementKind>,
-    /// How many keys travelled for it, of both sides.
+    /// The number of keys that were read of both sides.
     pub(super) listed: u64,
 }
 
 impl KeySets<'_> {
-    /// Which of these kinds, each given with a count of it, may not hold the same elements on both sides: of few elements each, those
-    /// that do not. A kind with an element that is listed as unusable is among them.
+    /// Returns which of these kinds may not hold the same elements on both sides. Each kind comes with its count. Of kinds with
+    /// few elements, only those that do differ are returned. A kind with an element that is listed as unusable is among them.
     pub(super) async fn suspects(&mut self, kinds: &[(ElementKind, u64)]) -> Result<Suspects> {
         let mut suspects = Suspects::default();
         let mut place = 0;
@@ -134,7 +134,8 @@ impl KeySets<'_> {
         Ok(())
     }
 
-    /// What the cache is to hold of what was read. A kind of which it cannot hold something is a suspect.
+    /// Returns what the cache has to hold of the rows that were read. A kind with something that the cache cannot hold is a
+    /// suspect.
     fn elements(&self, read: &[KindRows], suspects: &mut Suspects) -> BundledElements {
         let mut elements = BundledElements::new();
         for rows in read {

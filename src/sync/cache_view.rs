@@ -1,4 +1,4 @@
-//! What the strategies ask of the cache. The sink answers.
+//! The questions that the strategies ask about the cache. The sink answers them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
@@ -17,17 +17,17 @@ use crate::transform::comparison::Content;
 /// The cache, as a strategy reads it.
 #[async_trait]
 pub(crate) trait CacheView: Send {
-    /// How many elements of each kind there are, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
+    /// Counts the elements of each kind, in the order of [`Profile::kinds`](crate::model::profile::Profile::kinds).
     async fn counts(&mut self) -> Result<Vec<u64>>;
 
-    /// How many nodes carry each label.
+    /// Counts the nodes that carry each label.
     async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>>;
 
-    /// How many of the nodes that carry a label carry each label.
+    /// Counts, among the nodes that carry this label, the nodes that carry each label.
     async fn labels_beside(&mut self, label: &Label) -> Result<BTreeMap<String, u64>>;
 
-    /// How many keys of a kind, or of its nodes with one more label, begin in one of these ways, grouped by their first `length`
-    /// characters.
+    /// Counts the keys of a kind, or of its nodes with one more label, that begin with one of these prefixes, grouped by their
+    /// first `length` characters.
     async fn key_groups(
         &mut self,
         kind: ElementKind,
@@ -36,7 +36,7 @@ pub(crate) trait CacheView: Send {
         length: usize,
     ) -> Result<BTreeMap<String, u64>>;
 
-    /// What identifies the elements of a kind, or its nodes with one more label, whose keys begin in one of these ways.
+    /// Returns the identities of a kind, or of its nodes with one more label, with keys that begin with one of these prefixes.
     async fn identities(
         &mut self,
         kind: ElementKind,
@@ -44,7 +44,7 @@ pub(crate) trait CacheView: Send {
         beginnings: &KeyPrefixes,
     ) -> Result<BTreeSet<ElementIdentity>>;
 
-    /// Visits every element of a kind once, in no order; in several graphs, an element that stands in two of them twice.
+    /// Visits every element of a kind once, in no order. If there are several graphs, an element in two of them is visited twice.
     async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
         let mut next = Some(ScanPosition::default());
         while let Some(from) = next {
@@ -53,8 +53,8 @@ pub(crate) trait CacheView: Send {
         Ok(())
     }
 
-    /// Goes on with a visit of every element of a kind, and stops after about `elements` of them. Returns where to go on; nothing at
-    /// the end.
+    /// Continues a visit of every element of a kind, and stops after about `elements` of them. Returns where to continue, or
+    /// nothing at the end.
     async fn scan_part(
         &mut self,
         kind: ElementKind,
@@ -63,40 +63,41 @@ pub(crate) trait CacheView: Send {
         visit: &mut (dyn FnMut(Keyed) + Send),
     ) -> Result<Option<ScanPosition>>;
 
-    /// As [`CacheView::scan`], for several kinds that have few elements each, all of nodes or all of relationships.
+    /// Scans like [`CacheView::scan`] several kinds that have few elements each, all of nodes or all of relationships.
     async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()>;
 
-    /// What the elements of a kind with the first of these keys hold: with all of them, or with fewer where the elements are heavy.
+    /// Returns the contents of the elements of a kind with the first of these keys: with all keys, or with fewer if the elements
+    /// are heavy.
     async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup>;
 
-    /// How many relationships of each kind hang on the nodes with these keys: they go when those are deleted.
+    /// Counts, by kind, the relationships of the nodes with these keys: they go when the nodes are deleted.
     async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
 
-    /// How many nodes and how many relationships there are, of whatever kind.
+    /// Counts all nodes and all relationships, of whatever kind.
     async fn totals(&mut self) -> Result<[u64; 2]>;
 
-    /// What no comparison by key meets, counted by what it is: elements of no kind of the profile, and elements without a key that
-    /// an index could find.
+    /// Counts what no comparison by key finds: elements of no kind of the profile, and elements without a key that an index could
+    /// find.
     async fn foreign(&mut self) -> Result<BTreeMap<String, u64>>;
 }
 
-/// Where a scan goes on. It begins at the default.
+/// The place where a scan continues. A scan begins at the default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ScanPosition {
-    /// The graph; absent before the first.
+    /// The graph; absent before the first one.
     pub graph: Option<GraphName>,
     /// The place in this graph.
     pub place: GraphPlace,
 }
 
-/// Where a scan of one graph goes on. It begins at the default.
+/// The place where a scan of one graph continues. A scan begins at the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct GraphPlace {
-    /// FalkorDB's id of the next node, which has the elements, or at which they begin.
+    /// FalkorDB's id of the next node. The elements are this node or begin at it.
     pub node: u64,
-    /// How many elements of the range that begins with this node are visited already.
+    /// The number of elements already visited in the range that begins with this node.
     pub skip: u64,
-    /// The last id when the scan began.
+    /// The last id at the beginning of the scan.
     pub last: u64,
 }
 
@@ -104,22 +105,22 @@ pub(crate) struct GraphPlace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keyed {
     pub identity: ElementIdentity,
-    /// All its labels; of a relationship none.
+    /// All labels of a node; empty for a relationship.
     pub labels: Vec<String>,
-    /// The graph that holds it, where each group has a graph of its own.
+    /// The graph that holds the element, if each group has a graph of its own.
     pub graph: Option<GraphName>,
 }
 
-/// What the cache holds of elements that were asked for by key.
+/// The answer of the cache to a look for elements by key.
 #[derive(Debug, Default)]
 pub(crate) struct CacheLookup {
-    /// What each of them holds.
+    /// The elements with their contents.
     pub elements: BTreeMap<ElementIdentity, Content>,
-    /// How many of the keys, from the first on, they are all elements of; one at least.
+    /// The number of keys, from the first on, that this answer covers; at least one.
     pub keys: usize,
 }
 
-/// Relationships by kind that hang on nodes, by the nodes' keys.
+/// Relationships of nodes, counted by kind, by the nodes' keys.
 pub(crate) type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
 
 /// The cause of an error about a graph that does not exist.

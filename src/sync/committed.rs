@@ -1,14 +1,14 @@
-//! The pass over what a change feed told: exactly the elements that were changed, whatever trace they leave.
+//! The pass over what a change feed told: exactly the changed elements, whatever trace they leave.
 //!
-//! 1. *Now*: changed elements are looked for by their numbers, which tells their kinds and keys, and read by these keys: all elements
-//!    of one key are read together, because only together they tell which of them is kept.
-//! 2. *Before*: an element that was deleted, or has another key, kind or scope by now, stands in the cache as what it was. The feed
-//!    tells the texts that were replaced or deleted; those that are keys in the cache are looked for in the source once more, and
-//!    what is absent is deleted.
-//! 3. *Around*: relationships of a node that the cache did not hold as what it is now, or cannot hold any more, are read again, because
-//!    a relationship is identified by its ends.
+//! 1. *Now*: the pass looks for the changed elements by their numbers, which gives their kinds and keys, and reads them by these
+//!    keys. It reads all elements of one key together, because only together they show which of them is kept.
+//! 2. *Before*: an element that was deleted, or now has another key, kind or scope, is in the cache as it was before. The feed
+//!    tells the texts that were replaced or deleted. The pass looks in the source once more for those texts that are keys in the
+//!    cache, and deletes what is absent.
+//! 3. *Around*: the relationships of a node are read again if the cache did not hold the node as it is now, or cannot hold it any
+//!    more, because a relationship is identified by its ends.
 //!
-//! No timestamp, no count and no key set is looked at.
+//! The pass looks at no timestamp, no count and no key set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,10 +32,10 @@ use crate::model::profile::Identity;
 use crate::source::{FoundElement, number_key};
 use crate::transform::comparison::Content;
 
-/// Elements that are looked for by their numbers at once: their answer is some 100 bytes each.
+/// Elements that are looked up by number at once: an answer has some 100 bytes for each.
 const NUMBERS: usize = 10_000;
 
-/// Texts that are looked for among the cache's keys at once.
+/// Texts that are looked up among the cache's keys at once.
 const TEXTS: usize = 1_000;
 
 pub(super) async fn read(
@@ -62,9 +62,9 @@ pub(super) async fn read(
     Ok(PassOutcome { look_again_soon: committed.is_partial, ..PassOutcome::default() })
 }
 
-/// What changed elements were before.
+/// The former state of changed elements.
 struct Former<'c> {
-    /// Texts that were replaced or deleted and are keys in the cache, each with the elements that had it.
+    /// Texts that were replaced or deleted and are keys in the cache, each with the elements that had the text.
     keys: BTreeMap<String, FormerOwners>,
     changed: &'c Changed,
     /// Whether a property decides whether an element is copied.
@@ -87,7 +87,7 @@ impl Former<'_> {
         self.changed.relabelled.contains(&number.0)
     }
 
-    /// Whether an element that the cache has no place for can have had one: by its labels, its key or its group.
+    /// Whether an element that has no place in the cache now can have had one before: by its labels, its key or its group.
     fn may_have_had_place(&self, number: ElementNumber) -> bool {
         let own = self.changed.old_texts.get(&number.0);
         let had = |text: &String| self.is_filtered || self.keys.contains_key(text);
@@ -102,7 +102,7 @@ impl Former<'_> {
     }
 }
 
-/// A node that was there before, as it is now.
+/// The current state of a node that existed before.
 struct UpdatedNode {
     number: ElementNumber,
     key: String,
@@ -114,13 +114,13 @@ struct UpdatedNode {
 struct CommittedPass<'p, 'r, 'c> {
     reader: &'p mut PassReader<'r>,
     changes: &'p mut PassContext<'c>,
-    /// Texts that may be keys of elements of the cache that the source does not have any more.
+    /// Texts that may be keys of elements that the cache holds and the source does not have any more.
     gone: BTreeMap<ElementKind, BTreeSet<String>>,
-    /// The numbers of nodes that were there before, by their keys, which several may share.
+    /// The numbers of nodes that existed before, by their keys. Several nodes may share a key.
     updated: BTreeMap<ElementKind, BTreeMap<String, BTreeSet<ElementNumber>>>,
-    /// Keys that stand for another node by now than they did before, or may do so.
+    /// Keys that now belong to another node than before, or may do so.
     shared: Keys,
-    /// Nodes whose relationships are read again.
+    /// Nodes for which relationships are read again.
     surrounded: BTreeSet<ElementNumber>,
 }
 
@@ -143,7 +143,7 @@ impl CommittedPass<'_, '_, '_> {
         Ok(())
     }
 
-    /// The replaced and deleted texts that are keys in the cache. What the cache holds under them may be gone.
+    /// Returns the replaced and deleted texts that are keys in the cache. What the cache holds under them may be gone.
     async fn former_keys(&mut self, of_nodes: bool, changed: &Changed) -> Result<BTreeMap<String, FormerOwners>> {
         let mut owners: BTreeMap<&String, FormerOwners> = BTreeMap::new();
         for (number, text) in changed.old_texts.iter().flat_map(|(number, texts)| texts.iter().map(move |text| (number, text))) {
@@ -164,8 +164,8 @@ impl CommittedPass<'_, '_, '_> {
         self.reader.profile.kinds().into_iter().filter(move |kind| kind.is_node() == of_nodes)
     }
 
-    /// The key of an element that its number identifies is its number, whatever became of it. A relationship that got the number of
-    /// another one has other ends.
+    /// The key of an element that is identified by its number is that number, whatever became of the element. A relationship that
+    /// got the number of another one has other ends.
     fn note_numbers(&mut self, of_nodes: bool, numbers: &[(ElementNumber, Change)]) {
         let was_there = |change: Change| match change {
             Change::Created => false,
@@ -187,7 +187,7 @@ impl CommittedPass<'_, '_, '_> {
             let is_new = former.is_new(number);
             let is_placed = kind.is_some() && key.is_some();
             if of_nodes && !is_new && !is_placed && (self.changes.resumes || former.may_have_had_place(number)) {
-                // What hangs on it loses its end in the cache.
+                // The relationships of this node lose their end in the cache.
                 self.surrounded.insert(number);
             }
             let Some(kind) = kind else {
@@ -200,7 +200,7 @@ impl CommittedPass<'_, '_, '_> {
                 keyless.insert((kind, number));
                 continue;
             };
-            // What a pass that broke off has written of a node does not tell whether it came to its relationships.
+            // If a pass broke off after it wrote a node, it may not have come to the relationships of the node.
             let has_moved = former.has_moved(number, &key) || (self.changes.resumes && !is_new);
             let is_relabelled = former.is_relabelled(number);
             if of_nodes && (has_moved || is_new || is_relabelled) {
@@ -229,8 +229,8 @@ impl CommittedPass<'_, '_, '_> {
         unusable::read_keyless(self.reader, keyless).await.map(drop)
     }
 
-    /// A node that gets its place just now may share its key with others: the cache may have held them under it already, or could not
-    /// hold them and holds their relationships from now on.
+    /// A node that gets its place only now may share its key with others: the cache may have held them under this key already, or
+    /// could not hold them before and holds their relationships from now on.
     async fn note_sharing(&mut self, arriving: BTreeSet<(ElementKind, String)>) -> Result<()> {
         let mut shared = Keys::new();
         for (kind, key) in arriving {
@@ -246,7 +246,7 @@ impl CommittedPass<'_, '_, '_> {
         Ok(())
     }
 
-    /// The keys that an element with these texts and this number has where it is of a kind.
+    /// Returns the keys that an element with these texts and this number has if it belongs to a kind.
     fn keys_in(&self, kind: ElementKind, number: ElementNumber, texts: &BTreeSet<String>) -> Vec<String> {
         match self.reader.profile.identity(kind) {
             Identity::Property => texts.iter().cloned().collect(),
@@ -254,7 +254,7 @@ impl CommittedPass<'_, '_, '_> {
         }
     }
 
-    /// An element that is of no kind, or is not copied any more, may stand in the cache under these keys.
+    /// An element that belongs to no kind, or is not copied any more, may be in the cache under these keys.
     fn note_former(&mut self, of_nodes: bool, number: ElementNumber, texts: &BTreeSet<String>) {
         for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
             let keys = self.keys_in(kind, number, texts);
@@ -262,7 +262,7 @@ impl CommittedPass<'_, '_, '_> {
         }
     }
 
-    /// A node may stand in the cache as one of another kind, and its relationships stand there with other ends.
+    /// A node may be in the cache as one of another kind, with relationships that have other ends.
     fn note_moved(&mut self, kind: ElementKind, node: &UpdatedNode) {
         self.surrounded.insert(node.number);
         for other in self.kinds(true).filter(|other| *other != kind).collect::<Vec<_>>() {
@@ -271,8 +271,8 @@ impl CommittedPass<'_, '_, '_> {
         }
     }
 
-    /// Nodes that the cache does not hold under their kind and key were something else there, or nothing; one that has other labels
-    /// may stand there as one of another kind.
+    /// Nodes that the cache does not hold under their kind and key were something else there, or nothing. A node that has other
+    /// labels may be there as one of another kind.
     async fn note_former_places(&mut self, kind: ElementKind, nodes: &[UpdatedNode]) -> Result<()> {
         let keys: BTreeSet<String> = nodes.iter().map(|node| node.key.clone()).collect();
         let held = self.held_keys(kind, &Vec::from_iter(keys)).await?;
@@ -293,8 +293,8 @@ impl CommittedPass<'_, '_, '_> {
         Ok(())
     }
 
-    /// Where each group has a graph of its own, a key that stands for a node of another group by now stands in two graphs once that
-    /// node is written: it goes from the other one, and the relationships of all nodes that share the key are read.
+    /// If each group has a graph of its own and a key now belongs to a node of another group, the key is in two graphs once that
+    /// node is written. The key goes from the other graph, and the relationships of all nodes that share the key are read.
     async fn part_with_former_graphs(&mut self) -> Result<()> {
         let mut written = std::mem::take(&mut self.shared);
         for (kind, numbers) in &self.updated {
@@ -309,14 +309,15 @@ impl CommittedPass<'_, '_, '_> {
             let wanted: Vec<String> = twice.map(|(identity, _)| identity.key().to_string()).collect();
             self.surrounded.extend(self.reader.numbers_of(kind, &wanted).await?);
             self.reader.repairs = true;
-            // A repair deletes what stands in other graphs. At no moment is the key in no graph: nothing else would lead back to it.
+            // A repair deletes what is in other graphs. The key is always in one graph at least: nothing else would lead back to
+            // it.
             self.reader.fetch_kind(kind, &wanted).await?;
             self.reader.repairs = false;
         }
         Ok(())
     }
 
-    /// What the cache holds of a kind under some of these texts.
+    /// Returns what the cache holds of a kind under some of these texts.
     async fn held(&mut self, kind: ElementKind, texts: &[String]) -> Result<BTreeSet<ElementIdentity>> {
         Ok(self.contents(kind, texts).await?.into_keys().collect())
     }
@@ -338,8 +339,8 @@ impl CommittedPass<'_, '_, '_> {
         Ok(contents)
     }
 
-    /// Relationships are identified by their ends: those of a node that moved are written with their ends of now, and what stands in
-    /// the cache with other ends goes.
+    /// Relationships are identified by their ends: the relationships of a node that moved are written with their current ends,
+    /// and those that the cache holds with other ends go.
     async fn read_surroundings(&mut self) -> Result<()> {
         let nodes = std::mem::take(&mut self.surrounded);
         let read = self.reader.fetch_attached(&nodes).await?;
@@ -347,30 +348,30 @@ impl CommittedPass<'_, '_, '_> {
         Ok(())
     }
 
-    /// What the cache holds under old keys and the source does not have any more, and what the cache cannot hold as it is now.
-    /// Nodes that lose their place for it, or stand in for another one, are surrounded.
+    /// Returns what the cache holds under old keys and the source does not have any more, and what the cache cannot hold as it is
+    /// now. Nodes that lose their place because of this, or replace another node, are added to `surrounded`.
     async fn absent_of(&mut self, of_nodes: bool, committed: &Committed) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
         let mut gaps: BTreeMap<ElementKind, KeySetDifference> = BTreeMap::new();
         for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
             let texts: Vec<String> = self.gone.remove(&kind).unwrap_or_default().into_iter().collect();
             let mut orphaned = self.held(kind, &texts).await?;
             if of_nodes && self.reader.profile.routes.is_some() {
-                // Whether there is a graph for a group is known once the sink has tried.
+                // Only an attempt of the sink shows whether a group has a graph.
                 self.reader.settle().await?;
             }
             let refused = unusable::refused_and_held(self.reader, self.changes.view, kind).await?;
             self.surround_refused(kind, &refused);
             orphaned.extend(refused);
-            // What is there all the same is no loss to be weighed.
+            // An element that the source still has is no loss for the delete guard to weigh.
             let (absent, present) = self.reader.send_present(kind, orphaned.clone()).await?;
             if of_nodes {
                 let standing_in = orphaned.difference(&absent).map(|identity| identity.key().to_string());
                 self.shared.entry(kind).or_default().extend(standing_in);
-                // Another node may stand in for one that is gone, of which nobody has looked at the relationships.
+                // Another node may replace one that is gone, and no step has looked at its relationships.
                 let is_other = |number: &ElementNumber| committed.nodes.elements.get(number.0).is_none();
                 self.surrounded.extend(present.into_iter().filter(is_other));
             }
-            // Where deletes are held, all that only the cache has is weighed together.
+            // If deletes are held, the guard weighs everything that only the cache has together.
             let is_held = self.changes.memory.guard.held(&self.reader.profile.step(kind)) > 0;
             if !absent.is_empty() && !is_held {
                 gaps.insert(kind, KeySetDifference { orphaned: absent, ..KeySetDifference::default() });
@@ -379,14 +380,14 @@ impl CommittedPass<'_, '_, '_> {
         Ok(gaps)
     }
 
-    /// Relationships of a node that the cache cannot hold as it is now are listed.
+    /// Adds nodes that the cache cannot hold in their current state to `surrounded`: their relationships are listed.
     fn surround_refused(&mut self, kind: ElementKind, refused: &BTreeSet<ElementIdentity>) {
         let Some(updated) = self.updated.get(&kind) else { return };
         let numbers = refused.iter().filter_map(|identity| updated.get(identity.key().as_str())).flatten();
         self.surrounded.extend(numbers);
     }
 
-    /// Deletes what is gone, as far as the delete guard lets it.
+    /// Deletes what is gone, as far as the delete guard allows.
     async fn delete(&mut self, mut gaps: BTreeMap<ElementKind, KeySetDifference>) -> Result<()> {
         if gaps.is_empty() {
             return Ok(());
@@ -401,7 +402,7 @@ impl CommittedPass<'_, '_, '_> {
         self.reader.settle().await
     }
 
-    /// What a kind has before it loses something is what its losses are measured by.
+    /// Losses of a kind are measured by its count before the losses.
     async fn observe_counts(&mut self) -> Result<()> {
         let counts = self.changes.view.counts().await?;
         for (kind, count) in self.reader.profile.kinds().into_iter().zip(counts) {
@@ -410,7 +411,7 @@ impl CommittedPass<'_, '_, '_> {
         Ok(())
     }
 
-    /// Looks again at what is listed as unusable and was changed.
+    /// Looks again at changed elements that are listed as unusable.
     async fn review(&mut self, committed: &Committed) -> Result<()> {
         if self.reader.excluded.is_empty() {
             return Ok(());
@@ -423,7 +424,7 @@ impl CommittedPass<'_, '_, '_> {
         self.reader.settle().await
     }
 
-    /// Another node may stand for a listed key from now on, and nobody has looked at its relationships.
+    /// Another node may have a listed key from now on, and no step has looked at its relationships.
     async fn review_nodes(&mut self, changed: &Changed) -> Result<()> {
         let before = self.listed(true, changed);
         for (kind, listed) in &before {
@@ -438,7 +439,7 @@ impl CommittedPass<'_, '_, '_> {
         self.read_surroundings().await
     }
 
-    /// The names among these changed elements, and among their old texts, that are listed.
+    /// Returns the listed names among these changed elements and among their old texts.
     fn listed(&self, of_nodes: bool, changed: &Changed) -> Vec<(ElementKind, Vec<String>)> {
         let by_number = changed.elements.iter().map(|(number, _)| name_by_id(ElementNumber(number)));
         let names: Vec<String> = by_number.chain(changed.old_texts.values().flatten().cloned()).collect();

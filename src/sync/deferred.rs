@@ -1,7 +1,7 @@
-//! The end of a pass: reads relationships again that lacked an endpoint in the cache, endpoints first.
+//! The end of a pass: relationships that lacked an endpoint in the cache are read again, endpoints first.
 //!
-//! Neo4j shows each query what is committed at that moment, so a relationship can be read whose endpoint was committed after
-//! its kind had been read.
+//! Each query sees what is committed in Neo4j at that moment, so a pass can read a relationship with an endpoint that was
+//! committed after the endpoint's kind had been read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::model::pass::{Mode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
 use crate::source::Source;
 
-/// Rounds of reading again. One suffices unless endpoints come and go meanwhile; what is absent after the last round has an
-/// endpoint that the cache cannot hold.
+/// Rounds of reading again. One is enough unless endpoints come and go meanwhile. A relationship that is absent after the last
+/// round has an endpoint that the cache cannot hold.
 const ROUNDS: usize = 3;
 
 pub(super) async fn finish(
@@ -48,7 +48,7 @@ pub(super) async fn finish(
     let unresolved = deferred.into_iter().collect();
     let memory = &mut *changes.memory;
     if is_overtaken && reader.emit.take_forgotten() {
-        // Nobody knows any more which relationships lacked an end that is there by now.
+        // It is no longer known which relationships lacked an end that is there by now.
         outcome.look_again_soon = true;
         memory.note_forgotten();
     }
@@ -68,15 +68,15 @@ pub(super) async fn finish(
     Ok(outcome)
 }
 
-/// Whether something that a pass has read may be of a later commit than it was read for.
+/// Whether rows that a pass has read may be of a later commit than the pass was for.
 fn is_overtaken(source: &dyn Source, pass: &PassUnderWay) -> bool {
     let newest = source.newest_commit();
     newest.zip(pass.bookmark.as_ref()).is_none_or(|(newest, bookmark)| !bookmark.includes(&newest))
 }
 
 impl PassReader<'_> {
-    /// Waits until everything is applied, also relationships with endpoints that came after them. Those that still lack one are kept
-    /// for the end of the pass, which lists them.
+    /// Waits until everything is applied, including relationships that came before their endpoints. Relationships that still lack
+    /// an endpoint are kept for the end of the pass, which lists them.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let deferred = self.emit.settle().await?;
         self.read_again(&deferred).await?;
@@ -105,8 +105,8 @@ impl PassReader<'_> {
 }
 
 impl PassReader<'_> {
-    /// The cache lacked these nodes. One that it can hold by now is written before its commit is told, and nobody else reads what
-    /// else hangs on it.
+    /// Reads around nodes that the cache lacked. A node that it can hold by now is written before its commit is told, and no
+    /// other step reads its other relationships.
     async fn read_around_ends(&mut self, kind: ElementKind, keys: &[String]) -> Result<()> {
         if !self.is_told {
             return Ok(());
@@ -117,7 +117,7 @@ impl PassReader<'_> {
         self.fetch_attached(&numbers).await.map(drop)
     }
 
-    /// Remembers relationships that lacked an end to the last: the end may have been another one each time it was read.
+    /// Remembers relationships that lacked an end to the last: the end may have been a different one at each reading.
     fn note_lacking(&mut self, deferred: &BTreeSet<RelationshipIdentity>) {
         for identity in deferred {
             if let Some(kind) = self.profile.relationship_kind(&identity.rel_type) {

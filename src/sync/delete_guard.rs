@@ -1,7 +1,7 @@
-//! The delete guard: what is to be deleted is weighed before it is sent, relationships that go with a node included.
+//! The delete guard: weighs deletes before they are sent, including relationships that go with a node.
 //!
-//! A kind is weighed by what would be left of it: so many as the cache has, with what is missing written and what the source
-//! does not have deleted. So a kind passes if all its elements are replaced by as many others.
+//! A kind is weighed by what would be left of it: the cache's count, plus the elements that are missing, minus the elements that
+//! the source does not have. So a kind passes if all its elements are replaced by as many others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,22 +18,22 @@ use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId, Step};
 use crate::model::profile::Profile;
 use crate::source::Source;
 
-/// Nodes that are asked about at once.
+/// Nodes per query for their relationships.
 const KEYS: usize = 1000;
 
-/// What deletes are weighed with.
+/// Everything that the delete guard needs to weigh deletes.
 pub(super) struct GuardContext<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) view: &'a mut dyn CacheView,
     pub(super) profile: &'a Profile,
     pub(super) guard: &'a mut Guard,
     pub(super) limit: DeleteLimit,
-    /// Whether a person has let all of it through.
+    /// Whether an operator has approved all deletes.
     pub(super) allow: bool,
 }
 
-/// Losses of kinds that a graph in the place of another would bring, beyond what may go without a person's word. Both counts are
-/// by kind, in the order of [`Profile::kinds`].
+/// Returns what each kind would lose, beyond what may go without approval, if one graph replaced another. Both counts are by
+/// kind, in the order of [`Profile::kinds`].
 pub(crate) fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live: &[u64], new: &[u64]) -> Vec<(Step, u64)> {
     let now = Utc::now();
     let loss = |(place, kind): (usize, ElementKind)| {
@@ -44,8 +44,8 @@ pub(crate) fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live:
     profile.kinds().into_iter().enumerate().filter_map(loss).collect()
 }
 
-/// A full pass in the graph itself empties it before it reads. It does not begin where that would cost more than may go without a
-/// person's word; a stage is weighed by the same before it takes a graph's place.
+/// Refuses a full pass in the graph itself, which empties the graph before it reads, if it would cost more than may go without
+/// approval. A stage is weighed in the same way before it replaces a graph.
 pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, changes: &mut PassContext<'_>) -> Result<()> {
     if changes.allow_deletes {
         return Ok(());
@@ -64,71 +64,71 @@ pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, change
     Err(Error::new(ErrorKind::SwapRefused, message))
 }
 
-/// Takes out of what is to be deleted what has to wait for a person, and notes it. The gaps are those of all kinds that were
+/// Removes from the gaps the deletes that have to wait for an approval, and notes them. The gaps are those of all kinds that were
 /// looked through.
-pub(super) async fn weigh(scales: &mut GuardContext<'_>, gaps: &mut BTreeMap<ElementKind, KeySetDifference>) -> Result<()> {
+pub(super) async fn weigh(context: &mut GuardContext<'_>, gaps: &mut BTreeMap<ElementKind, KeySetDifference>) -> Result<()> {
     let now = Utc::now();
     let mut held: BTreeMap<ElementKind, BTreeSet<ElementIdentity>> = gaps.keys().map(|kind| (*kind, BTreeSet::new())).collect();
-    if !scales.allow && gaps.values().any(|gaps| !gaps.orphaned.is_empty()) {
-        let view = &mut *scales.view;
+    if !context.allow && gaps.values().any(|gaps| !gaps.orphaned.is_empty()) {
+        let view = &mut *context.view;
         let counts = view.counts().await?;
-        let shrinking = shrinking(scales, gaps, &counts, now).await?;
+        let shrinking = shrinking(context, gaps, &counts, now).await?;
         for (kind, gaps) in gaps.iter_mut() {
-            let waits = waiting(scales, *kind, gaps, &shrinking).await?;
+            let waits = waiting(context, *kind, gaps, &shrinking).await?;
             gaps.orphaned.retain(|identity| !waits.contains(identity));
             held.insert(*kind, waits);
         }
     }
     for (kind, waits) in held {
-        note(scales, kind, &waits, now);
+        note(context, kind, &waits, now);
     }
     Ok(())
 }
 
-/// Kinds that would lose too much.
+/// Returns the kinds that would lose too much.
 async fn shrinking(
-    scales: &mut GuardContext<'_>,
+    context: &mut GuardContext<'_>,
     gaps: &BTreeMap<ElementKind, KeySetDifference>,
     counts: &[u64],
     now: DateTime<Utc>,
 ) -> Result<BTreeSet<ElementKind>> {
-    let kinds = scales.profile.kinds();
+    let kinds = context.profile.kinds();
     let count = |kind: ElementKind| kinds.iter().position(|known| *known == kind).map_or(0, |place| counts[place]);
     let holds = |guard: &Guard, kind: ElementKind, left: u64| {
-        guard.holds(scales.limit, &scales.profile.step(kind), count(kind), left, now)
+        guard.holds(context.limit, &context.profile.step(kind), count(kind), left, now)
     };
     let left = |kind: ElementKind, gaps: &KeySetDifference| {
         (count(kind) + gaps.missing.len() as u64).saturating_sub(gaps.orphaned.len() as u64)
     };
     let mut shrinking: BTreeSet<ElementKind> =
-        gaps.iter().filter(|(kind, gaps)| holds(scales.guard, **kind, left(**kind, gaps))).map(|(kind, _)| *kind).collect();
+        gaps.iter().filter(|(kind, gaps)| holds(context.guard, **kind, left(**kind, gaps))).map(|(kind, _)| *kind).collect();
     let mut going: BTreeMap<RelationshipKindId, u64> = BTreeMap::new();
     for (kind, gaps) in gaps {
         let ElementKind::Node(id) = kind else { continue };
         if !shrinking.contains(kind) {
-            for (_, types) in attached(scales.view, *id, &gaps.orphaned).await? {
+            for (_, types) in attached(context.view, *id, &gaps.orphaned).await? {
                 types.into_iter().for_each(|(rel_type, number)| *going.entry(rel_type).or_default() += number);
             }
         }
     }
     for (id, number) in going {
         let kind = ElementKind::Relationship(id);
-        if gaps.contains_key(&kind) || !holds(scales.guard, kind, count(kind).saturating_sub(number)) {
+        if gaps.contains_key(&kind) || !holds(context.guard, kind, count(kind).saturating_sub(number)) {
             continue;
         }
-        // Others may be about to take their place: only the key sets tell.
-        let found = sweep::find(scales.source, scales.view, kind, None).await?;
-        if holds(scales.guard, kind, left(kind, &found)) {
+        // Other elements may be about to replace them: only the key sets show that.
+        let found = sweep::find(context.source, context.view, kind, None).await?;
+        if holds(context.guard, kind, left(kind, &found)) {
             shrinking.insert(kind);
         }
     }
     Ok(shrinking)
 }
 
-/// What is to be deleted of a kind and has to wait: all of it if the kind would lose too much; else nodes that would take
-/// relationships with them whose kind would.
+/// Returns the deletes of a kind that have to wait: all of them if the kind would lose too much; otherwise the nodes that would
+/// take relationships of such a kind along.
 async fn waiting(
-    scales: &mut GuardContext<'_>,
+    context: &mut GuardContext<'_>,
     kind: ElementKind,
     gaps: &KeySetDifference,
     shrinking: &BTreeSet<ElementKind>,
@@ -140,7 +140,7 @@ async fn waiting(
     if !shrinking.iter().any(|kind| matches!(kind, ElementKind::Relationship(_))) {
         return Ok(BTreeSet::new());
     }
-    let attached = attached(scales.view, id, &gaps.orphaned).await?;
+    let attached = attached(context.view, id, &gaps.orphaned).await?;
     let takes = |types: &BTreeMap<RelationshipKindId, u64>| {
         types.keys().any(|rel_type| shrinking.contains(&ElementKind::Relationship(*rel_type)))
     };
@@ -157,11 +157,11 @@ async fn attached(view: &mut dyn CacheView, kind: NodeKindId, nodes: &BTreeSet<E
     Ok(attached)
 }
 
-fn note(scales: &mut GuardContext<'_>, kind: ElementKind, waits: &BTreeSet<ElementIdentity>, now: DateTime<Utc>) {
-    let step = scales.profile.step(kind);
+fn note(context: &mut GuardContext<'_>, kind: ElementKind, waits: &BTreeSet<ElementIdentity>, now: DateTime<Utc>) {
+    let step = context.profile.step(kind);
     let sample: Vec<String> = waits.iter().take(SAMPLE).map(|identity| identity.key().to_string()).collect();
     let number = waits.len() as u64;
-    if scales.guard.hold(&step, number, sample.clone(), now) {
+    if context.guard.hold(&step, number, sample.clone(), now) {
         if number > 0 {
             tracing::warn!(kind = step.name(), number, ?sample, "deletes held: they wait for an approval");
         } else {

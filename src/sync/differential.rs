@@ -19,10 +19,10 @@ use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::Cause;
 use crate::transform::comparison::COPIES;
 
-/// Findings named in the log of one slice; the rest is counted.
+/// The most findings that the log of one slice names; the rest is counted.
 const NAMED: usize = 20;
 
-/// Goes on with the comparison under way, or begins one.
+/// Continues the comparison under way, or begins one.
 pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     reader.emit.settle().await?;
@@ -44,7 +44,7 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     for (kind, waiting) in waiting {
         unusable::list_waiting(reader, kind, waiting).await?;
     }
-    // What no page meets is listed as well, and what is listed is still there.
+    // Elements that no page reaches are listed as well, and entries that are gone leave the list.
     for CompletedKind { kind, is_scanned } in completed {
         if is_scanned {
             unusable::scan(reader, changes.memory, kind).await?
@@ -79,18 +79,19 @@ fn sides<'s>(reader: &'s PassReader<'_>, changes: &'s mut PassContext<'_>) -> Co
     }
 }
 
-/// Whether the cache lacks it because it refused its row, not because of an end.
+/// Whether the cache lacks the element because it refused the row, not because of an end.
 fn is_refused(changes: &PassContext<'_>, finding: &Finding) -> bool {
     changes.excluded.cause_of(finding.identity.kind_name(), finding.identity.key().as_str()) == Some(Cause::Cache)
 }
 
-/// Whether an operator marked the entry as ignored: it is not tried again.
+/// Whether an operator marked the entry as ignored, so that it is not tried again.
 fn is_ignored(changes: &PassContext<'_>, finding: &Finding) -> bool {
     changes.excluded.is_ignored(finding.identity.kind_name(), finding.identity.key().as_str())
 }
 
-/// What the cache lacked and could be mended was a difference after all; what it still lacks is excepted. Rows that it had refused
-/// have been tried just now. A relationship that waits for an end is tried once the end is not listed any more.
+/// Elements that the cache lacked and that could be mended were differences after all; elements that it still lacks are excepted.
+/// Rows that the cache had refused have been tried just now. A relationship that waits for an end is tried once the end is not
+/// listed any more.
 async fn try_again(
     reader: &mut PassReader<'_>,
     changes: &mut PassContext<'_>,
@@ -119,8 +120,8 @@ async fn try_again(
     Ok(())
 }
 
-/// One that runs in the background is no part of one that an operator ordered, which is about everything; the other way round it
-/// is done with it.
+/// Takes the comparison under way, or begins one. A background comparison is no part of an ordered one, which covers everything;
+/// an ordered one also does the work of one in the background.
 async fn under_way(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<Comparison> {
     let Slice { ordered, number, .. } = changes.slice;
     match changes.memory.take_comparison() {
@@ -135,7 +136,7 @@ async fn under_way(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -
     }
 }
 
-/// Where no incremental passes run, nobody else tells the guard how many there are.
+/// Gives the guard the counts of both sides. Without incremental passes, nothing else does.
 async fn observe(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<()> {
     let source = reader.source;
     let (here, there) = (source.counts().await?, changes.view.counts().await?);
@@ -171,12 +172,12 @@ async fn repair(
     reader.repairs = true;
     reader.delete_copies(&copies).await?;
     reader.fetch(&keys).await?;
-    // What was missing is there when deletes are weighed.
+    // The missing elements are in the cache when deletes are weighed.
     reader.settle().await?;
     let (limit, allow) = (changes.limit, changes.allow_deletes);
     let guard = &mut changes.memory.guard;
-    let mut scales = GuardContext { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
-    weigh(&mut scales, &mut gaps).await?;
+    let mut context = GuardContext { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
+    weigh(&mut context, &mut gaps).await?;
     for (kind, gaps) in gaps {
         reader.delete_absent(kind, gaps.orphaned).await?;
     }
@@ -184,7 +185,7 @@ async fn repair(
     Ok(())
 }
 
-/// A person's word holds for what there is once everything was gone through.
+/// Applies an operator's approval to what exists once everything was gone through.
 async fn approve(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<()> {
     reader.emit.settle().await?;
     let counts = changes.view.counts().await?;

@@ -1,15 +1,15 @@
-//! How many numbers the vectors of each property have: one of another length breaks every similarity search on the graph.
+//! The dimension of the vectors of each property: a vector of another length breaks every similarity search on the graph.
 
 use crate::error::Result;
 use crate::model::dimensions::Dimensions;
 use crate::model::profile::Profile;
 use crate::source::Source;
 
-/// About so many elements of a kind are looked at. Of vectors of two lengths of which one is less than two fifths of all, this many
-/// find the other one wrong less than once in a million times.
+/// About how many elements of a kind are looked at. If vectors have two lengths, and the rarer one has less than two fifths of
+/// all, this sample picks the wrong length less than once in a million times.
 const SAMPLE: u64 = 1_000;
 
-/// The dimensions that the profile names, and for its other vectors the one that most elements of a sample have.
+/// Returns the dimensions that the profile names, and for its other vectors the dimension that most elements of a sample have.
 pub(crate) async fn dimensions(source: &dyn Source, profile: &Profile) -> Result<Dimensions> {
     let mut dimensions = Dimensions::of_profile(profile);
     let counts = source.counts().await?;
@@ -20,7 +20,7 @@ pub(crate) async fn dimensions(source: &dyn Source, profile: &Profile) -> Result
             }
             let share = SAMPLE as f64 / count as f64;
             let mut found = source.usual_dimension(kind, property, share).await?;
-            // Few of them have it.
+            // Few elements have this vector.
             if found.is_none() && share < 1.0 {
                 found = source.usual_dimension(kind, property, 1.0).await?;
             }

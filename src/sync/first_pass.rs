@@ -1,4 +1,4 @@
-//! Which pass a generation begins with. Pure: facts in, decision and its reason out.
+//! Decides which pass a generation begins with. A pure function: facts in, decision and reason out.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use crate::model::profile::ProfileFingerprint;
 use crate::model::routes::Routes;
 use crate::model::source_identity::SourceIdentity;
 
-/// A full pass older than this begins anew: what changed in the part already read has to be found again by other means, and
-/// the longer ago it was read, the more that is.
+/// A full pass older than this begins anew: changes in the part that was already read have to be found by other means, and there
+/// are more of them the longer ago that part was read.
 const RESUME_LIMIT: TimeDelta = TimeDelta::hours(24);
 
-/// What is known when a generation starts.
+/// The facts that are known when a generation starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts<'a> {
     pub checkpoint: Option<&'a Checkpoint>,
     /// The profile in use.
     pub profile: &'a ProfileFingerprint,
-    /// Which graph each group has, where each has one of its own.
+    /// The graph of each group, if each group has one of its own.
     pub routes: Option<&'a Routes>,
     /// The source in use.
     pub source: &'a SourceIdentity,
@@ -29,24 +29,24 @@ pub(crate) struct Facts<'a> {
     pub bookmark: Option<&'a Bookmark>,
     /// The last bookmark that this process has seen.
     pub last_bookmark: Option<&'a Bookmark>,
-    /// The life of the cache's server, where the user may ask for it.
+    /// The run id of the cache's server, if the user may read it.
     pub cache_run_id: Option<&'a str>,
-    /// The number of the last checkpoint that this process knows of; 0 where it knows of none.
+    /// The number of the last checkpoint that this process knows; 0 if it knows none.
     pub last_sequence: u64,
     /// Whether the cache has the graph.
     pub graph_exists: bool,
     pub now: DateTime<Utc>,
 }
 
-/// What a generation does first.
+/// The first step of a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Go on with the pass that a checkpoint left.
+    /// Continues the pass that a checkpoint left.
     Resume(Box<PassUnderWay>),
     Begin(Mode, Reason),
 }
 
-/// Why a pass begins.
+/// The reason why a pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// An operator asked for it.
@@ -54,27 +54,27 @@ pub(crate) enum Reason {
     Scheduled,
     /// There is no checkpoint.
     FirstStart,
-    /// There is no checkpoint any more.
+    /// The checkpoint is gone.
     CheckpointGone,
-    /// No full pass stands: the last one was abandoned, or its graph was replaced.
+    /// No full pass is valid: the last one was abandoned, or its graph was replaced.
     NotFilled,
     /// The checkpoint is of a cache filled from another database.
     OtherSource,
     /// The checkpoint is of another profile.
     ChangedProfile,
-    /// What is of no group in particular has another graph than the checkpoint says.
+    /// Elements of no group in particular have another graph than in the checkpoint.
     ChangedRouting,
     /// The source's bookmark is behind the one in the checkpoint.
     SourceRestored,
     /// The checkpoint is older than one that this process has stored.
     CacheRestored,
-    /// The cache's server was started again while nobody watched, and the source has moved since the checkpoint.
+    /// The cache's server was started again while this service did not watch it, and the source has moved since the checkpoint.
     CacheRestarted,
     /// There is a checkpoint but no graph.
     GraphGone,
-    /// A pass under way is too old to go on with.
+    /// A pass under way is too old to continue.
     TooOldToResume,
-    /// The stage under way holds neither what it held before the last payload nor what it held after it.
+    /// The content of the stage under way is neither that before the last payload nor that after it.
     StageUnclear,
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Decides. `wanted` is the pass that was asked for, if any.
+/// Decides. `wanted` is the pass that was requested, if any.
 pub(crate) fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     let begin = |reason| Decision::Begin(Mode::Full, reason);
     let Some(checkpoint) = facts.checkpoint else {
@@ -133,20 +133,20 @@ pub(crate) fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
     }
     match (wanted, &checkpoint.pass) {
         (Some(Mode::Full), _) => begin(Reason::Requested),
-        // Where a comparison stands is kept by itself: a slice of it is not worth going on with.
+        // The place of a comparison is kept separately: a single slice is not worth resuming.
         (_, Some(pass)) if pass.mode != Mode::Differential => Decision::Resume(Box::new(pass.clone())),
         (Some(mode), _) => Decision::Begin(mode, Reason::Requested),
         (None, _) => Decision::Begin(Mode::Incremental, Reason::Scheduled),
     }
 }
 
-/// Whether what is of no group in particular has another graph by now. A checkpoint from before this was kept does not say.
+/// Whether elements of no group in particular have another graph by now. Older checkpoints do not have this information.
 pub(crate) fn is_routed_otherwise(checkpoint: &Checkpoint, routes: Option<&Routes>) -> bool {
     checkpoint.default_graph.as_ref().zip(routes).is_some_and(|(before, routes)| before != routes.default_graph())
 }
 
-/// Whether the source is behind anything that is known to have been read from it. A pass reads on after its bookmark, a pass under
-/// way is ahead of the last one, and this process may be ahead of the last checkpoint.
+/// Whether the source is behind anything that is known to have been read from it. A pass reads on after its bookmark, a pass
+/// under way is ahead of the last one, and this process may be ahead of the last checkpoint.
 fn source_went_back(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
     let Some(now) = facts.bookmark else { return false };
     let of_pass = checkpoint.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
@@ -154,23 +154,23 @@ fn source_went_back(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
     known.into_iter().flatten().any(|before| !now.can_follow(before))
 }
 
-/// Whether the cache may have been put back to an older state without a sign.
+/// Whether the cache may have been restored to an older state without a sign.
 ///
-/// A cache that is restored takes its checkpoint with it, and nothing outside the cache remembers a newer one: from the
-/// checkpoint alone, a cache restored while the service was down looks like one that was not. An incremental pass from there
-/// would find what timestamps and counts betray, but nothing that was changed silently in the meantime and had been followed
-/// before. Restoring takes a start of the server, so a checkpoint of another life of the server is in doubt, unless
+/// A cache that is restored takes its checkpoint with it, and nothing outside the cache remembers a newer one: judged by the
+/// checkpoint alone, a cache that was restored while the service was down looks like one that was not. An incremental pass from
+/// there would find what timestamps and counts show, but no silent change that had been followed before the restore. A restore
+/// takes a start of the server, so a checkpoint with another run id of the server is in doubt, unless
 ///
 /// - this process knows the last checkpoint, and it is not older than that; or
-/// - the source stands where the checkpoint says: then the state is the right one, however old.
+/// - the source's bookmark is the one in the checkpoint: then the state is the right one, however old.
 ///
-/// The price is a full pass when the cache's server and the service were both restarted (a reboot of their machine) and the
-/// source was written meanwhile. A restart of either alone costs nothing: of the service, because the server's life is the same;
-/// of the cache, because the service knows where it was.
+/// The price is a full pass if the cache's server and the service were both restarted (a reboot of their machine) and the source
+/// was written meanwhile. A restart of only one of them costs nothing: after a restart of the service, the server's run id is the
+/// same; after a restart of the cache, the service knows its last checkpoint.
 fn may_be_older(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
     let lives = facts.cache_run_id.zip(checkpoint.cache_run_id.as_deref());
     let other_life = lives.is_some_and(|(now, before)| now != before);
-    // The part of a full pass that is read is of its beginning.
+    // The part of a full pass that was read is as of its beginning.
     let read_at = match &checkpoint.pass {
         Some(pass) if pass.mode == Mode::Full => pass.bookmark.as_ref(),
         _ => checkpoint.bookmark.as_ref(),
@@ -210,7 +210,7 @@ mod tests {
         cache_run_id: &'static str,
     }
 
-    /// Of one database, at this commit.
+    /// Makes a bookmark of one database at this commit.
     fn bookmark(transaction: u8) -> Bookmark {
         let bytes = [&[0x91, 0xCC, 0x10], &[0; 16][..], &[transaction, 0x90]].concat();
         Bookmark::new(format!("FB:{}", STANDARD.encode(bytes)))

@@ -1,4 +1,4 @@
-//! What hangs on a changed element and is written beside it without a trace: the follow rules of the profile, applied.
+//! Applies the follow rules of the profile: they lead to elements beside a changed one that are written without a trace.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::source::{Followed, Source};
 /// Keys asked about at once.
 const KEYS: usize = 1000;
 
-/// The keys that the rules lead to from the changed elements. A rule follows what an earlier one led to as well. What the rules
-/// lead to from the changed elements themselves is asked for at the same time: it is nearly always all.
+/// Returns the keys that the rules lead to from the changed elements. A rule also follows what an earlier rule led to. The
+/// queries for the changed elements themselves run at the same time: they nearly always find everything.
 pub(super) async fn follow(reader: &mut PassReader<'_>, changed: &Keys) -> Result<Keys> {
     let source = reader.source;
     let rules = applicable(reader.profile);
@@ -37,7 +37,7 @@ pub(super) async fn follow(reader: &mut PassReader<'_>, changed: &Keys) -> Resul
     Ok(found)
 }
 
-/// What a rule leads to from these keys.
+/// Returns what a rule leads to from these keys.
 async fn followed(source: &dyn Source, rule: &FollowRule, keys: &BTreeSet<String>) -> Result<Followed> {
     let keys: Vec<String> = keys.iter().cloned().collect();
     let mut all = Followed::default();
@@ -51,7 +51,7 @@ async fn followed(source: &dyn Source, rule: &FollowRule, keys: &BTreeSet<String
     Ok(all)
 }
 
-/// A rule of which the profile has the kinds.
+/// A follow rule with kinds that the profile has.
 struct Rule<'p> {
     rule: &'p FollowRule,
     from: ElementKind,
@@ -59,13 +59,13 @@ struct Rule<'p> {
     relationships: ElementKind,
 }
 
-/// The rules that can lead anywhere, in the profile's order.
+/// Returns the rules that can lead anywhere, in the profile's order.
 fn applicable(profile: &Profile) -> Vec<Rule<'_>> {
     let ends = |rule| ends(profile, rule).map(|(from, relationships)| Rule { rule, from, relationships });
     profile.follow.iter().filter_map(ends).collect()
 }
 
-/// The kind that a rule begins at, and the kind of the relationships that it leads to.
+/// Returns the kind that a rule begins at, and the kind of the relationships that it leads to.
 fn ends(profile: &Profile, rule: &FollowRule) -> Option<(ElementKind, ElementKind)> {
     match rule {
         FollowRule::Relationships { from, rel_type, .. } | FollowRule::ListedRelationships { from, rel_type, .. } => {

@@ -1,4 +1,4 @@
-//! The full pass: everything, kind by kind, in the order of the key, so that it can go on after any batch.
+//! The full pass: reads everything, kind by kind, in the order of the key, so that it can resume after any batch.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::pass::PassUnderWay;
 use crate::model::profile::Profile;
 use crate::source::{Page, Source};
 
-/// Rows without a usable key that are looked at of each kind: enough to show what is wrong, and bounded.
+/// Rows without a usable key that are read of each kind: enough to show what is wrong, and bounded.
 const UNREACHABLE_LIMIT: usize = 1000;
 
 pub(super) async fn read(reader: &mut PassReader<'_>, pass: &PassUnderWay) -> Result<()> {
@@ -20,7 +20,7 @@ pub(super) async fn read(reader: &mut PassReader<'_>, pass: &PassUnderWay) -> Re
     let counts = counts(reader.source, reader.profile).await?;
     let mut place = 0;
     while let Some((kind, after)) = kinds.get(place) {
-        // A kind that is read in part already has a question of its own.
+        // A kind that was already read in part has a query of its own.
         let untouched = kinds[place..].iter().take_while(|(_, after)| after.is_empty());
         let counted = untouched.map(|(kind, _)| (*kind, counts.get(kind).copied().unwrap_or(u64::MAX)));
         let number = bundled(reader.profile, counted);
@@ -35,7 +35,7 @@ pub(super) async fn read(reader: &mut PassReader<'_>, pass: &PassUnderWay) -> Re
     read_unreachable(reader).await
 }
 
-/// How many elements of each kind there are, where that decides how they are read.
+/// Counts the elements of each kind, if the counts decide how they are read.
 async fn counts(source: &dyn Source, profile: &Profile) -> Result<BTreeMap<ElementKind, u64>> {
     if !profile.has_many_kinds() {
         return Ok(BTreeMap::new());
@@ -43,7 +43,7 @@ async fn counts(source: &dyn Source, profile: &Profile) -> Result<BTreeMap<Eleme
     Ok(profile.kinds().into_iter().zip(source.counts().await?).collect())
 }
 
-/// The next page is read while the last one goes out, so that the source is never idle: both have to have room.
+/// Reads the next page while the last one is sent, so that the source is never idle. There must be room for both pages.
 async fn read_kind(reader: &mut PassReader<'_>, kind: ElementKind, after: String) -> Result<()> {
     let source = reader.source;
     let limit = if kind.is_node() { reader.limits.nodes } else { reader.limits.relationships };
@@ -57,7 +57,7 @@ async fn read_kind(reader: &mut PassReader<'_>, kind: ElementKind, after: String
     reader.emit_page(rows).await
 }
 
-/// Rows that no page reaches go out as they are: the transformer says why each of them cannot be kept.
+/// Sends rows that no page reaches as they are: the transformer says why each of them cannot be kept.
 async fn read_unreachable(reader: &mut PassReader<'_>) -> Result<()> {
     for kind in reader.profile.kinds() {
         reader.emit.reserve(UNREACHABLE_LIMIT).await?;

@@ -1,12 +1,12 @@
-//! The incremental pass: what changed since the last one, at a cost that follows the change and not the graph.
+//! The incremental pass: reads what changed since the last one, at a cost that grows with the change and not with the graph.
 //!
 //! 1. *Watermark*: rows whose timestamps say that they were written since the last pass began.
-//! 2. *Follow*: what is written beside them without a trace.
+//! 2. *Follow*: rows that are written beside them without a trace.
 //! 3. *Late commits*: rows of the overlap, by key, that no pass has read: their timestamp is older than their commit.
-//! 4. *Counts*, and a *sweep* of the kinds that differ: deletes, and what has no timestamp.
+//! 4. *Counts*, and a *sweep* of the kinds that differ: deletes, and rows without a timestamp.
 //!
-//! Counts of a source that is being written say little: what was committed since the rows were read is counted and not yet in the
-//! cache. So a difference counts at once where the bookmark says that nothing was committed meanwhile, and where the cache holds
+//! Counts of a source that is being written say little: what was committed after the rows were read is counted and not yet in the
+//! cache. So a difference counts at once only if the bookmark shows that nothing was committed meanwhile, or if the cache holds
 //! more than the source, which no later commit explains. Otherwise the next pass looks again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,14 +34,14 @@ use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
 use crate::source::{ChangedKey, KeyPage, Source};
 
-/// Clocks of the source's writers and of the source may differ a little.
+/// How much the clocks of the source and of its writers may differ.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 
-/// Keys read at once: a key is some 40 bytes, so a page of them is small beside a batch of rows.
+/// Keys that are read at once: a key has some 40 bytes, so a page of keys is small beside a batch of rows.
 const KEY_PAGE: usize = 10_000;
 
-/// A kind without timestamps of at most so many elements is swept at every late check, whatever the counts say: when all
-/// communities are replaced by as many new ones, no count betrays it.
+/// The most elements of a kind without timestamps that is swept at every late check, whatever the counts say: if all communities
+/// are replaced by as many new ones, no count shows it.
 const SMALL_KIND: u64 = 1000;
 
 pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
@@ -74,15 +74,15 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
 
 /// An incremental pass under way.
 ///
-/// Keys of all kinds come first, then what hangs on them, then the rows of both together: so each row is read once, and after
-/// whatever says that it changed.
+/// It reads the keys of all kinds first, then follows the rules from them, then reads the rows of both together: so it reads each
+/// row once, and after everything that shows a change of the row.
 struct Incremental<'p, 'r, 'c> {
     reader: &'p mut PassReader<'r>,
     changes: &'p mut PassContext<'c>,
     time: PassTime,
-    /// Keys whose rows are still to be read.
+    /// Keys of rows that are still to be read.
     noted: BTreeMap<ElementKind, Vec<ChangedKey>>,
-    /// Keys whose rows were read before it was known what hangs on them.
+    /// Keys of rows that were read before the follow rules were applied to them.
     read: Keys,
     /// Elements that were written and have no key.
     without_key: BTreeSet<(ElementKind, ElementNumber)>,
@@ -99,15 +99,15 @@ struct SourceCounts {
 
 /// Counts of both sides, in the order of the kinds.
 struct BothCounts {
-    /// Of the source, without what is listed as unusable.
+    /// Counts of the source, without what is listed as unusable.
     here: Vec<u64>,
     there: Vec<u64>,
-    /// The source's bookmark after it was counted.
+    /// The source's bookmark after the count.
     at: Bookmark,
 }
 
 impl Incremental<'_, '_, '_> {
-    /// What was written since the last pass, what hangs on it, and keys that several elements share.
+    /// Reads what was written since the last pass, what the follow rules lead to, and keys that several elements share.
     async fn read_changed(&mut self, pass: &PassUnderWay) -> Result<()> {
         let since = self.changes.watermark.unwrap_or(DateTime::UNIX_EPOCH) - CLOCK_TOLERANCE;
         let kinds: Vec<_> = self.reader.kinds_left(pass.cursor.as_ref());
@@ -123,7 +123,7 @@ impl Incremental<'_, '_, '_> {
         self.reader.fetch_doubtful(self.changes.memory).await
     }
 
-    /// Notes the keys of a page. A page that is full is read at once, so that the pass can go on after it.
+    /// Notes the keys of a page. A full page is read at once, so that the pass can resume after it.
     async fn take_pages(&mut self, kind: ElementKind, mut page: KeyPage, since: DateTime<Utc>) -> Result<()> {
         loop {
             self.without_key.extend(page.without_key.iter().map(|number| (kind, *number)));
@@ -135,7 +135,7 @@ impl Incremental<'_, '_, '_> {
                 self.noted.entry(kind).or_default().extend(changed);
                 return Ok(());
             };
-            // What the cursor passes by has to be read before it moves.
+            // The noted rows have to be read before the cursor passes them.
             for (kind, keys) in std::mem::take(&mut self.noted) {
                 self.fetch_changed(kind, keys, false).await?;
             }
@@ -155,7 +155,7 @@ impl Incremental<'_, '_, '_> {
         Ok(())
     }
 
-    /// Keys of the overlap that no pass of this generation has read, if it is time. Says whether it was.
+    /// Reads keys of the overlap that no pass of this generation has read, if a late check is due. Returns whether it was.
     async fn read_late(&mut self, pass: &PassUnderWay) -> Result<bool> {
         let due = self.changes.memory.late_check_due(self.changes.rhythm, self.time.now);
         if !due && !self.changes.thorough {
@@ -164,7 +164,7 @@ impl Incremental<'_, '_, '_> {
             self.outcome.late_check_in = (!in_vain).then_some(wait);
             return Ok(false);
         }
-        // After a time without passes, what was committed late then is older than the overlap of now.
+        // After a time without passes, commits that were late then are older than the current overlap.
         let read_up_to = self.changes.watermark.map_or(pass.began_at, |watermark| watermark.min(pass.began_at));
         let since = overlap_begin(read_up_to, self.changes.rhythm);
         for kind in self.reader.profile.kinds() {
@@ -185,7 +185,7 @@ impl Incremental<'_, '_, '_> {
         Ok(true)
     }
 
-    /// Reads what was noted, what hangs on it and on what was read before, and `others`.
+    /// Reads the noted rows, what the rules lead to from them and from the rows that were read before, and `others`.
     async fn fetch_noted(&mut self, others: Keys) -> Result<()> {
         let noted = std::mem::take(&mut self.noted);
         let mut changed = std::mem::take(&mut self.read);
@@ -209,8 +209,8 @@ impl Incremental<'_, '_, '_> {
         !self.reader.profile.timestamps(kind).is_empty()
     }
 
-    /// Counts the source while the cache applies what was read. What is committed between the reading and the count hides deletes
-    /// from it, so it does not wait.
+    /// Counts the source while the cache applies what was read. The count does not wait, because commits between the reading and
+    /// the count hide deletes from it.
     async fn count_source_and_settle(&mut self) -> Result<SourceCounts> {
         let (source, exact) = (self.reader.source, self.changes.thorough);
         let labels = source.unusable_labels();
@@ -256,8 +256,8 @@ impl Incremental<'_, '_, '_> {
         if self.changes.allow_deletes && !(nodes.is_empty() && relationships.is_empty()) {
             self.approve().await?;
         }
-        // Where nodes are too many or too few, so are their labels; and where there were commits meanwhile, counts say little.
-        // Of a part of the source, they are no counts that Neo4j keeps.
+        // If nodes are too many or too few, so are their labels; and if there were commits meanwhile, counts say little.
+        // Neo4j keeps no counts of a part of the source.
         let counted = self.reader.profile.only_groups.is_empty();
         if nodes_agree && ((quiet && counted) || late) {
             labels::read(self.reader, self.changes, late, &mut self.outcome).await?;
@@ -265,8 +265,8 @@ impl Incremental<'_, '_, '_> {
         Ok(())
     }
 
-    /// A client waits: compares the key sets and labels of all kinds, whatever their counts say, and mends what differs.
-    /// The source is read under the bookmark of the pass or a later one, so nothing that was committed before is missed.
+    /// Compares the key sets and labels of all kinds for a client that waits, whatever their counts say, and mends what differs.
+    /// The source is read under the bookmark of the pass or a later one, so no earlier commit is missed.
     async fn compare_key_sets(&mut self, here: &[u64], there: &[u64], counted_at: &Bookmark) -> Result<()> {
         let kinds = self.reader.profile.kinds();
         let counted: Vec<(ElementKind, u64)> =
@@ -278,7 +278,7 @@ impl Incremental<'_, '_, '_> {
         if approved { self.approve().await } else { Ok(()) }
     }
 
-    /// Compares the key sets of kinds, all of nodes or all of relationships. Says whether deletes were approved by it.
+    /// Compares the key sets of kinds, all of nodes or all of relationships. Returns whether this approved deletes.
     async fn compare_kinds(
         &mut self,
         kinds: &[(ElementKind, u64)],
@@ -310,7 +310,8 @@ impl Incremental<'_, '_, '_> {
             let difference = here[place].cast_signed() - there[place].cast_signed() - newly_listed;
             self.reader.keys_listed += found.listed;
             self.outcome.look_again_soon |= found.more;
-            // What no page reaches is in no key set: only the counts betray it. Where pages were counted, it is known what they make.
+            // Elements that no page reaches are in no key set: only the counts show them. If pages were counted, their share is
+            // known.
             let is_explained = match is_suspect {
                 true => difference == found.collapsed.cast_signed(),
                 false => self.changes.memory.is_explained(kind, difference),
@@ -334,7 +335,7 @@ impl Incremental<'_, '_, '_> {
         Ok(approved)
     }
 
-    /// Lists relationships that wait for a node of the quarantine. By how many elements it has grown.
+    /// Lists relationships that wait for a quarantined node. Returns by how many elements the list has grown.
     async fn list_waiting(&mut self, kind: ElementKind, found: &mut KeyDifferences) -> Result<i64> {
         let before = self.reader.listed(kind);
         if unusable::list_waiting(self.reader, kind, std::mem::take(&mut found.waiting)).await? {
@@ -364,7 +365,7 @@ impl Incremental<'_, '_, '_> {
         self.reader.fetch(&Keys::from([(kind, wrong)])).await?;
         self.reader.repairs = false;
         if kind.is_node() && !found.copied.is_empty() {
-            // A node takes its relationships along.
+            // The deletion of a node also deletes its relationships.
             let copied: Vec<String> = found.copied.iter().map(|identity| identity.key().to_string()).collect();
             let numbers = self.reader.numbers_of(kind, &copied).await?;
             self.reader.fetch_attached(&numbers).await?;
@@ -372,7 +373,7 @@ impl Incremental<'_, '_, '_> {
         Ok(())
     }
 
-    /// Kinds that are swept although their counts agree. Of many kinds, those with equal keys are left out.
+    /// Returns the kinds that are swept although their counts agree. Of many kinds, those with equal keys are left out.
     async fn small_kinds(&mut self, here: &[u64], there: &[u64]) -> Result<BTreeSet<ElementKind>> {
         let counted = self.reader.profile.kinds().into_iter().zip(here.iter().zip(there).map(|(here, there)| *here.max(there)));
         let small: Vec<(ElementKind, u64)> =
@@ -383,7 +384,7 @@ impl Incremental<'_, '_, '_> {
         self.suspects(&small, LabelComparison::Ignored).await
     }
 
-    /// Of some kinds that a profile of many has, those of which the key sets are compared one by one.
+    /// Returns the kinds to compare key sets of, one by one: if the profile has many kinds, a part of them.
     async fn kinds_to_compare(&mut self, kinds: &[(ElementKind, u64)]) -> Result<BTreeSet<ElementKind>> {
         if !self.reader.profile.has_many_kinds() {
             return Ok(kinds.iter().map(|(kind, _)| *kind).collect());
@@ -399,8 +400,8 @@ impl Incremental<'_, '_, '_> {
         Ok(kinds)
     }
 
-    /// A deleted node takes its relationships with it. Of kinds that differed before, those are swept of which the cache still has
-    /// more than the source; of the others the next pass sees whether they still differ.
+    /// A deleted node takes its relationships with it. Of the kinds that differed before, only those are swept that still have
+    /// more elements in the cache than in the source. For the others, the next pass sees whether they still differ.
     fn keep_left_over(&mut self, relationships: &mut Vec<(ElementKind, i64)>, (here, there): &(Vec<u64>, Vec<u64>)) {
         let kinds = self.reader.profile.kinds();
         let (allow, memory, outcome) = (self.changes.allow_deletes, &self.changes.memory, &mut self.outcome);
@@ -427,7 +428,7 @@ impl Incremental<'_, '_, '_> {
         self.changes.memory.guard.held(&self.reader.profile.step(kind))
     }
 
-    /// What is left after a person's word is what later deletes are measured by.
+    /// Measures later deletes by the counts that are left after an operator's approval.
     async fn approve(&mut self) -> Result<()> {
         let view = &mut *self.changes.view;
         let there = view.counts().await?;
@@ -437,13 +438,13 @@ impl Incremental<'_, '_, '_> {
         Ok(())
     }
 
-    /// Waits until everything is applied, also relationships with endpoints that came after them.
+    /// Waits until everything is applied, including relationships that came before their endpoints.
     async fn settle(&mut self) -> Result<()> {
         self.reader.settle().await
     }
 
-    /// Finds what only one side has of these kinds, reads what is missing, deletes what the guard lets go, and remembers what
-    /// differs for a reason that stands. The counts after it, if it deleted anything.
+    /// Finds what only one side has of these kinds, reads what is missing, deletes what the guard allows, and remembers which
+    /// differences remain and why. Returns the counts after it, if it deleted anything.
     async fn sweep(&mut self, kinds: &[(ElementKind, i64)], counted_at: &Bookmark) -> Result<Option<(Vec<u64>, Vec<u64>)>> {
         if kinds.is_empty() {
             return Ok(None);
@@ -467,7 +468,7 @@ impl Incremental<'_, '_, '_> {
         Ok(gaps.values().any(|gaps| !gaps.orphaned.is_empty()).then_some(counts))
     }
 
-    /// Reads what is missing and what hangs on it, and deletes what the guard lets go. The counts after it.
+    /// Reads what is missing and what the rules lead to from it, and deletes what the guard allows. Returns the counts after it.
     async fn mend(
         &mut self,
         kinds: &[(ElementKind, i64)],
@@ -491,9 +492,9 @@ impl Incremental<'_, '_, '_> {
         self.explain(kinds, &gaps, counted_at).await
     }
 
-    /// Of a source that has not moved on, what its counts and the cache's differ by now stands. Of one that has, they say nothing
-    /// about what is left: then a kind without gaps differs for a reason that stands, unless it waits for a scan, and one whose deletes
-    /// are held differs by what was not mended. The counts by now.
+    /// Remembers the differences of counts that are explained. If the source has not moved on, every remaining difference is
+    /// explained. If it has, counts say nothing about what is left: then a kind without gaps keeps its difference, unless it
+    /// waits for a scan, and a kind with held deletes differs by what was not mended. Returns the current counts.
     async fn explain(
         &mut self,
         kinds: &[(ElementKind, i64)],
@@ -518,7 +519,7 @@ impl Incremental<'_, '_, '_> {
         Ok((here, there))
     }
 
-    /// Elements that share a key make the rest positive, deletes that are held make it negative.
+    /// Logs a difference that stays. Elements that share a key make the rest positive; deletes that are held make it negative.
     fn tell_what_stands(&self, kind: ElementKind, rest: i64) {
         if !self.changes.memory.is_explained(kind, rest) {
             let (name, held) = (self.reader.profile.kind_name(kind), self.held(kind));
@@ -526,7 +527,7 @@ impl Incremental<'_, '_, '_> {
         }
     }
 
-    /// Of the source, without what is listed as unusable, and of the cache, in the order of the kinds.
+    /// Counts the source, without what is listed as unusable, and the cache, in the order of the kinds.
     async fn counts(&mut self) -> Result<(Vec<u64>, Vec<u64>)> {
         let (source, view, exact) = (self.reader.source, &mut *self.changes.view, self.changes.thorough);
         let (mut here, there) = try_join(count_kinds(source, exact), view.counts()).await?;
@@ -534,7 +535,7 @@ impl Incremental<'_, '_, '_> {
         Ok((here, there))
     }
 
-    /// As [`Self::counts`], once what became unusable or usable is read that no other step finds.
+    /// Counts as [`Self::counts`] does, after a read of elements that became unusable or usable and that no other step finds.
     async fn counts_of_usable(&mut self, pass: &PassUnderWay, late: bool, of_source: SourceCounts) -> Result<BothCounts> {
         let SourceCounts { kinds: mut here, unusable_labels } = of_source;
         let mut read = unusable::read_labelled(self.reader, self.changes.memory, unusable_labels).await?;

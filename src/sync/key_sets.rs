@@ -1,9 +1,9 @@
 //! The key sets of a kind, compared exactly and in bounded memory.
 //!
-//! Counts say nothing where one element is replaced by another. So the keys of both sides stream through here: each element, with
-//! its labels where it is a node, adds its hash to the digest of its bucket. Buckets whose digests agree hold the same elements;
-//! the elements of the others are read once more and compared one by one. The hashes have 128 bits and are keyed at random in
-//! each process, so that no writer of the source can make two sets look alike.
+//! Counts do not show that one element was replaced by another. So the keys of both sides stream through this module: each
+//! element, with its labels if it is a node, adds its hash to the digest of its bucket. Buckets with equal digests hold the same
+//! elements; the elements of the other buckets are read once more and compared one by one. The hashes have 128 bits and are keyed
+//! at random in each process, so that no writer of the source can make two sets look alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -24,7 +24,7 @@ use crate::model::profile::Profile;
 use crate::source::{Page, Source};
 use crate::transform::{Admission, Encoder};
 
-/// Digests of one kind and side: 32 bytes each. With a million elements, a bucket that differs costs the reading of a thousand.
+/// Digests of one kind and side, 32 bytes each. With a million elements, a bucket that differs costs a read of a thousand.
 const BUCKETS: usize = 1024;
 
 /// Rows of a page: a row has a key and labels, no other property.
@@ -33,22 +33,22 @@ const PAGE: usize = 10_000;
 /// The most elements of each side that one round compares one by one: some ten megabytes. The next round compares the rest.
 const LISTED: u64 = 50_000;
 
-/// Keys of elements that cannot be kept and are not listed, at most, of a kind. The rest is left to the next go.
+/// The most keys of a kind that are listed here although they cannot be kept. The rest is left to the next comparison.
 const UNLISTED: usize = 10_000;
 
-/// What the comparison of a kind looks at.
+/// The two sides and the rules for the comparison of a kind.
 pub(super) struct KeySets<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) view: &'a mut dyn CacheView,
-    /// The rules that say what can be kept, and of what.
+    /// The rules that decide which elements can be kept, and with which content.
     pub(super) encoder: &'a Encoder,
-    /// What the cache lacks because it cannot hold it.
+    /// Elements and properties that the cache cannot hold.
     pub(super) excluded: &'a Excluded,
     pub(super) hasher: &'a ElementHasher,
     pub(super) labels: LabelComparison,
 }
 
-/// What of an element is compared beside its identity.
+/// The part of an element that is compared beside its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LabelComparison {
     /// Its labels, and the graph that holds it where each group has a graph of its own.
@@ -58,7 +58,7 @@ pub(super) enum LabelComparison {
 }
 
 impl LabelComparison {
-    /// What is compared of an element with these labels in this graph.
+    /// Returns what is compared of an element with these labels in this graph.
     pub(super) fn of(
         self,
         kind: ElementKind,
@@ -71,13 +71,13 @@ impl LabelComparison {
         let mut labels: Vec<String> = labels.into_iter().filter(|_| kind.is_node()).collect();
         labels.sort_unstable();
         labels.dedup();
-        // No label of the cache holds a backtick, so this is not taken for one.
+        // No label of the cache holds a backtick, so the graph's name is not taken for a label.
         labels.extend(graph.map(|graph| format!("`{graph}")));
         labels
     }
 }
 
-/// What only one side has of a kind, but for what the cache cannot hold.
+/// Finds what only one side has of a kind, except for what the cache cannot hold.
 pub(crate) async fn gaps(
     source: &dyn Source,
     view: &mut dyn CacheView,
@@ -90,31 +90,31 @@ pub(crate) async fn gaps(
     Ok(found.gaps())
 }
 
-/// What differs between the key sets of a kind.
+/// The differences between the key sets of a kind.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct KeyDifferences {
-    /// What the cache lacks.
+    /// Identities that the cache lacks.
     pub(super) missing: Vec<ElementIdentity>,
-    /// What the source does not have.
+    /// Identities that the source lacks.
     pub(super) orphaned: Vec<ElementIdentity>,
-    /// What the cache holds with other labels, or in the graph of another group.
+    /// Elements that the cache holds with other labels, or in the graph of another group.
     pub(super) relabelled: Vec<ElementIdentity>,
-    /// What the cache holds more than once.
+    /// Elements that the cache holds more than once.
     pub(super) copied: Vec<ElementIdentity>,
-    /// Relationships that are left out because an end of them is listed, by that end.
+    /// The number of relationships that are left out because an end of them is listed, by that end.
     pub(super) waiting: BTreeMap<NodeIdentity, u64>,
     /// Keys of elements that cannot be kept and are not listed yet.
     pub(super) unlisted: BTreeSet<String>,
-    /// Elements that can be kept and share their identity with another one, which is kept for them.
+    /// Elements that can be kept, but share their identity with another element, which is kept instead.
     pub(super) collapsed: u64,
-    /// Whether there is more than what is listed here.
+    /// Whether there are more differences than are listed here.
     pub(super) more: bool,
-    /// How many keys travelled for it, of both sides.
+    /// The number of keys that were read of both sides.
     pub(super) listed: u64,
 }
 
 impl KeyDifferences {
-    /// What only one side has.
+    /// Returns the identities that only one side has.
     pub(super) fn gaps(&self) -> KeySetDifference {
         let set = |identities: &[ElementIdentity]| identities.iter().cloned().collect();
         KeySetDifference { missing: set(&self.missing), orphaned: set(&self.orphaned), listed: self.listed }
@@ -143,12 +143,12 @@ impl ElementHasher {
         (u128::from(self.high.hash_one(element)) << 64) | u128::from(self.low.hash_one(element))
     }
 
-    /// Enough to tell the elements of a kind apart where a second look follows.
+    /// Returns a hash that is enough to tell the elements of a kind apart if a second look follows.
     pub(super) fn short(&self, identity: &ElementIdentity) -> u64 {
         self.low.hash_one(identity)
     }
 
-    /// Elements that differ in their labels only share a bucket.
+    /// Returns the bucket of an element. Elements that differ only in their labels share a bucket.
     fn bucket(&self, identity: &ElementIdentity) -> usize {
         (self.low.hash_one(identity) % BUCKETS as u64) as usize
     }
@@ -172,19 +172,19 @@ impl Default for Digests {
 }
 
 impl Digests {
-    /// Adds an element with its labels in order; those of a relationship are none.
+    /// Adds an element with its labels in order. A relationship has no labels.
     pub(super) fn add(&mut self, hasher: &ElementHasher, identity: &ElementIdentity, labels: &[String]) {
         let digest = &mut self.0[hasher.bucket(identity)];
         digest.number += 1;
         digest.sum = digest.sum.wrapping_add(hasher.hash(&(identity, labels)));
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     pub(super) fn len(&self) -> u64 {
         self.0.iter().map(|digest| digest.number).sum()
     }
 
-    /// Buckets that differ, as many as may be listed; and whether there are more.
+    /// Returns the buckets that differ, as many as may be listed, and whether there are more.
     fn differing(&self, other: &Self) -> (Vec<bool>, bool) {
         let mut chosen = vec![false; BUCKETS];
         let (mut listed, mut more) = (0, false);
@@ -222,7 +222,7 @@ impl KeySets<'_> {
         Ok(KeyDifferences { waiting, unlisted, collapsed, more, ..found })
     }
 
-    /// Compares the elements of buckets that differ one by one.
+    /// Compares, one by one, the elements of the buckets that differ.
     async fn list(&mut self, kind: ElementKind, here: &Digests, there: &Digests, listed: u64) -> Result<KeyDifferences> {
         let (chosen, more) = here.differing(there);
         if !chosen.contains(&true) {
@@ -276,11 +276,11 @@ struct SourceSide<'a> {
     labels: LabelComparison,
 }
 
-/// Elements of the source that the cache is not to have.
+/// Elements of the source that the cache must not have.
 #[derive(Default)]
 struct LeftOut {
     waiting: BTreeMap<NodeIdentity, u64>,
-    /// One more than may be listed at most.
+    /// The keys of unlisted elements: at most one more than may be listed.
     unlisted: BTreeSet<String>,
     collapsed: u64,
 }
@@ -288,19 +288,19 @@ struct LeftOut {
 /// The elements of a page by identity.
 #[derive(Default)]
 struct KeyedPage {
-    /// Those that the cache can hold: of several that share an identity, the lowest number counts.
+    /// Elements that the cache can hold: of several that share an identity, the lowest number counts.
     held: BTreeMap<ElementIdentity, (ElementNumber, Vec<String>)>,
-    /// Relationships that wait for this end of them.
+    /// Relationships that wait for an end, with that end.
     waiting: BTreeMap<ElementIdentity, NodeIdentity>,
-    /// Keys of those that cannot be kept and are not listed.
+    /// Keys of elements that cannot be kept and are not listed.
     unlisted: BTreeSet<String>,
-    /// Those that share their identity with one that is held.
+    /// Elements that share their identity with one that is held.
     collapsed: u64,
 }
 
 impl SourceSide<'_> {
-    /// Visits the elements of a kind that the cache can hold, each once, and says what is left out. All elements of one key stand in
-    /// one page.
+    /// Visits the elements of a kind that the cache can hold, each once, and returns what is left out. All elements of one key
+    /// are in one page.
     async fn scan(&self, kind: ElementKind, mut visit: impl FnMut(&ElementIdentity, &[String]) + Send) -> Result<LeftOut> {
         let mut left_out = LeftOut::default();
         let mut after = Some(String::new());
@@ -353,7 +353,7 @@ impl SourceSide<'_> {
         }
     }
 
-    /// The end that a relationship waits for, unless the relationship is listed itself.
+    /// Returns the end that a relationship waits for, unless the relationship itself is listed.
     fn awaited_end(&self, kind: ElementKind, identity: &ElementIdentity) -> Option<NodeIdentity> {
         let ElementIdentity::Relationship(relationship) = identity else { return None };
         let is_listed = self.excluded.cause_of(self.profile.name_of(kind), identity.key().as_str()).is_some();

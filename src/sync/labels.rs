@@ -1,5 +1,5 @@
-//! Labels besides that of a node's kind: one whose count differs while the kinds' counts agree has the sets of its nodes compared.
-//! A label that is put on a node or taken off it by itself leaves no other trace.
+//! Labels besides that of a node's kind. If the counts of such a label differ while the kinds' counts agree, the sets of its
+//! nodes are compared: a label that is put on a node or taken off it by itself leaves no other trace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +16,11 @@ use crate::model::pass_outcome::PassOutcome;
 use crate::model::profile::Profile;
 use crate::source::Source;
 
-/// So many sets of nodes are compared without a look at which of them differ in their number: one kind's nodes with one label each.
+/// The most sets of nodes, of one kind and with one label each, that are compared without a look at which of them differ in
+/// number.
 const FEW_QUESTIONS: usize = 16;
 
-/// Compares the counts of labels, and the nodes of those that differ at two readings in a row.
+/// Compares the counts of labels, and the nodes of labels that differ at two readings in a row.
 pub(super) async fn read(
     reader: &mut PassReader<'_>,
     changes: &mut PassContext<'_>,
@@ -51,7 +52,7 @@ pub(super) async fn read(
         if compare(reader, changes, &label, &kinds).await? {
             mended.push(name);
         } else {
-            // What comes after the reading is not explained by it.
+            // This reading explains no difference that comes after it.
             changes.memory.explain_label(&name, count(&here, &name), count(&there, &name), false);
         }
     }
@@ -65,15 +66,15 @@ pub(super) async fn read(
     Ok(())
 }
 
-/// The kinds whose nodes may carry a label that does not make their kind: those before its own, if it has one.
+/// Returns the kinds of nodes that may carry a label that does not make their kind: the kinds before its own, if it has one.
 fn kinds_beside(profile: &Profile, label: &Label) -> impl Iterator<Item = NodeKindId> {
     let own = profile.node_kind(label);
     let before = own.map_or(profile.nodes.len(), |own| if profile.node(own).unlabelled { 0 } else { own.0 });
     profile.node_ids().take(before).filter(|id| !profile.node(*id).unlabelled)
 }
 
-/// The kinds whose nodes are compared, for each label. Where that would be many questions, only those kinds that do not have as many
-/// nodes with the label on both sides: nodes of other programs may carry thousands of labels.
+/// Returns, for each label, the kinds to compare nodes of. If that would be too many queries, only kinds remain that differ
+/// between the sides in their number of nodes with the label: nodes of other programs may carry thousands of labels.
 async fn to_compare(
     source: &dyn Source,
     view: &mut dyn CacheView,
@@ -110,14 +111,14 @@ async fn to_compare(
     Ok(chosen)
 }
 
-/// Labels that not as many nodes carry on both sides of those that carry this one.
+/// Returns labels with different counts on the two sides, among the nodes that carry this label.
 async fn differing_beside(source: &dyn Source, view: &mut dyn CacheView, label: &Label) -> Result<BTreeSet<String>> {
     let (here, there) = (source.labels_beside(label).await?, view.labels_beside(label).await?);
     let names: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     Ok(names.into_iter().filter(|name| here.get(*name) != there.get(*name)).cloned().collect())
 }
 
-/// Reads those nodes again of which only one side carries the label; whether there are any.
+/// Reads again the nodes that carry the label on one side only. Returns whether there are any.
 async fn compare(
     reader: &mut PassReader<'_>,
     changes: &mut PassContext<'_>,

@@ -1,4 +1,4 @@
-//! What the incremental passes of one generation remember: bounded, and never trusted beyond sparing work.
+//! The memory of the incremental passes of one generation: bounded, and only ever used to avoid work.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -20,42 +20,43 @@ use crate::model::pass::Mode;
 use crate::model::profile::Profile;
 use crate::source::{ChangedKey, ScanPause};
 
-/// Keys remembered at most. One takes some 150 bytes; beyond this the memory begins anew, which costs one more reading.
+/// The most keys that are remembered. A key takes some 150 bytes; beyond this the memory begins anew, which costs one more
+/// reading.
 const MAX_KEYS: usize = 200_000;
 
-/// Duplicate keys of a kind remembered at most.
+/// The most duplicate keys of a kind that are remembered.
 const MAX_DUPLICATES: usize = 1000;
 
-/// A row whose timestamps did not move is read again after this time at the earliest: graphiti writes some rows twice in a
-/// row, and the second time without a trace. Shorter costs readings, longer costs freshness of the second writing.
+/// The shortest time after which a row with unchanged timestamps is read again: graphiti writes some rows twice in a row, and the
+/// second time without a trace. A shorter time costs readings, a longer one delays the second writing.
 pub(crate) const READ_AGAIN: Duration = Duration::from_millis(2500);
 
-/// A source that is written without a pause never lets its counts be compared exactly; after so many readings in a row that
-/// differ, the keys are. Deletes that later commits hide in the counts wait as long, at some ten readings a second.
+/// Readings in a row that differ before the keys are compared: a source that is written without a pause never lets its counts be
+/// compared exactly. Deletes that later commits hide in the counts wait as long, at some ten readings a second.
 const MAX_READINGS: u32 = 10;
 
-/// Of a source that is written without a pause, kinds are swept this long after the last sweep at the earliest: a sweep scans the
-/// kind, and whatever else has changed waits for it. Deletes may take longer than other changes.
+/// The shortest time between two sweeps of a source that is written without a pause: a sweep scans the kind, and all other
+/// changes wait for it. Deletes may take longer than other changes.
 const SWEEP_PAUSE: Duration = Duration::from_millis(1200);
 
-/// When an incremental pass does what.
+/// The intervals at which an incremental pass does its checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rhythm {
-    /// How far back rows are looked for that were committed late.
+    /// How far back a pass looks for rows that were committed late.
     pub overlap: Duration,
     pub late_check: Duration,
 }
 
-/// What the passes of a generation remember of unusable elements.
+/// The memory of unusable elements that the passes of a generation share.
 #[derive(Debug, Default)]
 pub(super) struct UnusableMemory {
-    /// How many nodes carry each label that FalkorDB cannot express; absent until it was looked at.
+    /// The number of nodes with each label that FalkorDB cannot express; absent before the first look.
     pub(super) labels: Option<BTreeMap<String, u64>>,
     /// The bookmark at the last late check.
     pub(super) reviewed_at: Option<Bookmark>,
-    /// The last name of each kind that was looked at again; a long list is gone through in turns.
+    /// The last name of each kind that was looked at again. A long list is checked part by part.
     pub(super) reviewed: BTreeMap<ElementKind, String>,
-    /// How many entries of nodes had left the quarantine when the relationships were last looked at.
+    /// The number of node entries that had left the quarantine at the last look at the relationships.
     pub(super) left: u64,
     /// The pauses after the last scans for unusable elements.
     scan_pauses: BTreeMap<ElementKind, ScanPause>,
@@ -65,42 +66,42 @@ pub(super) struct UnusableMemory {
 pub(crate) struct Memory {
     seen: HashMap<(ElementKind, String), ReadKey>,
     last_late_check: Option<Instant>,
-    /// When a kind was swept last.
+    /// The time of the last sweep.
     last_sweep: Option<Instant>,
     kinds: Readings<ElementKind>,
-    /// How often in a row the counts of a kind differed, and commits in the meantime may explain it.
+    /// The number of times in a row that a kind's counts differed in a way that commits in the meantime may explain.
     unclear: HashMap<ElementKind, u32>,
     /// Differences of counts that the last sweep of a kind did not explain, until the kind is scanned for unusable elements.
     unexplained: HashMap<ElementKind, i64>,
-    /// Whether the source's indices were looked at since the last full pass.
+    /// Whether a pass has looked at the source's indices since the last full pass.
     mirrored: bool,
     /// Counts of labels that are of no kind.
     labels: Readings<String>,
-    /// Labels of which a comparison found nothing that differs: nodes outside the profile carry them.
+    /// Labels for which a comparison found no difference: nodes outside the profile carry them.
     shared_labels: HashSet<String>,
-    /// Keys that more than one element had when they were last read. Which of them stands for the key may change by a delete
-    /// that leaves no other trace, so they are read again in every pass.
+    /// Keys that more than one element had when they were last read. A delete that leaves no other trace may change which of the
+    /// elements is kept, so these keys are read again in every pass.
     duplicates: Keys,
-    /// Relationships that a pass could not keep which later commits overtook: one of their ends may have been what it was between two
-    /// commits only, and then nothing else tells that they can be kept.
+    /// Relationships that a pass could not keep and that later commits overtook. One of their ends may have been in a state that
+    /// existed only between two commits, and then nothing else shows that they can be kept.
     doubtful: Keys,
-    /// Whether a pass lost count of relationships without an end, and later commits overtook it.
+    /// Whether a pass had more relationships without an end than it remembers, and later commits overtook it.
     has_forgotten: bool,
     /// The comparison under way, between two slices.
     comparison: Option<Comparison>,
     pub(super) hasher: ElementHasher,
-    /// What the delete guard remembers.
+    /// The memory of the delete guard.
     pub(super) guard: Guard,
-    /// What is remembered of elements that the cache cannot hold.
+    /// The memory of elements that the cache cannot hold.
     pub(super) unusable: UnusableMemory,
 }
 
-/// When a pass runs.
+/// The time of a pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PassTime {
-    /// One moment for all that it remembers.
+    /// One moment for everything that the pass remembers.
     pub(super) now: Instant,
-    /// The source's clock when the pass began: what timestamps are compared with.
+    /// The source's clock when the pass began. Timestamps are compared with it.
     pub(super) source_clock: DateTime<Utc>,
 }
 
@@ -108,12 +109,12 @@ pub(super) struct PassTime {
 struct ReadKey {
     stamp: String,
     read_at: Instant,
-    /// The source's clock before it was first read with this stamp.
+    /// The source's clock before the first reading with this stamp.
     known_since: DateTime<Utc>,
 }
 
 impl Memory {
-    /// What a generation begins with, from the checkpoint.
+    /// Creates the memory that a generation begins with, from the checkpoint.
     pub(crate) fn new(checkpoint: &Checkpoint, profile: &Profile) -> Self {
         let of_kind = |kind| {
             let keys = checkpoint.duplicates.of(&profile.step(kind)).iter().cloned().collect();
@@ -125,13 +126,13 @@ impl Memory {
         Self { guard: checkpoint.guard.clone(), comparison, duplicates, ..Self::default() }
     }
 
-    /// The duplicates that are known, for the checkpoint.
+    /// Returns the known duplicates, for the checkpoint.
     pub(super) fn duplicates(&self, profile: &Profile) -> Duplicates {
         let known = self.duplicates.iter().filter(|(_, keys)| !keys.is_empty());
         Duplicates::bounded(known.map(|(kind, keys)| (profile.step(*kind), keys.iter().cloned().collect())))
     }
 
-    /// A full pass puts another graph in the place of the one that all this is about.
+    /// Forgets what is known of the graph that a full pass has replaced.
     pub(super) fn begin_anew(&mut self) {
         self.comparison = None;
         self.doubtful.clear();
@@ -142,8 +143,8 @@ impl Memory {
         self.guard = Guard::default();
     }
 
-    /// Remembers what the next incremental pass reads again, because later commits may have changed the ends of these relationships.
-    /// What an incremental pass read that was not overtaken is in no doubt. A comparison only adds to it.
+    /// Remembers relationships for the next incremental pass to read again, because later commits may have changed their ends.
+    /// An incremental pass that was not overtaken leaves no doubts. A comparison only adds relationships.
     pub(super) fn note_doubtful(&mut self, relationships: Keys, mode: Mode, is_overtaken: bool) {
         if mode == Mode::Incremental {
             self.doubtful.clear();
@@ -160,17 +161,18 @@ impl Memory {
         self.has_forgotten = true;
     }
 
-    /// Whether the pass has to read around each changed node, because one before it lost count.
+    /// Returns whether the pass has to read around each changed node, because an earlier pass could not remember all
+    /// relationships.
     pub(crate) fn take_forgotten(&mut self) -> bool {
         std::mem::take(&mut self.has_forgotten)
     }
 
-    /// What the pass before could not keep, and later commits may have changed.
+    /// Takes the relationships that the last pass could not keep and that later commits may have changed.
     pub(super) fn take_doubtful(&mut self) -> Keys {
         std::mem::take(&mut self.doubtful)
     }
 
-    /// Whether a changed row has to be read now. A row that is spared has to be looked at again after [`READ_AGAIN`].
+    /// Whether a changed row has to be read now. A row that is skipped has to be looked at again after [`READ_AGAIN`].
     pub(super) fn must_read(&self, kind: ElementKind, changed: &ChangedKey, now: Instant) -> bool {
         match self.seen.get(&(kind, changed.key.clone())) {
             Some(seen) => seen.stamp != changed.stamp || now.duration_since(seen.read_at) >= READ_AGAIN,
@@ -194,14 +196,14 @@ impl Memory {
         self.seen.insert(place, ReadKey { stamp: changed.stamp.clone(), read_at: pass.now, known_since });
     }
 
-    /// Whether a row counts as written before `since`, whatever its timestamps say. One of the future would have its row read by
-    /// every pass until then: what counts for such a row is when it was first read with these timestamps.
+    /// Whether a row counts as written before `since`, whatever its timestamps say. With a timestamp in the future, every pass
+    /// until that time would read the row: for such a row, the first reading with these timestamps counts.
     pub(super) fn is_known_since(&self, kind: ElementKind, changed: &ChangedKey, since: DateTime<Utc>) -> bool {
         let seen = self.seen.get(&(kind, changed.key.clone()));
         seen.is_some_and(|seen| seen.stamp == changed.stamp && seen.known_since <= since)
     }
 
-    /// Whether it is time to look through the overlap; if so, the time begins anew.
+    /// Whether a look through the overlap is due. If it is, the interval begins anew.
     pub(super) fn late_check_due(&mut self, rhythm: Rhythm, now: Instant) -> bool {
         let due = self.last_late_check.is_none_or(|last| now.duration_since(last) >= rhythm.late_check);
         if due {
@@ -210,12 +212,12 @@ impl Memory {
         due
     }
 
-    /// How long it is until then.
+    /// Returns the time until the next late check.
     pub(super) fn late_check_in(&self, rhythm: Rhythm, now: Instant) -> Duration {
         self.last_late_check.map_or(Duration::ZERO, |last| rhythm.late_check.saturating_sub(now.duration_since(last)))
     }
 
-    /// Takes a reading of the counts of a kind. `quiet` says that nothing was committed since the rows of this pass were read.
+    /// Takes a reading of the counts of a kind. `quiet` means that nothing was committed after the rows of this pass were read.
     pub(super) fn asks_for_sweep(&mut self, kind: ElementKind, source: u64, cache: u64, quiet: bool) -> CountVerdict {
         let rested = self.last_sweep.is_none_or(|last| last.elapsed() >= SWEEP_PAUSE);
         let difference = source.cast_signed() - cache.cast_signed();
@@ -234,12 +236,13 @@ impl Memory {
         CountVerdict::LookAgain
     }
 
-    /// Whether a difference of a kind's counts is one that is known to stand.
+    /// Whether a difference of a kind's counts is already explained.
     pub(super) fn is_explained(&self, kind: ElementKind, difference: i64) -> bool {
         self.kinds.explained.get(&kind).copied().unwrap_or(0) == difference
     }
 
-    /// Notes what a sweep did not explain of a kind's counts. Returns whether the sweep before it left the same.
+    /// Notes the difference of a kind's counts that a sweep did not explain. Returns whether the previous sweep left the same
+    /// one.
     pub(super) fn note_unexplained(&mut self, kind: ElementKind, difference: Option<i64>) -> bool {
         let before = match difference {
             Some(difference) => self.unexplained.insert(kind, difference),
@@ -248,7 +251,7 @@ impl Memory {
         difference.is_some() && before == difference
     }
 
-    /// Remembers that a kind was scanned for unusable elements: what its counts differ by now stands.
+    /// Remembers that a kind was scanned for unusable elements: the remaining difference of its counts is explained.
     pub(super) fn note_scanned(&mut self, kind: ElementKind, scan: Duration) {
         self.unexplained.remove(&kind);
         self.unusable.scan_pauses.insert(kind, ScanPause::after(scan, Instant::now()));
@@ -269,23 +272,23 @@ impl Memory {
         self.unexplained.contains_key(&kind)
     }
 
-    /// Whether the cache has more of a kind than what is known explains.
+    /// Whether the cache has more elements of a kind than expected.
     pub(super) fn is_surplus(&self, kind: ElementKind, source: u64, cache: u64) -> bool {
         cache > self.expected(kind, source)
     }
 
-    /// Takes a reading of the counts of a label. One that nodes outside the profile carry is compared at late checks only: its
-    /// count says little of the nodes that are kept in step.
+    /// Takes a reading of the counts of a label. If nodes outside the profile carry the label, it is compared at late checks
+    /// only: its count says little about the nodes that are kept in step.
     pub(super) fn asks_for_labels(&mut self, label: &str, source: u64, cache: u64, late: bool) -> CountVerdict {
         if !self.shared_labels.contains(label) {
             return self.labels.take(label.to_owned(), source, cache);
         }
-        // The next pass is no late check, so one reading has to do: what it finds is read by key in any case.
+        // The next pass is no late check, so one reading has to be enough: a difference is then read by key in any case.
         let explained = self.labels.is_explained(label, source, cache);
         if late && !explained { CountVerdict::Sweep } else { CountVerdict::Agrees }
     }
 
-    /// Remembers the difference that stands after the label sets were compared.
+    /// Remembers the difference that remains after a comparison of the label sets.
     pub(super) fn explain_label(&mut self, label: &str, source: u64, cache: u64, found: bool) {
         self.labels.explain(label.to_owned(), source, cache);
         if found {
@@ -295,13 +298,13 @@ impl Memory {
         }
     }
 
-    /// Where the comparison under way stands, for the checkpoint.
+    /// Returns the place of the comparison under way, for the checkpoint.
     pub(super) fn comparison(&self) -> Option<&ComparisonUnderWay> {
         self.comparison.as_ref().map(Comparison::standing)
     }
 
-    /// Whether the source's indices have to be looked at in a pass of this mode; if so, they are looked at now. A full pass leaves
-    /// that to the one after it, because filling a graph with indices costs more.
+    /// Returns whether a pass of this mode has to look at the source's indices, and notes that it does. A full pass leaves that
+    /// to the next pass, because filling a graph with indices costs more.
     pub(super) fn take_mirroring_due(&mut self, mode: Mode) -> bool {
         let full = mode == Mode::Full;
         !std::mem::replace(&mut self.mirrored, !full) && !full
@@ -323,7 +326,7 @@ impl Memory {
         std::mem::take(&mut self.duplicates)
     }
 
-    /// Adds duplicates that a pass has met, up to a bound: a graph full of them is left to the comparisons.
+    /// Adds duplicates that a pass has found, up to a bound: a graph full of them is left to the comparisons.
     pub(super) fn note_duplicates(&mut self, met: Keys) {
         for (kind, keys) in met {
             let known = self.duplicates.entry(kind).or_default();
@@ -332,19 +335,19 @@ impl Memory {
         }
     }
 
-    /// Whether a key is known that several nodes share.
+    /// Whether any key is known that several nodes share.
     pub(super) fn knows_shared_nodes(&self) -> bool {
         self.duplicates.iter().any(|(kind, keys)| kind.is_node() && !keys.is_empty())
     }
 
-    /// How many elements of a kind the cache is to have where the source has so many, as far as is known.
+    /// Returns how many elements of a kind the cache has to have if the source has this many, as far as is known.
     pub(super) fn expected(&self, kind: ElementKind, source: u64) -> u64 {
         let explained = self.kinds.explained.get(&kind).copied().unwrap_or(0);
         u64::try_from(source.cast_signed() - explained).unwrap_or(0)
     }
 
-    /// Tells the guard how many elements there are of each kind. What a pass has written and not yet deleted, or the other way
-    /// round, is no count that a kind has for good: the smaller of both sides is.
+    /// Gives the guard the number of elements of each kind. While a pass has written and not yet deleted, or the other way round,
+    /// the count is not final: the guard gets the smaller count of both sides.
     pub(super) fn observe(&mut self, profile: &Profile, source: &[u64], cache: &[u64], now: DateTime<Utc>) {
         for (place, kind) in profile.kinds().into_iter().enumerate() {
             let step = profile.step(kind);
@@ -361,7 +364,7 @@ impl Memory {
         self.last_sweep = Some(Instant::now());
     }
 
-    /// Remembers the difference that stands after a sweep.
+    /// Remembers the difference that remains after a sweep.
     pub(super) fn explain(&mut self, kind: ElementKind, difference: i64) {
         self.kinds.explained.insert(kind, difference);
     }
@@ -370,10 +373,10 @@ impl Memory {
 /// Counts on both sides, reading by reading.
 #[derive(Debug)]
 struct Readings<K> {
-    /// How many more the source has than the cache, beyond what is listed in the quarantine, for reasons that a comparison of the
-    /// keys has found to stand: collapsed elements, deletes that are held, and such.
+    /// By how much the source's count exceeds the cache's, beyond the quarantine, for reasons that a comparison of the keys has
+    /// confirmed: collapsed elements, deletes that are held, and such.
     explained: HashMap<K, i64>,
-    /// What differed at the last reading.
+    /// The differences at the last reading.
     suspicious: HashMap<K, i64>,
 }
 
@@ -391,8 +394,8 @@ impl<K: Eq + Hash> Readings<K> {
         source.cast_signed() - cache.cast_signed() == self.explained.get(of).copied().unwrap_or(0)
     }
 
-    /// Takes a reading. Whether it asks for a look at the keys: when a difference that is not explained is there at two readings
-    /// in a row.
+    /// Takes a reading. Returns whether the keys have to be compared: they have to if two readings in a row show a difference
+    /// that is not explained.
     fn take(&mut self, of: K, source: u64, cache: u64) -> CountVerdict {
         if self.is_explained(&of, source, cache) {
             self.suspicious.remove(&of);
@@ -418,11 +421,11 @@ pub(super) enum CountVerdict {
     Agrees,
     /// A difference that commits in the meantime may explain.
     LookAgain,
-    /// A difference that they do not.
+    /// A difference that commits in the meantime do not explain.
     Sweep,
 }
 
-/// From when on rows count as written lately.
+/// The time from which on rows count as recently written.
 pub(super) fn overlap_begin(now: DateTime<Utc>, rhythm: Rhythm) -> DateTime<Utc> {
     chrono::TimeDelta::from_std(rhythm.overlap).map_or(DateTime::UNIX_EPOCH, |overlap| now - overlap)
 }

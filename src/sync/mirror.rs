@@ -10,7 +10,7 @@ use crate::model::pass::Mode;
 use crate::model::profile::Profile;
 use crate::source::{SourceIndex, SourceIndexKind};
 
-/// Sends the source's indices to the loader: once in a generation, after each full pass and before each comparison.
+/// Sends the source's indices to the loader: once in a generation, after each full pass, and before each comparison.
 pub(super) async fn send(reader: &mut PassReader<'_>, memory: &mut Memory, mode: Mode) -> Result<()> {
     if !reader.profile.mirror_indexes || !memory.take_mirroring_due(mode) {
         return Ok(());
@@ -20,7 +20,7 @@ pub(super) async fn send(reader: &mut PassReader<'_>, memory: &mut Memory, mode:
     reader.emit.emit(BatchContent::Indexes(mirrored(&indexes, reader.profile)), 0).await
 }
 
-/// Languages whose stemming both sides know by the same name.
+/// Languages with stemming that both sides know by the same name.
 const LANGUAGES: [&str; 23] = [
     "arabic",
     "armenian",
@@ -47,10 +47,10 @@ const LANGUAGES: [&str; 23] = [
     "turkish",
 ];
 
-/// Analyzers that FalkorDB's default comes closest to.
+/// Analyzers that are closest to FalkorDB's default.
 const PLAIN_ANALYZERS: [&str; 2] = ["standard-no-stop-words", "standard"];
 
-/// Says which indices to make for those of the source.
+/// Returns the indices to make for those of the source.
 pub(super) fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> MirroredIndexes {
     let mut mirrored = MirroredIndexes::default();
     for index in indexes {
@@ -67,7 +67,7 @@ pub(super) fn mirrored(indexes: &[SourceIndex], profile: &Profile) -> MirroredIn
     mirrored
 }
 
-/// A range index over texts and other values is two for the cache, which may not have the one over texts.
+/// Splits a range index over texts and other values into two for the cache, which may not have the one over texts.
 fn parts(index: &SourceIndex) -> Vec<SourceIndex> {
     let is_text = |property: &String| index.texts.contains(property);
     let (texts, others): (Vec<String>, Vec<String>) = index.properties.iter().cloned().partition(is_text);
@@ -78,7 +78,7 @@ fn parts(index: &SourceIndex) -> Vec<SourceIndex> {
     vec![part(texts.clone()), part(others)]
 }
 
-/// An index on one label or type, and what of it is lost.
+/// Defines an index on one label or type, and returns what of it is lost.
 fn definition(index: &SourceIndex, name: &str, profile: &Profile) -> Result<(IndexDefinition, Option<String>), String> {
     let unusable = |error| format!("{name} cannot be named in FalkorDB: {error}");
     let on = if index.of_nodes {
@@ -116,7 +116,7 @@ fn definition(index: &SourceIndex, name: &str, profile: &Profile) -> Result<(Ind
     }
 }
 
-/// A label has one language for all its full-text indices, and the profile's own index has decided on it.
+/// Chooses the language of an index. A label has one for all its full-text indices; an index of the profile itself decides it.
 fn language(analyzer: &str, decided: bool) -> (Option<String>, Option<String>) {
     let known = LANGUAGES.contains(&analyzer);
     match (known, decided) {

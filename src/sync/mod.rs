@@ -1,5 +1,5 @@
-//! The strategies: what a pass reads, in which order, and when it is over. They know nothing of actors or of FalkorDB: rows
-//! go out through [`Emitter`].
+//! The strategies: what a pass reads, in which order, and when it ends. They know nothing of actors or of FalkorDB: rows
+//! leave through [`Emitter`].
 
 mod attached;
 mod bundles;
@@ -47,58 +47,58 @@ pub(crate) use pass::run;
 pub(crate) use reader::BatchLimits;
 pub(crate) use sweep::KeySetDifference;
 
-/// What an incremental pass needs besides the source: a look at the cache, and what the passes before it remember.
+/// Everything that an incremental pass needs besides the source: a view of the cache, and the memory of the earlier passes.
 pub(crate) struct PassContext<'a> {
     /// Read-only access to the cache.
     pub view: &'a mut dyn CacheView,
     /// The memory of this generation.
     pub memory: &'a mut Memory,
-    /// When an incremental pass does what.
+    /// The intervals at which an incremental pass does its checks.
     pub rhythm: Rhythm,
-    /// Up to where changes were read before the pass.
+    /// The time up to which changes were read before the pass.
     pub watermark: Option<DateTime<Utc>>,
-    /// What a differential pass does.
+    /// The slice that a differential pass compares.
     pub slice: Slice,
-    /// The largest share of a kind that may be deleted without a person's word.
+    /// The largest share of a kind that may be deleted without approval.
     pub limit: DeleteLimit,
-    /// Whether a person has let all deletes through.
+    /// Whether an operator has approved all deletes.
     pub allow_deletes: bool,
-    /// What a change feed told, where an incremental pass reads that.
+    /// The commits that a change feed told, if an incremental pass reads them.
     pub committed: Option<&'a Committed>,
-    /// As of [`Checkpoint::log_gap`].
+    /// The gap in the log, as in [`Checkpoint::log_gap`].
     ///
     /// [`Checkpoint::log_gap`]: crate::model::checkpoint::Checkpoint::log_gap
     pub log_gap: Option<u64>,
-    /// Whether the cache may hold a part of what this pass brings, or lack relationships that were read between two of its commits:
-    /// after a pass that broke off, and for the first one that a feed tells after a start or a full pass.
+    /// Whether the cache may already hold a part of what this pass brings, or lack relationships that were read between two of
+    /// its commits: after a pass that broke off, and in the first pass that a feed tells after a start or a full pass.
     pub resumes: bool,
-    /// The rules that lead from source to cache, for comparisons.
+    /// The rules that convert source rows into cache contents, for comparisons.
     pub encoder: &'a Encoder,
-    /// What the cache lacks because it cannot hold it.
+    /// Elements and properties that the cache cannot hold.
     pub excluded: &'a Excluded,
-    /// Whether a client waits for what was committed before the pass: no changed row is spared that was read a moment ago, late
-    /// keys are looked for, and the key sets and labels of all kinds are compared.
+    /// Whether a client waits for what was committed before the pass: then the pass also reads changed rows that were read a
+    /// moment ago, looks for late keys, and compares the key sets and labels of all kinds.
     pub thorough: bool,
 }
 
 /// The part of a comparison that one pass does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Slice {
-    /// How many elements it goes through at most.
+    /// The most elements that the slice goes through.
     pub rows: usize,
-    /// Whether an operator ordered the comparison: then one that runs in the background is no part of it.
+    /// Whether an operator ordered the comparison. A comparison in the background is no part of an ordered one.
     pub ordered: bool,
     /// The number of this order.
     pub number: u64,
 }
 
-/// Where a strategy's rows go: towards the loader, in the order in which they are emitted.
+/// The destination of a strategy's rows: the loader, in the order in which they are emitted.
 #[async_trait]
 pub(crate) trait Emitter: Send {
-    /// Waits until there is room for this many rows. Called before they are read, so that a slow loader stops the reading.
+    /// Waits until there is room for this many rows. It is called before they are read, so that a slow loader stops the reading.
     async fn reserve(&mut self, rows: usize) -> Result<()>;
 
-    /// Whether some relationships without an end were too many to be remembered since this was asked last.
+    /// Returns whether, since the last call, there were more relationships without an end than can be remembered.
     fn take_forgotten(&mut self) -> bool {
         false
     }

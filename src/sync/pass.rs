@@ -12,7 +12,7 @@ use crate::model::pass_outcome::PassOutcome;
 use crate::model::profile::Profile;
 use crate::source::Source;
 
-/// Runs a pass from where it stands to its end.
+/// Runs a pass from its current place to its end.
 pub(crate) async fn run(
     source: &dyn Source,
     profile: &Profile,
@@ -58,8 +58,9 @@ pub(crate) async fn run(
     deferred::finish(&mut reader, &pass, deferred, outcome, changes).await
 }
 
-/// Deletes that are held, and those that a person let through, are found by what only the cache has: a feed tells a delete once. So is
-/// what a client waits for that was committed before the feed began to tell.
+/// Reads what the feed told, or looks for changes. The feed tells a delete once, so deletes that are held or were approved are
+/// found by what only the cache has. The same goes for what a client waits for, if it was committed before the feed began to
+/// tell.
 async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>, pass: &PassUnderWay) -> Result<PassOutcome> {
     let log_gap = changes.log_gap;
     let Some(told) = changes.committed else {

@@ -1,4 +1,4 @@
-//! What all strategies share: reading pages and cutting them into batches.
+//! Code that all strategies share: reads pages and cuts them into batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,23 +19,23 @@ use crate::model::profile::Profile;
 use crate::source::{KeyLookup, Source};
 use crate::transform::{Admission, Encoder};
 
-/// Kinds whose rows are asked for at the same time: each answer may be as large as a batch. An episode of graphiti changes rows of
-/// four.
+/// Kinds that are queried at the same time: each answer may be as large as a batch. An episode of graphiti changes rows of four
+/// kinds.
 const ASKED_TOGETHER: usize = 4;
 
-/// So few keys have short answers.
+/// The most keys of a query that has a short answer.
 const FEW_KEYS: usize = 500;
 
-/// When a batch closes.
+/// The limits at which a batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchLimits {
     pub nodes: usize,
     pub relationships: usize,
-    /// Weight in memory, in bytes; one row alone may be heavier.
+    /// Weight in memory, in bytes. One row alone may be heavier.
     pub bytes: usize,
 }
 
-/// A source and the way out, for one pass.
+/// The source and the output of one pass.
 pub(super) struct PassReader<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) profile: &'a Profile,
@@ -43,30 +43,30 @@ pub(super) struct PassReader<'a> {
     pub(super) emit: &'a mut dyn Emitter,
     /// Keys that more than one row had.
     pub(super) duplicates: Keys,
-    /// Whether what is sent mends the cache: it is written even if it seems to stand there.
+    /// Whether the rows that are sent mend the cache: then they are written even if the cache seems to hold them.
     pub(super) repairs: bool,
     /// Relationships that lacked an endpoint although they were read again.
     pub(super) unresolved: BTreeSet<RelationshipIdentity>,
-    /// How many keys travelled, of both sides, to find what only one of them has.
+    /// The number of keys that were read of both sides to find what only one of them has.
     pub(super) keys_listed: u64,
-    /// The rules that say what can be kept.
+    /// The rules that decide which elements can be kept.
     pub(super) encoder: &'a Encoder,
-    /// What is listed as unusable.
+    /// The elements that are listed as unusable.
     pub(super) excluded: Excluded,
-    /// Whether the cache may hold an older state of what is refused. Where a graph is filled from nothing it does not.
+    /// Whether the cache may hold an older state of refused elements. A graph that is filled from nothing does not.
     pub(super) notes_refused: bool,
-    /// What was read and cannot be kept although it has an identity.
+    /// Elements that were read and cannot be kept although they have an identity.
     pub(super) refused: BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
-    /// Keys of elements that are new, where a change feed tells it.
+    /// Keys of elements that are new, if a change feed tells it.
     pub(super) created: Option<Keys>,
-    /// Keys of relationships that were asked for and cannot be kept: what their ends were at that moment may be the reason.
+    /// Keys of relationships that were read by key and cannot be kept: the state of their ends at that moment may be the reason.
     pub(super) unkept: Keys,
-    /// Whether a change feed tells what the pass reads.
+    /// Whether a change feed tells what the pass has to read.
     pub(super) is_told: bool,
 }
 
 impl PassReader<'_> {
-    /// Tells the loader that the pass begins, unless it was told before.
+    /// Tells the loader that the pass begins, unless the loader knows it already.
     pub(super) async fn begin(&mut self, pass: &PassUnderWay) -> Result<()> {
         if pass.prepared {
             return Ok(());
@@ -88,7 +88,7 @@ impl PassReader<'_> {
         self.emit_batches(rows, false).await
     }
 
-    /// As [`Self::emit_rows`], for elements in the order of the pass: each batch moves its cursor.
+    /// Sends elements like [`Self::emit_rows`], in the order of the pass: each batch moves its cursor.
     pub(super) async fn emit_page(&mut self, rows: KindRows) -> Result<()> {
         self.emit_batches(rows, true).await
     }
@@ -113,7 +113,7 @@ impl PassReader<'_> {
         self.release(kind, outdated).await
     }
 
-    /// Remembers relationships that were asked for by key and that the answer lacks, or that cannot be kept as they were read.
+    /// Remembers relationships that were looked up by key and that the answer lacks, or that cannot be kept as they were read.
     pub(super) fn note_unkept(&mut self, kind: ElementKind, asked: &[String], rows: &KindRows) {
         if kind.is_node() || !self.notes_refused {
             return;
@@ -126,7 +126,7 @@ impl PassReader<'_> {
         self.unkept.entry(kind).or_default().extend(unkept);
     }
 
-    /// Of these, the keys that are new. One that several elements share may stand in the cache for another one.
+    /// Returns the keys of these rows that are new. A key that several elements share may belong to another element in the cache.
     fn created_of(&self, kind: ElementKind, rows: &KindRows) -> Option<BTreeSet<String>> {
         let created = self.created.as_ref()?.get(&kind);
         let shared = self.duplicates.get(&kind);
@@ -136,7 +136,7 @@ impl PassReader<'_> {
         Some(rows.keys(self.profile.key(kind)).flatten().filter(is_new).map(str::to_owned).collect())
     }
 
-    /// How many elements of a kind stand in the quarantine.
+    /// Returns how many elements of a kind are in the quarantine.
     pub(super) fn listed(&self, kind: ElementKind) -> u64 {
         self.excluded.number_of(self.profile.name_of(kind))
     }
@@ -146,7 +146,7 @@ impl PassReader<'_> {
         self.fetch_in_parts(kind, keys, false).await
     }
 
-    /// As [`Self::fetch_kind`], for keys in the order of the pass: each batch moves its cursor.
+    /// Reads elements like [`Self::fetch_kind`], for keys in the order of the pass: each batch moves its cursor.
     pub(super) async fn fetch_page(&mut self, kind: ElementKind, keys: &[String]) -> Result<()> {
         self.fetch_in_parts(kind, keys, true).await
     }
@@ -165,8 +165,8 @@ impl PassReader<'_> {
         Ok(())
     }
 
-    /// Reads the current content of elements of several kinds by key and sends it on, nodes first. Few keys of some kinds are asked
-    /// for at the same time: such a question costs a round trip and hardly anything else.
+    /// Reads the current content of elements of several kinds by key and sends it on, nodes first. If the keys are few, some
+    /// kinds are queried at the same time: such a query costs a round trip and hardly anything else.
     pub(super) async fn fetch(&mut self, keys: &Keys) -> Result<()> {
         let wanted = |kind: ElementKind| (kind, keys.get(&kind).into_iter().flatten().cloned().collect::<Vec<_>>());
         let wanted: Vec<_> = self.profile.kinds().into_iter().map(wanted).filter(|(_, keys)| !keys.is_empty()).collect();
@@ -190,7 +190,7 @@ impl PassReader<'_> {
         Ok(())
     }
 
-    /// Reads elements once more that the source seemed not to have: writes those that it has, deletes those that are absent.
+    /// Reads elements once more that seemed absent from the source. Writes those that the source has, and deletes the others.
     pub(super) async fn delete_absent(&mut self, kind: ElementKind, identities: BTreeSet<ElementIdentity>) -> Result<()> {
         let identities: Vec<ElementIdentity> = identities.into_iter().collect();
         let keys: Vec<String> = identities.iter().map(|identity| identity.key().as_str().to_owned()).collect();
@@ -204,7 +204,7 @@ impl PassReader<'_> {
                 self.read_around(kind, &kept).await?;
             }
             if self.profile.routes.is_some() && !kept.is_empty() {
-                // Whether there is a graph for an element is known once the sink has tried.
+                // Only an attempt of the sink shows whether an element has a graph.
                 self.settle().await?;
                 kept.retain(|identity| !self.excluded.is_without_graph(identity.kind_name(), identity.key().as_str()));
             }
@@ -219,16 +219,16 @@ impl PassReader<'_> {
         Ok(())
     }
 
-    /// Reads the relationships of nodes that a pass writes before their commits are told: the pass that is told of these commits finds
-    /// the nodes in the cache, and takes them for nodes whose relationships are read.
+    /// Reads the relationships of nodes that a pass writes before their commits are told: the pass that learns of these commits
+    /// finds the nodes in the cache, and assumes that their relationships were read.
     async fn read_around(&mut self, kind: ElementKind, nodes: &BTreeSet<ElementIdentity>) -> Result<()> {
         let keys: Vec<String> = nodes.iter().map(|identity| identity.key().to_string()).collect();
         let numbers = self.numbers_of(kind, &keys).await?;
         self.fetch_attached(&numbers).await.map(drop)
     }
 
-    /// Sends on what the source has of these keys. What cannot be kept is listed, and its old state goes as that of an absent element
-    /// does.
+    /// Sends on what the source has of these keys. What cannot be kept is listed, and its old state is deleted like that of an
+    /// absent element.
     async fn read_present(&mut self, kind: ElementKind, keys: &[String]) -> Result<Present> {
         let KeyLookup { rows, keys: answered } = self.source.by_key(kind, keys).await?;
         self.note_unkept(kind, &keys[..answered], &rows);
@@ -238,8 +238,8 @@ impl PassReader<'_> {
         Ok(Present { kept, there, answered })
     }
 
-    /// Of these, those that the source does not have. What it has under their keys is sent on, and its numbers are returned: another
-    /// element may stand for one.
+    /// Returns those identities that the source does not have. What it has under their keys is sent on, and its numbers are
+    /// returned: another element may have replaced one of them.
     pub(super) async fn send_present(
         &mut self,
         kind: ElementKind,
@@ -258,7 +258,7 @@ impl PassReader<'_> {
             present.extend(rows.elements().map(|(number, _)| number));
             self.emit_rows(rows.in_key_order(self.profile.key(kind))).await?;
             if self.profile.routes.is_some() && !kept.is_empty() {
-                // Whether there is a graph for an element is known once the sink has tried.
+                // Only an attempt of the sink shows whether an element has a graph.
                 self.settle().await?;
             }
             let has_graph =
@@ -271,7 +271,7 @@ impl PassReader<'_> {
         Ok((identities, present))
     }
 
-    /// Deletes elements of which the cache has several, with all their copies: they are to be written again at once.
+    /// Deletes elements of which the cache has several, with all their copies. The caller has to write them again at once.
     pub(super) async fn delete_copies(&mut self, identities: &[ElementIdentity]) -> Result<()> {
         for chunk in identities.chunks(self.limits.nodes.min(self.limits.relationships)) {
             self.emit.reserve(chunk.len()).await?;
@@ -289,13 +289,13 @@ impl PassReader<'_> {
         self.emit.emit(rows_content(SourceRows::Absent(absent), None, self.repairs, created), bytes).await
     }
 
-    /// Sends on what was found of elements that are listed.
+    /// Sends on the results of a look at listed elements.
     pub(super) async fn emit_review(&mut self, review: Review) -> Result<()> {
         self.emit.emit(rows_content(SourceRows::Review(review), None, false, None), 0).await
     }
 
-    /// The kinds that are left of a pass, nodes first because a relationship needs both its endpoints, each with the key to go on
-    /// after.
+    /// Returns the kinds that are left of a pass, each with the key to continue after. Nodes come first, because a relationship
+    /// needs both its endpoints.
     pub(super) fn kinds_left(&self, cursor: Option<&Cursor>) -> Vec<(ElementKind, String)> {
         let kinds = self.profile.kinds();
         let place = |cursor: &Cursor| kinds.iter().position(|kind| self.profile.step(*kind) == cursor.step);
@@ -307,13 +307,13 @@ impl PassReader<'_> {
     }
 }
 
-/// What the source has of keys that it was asked for.
+/// The source's answer to a look for keys.
 struct Present {
-    /// What can be kept.
+    /// Elements that can be kept.
     kept: BTreeSet<ElementIdentity>,
-    /// Keys that it has.
+    /// Keys that the source has.
     there: BTreeSet<String>,
-    /// How many of the keys it was asked for, from the first on.
+    /// The number of keys, from the first on, that the answer covers.
     answered: usize,
 }
 
@@ -326,7 +326,7 @@ fn kept(admission: Admission) -> Option<ElementIdentity> {
     if let Admission::Kept(identity) = admission { Some(identity) } else { None }
 }
 
-/// Rows of one key stand side by side.
+/// Notes keys that occur more than once. Rows of one key are next to each other.
 fn note_duplicates<'a>(duplicates: &mut Keys, kind: ElementKind, keys: impl Iterator<Item = Option<&'a str>>) {
     let mut last = None;
     for key in keys {

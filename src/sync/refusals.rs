@@ -9,10 +9,10 @@ use crate::model::kind_rows::KindRows;
 use crate::model::prepared::name_by_id;
 use crate::transform::{Admission, Encoder};
 
-/// Refused elements that a pass remembers to take out of the cache. What is beyond is found again by their entries.
+/// The most refused elements that a pass remembers to delete from the cache. Their entries lead to the rest again.
 pub(super) const MAX_REFUSED: usize = 10_000;
 
-/// Remembers identities of which the cache must not hold an older state.
+/// Remembers an identity of which the cache must not hold an older state.
 pub(super) fn note_refused(
     refused: &mut BTreeMap<ElementKind, BTreeSet<ElementIdentity>>,
     kind: ElementKind,
@@ -25,7 +25,7 @@ pub(super) fn note_refused(
     }
 }
 
-/// Names by number that are listed and that these rows, all of their keys, do not have any more.
+/// Returns the listed names by number that these rows, which are all rows of their keys, do not have any more.
 pub(super) fn outdated_names(excluded: &Excluded, kind: KindName<'_>, rows: &KindRows, encoder: &Encoder) -> Vec<String> {
     if excluded.is_empty() {
         return Vec::new();

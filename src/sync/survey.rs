@@ -1,5 +1,5 @@
-//! What a full pass would make of the source, found out without writing anything: its rows are read and prepared as that pass
-//! would, and counted instead of sent.
+//! The survey: shows, without writing anything, what a full pass would make of the source. It reads and prepares rows like that
+//! pass, and counts them instead of sending them.
 
 use std::collections::BTreeMap;
 
@@ -34,29 +34,29 @@ use memory::Estimate;
 /// Rows of a page.
 const PAGE: usize = 5000;
 
-/// Rows without a usable key that are looked at of each kind, as by a full pass.
+/// Rows without a usable key that are read of each kind, as in a full pass.
 const UNREACHABLE_LIMIT: usize = 1000;
 
-/// Examples of what would be quarantined, of each reason.
+/// Examples per reason of what would be quarantined.
 const EXAMPLES: usize = 3;
 
-/// What would be made of the source.
+/// The result that a full pass would have.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Survey {
-    /// By kind, in the order of a pass.
+    /// The kinds, in the order of a pass.
     pub kinds: Vec<KindSurvey>,
-    /// By name, the graphs that the groups would get; empty where everything goes to one graph.
+    /// The graphs that the groups would get, by name; empty if everything goes to one graph.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub graphs: BTreeMap<String, GraphSurvey>,
     /// Statements for the indices that the cache would get.
     pub indexes: Vec<String>,
     /// Indices of the source that FalkorDB cannot express, and why.
     pub inexpressible: Vec<String>,
-    /// Statements for the indices that the source lacks: without them, pages and looks for changes read whole kinds.
+    /// Statements for the indices that the source lacks: without them, pages and searches for changes read whole kinds.
     pub missing_source_indexes: Vec<String>,
     /// Elements and properties that would be quarantined.
     pub quarantined: u64,
-    /// How many names of properties the graph would have.
+    /// The number of property names that the graph would have.
     pub property_names: usize,
     /// About how much memory the graph would take in FalkorDB.
     pub memory_bytes: u64,
@@ -64,58 +64,58 @@ pub(crate) struct Survey {
     pub complete: bool,
 }
 
-/// What would be made of a kind.
+/// The result that a full pass would have for one kind.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct KindSurvey {
     /// The label or type.
     pub kind: String,
     /// Whether it is a kind of nodes.
     pub is_node: bool,
-    /// How many elements carry the label, or have the type.
+    /// The number of elements that carry the label, or have the type.
     pub count: u64,
-    /// How many of them were looked at: those that are of an earlier kind as well are looked at there.
+    /// The number of elements that were looked at. Elements that also belong to an earlier kind are looked at there.
     pub looked_at: u64,
-    /// Whether that is all of them.
+    /// Whether all of them were looked at.
     pub complete: bool,
-    /// What identifies an element: a property, or its number in the source.
+    /// The identity of an element: a property, or its number in the source.
     pub identity: String,
     /// Elements without a usable key.
     pub without_key: u64,
-    /// Elements that would give way to another one with their key.
+    /// Elements that would collapse into another one with the same key.
     pub sharing_key: u64,
     pub properties: BTreeMap<String, PropertySurvey>,
-    /// By the vector's property, how many vectors have which dimension.
+    /// The number of vectors of each dimension, by the vector's property.
     pub vectors: BTreeMap<String, BTreeMap<usize, u64>>,
-    /// What would be converted, by the rule.
+    /// Values that would be converted, by the rule.
     pub conversions: Conversions,
-    /// What would be quarantined, by the reason.
+    /// Elements and properties that would be quarantined, by the reason.
     pub quarantined: BTreeMap<String, RefusedElements>,
-    /// About how much memory it would take.
+    /// About how much memory the kind would take.
     pub memory_bytes: u64,
 }
 
-/// What is known of a property.
+/// The types of a property's values.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct PropertySurvey {
-    /// How many values are of which type.
+    /// The number of values of each type.
     pub types: BTreeMap<String, u64>,
-    /// What the cache holds instead of those types that it does not have.
+    /// The types that the cache holds instead of those that it does not have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub becomes: BTreeMap<String, String>,
 }
 
-/// What would be quarantined for one reason.
+/// Elements and properties that would be quarantined for one reason.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct RefusedElements {
     pub number: u64,
-    /// How often a property alone.
+    /// The number of refused properties among them.
     pub properties: u64,
-    /// Keys or numbers of some, with the property if it is one alone.
+    /// Keys or numbers of some elements, with the property if only a property is refused.
     pub examples: Vec<String>,
 }
 
-/// Looks at up to `limit` elements of each kind, or at all. `routes` say which graph each group goes to, where it has its own;
-/// `statement` makes the cache's statement of an index, or none for an index that the cache would not get.
+/// Looks at up to `limit` elements of each kind, or at all without a limit. `routes` map each group to its graph, if it has its
+/// own. `statement` makes the cache's statement for an index, or none for an index that the cache would not get.
 pub(crate) async fn survey(
     source: &dyn Source,
     profile: &Profile,
@@ -174,7 +174,7 @@ impl Survey {
     }
 }
 
-/// Of a kind that was read whole beside others.
+/// Surveys a kind that was read whole beside others.
 fn survey_rows(
     profile: &Profile,
     (kind, count): (ElementKind, u64),
@@ -217,7 +217,7 @@ async fn survey_kind(
     let unreachable = SurveyedRows::of(encoder, source.without_key(kind, UNREACHABLE_LIMIT).await?);
     found.without_key = unreachable.properties.len() as u64;
     found.add(profile, kind, &unreachable, &mut estimate);
-    // Of those not looked at, as much as of those that were.
+    // Elements that were not looked at take as much on average as those that were.
     let of_each = count.max(found.looked_at).checked_div(found.looked_at);
     found.memory_bytes = match of_each {
         Some(_) if !found.complete => estimate.bytes() / found.looked_at * count.max(found.looked_at),
@@ -226,7 +226,7 @@ async fn survey_kind(
     Ok(found)
 }
 
-/// Rows of a kind as they were read, and as they would be written.
+/// Rows of a kind, as read and as they would be written.
 #[derive(Default)]
 struct SurveyedRows {
     properties: Vec<Properties>,
@@ -304,7 +304,7 @@ impl PropertySurvey {
     }
 }
 
-/// Of a list, what its items are as well.
+/// Returns the name of a value's type; for a list, with the type of its items.
 fn type_name(value: &Value) -> String {
     match value {
         Value::List(items) => match items.first() {

@@ -1,7 +1,8 @@
-//! The key sweep: key sets of one kind compared on both sides, narrowed by the counts of groups of keys before keys travel.
+//! The key sweep: compares the key sets of one kind on both sides. Counts of groups of keys narrow the search before keys are
+//! read.
 //!
-//! What it finds is for others to act on: what is missing in the cache is read and written; what the source does not have any
-//! more is weighed by the delete guard, looked for once more by key, and deleted only if it is absent then.
+//! Others act on what it finds: missing elements are read and written; elements that the source does not have any more are
+//! weighed by the delete guard, looked up once more by key, and deleted only if they are still absent.
 
 use super::cache_view::CacheView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,26 +16,26 @@ use crate::model::kind::ElementKind;
 use crate::model::name::Label;
 use crate::source::Source;
 
-/// Groups of at most so many keys are listed; larger ones are split first.
+/// The most keys of a group that is listed; a larger group is split first.
 const LISTED: u64 = 500;
 
-/// Keys of one listing, about: a few megabytes on each side.
+/// About how many keys one listing has: a few megabytes on each side.
 const LISTED_AT_ONCE: u64 = 20_000;
 
-/// By how many characters a group's name grows when it is split: with hexadecimal keys into 256 groups.
+/// By how many characters a group's name grows in a split: hexadecimal keys give 256 groups.
 const SPLIT: usize = 2;
 
-/// Names grow to this length at most: keys that agree in so many characters are listed however many they are.
+/// The longest name of a group: keys that agree in this many characters are listed, however many they are.
 const LONGEST_NAME: usize = 64;
 
 /// Identities that only one of the two sides has.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct KeySetDifference {
-    /// What the cache lacks.
+    /// Identities that the cache lacks.
     pub missing: BTreeSet<ElementIdentity>,
-    /// What the source does not have.
+    /// Identities that the source lacks.
     pub orphaned: BTreeSet<ElementIdentity>,
-    /// How many keys travelled for it, and beginnings of keys, of both sides.
+    /// The number of keys, and of beginnings of keys, that were read of both sides.
     pub(super) listed: u64,
 }
 
@@ -44,7 +45,7 @@ impl KeySetDifference {
         self.missing.is_empty() && self.orphaned.is_empty()
     }
 
-    /// What was seen before as well.
+    /// Returns the differences that were also seen before.
     pub(crate) fn lasting(mut self, before: &KeySetDifference) -> KeySetDifference {
         self.missing.retain(|identity| before.missing.contains(identity));
         self.orphaned.retain(|identity| before.orphaned.contains(identity));
@@ -52,7 +53,7 @@ impl KeySetDifference {
     }
 }
 
-/// Finds what only one side has, as far as the counts of groups betray it: elements of a kind, or its nodes with one more label.
+/// Finds what only one side has, as far as the counts of groups show it: elements of a kind, or its nodes with one more label.
 pub(super) async fn find(
     source: &dyn Source,
     view: &mut dyn CacheView,
@@ -62,11 +63,11 @@ pub(super) async fn find(
     look(source, view, (kind, with), KeyPrefixes::with("")).await
 }
 
-/// How many keys there are by the characters that they begin with.
+/// The number of keys for each beginning.
 pub(super) type Groups = BTreeMap<String, u64>;
 
-/// Looks at keys that begin in one of these ways, in groups whose names grow from level to level. No index serves a look at the
-/// cache's keys, so each is a scan of the kind: all groups of a level are looked at together.
+/// Compares keys that begin with one of these prefixes, in groups whose names grow from level to level. No index supports a look
+/// at the cache's keys, so each look is a scan of the kind: all groups of a level are looked at together.
 async fn look(
     source: &dyn Source,
     view: &mut dyn CacheView,
@@ -88,7 +89,7 @@ async fn look(
             match (name.is_ascii(), size > LISTED && grows) {
                 (true, true) => split.push(name),
                 (true, false) => listed.add(name, size),
-                // The two sides may cut it differently.
+                // The two sides may cut this name differently.
                 (false, _) => listed.add_all_above(&name, &above),
             }
         }
@@ -115,12 +116,12 @@ async fn list(
     Ok(())
 }
 
-/// The groups of one level that are listed, in parts of a bounded number of keys.
+/// The groups of one level that are listed, in parts with a bounded number of keys.
 struct ListedKeys {
     length: usize,
     parts: Vec<KeyPrefixes>,
     keys: u64,
-    /// For groups that cannot be told apart on both sides: those above them.
+    /// The parents of groups that cannot be told apart on both sides.
     whole: Option<KeyPrefixes>,
 }
 

@@ -1,11 +1,11 @@
-//! Elements that the cache cannot hold: found by what says that they became unusable or are usable again, listed with their reason,
-//! and taken out of the cache with their old state.
+//! Elements that the cache cannot hold: this module finds those that became unusable or are usable again, lists them with their
+//! reason, and removes their old state from the cache.
 //!
-//! Four things say so:
+//! Four signs lead to them:
 //! - A row that a pass reads: the transformer refuses it, and the quarantine lists it.
 //! - Counts: `source − listed` differs from the cache's count by something that the key sets do not explain.
 //! - The count of a label that FalkorDB cannot express.
-//! - A late check: what is listed is looked at again where something was committed since.
+//! - A late check: listed elements are looked at again if something was committed since the last look.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -33,24 +33,24 @@ pub(super) const LIMIT: usize = 1000;
 /// Listed elements that are read at once: each may be listed because it is large.
 const AT_ONCE: usize = 100;
 
-/// Nodes of a kind that are read for one label. What is beyond is found where key sets are compared.
+/// Nodes of a kind that are read for one label. The comparison of key sets finds the rest.
 const MAX_LABELLED: usize = 10_000;
 
-/// Names of one kind that are looked at again once a node can be written: its relationships are among them. As many entries are an
-/// alarm.
+/// Names of one kind that are looked at again once a node can be written: its relationships are among them. This many entries are
+/// an alarm.
 const MAX_FREED: usize = 10_000;
 
-/// Names of one kind that are looked at again while a client waits: far more than a graph in order has, and a second's work.
+/// Names of one kind that are looked at again while a client waits: far more than a healthy graph has, and a second's work.
 const MAX_AWAITED: usize = 10_000;
 
-/// Reads nodes again whose labels changed to or from ones that FalkorDB cannot express. Says whether there may be any.
+/// Reads nodes again if their labels changed to or from ones that FalkorDB cannot express. Returns whether there may be any.
 pub(super) async fn read_labelled(
     reader: &mut PassReader<'_>,
     memory: &mut Memory,
     labels: BTreeMap<String, u64>,
 ) -> Result<bool> {
     let before = memory.unusable.labels.replace(labels.clone());
-    // A generation begins without knowing: what is listed and what carries such a label is looked at once.
+    // At the start of a generation nothing is known: listed elements and nodes with such a label are looked at once.
     let known = before.clone().unwrap_or_default();
     let names: BTreeSet<&String> = labels.keys().chain(known.keys()).collect();
     let changed: Vec<&String> =
@@ -68,7 +68,7 @@ pub(super) async fn read_labelled(
     for id in reader.profile.node_ids() {
         let kind = ElementKind::Node(id);
         let keys = carrying.remove(&id).unwrap_or_default();
-        // Those that carry it no longer are listed.
+        // Nodes that no longer carry the label are in the list.
         let listed = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
         recheck(reader, kind, listed.into_iter().filter(|name| !keys.contains(name)).collect()).await?;
         reader.fetch_kind(kind, &keys.iter().cloned().collect::<Vec<_>>()).await?;
@@ -76,7 +76,7 @@ pub(super) async fn read_labelled(
     Ok(true)
 }
 
-/// Lists elements that were found to have no key and are not listed yet. Says whether there are any.
+/// Lists elements that turned out to have no key and are not listed yet. Returns whether there are any.
 pub(super) async fn read_keyless(reader: &mut PassReader<'_>, found: BTreeSet<(ElementKind, ElementNumber)>) -> Result<bool> {
     let mut names: BTreeMap<ElementKind, Vec<String>> = BTreeMap::new();
     for (kind, number) in found {
@@ -91,7 +91,7 @@ pub(super) async fn read_keyless(reader: &mut PassReader<'_>, found: BTreeSet<(E
     Ok(!names.is_empty())
 }
 
-/// Looks again at all entries while a client waits: the commit may mend one without a trace of its own. Returns whether there were any.
+/// Looks again at all entries while a client waits: the commit may mend one without a trace. Returns whether there were any.
 pub(super) async fn review_all(reader: &mut PassReader<'_>) -> Result<bool> {
     for kind in reader.profile.kinds() {
         let names = reader.excluded.names_of(reader.profile.name_of(kind), "", MAX_AWAITED);
@@ -100,7 +100,7 @@ pub(super) async fn review_all(reader: &mut PassReader<'_>) -> Result<bool> {
     Ok(!reader.excluded.is_empty())
 }
 
-/// Looks again at what is listed, if something was committed since it was looked at. Says whether it did.
+/// Looks again at listed elements, if something was committed since the last look. Returns whether it did.
 pub(super) async fn review(reader: &mut PassReader<'_>, memory: &mut Memory, bookmark: Option<&Bookmark>) -> Result<bool> {
     if reader.excluded.is_empty() || memory.unusable.reviewed_at.as_ref() == bookmark {
         return Ok(false);
@@ -119,7 +119,8 @@ pub(super) async fn review(reader: &mut PassReader<'_>, memory: &mut Memory, boo
     Ok(true)
 }
 
-/// Once nodes have left the quarantine, relationships that were refused for them may be written. Says whether it looked.
+/// Looks at relationships that were refused because of their nodes, once such nodes have left the quarantine. Returns whether it
+/// did.
 pub(super) async fn follow_freed(reader: &mut PassReader<'_>, memory: &mut Memory) -> Result<bool> {
     let left = reader.excluded.nodes_left();
     if std::mem::replace(&mut memory.unusable.left, left) == left {
@@ -132,9 +133,9 @@ pub(super) async fn follow_freed(reader: &mut PassReader<'_>, memory: &mut Memor
     Ok(true)
 }
 
-/// Completes what differs between the key sets: refused elements that the cache still holds are orphaned. Where the gaps do not
-/// explain by how much a kind differs, or deletes of it are held, its unusable elements are looked at. `counted_at` is the bookmark at
-/// the time of the counts. Returns by how much each kind differs beyond what is listed by now.
+/// Completes the differences of the key sets: refused elements that the cache still holds are orphaned. If the gaps do not
+/// explain by how much a kind differs, or deletes of the kind are held, its unusable elements are looked at. `counted_at` is the
+/// bookmark at the time of the counts. Returns by how much each kind differs beyond what is listed by now.
 pub(super) async fn complete(
     reader: &mut PassReader<'_>,
     changes: &mut PassContext<'_>,
@@ -161,7 +162,7 @@ pub(super) async fn complete(
     Ok(left.collect())
 }
 
-/// What was refused and the cache still holds, in its old state.
+/// Returns refused elements that the cache still holds in their old state.
 pub(super) async fn refused_and_held(
     reader: &mut PassReader<'_>,
     view: &mut dyn CacheView,
@@ -172,7 +173,7 @@ pub(super) async fn refused_and_held(
     cached(view, kind, refused).await
 }
 
-/// Whether a kind is scanned for unusable elements: where its gaps do not explain by how much its counts differ (`rest`), or where
+/// Whether a kind is scanned for unusable elements: if its gaps do not explain by how much its counts differ (`rest`), or if
 /// deletes of it are held.
 async fn must_scan(
     reader: &mut PassReader<'_>,
@@ -195,7 +196,7 @@ async fn must_scan(
     }
 }
 
-/// Why a kind may have to be scanned.
+/// The reasons for which a kind may have to be scanned.
 #[derive(Debug, Clone, Copy, Default)]
 struct ScanReason {
     /// The gaps do not explain by how much the counts differ.
@@ -209,14 +210,14 @@ struct ScanReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ScanVerdict {
     Scan,
-    /// Where nothing was committed since the counts.
+    /// Scan only if nothing was committed since the counts.
     ScanIfQuiet,
     Leave,
 }
 
 impl ScanReason {
-    /// Commits between the counts and the gaps leave a rest too, so a busy source is scanned only if two sweeps leave the same rest,
-    /// and not in the pause after a scan. A client that waits is not kept waiting for either.
+    /// Decides about a scan. Commits between the counts and the gaps leave a rest too, so a busy source is scanned only if two
+    /// sweeps leave the same rest, and not in the pause after a scan. Neither condition applies while a client waits.
     fn weigh(self, is_awaited: bool, is_spared: bool) -> ScanVerdict {
         match self {
             Self { is_unexplained: false, is_held: false, .. } => ScanVerdict::Leave,
@@ -227,8 +228,8 @@ impl ScanReason {
     }
 }
 
-/// Nodes whose group has no graph, as the sink has found: the graph of their old group must not hold them. Relationships go with
-/// their ends.
+/// Returns nodes of groups for which the sink has found no graph: the graph of their old group must not hold them. Relationships
+/// go with their ends.
 fn without_graph(reader: &PassReader<'_>, kind: ElementKind) -> Vec<ElementIdentity> {
     let ElementKind::Node(id) = kind else { return Vec::new() };
     let label = &reader.profile.node(id).label;
@@ -240,7 +241,7 @@ fn without_graph(reader: &PassReader<'_>, kind: ElementKind) -> Vec<ElementIdent
     keys.into_iter().filter_map(identity).collect()
 }
 
-/// Lists what is unusable of a kind now, and takes out of the list what is not any more.
+/// Lists the elements of a kind that are unusable now, and removes those from the list that are usable again.
 pub(super) async fn scan(reader: &mut PassReader<'_>, memory: &mut Memory, kind: ElementKind) -> Result<()> {
     let source = reader.source;
     let begun = Instant::now();
@@ -257,14 +258,14 @@ pub(super) async fn scan(reader: &mut PassReader<'_>, memory: &mut Memory, kind:
     recheck(reader, kind, names).await
 }
 
-/// Takes out of the list of a kind what is usable or gone.
+/// Removes elements of a kind from the list that are usable or gone.
 pub(super) async fn recheck_listed(reader: &mut PassReader<'_>, kind: ElementKind) -> Result<()> {
     let names = reader.excluded.names_of(reader.profile.name_of(kind), "", LIMIT);
     recheck(reader, kind, names).await
 }
 
-/// Reads elements again that are listed under these names: those that can be written are, and names under which there is nothing
-/// any more leave the list.
+/// Reads elements again that are listed under these names. Elements that can be written are written, and names without an element
+/// leave the list.
 pub(super) async fn recheck(reader: &mut PassReader<'_>, kind: ElementKind, names: Vec<String>) -> Result<()> {
     let (by_id, keys): (Vec<_>, Vec<_>) =
         names.into_iter().filter(|name| !is_name_by_end(name)).partition(|name| id_in_name(name).is_some());
@@ -295,7 +296,7 @@ async fn recheck_ids(reader: &mut PassReader<'_>, kind: ElementKind, names: &[St
     Ok(())
 }
 
-/// Says how many of the keys it looked for.
+/// Looks up listed keys again. Returns how many of the keys were looked up.
 async fn recheck_keys(reader: &mut PassReader<'_>, kind: ElementKind, keys: &[String]) -> Result<usize> {
     let name = reader.profile.name_of(kind);
     reader.emit.reserve(keys.len()).await?;
@@ -303,7 +304,7 @@ async fn recheck_keys(reader: &mut PassReader<'_>, kind: ElementKind, keys: &[St
     let KeyLookup { mut rows, keys: answered } = reader.source.by_key(kind, keys).await?;
     reader.note_unkept(kind, &keys[..answered], &rows);
     let there: BTreeSet<String> = rows.keys(reader.profile.key(kind)).flatten().map(str::to_owned).collect();
-    // What an operator lets be is not tried again, but it leaves the list with its element.
+    // An element that an operator ignores is not tried again, but it leaves the list once it is gone.
     rows.retain(|properties| property_text(properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
     reader.emit_rows(rows).await?;
     let gone = keys[..answered].iter().filter(|key| !there.contains(*key));
@@ -311,8 +312,8 @@ async fn recheck_keys(reader: &mut PassReader<'_>, kind: ElementKind, keys: &[St
     Ok(answered)
 }
 
-/// Sends on rows that were found one by one. Those that have a usable key of their own are read by it, with all others of that key:
-/// only together they tell which of them is kept, and which of them the key names.
+/// Sends on rows that were found one by one. A row with a usable key is read by this key, together with all other rows of the
+/// key: only together they show which of them is kept, and which of them the key names.
 async fn emit_with_key(reader: &mut PassReader<'_>, kind: ElementKind, mut rows: KindRows) -> Result<()> {
     let keys = own_keys(reader.profile, &rows);
     rows.retain(|properties| usable_key(reader.profile, kind, properties).is_none());
@@ -333,7 +334,7 @@ fn numbers(rows: &KindRows) -> BTreeSet<ElementNumber> {
     rows.elements().map(|(number, _)| number).collect()
 }
 
-/// Takes relationships out of what a sweep found missing that wait for a listed node: they are listed with their number.
+/// Removes relationships that wait for a listed node from the missing elements of a sweep. They are listed with their number.
 pub(super) async fn leave_out_waiting(reader: &mut PassReader<'_>, kind: ElementKind, gaps: &mut KeySetDifference) -> Result<()> {
     let mut waiting: BTreeMap<NodeIdentity, u64> = BTreeMap::new();
     gaps.missing.retain(|identity| {
@@ -346,8 +347,7 @@ pub(super) async fn leave_out_waiting(reader: &mut PassReader<'_>, kind: Element
     list_waiting(reader, kind, waiting).await.map(drop)
 }
 
-/// Lists relationships that cannot be written before this end of them, all that there are of a kind. Says whether there are any,
-/// or were.
+/// Lists all relationships of a kind that cannot be written before their end can. Returns whether there are any, or were.
 pub(super) async fn list_waiting(
     reader: &mut PassReader<'_>,
     kind: ElementKind,
@@ -364,7 +364,7 @@ pub(super) async fn list_waiting(
     Ok(true)
 }
 
-/// Those that the cache holds.
+/// Returns the identities that the cache holds.
 async fn cached(
     view: &mut dyn CacheView,
     kind: ElementKind,
@@ -385,7 +385,7 @@ async fn cached(
     Ok(there)
 }
 
-/// Takes what is listed off counts of the source: so many elements the cache is to have.
+/// Subtracts the listed elements from counts of the source. The result is the number of elements that the cache has to have.
 pub(super) fn subtract(profile: &Profile, excluded: &Excluded, counts: &mut [u64]) {
     if excluded.is_empty() {
         return;

@@ -1,5 +1,4 @@
-//! A log line as one JSON object whose fields are always at the same place: those of the event, and those of whatever it
-//! happened in, side by side.
+//! A log line as one JSON object with flat fields: those of the event and those of the spans around it, side by side.
 
 use std::fmt;
 
@@ -11,8 +10,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// `timestamp`, `level`, `target` and `message` are in every line, `pipeline` and `generation` in every line of a pipeline. A
-/// field of the event wins over one of the same name around it.
+/// Every line has `timestamp`, `level`, `target` and `message`, and every line of a pipeline has `pipeline` and `generation`. A
+/// field of the event overrides a field of the same name around it.
 pub(super) struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines

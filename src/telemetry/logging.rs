@@ -1,4 +1,4 @@
-//! Sets up the log: to the console, and to a file a day where a directory is configured.
+//! Sets up the log: to the console, and to a file each day if a directory is configured.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io;
@@ -32,17 +32,17 @@ const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
 const FILE_PREFIX: &str = "sync";
 const FILE_SUFFIX: &str = "log";
 
-/// Which stream the log goes to.
+/// The stream that the log goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Console {
-    /// For the service: that is where a container's log is collected.
+    /// For the service: a container's log is collected there.
     Stdout,
-    /// For commands that print a result, which has standard output for itself.
+    /// For commands that print a result: standard output is reserved for it.
     Stderr,
 }
 
-/// Keeps the log going. Lines still on their way to a file are written when it is dropped, so it belongs in `main`, which
-/// must end by returning.
+/// Keeps the log going. When the guard is dropped, it writes the lines that are still on their way to a file, so it belongs in
+/// `main`, which must end by returning.
 #[must_use = "lines are lost if this is dropped early"]
 #[derive(Debug)]
 pub(crate) struct LoggingGuard {
@@ -51,46 +51,46 @@ pub(crate) struct LoggingGuard {
 }
 
 impl LoggingGuard {
-    /// What changes the level while the program runs.
+    /// The control of the level while the program runs.
     pub(crate) fn level(&self) -> LevelControl {
         self.level.clone()
     }
 }
 
-/// Changes what is logged while the program runs.
+/// Changes the level of the log while the program runs.
 #[derive(Debug, Clone)]
 pub(crate) struct LevelControl(reload::Handle<Targets, Registry>);
 
 impl LevelControl {
-    /// Follows the level of this configuration from now on. Says whether it does: a log that has ended does not.
+    /// Applies the level of this configuration from now on. Returns whether this worked: it fails if the log has ended.
     pub(crate) fn set(&self, config: &LoggingConfig) -> bool {
         self.0.reload(filter(config)).is_ok()
     }
 }
 
-/// Why there is no log.
+/// The reason why there is no log.
 #[derive(Debug, Error)]
 pub(crate) enum LoggingError {
-    /// The directory cannot be made, or nothing can be written there.
+    /// The directory cannot be made, or nothing can be written to it.
     #[error("cannot write log files to {} (logging.directory)", directory.display())]
     Directory { directory: PathBuf, source: DirectoryError },
-    /// Logging is set up once in a process.
+    /// Logging can be set up only once in a process.
     #[error("the log is set up already")]
     Twice(#[from] TryInitError),
 }
 
-/// Why a directory cannot take log files.
+/// The reason why a directory cannot take log files.
 #[derive(Debug, Error)]
 pub(crate) enum DirectoryError {
-    /// It cannot be made.
+    /// The directory cannot be made.
     #[error(transparent)]
     Make(#[from] io::Error),
-    /// No file can be opened in it.
+    /// No file can be opened in the directory.
     #[error(transparent)]
     Open(#[from] InitError),
 }
 
-/// Sets up the log of this process, and has panics logged too. Lines are written above the bars, if there are some.
+/// Sets up the log of this process, and logs panics too. If there are bars, lines are written above them.
 pub(crate) fn start(config: &LoggingConfig, console: Console, bars: Option<MultiProgress>) -> Result<LoggingGuard, LoggingError> {
     let (file, guard) = match &config.directory {
         Some(directory) => {
@@ -106,7 +106,7 @@ pub(crate) fn start(config: &LoggingConfig, console: Console, bars: Option<Multi
     Ok(LoggingGuard { _file: guard, level: LevelControl(level) })
 }
 
-/// Writes lines above the bars of a terminal, which are drawn again below them.
+/// Writes lines above the bars of a terminal, which are then redrawn below them.
 struct Above {
     console: Console,
     bars: Option<MultiProgress>,
@@ -135,7 +135,7 @@ impl io::Write for Above {
     }
 }
 
-/// A writer to daily files. It waits if the disk cannot follow: a log that leaves lines out is no log.
+/// A writer to daily files. It waits if the disk is too slow: a log with missing lines is not a log.
 fn daily_files(directory: &Path, keep_files: usize) -> Result<(NonBlocking, WorkerGuard), DirectoryError> {
     std::fs::create_dir_all(directory)?;
     let files = RollingFileAppender::builder()
@@ -147,8 +147,8 @@ fn daily_files(directory: &Path, keep_files: usize) -> Result<(NonBlocking, Work
     Ok(NonBlockingBuilder::default().lossy(false).thread_name("log-writer").finish(files))
 }
 
-/// One layer for both places: each line is made once, and is the same in both. Colours are left out everywhere: what reads
-/// the log of a container is seldom a terminal.
+/// One layer for both places: each line is made once, and is the same in both. There are no colours anywhere: a container's log
+/// is seldom read on a terminal.
 fn subscriber<W>(
     config: &LoggingConfig,
     console: W,
@@ -170,7 +170,7 @@ where
     Registry::default().with(layer.with_filter(filter))
 }
 
-/// Our own lines from the configured level on, those of libraries from warnings on: below that, database drivers log
+/// Our own lines from the configured level on, and lines of libraries from warnings on: below that, database drivers log
 /// connection details and rows, which belong in no log.
 fn filter(config: &LoggingConfig) -> Targets {
     let own = level_filter(config.level);
@@ -194,7 +194,7 @@ fn on_panic(panic: &PanicHookInfo<'_>) {
     log_panic(message.unwrap_or("no message"), panic.location().map(ToString::to_string));
 }
 
-/// Logs a panic like any other fault, in the format of the log.
+/// Logs a panic like any other fault, in the same format.
 fn log_panic(message: &str, location: Option<String>) {
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// A console that remembers.
+    /// A console that keeps its lines.
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<u8>>>);
 
@@ -236,7 +236,7 @@ mod tests {
         LoggingConfig { level, format, directory: None, keep_files: 2, audit: true }
     }
 
-    /// What the console shows of what a closure logs.
+    /// The console output of a closure's log lines.
     fn logged(config: &LoggingConfig, log: impl FnOnce()) -> String {
         let memory = Memory::default();
         let console = memory.clone();

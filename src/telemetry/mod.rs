@@ -1,4 +1,4 @@
-//! What a person sees of the service while it runs.
+//! Logs, metrics and status: the view of the running service.
 
 mod json_lines;
 pub(crate) mod logging;

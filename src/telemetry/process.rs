@@ -1,28 +1,28 @@
-//! What the process itself costs, as the kernel tells it.
+//! The resources of the process itself, as the kernel reports them.
 
 use std::fs;
 
-/// In what the kernel counts processor time: a hundredth of a second on every Linux that there is.
+/// The unit of the kernel's processor times: a hundredth of a second on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// In what the kernel counts memory where this program runs.
+/// The kernel's unit of memory on this program's platforms.
 const KIB: f64 = 1024.0;
 
-/// What the process costs.
+/// The resources that the process uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Process {
-    /// Memory that it occupies.
+    /// The memory that the process occupies.
     pub resident_bytes: f64,
-    /// Processor time that it used.
+    /// The processor time that the process used.
     pub cpu_seconds: f64,
     /// Files and sockets that are open.
     pub open_files: f64,
-    /// When it began, in seconds since 1970.
+    /// The start of the process, in seconds since 1970.
     pub began_at: f64,
 }
 
 impl Process {
-    /// This process now; nothing where the kernel does not tell.
+    /// The present resources of this process; nothing if the kernel does not report them.
     pub(crate) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -36,10 +36,10 @@ impl Process {
 
 /// Processor seconds, and seconds between the machine's start and the process's.
 fn times(stat: &str) -> Option<(f64, f64)> {
-    // The second field is the program's name, which may hold anything, brackets too.
+    // The second field is the program's name, which may contain anything, including brackets.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<f64> = rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0)).collect();
-    // Counted from the fourth field of the line on: utime is the 14th, stime the 15th, starttime the 22nd.
+    // The index is relative to the fourth field of the line: utime is the 14th, stime the 15th, starttime the 22nd.
     Some(((fields.get(10)? + fields.get(11)?) / TICKS_PER_SECOND, fields.get(18)? / TICKS_PER_SECOND))
 }
 

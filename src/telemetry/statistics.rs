@@ -1,4 +1,4 @@
-//! What a pipeline did since this process began, in numbers. Field names are an interface.
+//! The numbers of a pipeline since this process began. Field names are an interface.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,55 +9,56 @@ use serde::{Deserialize, Serialize};
 use crate::model::changes::{BatchChanges, Operation};
 use crate::model::pass::{Mode, PassSummary, Totals};
 
-/// What a pipeline did since this process began.
+/// The numbers of a pipeline since this process began.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Statistics {
     /// Rows read from the source.
     pub rows_read: u64,
-    /// Rows that stood in the cache already.
+    /// Rows that the cache already held.
     pub rows_unchanged: u64,
     pub nodes_written: u64,
     pub relationships_written: u64,
     /// Nodes and relationships deleted.
     pub elements_deleted: u64,
-    /// Keys that travelled, of both sides, to find what only one of them has.
+    /// The number of keys transferred from both sides to find what only one of them has.
     #[serde(default)]
     pub keys_listed: u64,
     pub passes: BTreeMap<Mode, PassCount>,
-    /// Rows by label or type, those of a stage included.
+    /// Rows by label or type, including those of a stage.
     #[serde(default)]
     pub kinds: BTreeMap<String, KindCount>,
-    /// Batches that are applied and acknowledged, those of a stage included.
+    /// Batches that are applied and acknowledged, including those of a stage.
     #[serde(default)]
     pub batches: u64,
-    /// Faults by what went wrong.
+    /// Faults by the word for their cause.
     #[serde(default)]
     pub faults: BTreeMap<String, u64>,
-    /// Differences that comparisons found where the transaction log had proven equality.
+    /// Differences that comparisons found although the transaction log had proven equality.
     #[serde(default)]
     pub audit_differences: u64,
-    /// How long commits took from being seen to being readable.
+    /// The times that commits took from being seen to being readable.
     #[serde(default)]
     pub freshness: Freshness,
 }
 
-/// What happened to the rows of one label or type.
+/// The counts of rows of one label or type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KindCount {
-    /// Read from the source.
+    /// Rows read from the source.
     pub read: u64,
-    /// Written to the cache.
+    /// Rows written to the cache.
     pub written: u64,
-    /// Deleted from the cache.
+    /// Rows deleted from the cache.
     pub deleted: u64,
 }
 
-/// How long commits took to be readable in the cache: from the time that the transaction log tells, else from being seen by a probe.
+/// The times that commits took to be readable in the cache: from the time in the transaction log, otherwise from when a probe saw
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Freshness {
-    /// How many were measured: the first of those that a pass brought.
+    /// The number of measured commits: the first of each pass's commits.
     pub count: u64,
-    /// All of them together.
+    /// The sum of all these times.
     pub seconds: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seconds: Option<f64>,
@@ -67,14 +68,14 @@ pub struct Freshness {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct PassCount {
     pub ended: u64,
-    /// Those that a fault broke off.
+    /// Passes that a fault ended early.
     pub failed: u64,
-    /// How long those that ended took, together.
+    /// The total duration of the passes that ended.
     pub seconds: f64,
 }
 
 impl Statistics {
-    /// Counts what a pass did between two acknowledgements.
+    /// Counts the progress of a pass between two acknowledgements.
     pub fn add_progress(&mut self, before: &Totals, now: &Totals) {
         self.rows_read += now.read.saturating_sub(before.read);
         self.rows_unchanged += now.unchanged.saturating_sub(before.unchanged);
@@ -84,7 +85,7 @@ impl Statistics {
         self.keys_listed += now.keys_listed.saturating_sub(before.keys_listed);
     }
 
-    /// Counts what a batch read and changed.
+    /// Counts the rows that a batch read and changed.
     pub fn add_changes(&mut self, changes: &BatchChanges) {
         self.batches += u64::from(!changes.is_empty());
         for (kind, rows) in &changes.read {
@@ -121,31 +122,31 @@ impl Statistics {
         count.seconds += took.as_secs_f64();
     }
 
-    /// Counts a pass that a fault broke off.
+    /// Counts a pass that a fault ended early.
     pub fn add_failed(&mut self, mode: Mode) {
         self.passes.entry(mode).or_default().failed += 1;
     }
 }
 
-/// A pass that is over, whatever way.
+/// A pass that is over, with either result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassRecord {
     #[serde(flatten)]
     pub pass: PassSummary,
-    /// Whether it came to its end.
+    /// Whether the pass ended or failed.
     pub result: PassResult,
-    /// What broke it off.
+    /// The error that ended the pass early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// How a pass was over.
+/// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PassResult {
-    /// All that it read is applied.
+    /// All rows that the pass read are applied.
     Ended,
-    /// A fault broke it off.
+    /// A fault ended the pass early.
     Failed,
 }
 
@@ -155,16 +156,16 @@ impl From<PassSummary> for PassRecord {
     }
 }
 
-/// How fast a pipeline was in one second.
+/// The speed of a pipeline in one second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// The end of that second.
+    /// The end of the second.
     pub at: DateTime<Utc>,
-    /// Elements written and deleted in it.
+    /// Elements written and deleted in the second.
     pub changed_per_second: f64,
-    /// Seconds that a commit has been seen and is not applied.
+    /// Seconds since the first commit was seen that is not applied.
     pub seconds_behind: f64,
-    /// Seconds that the last commit took from being seen to being readable; absent before the first.
+    /// Seconds that the last commit took from being seen to being readable. Absent before the first commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness_seconds: Option<f64>,
 }

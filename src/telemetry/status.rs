@@ -1,4 +1,4 @@
-//! The state of the service as it is shown: by the API, by `status`, on the page. Field names are an interface.
+//! The state of the service as the API, `status` and the page show it. Field names are an interface.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -17,76 +17,77 @@ use crate::model::outside_profile::OutsideProfile;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
 
-/// Passes that the history remembers: with a commit every second or two, the last few minutes; with quiet sources, days.
+/// The most passes in the history: with a commit every second or two, the last few minutes; with quiet sources, days.
 pub(crate) const HISTORY: usize = 100;
 
-/// Entries of the quarantine that are shown. More than this is a rule that does not fit the data, and the first ones tell which.
+/// The most entries of the quarantine that are shown. If there are more, a rule does not fit the data, and the first entries show
+/// which.
 pub(crate) const QUARANTINE_SHOWN: usize = 1000;
 
-/// Entries of the quarantine at which the service says that it is not ready. One poison row is the row's fault; so many are not
-/// read by a person any more, and what they stand for is missing in the cache.
+/// The number of quarantine entries at which the service reports that it is not ready. One poison row is the row's fault; nobody
+/// reads this many entries, and their elements are missing in the cache.
 pub(crate) const QUARANTINE_ALARM: usize = 10_000;
-/// Samples that are remembered of each pipeline: five minutes at one a second.
+/// The most samples of each pipeline: five minutes at one a second.
 pub(crate) const SAMPLES: usize = 300;
 
-/// Failures in a row after which a side counts as unreachable: one alone is a hiccup.
+/// The number of consecutive failures after which a side counts as unreachable: a single failure may be temporary.
 pub(crate) const UNREACHABLE_FAILURES: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServiceStatus {
-    /// Each pipeline by name.
+    /// The pipelines by name.
     pub pipelines: BTreeMap<String, PipelineStatus>,
 }
 
-/// How passes know what was changed.
+/// The source of a pass's changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeSource {
-    /// They look for it in the source.
+    /// The pass looks for changes in the source.
     #[default]
     Probe,
-    /// The source's transaction log told it.
+    /// The source's transaction log told the changes.
     TransactionLog,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineStatus {
     pub name: String,
-    /// The graph that it keeps.
+    /// The graph that the pipeline keeps.
     pub graph: String,
-    /// What it does now.
+    /// The present state of the pipeline.
     pub state: PipelineState,
     /// The generation of its actors.
     pub generation: u64,
-    /// Generations that ended by a fault.
+    /// Generations that a fault ended.
     pub faults: u64,
-    /// The last fault, with its remedy; absent once a pass has ended after it.
+    /// The last fault, with its remedy. Absent once a pass has ended after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<FaultReport>,
     /// The number of the last checkpoint.
     pub checkpoint_sequence: u64,
-    /// Changes of the source were read up to here, by its own clock.
+    /// The time up to which changes of the source were read, by its own clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<DateTime<Utc>>,
-    /// The source's bookmark at the last look.
+    /// The source's bookmark when it was last read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_bookmark: Option<Bookmark>,
-    /// Source and cache were found equal as of this bookmark, in this generation.
+    /// The bookmark as of which source and cache were found equal, in this generation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
-    /// What the last comparison left out by rule: a proof does not speak of it.
+    /// The exceptions of the last comparison by rule: a proof does not cover them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excepted: Option<Excepted>,
-    /// What the last comparison found in the cache of no kind of the profile, or without a usable key.
+    /// Elements of the cache that the last comparison found without a kind of the profile or a usable key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<String, u64>,
-    /// When a comparison last came to its end, by this machine's clock.
+    /// The end of the last comparison, by this machine's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_at: Option<DateTime<Utc>>,
-    /// The number of the order that began the last comparison which proved equality.
+    /// The number of the order that began the last comparison that proved equality.
     #[serde(default)]
     pub proven_by: u64,
-    /// Deletes that wait for a person.
+    /// Deletes that wait for approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldDeletes>,
     /// The last pass that ended.
@@ -95,80 +96,81 @@ pub struct PipelineStatus {
     /// The full sync beside the graph, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_sync: Option<FullSyncStatus>,
-    /// Why the last full sync did not replace the graph; absent once one did.
+    /// The reason why the last full sync did not replace the graph. Absent once a full sync did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_sync_refused: Option<String>,
-    /// Elements of the source when the generation began, where it reads all of them: what a full pass is measured by.
+    /// The number of the source's elements when the generation began, if it reads all of them: the measure of a full pass's
+    /// progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
-    /// Whether an operator holds passes back.
+    /// Whether an operator has paused the passes.
     #[serde(default)]
     pub paused: bool,
-    /// The number of the last pass that this process began; a pass that goes on from a checkpoint has none.
+    /// The number of the last pass that this process began; a pass that resumes from a checkpoint has none.
     #[serde(default)]
     pub passes_begun: u64,
-    /// The number of the last pass that ended and left nothing for the next one to act on: all that was committed before it
-    /// began is in the cache.
+    /// The number of the last pass that ended and left nothing for the next one to act on: every commit before its beginning is
+    /// in the cache.
     #[serde(default)]
     pub passes_ended: u64,
-    /// Whether the last pass left nothing to be looked at again.
+    /// Whether the last pass left nothing to be checked again.
     #[serde(default)]
     pub settled: bool,
-    /// How the last incremental pass knew what was changed.
+    /// The source of the last incremental pass's changes.
     #[serde(default)]
     pub change_source: ChangeSource,
-    /// How far back the transaction log reaches, where it is followed.
+    /// The reach of the transaction log, if it is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_reach: Option<LogReach>,
-    /// How many transactions it may still lose before it lacks one that is not applied.
+    /// The number of transactions that the log may still lose before it lacks one that is not applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_margin: Option<i64>,
-    /// The bookmark of the last thorough pass that left nothing to be looked at again: the cache holds that commit and all
-    /// before it.
+    /// The bookmark of the last thorough pass that left nothing to be checked again: the cache holds this commit and all earlier
+    /// ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assured: Option<Bookmark>,
     /// Commits of the source that are not applied, as far as its bookmarks tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commits_behind: Option<u64>,
-    /// When the first commit that is not applied was made, where the log tells it; else when it was seen.
+    /// The time of the first commit that is not applied, if the log tells it; otherwise the time when it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_since: Option<DateTime<Utc>>,
     /// The commits that were seen and are not applied.
     #[serde(skip)]
     pub unapplied: UnappliedCommits,
-    /// Seconds since then, as of the answer; 0 when in step.
+    /// Seconds since that time, as of the answer; 0 when in step.
     #[serde(default)]
     pub seconds_behind: f64,
-    /// Sides whose probes fail, by name.
+    /// Sides with failing probes, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failing: BTreeMap<Side, SideFailure>,
-    /// What it did since this process began.
+    /// The numbers of the pipeline since this process began.
     #[serde(default)]
     pub statistics: Statistics,
-    /// The last passes, newest first; at most [`HISTORY`]. Shown by itself.
+    /// The last passes, newest first; at most [`HISTORY`]. Shown separately.
     #[serde(skip)]
     pub history: Arc<VecDeque<PassRecord>>,
-    /// What is quarantined, at most [`QUARANTINE_SHOWN`] entries. Shown by itself.
+    /// The quarantine, at most [`QUARANTINE_SHOWN`] entries. Shown separately.
     #[serde(skip)]
     pub quarantine: Arc<Vec<Quarantined>>,
     /// Elements and properties that the cache cannot hold.
     pub quarantined: u64,
-    /// What the source holds besides the profile's kinds.
+    /// The content of the source besides the profile's kinds.
     pub outside_profile: OutsideProfile,
-    /// Indices of the cache that are not as the profile has them.
+    /// Indices of the cache that differ from the profile's.
     #[serde(default)]
     pub indexes: IndexStatus,
-    /// What is between reading and acknowledgement.
+    /// The rows between reading and acknowledgement.
     pub in_flight: InFlight,
-    /// How fast it was in the last second.
+    /// The speed in the last second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample>,
-    /// The last samples, oldest first; at most [`SAMPLES`]. Shown by itself.
+    /// The last samples, oldest first; at most [`SAMPLES`]. Shown separately.
     #[serde(skip)]
     pub samples: Arc<VecDeque<Sample>>,
 }
 
-/// What a pipeline does now.
+/// The present state of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum PipelineState {
@@ -176,69 +178,69 @@ pub enum PipelineState {
     Starting,
     Running {
         mode: Mode,
-        /// Since when, by this machine's clock.
+        /// The beginning of the pass, by this machine's clock.
         since: DateTime<Utc>,
-        /// What it did so far.
+        /// The results of the pass so far.
         totals: Totals,
         #[serde(skip_serializing_if = "Option::is_none")]
         cursor: Option<Cursor>,
     },
-    /// In step; waiting for the next pass.
+    /// The pipeline is in step, and waits for the next pass.
     Idle,
-    /// An operator holds passes back.
+    /// An operator has paused the passes.
     Paused,
-    /// Waiting before the next attempt.
+    /// The pipeline waits before the next attempt.
     BackingOff {
         until: DateTime<Utc>,
     },
-    /// Something needs a person; it is tried again at long intervals.
+    /// The pipeline needs an operator; it is retried at long intervals.
     Halted,
     Stopping,
     Stopped,
 }
 
-/// How far a full sync beside the graph is.
+/// The progress of a full sync beside the graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FullSyncStatus {
-    /// Since when, by this machine's clock.
+    /// The beginning of the full sync, by this machine's clock.
     pub since: DateTime<Utc>,
-    /// What its stage's present pass does: a full one fills it, incremental ones let it catch up.
+    /// The present pass of its stage: a full pass fills it, incremental passes let it catch up.
     pub pass: Mode,
-    /// What that pass did so far.
+    /// The results of that pass so far.
     pub totals: Totals,
-    /// Elements of the source when it began.
+    /// The number of the source's elements when it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
 }
 
-/// Indices of the cache that are not as the profile has them.
+/// Indices of the cache that differ from the profile's.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IndexStatus {
-    /// Those that are neither the profile's nor the source's: left alone.
+    /// Indices that are neither the profile's nor the source's: they are left alone.
     pub foreign: Vec<String>,
     /// Indices of the source that FalkorDB cannot express, with the reason.
     pub inexpressible: Vec<String>,
-    /// Those that are there, and that FalkorDB answers wrongly by.
+    /// Existing indices with which FalkorDB answers wrongly.
     #[serde(rename = "unsafe")]
     pub unsafe_ones: Vec<String>,
-    /// The profile's and the source's that are not made, because FalkorDB would answer wrongly by them.
+    /// Indices of the profile and the source that are not made, because FalkorDB would answer wrongly with them.
     pub left_out: Vec<String>,
-    /// Those of them that were there, and were dropped, in this generation.
+    /// Indices among these that existed, and were dropped in this generation.
     pub dropped: Vec<String>,
-    /// Constraints. All are foreign.
+    /// The constraints of the cache. All are foreign.
     pub constraints: Vec<String>,
     /// Foreign indices and constraints that the last full sync could not make again, each with its reason.
     pub lost: Vec<String>,
 }
 
-/// A fault as an operator reads it.
+/// A fault as shown to an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultReport {
     pub at: DateTime<Utc>,
-    /// What, with its causes.
+    /// The error with its causes.
     pub error: String,
     pub remedy: String,
 }
@@ -260,29 +262,29 @@ impl fmt::Display for Side {
     }
 }
 
-/// Probes of a side that failed.
+/// The failed probes of a side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideFailure {
-    /// How many in a row.
+    /// The number of consecutive failures.
     pub failures: u32,
-    /// When the first of them failed.
+    /// The time of the first failure.
     pub since: DateTime<Utc>,
-    /// Why the last one did.
+    /// The reason for the last failure.
     pub error: String,
 }
 
-/// What is between reading and acknowledgement.
+/// The rows between reading and acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct InFlight {
     pub batches: usize,
-    /// Rows, those being read included.
+    /// Rows, including those being read.
     pub rows: usize,
-    /// Their weight in memory.
+    /// Their bytes in memory.
     pub bytes: usize,
 }
 
 impl PipelineStatus {
-    /// A pipeline that has not begun.
+    /// A pipeline that has not begun yet.
     pub fn new(name: impl Into<String>, graph: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -329,7 +331,7 @@ impl PipelineStatus {
         }
     }
 
-    /// Whether readers of the cache can rely on it: it was filled once, nothing is broken, and no full pass tears it.
+    /// Whether readers of the cache can rely on it: it was filled once, nothing is broken, and no full pass is rebuilding it.
     pub fn is_in_step(&self) -> bool {
         let working = match &self.state {
             PipelineState::Idle | PipelineState::Paused => true,
@@ -339,7 +341,7 @@ impl PipelineStatus {
         working && self.watermark.is_some()
     }
 
-    /// Whether the cache has answered whenever it was asked: one that has not may be another one, or empty, by now.
+    /// Whether the cache has answered every question: a cache that has not may be another one, or empty, by now.
     fn is_cache_heard(&self) -> bool {
         !self.failing.contains_key(&Side::Cache)
     }
@@ -349,13 +351,13 @@ impl PipelineStatus {
         self.is_in_step() && self.is_cache_heard() && self.assured.as_ref().is_some_and(|assured| assured.includes(bookmark))
     }
 
-    /// Whether the pass of this number, or a later one, has ended, and nothing tears the cache since.
+    /// Whether the pass of this number, or a later one, has ended, and no full pass is rebuilding the cache since.
     pub fn has_ended(&self, pass: u64) -> bool {
         self.is_in_step() && self.is_cache_heard() && self.passes_ended >= pass
     }
 
-    /// Whether the two are proven equal as of this bookmark or a later one, or by a comparison that began with the order of this
-    /// number or a later one.
+    /// Whether both sides are proven equal as of this bookmark or a later one, or by a comparison that began with the order of
+    /// this number or a later one.
     pub fn is_proven(&self, bookmark: &Bookmark, order: Option<u64>) -> bool {
         let since = order.is_some_and(|order| self.proven_by >= order);
         self.is_in_step()
@@ -363,19 +365,19 @@ impl PipelineStatus {
             && (since || self.equal_as_of.as_ref().is_some_and(|proven| proven.includes(bookmark)))
     }
 
-    /// How many deletes wait for a person, and of what.
+    /// The number of deletes that wait for approval, by kind.
     pub fn held_deletes(&self) -> Option<String> {
         let kinds: Vec<String> = self.held.iter().map(|held| format!("{} of {}", held.held.number, held.kind)).collect();
         (!kinds.is_empty()).then(|| kinds.join(", "))
     }
 
-    /// Notes a bookmark of the source, and when its commit was made or seen; says whether the cache lacks it. A word that another one
-    /// has overtaken changes nothing.
+    /// Notes a bookmark of the source, and when its commit was made or seen. Returns whether the cache lacks the commit. A
+    /// bookmark that a newer one has overtaken changes nothing.
     pub fn saw(&mut self, bookmark: Bookmark, at: DateTime<Utc>) -> bool {
         self.learn(bookmark, |unapplied, bookmark| unapplied.note(bookmark, at))
     }
 
-    /// As [`Self::saw`], of what the source has when a generation begins: it was committed after this time.
+    /// As [`Self::saw`], for the source's bookmark when a generation begins: its commit was made after this time.
     pub fn found(&mut self, bookmark: Bookmark, after: DateTime<Utc>) {
         self.learn(bookmark, |unapplied, bookmark| unapplied.note_made_after(bookmark, after));
     }
@@ -387,7 +389,7 @@ impl PipelineStatus {
         }
         self.source_bookmark = Some(bookmark.clone());
         if applied {
-            // Nothing was committed later.
+            // There is no later commit.
             self.unapplied = UnappliedCommits::default();
         } else {
             note(&mut self.unapplied, bookmark);
@@ -396,18 +398,18 @@ impl PipelineStatus {
         !applied
     }
 
-    /// Forgets what was seen of a source that is another one by now, or was restored.
+    /// Forgets the bookmarks of a source that was replaced or restored.
     pub fn forget_source(&mut self) {
         self.source_bookmark = None;
         self.unapplied = UnappliedCommits::default();
         self.behind_since = None;
     }
 
-    /// Takes a pass that ended.
+    /// Notes a pass that ended.
     pub fn applied(&mut self, pass: PassSummary) {
         self.remember(pass.clone().into());
         let arrived = pass.bookmark.as_ref().and_then(|bookmark| self.unapplied.applied(bookmark));
-        // A full pass does not follow a commit, and takes as long as it takes.
+        // A full pass does not follow a commit, and may take any time.
         if let Some(since) = arrived.filter(|_| pass.mode != Mode::Full) {
             self.statistics.add_freshness((pass.ended_at - since).as_seconds_f64().max(0.0));
         }
@@ -415,7 +417,7 @@ impl PipelineStatus {
         self.count_commits();
     }
 
-    /// Notes a pass that a fault broke off.
+    /// Notes a pass that a fault ended early.
     pub fn broken_off(&mut self, mode: Mode, began_at: DateTime<Utc>, totals: Totals, error: String) {
         let pass = PassSummary { mode, began_at, bookmark: None, ended_at: Utc::now(), totals };
         self.remember(PassRecord { pass, result: PassResult::Failed, error: Some(error) });
@@ -441,7 +443,7 @@ impl PipelineStatus {
         self.last_pass.as_ref()?.bookmark.as_ref()
     }
 
-    /// As the field of this name, now.
+    /// The present value of the field of this name.
     pub fn log_margin(&self) -> Option<i64> {
         let applied = self.applied_bookmark().and_then(Bookmark::transaction);
         self.log_reach.as_ref().zip(applied).map(|(reach, applied)| reach.margin(applied))
@@ -454,7 +456,7 @@ impl PipelineStatus {
         self.commits_behind = seen.zip(applied).map(|(seen, applied)| seen.saturating_sub(applied));
     }
 
-    /// Notes how a probe of a side went.
+    /// Notes the result of a probe of a side.
     pub fn probed(&mut self, side: Side, failure: Option<String>, now: DateTime<Utc>) {
         match failure {
             None => {
@@ -468,7 +470,7 @@ impl PipelineStatus {
         }
     }
 
-    /// The side that does not answer, and why.
+    /// The side that does not answer, and the reason.
     pub fn unreachable(&self) -> Option<(Side, &SideFailure)> {
         self.failing.iter().find(|(_, failing)| failing.failures >= UNREACHABLE_FAILURES).map(|(side, failing)| (*side, failing))
     }
@@ -480,7 +482,7 @@ impl PipelineStatus {
 }
 
 impl ServiceStatus {
-    /// The same, with what depends on the time of the answer.
+    /// The same status, with the values that depend on the time of the answer.
     pub fn at(&self, now: DateTime<Utc>) -> Self {
         let mut status = self.clone();
         for pipeline in status.pipelines.values_mut() {

@@ -1,4 +1,4 @@
-//! What is counted for the process as a whole, because it happens where no pipeline is known.
+//! Counts for the whole process, for events that belong to no known pipeline.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,43 +15,43 @@ pub(crate) fn count_retry(kind: ErrorKind) {
     RETRIES[kind as usize].fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many requests were made again after an error of each kind.
+/// The number of repeated requests for each kind of error.
 pub(crate) fn retries() -> impl Iterator<Item = (ErrorKind, u64)> {
     ErrorKind::ALL.into_iter().map(|kind| (kind, RETRIES[kind as usize].load(Ordering::Relaxed)))
 }
 
-/// Connections that are open, and those of them that work.
+/// The open connections, and the busy ones among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connections {
     pub neo4j: u64,
-    /// To Neo4j, with a query on them.
+    /// Connections to Neo4j on which a query runs.
     pub neo4j_busy: u64,
-    /// To FalkorDB. Requests are multiplexed over them, so there is no number of busy ones.
+    /// Connections to FalkorDB. Requests are multiplexed over them, so there is no number of busy ones.
     pub falkordb: u64,
 }
 
-/// As they are now.
+/// The present number of connections.
 pub(crate) fn connections() -> Connections {
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
     Connections { neo4j: read(&NEO4J_OPEN), neo4j_busy: read(&NEO4J_BUSY), falkordb: read(&FALKORDB_OPEN) }
 }
 
-/// Something that counts for as long as it lives.
+/// A guard that counts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(&'static AtomicU64);
 
 impl GaugeGuard {
-    /// A connection to Neo4j.
+    /// Counts a connection to Neo4j.
     pub(crate) fn neo4j_connection() -> Self {
         Self::new(&NEO4J_OPEN)
     }
 
-    /// A connection to Neo4j that works.
+    /// Counts a busy connection to Neo4j.
     pub(crate) fn neo4j_busy() -> Self {
         Self::new(&NEO4J_BUSY)
     }
 
-    /// A connection to FalkorDB.
+    /// Counts a connection to FalkorDB.
     pub(crate) fn falkordb_connection() -> Self {
         Self::new(&FALKORDB_OPEN)
     }

@@ -1,4 +1,4 @@
-//! Commits of the source that the cache lacks, as far as they were seen: how long it has been behind.
+//! Commits of the source that were seen and that the cache lacks: they show how long it has been behind.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::model::bookmark::Bookmark;
 
-/// Commits that are told apart at most. Beyond that the newest two count as one, seen when the older one was.
+/// The most commits that are distinguished. Beyond that, the newest two count as one, seen when the older one was.
 const TOLD_APART: usize = 256;
 
 /// Commits in the order in which they were seen.
@@ -16,19 +16,19 @@ pub struct UnappliedCommits(VecDeque<Unapplied>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unapplied {
     bookmark: Bookmark,
-    /// When it was made or seen, or a time after which it was made.
+    /// The time when the commit was made or seen, or a time after which it was made.
     at: DateTime<Utc>,
     /// Whether it may have been made long after that time.
     is_older: bool,
 }
 
 impl UnappliedCommits {
-    /// Adds a commit. The time is that of the commit where it is known, else that at which it was seen.
+    /// Adds a commit. The time is that of the commit if known, otherwise the time when it was seen.
     pub(super) fn note(&mut self, bookmark: Bookmark, at: DateTime<Utc>) {
         self.add(Unapplied { bookmark, at, is_older: false });
     }
 
-    /// Adds a commit that was made after this time, while nobody looked.
+    /// Adds a commit that was made after this time, while nobody was watching.
     pub(super) fn note_made_after(&mut self, bookmark: Bookmark, at: DateTime<Utc>) {
         self.add(Unapplied { bookmark, at, is_older: true });
     }
@@ -42,13 +42,13 @@ impl UnappliedCommits {
         }
     }
 
-    /// Takes those out that this bookmark includes. Returns the time of the first of them of which it is known.
+    /// Removes the commits that this bookmark includes. Returns the time of the first removed commit with a known time.
     pub(super) fn applied(&mut self, bookmark: &Bookmark) -> Option<DateTime<Utc>> {
         let included = self.0.iter().rposition(|seen| bookmark.includes(&seen.bookmark)).map_or(0, |last| last + 1);
         self.0.drain(..included).filter(|seen| !seen.is_older).map(|seen| seen.at).next()
     }
 
-    /// The time of the first one that is left.
+    /// The time of the first remaining commit.
     pub(super) fn since(&self) -> Option<DateTime<Utc>> {
         self.0.front().map(|seen| seen.at)
     }

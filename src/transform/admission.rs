@@ -1,4 +1,4 @@
-//! What of the source the cache can hold, under which identity, and why not the rest.
+//! Decides which elements of the source the cache can hold, under which identity, and why not the others.
 
 use super::collapse::Identified;
 use super::encoder::Encoder;
@@ -15,14 +15,14 @@ use crate::model::prepared::Quarantined;
 use crate::model::profile::{NodeKind, RelationshipKind};
 use crate::model::value::Value;
 
-/// What an element of the source is to the cache.
+/// The decision whether the cache keeps an element of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// It is kept under this identity.
+    /// The element is kept under this identity.
     Kept(ElementIdentity),
-    /// It has this identity and cannot be kept: the cache must not hold an older state of it.
+    /// The element has this identity and cannot be kept: the cache must not hold an older state of it.
     Refused(ElementIdentity),
-    /// It has no identity that the cache could use.
+    /// The element has no identity that the cache could use.
     Nameless,
 }
 
@@ -76,7 +76,7 @@ impl Encoder {
         Ok((RelationshipIdentity { rel_type: kind.rel_type.clone(), key, start, end }, (start_kind, end_kind), group))
     }
 
-    /// The group of an element, if each group has a graph of its own. A missing group is treated like an empty text.
+    /// Returns the group of an element, if each group has a graph of its own. A missing group is treated like an empty text.
     pub(super) fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
         let Some((name, routes)) = self.profile().group.as_ref().zip(self.profile().routes.as_ref()) else { return Ok(None) };
         let Some(group) = group_text(property(properties, name.as_str())) else {
@@ -88,14 +88,14 @@ impl Encoder {
         }
     }
 
-    /// The graph of an element, where each group has one of its own and this group can have one.
+    /// Returns the graph of an element, if each group has a graph of its own and this group can have one.
     pub(crate) fn graph_of(&self, properties: &Properties) -> Option<GraphName> {
         let routes = self.profile().routes.as_ref()?;
         routes.graph_of(&self.group_of(properties).ok()??).ok()
     }
 
-    /// As [`Self::group_of`], for a relationship, which stands in the graph of its group only if both its ends do. An end that can
-    /// stand in no graph has an entry of its own, and the relationship waits for it.
+    /// As [`Self::group_of`], for a relationship, which is in the graph of its group only if both its ends are. An end that no
+    /// graph can hold has a quarantine entry of its own, and the relationship waits for it.
     pub(super) fn group_of_relationship(&self, row: &SourceRelationship) -> Result<Option<String>, String> {
         let group = self.group_of(&row.properties)?;
         let Some((group_id, routes)) = group.as_deref().zip(self.profile().routes.as_ref()) else { return Ok(group) };
@@ -139,7 +139,7 @@ impl Encoder {
         Ok((key, labels, group))
     }
 
-    /// The names under which elements of a kind are listed that cannot be kept. All of a key have to be among them.
+    /// Returns the names under which refused elements of a kind are listed. The rows must include all elements of each key.
     pub(crate) fn names_of_refused(&self, rows: &KindRows) -> Vec<String> {
         let (mut kept, mut refused) = (Vec::new(), Vec::new());
         let mut note = |outcome: Result<Key, RowRefusal>| match outcome {
@@ -160,7 +160,7 @@ impl Encoder {
         entries.into_iter().map(|entry| entry.key).collect()
     }
 
-    /// Whether each of some elements can stand in the cache, and under which identity.
+    /// Returns for each element whether the cache can hold it, and under which identity.
     pub(crate) fn admissions(&self, rows: &KindRows) -> Vec<Admission> {
         match rows {
             KindRows::Nodes(id, rows) => rows.iter().map(|row| self.node_admission(*id, row)).collect(),
@@ -176,7 +176,7 @@ impl Encoder {
         if is_kept { Admission::Kept(identity) } else { Admission::Refused(identity) }
     }
 
-    /// A relationship that has no usable end has no identity.
+    /// Returns the admission of a relationship, which has no identity without usable ends.
     fn relationship_admission(&self, id: RelationshipKindId, relationship: &SourceRelationship) -> Admission {
         let kind = self.profile().relationship(id);
         let key = Key::from_value(property(&relationship.properties, kind.key.as_str())).ok();
@@ -195,13 +195,13 @@ impl Encoder {
         Ok((kind, NodeIdentity { label: self.profile().node(kind).label.clone(), key }))
     }
 
-    /// What identifies the node at an end of a relationship, or why nothing does.
+    /// Returns the identity of the node at an end of a relationship, or the reason why it has none.
     pub(super) fn endpoint_identity(&self, endpoint: &SourceEndpoint) -> Result<NodeIdentity, String> {
         self.endpoint(endpoint).map(|(_, identity)| identity)
     }
 }
 
-/// What can be kept of some rows, and why not the rest.
+/// Separates rows that can be kept from refused rows.
 fn sorted_out<T, K>(rows: Vec<T>, keep: impl Fn(T) -> Result<K, RowRefusal>) -> (Vec<K>, Vec<RowRefusal>) {
     let (mut kept, mut refused) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
@@ -213,7 +213,7 @@ fn sorted_out<T, K>(rows: Vec<T>, keep: impl Fn(T) -> Result<K, RowRefusal>) -> 
     (kept, refused)
 }
 
-/// The group that a property names, if it is a text: an element without the property is of no group in particular.
+/// Returns the group in a property's text; an element without the property belongs to no particular group.
 fn group_text(value: Option<&Value>) -> Option<&str> {
     match value {
         None => Some(""),

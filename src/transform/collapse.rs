@@ -1,5 +1,5 @@
-//! Elements of a batch that share an identity become one: FalkorDB would apply the rows of one identity in an order that it does
-//! not promise (4.16.3: backwards for MERGE, forwards for MATCH).
+//! Reduces elements of a batch that share an identity to one: FalkorDB would apply the rows of one identity in an order that it
+//! does not guarantee (4.16.3: backwards for MERGE, forwards for MATCH).
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -7,15 +7,15 @@ use std::hash::Hash;
 
 use crate::model::element::ElementNumber;
 
-/// A row with what identifies it.
+/// A row with its identity and element number.
 pub(super) struct Identified<I, R> {
     pub(super) identity: I,
     pub(super) number: ElementNumber,
     pub(super) row: R,
 }
 
-/// Keeps, of the rows that share an identity, the one of the lowest element number, and returns how many elements gave way. Of
-/// two readings of the same element the later one stays; that is no collapse.
+/// Keeps the row with the lowest element number among rows that share an identity, and returns how many elements gave way. Of two
+/// readings of the same element the later one stays; that does not count as a collapse.
 pub(super) fn collapse<I: Eq + Hash, R>(rows: &mut Vec<Identified<I, R>>) -> u64 {
     let mut stays = vec![true; rows.len()];
     let mut best: HashMap<&I, usize> = HashMap::with_capacity(rows.len());

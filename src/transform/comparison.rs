@@ -1,8 +1,8 @@
-//! What an element looks like in the cache, in a form in which source and cache can be compared property by property.
+//! The content of an element in the cache, in a form that allows source and cache to be compared property by property.
 //!
-//! Both sides are brought to the text that the transformer writes. FalkorDB prints doubles with fifteen digits, so both sides
-//! are compared with fifteen: a difference in the last one or two digits of a double is not seen. Vectors are compared exactly:
-//! they hold 32-bit floats, and FalkorDB prints those whole.
+//! Both sides are converted to the text that the transformer writes. FalkorDB prints doubles with fifteen digits, so both sides
+//! are compared with fifteen: a difference in the last one or two digits of a double stays unnoticed. Vectors are compared
+//! exactly: they hold 32-bit floats, and FalkorDB prints all their digits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,13 +22,13 @@ use crate::model::name::{Label, PropertyName};
 use crate::model::prepared::Conversions;
 use crate::model::value::Value;
 
-/// Significant digits that FalkorDB prints of a double.
+/// The number of significant digits that FalkorDB prints of a double.
 const DIGITS: usize = 15;
 
-/// Written before a vector's text: a vector and a list of the same numbers are different things.
+/// The prefix of a vector's text: a vector differs from a list of the same numbers.
 const VECTOR: u8 = b'v';
 
-/// How a difference is named that is none of labels or properties: more than one element has the identity.
+/// The name of a difference that is neither in labels nor in properties: more than one element has the identity.
 pub const COPIES: &str = "(copies)";
 
 /// An element's labels and the text of each property.
@@ -38,7 +38,7 @@ pub struct Content {
     pub labels: BTreeSet<String>,
     /// The text of each property.
     pub properties: BTreeMap<String, Vec<u8>>,
-    /// How many elements have the identity; the source's collapse to one.
+    /// The number of elements with the identity; elements of the source collapse to one.
     pub copies: usize,
 }
 
@@ -47,12 +47,12 @@ pub struct Content {
 pub enum CachedValue {
     /// Any value but a vector.
     Plain(Value),
-    /// A vector.
+    /// A vector of floats.
     Vector(Vec<f64>),
 }
 
 impl Content {
-    /// The names of properties that differ, and with a colon before them the labels that only one of the two has.
+    /// Returns the names of properties that differ, and the labels that only one side has, with a colon before them.
     pub(crate) fn differences(&self, other: &Content) -> Vec<String> {
         let names: BTreeSet<&String> = self.properties.keys().chain(other.properties.keys()).collect();
         let differs = |name: &&&String| self.properties.get(**name) != other.properties.get(**name);
@@ -64,7 +64,7 @@ impl Content {
         found
     }
 
-    /// What the cache holds.
+    /// Returns the content of an element in the cache.
     pub(crate) fn of_cache(
         labels: impl IntoIterator<Item = String>,
         properties: impl IntoIterator<Item = (String, CachedValue)>,
@@ -79,7 +79,7 @@ impl Content {
 }
 
 impl Encoder {
-    /// What each of some elements has to look like in the cache. Nothing for one that is quarantined as a whole.
+    /// Returns the content that each element must have in the cache; `None` for an element that is quarantined as a whole.
     pub(crate) fn contents(&self, rows: &KindRows) -> Vec<Option<(ElementIdentity, Content)>> {
         match rows {
             KindRows::Nodes(id, rows) => rows.iter().map(|row| self.node_content(*id, row)).collect(),
@@ -115,7 +115,7 @@ impl Encoder {
     }
 }
 
-/// Properties that are quarantined alone are left out: the cache does not have them.
+/// Returns the text of each property. Omits properties that are quarantined alone: the cache does not have them.
 fn texts(properties: &Properties, vectors: &[VectorProperty], names: &PropertyNames) -> BTreeMap<String, Vec<u8>> {
     let text = |(name, value): &(String, Value)| {
         PropertyName::parse(name).ok()?;
@@ -125,7 +125,7 @@ fn texts(properties: &Properties, vectors: &[VectorProperty], names: &PropertyNa
         };
         Some((name.clone(), text))
     };
-    // Of two with one name the first counts, which identifies the element.
+    // Of two properties with one name, the first counts, because it identifies the element.
     properties.iter().rev().filter_map(text).collect()
 }
 

@@ -1,4 +1,4 @@
-//! For tests: a reader of FalkorDB's parameter text that shares nothing with the writer, and what it must read.
+//! For tests: a reader of FalkorDB's parameter text that shares nothing with the writer, and the values that it must read.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -11,20 +11,20 @@ use super::writer::ParameterText;
 use crate::model::prepared::Conversions;
 use crate::model::value::Value;
 
-/// What FalkorDB's parser makes of parameter text.
+/// The value that FalkorDB's parser reads from parameter text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum DecodedValue {
     Null,
     Boolean(bool),
     Integer(i64),
-    /// The float's bits: −0.0 is not 0.0.
+    /// The float's bits: −0.0 differs from 0.0.
     Float(u64),
     String(String),
     List(Vec<DecodedValue>),
     Map(BTreeMap<String, DecodedValue>),
 }
 
-/// Reads one value; anything left over or not well formed is an error.
+/// Reads one value; leftover or malformed text is an error.
 pub(super) fn decode(text: &str) -> Result<DecodedValue, String> {
     let mut reader = TextReader { rest: text.chars().peekable() };
     let value = reader.value()?;
@@ -54,7 +54,7 @@ impl TextReader<'_> {
         }
     }
 
-    /// Reads items until `end`, commas in between.
+    /// Reads items until `end`, separated by commas.
     fn items(&mut self, end: char, mut item: impl FnMut(&mut Self) -> Result<(), String>) -> Result<(), String> {
         self.rest.next();
         if self.rest.next_if_eq(&end).is_some() {
@@ -137,7 +137,7 @@ impl TextReader<'_> {
     }
 }
 
-/// Any text, with what is most likely to break a reader or writer in it.
+/// Any text, including the sequences most likely to break a reader or writer.
 pub(super) fn any_text() -> impl Strategy<Value = String> {
     let hostile = prop::sample::select(vec![
         "\"",
@@ -196,7 +196,7 @@ pub(super) fn any_float() -> impl Strategy<Value = f64> {
     prop_oneof![3 => any::<u64>().prop_map(f64::from_bits), 1 => prop::sample::select(edges), 1 => -1e6..1e6_f64]
 }
 
-/// Any value that FalkorDB holds as it is, single or in a list.
+/// Any value that FalkorDB holds unchanged, single or in a list.
 pub(super) fn any_plain() -> impl Strategy<Value = Value> {
     let integer = || prop_oneof![any::<i64>(), prop::sample::select(vec![i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX])];
     prop_oneof![
@@ -210,7 +210,7 @@ pub(super) fn any_plain() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// What must be read where `value` was written.
+/// Returns what must be read after `value` was written.
 pub(super) fn expected(value: &Value) -> DecodedValue {
     let float = |float: &f64| if float.is_nan() { DecodedValue::Null } else { DecodedValue::Float(float.to_bits()) };
     match value {

@@ -1,4 +1,4 @@
-//! Rows of the source become rows of parameter text, grouped by the statement that can take them.
+//! Turns rows of the source into rows of parameter text, grouped by the statement that can take them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes nodes of one kind: nodes whose labels [`kind_of`](crate::model::profile::Profile::kind_of) says are of it.
+    /// Encodes nodes of one kind, as [`kind_of`](crate::model::profile::Profile::kind_of) determines it from their labels.
     pub fn nodes(&self, kind: NodeKindId, rows: Vec<SourceNode>) -> PreparedRows {
         let kind = self.profile.node(kind);
         let mut prepared = PreparedRows::default();
@@ -111,7 +111,8 @@ impl Encoder {
         kind.vectors.iter().map(|name| VectorProperty { name: name.clone(), dimension: dimension(name) }).collect()
     }
 
-    /// A node that carries the label of another kind too is searched as one of that kind: what is a vector there is one here.
+    /// Adds the vectors of all other kinds with a label that a node carries: searches of these kinds find the node, too, so their
+    /// vectors are also vectors here.
     pub(super) fn with_vectors_of<'v>(&self, extra_labels: &[Label], own: &'v [VectorProperty]) -> Cow<'v, [VectorProperty]> {
         let mut vectors = Cow::Borrowed(own);
         for kind in self.profile.nodes.iter().filter(|kind| !kind.vectors.is_empty() && extra_labels.contains(&kind.label)) {
@@ -159,7 +160,7 @@ fn node_group(kind: &NodeKind, (group, extra_labels, columns): &(Option<String>,
     }
 }
 
-/// The group of a signature; a new one goes to the end, so groups stand in the order in which they first appear.
+/// Returns the group of a signature; a new group goes to the end, so groups are in the order of their first appearance.
 fn grouped<'g, S: Eq + Hash, G>(
     groups: &'g mut Vec<G>,
     places: &mut HashMap<S, usize>,
@@ -396,7 +397,7 @@ mod tests {
         assert_eq!((prepared.len(), prepared.collapsed), (2, 1));
     }
 
-    /// What a row must hold, made from the properties without any of the code above.
+    /// Returns what a row must hold, made from the properties without any of the code above.
     fn expected_row(properties: &BTreeMap<String, Value>) -> DecodedValue {
         let usable = |name: &str| !name.is_empty() && name.len() <= 512 && !name.contains(['`', '\0']);
         let (mut map, mut row) = (BTreeMap::new(), BTreeMap::new());

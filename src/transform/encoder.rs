@@ -1,4 +1,4 @@
-//! What all that is encoded depends on: the profile, the dimensions of vectors, and the names that the graph has.
+//! The encoder, which depends on the profile, the dimensions of vectors, and the property names that the graph has.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use super::property_names::PropertyNames;
 use crate::model::dimensions::Dimensions;
 use crate::model::profile::Profile;
 
-/// Makes of what the source holds what the cache takes. It does no I/O, and keeps nothing from one batch to the next but the names
-/// that it gave to properties.
+/// Encodes the source's content in the form that the cache takes. It does no I/O, and keeps nothing from one batch to the next
+/// except the property names that the graph has.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     pub(super) profile: Arc<Profile>,
@@ -16,24 +16,24 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder for a profile. Vectors of a property whose dimension is not known are taken as they are.
+    /// Creates an encoder for a profile. Vectors of a property with an unknown dimension are accepted with any dimension.
     pub fn new(profile: Arc<Profile>, dimensions: Dimensions) -> Self {
         let names = PropertyNames::new(&profile, []);
         Self { profile, dimensions, names }
     }
 
-    /// The same for a graph that has properties of these names already.
+    /// Returns the encoder for a graph that already has properties with these names.
     #[must_use]
     pub(crate) fn for_graph_with(self, names: impl IntoIterator<Item = String>) -> Self {
         Self { names: PropertyNames::new(&self.profile, names), ..self }
     }
 
-    /// The names of properties that the graph has, or gets with what was encoded.
+    /// The property names that the graph has, or gets with the encoded rows.
     pub(crate) fn names(&self) -> &PropertyNames {
         &self.names
     }
 
-    /// The profile that it works for.
+    /// The profile of the encoder.
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
     }

@@ -1,4 +1,4 @@
-//! Where each property of a row goes: into its map, into a column of its own, or nowhere.
+//! The place of each property of a row: in its map, in a column of its own, or nowhere.
 
 use thiserror::Error;
 
@@ -19,14 +19,14 @@ pub(super) struct Columns {
     pub(super) not_a_number: Vec<PropertyName>,
 }
 
-/// A vector property of a kind, and the dimension that is expected of it.
+/// A vector property of a kind, and its expected dimension.
 #[derive(Debug, Clone)]
 pub(super) struct VectorProperty {
     pub(super) name: PropertyName,
     pub(super) dimension: Option<usize>,
 }
 
-/// Why a property goes nowhere.
+/// The reason why a property is not written.
 #[derive(Debug, Error)]
 pub(super) enum PropertyRefusal {
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub(super) enum PropertyRefusal {
     TooManyNames,
 }
 
-/// Where one property goes.
+/// The place of one property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ColumnPlace {
     Map,
@@ -50,7 +50,7 @@ enum ColumnPlace {
     Nowhere,
 }
 
-/// A property that is written, and how.
+/// A property to write, and the way to write it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cell<'a> {
     Value(&'a Value),
@@ -58,7 +58,7 @@ pub(super) enum Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// Writes it, and counts what lost something on the way.
+    /// Writes the property, and counts values that lost something on the way.
     pub(super) fn write(self, out: &mut impl ValueWriter, conversions: &mut Conversions) {
         match self {
             Cell::Value(value) => write_value(out, value, conversions),
@@ -67,15 +67,15 @@ impl Cell<'_> {
     }
 }
 
-/// A row's properties with their places; its buffer serves one row after the other.
+/// The places of a row's properties; the buffer is reused from row to row.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     places: Vec<ColumnPlace>,
 }
 
 impl Layout {
-    /// Sorts the properties by name, which makes the text of equal content equal, and finds a place for each. What has none is
-    /// reported by name and reason.
+    /// Sorts the properties by name, which makes the text of equal content equal, and finds a place for each. Reports properties
+    /// without a place by name and reason.
     pub(super) fn arrange(
         &mut self,
         properties: &mut Properties,
@@ -97,7 +97,7 @@ impl Layout {
         columns
     }
 
-    /// Appends the map and the columns of the properties that were last arranged, each with a comma before it.
+    /// Appends the map and the columns of the last arranged properties, each with a comma before it.
     pub(super) fn write(&self, out: &mut Vec<u8>, properties: &Properties, conversions: &mut Conversions) {
         out.extend_from_slice(b",p:{");
         for (index, (name, value)) in self.at(properties, ColumnPlace::Map).enumerate() {
@@ -119,7 +119,7 @@ impl Layout {
         }
     }
 
-    /// The properties that were last arranged and are written, in the order of their names.
+    /// Returns the last arranged properties that are to be written, in the order of their names.
     pub(super) fn cells<'a>(&'a self, properties: &'a Properties) -> impl Iterator<Item = (&'a str, Cell<'a>)> {
         properties.iter().zip(&self.places).filter_map(|((name, value), place)| match place {
             ColumnPlace::Map | ColumnPlace::NotANumber => Some((name.as_str(), Cell::Value(value))),

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-/// Appends a string in double quotes and says whether NUL had to be left out.
+/// Appends a string in double quotes, and returns whether NUL had to be left out.
 ///
 /// Only the backslash and the quote are escaped; line breaks, control bytes and all of UTF-8 are taken as they are. FalkorDB
 /// keeps strings as C strings, so NUL cannot be stored.
@@ -26,8 +26,8 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) -> bool {
     nul_removed
 }
 
-/// Appends the name of a map's entry: bare where it is an identifier, in backticks otherwise. The name must be usable, that is
-/// without a backtick, for which FalkorDB has no escape.
+/// Appends the name of a map's entry: bare if it is an identifier, in backticks otherwise. The name must not contain a backtick,
+/// for which FalkorDB has no escape.
 pub(crate) fn write_name(out: &mut Vec<u8>, name: &str) {
     if is_identifier(name) {
         out.extend_from_slice(name.as_bytes());
@@ -44,13 +44,13 @@ fn is_identifier(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Appends an integer; all of `i64` is taken exactly.
+/// Appends an integer; FalkorDB takes every `i64` exactly.
 pub(crate) fn write_integer(out: &mut Vec<u8>, integer: i64) {
     write_display(out, integer);
 }
 
 /// Appends a float as the shortest text that reads back as the same `f64`, always with a point or an exponent, because FalkorDB
-/// would make an integer of it otherwise.
+/// would otherwise read an integer.
 ///
 /// FalkorDB refuses `inf`, but an overflow reads as infinity. NaN has no parameter text at all and becomes `null`, which
 /// [`not_a_number_expression`](crate::model::prepared::not_a_number_expression) turns back.
@@ -66,11 +66,12 @@ pub(crate) fn write_float(out: &mut Vec<u8>, float: f64) {
     }
 }
 
-/// The one 32-bit float, but for its sign, that its own shortest text does not give again: FalkorDB reads text as a 64-bit float
-/// and narrows that, and this one (7.038531e-26) falls exactly between two of 32 bits in between. Found by trying all of them.
+/// The only 32-bit float, apart from its sign, that its own shortest text does not reproduce: FalkorDB reads text as a 64-bit
+/// float and narrows it, and the 64-bit float for this text (7.038531e-26) lies exactly between two 32-bit floats. A test of all
+/// floats found it.
 pub(super) const TWICE_ROUNDED: u32 = 0x15AE_43FD;
 
-/// Appends a finite 32-bit float as the shortest text that FalkorDB reads and narrows to the same one.
+/// Appends a finite 32-bit float as the shortest text that FalkorDB reads and narrows to the same float.
 pub(crate) fn write_single(out: &mut Vec<u8>, float: f32) {
     let mut buffer = ryu::Buffer::new();
     let text =
@@ -78,7 +79,7 @@ pub(crate) fn write_single(out: &mut Vec<u8>, float: f32) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends what `Display` makes of something, without a `String` in between.
+/// Appends the `Display` text of a value, without a `String` in between.
 pub(super) fn write_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
     // Writing to a vector cannot fail.
     let _ = write!(out, "{value}");
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(text(|out| write_integer(out, i64::MAX)), "9223372036854775807");
     }
 
-    /// Two minutes in release mode: `cargo test --release -- --ignored every_single_float`.
+    /// Takes two minutes in release mode: `cargo test --release -- --ignored every_single_float`.
     #[test]
     #[ignore = "tries all 2^32 floats"]
     fn every_single_float_reads_back() {

@@ -1,7 +1,8 @@
-//! Pure: what the source holds becomes what the cache takes.
+//! Transforms the source's content into the form that the cache takes. This module is pure.
 //!
 //! [`Encoder`] checks keys, labels and names, [converts values](values) by documented rules, and writes rows as FalkorDB's
-//! parameter text, grouped by the statement that can take them. What cannot be written comes back with its reason.
+//! parameter text, grouped by the statement that can take them. Rows and properties that cannot be written come back with their
+//! reason.
 
 mod admission;
 pub mod bulk;
@@ -28,7 +29,7 @@ pub use property_names::{MAX_PROPERTY_NAMES, PropertyNames};
 use crate::model::batch::BatchContent;
 use crate::model::prepared::PreparedRows;
 
-/// A batch as the loader takes it.
+/// A batch in the form that the loader takes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Encoded {
     /// Rows of parameter text, for a graph that may hold anything.
@@ -37,5 +38,5 @@ pub enum Encoded {
     Payloads(bulk::BulkBatch),
 }
 
-/// What a batch carries after the transformer.
+/// The content of a batch after the transformer.
 pub type PreparedContent = BatchContent<Encoded>;

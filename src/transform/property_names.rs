@@ -1,25 +1,25 @@
-//! Which names of properties a graph has, and whether it takes another one.
+//! The property names that a graph has, and whether it has room for another one.
 //!
-//! FalkorDB numbers the names of a graph's properties with 16 bits. Beyond its limit the numbers begin again, so that a property is
-//! stored under the name of another one, without an error (4.16.3). A name that a graph once had keeps its number for good.
+//! FalkorDB numbers the names of a graph's properties with 16 bits. Beyond its limit the numbers begin again, so a property is
+//! stored under the name of another one, without an error (4.16.3). A name that a graph once had keeps its number permanently.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::profile::Profile;
 
-/// The most names of properties that a graph can have (tried on 4.16.3: 65,534 are right, one more is not).
+/// The most property names that a graph can have (tested on 4.16.3: 65,534 work, one more does not).
 pub const MAX_PROPERTY_NAMES: usize = 65_534;
 
-/// The names that a graph has, or gets with what is on its way to it. Clones share them.
+/// The names that a graph has, or gets from rows on the way to it. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct PropertyNames {
     known: Arc<Mutex<HashSet<Box<str>>>>,
 }
 
 impl PropertyNames {
-    /// The names of a graph, and those that the profile itself writes: elements are found by them, so none of them is ever refused
-    /// for the sake of another one.
+    /// Collects the names of a graph and those that the profile itself writes: elements are found by the latter, so none of them
+    /// is ever refused in favour of another name.
     pub(crate) fn new(profile: &Profile, of_graph: impl IntoIterator<Item = String>) -> Self {
         let kinds = profile.kinds();
         let keys = kinds.iter().map(|kind| profile.key(*kind));
@@ -30,12 +30,12 @@ impl PropertyNames {
         Self { known: Arc::new(Mutex::new(known)) }
     }
 
-    /// How many there are.
+    /// The number of known names.
     pub(crate) fn len(&self) -> usize {
         self.known().len()
     }
 
-    /// Whether the graph has this name or has room for it; then it counts from here on.
+    /// Whether the graph has this name or has room for it; an admitted name counts from now on.
     pub(super) fn admit(&self, name: &str) -> bool {
         let mut known = self.known();
         if known.contains(name) {
@@ -47,7 +47,7 @@ impl PropertyNames {
         known.insert(name.into())
     }
 
-    /// A thread that panicked between two changes of the set has left it whole.
+    /// Locks the names. A thread that panicked between two changes of the set left it intact.
     fn known(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! Under which name an element is listed that the cache cannot hold.
+//! The name under which the quarantine lists an element that the cache cannot hold.
 //!
-//! An entry under a key says that the cache holds no element of this key. So where rows of one key meet and one of them is kept, the
-//! others are listed by their numbers; where none is, the one with the lowest number stands under the key.
+//! An entry under a key means that the cache holds no element of this key. So if several rows share a key and one of them is
+//! kept, the others are listed by their numbers; if none is kept, the row with the lowest number is listed under the key.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,9 +19,9 @@ pub(super) struct RowRefusal {
     pub(super) reason: String,
 }
 
-/// The entries of rows of one kind that cannot be kept, beside keys of rows that are.
+/// Returns the quarantine entries for rows of one kind that cannot be kept, given the keys of rows that are kept.
 pub(super) fn entries<'k>(kind: KindName<'_>, refused: Vec<RowRefusal>, kept: impl Iterator<Item = &'k Key>) -> Vec<Quarantined> {
-    // Nearly always there is none.
+    // Nearly always, no row is refused.
     if refused.is_empty() {
         return Vec::new();
     }

@@ -1,10 +1,10 @@
 //! Dates, times and durations as text.
 //!
-//! A datetime gets the text that graphiti writes to FalkorDB and compares there as text: `2026-01-01T00:00:00+00:00`, or with
-//! six digits of fraction. All else gets the text that Neo4j's own `toString()` prints (compared with 5.26.12).
+//! A datetime gets the text that graphiti writes to FalkorDB and compares there as text: `2026-01-01T00:00:00+00:00`, or with six
+//! digits of fraction. All other types get the text that Neo4j's own `toString()` prints (compared with 5.26.12).
 //!
-//! Years outside of 0 to 9999 carry a sign, as ISO 8601 and Neo4j have it: `+10000-01-01…`, `-0001-01-01…` (year 0 is 1 BC).
-//! Datetimes with such a year do not sort by time as text.
+//! Years outside of 0 to 9999 carry a sign, as in ISO 8601 and Neo4j: `+10000-01-01…`, `-0001-01-01…` (year 0 is 1 BC). Datetimes
+//! with such a year do not sort by time as text.
 
 use super::literal::write_display;
 
@@ -37,7 +37,7 @@ pub(super) fn is_offset(seconds: i32) -> bool {
     (-WIDEST_OFFSET..=WIDEST_OFFSET).contains(&seconds)
 }
 
-/// Appends an instant, in UTC, and says whether nanoseconds were cut. Microseconds are as far as the readers of the cache go.
+/// Appends an instant in UTC, and returns whether nanoseconds were cut. The readers of the cache support only microseconds.
 pub(super) fn write_datetime(out: &mut Vec<u8>, seconds: i64, nanoseconds: u32) -> bool {
     write_date(out, seconds.div_euclid(DAY_SECONDS));
     out.push(b'T');
@@ -51,7 +51,7 @@ pub(super) fn write_datetime(out: &mut Vec<u8>, seconds: i64, nanoseconds: u32) 
     !nanoseconds.is_multiple_of(1000)
 }
 
-/// Appends a calendar date.
+/// Appends a date of the calendar.
 pub(super) fn write_date(out: &mut Vec<u8>, days: i64) {
     let (year, month, day) = civil(days);
     write_year(out, year);
@@ -67,7 +67,7 @@ pub(super) fn write_time_of_day(out: &mut Vec<u8>, nanoseconds: i64) {
     write_fraction(out, (nanoseconds % SECOND_NANOSECONDS).unsigned_abs());
 }
 
-/// Appends an offset: `Z` for none, seconds only where there are some.
+/// Appends an offset: `Z` for zero; seconds only if they are not zero.
 pub(super) fn write_offset(out: &mut Vec<u8>, seconds: i32) {
     if seconds == 0 {
         return out.push(b'Z');
@@ -83,7 +83,8 @@ pub(super) fn write_offset(out: &mut Vec<u8>, seconds: i32) {
     }
 }
 
-/// Appends a duration as Neo4j prints it: years and hours are split off, days are not, each part has its own sign.
+/// Appends a duration as Neo4j prints it: years are split from months and hours from seconds, days stay whole, and each part has
+/// its own sign.
 pub(super) fn write_duration(out: &mut Vec<u8>, months: i64, days: i64, seconds: i64, nanoseconds: i64) {
     // Neo4j keeps −0.5 s as −1 s and +500,000,000 ns, and prints the sum.
     let total = i128::from(seconds) * i128::from(SECOND_NANOSECONDS) + i128::from(nanoseconds);
@@ -122,8 +123,8 @@ fn write_part(out: &mut Vec<u8>, amount: impl Into<i128>, unit: u8) {
     }
 }
 
-/// Year, month and day of a day number, in the proleptic Gregorian calendar: Howard Hinnant's `civil_from_days`, which counts
-/// years from March so that the leap day is the last.
+/// Returns year, month and day of a day number in the proleptic Gregorian calendar: Howard Hinnant's `civil_from_days`, which
+/// counts years from March so that the leap day is the last day.
 fn civil(days: i64) -> (i64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

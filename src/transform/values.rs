@@ -1,4 +1,4 @@
-//! What becomes of a property value in FalkorDB, by the documented rule of its type; a [`ValueWriter`] spells it.
+//! Converts property values for FalkorDB by the documented rule of their type; a [`ValueWriter`] spells the result.
 //!
 //! | Neo4j | FalkorDB |
 //! |---|---|
@@ -18,27 +18,27 @@ use super::writer::ValueWriter;
 use crate::model::prepared::Conversions;
 use crate::model::value::Value;
 
-/// Why the cache cannot hold a value. Never says the value.
+/// The reason why the cache cannot hold a value. Never reveals the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unstorable {
-    /// Outside of Neo4j's own ranges: not a value that Neo4j can have sent.
+    /// The value is outside Neo4j's own ranges: Neo4j cannot have sent it.
     #[error("the date, time or offset is outside of the range that Neo4j itself has")]
     OutOfRange,
-    /// Neo4j has no such property.
+    /// A list within a list: Neo4j has no such property.
     #[error("a list within a list, which Neo4j cannot hold")]
     NestedList,
 }
 
-/// How parameter text can say a value.
+/// The extent to which parameter text can express a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// All of it.
+    /// The whole value fits.
     Whole,
-    /// All but NaN, for which `null` is written.
+    /// All except NaN fits; `null` is written for NaN.
     ButForNaN,
 }
 
-/// What the cache holds in the place of a value whose type it does not have exactly; nothing for one that it does.
+/// Returns what the cache holds instead of a value if it lacks the exact type; `None` if it has the type.
 pub(crate) fn kept_as(value: &Value) -> Option<&'static str> {
     match value {
         Value::Boolean(_) | Value::Integer(_) | Value::Float(_) | Value::String(_) | Value::Floats(_) => None,
@@ -50,7 +50,7 @@ pub(crate) fn kept_as(value: &Value) -> Option<&'static str> {
     }
 }
 
-/// Whether and how parameter text can say a value. Only what passes here is for [`write_value`].
+/// Checks whether and how parameter text can express a value. Pass only values that pass this check to [`write_value`].
 pub(crate) fn fit(value: &Value) -> Result<Fit, Unstorable> {
     match value {
         Value::List(items) => fit_items(items),
@@ -95,7 +95,7 @@ fn fit_if(holds_nan: bool) -> Fit {
     if holds_nan { Fit::ButForNaN } else { Fit::Whole }
 }
 
-/// Writes a value that [`fit`] has let pass, and counts what lost something on the way.
+/// Writes a value that passed [`fit`], and counts values that lost something on the way.
 pub(crate) fn write_value<W: ValueWriter>(out: &mut W, value: &Value, conversions: &mut Conversions) {
     match value {
         Value::List(items) => out.list(items, |out, item| write_single(out, item, conversions)),
@@ -110,13 +110,14 @@ fn write_single<W: ValueWriter>(out: &mut W, value: &Value, conversions: &mut Co
         Value::Integer(integer) => out.integer(*integer),
         Value::Float(float) => out.float(*float),
         Value::String(text) => conversions.nul_removed += u64::from(out.string(text)),
-        // `fit` refuses them; null would make FalkorDB refuse a list and leave out a property, never store something wrong.
+        // `fit` refuses these values; null would make FalkorDB refuse a list and leave out a property, never store something
+        // wrong.
         Value::List(_) | Value::Floats(_) => out.null(),
         converted => write_as_text(out, converted, conversions),
     }
 }
 
-/// What FalkorDB has no exact type for. None of these texts holds a quote or a backslash.
+/// Writes a value for which FalkorDB has no exact type. None of these texts holds a quote or a backslash.
 fn write_as_text(out: &mut impl ValueWriter, value: &Value, conversions: &mut Conversions) {
     let counter = match value {
         Value::LocalDateTime { seconds, nanoseconds } | Value::DateTime { epoch_seconds: seconds, nanoseconds } => {
@@ -155,7 +156,7 @@ fn write_iso_or_point(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// Well-known text with the reference system before it, as PostGIS reads it. Neo4j's coordinates are finite.
+/// Writes well-known text after the reference system, as PostGIS reads it. Neo4j's coordinates are finite.
 fn write_point(out: &mut Vec<u8>, srid: i64, coordinates: [Option<f64>; 3]) {
     out.extend_from_slice(b"SRID=");
     write_integer(out, srid);

@@ -1,42 +1,42 @@
-//! Vector properties: what `vecf32` takes, as numbers that it narrows to the same 32-bit floats again.
+//! Vector properties: the input of `vecf32`, as numbers that it narrows to the same 32-bit floats again.
 //!
-//! A list of a wrong length, or one that is no list of numbers, would break every similarity query on the graph. So it is never
-//! written: that one property is quarantined, the rest of the element is not.
+//! A list of a wrong length, or a list that holds anything but numbers, would break every similarity query on the graph. So it is
+//! never written: only this property is quarantined, not the rest of the element.
 
 use thiserror::Error;
 
 use super::writer::ValueWriter;
 use crate::model::value::Value;
 
-/// Why a value cannot be a vector. Never says the value.
+/// The reason why a value cannot be a vector. Never reveals the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UnusableVector {
-    /// Some other type.
+    /// A value of another type.
     #[error("a vector is a list of numbers, and this is a {0}")]
     NotAList(&'static str),
-    /// A list that holds something else than numbers.
+    /// A list that holds something other than numbers.
     #[error("a vector is a list of numbers, and this list holds a {0}")]
     NotNumbers(&'static str),
-    /// No number at all.
+    /// A list without any number.
     #[error("the vector is empty")]
     Empty,
-    /// NaN or infinity.
+    /// A number that is NaN or infinity.
     #[error("the vector holds NaN or infinity")]
     NotFinite,
-    /// More than a 32-bit float can hold.
+    /// A number beyond the range of a 32-bit float.
     #[error("the vector holds a number beyond the range of a 32-bit float")]
     BeyondRange,
-    /// Another length than the other vectors of the property.
+    /// A length that differs from the property's other vectors.
     #[error("the vector has {found} dimensions where {expected} are expected")]
     Dimension {
-        /// What the property's vectors have.
+        /// The dimension of the property's vectors.
         expected: usize,
-        /// What this one has.
+        /// The dimension of this vector.
         found: usize,
     },
 }
 
-/// Whether a value can be a vector of the expected dimension, or of any if none is known yet.
+/// Checks that a value can be a vector of the expected dimension, or of any dimension if none is known yet.
 pub(crate) fn check_vector(value: &Value, dimension: Option<usize>) -> Result<(), UnusableVector> {
     let found = match value {
         Value::Floats(floats) => {
@@ -79,15 +79,15 @@ fn check_float(float: f64) -> Result<(), UnusableVector> {
     if (float as f32).is_finite() { Ok(()) } else { Err(UnusableVector::BeyondRange) }
 }
 
-/// Writes the list of a value that [`check_vector`] has let pass, and says whether a number had to be rounded.
+/// Writes the list of a value that passed [`check_vector`], and returns whether a number had to be rounded.
 ///
-/// Graphiti's own vectors are 32-bit floats in Neo4j too; those that other programs put there may not be.
+/// Graphiti's own vectors are 32-bit floats in Neo4j, too; vectors from other programs may not be.
 pub(crate) fn write_vector<W: ValueWriter>(out: &mut W, value: &Value) -> bool {
     let mut narrowed = false;
     match value {
         Value::Floats(floats) => out.list(floats, |out, float| narrowed |= write_float(out, *float)),
         Value::List(items) => out.list(items, |out, item| narrowed |= write_item(out, item)),
-        // `check_vector` refuses all else; null leaves the property out.
+        // `check_vector` refuses all other values; null leaves the property out.
         _ => out.null(),
     }
     narrowed
@@ -127,7 +127,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// As FalkorDB reads: 64 bits first.
+    /// Reads numbers as FalkorDB does: 64 bits first.
     fn read_back(text: &str) -> Vec<u32> {
         let inner = text.strip_prefix('[').unwrap().strip_suffix(']').unwrap();
         inner.split(',').map(|number| (number.parse::<f64>().unwrap() as f32).to_bits()).collect()

@@ -1,25 +1,25 @@
-//! The seam between what a value becomes and how that is spelt: the rules stand once, in [`values`](super::values) and
-//! [`vectors`](super::vectors), the spellings are FalkorDB's parameter text and the binary form of its bulk load.
+//! The seam between the conversion of a value and its spelling: the rules exist once, in [`values`](super::values) and
+//! [`vectors`](super::vectors); the spellings are FalkorDB's parameter text and the binary form of its bulk load.
 
 use super::literal;
 
-/// Spells the few types that FalkorDB has.
+/// Writes the few types that FalkorDB has.
 pub trait ValueWriter {
-    /// Nothing.
+    /// Writes the null value.
     fn null(&mut self);
-    /// `true` or `false`.
+    /// Writes `true` or `false`.
     fn boolean(&mut self, boolean: bool);
-    /// An integer.
+    /// Writes an integer of 64 bits.
     fn integer(&mut self, integer: i64);
-    /// A float, NaN and the infinities included.
+    /// Writes a float, including NaN and the infinities.
     fn float(&mut self, float: f64);
-    /// A number of a vector, finite, so that FalkorDB narrows it to exactly this one.
+    /// Writes a finite number of a vector, so that FalkorDB narrows it to exactly this number.
     fn single(&mut self, single: f32);
-    /// A string without its NUL, and whether there was one.
+    /// Writes a string without NUL, and returns whether it contained one.
     fn string(&mut self, text: &str) -> bool;
-    /// A string of which `write` appends the text, and in which there is no NUL, quote or backslash.
+    /// Writes a string: `write` appends its text, which has no NUL, quote or backslash.
     fn plain_text(&mut self, write: impl FnOnce(&mut Vec<u8>));
-    /// A list, of which `write_item` writes one item exactly once.
+    /// Writes a list: `write_item` writes each item exactly once.
     fn list<T>(&mut self, items: &[T], write_item: impl FnMut(&mut Self, &T));
 }
 

@@ -106,7 +106,7 @@ async fn every_kind_of_index_is_read() {
         turn.graph.run(query(text)).await.unwrap();
     }
     let source = BoltSource::connect(&source_address(&turn.address), Arc::new(Profile::graphiti().unwrap())).await.unwrap();
-    let mut indexes = source.indexes().await.unwrap();
+    let mut indexes = source.indexes_with_texts().await.unwrap();
     // Other tests leave theirs.
     indexes.retain(|index| index.on.iter().any(|name| ["A", "B", "R"].contains(&name.as_str())));
     let index =

@@ -1,4 +1,4 @@
-//! What a batch read and changed, as followers are told.
+//! The reads and changes of a batch, as followers get them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -10,8 +10,8 @@ use crate::sink::Applied;
 use crate::telemetry::logging::AUDIT_TARGET;
 use crate::transform::bulk::{BulkBatch, BulkPayload};
 
-/// What was read for a batch: by kind where it holds several, each with what is left of it; where none is left to tell the kind,
-/// the pass's place does.
+/// Counts what was read for a batch. If the batch holds several kinds, each counts by the rows left of it; if no row is left to
+/// show the kind, the cursor of the pass shows it.
 pub(super) fn read(rows: &PreparedRows, read: u64, cursor: Option<&Cursor>) -> BatchChanges {
     let nodes = rows.nodes.iter().map(|group| (group.label.as_str(), group.rows.len()));
     let relationships = rows.relationships.iter().map(|group| (group.rel_type.as_str(), group.rows.len()));
@@ -32,7 +32,7 @@ fn note_read(changes: &mut BatchChanges, kinds: &BTreeMap<&str, u64>, read: u64,
     }
 }
 
-/// Adds what the cache took of the rows. Of those that a change feed told, `created` are the keys that are new.
+/// Adds the rows that the cache took. If a change feed told them, `created` are the keys that are new.
 pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Applied, created: Option<&BTreeSet<String>>) {
     let refused: HashSet<(KindName<'_>, &str)> = applied.refused.iter().map(Quarantined::place).collect();
     let absent: HashSet<_> = applied.absent_endpoints.iter().collect();
@@ -55,7 +55,7 @@ pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Ap
         changes.note(kind.as_str(), Operation::Created, new);
         changes.note(kind.as_str(), Operation::Updated, known);
     }
-    // What was to be deleted and was not there changes nothing.
+    // A delete of an absent element changes nothing.
     if applied.nodes_deleted + applied.relationships_deleted == 0 {
         return;
     }
@@ -71,7 +71,7 @@ pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Ap
     }
 }
 
-/// What payloads load: nodes by label, and relationships, of which they keep the number only, by type.
+/// Counts what payloads load: nodes by label, and relationships by type. Payloads keep only the number of relationships.
 pub(super) fn loaded(batch: &BulkBatch, read: u64, cursor: Option<&Cursor>) -> BatchChanges {
     let mut changes = BatchChanges::default();
     let mut nodes: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
@@ -93,10 +93,10 @@ pub(super) fn loaded(batch: &BulkBatch, read: u64, cursor: Option<&Cursor>) -> B
     changes
 }
 
-/// Keys in one line of the audit log.
+/// Keys per line of the audit log.
 const KEYS_A_LINE: usize = 100;
 
-/// Tells the log of a batch, and the audit log of what changed: by kind, number and key range, and of deletes by key.
+/// Logs a batch, and its changes in the audit log: by kind, number and key range, and deletes by key.
 pub(super) fn log(changes: &BatchChanges, staged: bool) {
     if changes.is_empty() {
         return;

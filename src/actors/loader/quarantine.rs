@@ -1,4 +1,4 @@
-//! The quarantine of a graph: what is put in, what leaves, and what is said of it.
+//! The quarantine of a graph: its new entries, its removed entries, and the log messages about them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,23 +13,23 @@ use crate::model::prepared::{Cause, PreparedRows, Quarantined, is_name, name_by_
 use crate::sink::Applied;
 use crate::telemetry::status::QUARANTINE_ALARM;
 
-/// Entries of one kind and reason that are named in the log. The others are in the quarantine.
+/// The most entries of one kind and reason that the log names. The others are in the quarantine.
 const NAMED: u32 = 20;
 
-/// What was said of a quarantine, so that it is said once.
+/// The log messages about a quarantine, so that each is logged once.
 #[derive(Debug, Default)]
 pub(super) struct QuarantineLog {
-    /// Whether it was said that it is large.
+    /// Whether the log has the alarm about the size.
     alarmed: bool,
-    /// How often an entry of a kind and reason was named.
+    /// The number of entries of a kind and reason so far.
     named: HashMap<(String, String), u32>,
 }
 
-/// Relationships by type and by the end that they wait for.
+/// Counts of relationships, by type and by the end that they wait for.
 pub(super) type Waiting = BTreeMap<(RelationshipType, NodeIdentity), u64>;
 
 impl Writer {
-    /// Takes out the relationships that lack an end because it is in the quarantine: they follow with it, and reading them again
+    /// Removes the relationships that lack an end because it is in the quarantine: they follow once it leaves, and another read
     /// would find no more.
     pub(super) fn take_waiting(&self, absent: &mut Vec<RelationshipIdentity>) -> Waiting {
         let mut waiting = Waiting::new();
@@ -41,7 +41,7 @@ impl Writer {
         waiting
     }
 
-    /// Entries about elements that these rows write, unless the rows list them again.
+    /// Returns the entries about elements that these rows write, unless the rows list them again.
     pub(super) fn healed(&self, rows: &PreparedRows) -> Vec<Quarantined> {
         if self.quarantine.is_empty() {
             return Vec::new();
@@ -52,13 +52,13 @@ impl Writer {
             .flat_map(|g| g.rows.identities().iter().map(|key| (KindName::Label(g.label.as_str()), key.as_str())));
         let relationships = rows.relationships.iter().flat_map(|g| g.rows.identities().iter().map(relationship_place));
         let written: HashSet<(KindName<'_>, &str)> = nodes.chain(relationships).collect();
-        // An element with a key that reads like a name is not what the entry of that name is about.
+        // If the key of an element looks like a name by number, the entry of that name is about another element.
         let is_of_key = |entry: &Quarantined| !entry.is_of_element() || !is_name(&entry.key);
         let is_written = |entry: &&Quarantined| is_of_key(entry) && written.contains(&entry.place());
         self.quarantine.iter().filter(is_written).cloned().collect()
     }
 
-    /// Takes out what is written whole by now or gone, and puts in what cannot be written.
+    /// Removes entries of elements that are completely written by now or gone, and adds entries of what cannot be written.
     pub(super) async fn update_quarantine(
         &mut self,
         rows: &PreparedRows,
@@ -78,14 +78,15 @@ impl Writer {
         self.add_to_quarantine(&added, &removed).await
     }
 
-    /// A batch knows of some relationships that wait for an end; there may be more, as the entry says.
+    /// Creates an entry for relationships that wait for an end. A batch knows only some of them; a known entry may have a higher
+    /// number.
     fn at_least(&self, rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Quarantined {
         let entry = Quarantined::waiting(rel_type, end, number);
         let known = self.quarantine.get(&entry).map_or(0, |known| known.number);
         Quarantined { number: number.max(known), ..entry }
     }
 
-    /// Entries that a look at their elements has found to be of the past, or that another reason takes the place of.
+    /// Returns entries that are outdated by a look at their elements, or replaced by another reason.
     fn outdated(&self, rows: &PreparedRows, added: &[Quarantined]) -> Vec<Quarantined> {
         if self.quarantine.is_empty() {
             return Vec::new();
@@ -103,7 +104,7 @@ impl Writer {
         self.quarantine.iter().filter(is_outdated).cloned().collect()
     }
 
-    /// Puts entries in, and takes others out; what is in both stays.
+    /// Adds entries and removes others. An entry that is in both lists stays.
     pub(super) async fn add_to_quarantine(&mut self, added: &[Quarantined], removed: &[Quarantined]) -> Result<()> {
         let added: HashSet<&Quarantined> = added.iter().collect();
         let mut outdated: HashSet<Quarantined> = removed.iter().filter(|entry| !added.contains(entry)).cloned().collect();
@@ -138,7 +139,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Entries of relationships that wait for these: whether they are still missing is for the counts to say.
+    /// Returns the entries of relationships that wait for these nodes. The counts show whether the relationships are still
+    /// missing.
     fn waiting_for(&self, gone: &HashSet<Quarantined>) -> Vec<Quarantined> {
         let is_node = |entry: &Quarantined| matches!(entry.kind_name(), KindName::Label(_));
         let nodes = gone.iter().filter(|entry| entry.is_of_element() && is_node(entry));

@@ -1,4 +1,4 @@
-//! A stage is filled by payloads that cannot be repeated: the checkpoint names each of them before it is sent.
+//! Fills a stage by payloads that cannot be repeated: the checkpoint names each of them before it is sent.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::sink::{StageSink, stage_after};
 use crate::transform::bulk::BulkBatch;
 
 impl Writer {
-    /// Makes an empty stage. Its checkpoint comes after it: a stage without one is nobody's, and is dropped.
+    /// Makes an empty stage, then its checkpoint: a stage without a checkpoint has no owner and is dropped.
     pub(super) async fn begin_stage(&mut self, pass: PassUnderWay) -> Result<Acknowledged> {
         self.stage()?.begin().await?;
         self.quarantine_changed |= !self.quarantine.is_empty();
@@ -31,7 +31,7 @@ impl Writer {
         self.checkpoint.sequence += 1;
         self.checkpoint.written_at = Utc::now();
         self.store.store_first(&self.checkpoint).await?;
-        // A batch holds several kinds then, so that no kind has a begin and an end of its own.
+        // In this case a batch holds several kinds, so that no kind has a begin and an end of its own.
         if self.profile.has_many_kinds() {
             let plain = self.profile.kinds().into_iter().filter(|kind| self.profile.vectors(*kind).is_empty());
             let on: Vec<IndexTarget> = plain.map(|kind| IndexTarget::of(&self.profile.step(kind))).collect();
@@ -40,8 +40,8 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
-    /// Loads a batch. Rows that payloads cannot say and relationships without an end are left to the passes that follow: their
-    /// kinds' counts differ.
+    /// Loads a batch. Rows that payloads cannot express and relationships without an end are left to the passes that follow: the
+    /// counts of their kinds differ.
     pub(super) async fn load(&mut self, batch: BulkBatch, read: u64, cursor: Option<Cursor>) -> Result<Acknowledged> {
         let mut added = batch.quarantined.clone();
         added.extend(batch.by_parameters.quarantined.iter().cloned());
@@ -84,15 +84,16 @@ impl Writer {
         Ok(self.acknowledged(Vec::new(), None))
     }
 
-    /// How many relationships of a batch wait for an end that is in the quarantine. The passes that follow list them.
+    /// Counts the relationships of a batch that wait for an end in the quarantine. The passes that follow list them.
     fn waiting(&self, batch: &BulkBatch) -> u64 {
         batch.absent_endpoints.iter().filter(|identity| self.excluded.listed_end(identity).is_some()).count() as u64
     }
 
-    /// Before the first batch of a kind, the kind before it is whole: its vectors and its indices are made while the source is
-    /// still being read. A kind without vectors has its indices from the beginning: FalkorDB keeps them as it loads, a little with
-    /// each payload, where an index made later is built in one piece that every payload behind it waits for. With vectors that
-    /// would be done twice. In a later life all of it is left to the end: what was loaded and not converted is not known then.
+    /// Enters a kind. Before its first batch, the previous kind is complete: its vectors and its indices are made while the
+    /// source is still being read. A kind without vectors has its indices from the beginning: FalkorDB updates them a little with
+    /// each payload, while a later index is built in one piece that every payload behind it waits for. With vectors this work
+    /// would be done twice. A later generation leaves all of it to the end, because it does not know what was loaded and not
+    /// converted.
     async fn enter(&mut self, step: &Step) -> Result<()> {
         if self.profile.has_many_kinds() || self.loading_kind.as_ref() == Some(step) {
             return Ok(());
@@ -113,7 +114,7 @@ impl Writer {
         kinds.any(|kind| !self.profile.vectors(kind).is_empty())
     }
 
-    /// Of one step, or of all of them.
+    /// Converts the relationships of one step, or of all steps.
     async fn convert_relationships(&mut self, only: Option<&Step>) -> Result<()> {
         let profile = Arc::clone(&self.profile);
         for kind in &profile.relationships {
@@ -124,7 +125,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Does what is left once everything is loaded: vectors, then indices. Where it is broken off it is done again.
+    /// Does what is left once everything is loaded: vectors, then indices. If it is broken off, it is repeated.
     pub(super) async fn finish_stage(&mut self) -> Result<()> {
         if self.stage.is_none() {
             return Ok(());
@@ -135,7 +136,7 @@ impl Writer {
             return Err(Error::new(ErrorKind::CacheChanged, "the stage does not hold what was loaded"));
         }
         if !self.converts_as_it_loads {
-            // What an earlier life loaded may not be converted.
+            // Nodes that an earlier generation loaded may not be converted.
             self.convert_nodes(0..holds.nodes).await?;
         }
         failpoint!("vectors-begin");
@@ -158,7 +159,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Right after they were loaded, while the source is still being read: then it costs no time.
+    /// Converts nodes right after they were loaded, while the source is still being read: then it costs no time.
     async fn convert_nodes(&mut self, ids: Range<u64>) -> Result<()> {
         let profile = Arc::clone(&self.profile);
         self.stage()?.convert_nodes(&profile, ids).await.map(drop)

@@ -16,29 +16,29 @@ use crate::model::pass_outcome::PassOutcome;
 use crate::sync::Slice;
 use crate::telemetry::status::{ChangeSource, PipelineState};
 
-/// It goes on so often: short slices, because a pass waits for the one under way.
+/// The time between the beginnings of slices. Slices are short, because a pass waits for the one under way.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// A slice has the rows of so much time at most.
+/// The longest time that the rows of one slice make up for.
 const MADE_UP_FOR: Duration = Duration::from_millis(500);
 
-/// While commits come without a pause, each slice holds a pass back. So after one, this many times as long goes to passes alone,
-/// but never more than [`STARVED`].
+/// The time that passes have to themselves after a slice, as a multiple of the slice's time, while commits come without a pause:
+/// each slice holds a pass back. It never exceeds [`STARVED`].
 const SPARED: u32 = 15;
 
-/// The longest time from one slice to the next: a tenth of the rate.
+/// The longest time from one slice to the next, which gives a tenth of the rate.
 const STARVED: Duration = Duration::from_millis(2500);
 
-/// Elements of a slice while a client waits for the end: some tenths of a second, for which a pass may wait.
+/// Elements of a slice while a client waits for the end: some tenths of a second, which a pass may have to wait.
 const HURRIED_SLICE: usize = 5000;
 
-/// The rate of a comparison that is due where none runs in the background.
+/// The rate of a comparison that is due when none runs in the background.
 const DUE_RATE: u64 = 2000;
 
 /// The longest time a client waits for a proof.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a supervisor knows of comparisons.
+/// A supervisor's knowledge of comparisons.
 #[derive(Debug, Default)]
 pub(super) struct Comparing {
     /// Slices ordered so far.
@@ -47,41 +47,42 @@ pub(super) struct Comparing {
     ordered: bool,
     /// The proof that clients wait for.
     awaited: Option<Awaited>,
-    /// When its last slice began.
+    /// The time when the last slice began.
     last_slice: Option<Instant>,
-    /// How long that one took.
+    /// The duration of the last slice.
     last_took: Duration,
     /// Whether commits come without a pause.
     source_moves: bool,
-    /// Counts the timers of slices: an older one is void.
+    /// The number of the last slice timer; an older timer is void.
     timer: u64,
-    /// When the one under way was begun by this process or went on.
+    /// The time when this process began or resumed the comparison under way.
     started: Option<Instant>,
-    /// Whether the log had proven equality when it was: then it must find nothing.
+    /// Whether the log had proven equality at that time: then the comparison must find nothing.
     is_audit: bool,
-    /// What it did so far.
+    /// The totals of the comparison so far.
     totals: Totals,
-    /// Where the last one began, and what it found.
+    /// The beginning and the findings of the last comparison.
     last: Option<(Bookmark, Vec<Finding>)>,
-    /// The last two began here and found the same: a third one would not find more.
+    /// The beginning of the last two comparisons, if both found the same: a third one would not find more.
     futile_at: Option<Bookmark>,
-    /// When the last one ended.
+    /// The end of the last comparison.
     ended_at: Option<DateTime<Utc>>,
 }
 
-/// A proof that clients wait for. All share one: a comparison that proves equality as of the latest commit that is waited for
-/// answers everybody.
+/// A proof that clients wait for. All clients share one: a comparison that proves equality as of the latest commit that any of
+/// them waits for answers all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Awaited {
-    /// The latest commit that is waited for.
+    /// The latest commit that a client waits for.
     bookmark: Bookmark,
-    /// When the last client that asked gives up.
+    /// The time when the last client that asked gives up.
     until: Instant,
 }
 
 impl Awaited {
-    /// Whether a comparison can still bring what is waited for. Asking again starts none: one that proves equality as of the commit
-    /// is enough, and after two in vain only another commit can change the outcome. `source` is the last commit that was seen.
+    /// Whether a comparison can still bring the awaited proof. Asking again starts none: one that proves equality as of the
+    /// commit is enough, and after two in vain only another commit can change the outcome. `source` is the last commit that was
+    /// seen.
     fn needs_comparison(&self, proven: Option<&Bookmark>, futile: Option<&Bookmark>, source: Option<&Bookmark>) -> bool {
         let is_proven = proven.is_some_and(|proven| proven.includes(&self.bookmark));
         let is_futile =
@@ -91,7 +92,7 @@ impl Awaited {
 }
 
 impl Comparing {
-    /// What a generation begins with.
+    /// Starts with the state of a new generation.
     pub(super) fn begin(&mut self, ordered: bool, ended_at: Option<DateTime<Utc>>) {
         self.ordered |= ordered;
         self.ended_at = ended_at.or(self.ended_at);
@@ -99,7 +100,7 @@ impl Comparing {
         self.forget();
     }
 
-    /// What the last comparisons found does not tell any more what the next one would find.
+    /// Forgets the findings of the last comparisons, which no longer predict those of the next one.
     pub(super) fn forget(&mut self) {
         (self.last, self.futile_at) = (None, None);
     }
@@ -109,7 +110,8 @@ impl Comparing {
         self.source_moves = moves;
     }
 
-    /// How long to wait with the next slice, so that the comparison keeps its rate, and hurts no pass where one follows the other.
+    /// Returns the wait before the next slice: the comparison keeps its rate, and leaves time for passes if one follows the
+    /// other.
     fn pause(&self) -> Duration {
         let apart = if self.source_moves { (self.last_took * (SPARED + 1)).clamp(SLICE, STARVED) } else { SLICE };
         apart.saturating_sub(self.last_slice.map_or(Duration::ZERO, |at| at.elapsed()))
@@ -127,7 +129,7 @@ impl Comparing {
 }
 
 impl Supervisor {
-    /// A slice of the comparison, or all of it, is done.
+    /// Handles the end of a slice, or of the whole comparison.
     pub(super) fn comparison_advanced(&mut self, mut summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
         self.passes.compared();
         self.comparing.last_took = self.comparing.last_slice.map_or(Duration::ZERO, |at| at.elapsed());
@@ -165,7 +167,7 @@ impl Supervisor {
         if let Some(started) = self.comparing.started {
             self.status.statistics.add_ended(Mode::Differential, started.elapsed());
         }
-        // A commit that a slice overtakes looks like a difference.
+        // A commit that comes during a slice looks like a difference.
         let is_quiet = self.status.newest_bookmark() == Some(&verdict.began_at);
         if self.comparing.is_audit && is_quiet && verdict.findings > 0 {
             self.status.statistics.audit_differences += verdict.findings;
@@ -184,13 +186,14 @@ impl Supervisor {
         }
     }
 
-    /// Has everything compared, as soon as the passes let it.
+    /// Orders a comparison of everything, as soon as the passes allow.
     pub(super) fn order_comparison(&mut self) {
         self.comparing.ordered = true;
         self.go_on_comparing();
     }
 
-    /// Has everything compared by the slices that follow: what was committed before the log began to tell may have left no trace.
+    /// Orders a comparison of everything by the slices that follow: changes from before the log began to tell may have left no
+    /// trace.
     pub(super) fn owe_comparison(&mut self) {
         if !std::mem::replace(&mut self.comparing.ordered, true) {
             tracing::info!(
@@ -200,15 +203,15 @@ impl Supervisor {
         }
     }
 
-    /// Has the next slice begin at once, unless a pass runs: then it begins at that one's end.
+    /// Begins the next slice at once, unless a pass runs: then the slice begins when the pass ends.
     pub(super) fn go_on_comparing(&mut self) {
         if matches!(self.state, State::Running(_)) && self.passes.is_idle() && self.is_hurried() {
             self.start_slice();
         }
     }
 
-    /// Has equality proven as of a commit that the source has reached: by the comparison under way if it began with that commit or
-    /// a later one, else by the next. The number of the first order that begins after this.
+    /// Requests a proof of equality as of a commit that the source has reached: by the comparison under way if it began with that
+    /// commit or a later one, otherwise by the next. Returns the number of the first order that begins after this.
     pub(super) fn prove(&mut self, bookmark: Bookmark) -> u64 {
         let until = Instant::now() + PATIENCE;
         let bookmark = match self.comparing.awaited.take() {
@@ -219,7 +222,7 @@ impl Supervisor {
         self.comparing.orders + 1
     }
 
-    /// The order of the next slice.
+    /// Returns the order for the next slice.
     pub(super) fn next_slice(&mut self) -> PassOrder {
         let ordered = self.comparing.ordered || self.is_one_shot();
         self.comparing.orders += 1;
@@ -234,7 +237,7 @@ impl Supervisor {
 
     /// Whether a commit followed the last proof of equality, or a client wants a comparison, or the interval is over.
     fn needs_comparison(&self) -> bool {
-        // The gate of the swap compares a stage. Comparing all of it while it catches up would let the source run away.
+        // The gate of the swap compares a stage. If the stage were compared while it catches up, the source would run away.
         if self.status.watermark.is_none() || self.is_stage() {
             return false;
         }
@@ -245,7 +248,7 @@ impl Supervisor {
         in_background || self.is_hurried() || self.is_comparison_due()
     }
 
-    /// Where the log told everything since both sides were equal, each pass proves it anew.
+    /// Whether the log proves equality: if it told everything since both sides were equal, each pass proves equality anew.
     fn is_proven_by_log(&self) -> bool {
         let applied = self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
         self.status.change_source == ChangeSource::TransactionLog
@@ -265,8 +268,8 @@ impl Supervisor {
         self.comparing.ended_at.is_none_or(|ended| Utc::now() - ended >= interval)
     }
 
-    /// Has the comparison go on after a pause from one beginning to the next that keeps its rate. Where passes follow one another it
-    /// leaves them nearly all the time, but never falls below a tenth of its rate.
+    /// Schedules the next slice. The time between the beginnings of slices keeps the rate. If passes follow one another, the
+    /// comparison leaves them nearly all the time, but never falls below a tenth of its rate.
     pub(super) fn schedule_slice(&mut self, ctx: &mut Context<Self>) {
         if !self.needs_comparison() {
             return;
@@ -294,8 +297,8 @@ impl Supervisor {
         waits && !self.status.paused && self.needs_comparison()
     }
 
-    /// As many as the rate allows for the time since the last slice: a timer that is late, or a pass that went first, costs nothing
-    /// of it. A longer rest is not made up for.
+    /// Returns as many rows as the rate allows for the time since the last slice: a late timer, or a pass that went first,
+    /// reduces nothing. Longer rests are not made up for.
     fn slice_rows(&self, since_last: Duration) -> usize {
         if self.is_hurried() {
             return HURRIED_SLICE;

@@ -1,4 +1,5 @@
-//! The full sync beside the live graph, as its supervisor sees it: begun, shown, made room for, and over.
+//! The full sync beside the live graph, from its supervisor's side: its beginning, its status, the quiet for the swap, and its
+//! end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,14 +28,14 @@ pub(super) struct FullSyncUnderWay {
     quit: CancellationToken,
     started: Instant,
     since: DateTime<Utc>,
-    /// Whether the live graph is to be left alone.
+    /// Whether the passes must leave the live graph alone.
     wants_quiet: bool,
-    /// Who waits for that.
+    /// The full sync's request to learn when no pass runs.
     quiet: Option<oneshot::Sender<u64>>,
 }
 
 impl Supervisor {
-    /// Has a full sync begin beside the live graph, now or when the pause ends.
+    /// Requests a full sync beside the live graph, now or when the pause ends.
     pub(super) fn want_full_sync(&mut self) {
         self.full_wanted = true;
         if let Some(address) = &self.address {
@@ -42,7 +43,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether the live graph is left alone for a swap, or cannot be fed at all.
+    /// Whether the live graph is left alone for a swap, or cannot be updated at all.
     pub(super) fn leaves_graph_alone(&self) -> bool {
         let unfed = self.beside && self.full_wanted && self.status.watermark.is_none();
         unfed || self.full_sync.as_ref().is_some_and(|full_sync| full_sync.wants_quiet)
@@ -56,18 +57,18 @@ impl Supervisor {
         {
             self.forget_proofs();
             self.show_again();
-            // Nobody waits any more if it has just failed.
+            // The full sync may just have failed and wait no longer.
             let _ = quiet.send(sequence);
         }
     }
 
-    /// What was said of the live graph is not said of the one that takes its place.
+    /// Forgets the proofs of the live graph: they do not hold for the graph that replaces it.
     pub(super) fn forget_proofs(&mut self) {
         self.status.assured = None;
         self.status.equal_as_of = None;
     }
 
-    /// Ends the full sync where it is; it goes on with the next generation.
+    /// Ends the full sync where it is. It resumes with the next generation.
     pub(super) fn interrupt_full_sync(&self) {
         if let Some(full_sync) = &self.full_sync {
             full_sync.quit.cancel();
@@ -121,8 +122,8 @@ impl Supervisor {
         self.status.full_sync = None;
         self.stage_credit = None;
         if let Ok(Ended::Swapped(_, sequence)) = &outcome {
-            // Also where the generation is just ending: the next one must not do it again, and has to find this checkpoint or a
-            // later one.
+            // This also applies if the generation is just ending: the next one must not repeat the full sync, and has to find
+            // this checkpoint or a later one.
             self.full_wanted = false;
             self.status.checkpoint_sequence = *sequence;
         }
@@ -154,13 +155,13 @@ impl Supervisor {
         self.status.applied(summary.clone());
         let then = match self.pipeline.schedule {
             Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(Done::of(summary)))),
-            // The new graph has a checkpoint of its own, and nothing that is remembered of the old one counts.
+            // The new graph has a checkpoint of its own, and no memory of the old graph applies to it.
             _ => Then::Restart(Duration::ZERO),
         };
         self.end(Ending::Drained, then, ctx);
     }
 
-    /// The new graph waits for a person, and the live one goes on as it was.
+    /// Keeps the new graph until an operator approves it. The live graph continues unchanged.
     fn swap_held(&mut self, held: Vec<HeldDeletes>, ctx: &mut Context<Self>) {
         for HeldDeletes { kind, held } in &held {
             let generation = self.generation.0;
@@ -180,14 +181,14 @@ impl Supervisor {
         self.show(PipelineState::Idle);
     }
 
-    /// Shows what is held: by the passes, and by the gate of a full sync.
+    /// Shows the deletes that are held: by the passes, and by the gate of a full sync.
     pub(super) fn show_held(&mut self, mut held: Vec<HeldDeletes>) {
         let known: Vec<String> = held.iter().map(|held| held.kind.clone()).collect();
         held.extend(self.swap_held.iter().filter(|held| !known.contains(&held.kind)).cloned());
         self.status.held = held;
     }
 
-    /// The live graph is equal to the source: nothing waits for a person any more.
+    /// Forgets a held swap once the live graph is equal to the source: no approval is needed any more.
     pub(super) fn forget_held_swap(&mut self) {
         let settled = std::mem::take(&mut self.swap_held);
         self.status.held.retain(|held| !settled.iter().any(|settled| settled.kind == held.kind));
@@ -200,7 +201,7 @@ impl Supervisor {
         self.full_sync_failed(error, since, ctx);
     }
 
-    /// The live graph goes on as it was; the full sync is tried again where nothing else can help.
+    /// Continues with the live graph. The full sync is tried again if nothing else can help.
     fn full_sync_failed(&mut self, error: Error, since: DateTime<Utc>, ctx: &mut Context<Self>) {
         self.note_fault(&error);
         self.status.broken_off(Mode::Full, since, Totals::default(), error.chain());
@@ -240,7 +241,7 @@ impl Handler<Quiesce> for Supervisor {
     }
 }
 
-/// What the supervisor of the stage shows.
+/// Takes over the status of the stage's supervisor.
 impl Handler<StatusChanged> for Supervisor {
     type Result = ();
 

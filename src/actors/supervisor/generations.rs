@@ -1,4 +1,4 @@
-//! How a generation begins, fails and ends, and what follows.
+//! The beginning, the faults and the end of a generation, and the steps after it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::model::prepared::Quarantined;
 use crate::sync::first_pass::Reason;
 use crate::telemetry::status::{FaultReport, PipelineState};
 
-/// How long a generation that is cut may take to finish what is half done: longer than any request's timeout.
+/// The time that a generation that is cut may take to finish requests under way: longer than any request's timeout.
 const CUT_DEADLINE: Duration = Duration::from_secs(150);
 
 impl Supervisor {
@@ -97,7 +97,7 @@ impl Supervisor {
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();
-        // A proof is of one generation: what happened in between is not known.
+        // A proof belongs to one generation: changes between two generations are unknown.
         self.status.equal_as_of = None;
         self.status.excepted = None;
         self.status.foreign.clear();
@@ -109,19 +109,19 @@ impl Supervisor {
         self.status.quarantined = Quarantined::count(&launched.quarantine);
         self.status.quarantine = loader::shown(&launched.quarantine);
         if !self.is_stage() {
-            // What was committed since the cache's last commit waits for as long as that is ago.
+            // Commits after the cache's last one count as waiting since the time of that one.
             let since = launched.checkpoint.last_commit_at();
             self.status.found(launched.bookmark.clone(), since.unwrap_or_else(Utc::now));
         }
         if self.status.history.is_empty() {
             self.status.history = Arc::new(launched.checkpoint.last_pass.iter().cloned().map(Into::into).collect());
         }
-        // What an earlier generation wanted to look at again is not known.
+        // It is unknown what an earlier generation wanted to look at again.
         self.status.settled = false;
         self.status.assured = None;
         // Both sides have just answered.
         self.status.failing.clear();
-        // An operator asks for a one-shot pass, and that outweighs the flag.
+        // An operator requests a one-shot pass. This request outweighs the flag.
         self.status.paused = !self.is_one_shot() && self.pause_said.unwrap_or(launched.paused);
         self.beside = launched.beside;
         self.full_wanted |= self.wants_full_sync(&launched);
@@ -155,7 +155,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether a full sync beside the graph is to be done: because it was asked for, because the graph needs it, or because one
+    /// Whether a full sync beside the graph has to be done: because it was requested, because the graph needs it, or because one
     /// was broken off.
     fn wants_full_sync(&mut self, launched: &Launched) -> bool {
         let asked = self.passes.requested() == Some(Mode::Full);
@@ -172,7 +172,7 @@ impl Supervisor {
             return self.finish(Ok(None), ctx);
         }
         if self.is_one_shot() && (self.status.faults == 1 || error.directive() == Directive::Halt) {
-            // Nothing is done yet: the person at the terminal learns it now.
+            // Nothing is done yet, so the person at the terminal learns of the error now.
             return self.finish(Err(error), ctx);
         }
         let then = self.after(error);
@@ -195,7 +195,7 @@ impl Supervisor {
         self.end(Ending::Cut, then, ctx);
     }
 
-    /// Logged once: what follows from a fault within its generation is not news.
+    /// Logs a fault once: its consequences within the generation are no news.
     pub(super) fn note_fault(&mut self, error: &Error) {
         if error.kind() == ErrorKind::SourceOutgrown {
             let (pipeline, generation) = (&self.pipeline.name, self.generation.0);
@@ -214,7 +214,7 @@ impl Supervisor {
         self.status.last_fault = Some(FaultReport { at: Utc::now(), error: chain, remedy: remedy.to_owned() });
     }
 
-    /// Shows and returns what follows a fault.
+    /// Shows and returns the step after a fault.
     pub(super) fn after(&mut self, error: Error) -> Then {
         let next = self.restarts.after(&error, self.is_one_shot(), &self.pipeline.timing);
         self.show_pause(next);
@@ -249,7 +249,7 @@ impl Supervisor {
         let is_over = group.alive().is_empty() && self.full_sync.is_none();
         self.state = State::Ending { group, ending, then };
         if is_over {
-            // The last one to end did so with an error: nobody is left to wait for.
+            // The last member that ended did so with an error: there is no other to wait for.
             return self.all_ended(ctx);
         }
         self.set_deadline(ending, ctx);
@@ -321,7 +321,7 @@ impl Supervisor {
         }
     }
 
-    /// Nobody writes now, and nobody holds the lease.
+    /// Rolls back. At this point no actor writes or holds the lease.
     fn roll_back(&mut self, answer: oneshot::Sender<Result<()>>, ctx: &mut Context<Self>) {
         self.forget_proofs();
         let connector = Arc::clone(&self.pipeline.connector);
@@ -330,7 +330,7 @@ impl Supervisor {
             if outcome.is_ok() {
                 let generation = supervisor.generation.0;
                 tracing::warn!(pipeline = %supervisor.pipeline.name, generation, "rolled back to the previous graph, and paused");
-                // What was known is of the other graph.
+                // The number belongs to the other graph.
                 supervisor.status.checkpoint_sequence = 0;
                 supervisor.pause_said = Some(true);
             }
@@ -340,7 +340,7 @@ impl Supervisor {
         }));
     }
 
-    /// Nobody writes now, and nobody holds the lease.
+    /// Ignores what is quarantined. At this point no actor writes or holds the lease.
     fn ignore_quarantine(&mut self, answer: oneshot::Sender<Result<usize>>, ctx: &mut Context<Self>) {
         let connector = Arc::clone(&self.pipeline.connector);
         let task = async move { ignore_quarantine(connector.as_ref()).await };
@@ -355,7 +355,7 @@ impl Supervisor {
         self.state = State::Ended;
         self.show(PipelineState::Stopped);
         if let Some(sender) = self.outcome.take() {
-            // Nobody may be waiting any more; then nobody needs it.
+            // If no receiver waits any more, none needs the outcome.
             let _ = sender.send(outcome);
         }
         ctx.stop();

@@ -1,4 +1,4 @@
-//! What a supervisor does about each message.
+//! The reactions of a supervisor to each message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,7 +145,7 @@ impl Handler<SideProbed> for Supervisor {
             }
             (Some(side), None) => {
                 tracing::info!(pipeline, generation, server = %side, "server answers again");
-                // A full sync that failed for it need not wait any longer.
+                // A full sync that failed because of this server need not wait any longer.
                 ctx.notify(BeginFullSync);
             }
             _ => {}
@@ -176,7 +176,7 @@ impl Handler<AwaitVerified> for Supervisor {
             if applied {
                 supervisor.go_on_comparing();
             } else {
-                // What it would find and mend comes with a pass sooner, and a comparison that mends proves nothing.
+                // A pass finds and mends such changes sooner, and a comparison that mends proves nothing.
                 supervisor.request(Mode::Incremental);
             }
             number
@@ -185,7 +185,7 @@ impl Handler<AwaitVerified> for Supervisor {
 }
 
 impl Supervisor {
-    /// Does something once the source of this generation has reached a commit.
+    /// Runs `then` once the source of this generation has reached a commit.
     fn once_reached(
         &self,
         bookmark: Bookmark,
@@ -196,7 +196,7 @@ impl Supervisor {
         let generation = self.generation;
         Box::pin(group.reach(bookmark).into_actor(self).map(move |reached, supervisor, _| {
             reached?;
-            // Another generation reads by another connection, which has not heard of the commit.
+            // Another generation reads by another connection, which does not know of the commit.
             if supervisor.generation == generation { Ok(then(supervisor)) } else { Err(not_running()) }
         }))
     }
@@ -275,7 +275,7 @@ impl Handler<Reconfigure> for Supervisor {
         self.pipeline = *pipeline;
         self.fitted = self.pipeline.unfitted();
         if waits {
-            // Whatever made it wait may be mended by this.
+            // The new configuration may mend the cause of the wait.
             self.launch(ctx);
         } else {
             self.end(Ending::Drained, Then::Restart(Duration::ZERO), ctx);
@@ -308,7 +308,7 @@ impl Handler<Shutdown> for Supervisor {
                 self.set_deadline(ending, ctx);
             }
             State::Waiting => self.finish(Ok(None), ctx),
-            // Every step of launching has a timeout; its end is looked at when it comes.
+            // Every step of launching has a timeout; the shutdown is checked when the launch ends.
             State::Launching => {
                 let limit = self.pipeline.timing.shutdown;
                 ctx.run_later(limit, |supervisor, ctx| {

@@ -1,4 +1,4 @@
-//! The supervisor of one pipeline: starts generations, decides which pass runs, restarts what failed, and ends in order.
+//! The supervisor of one pipeline: starts generations, decides which pass runs, restarts after faults, and ends in order.
 
 mod comparison;
 mod full_sync;
@@ -40,29 +40,29 @@ pub(crate) struct Supervisor {
     generation: Generation,
     state: State,
     passes: PassQueue,
-    /// What an operator of this process said last about a pause; before that, what the graph's flag says counts.
+    /// The last decision of an operator of this process about a pause; before that, the graph's flag counts.
     pause_said: Option<bool>,
-    /// Whether such a word is being stored.
+    /// Whether such a decision is being stored.
     pause_changing: bool,
-    /// What is known of comparisons.
+    /// The knowledge of comparisons.
     comparing: Comparing,
-    /// What a full sync would lose that waits for a person.
+    /// The losses by a full sync that wait for an operator's approval.
     swap_held: Vec<HeldDeletes>,
-    /// Counts the ends of passes: a timer set after one is void after the next.
+    /// Counts the ends of passes: a timer that is set after one is void after the next.
     pass_number: u64,
     restarts: Restarts,
     shutting_down: bool,
     /// Whether full syncs are done beside the graph.
     beside: bool,
-    /// Whether a full sync beside the graph is to be done, or under way.
+    /// Whether a full sync beside the graph has to be done, or is under way.
     full_wanted: bool,
-    /// The one under way.
+    /// The full sync under way.
     full_sync: Option<FullSyncUnderWay>,
-    /// The batch that was acknowledged and is not shown yet.
+    /// The acknowledged batch that is not shown yet.
     untold: Option<Arc<BatchChanges>>,
-    /// The permits of the stage under way, where there is one: what is in flight is there.
+    /// The permits of the stage under way, if there is one: they show what is in flight.
     stage_credit: Option<Arc<CreditPool>>,
-    /// Where messages to itself go.
+    /// The address for messages to itself.
     address: Option<Addr<Supervisor>>,
     status: PipelineStatus,
     outcome: Option<oneshot::Sender<PipelineOutcome>>,
@@ -72,7 +72,7 @@ enum State {
     /// Connecting, in a task of its own.
     Launching,
     Running(GenerationActors),
-    /// Members end one after the other; what comes then is decided.
+    /// Members end one after the other; the next step is already decided.
     Ending {
         group: GenerationActors,
         ending: Ending,
@@ -82,18 +82,18 @@ enum State {
     Ended,
 }
 
-/// What follows a generation.
+/// The step that follows a generation.
 enum Then {
     Restart(Duration),
-    /// The kept previous graph takes the live one's place, and a generation of that begins.
+    /// The kept previous graph replaces the live one, and a generation begins with it.
     RollBack(oneshot::Sender<Result<()>>),
-    /// What is quarantined is let be from then on.
+    /// The current quarantine entries are ignored from then on.
     IgnoreQuarantine(oneshot::Sender<Result<usize>>),
     Stop(PipelineOutcome),
 }
 
 impl Supervisor {
-    /// Makes it; the receiver gets the outcome once it has ended.
+    /// Creates a supervisor. The receiver gets the outcome once it has ended.
     pub(crate) fn new(pipeline: Pipeline) -> (Self, oneshot::Receiver<PipelineOutcome>) {
         let (outcome, ended) = oneshot::channel();
         let supervisor = Self {
@@ -121,7 +121,7 @@ impl Supervisor {
         (supervisor, ended)
     }
 
-    /// Starts a supervisor; it is told to stop by the first, and the second gets the outcome.
+    /// Starts a supervisor. Returns the recipient of a request to stop, and the receiver of the outcome.
     fn start_for(pipeline: Pipeline) -> (Recipient<Shutdown>, oneshot::Receiver<PipelineOutcome>) {
         let (supervisor, ended) = Self::new(pipeline);
         (supervisor.start().recipient(), ended)

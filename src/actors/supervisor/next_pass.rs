@@ -16,17 +16,17 @@ use crate::model::pass_outcome::PassOutcome;
 use crate::sync::READ_AGAIN;
 use crate::telemetry::status::{ChangeSource, PipelineState};
 
-/// Most passes over a stage with counts that differ from the source's. After them the gate of the swap decides.
+/// The most passes over a stage while its counts differ from the source's. After them the gate of the swap decides.
 const MAX_STAGE_PASSES: u64 = 5;
 
-/// Incremental passes that one command runs at most, until one of them leaves nothing to be looked at again.
+/// The most incremental passes that one command runs until one of them leaves nothing to look at again.
 const MAX_ONE_SHOT_PASSES: u64 = 10;
 
-/// A difference of counts is looked at again after this time: long enough for a commit between two queries to be over.
+/// The pause before another look at a difference of counts: long enough for a commit between two queries to be over.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(100);
 
-/// A source that is written without a pause has passes begin this long after one another: sooner would cost the source more and
-/// bring a change to the cache hardly earlier.
+/// The time between the beginnings of passes while a source is written without a pause: a shorter one would cost the source more
+/// and bring a change to the cache hardly earlier.
 const PASSES_APART: Duration = Duration::from_millis(100);
 
 impl Supervisor {
@@ -53,7 +53,7 @@ impl Supervisor {
             group.start_pass(start);
         }
         if mode == Mode::Full {
-            // It empties the graph: until its end there is nothing to rely on.
+            // A full pass empties the graph: until its end there is nothing to rely on.
             self.status.watermark = None;
             self.status.equal_as_of = None;
             self.status.assured = None;
@@ -67,7 +67,7 @@ impl Supervisor {
         self.pause_said = Some(paused);
         self.status.paused = paused;
         if !matches!(self.state, State::Running(_)) || !self.passes.is_idle() {
-            // What is under way goes on to its end.
+            // The pass under way continues to its end.
             return self.show_again();
         }
         if !paused && self.full_wanted {
@@ -80,7 +80,7 @@ impl Supervisor {
         }
     }
 
-    /// Runs a pass now, or once the one under way has ended: one, however often it is asked for meanwhile.
+    /// Runs a pass now, or after the one under way: only one, however often it is requested meanwhile.
     pub(super) fn request(&mut self, mode: Mode) {
         if self.beside && mode == Mode::Full {
             return self.want_full_sync();
@@ -119,7 +119,7 @@ impl Supervisor {
         self.status.statistics.add_ended(summary.mode, pass.started.elapsed());
         self.tell_quiet();
         if pass.resumed && !self.is_stage() {
-            // It reads the source as of its beginning, which may be long ago: what changed since is next.
+            // The pass read the source as of its beginning, which may be long ago: the changes since then are next.
             let next = self.passes.requested().unwrap_or(Mode::Incremental);
             return self.start_pass(PassOrder::Begin(next));
         }
@@ -130,7 +130,7 @@ impl Supervisor {
             Schedule::Once(Mode::Incremental) if outcome.look_again_soon && self.status.passes_begun < MAX_ONE_SHOT_PASSES => {
                 self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, pass.started, ctx);
             }
-            // An incremental pass comes only after whatever full pass was needed.
+            // An incremental pass comes only after any full pass that was needed.
             Schedule::Once(mode) if summary.mode == mode || (mode == Mode::Full && summary.mode == Mode::Incremental) => {
                 let done = Box::new(Done { held: self.status.held.clone(), ..*Done::of(summary) });
                 self.end(Ending::Drained, Then::Stop(Ok(Some(done))), ctx);
@@ -167,7 +167,7 @@ impl Supervisor {
         started: Instant,
         ctx: &mut Context<Self>,
     ) {
-        // Where no pass follows this one, a slice holds nothing back.
+        // If no pass follows this one, a slice delays nothing.
         self.comparing.note_source(outcome.source_moved && interval.is_some());
         if self.is_comparison_starved() {
             // The slice may be the last thing that happens before the next commit.
@@ -181,7 +181,7 @@ impl Supervisor {
         self.schedule_pass(interval, outcome, started, ctx);
     }
 
-    /// Sets the time of the next pass by what the last one left to be looked at again.
+    /// Sets the time of the next pass by what the last one has to look at again.
     fn schedule_pass(&mut self, interval: Option<Duration>, outcome: PassOutcome, started: Instant, ctx: &mut Context<Self>) {
         let Some(interval) = interval else { return };
         let interval = match outcome {

@@ -11,15 +11,15 @@ use crate::model::pass_outcome::PassOutcome;
 #[derive(Debug)]
 pub(super) struct PassQueue {
     running: Option<RunningPass>,
-    /// A pass that was asked for and has not begun.
+    /// A pass that was requested and has not begun.
     requested: Option<Mode>,
     /// The order that waits for the end of a pause.
     held: Option<PassOrder>,
     /// Whether a client waits for the next pass, which then has to be thorough.
     awaited: bool,
-    /// The number of the last pass that a client was promised.
+    /// The number of the last pass that was promised to a client.
     promised: u64,
-    /// Passes begun so far. Those that go on after a restart and those that compare have no number.
+    /// Passes begun so far. Passes that resume after a restart and comparisons have no number.
     begun: u64,
     /// Passes that ended, in the same numbers.
     ended: u64,
@@ -39,15 +39,15 @@ pub(super) struct RunningPass {
     pub(super) mode: Mode,
     /// Whether an earlier generation began it.
     pub(super) resumed: bool,
-    /// Whether it was begun for a client that waits for everything that a commit may have changed.
+    /// Whether the pass was begun for a client that waits for everything that a commit may have changed.
     thorough: bool,
     /// Whether an operator lets its deletes through.
     pub(super) approved: bool,
-    /// When it began or went on.
+    /// The time when the pass began or resumed.
     pub(super) started: Instant,
 }
 
-/// What the extractor is told of a pass beside its order.
+/// The conditions that the extractor gets with the order of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) thorough: bool,
@@ -55,7 +55,7 @@ pub(super) struct Terms {
 }
 
 impl RunningPass {
-    /// Whether it finds everything that was committed before it began. A full pass reads everything.
+    /// Whether the pass finds everything that was committed before it began. A full pass reads everything.
     pub(super) fn finds_all(&self) -> bool {
         self.thorough || self.mode == Mode::Full
     }
@@ -102,7 +102,7 @@ impl PassQueue {
         self.approved
     }
 
-    /// Has a pass run after the one that runs. A full pass covers an incremental one.
+    /// Requests a pass after the one that runs. A full pass covers an incremental one.
     pub(super) fn request(&mut self, mode: Mode) {
         if self.requested != Some(Mode::Full) {
             self.requested = Some(mode);
@@ -113,8 +113,8 @@ impl PassQueue {
         self.requested.take()
     }
 
-    /// Promises a thorough pass that begins after now, and returns its number. The pass that runs may have read its bookmark before
-    /// the commit in question.
+    /// Promises a thorough pass that begins after now, and returns its number. The pass that runs may have read its bookmark
+    /// before the commit in question.
     pub(super) fn promise(&mut self) -> u64 {
         self.awaited = true;
         self.promised = self.begun + 1;
@@ -125,12 +125,12 @@ impl PassQueue {
         self.approved = true;
     }
 
-    /// The swap of a full sync used the approval.
+    /// Notes that the swap of a full sync used the approval.
     pub(super) fn use_approval(&mut self) {
         self.approved &= self.keeps_approval;
     }
 
-    /// Keeps an order for the end of the pause. An incremental pass does not replace one that does more.
+    /// Keeps an order for the end of the pause. An incremental pass does not replace an order that does more.
     pub(super) fn hold(&mut self, order: PassOrder) {
         if order == PassOrder::Begin(Mode::Full) {
             // A new generation may begin before the pause ends.
@@ -146,7 +146,7 @@ impl PassQueue {
         self.held.take()
     }
 
-    /// Begins a pass, lets one go on, or compares.
+    /// Begins a pass, resumes one, or compares.
     pub(super) fn begin(&mut self, order: &PassOrder) -> Terms {
         let mode = order.mode();
         let (resumed, counted, awaited) = match order {
@@ -155,7 +155,7 @@ impl PassQueue {
                 (false, Totals::default(), std::mem::take(&mut self.awaited))
             }
             PassOrder::Resume(pass) => (true, pass.totals, false),
-            // It covers no commit: a client that waits for one waits for the next pass.
+            // A comparison covers no commit: a client that waits for one waits for the next pass.
             PassOrder::Compare(_) => (false, Totals::default(), false),
         };
         if self.requested == Some(mode) || mode == Mode::Full {
@@ -168,7 +168,7 @@ impl PassQueue {
         Terms { thorough, allow_deletes: approved }
     }
 
-    /// The work that the statistics hold.
+    /// Returns the work that the statistics hold.
     pub(super) fn counted(&self) -> Totals {
         self.counted
     }
@@ -178,12 +178,12 @@ impl PassQueue {
         std::mem::replace(&mut self.counted, totals)
     }
 
-    /// A slice of a comparison ended.
+    /// Notes the end of a slice of a comparison.
     pub(super) fn compared(&mut self) {
         self.running = None;
     }
 
-    /// A pass ended, and what it was.
+    /// Notes the end of a pass, and returns the pass.
     pub(super) fn end(&mut self) -> Option<RunningPass> {
         let pass = self.running.take()?;
         if pass.approved {
@@ -192,9 +192,9 @@ impl PassQueue {
         Some(pass)
     }
 
-    /// The pass that ended counts for those that wait. One that saw a difference for the first time does not: the next one mends it.
-    /// One that was thorough and could not mend all that it found keeps no promise, however many such passes there are.
-    /// A pass that was promised and has not ended is requested.
+    /// Counts the ended pass for the clients that wait. A pass that saw a difference for the first time does not count: the next
+    /// one mends it. A thorough pass that could not mend everything it found keeps no promise, however many such passes there
+    /// are. A pass that was promised and has not ended is requested.
     pub(super) fn count_ended(&mut self, outcome: &PassOutcome, found_all: bool) {
         self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon));
         if outcome.look_again_soon && found_all {
@@ -206,7 +206,8 @@ impl PassQueue {
         }
     }
 
-    /// The generation ends before the pass that runs. What goes on of the pass later is not thorough, so the pass after it has to be.
+    /// Breaks off the pass that runs because the generation ends. The resumed pass is not thorough, so the pass after it has to
+    /// be.
     pub(super) fn break_off(&mut self) -> Option<RunningPass> {
         let pass = self.running.take()?;
         self.awaited |= pass.thorough;

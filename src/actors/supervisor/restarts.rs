@@ -1,4 +1,4 @@
-//! What follows a fault: another generation after a pause, or the end of a command.
+//! The step after a fault: another generation after a pause, or the end of a command.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::actors::pipeline::Timing;
 use crate::error::{Directive, Error, ErrorKind};
 use crate::sink::LEASE_TTL;
 
-/// Generations in a row of a one-shot command that end without one acknowledged batch before the command gives up.
+/// The most generations in a row that may end without an acknowledged batch before a one-shot command gives up.
 const FRUITLESS_GENERATIONS: u32 = 4;
 
-/// Faults in a row.
+/// Counts of faults in a row.
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
     /// Failures since the last generation that ran for long without a fault.
@@ -18,7 +18,7 @@ pub(super) struct Restarts {
     fruitless: u32,
 }
 
-/// What a supervisor does after a fault.
+/// The reaction of a supervisor to a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterFault {
     /// The command ends with the error.
@@ -32,12 +32,12 @@ pub(super) enum AfterFault {
 }
 
 impl Restarts {
-    /// A batch was acknowledged.
+    /// Notes that a batch was acknowledged.
     pub(super) fn acknowledged(&mut self) {
         self.fruitless = 0;
     }
 
-    /// A generation ran for long without a fault.
+    /// Notes that a generation ran for long without a fault.
     pub(super) fn was_quiet(&mut self) {
         self.failures = 0;
     }
@@ -54,7 +54,7 @@ impl Restarts {
         next
     }
 
-    /// A full sync beside the graph failed.
+    /// Decides what follows a failed full sync beside the graph.
     pub(super) fn after_full_sync(&mut self, error: &Error, timing: &Timing) -> AfterFault {
         self.failures += 1;
         let halted = error.directive() == Directive::Halt;

@@ -1,4 +1,4 @@
-//! What `check` found, for people.
+//! The findings of `check` as text.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::sink::IndexReport;
 use crate::sync::survey::{GraphSurvey, KindSurvey, PropertySurvey, Survey};
 use crate::transform::MAX_PROPERTY_NAMES;
 
-/// Graphs of groups that are listed for people; there may be thousands.
+/// The most graphs of groups in the text; there may be thousands.
 const LISTED_GRAPHS: usize = 20;
 
 impl Findings {
@@ -49,7 +49,7 @@ impl Findings {
     }
 
     fn graph_text(&self) -> String {
-        // Where each group has a graph, there is none that could be missing.
+        // If each group has its own graph, no graph can be missing.
         let none_yet = self.is_per_group && self.cache.is_empty();
         if !self.graph_exists || none_yet {
             return "not there yet".to_owned();
@@ -57,7 +57,7 @@ impl Findings {
         elements(self.cache.nodes, self.cache.relationships)
     }
 
-    /// A line for each group's graph, as far as the source was looked at.
+    /// A line for each group's graph, as far as the source was read.
     fn graphs_to_come(&self) -> Vec<String> {
         let graphs = &self.survey.graphs;
         let line = |(name, graph): (&String, &GraphSurvey)| {
@@ -90,7 +90,7 @@ fn version(version: &Option<String>) -> &str {
     version.as_deref().unwrap_or("version unknown")
 }
 
-/// Why elements with these labels, or of this type, are not copied.
+/// The reason why elements with these labels, or of this type, are not copied.
 fn why_left_out(name: &str) -> String {
     match Label::check(name) {
         Ok(()) => "outside the profile".to_owned(),
@@ -102,7 +102,7 @@ fn elements(nodes: u64, relationships: u64) -> String {
     format!("{}, {}", counted(nodes, "node", "nodes"), counted(relationships, "relationship", "relationships"))
 }
 
-/// A number of things, in words.
+/// A number and its noun, in words.
 fn counted(number: u64, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }

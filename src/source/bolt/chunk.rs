@@ -1,20 +1,19 @@
-//! Bolt's framing: a message comes as chunks, each after its length in two bytes, and ends with a chunk of length zero. Such
-//! an end without a beginning is a sign of life that says nothing else.
+//! Bolt's framing: a message comes as chunks, each after its length in two bytes, and ends with a chunk of length zero. Such an
+//! end without a message is a sign of life and carries nothing else.
 //!
-//! A message is joined where its chunks lie in the receive buffer, so most are decoded from the very bytes that the socket
-//! filled in.
+//! A message is joined in place in the receive buffer, so most messages are decoded from the very bytes that the socket wrote.
 
 use std::ops::Range;
 
 use thiserror::Error;
 
-/// The room to begin with: two chunks of the longest kind, so that a read takes many messages at once.
+/// The initial size of the buffer: two of the longest chunks, so that a read takes many messages at once.
 const INITIAL_ROOM: usize = 128 << 10;
 
-/// A buffer that one large message made larger than this is given back afterwards.
+/// The largest buffer that is kept: a buffer that one large message made larger is freed afterwards.
 const RETAINED_ROOM: usize = 1 << 20;
 
-/// No read into less than this: a system call for a few bytes costs as much as one for many.
+/// The smallest room for a read: a system call for a few bytes costs as much as one for many.
 const SMALLEST_READ: usize = 16 << 10;
 
 /// The longest chunk: its length has two bytes.
@@ -22,14 +21,14 @@ const LONGEST_CHUNK: usize = u16::MAX as usize;
 
 const HEADER: usize = 2;
 
-/// Where a message's tag stands, after the marker of a structure.
+/// The place of a message's tag, after the marker of a structure.
 const TAG: usize = 1;
 
-/// A message longer than the limit.
+/// The error for a message longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a message is longer than {limit} bytes")]
 pub struct MessageTooLong {
-    /// The limit.
+    /// The limit in bytes.
     pub limit: usize,
 }
 
@@ -47,12 +46,12 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// A buffer for messages of up to `limit` bytes.
+    /// Creates a buffer for messages of up to `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self { buffer: vec![0; INITIAL_ROOM], joined: 0..0, next: 0, filled: 0, limit }
     }
 
-    /// The next message, if all of it has arrived. Its place is good until [`Self::room`] is called.
+    /// Returns the place of the next message, if all of it has arrived. The place is valid until the next call of [`Self::room`].
     pub(super) fn message(&mut self) -> Result<Option<Range<usize>>, MessageTooLong> {
         loop {
             let Some(chunk) = self.chunk() else { return Ok(None) };
@@ -68,8 +67,8 @@ impl Frames {
         }
     }
 
-    /// Goes past the next message without joining it, if its end has arrived, and tells its tag and length. `begun` holds what
-    /// is known of a message that is still arriving.
+    /// Passes the next message without joining it, if its end has arrived, and returns its tag and length. `begun` holds the
+    /// known tag and length of a message that is still arriving.
     pub(super) fn pass(&mut self, begun: &mut Option<(u8, usize)>) -> Option<(u8, usize)> {
         while let Some(chunk) = self.chunk() {
             self.next = chunk.end;
@@ -85,12 +84,12 @@ impl Frames {
         None
     }
 
-    /// The bytes of a message.
+    /// The bytes of a message at this place.
     pub(super) fn bytes(&self, message: Range<usize>) -> &[u8] {
         self.buffer.get(message).unwrap_or_default()
     }
 
-    /// Room for what arrives next.
+    /// Returns room for the bytes that arrive next.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.joined.is_empty() && self.next == self.filled {
             self.empty();
@@ -99,13 +98,13 @@ impl Frames {
             self.compact();
         }
         if self.buffer.len() - self.filled < SMALLEST_READ {
-            // The message that is arriving is that long already: the buffer follows what came, not what was announced.
+            // The arriving message is already this long: the buffer grows with the bytes that came, not with an announced length.
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
         &mut self.buffer[self.filled..]
     }
 
-    /// Says that so many bytes of the room were filled.
+    /// Notes that this number of bytes of the room were filled.
     pub(super) fn arrived(&mut self, bytes: usize) {
         self.filled = (self.filled + bytes).min(self.buffer.len());
     }
@@ -139,7 +138,7 @@ impl Frames {
         (self.joined, self.next, self.filled) = (0..0, 0, 0);
     }
 
-    /// Moves what is still needed to the front, and the next chunks to the joined ones.
+    /// Moves the bytes still needed to the front, and the next chunks directly after the joined ones.
     fn compact(&mut self) {
         let joined = self.joined.len();
         self.buffer.copy_within(self.joined.clone(), 0);
@@ -153,7 +152,7 @@ impl Frames {
 /// Writes a message in chunks.
 pub(super) fn write_chunked(message: &[u8], to: &mut Vec<u8>) {
     for chunk in message.chunks(LONGEST_CHUNK) {
-        // A chunk is no longer than what two bytes can say.
+        // Two bytes can express the length of every chunk.
         let length = u16::try_from(chunk.len()).unwrap_or(u16::MAX);
         to.extend(length.to_be_bytes());
         to.extend(chunk);
@@ -169,7 +168,7 @@ mod tests {
 
     const LIMIT: usize = 1 << 20;
 
-    /// Feeds a stream in reads of at most `step` bytes and gives the messages that come out.
+    /// Feeds a stream in reads of at most `step` bytes and returns the resulting messages.
     fn received(stream: &[u8], step: usize) -> Vec<Vec<u8>> {
         let mut frames = Frames::new(LIMIT);
         let mut messages = Vec::new();

@@ -1,4 +1,4 @@
-//! One connection: requests out, answers in, one query at a time.
+//! One connection, which sends requests and receives answers, one query at a time.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use super::server::{Server, Transport};
 use crate::source::request::Request;
 use crate::telemetry::tally::GaugeGuard;
 
-/// What a Bolt client says first.
+/// The first bytes that a Bolt client sends.
 const MAGIC: [u8; 4] = [0x60, 0x60, 0xB0, 0x17];
 
-/// Four offers of versions, each an empty byte, how many minor versions below are meant too, minor and major: 5.0 to 5.8.
+/// Four offers of versions: 5.0 to 5.8. Each offer has an empty byte, the number of lower minor versions that it includes, the
+/// minor and the major version.
 const OFFERS: [u8; 16] = [0, 8, 8, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 const MAJOR: u8 = 5;
@@ -34,8 +35,8 @@ pub struct Connection {
     database: Option<String>,
     minor: u8,
     server: String,
-    /// Answers that are still to come. Whatever goes wrong or is given up in the middle leaves some, so a connection
-    /// without any is fit for the next request.
+    /// The number of answers still to come. Every failure or cancellation in the middle leaves some, so a connection without any
+    /// is fit for the next request.
     outstanding: u32,
     /// Whether the server ignores everything until a reset.
     failed: bool,
@@ -68,7 +69,7 @@ impl Connection {
         within(server.limits.handshake, "handshake", handshake).await
     }
 
-    /// The version spoken, 5 and this.
+    /// The minor version in use; the major version is 5.
     pub fn minor_version(&self) -> u8 {
         self.minor
     }
@@ -78,12 +79,12 @@ impl Connection {
         &self.server
     }
 
-    /// How long anything may take on this connection.
+    /// The time limits of this connection.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// The bookmark that the server told last: no row that was read is of a later commit.
+    /// The last bookmark that the server sent: no row that was read is of a later commit.
     pub(crate) fn told(&self) -> Option<&str> {
         self.told.as_deref()
     }
@@ -93,20 +94,20 @@ impl Connection {
         self.outstanding == 0 && !self.failed
     }
 
-    /// Whether the server still holds its end, as far as can be told without asking.
+    /// Whether the server still holds its end open, as far as is visible without a request.
     pub(crate) fn is_open(&mut self) -> bool {
         match self.transport.read(self.frames.room()).now_or_never() {
             None => true,
             Some(Ok(bytes)) => {
                 self.frames.arrived(bytes);
-                // What comes unasked can only be a sign of life.
+                // Unrequested bytes can only be a sign of life.
                 bytes > 0 && matches!(self.frames.message(), Ok(None))
             }
             Some(Err(_)) => false,
         }
     }
 
-    /// Runs a query in read access mode; its rows come by [`Self::record`]. Gives the columns.
+    /// Runs a query in read access mode and returns its columns; [`Self::record`] returns its rows.
     pub(crate) async fn run(&mut self, request: &Request, limit: Duration) -> Result<Vec<String>, Fault> {
         self.begin(request, limit)?;
         self.requests.pull()?;
@@ -114,8 +115,8 @@ impl Connection {
         Ok(self.summary("the columns").await?.columns)
     }
 
-    /// Sends queries together, each with a pull of all its rows. The answers come in their order, of each the columns and then the
-    /// rows.
+    /// Sends queries together, each with a pull of all its rows. The answers come in the same order, each with the columns before
+    /// the rows.
     pub(crate) async fn run_together(&mut self, requests: &[Request], limit: Duration) -> Result<(), Fault> {
         self.requests.clear();
         let settings = self.settings(limit);
@@ -126,12 +127,12 @@ impl Connection {
         self.send().await
     }
 
-    /// The columns of the next of several queries.
+    /// Reads the columns of the next of several queries.
     pub(crate) async fn columns(&mut self) -> Result<Vec<String>, Fault> {
         Ok(self.summary("the columns").await?.columns)
     }
 
-    /// The next row, before its list of columns; none at the end.
+    /// Reads the next row up to its list of values; [`Row::End`] after the last row.
     pub(crate) async fn record(&mut self) -> Result<Row<'_>, Fault> {
         let place = self.message().await?;
         if read_tag(&mut Decoder::new(self.frames.bytes(place.clone())))? != answer_tag::RECORD {
@@ -143,7 +144,7 @@ impl Connection {
         Ok(Row::Record(decoder))
     }
 
-    /// Runs a query and looks at none of its rows.
+    /// Runs a query and discards all its rows.
     pub(crate) async fn run_without_rows(&mut self, request: &Request, limit: Duration) -> Result<Summary, Fault> {
         self.begin(request, limit)?;
         self.requests.discard()?;
@@ -152,7 +153,7 @@ impl Connection {
         self.summary("the end of a query").await
     }
 
-    /// Runs a query and counts its rows and their bytes by the headers of chunks alone: no reader can be faster.
+    /// Runs a query and counts its rows and their bytes from the headers of chunks alone: no reader can be faster.
     pub(crate) async fn run_counting(&mut self, request: &Request, limit: Duration) -> Result<Counted, Fault> {
         self.run(request, limit).await?;
         let mut counted = Counted::default();
@@ -175,7 +176,7 @@ impl Connection {
         within(limit, "sign of life", self.reset()).await.is_ok()
     }
 
-    /// Ends whatever runs and clears a failure, so that the connection can be used again.
+    /// Ends any running query and clears a failure, so that the connection can be used again.
     pub(crate) async fn reset(&mut self) -> Result<(), Fault> {
         self.requests.clear();
         self.requests.reset()?;
@@ -184,7 +185,7 @@ impl Connection {
         within(limit, "answer to a reset", self.until_reset()).await
     }
 
-    /// Takes leave. The server would notice a closed socket as well, so nothing is lost if this fails.
+    /// Says goodbye to the server. A failure loses nothing, because the server also notices a closed socket.
     pub async fn goodbye(mut self) {
         self.requests.clear();
         if self.requests.goodbye().is_ok() {
@@ -214,7 +215,7 @@ impl Connection {
             let summary = self.summary("the answer to a log on").await?;
             self.server = summary.server.unwrap_or_else(|| std::mem::take(&mut self.server));
         }
-        // The password is not to lie in a buffer longer than it has to.
+        // The password must not stay in a buffer longer than necessary.
         self.requests = Requests::default();
         Ok(())
     }
@@ -243,7 +244,7 @@ impl Connection {
         within(self.limits.message, "room to send", write).await
     }
 
-    /// The answer to a request that has no rows.
+    /// Reads the answer to a request that has no rows.
     async fn summary(&mut self, expected: &'static str) -> Result<Summary, Fault> {
         let place = self.message().await?;
         self.read_end(place, expected)
@@ -272,7 +273,7 @@ impl Connection {
         }
     }
 
-    /// The place of the next message. The clock is asked only if it has not arrived yet.
+    /// Returns the place of the next message. A timeout runs only if the message has not arrived yet.
     async fn message(&mut self) -> Result<Range<usize>, Fault> {
         if let Some(place) = self.frames.message()? {
             return Ok(place);
@@ -298,20 +299,20 @@ impl Connection {
     }
 }
 
-/// What comes where a row may come.
+/// A row, or the end of the rows.
 pub(crate) enum Row<'a> {
-    /// A row: its list of columns is to be read.
+    /// A row with its list of values still to be read.
     Record(Decoder<'a>),
-    /// The end.
+    /// The end of the rows.
     End,
 }
 
-/// Rows that were counted and not read.
+/// The size of an answer that was counted and not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Their bytes.
+    /// The bytes of all rows.
     pub bytes: u64,
 }
 

@@ -1,43 +1,43 @@
-//! Writes the few PackStream values that requests are made of.
+//! Writes the few types of PackStream values in requests.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::packstream::{DecodeError, Decoded};
 
-/// A request under construction.
+/// The bytes of a request under construction.
 #[derive(Debug, Default)]
 pub(super) struct PackStreamWriter {
     bytes: Vec<u8>,
 }
 
 impl PackStreamWriter {
-    /// Writes into this buffer, from its start.
+    /// Creates a writer that reuses this buffer from its start.
     pub(super) fn reusing(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
         Self { bytes }
     }
 
-    /// The bytes written.
+    /// Returns the bytes that were written.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// The head of a structure.
+    /// Writes the head of a structure.
     pub(super) fn structure(&mut self, fields: u8, tag: u8) {
         self.bytes.extend([0xB0 | (fields & 0x0F), tag]);
     }
 
-    /// The head of a map; its entries follow, each a text and a value.
+    /// Writes the head of a map; its entries follow, each a text and a value.
     pub(super) fn map(&mut self, entries: u8) {
         self.bytes.extend([0xD8, entries]);
     }
 
-    /// The head of a list; its items follow.
+    /// Writes the head of a list; its items follow.
     pub(super) fn list(&mut self, items: usize) -> Decoded<()> {
         self.long(0xD6, items)
     }
 
-    /// An integer.
+    /// Writes an integer, in one byte or in nine.
     pub(super) fn integer(&mut self, number: i64) {
         match i8::try_from(number) {
             Ok(small @ -16..) => self.bytes.push(small.cast_unsigned()),
@@ -48,7 +48,7 @@ impl PackStreamWriter {
         }
     }
 
-    /// A text.
+    /// Writes a text with its length.
     pub(super) fn text(&mut self, text: &str) -> Decoded<()> {
         match u8::try_from(text.len()) {
             Ok(short) => self.bytes.extend([0xD0, short]),
@@ -58,20 +58,20 @@ impl PackStreamWriter {
         Ok(())
     }
 
-    /// A list of texts.
+    /// Writes a list of texts.
     pub(super) fn texts(&mut self, texts: &[String]) -> Decoded<()> {
         self.list(texts.len())?;
         texts.iter().try_for_each(|text| self.text(text))
     }
 
-    /// A list of integers.
+    /// Writes a list of integers.
     pub(super) fn integers(&mut self, numbers: &[i64]) -> Decoded<()> {
         self.list(numbers.len())?;
         numbers.iter().for_each(|number| self.integer(*number));
         Ok(())
     }
 
-    /// An instant, at offset zero.
+    /// Writes an instant at offset zero.
     pub(super) fn instant(&mut self, instant: DateTime<Utc>) {
         self.structure(3, b'I');
         self.integer(instant.timestamp());
@@ -79,7 +79,7 @@ impl PackStreamWriter {
         self.integer(0);
     }
 
-    /// A date and time without a zone.
+    /// Writes a date and time without a zone.
     pub(super) fn local_datetime(&mut self, local: NaiveDateTime) {
         let as_if_utc = local.and_utc();
         self.structure(2, b'd');

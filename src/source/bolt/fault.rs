@@ -1,4 +1,4 @@
-//! What can go wrong on a Bolt connection, and of which kind it is.
+//! Faults of a Bolt connection, and their kinds of errors.
 
 use std::io;
 use std::time::Duration;
@@ -10,52 +10,52 @@ use super::packstream::DecodeError;
 use crate::error::{Error, ErrorKind};
 use crate::source::codes::kind_of_code;
 
-/// The answer to the version handshake of a server that took us for a browser.
+/// The answer to the version handshake from a server that expects HTTP.
 const HTTP: [u8; 4] = *b"HTTP";
 
-/// The category of codes about who may do what.
+/// The category of codes about authentication and permissions.
 const SECURITY: &str = "Neo.ClientError.Security.";
 
-/// A fault of a connection.
+/// A fault of a Bolt connection.
 #[derive(Debug, Error)]
 pub enum Fault {
-    /// The socket.
+    /// An error of the socket.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
-    /// Our own limit.
+    /// Our own time limit ended the wait.
     #[error("no {what} within {limit:?}")]
     TimedOut {
-        /// What was waited for.
+        /// The thing that did not come in time.
         what: &'static str,
-        /// How long.
+        /// The limit that was reached.
         limit: Duration,
     },
-    /// Bytes that are not what they should be.
+    /// Bytes that are not valid PackStream, or not the expected values.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// A message too long.
+    /// A message longer than the limit.
     #[error(transparent)]
     TooLong(#[from] MessageTooLong),
-    /// The server's own error.
+    /// An error that the server reported.
     #[error("{code}: {message}")]
     Server {
-        /// Its code.
+        /// The server's status code.
         code: String,
-        /// Its sentence.
+        /// The server's message in words.
         message: String,
     },
     /// An answer out of its turn.
     #[error("answer {tag:#04x} where {expected} was expected")]
     OutOfTurn {
-        /// Its tag.
+        /// The tag of the answer.
         tag: u8,
-        /// What was expected.
+        /// The answer that was expected.
         expected: &'static str,
     },
-    /// The answer of the version handshake.
+    /// A version handshake without a usable answer; the bytes are the answer.
     #[error("{}", version_sentence(*.0))]
     Version([u8; 4]),
     /// Certificates or an address that cannot be used.
@@ -72,7 +72,7 @@ fn version_sentence(answer: [u8; 4]) -> String {
 }
 
 impl Fault {
-    /// What kind of error this is.
+    /// Returns the kind of the error.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Io(_) | Self::Closed => ErrorKind::SourceConnection,
@@ -84,12 +84,12 @@ impl Fault {
         }
     }
 
-    /// Whether the connection can be used again, after a reset. A log on that expired needs a new one.
+    /// Whether the connection can be used again, after a reset. After an expired log on, a new connection is needed.
     pub(super) fn leaves_connection(&self) -> bool {
         matches!(self, Self::Server { code, .. } if !code.starts_with(SECURITY))
     }
 
-    /// The error of what was being done.
+    /// Wraps the fault in an error that names the interrupted task.
     pub(crate) fn during(self, doing: impl Into<String>) -> Error {
         Error::caused(self.kind(), doing, self)
     }

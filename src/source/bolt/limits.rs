@@ -1,4 +1,4 @@
-//! How long anything may take.
+//! The time and size limits of a connection.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,40 +6,41 @@ use std::time::Duration;
 use super::fault::Fault;
 use crate::source::reader::QUERY_TIMEOUT;
 
-/// The limits of a connection. Tests shorten them.
+/// The limits of a connection. Tests lower them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For the name, the socket and TLS together.
+    /// The limit for the name, the socket and TLS together.
     pub connect: Duration,
-    /// For versions and log on together.
+    /// The limit for version handshake and log on together.
     pub handshake: Duration,
-    /// For one message to be sent or to arrive, however many signs of life come instead.
+    /// The limit for one message to be sent or to arrive, however many signs of life come instead.
     pub message: Duration,
-    /// For a free connection of the pool.
+    /// The limit for a free connection of the pool.
     pub pool: Duration,
-    /// A connection that was kept for longer than this may have lost its other end without a word, and is asked before it is used.
+    /// The idle time after which a connection is tested before use: the other end may have vanished silently.
     pub idle: Duration,
-    /// For its answer.
+    /// The limit for the answer to that test.
     pub sign_of_life: Duration,
-    /// For one query with all its rows; a stream of rows has no such limit.
+    /// The limit for one query with all its rows; a stream of rows has no such limit.
     pub query: Duration,
     /// The longest message, in bytes.
     pub message_bytes: usize,
 }
 
 impl Default for Limits {
-    /// The first row of a query can take as long as the query, so a message may as well. A row's text for the cache is about
-    /// twice as long as the row, and the cache takes 512 MiB at most in one piece: no longer row could be of use.
+    /// The first row of a query can take as long as the query, so a message may, too. A row's text for the cache is about twice
+    /// as long as the row, and the cache takes at most 512 MiB in one piece: a longer row would be of no use.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
             message: QUERY_TIMEOUT,
             pool: QUERY_TIMEOUT,
-            // While passes follow one another nothing is asked; after that a round trip is not felt. Much shorter than what may begin
-            // a pass by itself is apart: a pass that trusts a silent connection waits for it as long as a query may take.
+            // While passes follow one another, no connection is tested; after a pause, a round trip does not matter. The limit is
+            // much shorter than the intervals at which passes begin by themselves: a pass that trusts a dead connection waits for
+            // it as long as a query may take.
             idle: Duration::from_millis(250),
-            // Far more than a round trip, and less than what a reader of the cache should wait for.
+            // Far more than a round trip, and less than a reader of the cache should have to wait.
             sign_of_life: Duration::from_secs(3),
             query: QUERY_TIMEOUT,
             message_bytes: 256 << 20,
@@ -47,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// Waits no longer than the limit.
+/// Awaits a future, but no longer than the limit.
 pub(super) async fn within<T, E: Into<Fault>>(
     limit: Duration,
     what: &'static str,

@@ -8,7 +8,7 @@ use super::packstream::{DecodeError, Decoded, Decoder, Structure};
 use super::value::texts;
 use crate::source::request::{Parameter, Request};
 
-/// Tags of requests.
+/// The tags of requests.
 mod request_tag {
     pub(super) const HELLO: u8 = 0x01;
     pub(super) const GOODBYE: u8 = 0x02;
@@ -19,57 +19,58 @@ mod request_tag {
     pub(super) const LOGON: u8 = 0x6A;
 }
 
-/// Tags of answers.
+/// The tags of answers.
 pub(super) mod answer_tag {
-    /// The request was done.
+    /// The answer to a request that succeeded.
     pub(crate) const SUCCESS: u8 = 0x70;
-    /// A row.
+    /// A row of the result.
     pub(crate) const RECORD: u8 = 0x71;
-    /// The request came after one that failed.
+    /// The answer to a request after one that failed.
     pub(crate) const IGNORED: u8 = 0x7E;
-    /// The request failed.
+    /// The answer to a request that failed.
     pub(crate) const FAILURE: u8 = 0x7F;
 }
 
-/// All rows at once.
+/// The number that requests all rows at once.
 const ALL_ROWS: i64 = -1;
 
-/// Who we are: shown by `SHOW TRANSACTIONS` and in the query log of the server.
+/// The name of this client, which appears in `SHOW TRANSACTIONS` and in the server's query log.
 pub(in crate::source) const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// From this minor version on, LOGON is a message of its own.
 const LOGON_SINCE: u8 = 1;
 
-/// From this minor version on, a client may do without notifications. They would be made for every query and read by nobody.
+/// From this minor version on, a client may refuse notifications. The server would make them for every query, and nobody would
+/// read them.
 const NOTIFICATIONS_SINCE: u8 = 2;
 
-/// From this minor version on, the agent has a name and a map of its own, which is required.
+/// From this minor version on, a map that names the agent is required.
 const AGENT_SINCE: u8 = 3;
 
-/// How to log on.
+/// The way to log on.
 #[derive(Clone, Copy)]
 pub(super) enum Login<'a> {
-    /// The server asks for none.
+    /// The server requires no log on.
     None,
-    /// User and password.
+    /// A log on with user and password.
     Basic {
-        /// The user.
+        /// The name of the user.
         user: &'a str,
-        /// The password.
+        /// The password of the user.
         password: &'a str,
     },
 }
 
-/// What every query of a connection is run with.
+/// The settings of every query on a connection.
 #[derive(Debug, Clone)]
 pub(super) struct RunSettings {
-    /// The database; the server's default where absent.
+    /// The database; the server's default if absent.
     pub database: Option<String>,
-    /// How long the server lets a query run.
+    /// The time for which the server lets a query run.
     pub timeout_milliseconds: i64,
 }
 
-/// Requests written one after the other, sent at once.
+/// Requests that are written one after another and sent together.
 #[derive(Default)]
 pub(super) struct Requests {
     message: Vec<u8>,
@@ -78,18 +79,18 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// What was written, and how many answers it will have.
+    /// Returns the written bytes and the number of answers that they will have.
     pub(super) fn written(&self) -> (&[u8], u32) {
         (&self.stream, self.count)
     }
 
-    /// Begins anew.
+    /// Removes all written requests.
     pub(super) fn clear(&mut self) {
         self.stream.clear();
         self.count = 0;
     }
 
-    /// The first message; before 5.1 the log on is part of it.
+    /// Adds the first message; before 5.1 it includes the log on.
     pub(super) fn hello(&mut self, minor: u8, login: Login<'_>) -> Decoded<()> {
         self.add(|to| {
             to.structure(1, request_tag::HELLO);
@@ -120,7 +121,7 @@ impl Requests {
         })
     }
 
-    /// A query in read access mode.
+    /// Adds a query in read access mode.
     pub(super) fn run(&mut self, request: &Request, settings: &RunSettings) -> Decoded<()> {
         self.add(|to| {
             to.structure(3, request_tag::RUN);
@@ -149,17 +150,17 @@ impl Requests {
         })
     }
 
-    /// The rows of the query before.
+    /// Requests the rows of the query before.
     pub(super) fn pull(&mut self) -> Decoded<()> {
         self.rows(request_tag::PULL)
     }
 
-    /// The end of the query before, without its rows.
+    /// Requests the end of the query before, without its rows.
     pub(super) fn discard(&mut self) -> Decoded<()> {
         self.rows(request_tag::DISCARD)
     }
 
-    /// Ends whatever runs, and clears a failure.
+    /// Adds a reset, which ends any running query and clears a failure.
     pub(super) fn reset(&mut self) -> Decoded<()> {
         self.add(|to| {
             to.structure(0, request_tag::RESET);
@@ -167,7 +168,7 @@ impl Requests {
         })
     }
 
-    /// The last message, which has no answer.
+    /// Adds the last message, which has no answer.
     pub(super) fn goodbye(&mut self) -> Decoded<()> {
         self.add(|to| {
             to.structure(0, request_tag::GOODBYE);
@@ -232,7 +233,7 @@ fn write_parameter(to: &mut PackStreamWriter, value: &Parameter) -> Decoded<()> 
     Ok(())
 }
 
-/// What the server says at the end of a request: the parts that we use.
+/// The parts that we use of the server's answer at the end of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// The columns of a query.
@@ -243,7 +244,7 @@ pub(crate) struct Summary {
     pub(crate) server: Option<String>,
 }
 
-/// Reads the head of an answer: its tag. Every answer of the server has one field, but IGNORED has none.
+/// Reads the head of an answer: its tag. Every answer of the server has one field, except IGNORED, which has none.
 pub(super) fn read_tag(decoder: &mut Decoder<'_>) -> Decoded<u8> {
     let Structure { fields, tag } = decoder.structure()?;
     match (tag, fields) {
@@ -301,7 +302,7 @@ mod tests {
         Login::Basic { user: "neo4j", password: "pw" }
     }
 
-    /// The messages of a stream of requests: tag and the bytes after it.
+    /// Returns the messages of a stream of requests: each tag and the bytes after it.
     fn messages(requests: &Requests) -> Vec<(u8, Vec<u8>)> {
         let mut rest = requests.written().0;
         let mut messages = Vec::new();
@@ -313,7 +314,7 @@ mod tests {
         messages
     }
 
-    /// A map of texts; other values are left out.
+    /// Reads the texts of a map; omits other values.
     fn texts_of(bytes: &[u8]) -> Vec<(String, String)> {
         let mut entries = Vec::new();
         for_each_entry(&mut Decoder::new(bytes), |name, value| {

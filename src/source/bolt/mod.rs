@@ -1,12 +1,12 @@
-//! A small Bolt 5 client that reads and only reads.
+//! A small Bolt 5 client that only reads.
 //!
-//! It carries everything that is on the way from a commit to the cache, because it must be fast and exact: it tells the bookmark
-//! at a low price, reads zoned datetimes exactly (Bolt 4 loses the instant in the hour that a clock change repeats), decodes
-//! vectors without 96 bytes a float, and survives whatever a broken server sends: every wait has a limit, and every length is
-//! compared with what is there. Questions about the server itself are the [control plane](super::ControlPlane)'s, by neo4rs.
+//! It carries all data on the way from a commit to the cache, because it is fast and exact: it obtains the bookmark cheaply,
+//! reads zoned datetimes exactly (Bolt 4 loses the instant in the hour that a clock change repeats), decodes vectors without 96
+//! bytes for each float, and survives whatever a broken server sends: every wait has a limit, and every length is compared with
+//! the bytes present. Questions about the server itself go through the [control plane](super::ControlPlane), by neo4rs.
 //!
 //! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a pool,
-//! [`BoltReader`] (rows that become elements without a stop). [`Probe`] has a connection of its own.
+//! [`BoltReader`] (rows that are decoded directly into elements). [`Probe`] has a connection of its own.
 
 #[cfg(test)]
 mod broken_server_tests;

@@ -1,15 +1,15 @@
-//! PackStream, the binary form of Bolt's values: a reader over bytes that somebody else sent.
+//! PackStream, the binary form of Bolt's values: a reader of untrusted bytes.
 //!
 //! Nothing here trusts a length: each is compared with the bytes that are left before anything is allocated or skipped for it.
 //! Source: the PackStream specification, version 1, which all Bolt 5 versions use.
 
 use thiserror::Error;
 
-/// How deep lists and maps may nest. A property is at most a list of values, a row a list of maps of those; the rest is for
-/// the metadata of answers, whose maps nest a few levels.
+/// The deepest nesting of lists and maps. A property is at most a list of values, and a row is a list of maps of properties; the
+/// other levels are for the metadata of answers, in which maps nest a few levels.
 const MAX_DEPTH: u8 = 16;
 
-/// A list's item takes one byte at least, a map's entry two.
+/// The fewest bytes of a list's item (one) and of a map's entry (two).
 const SMALLEST_ITEM: usize = 1;
 const SMALLEST_ENTRY: usize = 2;
 
@@ -17,7 +17,7 @@ const SMALLEST_ENTRY: usize = 2;
 const FLOAT: u8 = 0xC1;
 const FLOAT_BYTES: usize = 9;
 
-/// Why bytes are not the value that they should be. Never holds the value.
+/// The reason why bytes are not the expected value. Never holds the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The message ends inside a value.
@@ -29,15 +29,15 @@ pub enum DecodeError {
     /// A value of another type, by its marker.
     #[error("marker {marker:#04x} where {expected} was expected")]
     Unexpected {
-        /// The byte that says what follows.
+        /// The byte that announces the type of the value.
         marker: u8,
-        /// What was expected.
+        /// The value that was expected.
         expected: &'static str,
     },
     /// A structure that is not a property's value, or that Bolt 5 does not have.
     #[error("structure {tag:#04x} with {fields} fields is not a value of Bolt 5")]
     Structure {
-        /// Its tag.
+        /// The tag of the structure.
         tag: u8,
         /// The number of its fields.
         fields: u8,
@@ -48,7 +48,7 @@ pub enum DecodeError {
     /// A number outside the range of its use.
     #[error("{0} is out of its range")]
     Range(&'static str),
-    /// Lists or maps in each other, too deep.
+    /// Lists or maps that nest too deep.
     #[error("values nest more than {MAX_DEPTH} deep")]
     Depth,
     /// Bytes after the end of a message.
@@ -59,19 +59,19 @@ pub enum DecodeError {
     Missing(&'static str),
 }
 
-/// The result of reading.
+/// The result of reading a value.
 pub(super) type Decoded<T> = Result<T, DecodeError>;
 
-/// What a structure is.
+/// The head of a structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Structure {
     /// The number of its fields.
     pub(crate) fields: u8,
-    /// Its tag.
+    /// The tag of the structure.
     pub(crate) tag: u8,
 }
 
-/// Reads one message from its front. After an error the rest means nothing.
+/// Reads one message from its front. After an error, the rest of the message has no meaning.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder<'a> {
     rest: &'a [u8],
@@ -79,7 +79,7 @@ pub(crate) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads these bytes.
+    /// Creates a decoder of these bytes.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, depth: 0 }
     }
@@ -89,12 +89,12 @@ impl<'a> Decoder<'a> {
         self.rest.len()
     }
 
-    /// That the message ends here.
+    /// Checks that the message ends here.
     pub(crate) fn finish(self) -> Decoded<()> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 
-    /// The marker of the next value, which stays to be read.
+    /// Returns the marker of the next value without reading past it.
     pub(crate) fn peek(&self) -> Decoded<u8> {
         self.rest.first().copied().ok_or(DecodeError::Truncated)
     }
@@ -108,7 +108,7 @@ impl<'a> Decoder<'a> {
         Ok(is_null)
     }
 
-    /// Reads a boolean.
+    /// Reads a boolean value.
     pub(crate) fn boolean(&mut self) -> Decoded<bool> {
         match self.byte()? {
             0xC2 => Ok(false),
@@ -129,7 +129,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads a float.
+    /// Reads a float of 64 bits.
     pub(crate) fn float(&mut self) -> Decoded<f64> {
         match self.byte()? {
             FLOAT => Ok(f64::from_be_bytes(self.array()?)),
@@ -137,7 +137,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads a text, where it lies.
+    /// Reads a text without a copy.
     pub(crate) fn text(&mut self) -> Decoded<&'a str> {
         let length = match self.byte()? {
             marker @ 0x80..=0x8F => usize::from(marker & 0x0F),
@@ -149,7 +149,7 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Text)
     }
 
-    /// Reads a byte array, where it lies.
+    /// Reads a byte array without a copy.
     pub(crate) fn bytes(&mut self) -> Decoded<&'a [u8]> {
         let length = match self.byte()? {
             0xCC => self.length_8()?,
@@ -160,7 +160,7 @@ impl<'a> Decoder<'a> {
         self.take(length)
     }
 
-    /// Reads the head of a list: how many items follow. There are bytes for that many.
+    /// Reads the head of a list and returns its number of items. The message has enough bytes for them.
     pub(crate) fn list(&mut self) -> Decoded<usize> {
         let items = match self.byte()? {
             marker @ 0x90..=0x9F => usize::from(marker & 0x0F),
@@ -172,7 +172,7 @@ impl<'a> Decoder<'a> {
         self.holds(items, SMALLEST_ITEM)
     }
 
-    /// Reads the head of a map: how many entries follow. There are bytes for that many.
+    /// Reads the head of a map and returns its number of entries. The message has enough bytes for them.
     pub(crate) fn map(&mut self) -> Decoded<usize> {
         let entries = match self.byte()? {
             marker @ 0xA0..=0xAF => usize::from(marker & 0x0F),
@@ -192,7 +192,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The next `items` items of a list, if all of them are floats: an embedding is one run of nine bytes an item.
+    /// Reads the next `items` items of a list, if all of them are floats: an embedding is one run of nine bytes for each item.
     pub(crate) fn floats(&mut self, items: usize) -> Option<Vec<f64>> {
         let (run, rest) = self.rest.split_at_checked(items.checked_mul(FLOAT_BYTES)?)?;
         if run.chunks_exact(FLOAT_BYTES).any(|item| item[0] != FLOAT) {
@@ -202,7 +202,7 @@ impl<'a> Decoder<'a> {
         Some(run.chunks_exact(FLOAT_BYTES).filter_map(|item| item[1..].try_into().ok().map(f64::from_be_bytes)).collect())
     }
 
-    /// Reads what is inside a list or a map, one level down.
+    /// Reads the content of a list or a map, one level down.
     pub(crate) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Decoded<T>) -> Decoded<T> {
         if self.depth == MAX_DEPTH {
             return Err(DecodeError::Depth);
@@ -213,7 +213,7 @@ impl<'a> Decoder<'a> {
         Ok(value)
     }
 
-    /// Reads past one value of any kind.
+    /// Skips one value of any kind.
     pub(crate) fn skip(&mut self) -> Decoded<()> {
         match self.peek()? {
             0x00..=0x7F | 0xF0..=0xFF | 0xC8..=0xCB => self.integer().map(drop),

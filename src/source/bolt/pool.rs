@@ -1,4 +1,4 @@
-//! Connections that are kept for the next query: no more of them than allowed, and none in an unknown state.
+//! Keeps connections for the next query: no more than allowed, and none in an unknown state.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::server::Server;
 use crate::model::bookmark::Bookmark;
 use crate::telemetry::tally::GaugeGuard;
 
-/// A bounded pool.
+/// A bounded pool of connections.
 pub(super) struct Pool {
     server: Server,
     permits: Arc<Semaphore>,
@@ -22,15 +22,15 @@ pub(super) struct Pool {
     told: Mutex<Option<Bookmark>>,
 }
 
-/// A connection for the next query.
+/// A connection that waits for the next query.
 struct Kept {
     connection: Connection,
     since: Instant,
 }
 
-/// A connection out of the pool. Dropped, it is closed, and the server ends what ran on it.
+/// A connection from the pool. A drop closes it, and the server ends what ran on it.
 pub(super) struct PooledConnection {
-    /// The connection.
+    /// The connection itself, while it is leased.
     pub connection: Connection,
     idle: Arc<Mutex<Vec<Kept>>>,
     _permit: OwnedSemaphorePermit,
@@ -38,18 +38,18 @@ pub(super) struct PooledConnection {
 }
 
 impl Pool {
-    /// A pool without a connection yet.
+    /// Creates a pool that has no connection yet.
     pub(super) fn new(server: Server, size: usize) -> Self {
         let permits = size.clamp(1, Semaphore::MAX_PERMITS);
         Self { server, permits: Arc::new(Semaphore::new(permits)), idle: Arc::default(), told: Mutex::default() }
     }
 
-    /// Where the connections lead.
+    /// The server of the connections.
     pub(super) fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Remembers a bookmark that the server told, unless a connection told a newer one.
+    /// Remembers a bookmark that the server sent, unless a connection received a newer one.
     pub(super) fn heard(&self, bookmark: &str) {
         let mut told = self.told.lock();
         if told.as_ref().is_some_and(|told| told.as_str() == bookmark) {
@@ -61,12 +61,12 @@ impl Pool {
         }
     }
 
-    /// The newest bookmark that the server told.
+    /// The newest bookmark that the server sent.
     pub(super) fn told(&self) -> Option<Bookmark> {
         self.told.lock().clone()
     }
 
-    /// A kept connection that still lives, or a new one.
+    /// Leases a kept connection that is still alive, or a new one.
     pub(super) async fn lease(&self) -> Result<PooledConnection, Fault> {
         let permit = Arc::clone(&self.permits).acquire_owned().map(|permit| permit.map_err(|_| Fault::Closed));
         let permit = within(self.server.limits.pool, "free connection", permit).await?;
@@ -79,7 +79,7 @@ impl Pool {
 
     async fn kept(&self) -> Option<Connection> {
         loop {
-            // The guard must not live on while the connection is looked at.
+            // The lock must be released while the connection is checked.
             let Kept { mut connection, since } = self.idle.lock().pop()?;
             if !connection.is_open() {
                 continue;
@@ -87,21 +87,21 @@ impl Pool {
             if since.elapsed() < self.server.limits.idle || connection.is_alive().await {
                 return Some(connection);
             }
-            // Whatever took its other end away took those of the others, and each would have to be waited for.
+            // The cause that broke this connection broke the others, too, and each of them would cost a wait.
             self.idle.lock().clear();
         }
     }
 }
 
 impl PooledConnection {
-    /// Gives the connection back, unless an answer is still to come on it.
+    /// Returns the connection to the pool, unless an answer is still to come on it.
     pub(super) fn give_back(self) {
         if self.connection.is_ready() {
             self.idle.lock().push(Kept { connection: self.connection, since: Instant::now() });
         }
     }
 
-    /// Gives the connection back after an error, if the server has told it and can go on.
+    /// Returns the connection to the pool after an error, if the server reported the error and can go on.
     pub(super) async fn give_back_after(mut self, fault: &Fault) {
         if fault.leaves_connection() && self.connection.reset().await.is_ok() {
             self.give_back();

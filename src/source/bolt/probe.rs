@@ -1,4 +1,4 @@
-//! Whether anything was committed: the bookmark, asked for a few times a second.
+//! Asks for the bookmark a few times a second, to learn of new commits.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::model::bookmark::Bookmark;
 use crate::source::address::SourceAddress;
 use crate::source::request::Request;
 
-/// A query that any user may run and that touches no data. Every query's end tells the bookmark.
+/// A query that any user may run and that touches no data. The end of every query carries the bookmark.
 pub(super) const QUESTION: &str = "RETURN 1";
 
 /// Asks Neo4j for its bookmark, on a connection of its own.
@@ -22,27 +22,27 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A probe that connects at its first question.
+    /// Creates a probe that connects at its first question.
     pub fn new(address: &SourceAddress, limits: Limits) -> Result<Self> {
         let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
         Ok(Self { server, connection: None })
     }
 
-    /// A probe of the same server with a connection of its own.
+    /// Creates a probe of the same server with a connection of its own.
     pub(crate) fn another(&self) -> Self {
         Self { server: self.server.clone(), connection: None }
     }
 
-    /// The bookmark of the last commit. After an error the next call connects anew; a connection that broke since the last
-    /// call is replaced at once.
+    /// Returns the bookmark of the last commit. After an error, the next call connects anew; a connection that broke since the
+    /// last call is replaced at once.
     pub async fn bookmark(&mut self) -> Result<Bookmark> {
-        // The question is a millisecond's work, so it has the limit of a handshake, not of a query.
+        // The question takes a millisecond, so it has the limit of a handshake, not of a query.
         let limit = self.server.limits.handshake;
         let asked = self.ask(Request::new(QUESTION), limit).await;
         asked.map_err(|fault| fault.during(format!("cannot ask Neo4j at {} for its bookmark", self.server.uri())))
     }
 
-    /// The bookmark of the last commit once the server has applied another one. The server itself gives up after
+    /// Returns the bookmark of the last commit once the server has applied the given commit. The server itself gives up after
     /// `db.transaction.bookmark_ready_timeout` (30 s by default).
     pub(crate) async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
         let limit = self.server.limits.query;

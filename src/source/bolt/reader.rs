@@ -24,14 +24,14 @@ use crate::source::codes::why_unreachable;
 use crate::source::reader::{Portion, Reader, tell_if_slow};
 use crate::source::request::Request;
 
-/// Reads by Bolt 5.
+/// A reader that uses Bolt 5.
 #[derive(Clone)]
 pub struct BoltReader {
     pub(super) pool: Arc<Pool>,
 }
 
 impl BoltReader {
-    /// Connects, and proves it with a query.
+    /// Connects, and proves with a query that it can read.
     pub async fn connect(address: &SourceAddress, limits: Limits) -> Result<Self> {
         let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
         let reader = Self { pool: Arc::new(Pool::new(server, address.pool_size)) };
@@ -40,7 +40,7 @@ impl BoltReader {
         Ok(reader)
     }
 
-    /// Runs a query and throws its rows away unread: what a reader can reach at best.
+    /// Runs a query and discards its rows unread: the best speed that a reader can reach.
     pub async fn count(&self, doing: &str, request: Request) -> Result<Counted> {
         self.limited(doing, Count(request)).await
     }
@@ -79,7 +79,7 @@ fn unreachable(fault: Fault, server: &Server) -> Error {
     fault.during(sentence)
 }
 
-/// Logs on and off again: what a server that refuses a log on says, with its code.
+/// Logs on and off again, to obtain the error and its code from a server that refuses a log on.
 pub(in crate::source) async fn log_on(address: &SourceAddress, limits: Limits) -> Result<()> {
     let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
     let connection = Connection::open(&server).await.map_err(|fault| unreachable(fault, &server))?;
@@ -95,7 +95,7 @@ trait Exchange: Send {
     async fn run(self, lease: &mut PooledConnection) -> Result<Self::Outcome, Fault>;
 }
 
-/// A first query: it fails if the database is not there or may not be read.
+/// A first query, which fails if the database does not exist or may not be read.
 struct Proof;
 
 #[async_trait]
@@ -138,7 +138,7 @@ impl Exchange for All {
     }
 }
 
-/// Queries that are sent together: their answers have to be so short that the server never waits with one for us to read it.
+/// The most queries that are sent together: their answers must be so short that the server never has to wait until we read one.
 const SENT_TOGETHER: usize = 100;
 
 /// All rows of several queries.
@@ -166,8 +166,8 @@ impl Exchange for Each {
     }
 }
 
-/// The first elements of a query, up to about so many bytes. What the server has sent beyond them is passed over, and the reset
-/// ends the query there: what it sends in between is what fits the buffers of both ends.
+/// The first elements of a query, up to about `most` bytes. Rows that the server has sent beyond them are skipped, and a reset
+/// ends the query: in between, the server sends only as much as fits the buffers of both ends.
 struct First<T> {
     request: Request,
     most: usize,
@@ -195,7 +195,7 @@ impl<T: Record> Exchange for First<T> {
             rows.push(read_record(decoder)?);
             if bytes >= self.most && rows.len() > 1 {
                 lease.connection.reset().await?;
-                // A query that is cut tells no bookmark.
+                // A query that is cut off yields no bookmark.
                 lease.connection.run_without_rows(&Request::new(QUESTION), limit).await?;
                 return Ok(Portion { rows, is_whole: false });
             }
@@ -204,7 +204,7 @@ impl<T: Record> Exchange for First<T> {
     }
 }
 
-/// A row of plain values, by the names of its columns and without the nulls.
+/// Reads a row of plain values by the names of its columns, without the nulls.
 fn read_by_name(columns: &[String], mut decoder: Decoder<'_>) -> Decoded<Properties> {
     if decoder.list()? != columns.len() {
         return Err(DecodeError::Missing("number of columns"));

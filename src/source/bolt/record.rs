@@ -1,13 +1,13 @@
-//! Rows that become elements without a stop.
+//! Rows that are decoded directly into elements.
 
 use super::fault::Fault;
 use super::packstream::{DecodeError, Decoded, Decoder};
 use super::value::{properties, texts, value};
 use crate::model::element::{ElementNumber, SourceEndpoint, SourceNode, SourceRelationship};
 
-/// A row of known columns. They are read by place, so the names are compared once a query.
+/// A row of known columns. Columns are read by place, so their names are compared once for each query.
 pub(crate) trait Record: Sized + Send {
-    /// The columns.
+    /// The names of the columns, in order.
     const COLUMNS: &'static [&'static str];
 
     /// Reads the columns of one row.
@@ -49,18 +49,18 @@ fn endpoint(decoder: &mut Decoder<'_>) -> Decoded<SourceEndpoint> {
     Ok(SourceEndpoint { labels: texts(decoder)?, key: value(decoder)?, group: value(decoder)? })
 }
 
-/// The number in an element id: `4:<database>:<number>`.
+/// Reads the number in an element id: `4:<database>:<number>`.
 fn number(decoder: &mut Decoder<'_>) -> Decoded<ElementNumber> {
     let number = decoder.text()?.rsplit(':').next().and_then(|number| number.parse().ok());
     number.map(ElementNumber).ok_or(DecodeError::Missing("number in an element id"))
 }
 
-/// That the columns are those that will be read by place.
+/// Checks that the columns are the ones that will be read by place.
 pub(super) fn check_columns<T: Record>(columns: &[String]) -> Result<(), Fault> {
     if columns == T::COLUMNS { Ok(()) } else { Err(DecodeError::Missing("columns").into()) }
 }
 
-/// Reads a row whose columns were checked.
+/// Reads a row after its columns were checked.
 pub(super) fn read_record<T: Record>(mut decoder: Decoder<'_>) -> Result<T, DecodeError> {
     if decoder.list()? != T::COLUMNS.len() {
         return Err(DecodeError::Missing("number of columns"));

@@ -1,4 +1,4 @@
-//! Where a Bolt server is, and the socket to it.
+//! The address of a Bolt server, and the socket to it.
 
 use std::io;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use super::tls;
 use crate::config::{ConnectionUri, Secret};
 use crate::source::SourceAddress;
 
-/// A peer that vanished without a word is noticed after `IDLE + PROBES * INTERVAL`, 30 s: sooner than the firewalls on the way
-/// forget a silent connection, and than any limit for a message.
+/// A silently vanished peer is noticed after `IDLE + PROBES * INTERVAL`, 30 s: before firewalls on the way forget a silent
+/// connection, and before any limit for a message.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
@@ -27,14 +27,14 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Transport for T {}
 
-/// A server, and as whom to read which database of it.
+/// A server, with the user and the database to read.
 #[derive(Clone)]
 pub struct Server {
     uri: ConnectionUri,
     tls: Option<TlsConnector>,
     user: String,
     password: Secret,
-    /// The database; the server's default where absent.
+    /// The database; the server's default if absent.
     pub(super) database: Option<String>,
     pub(super) limits: Limits,
 }
@@ -58,7 +58,7 @@ impl Server {
         &self.uri
     }
 
-    /// An empty user stands for a server that asks for none.
+    /// Returns the way to log on. An empty user means a server without authentication.
     pub(super) fn login(&self) -> Login<'_> {
         match self.user.as_str() {
             "" => Login::None,
@@ -66,7 +66,7 @@ impl Server {
         }
     }
 
-    /// Opens a socket.
+    /// Opens a socket to the server.
     pub(super) async fn connect(&self) -> Result<Box<dyn Transport>, Fault> {
         within(self.limits.connect, "connection", self.open()).await
     }
@@ -74,7 +74,7 @@ impl Server {
     async fn open(&self) -> Result<Box<dyn Transport>, Fault> {
         let host = self.uri.host().trim_start_matches('[').trim_end_matches(']');
         let socket = TcpStream::connect((host, self.uri.port())).await?;
-        // A request is written at once and its answer waited for: waiting for more to send would only delay it.
+        // A request is written at once and then awaits its answer: to wait for more bytes to send would only delay it.
         socket.set_nodelay(true)?;
         SockRef::from(&socket).set_tcp_keepalive(
             &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES),
@@ -86,7 +86,7 @@ impl Server {
     }
 }
 
-/// A certificate that is refused does not become good by trying again.
+/// Returns the fault of a TLS error: a refused certificate does not become valid by a new try.
 fn tls_fault(error: io::Error) -> Fault {
     match tls::refused_certificate(&error) {
         Some(refused) => Fault::Setup(refused.to_string()),

@@ -1,4 +1,4 @@
-//! Which certificates are good enough.
+//! The certificates that a connection accepts.
 
 use std::io;
 use std::path::Path;
@@ -14,9 +14,9 @@ use tokio_rustls::TlsConnector;
 use super::fault::Fault;
 use crate::config::Scheme;
 
-/// The TLS that a scheme asks for; none for an unencrypted one.
+/// Returns the TLS connector that a scheme requires; `None` for an unencrypted scheme.
 ///
-/// The provider is named, because a process may hold several and rustls refuses to choose.
+/// The provider is named explicitly, because a process may hold several and rustls refuses to choose.
 pub(super) fn connector(scheme: Scheme, ca_file: Option<&Path>) -> Result<Option<TlsConnector>, Fault> {
     let encrypted = !matches!(scheme, Scheme::Bolt | Scheme::Neo4j);
     if !encrypted {
@@ -34,11 +34,11 @@ pub(super) fn connector(scheme: Scheme, ca_file: Option<&Path>) -> Result<Option
     Ok(Some(TlsConnector::from(Arc::new(config))))
 }
 
-/// The authorities to trust: one's own, or else the system's.
+/// Returns the authorities to trust: the configured one, or else the system's.
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca_file else {
-        // Some of a system's certificates may be unreadable; what counts is whether any is there.
+        // Some of a system's certificates may be unreadable; it is enough to have one.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() { Err(no_authority("the system's store")) } else { Ok(roots) };
     };
@@ -54,14 +54,14 @@ fn no_authority(place: &str) -> Fault {
     Fault::Setup(format!("{place} holds no certificate authority"))
 }
 
-/// Why a certificate was refused, where that ended a connection.
+/// Returns why a certificate was refused, if the refusal ended a connection.
 pub(in crate::source) fn refused_certificate(error: &io::Error) -> Option<&rustls::Error> {
     let cause = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     matches!(cause, rustls::Error::InvalidCertificate(_)).then_some(cause)
 }
 
-/// What `+ssc` asks for: an encrypted connection with whoever answers. The handshake's signatures are still checked, so that
-/// the one who answers at least holds the certificate that it shows.
+/// The verifier for `+ssc`: an encrypted connection with any server. The handshake's signatures are still checked, so the server
+/// at least holds the key of the certificate that it presents.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! From PackStream straight to our values: no map or tree of another library's values in between.
+//! Decodes PackStream directly into our values, without a map or tree of another library's values in between.
 
 use super::packstream::{DecodeError, Decoded, Decoder, Structure};
 use crate::model::element::Properties;
@@ -6,7 +6,7 @@ use crate::model::value::Value;
 
 const NANOSECONDS_OF_A_SECOND: i64 = 1_000_000_000;
 
-/// Reads a value; absent for a null.
+/// Reads a value; `None` for a null.
 pub(super) fn value(decoder: &mut Decoder<'_>) -> Decoded<Option<Value>> {
     Ok(Some(match decoder.peek()? {
         0xC0 => {
@@ -19,7 +19,7 @@ pub(super) fn value(decoder: &mut Decoder<'_>) -> Decoded<Option<Value>> {
         0x90..=0x9F | 0xD4..=0xD6 => list(decoder)?,
         0xB0..=0xBF => structure(decoder)?,
         0xCC..=0xCE => Value::Bytes(decoder.bytes()?.to_vec()),
-        // The only kind left; any other marker is refused there by its number.
+        // Only integers remain; `integer` refuses any other marker by its number.
         _ => Value::Integer(decoder.integer()?),
     }))
 }
@@ -49,7 +49,7 @@ pub(super) fn texts(decoder: &mut Decoder<'_>) -> Decoded<Vec<String>> {
     Ok(texts)
 }
 
-/// How many items to make room for at once: our items are larger than their bytes, and the message may lie.
+/// Returns the number of items to reserve room for: our items are larger than their bytes, and the message may lie.
 fn reservation<T>(items: usize, remaining: usize) -> usize {
     items.min(remaining / size_of::<T>() + 1)
 }
@@ -71,8 +71,8 @@ fn list(decoder: &mut Decoder<'_>) -> Decoded<Value> {
     })
 }
 
-/// The structures that a property can be, by tag and number of fields. The legacy datetimes `F` and `f`, whose meaning is
-/// ambiguous, are not of Bolt 5.
+/// Reads the structures that a property can be, by tag and number of fields. The legacy datetimes `F` and `f`, which are
+/// ambiguous, do not belong to Bolt 5.
 fn structure(decoder: &mut Decoder<'_>) -> Decoded<Value> {
     let Structure { fields, tag } = decoder.structure()?;
     Ok(match (tag, fields) {
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(properties(&mut Decoder::new(&bytes)), Ok(vec![("b".to_owned(), Value::Integer(1))]));
     }
 
-    /// What a list of this length could make us allocate, of a message that has no such bytes.
+    /// Tests how much a list of this length makes us allocate, if the message does not have the bytes.
     #[test]
     fn room_is_made_only_for_what_the_message_can_hold() {
         assert_eq!(reservation::<Value>(usize::MAX, 1_000), 1_000 / size_of::<Value>() + 1);
@@ -226,7 +226,7 @@ mod tests {
         #[test]
         fn any_bytes_are_a_value_or_an_error(bytes in proptest::collection::vec(any_marker(), 0..300)) {
             let held = read(&bytes).ok().flatten().map_or(0, |value| value.weight());
-            // Each byte is one value at most.
+            // Each byte is at most one value.
             prop_assert!(held <= (bytes.len() + 1) * (size_of::<Value>() + 1));
             let _ = properties(&mut Decoder::new(&bytes));
             let _ = texts(&mut Decoder::new(&bytes));

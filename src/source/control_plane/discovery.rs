@@ -1,4 +1,4 @@
-//! What a source is made of: its labels, types and property names, for a profile that does not name them.
+//! Discovers the labels, types and property names of a source, for a profile that does not name them.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::source::new_kinds::target;
 use crate::source::queries::SeekTarget;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
 
-/// The profile with the kinds that the source has now, and with those that were found before.
+/// Returns the profile with the kinds that the source has now, and with those that were found before.
 pub(super) async fn discovered(questions: &Questions<'_>, profile: &Profile, before: &[Step]) -> Result<Profile> {
     if profile.discover.is_none() {
         return Ok(profile.clone());
@@ -37,8 +37,8 @@ async fn kinds(questions: &Questions<'_>) -> Result<Found> {
     Ok(Found { labels, types, ..Found::default() })
 }
 
-/// The label that is to mark nodes without one. Neo4j lists a label that no node carries while there is an index or a constraint
-/// on it.
+/// Forgets the label that is to mark nodes without one, if no node carries it. Neo4j lists an unused label while an index or a
+/// constraint is on it.
 async fn forget_unused_label(questions: &Questions<'_>, profile: &Profile, found: &mut Found) -> Result<()> {
     let label = profile.discover.as_ref().and_then(|discovery| discovery.unlabelled.as_ref());
     let Some(label) = label.filter(|label| found.labels.contains(label.as_str())) else { return Ok(()) };
@@ -48,7 +48,7 @@ async fn forget_unused_label(questions: &Questions<'_>, profile: &Profile, found
     Ok(())
 }
 
-/// The property that is to hold the elements' numbers, if an element has it.
+/// Notes the property that is to hold the elements' numbers, if an element has it.
 async fn note_identity(questions: &Questions<'_>, profile: &Profile, found: &mut Found) -> Result<()> {
     let identity = profile.discover.as_ref().and_then(|discovery| discovery.identity.as_ref());
     let Some(identity) = identity else { return Ok(()) };
@@ -64,13 +64,13 @@ async fn note_identity(questions: &Questions<'_>, profile: &Profile, found: &mut
     Ok(())
 }
 
-/// Of an index on several properties, Neo4j uses nothing for a condition on one of them.
+/// Notes a range index on one property. Neo4j does not use an index on several properties for a condition on one of them.
 fn note_index(found: &mut Found, index: &SourceIndex) {
     let (SourceIndexKind::Range, [property]) = (&index.kind, &index.properties[..]) else { return };
     found.indexed.extend(index.on.iter().map(|name| (name.clone(), property.clone())));
 }
 
-/// The properties of a vector index. FalkorDB's needs a dimension, and knows fewer similarities.
+/// Notes the property of a vector index. FalkorDB's vector index needs a dimension and knows fewer similarities.
 fn note_vector(found: &mut Found, index: &SourceIndex) {
     let SourceIndexKind::Vector { dimension, similarity, m, ef_construction } = &index.kind else { return };
     let Some(property) = index.properties.first().and_then(|name| PropertyName::parse(name).ok()) else { return };
@@ -86,7 +86,7 @@ fn note_vector(found: &mut Found, index: &SourceIndex) {
     }
 }
 
-/// Keys that a rule names and that hold numbers. Only where there is an index on the key: without one the question is a scan.
+/// Notes keys that a rule names and that hold numbers. Asks only if the key has an index: without one, the question is a scan.
 async fn note_numbers(questions: &Questions<'_>, profile: &Profile, found: &mut Found) -> Result<()> {
     let Some(discovery) = &profile.discover else { return Ok(()) };
     let keyed_labels = found.labels.iter().filter_map(|name| {

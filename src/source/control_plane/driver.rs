@@ -1,4 +1,4 @@
-//! neo4rs behind a fence: every call has a time limit and a task of its own.
+//! Isolates neo4rs: every call has a time limit and a task of its own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,31 +21,31 @@ use crate::source::bolt::AGENT;
 use crate::source::reader::QUERY_TIMEOUT;
 use crate::telemetry::tally::GaugeGuard;
 
-/// Connections at most. The questions of one generation come one after the other; the second connection is for the generation
+/// The most connections. The questions of one generation come one after the other; the second connection is for the generation
 /// that fills a graph beside the live one.
 const CONNECTIONS: usize = 2;
 
-/// Rows that the driver buffers. Most answers have fewer.
+/// The number of rows that the driver buffers. Most answers have fewer.
 const FETCH_SIZE: usize = 200;
 
-/// The user name for a server that asks for none: the driver always sends one.
+/// The user name for a server without authentication: the driver always sends a name.
 const ANYBODY: &str = "neo4j";
 
-/// How long anything may take. Tests shorten them.
+/// The time limits of the driver. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DriverLimits {
-    /// For a connection with its log on and one trivial query.
+    /// The limit for a connection with its log on and one trivial query.
     pub(crate) connect: Duration,
-    /// For a question, after that.
+    /// The limit for a question on an open connection.
     pub(crate) question: Duration,
-    /// A connection is closed after this time without a question.
+    /// The time without a question after which a connection is closed.
     pub(crate) idle: Duration,
 }
 
 impl Default for DriverLimits {
     fn default() -> Self {
         Self {
-            // Together, what our own Bolt client gives a socket and a log on.
+            // The sum of our own Bolt client's limits for a socket and a log on.
             connect: Duration::from_secs(20),
             question: QUERY_TIMEOUT,
             // The questions of a start come within seconds, and the next ones after minutes or hours.
@@ -63,7 +63,7 @@ pub(super) struct Driver {
     closer: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
-/// One connection. Dropped, it is closed, and the server ends what runs on it.
+/// One connection. A drop closes it, and the server ends what runs on it.
 struct DriverConnection {
     graph: Graph,
     _open: GaugeGuard,
@@ -75,7 +75,7 @@ impl Driver {
         Self { address: address.clone(), limits, permits: Semaphore::new(CONNECTIONS), idle, closer }
     }
 
-    /// Connects, and proves by a query that the database can be read, unless there is a connection.
+    /// Connects and proves with a query that the database can be read, unless a connection is open.
     pub(super) async fn connect(&self) -> Result<(), DriverFault> {
         let _permit = self.permit().await?;
         if self.idle.lock().is_empty() {
@@ -85,7 +85,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The rows of a query in read access mode.
+    /// Runs a query in read access mode and returns its rows.
     pub(super) async fn ask<T>(&self, text: String, after: Option<Bookmark>) -> Result<Vec<T>, DriverFault>
     where
         T: DeserializeOwned + Send + 'static,
@@ -153,7 +153,8 @@ fn config(address: &SourceAddress, limits: DriverLimits) -> Result<neo4rs::Confi
         .password(address.password.expose())
         .max_connections(1)
         .fetch_size(FETCH_SIZE)
-        // The driver's limit for a message: it cannot tell a slow query from a silent server, so not below the query's.
+        // The driver's limit for a message: the driver cannot tell a slow query from a silent server, so the limit is not below
+        // the query's.
         .connection_timeout(limits.question);
     if let Some(database) = &address.database {
         builder = builder.db(database.as_str());
@@ -169,7 +170,7 @@ fn query(text: String, after: Option<Bookmark>, limit: Duration) -> Query {
     let milliseconds = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
     let mut metadata = BoltMap::new();
     metadata.put("app".into(), AGENT.into());
-    // The driver repeats a query by itself, so the server's limit is not that of the whole question.
+    // The driver repeats a query by itself, so the server's limit does not cover the whole question.
     Query::new(text).extra("bookmarks", bookmarks).extra("tx_timeout", milliseconds).extra("tx_metadata", BoltType::Map(metadata))
 }
 
@@ -186,13 +187,13 @@ async fn read<T: DeserializeOwned>(graph: &Graph, query: Query) -> Result<Vec<T>
             }
         }
     }
-    // A stream that is dropped leaves its transaction open at the server.
+    // A dropped stream leaves its transaction open at the server.
     stream.finish().await?;
     unlike.map_or(Ok(rows), |error| Err(neo4rs::Error::from(error).into()))
 }
 
-/// Runs the driver in a task of its own, which ends with this call: a panic in it becomes a fault, and so does a wait without an
-/// end. The task begins at once: held in the future of the caller, the driver's future would make each of them 20 KB larger.
+/// Runs the driver in a task of its own, which ends with this call: a panic in the task becomes a fault, and so does an endless
+/// wait. The task begins at once: inside the caller's future, the driver's future would make each caller's future 20 KB larger.
 fn fenced<T: Send + 'static>(
     limit: Duration,
     work: impl Future<Output = Result<T, DriverFault>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! What can go wrong with a question, and of which kind it is.
+//! Faults of questions, and their kinds of errors.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::error::{Error, ErrorKind};
 use crate::source::bolt::refused_certificate;
 use crate::source::codes::kind_of_code;
 
-/// A fault of a question.
+/// A fault of a question to Neo4j.
 #[derive(Debug, Error)]
 pub(super) enum DriverFault {
-    /// The driver's own error.
+    /// An error of the driver itself.
     #[error(transparent)]
     Driver(#[from] Driver),
-    /// The address.
+    /// The address is not valid.
     #[error("neo4j.uri {0}")]
     Address(ConnectionUriError),
-    /// Our own limit.
+    /// Our own time limit ended the question.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// The log has the panic with its place.
+    /// The driver panicked; the log has the panic with its place.
     #[error("the driver panicked on the server's answer")]
     Panicked,
     /// The program is ending.
@@ -31,7 +31,7 @@ pub(super) enum DriverFault {
 }
 
 impl DriverFault {
-    /// What kind of error this is.
+    /// Returns the kind of the error.
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
             Self::Driver(error) => kind_of(error),
@@ -47,12 +47,12 @@ impl DriverFault {
         matches!(self, Self::Driver(Driver::Neo4j(error)) if !error.code().starts_with("Neo.ClientError.Security."))
     }
 
-    /// Whether the server refused a log on: the driver drops the code that says why.
+    /// Whether the server refused a log on: the driver drops the code that gives the reason.
     pub(super) fn lacks_its_code(&self) -> bool {
         matches!(self, Self::Driver(Driver::AuthenticationError(_)))
     }
 
-    /// The error of what was being done.
+    /// Wraps the fault in an error that names the interrupted task.
     pub(super) fn during(self, kind: ErrorKind, doing: impl Into<String>) -> Error {
         Error::caused(kind, doing, self)
     }
@@ -63,7 +63,7 @@ fn kind_of(error: &Driver) -> ErrorKind {
         Driver::Neo4j(error) => kind_of_code(error.code()),
         Driver::AuthenticationError(_) => ErrorKind::SourceAuthentication,
         Driver::ConnectionTimedOut => ErrorKind::SourceTimeout,
-        // A certificate that is refused does not become good by trying again.
+        // A refused certificate does not become valid by a new try.
         Driver::IOError { detail } if refused_certificate(detail).is_some() => ErrorKind::Configuration,
         // `ConnectionError` means that the pool has no free connection.
         Driver::IOError { .. } | Driver::ConnectionError | Driver::IncompleteBoltExchange | Driver::ServerUnavailableError(_) => {

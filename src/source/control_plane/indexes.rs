@@ -1,4 +1,4 @@
-//! The indices of the source, and what they tell of the values under them.
+//! The indices of the source, and the types of values that they show.
 
 use std::collections::BTreeSet;
 
@@ -11,23 +11,24 @@ use crate::source::new_kinds::target;
 use crate::source::queries::SeekTarget;
 use crate::source::{SourceIndex, SourceIndexKind, queries};
 
-/// About so many properties one question asks for: a server that has just started plans each question in a second or more.
+/// The approximate number of properties in one question: a server that has just started plans each question in a second or more.
 const PROPERTIES_AT_ONCE: usize = 20;
 
 impl Questions<'_> {
-    /// All indices but those that every database has.
+    /// Reads all indices except those that every database has.
     pub(in crate::source) async fn indexes(&self) -> Result<Vec<SourceIndex>> {
         const DOING: &str = "indices";
         let rows: Vec<Index> = self.rows(DOING, queries::INDEXES).await?;
         rows.into_iter().map(|row| row.into_source_index().ok_or_else(|| lacking(DOING))).collect()
     }
 
-    /// The same, each range index with the properties that are text in the cache: by the index itself, so that no element is read.
+    /// As [`Self::indexes`], and each range index lists the properties that are text in the cache. The index itself answers, so
+    /// no element is read.
     pub(in crate::source) async fn indexes_with_texts(&self) -> Result<Vec<SourceIndex>> {
         let mut indexes = self.indexes().await?;
         let (mut asked, mut of) = (Vec::new(), Vec::new());
         for (number, index) in indexes.iter_mut().enumerate().filter(|(_, index)| index.kind == SourceIndexKind::Range) {
-            // What the cache cannot name gets no index there.
+            // A property that the cache cannot name gets no index there.
             index.texts.retain(|name| PropertyName::parse(name).is_err());
             for (property, indexed) in indexed(index) {
                 asked.push(indexed);
@@ -43,7 +44,7 @@ impl Questions<'_> {
         Ok(indexes)
     }
 
-    /// The places of those that have a value as this text asks for it.
+    /// Returns the places of the targets that have a value of the kind that the text asks for.
     pub(super) async fn having(
         &self,
         doing: &str,
@@ -59,7 +60,7 @@ impl Questions<'_> {
     }
 }
 
-/// Each property of an index on each of its labels or types, where the cache can name both.
+/// Pairs each property of an index with each of its labels or types, if the cache can name both.
 fn indexed(index: &SourceIndex) -> Vec<(String, SeekTarget)> {
     let targets: Vec<_> = index.on.iter().filter_map(|name| target(index.of_nodes, name)).collect();
     let names = index.properties.iter().filter_map(|name| PropertyName::parse(name).ok());

@@ -1,19 +1,18 @@
-//! The questions about Neo4j itself: whether it can be reached, which server and database it is, which labels, types, properties
-//! and indices it has.
+//! The questions about Neo4j itself: its reachability, its version, its database, and its labels, types, properties and indices.
 //!
-//! Nothing here is on the way from a commit to the cache. What is (element rows, changed keys, counts, the bookmark, and whether
-//! there is a new label or type) comes by [`super::bolt`], which is faster and needs no second protocol version.
+//! Nothing here is on the way from a commit to the cache. All data on that way (element rows, changed keys, counts, the bookmark,
+//! and whether there is a new label or type) comes through [`super::bolt`], which is faster and needs no second protocol version.
 //!
-//! The driver is neo4rs, with a typed row for each question. [`driver`] keeps its hazards in: every question has a time limit,
-//! because the driver waits for ever for a version handshake; and every question runs in a task of its own, because the driver
-//! panics on some malformed messages. One hazard cannot be kept in: on a list that claims to have thousands of millions of items
-//! the driver asks for more memory than there is, and the process ends.
+//! The driver is neo4rs, with a typed row for each question. [`driver`] contains its hazards: every question has a time limit,
+//! because the driver waits for a version handshake without a limit; and every question runs in a task of its own, because the
+//! driver panics on some malformed messages. One hazard cannot be contained: if a list claims thousands of millions of items, the
+//! driver requests more memory than exists, and the process ends.
 //!
-//! Two things differ from what the driver would do by itself:
-//! - The driver speaks Bolt 4 and drops the code with which a server refuses a log on. Without the code a wrong password looks
-//!   like a directory service that does not answer for a moment, so a refused log on is repeated once by our own Bolt client,
-//!   which tells the code.
-//! - The driver takes `neo4j://` for an experiment and warns of it. Neither client routes, so it is given `bolt://` instead.
+//! Two things differ from the driver's own behaviour:
+//! - The driver speaks Bolt 4 and drops the code with which a server refuses a log on. Without the code, a wrong password looks
+//!   like a directory service that fails to answer for a moment, so our own Bolt client repeats a refused log on once and obtains
+//!   the code.
+//! - The driver treats `neo4j://` as experimental and warns of it. Neither client routes, so the driver gets `bolt://` instead.
 
 #[cfg(test)]
 mod broken_server_tests;
@@ -47,14 +46,14 @@ pub(crate) use self::driver::DriverLimits;
 /// The oldest Neo4j that speaks Bolt 5.
 const OLDEST_MAJOR: u32 = 5;
 
-/// Asks Neo4j about itself. Connects at the first question, and closes the connection when no question comes any more.
+/// Asks Neo4j about itself. Connects at the first question, and closes the connection when no more questions come.
 pub struct ControlPlane {
     address: SourceAddress,
     driver: Driver,
 }
 
 impl ControlPlane {
-    /// A control plane that is not connected yet.
+    /// Creates a control plane that is not connected yet.
     pub fn new(address: &SourceAddress) -> Self {
         Self::with_limits(address, DriverLimits::default())
     }
@@ -63,10 +62,10 @@ impl ControlPlane {
         Self { address: address.clone(), driver: Driver::new(address, limits) }
     }
 
-    /// Proves that the database can be read, and gives the server's version, such as `5.26.12 (community)`; nothing where the user
+    /// Proves that the database can be read, and returns the server's version, such as `5.26.12 (community)`; `None` if the user
     /// may not ask for it.
     pub async fn connect(&self) -> Result<Option<String>> {
-        // Our own checks of address and certificates say more than the driver's.
+        // Our own checks of address and certificates give better messages than the driver's.
         let server = Server::new(&self.address, Limits::default());
         server.map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
         if let Err(fault) = self.driver.connect().await {
@@ -80,24 +79,24 @@ impl ControlPlane {
         component.map(|component| supported(&component, &self.address.uri)).transpose()
     }
 
-    /// The profile with the kinds that the source has now, and with those that were found in it before.
+    /// Returns the profile with the kinds that the source has now, and with those that were found in it before.
     pub async fn discovered(&self, profile: &Profile, before: &[Step]) -> Result<Profile> {
         discovery::discovered(&self.after(None), profile, before).await
     }
 
-    /// Which database this is.
+    /// Returns the identity of the database.
     pub async fn identity(&self) -> Result<SourceIdentity> {
         self.after(None).identity().await
     }
 
-    /// Questions that are answered only once the server has applied this commit.
+    /// Returns questions that the server answers only once it has applied this commit.
     pub(super) fn after(&self, bookmark: Option<Bookmark>) -> Questions<'_> {
         Questions { driver: &self.driver, bookmark }
     }
 
     async fn unreachable(&self, fault: DriverFault) -> Error {
         if fault.lacks_its_code() {
-            // A log on that is refused is a matter of milliseconds, so the limits of our own client do no harm.
+            // A refused log on takes milliseconds, so the limits of our own client do no harm.
             return match log_on(&self.address, Limits::default()).await {
                 Err(error) => error,
                 Ok(()) => fault.during(ErrorKind::SourceTransient, format!("Neo4j at {} refused a log on", self.address.uri)),
@@ -114,7 +113,7 @@ impl fmt::Debug for ControlPlane {
     }
 }
 
-/// The version as a text, or an error for one that the rest of the program cannot read.
+/// Returns the version as a text, or an error for a version that the rest of the program cannot read.
 fn supported(component: &Component, uri: &str) -> Result<String> {
     let version = &component.version;
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
@@ -132,7 +131,7 @@ pub(super) struct Questions<'a> {
 }
 
 impl Questions<'_> {
-    /// Which database this is.
+    /// Returns the identity of the database.
     pub(super) async fn identity(&self) -> Result<SourceIdentity> {
         const DOING: &str = "the database's identity";
         let row: Option<Database> = self.rows(DOING, queries::IDENTITY).await?.into_iter().next();
@@ -140,18 +139,18 @@ impl Questions<'_> {
         Ok(SourceIdentity { id, name })
     }
 
-    /// All labels, types or names of properties, as this text asks for them.
+    /// Reads the labels, types or property names that this query text asks for.
     pub(super) async fn names<C: FromIterator<String>>(&self, doing: &str, text: &str) -> Result<C> {
         Ok(self.rows::<Named>(doing, text).await?.into_iter().map(|named| named.name).collect())
     }
 
-    /// The length of most lists of a property, as this text asks for it; nothing where no element has a list.
+    /// Reads the most frequent list length of a property by this query text; `None` if no element has a list.
     pub(super) async fn dimension(&self, text: &str) -> Result<Option<usize>> {
         let row = self.rows::<Dimension>("dimensions of vectors", text).await?.into_iter().next();
         Ok(row.and_then(|row| usize::try_from(row.dimension).ok()))
     }
 
-    /// Whether something exists: the text returns a count of it, or no row at all.
+    /// Whether something exists: the query returns a count of it, or no row at all.
     async fn exists(&self, doing: &str, text: &str) -> Result<bool> {
         Ok(self.rows::<Existence>(doing, text).await?.first().is_some_and(|row| row.count > 0))
     }

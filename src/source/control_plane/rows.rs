@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::source::{SourceIndex, SourceIndexKind};
 
-/// What answers a query: the database itself.
+/// The component that answers queries: the database itself.
 #[derive(Debug, Deserialize)]
 pub(super) struct Component {
     pub(super) version: String,
@@ -17,19 +17,19 @@ pub(super) struct Database {
     pub(super) name: String,
 }
 
-/// A label, a type or a property by its name.
+/// The name of a label, a type or a property.
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
     pub(super) name: String,
 }
 
-/// A count that is zero, or is not there, where nothing exists.
+/// A count; zero, or no row, if nothing exists.
 #[derive(Debug, Deserialize)]
 pub(super) struct Existence {
     pub(super) count: i64,
 }
 
-/// A place in the list that a question was asked about.
+/// A place in the list that a question is about.
 #[derive(Debug, Deserialize)]
 pub(super) struct Place {
     pub(super) place: usize,
@@ -56,7 +56,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Nothing where the options that belong to its kind are missing.
+    /// Returns the index; `None` if the options of its kind are missing.
     pub(super) fn into_source_index(self) -> Option<SourceIndex> {
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         let kind = match self.kind.as_str() {

@@ -1,4 +1,4 @@
-//! The texts that read several kinds at once.
+//! The query texts that read several kinds at once.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::PropertyName;
 
 impl Queries<'_> {
-    /// All nodes that carry the label of one of these kinds, none of which is that of nodes without a label. Each says by its labels
-    /// which kind it is of.
+    /// Reads all nodes that carry the label of one of these kinds, which do not include the kind of nodes without a label. The
+    /// labels of a node show its kind.
     pub(crate) fn node_bundle(&self, ids: &[NodeKindId], detail: Detail) -> String {
         let scope = self.scope().alone("n");
         let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.node(*id).vectors).collect();
@@ -17,7 +17,7 @@ impl Queries<'_> {
         format!("MATCH {}{scope} {columns}", self.labels_of(ids))
     }
 
-    /// All relationships of these kinds, with their types.
+    /// Reads all relationships of these kinds, with their types.
     pub(crate) fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Detail) -> String {
         let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.relationship(*id).vectors).collect();
         let properties = self.bundled("e", ids.first().map(|id| ElementKind::Relationship(*id)), &vectors, detail);

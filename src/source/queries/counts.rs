@@ -1,46 +1,46 @@
-//! The texts that count elements.
+//! The query texts that count elements.
 
 use super::Queries;
 use crate::model::kind::ElementKind;
 use crate::model::name::{Label, quoted_for_neo4j};
 
 impl Queries<'_> {
-    /// How many nodes carry a label. Where all groups are copied, the count is kept by Neo4j and read without a scan.
+    /// Counts the nodes that carry a label. If all groups are copied, Neo4j keeps the count, so no scan is needed.
     pub(crate) fn label_count(&self, label: &str) -> String {
         format!("MATCH (n:{}){} RETURN count(n) AS count", quoted_for_neo4j(label), self.scope().alone("n"))
     }
 
-    /// How many of the nodes that carry a label carry each label.
+    /// Counts, among the nodes that carry a label, those that carry each label.
     pub(crate) fn labels_beside(&self, label: &Label) -> String {
         let scope = self.scope().alone("n");
         format!("MATCH (n:{}){scope} UNWIND labels(n) AS name RETURN name, count(*) AS count", label.quoted_for_neo4j())
     }
 
-    /// How many nodes carry each label, by a scan of all nodes.
+    /// Counts the nodes of each label by a scan of all nodes.
     pub(crate) fn scanned_labels(&self) -> String {
         format!("MATCH (n){} UNWIND labels(n) AS name RETURN name, count(*) AS count", self.scope().alone("n"))
     }
 
-    /// How many relationships there are of each type, by a scan of all of them.
+    /// Counts the relationships of each type by a scan of all relationships.
     pub(crate) fn scanned_types(&self) -> String {
         format!("MATCH ()-[e]->(){} RETURN type(e) AS name, count(*) AS count", self.scope().alone("e"))
     }
 
-    /// How many nodes there are.
+    /// Counts all nodes of the copied groups.
     pub(crate) fn all_nodes(&self) -> String {
         format!("MATCH (n){} RETURN count(n) AS count", self.scope().alone("n"))
     }
 
-    /// How many relationships there are.
+    /// Counts all relationships of the copied groups.
     pub(crate) fn all_relationships(&self) -> String {
         format!("MATCH ()-[e]->(){} RETURN count(e) AS count", self.scope().alone("e"))
     }
 
-    /// How many elements of each kind there are, by their place among all kinds. Neo4j keeps these counts: no scan, where all
+    /// Counts the elements of each kind, by the kind's place among all kinds. Neo4j keeps these counts: no scan is needed if all
     /// groups are copied.
     ///
-    /// A node that carries the labels of two kinds counts for both, as it does in the cache. In the place of nodes without a label,
-    /// which nobody has counted, stand all nodes.
+    /// A node that carries the labels of two kinds counts for both, as it does in the cache. For nodes without a label, which
+    /// Neo4j does not count, the result is the number of all nodes.
     pub(crate) fn counts(&self) -> String {
         let count = |(place, kind)| {
             let (pattern, counted, scope) = self.counted(kind);

@@ -1,4 +1,4 @@
-//! Commands of a transaction: what it does to the records of the store.
+//! Commands of a transaction: its changes to the records of the store.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::property::{Owner, PropertyRecord, WantedTexts};
 use super::record::{IN_USE, NodeRecord, RelationshipRecord, dynamic_records, skip_group};
 use crate::model::committed::{Change, Elements};
 
-/// Values in arrays in a schema rule: no deeper nesting is written.
+/// The deepest nesting in a schema rule: values in arrays.
 const MAX_DEPTH: u32 = 2;
 
 mod number {
@@ -34,7 +34,7 @@ mod number {
     pub(super) const RELATIONSHIP_DELETE: u8 = 27;
 }
 
-/// What the commands of a transaction changed.
+/// The changes that the commands of a transaction made.
 #[derive(Debug, Default)]
 pub(super) struct RecordChanges {
     pub(super) nodes: Elements,
@@ -55,7 +55,7 @@ pub(super) struct Commands<'a, R> {
 }
 
 impl<R: ReadAt> Commands<'_, R> {
-    /// Reads one command.
+    /// Reads the next command.
     pub(super) fn read(&mut self) -> Result<(), LogParseError> {
         let command = self.input.u8()?;
         let of_its_own = (number::NODE_CREATE..=number::RELATIONSHIP_DELETE).contains(&command);
@@ -148,7 +148,7 @@ impl<R: ReadAt> Commands<'_, R> {
         self.input.skip(8)?;
         let before = PropertyRecord::read(self.input, self.wanted)?;
         let after = PropertyRecord::read(self.input, WantedTexts::NONE)?;
-        // One that is not in use any more may have forgotten its owner.
+        // A record that is no longer in use may have lost its owner.
         self.owner_changed(if after.in_use || before.owner == Owner::Unknown { after.owner } else { before.owner });
         self.keep(before);
         Ok(())
@@ -195,7 +195,7 @@ impl<R: ReadAt> Commands<'_, R> {
 
     fn token_record(&mut self, kind: TokenKind, name: Option<&mut Vec<u8>>) -> Result<(), LogParseError> {
         let count = if kind == TokenKind::Property { 4 } else { 0 };
-        // The flags, how many properties have the name, and the number of the name's record.
+        // The flags, the number of properties with the name, and the number of the name's record.
         self.input.skip(1 + count + 4)?;
         dynamic_records(self.input, name).map(drop)
     }
@@ -221,7 +221,7 @@ impl<R: ReadAt> Commands<'_, R> {
         Ok(())
     }
 
-    /// Goes over a value of a schema rule.
+    /// Skips a value of a schema rule.
     fn value(&mut self, kind: u8, depth: u32) -> Result<(), LogParseError> {
         match kind {
             0 | 1 if depth == 0 => Ok(()),
@@ -247,7 +247,7 @@ impl<R: ReadAt> Commands<'_, R> {
     }
 }
 
-/// What an update of a record says of its element; nothing where only chains moved.
+/// Returns the change of the element that an update of its record shows; `None` if only chains moved.
 fn change(was: bool, is: bool, differs: bool) -> Option<Change> {
     match (was, is) {
         (false, true) => Some(Change::Created),

@@ -11,48 +11,48 @@ use parking_lot::Mutex;
 use super::header::FileHeader;
 use super::refusal::LogRefusal;
 
-/// What the name of a log file begins with; its number follows. Checkpoints lie beside them under another name.
+/// The prefix of a log file's name, before its number. Checkpoint files in the same directory have another prefix.
 const NAME: &str = "neostore.transaction.db.";
 
 /// A directory with the log of one database.
 #[derive(Debug, Clone)]
 pub struct LogDirectory {
     path: PathBuf,
-    /// Why it could not be followed when it was last tried. All that follow it say the same only once.
+    /// The reason why the log could not be followed at the last try. All followers together report the same reason only once.
     refusal: Arc<Mutex<Option<String>>>,
 }
 
-/// An open log file whose header is written.
+/// An open log file with a complete header.
 #[derive(Debug)]
 pub struct LogFile {
-    /// The file.
+    /// The file, open for reading.
     pub file: File,
-    /// Its header.
+    /// The header of the file.
     pub header: FileHeader,
 }
 
 impl LogDirectory {
-    /// The directory at this path, `…/data/transactions/<database>`.
+    /// Names the directory at this path, `…/data/transactions/<database>`.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), refusal: Arc::default() }
     }
 
-    /// Whether this is another reason than the last one.
+    /// Notes a reason, and returns whether it differs from the last one.
     pub(super) fn is_news(&self, reason: &str) -> bool {
         self.refusal.lock().replace(reason.to_owned()).as_deref() != Some(reason)
     }
 
-    /// Notes that it can be followed.
+    /// Notes that the log can be followed.
     pub(super) fn note_readable(&self) {
         *self.refusal.lock() = None;
     }
 
-    /// Its path.
+    /// The path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The numbers of its files, in order.
+    /// The numbers of its log files, in order.
     pub(crate) fn numbers(&self) -> Result<Vec<u64>, LogRefusal> {
         let unreadable = |error| LogRefusal::Directory { path: self.path.clone(), source: error };
         let mut numbers = Vec::new();
@@ -64,7 +64,7 @@ impl LogDirectory {
         Ok(numbers)
     }
 
-    /// Opens a file; nothing where there is none, or where the server has not written its header yet.
+    /// Opens a file; `None` if it does not exist, or the server has not written its header yet.
     pub(crate) fn open(&self, number: u64) -> Result<Option<LogFile>, LogRefusal> {
         let path = self.path.join(format!("{NAME}{number}"));
         let file = match File::open(&path) {
@@ -89,7 +89,7 @@ impl LogDirectory {
         Err(LogRefusal::Empty(self.path.clone()))
     }
 
-    /// Opens all files that are there, by number. A file that is deleted meanwhile is left out.
+    /// Opens all existing files, by number. Omits a file that is deleted meanwhile.
     pub(crate) fn open_all(&self) -> Result<BTreeMap<u64, LogFile>, LogRefusal> {
         let mut files = BTreeMap::new();
         for number in self.numbers()? {

@@ -1,35 +1,35 @@
-//! What a transaction changed.
+//! The elements, texts and names that a transaction changed.
 
 use std::collections::BTreeMap;
 
-/// The values that texts had before, by element and by the number of the property's name. `None` is a text whose bytes are not in
-/// the log, or one that is too long for a key.
+/// The former values of texts, by element and by the number of the property's name. `None` is a text whose bytes are not in the
+/// log, or a text that is too long for a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OldValues {
-    /// Of nodes.
+    /// The old texts of nodes.
     pub nodes: BTreeMap<u64, BTreeMap<u32, Option<String>>>,
-    /// Of relationships.
+    /// The old texts of relationships.
     pub relationships: BTreeMap<u64, BTreeMap<u32, Option<String>>>,
 }
 
-/// A name that was given a number.
+/// A name to which the server assigned a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// What it names.
+    /// The kind of thing that it names.
     pub kind: TokenKind,
-    /// Its number.
+    /// The number of the name.
     pub number: u32,
-    /// The name.
+    /// The name as a text.
     pub name: String,
 }
 
-/// What a token names.
+/// The kind of thing that a token names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
-    /// A property.
+    /// A name of properties.
     Property,
-    /// A label.
+    /// A label of nodes.
     Label,
-    /// A relationship type.
+    /// A type of relationships.
     Type,
 }

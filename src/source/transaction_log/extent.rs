@@ -1,4 +1,4 @@
-//! How far a log reaches, and whether its server keeps enough of it.
+//! The extent of a log, and whether its server keeps enough of it.
 
 use serde::Serialize;
 
@@ -6,20 +6,20 @@ use super::directory::LogDirectory;
 use super::refusal::LogRefusal;
 use super::tail::Tail;
 
-/// Below this, a server that keeps its log by size keeps hardly more than the file that it writes: one has 256 MiB by default.
+/// A server with a smaller limit by size keeps hardly more than the file that it writes: a file has 256 MiB by default.
 const SMALL: u64 = 1 << 30;
 
-/// How far a log reaches.
+/// The transactions that a log holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct LogExtent {
     /// The first transaction that it holds.
     pub(crate) oldest: u64,
-    /// The last one.
+    /// The last transaction that it holds.
     pub(crate) newest: u64,
 }
 
 impl LogExtent {
-    /// Looks at the log of a directory. `created_ms` is when the database's store was created, if that is known.
+    /// Reads the extent of the log in a directory. `created_ms` is the creation time of the database's store, if known.
     pub(crate) fn of(directory: &LogDirectory, created_ms: Option<i64>) -> Result<Self, LogRefusal> {
         let files = directory.open_all()?;
         let oldest = files.values().next().ok_or_else(|| LogRefusal::Empty(directory.path().to_owned()))?;
@@ -31,8 +31,7 @@ impl LogExtent {
     }
 }
 
-/// Whether a server with this `db.tx_log.rotation.retention_policy` keeps too little of its log for a service that is down for a
-/// while.
+/// Whether this `db.tx_log.rotation.retention_policy` keeps too little of the log for a service that is down for a while.
 pub(crate) fn keeps_too_little(policy: &str) -> bool {
     let mut words = policy.split_whitespace();
     let (amount, unit) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The log as a change feed: what a follower has read waits here until a pass takes it.
+//! The log as a change feed: changes that a follower has read wait here until a pass takes them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use crate::model::committed::{Changed, Committed};
 use crate::model::key::Key;
 use crate::model::log_position::LogPosition;
 
-/// Changed elements that wait for a pass at most, so that a source that is written faster than the cache costs bounded memory: the
-/// log keeps the rest. One transaction may bring more.
+/// The most changed elements that wait for a pass. The limit bounds the memory if the source is written faster than the cache:
+/// the log keeps the rest. One transaction may bring more.
 const MAX_WAITING: usize = 100_000;
 
-/// Bytes of their old texts at most.
+/// The most bytes of their old texts.
 const MAX_WAITING_TEXT: usize = 16 << 20;
 
-/// How long the log may take to tell a transaction of which the server gave the bookmark: it is written before. Longer than the
-/// writing of a transaction of a million elements.
+/// The time within which the log must tell a transaction once the server gave its bookmark: the server writes the log first. The
+/// limit exceeds the time to write a transaction of a million elements.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
-/// The database whose log is followed, as its server tells it.
+/// The database whose log is followed, as its server describes it.
 #[derive(Debug, Clone)]
 pub struct LoggedDatabase {
-    /// Any bookmark of it.
+    /// Any bookmark of this database.
     pub bookmark: Bookmark,
-    /// When its store was created, in milliseconds since 1970, if that is known.
+    /// The creation time of its store, in milliseconds since 1970, if known.
     pub created_ms: Option<i64>,
 }
 
-/// What the log tells, for one pipeline. Clones share it.
+/// The changes that the log tells to one pipeline. Clones share them.
 #[derive(Debug, Clone)]
 pub struct LogFeed(Arc<Shared>);
 
@@ -46,28 +46,28 @@ struct Shared {
     news: Notify,
     /// Whether passes read what the log tells.
     in_use: AtomicBool,
-    /// Whether the server may have been started again: then its log is looked at before it is read on.
+    /// Whether the server may have restarted: then the follower verifies the log before it reads on.
     doubted: AtomicBool,
     /// Any bookmark of the database.
     database: Bookmark,
 }
 
-/// How the log is followed, and what it told since a pass last took it.
+/// The state of the feed, and the changes told since a pass last took them.
 #[derive(Debug)]
 struct Untaken {
     standing: FeedState,
     nodes: Changed,
     relationships: Changed,
-    /// Bytes of the old texts of both.
+    /// The bytes of the old texts of both kinds.
     text_bytes: usize,
     committed_ms: Option<i64>,
-    /// When the first of the commits was made that nobody has been told of.
+    /// The time of the first commit that is not announced yet.
     untold_ms: Option<i64>,
     position: Option<LogPosition>,
 }
 
 impl Untaken {
-    /// Whether more is to be told before a pass has taken what was.
+    /// Whether the log may tell more before a pass takes what waits.
     fn has_room(&self) -> bool {
         let elements = self.nodes.elements.len() + self.relationships.elements.len();
         elements < MAX_WAITING && self.text_bytes < MAX_WAITING_TEXT
@@ -78,39 +78,39 @@ impl Untaken {
     }
 }
 
-/// How a log is followed.
+/// The state in which a log is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedState {
-    /// It is not opened yet.
+    /// The log is not opened yet.
     Opening,
-    /// It is followed.
+    /// The log is followed, in this segment.
     Following(LogSegment),
-    /// It is not, for this reason.
+    /// The log is not followed, for this reason.
     Lost(String),
 }
 
-/// A part of a log that is told without a gap.
+/// A part of a log that the feed tells without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSegment {
-    /// Tells it from the stretches before it, between which something may have been missed.
+    /// Distinguishes the segment from earlier ones: commits between two segments may have been missed.
     pub number: u64,
     /// The transaction before its first one.
     pub from: u64,
     /// The last transaction that was read.
     pub last: u64,
-    /// Whether what was committed before it is not told.
+    /// Whether commits before the segment are missing from the feed.
     pub is_after_gap: bool,
 }
 
-/// A stretch that begins.
+/// A segment that a follower begins.
 pub(super) struct Begun {
-    pub(super) stretch: LogSegment,
-    /// Whether it is the one before it, which goes on.
+    pub(super) segment: LogSegment,
+    /// Whether the segment continues the last one.
     pub(super) goes_on: bool,
 }
 
 impl LogFeed {
-    /// A feed of a database that nobody follows yet.
+    /// Creates the feed of a database whose log is not followed yet.
     pub(super) fn new(database: Bookmark) -> Self {
         let state = Untaken {
             standing: FeedState::Opening,
@@ -131,14 +131,14 @@ impl LogFeed {
         Self(Arc::new(shared))
     }
 
-    /// How the log is followed.
+    /// Returns the state in which the log is followed.
     pub(crate) fn standing(&self) -> FeedState {
         self.0.state.lock().standing.clone()
     }
 
-    /// As [`Self::standing`], once the log was opened, or could not be, or takes its time.
+    /// As [`Self::standing`], after the log was opened or could not be opened, or the time ran out.
     pub(crate) async fn opened(&self) -> FeedState {
-        // Nothing is lost by an end of the time: the next pass looks again.
+        // A timeout loses nothing: the next pass looks again.
         let _ = tokio::time::timeout(TOLD_WITHIN, self.is_open()).await;
         self.standing()
     }
@@ -163,19 +163,19 @@ impl LogFeed {
         self.0.in_use.store(in_use, Ordering::Relaxed);
     }
 
-    /// Notes that the server may have been started again.
+    /// Notes that the server may have restarted.
     pub(crate) fn doubt(&self) {
         self.0.doubted.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the log has told this transaction, or as much as may wait, and takes all that it told since the last time; nothing
-    /// where it is another stretch, or does not tell the transaction although the server knows it.
-    pub(crate) async fn take(&self, stretch: u64, transaction: u64) -> Option<Committed> {
-        if !self.has_told(stretch, transaction).await {
+    /// Waits until the log has told this transaction, or as much as may wait, and takes all that it told since the last time.
+    /// `None` if the segment is another one, or the log does not tell a transaction that the server has committed.
+    pub(crate) async fn take(&self, segment: u64, transaction: u64) -> Option<Committed> {
+        if !self.has_told(segment, transaction).await {
             self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
         }
         let mut state = self.0.state.lock();
-        let following = matches!(&state.standing, FeedState::Following(now) if now.number == stretch);
+        let following = matches!(&state.standing, FeedState::Following(now) if now.number == segment);
         let position = state.position.clone().filter(|_| following)?;
         let bookmark = self.0.database.of_transaction(position.transaction)?;
         let (nodes, relationships) = (std::mem::take(&mut state.nodes), std::mem::take(&mut state.relationships));
@@ -185,8 +185,8 @@ impl LogFeed {
         Some(Committed { bookmark, committed_at, nodes, relationships, position, is_partial })
     }
 
-    /// Whether it tells a transaction, as long as it tells anything.
-    async fn has_told(&self, stretch: u64, transaction: u64) -> bool {
+    /// Waits while the log can still tell a transaction; `false` if it tells nothing within the time limit.
+    async fn has_told(&self, segment: u64, transaction: u64) -> bool {
         loop {
             let news = self.0.news.notified();
             let (standing, has_room) = {
@@ -194,7 +194,7 @@ impl LogFeed {
                 (state.standing.clone(), state.has_room())
             };
             let waits = match standing {
-                FeedState::Following(now) => now.number == stretch && now.last < transaction && has_room,
+                FeedState::Following(now) => now.number == segment && now.last < transaction && has_room,
                 FeedState::Opening => true,
                 FeedState::Lost(_) => false,
             };
@@ -207,7 +207,7 @@ impl LogFeed {
         }
     }
 
-    /// Says that the log is not to be relied upon.
+    /// Marks the log as lost: passes must not rely on it.
     pub(super) fn lose(&self, reason: String) {
         self.note_use(false);
         self.0.state.lock().standing = FeedState::Lost(reason);
@@ -216,19 +216,19 @@ impl LogFeed {
 }
 
 impl LogFeed {
-    /// Whether more is to be told now.
+    /// Whether the feed has room for more now.
     pub(super) fn has_room(&self) -> bool {
         let state = self.0.state.lock();
         matches!(state.standing, FeedState::Following(_)) && state.has_room()
     }
 
-    /// Adds a transaction, and the place after it.
+    /// Adds a transaction and the position after it.
     pub(super) fn tell(&self, transaction: &Transaction, position: &LogPosition) {
         let mut state = self.0.state.lock();
         let Untaken { standing, nodes, relationships, text_bytes, committed_ms, untold_ms, position: place } = &mut *state;
-        // One that was lost meanwhile tells nothing more.
-        let FeedState::Following(stretch) = standing else { return };
-        stretch.last = transaction.id;
+        // A log that was lost meanwhile tells nothing more.
+        let FeedState::Following(segment) = standing else { return };
+        segment.last = transaction.id;
         let OldValues { nodes: of_nodes, relationships: of_relationships } = &transaction.old_values;
         let mut weighed = |text: &(u64, String)| *text_bytes += text.1.len();
         nodes.add(&transaction.nodes, possible_keys(of_nodes).inspect(&mut weighed));
@@ -241,7 +241,7 @@ impl LogFeed {
         self.0.news.notify_waiters();
     }
 
-    /// The bookmark of the last commit, and when the first one was made, of those that this has not returned before.
+    /// Returns the bookmark of the last commit and the time of the first one, among the commits not returned before.
     pub(super) fn take_untold(&self) -> Option<(Bookmark, Option<DateTime<Utc>>)> {
         let mut state = self.0.state.lock();
         let first = state.untold_ms.take()?;
@@ -254,23 +254,23 @@ impl LogFeed {
         self.0.state.lock().untold_ms.is_some()
     }
 
-    /// The place after the last transaction that was told.
+    /// The position after the last transaction that the log told.
     pub(super) fn position(&self) -> Option<LogPosition> {
         self.0.state.lock().position.clone()
     }
 
-    /// Whether somebody doubts what was read, since this was last asked.
+    /// Whether somebody called [`Self::doubt`] since the last call.
     pub(super) fn take_doubt(&self) -> bool {
         self.0.doubted.swap(false, Ordering::Relaxed)
     }
 
-    /// Begins a stretch, or goes on with the last one: where it ended with this place, what is not taken yet is kept.
+    /// Begins a segment, or continues the last one: if the last one ended at this position, changes not taken yet are kept.
     pub(super) fn begin(&self, position: LogPosition, last: Option<LogSegment>, is_after_gap: bool) -> Begun {
         let transaction = position.transaction;
         let mut state = self.0.state.lock();
         let goes_on = last.filter(|_| state.position.as_ref() == Some(&position));
-        let stretch = match goes_on {
-            Some(stretch) => LogSegment { last: transaction, ..stretch },
+        let segment = match goes_on {
+            Some(segment) => LogSegment { last: transaction, ..segment },
             None => {
                 state.forget_changes();
                 let number = last.map_or(1, |last| last.number + 1);
@@ -278,26 +278,26 @@ impl LogFeed {
             }
         };
         state.position = Some(position);
-        state.standing = FeedState::Following(stretch);
+        state.standing = FeedState::Following(segment);
         drop(state);
         self.0.news.notify_waiters();
-        Begun { stretch, goes_on: goes_on.is_some() }
+        Begun { segment, goes_on: goes_on.is_some() }
     }
 
-    /// Gives up what waits for a pass, because the passes look for changes themselves until they have caught up. Where the log has
-    /// told more than `last` meanwhile, it does nothing.
+    /// Discards what waits for a pass, because the passes look for changes themselves until they have caught up. Does nothing if
+    /// the log has told more than `last` meanwhile.
     pub(crate) fn skip(&self, last: u64) {
         let mut state = self.0.state.lock();
-        if let FeedState::Following(stretch) = &mut state.standing
-            && stretch.last == last
+        if let FeedState::Following(segment) = &mut state.standing
+            && segment.last == last
         {
-            stretch.from = last;
+            segment.from = last;
             state.forget_changes();
         }
     }
 }
 
-/// Texts that can have been keys, each with the number of its element.
+/// Returns the texts that can have been keys, each with the number of its element.
 fn possible_keys(values: &BTreeMap<u64, BTreeMap<u32, Option<String>>>) -> impl Iterator<Item = (u64, String)> {
     values.iter().flat_map(|(number, texts)| {
         let keys = texts.values().flatten().filter(|text| Key::parse(text).is_ok());

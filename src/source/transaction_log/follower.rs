@@ -16,55 +16,55 @@ use crate::model::bookmark::Bookmark;
 use crate::model::log_position::LogPosition;
 use crate::model::log_reach::LogReach;
 
-/// How long the follower sleeps before it looks for another transaction. A look reads one byte of a page in memory.
+/// The follower's pause before it looks for another transaction. A look reads one byte of a page in memory.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// The same for a log to which nothing was written for a while: half a percent of a core.
+/// The pause for a log to which nothing was written for a while: its looks take half a percent of a core.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
-/// The longest pause before a transaction is read again that is not whole yet, in shortest pauses.
+/// The longest pause before the follower reads an incomplete transaction again, as a multiple of the shortest pause.
 const UNWHOLE_PAUSE: u32 = 100;
 
 /// For this long after the last transaction, the follower looks again after the shortest pause.
 const LIVELY: Duration = Duration::from_secs(2);
 
-/// How often a log that cannot be followed is tried again.
+/// The interval between tries to follow a log that cannot be followed.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// How long a log is left alone that did not tell what the server had committed: passes waited for it in vain.
+/// The time for which the follower ignores a log that did not tell a committed transaction: passes waited for it in vain.
 const DISTRUST: Duration = Duration::from_secs(600);
 
-/// How often it is looked whether the last transaction is still there.
+/// The interval between checks whether the last transaction is still there.
 const VERIFIED_EVERY: Duration = Duration::from_secs(1);
 
-/// A longer one is read again only where there is a reason to doubt it.
+/// The most bytes of a transaction that is checked routinely. A longer one is read again only if there is a reason to doubt it.
 const VERIFIED_BYTES: u64 = 1 << 20;
 
-/// What an operator can do about a log that does not tell what was committed.
+/// The advice to an operator for a log that does not tell what was committed.
 const NOT_TOLD: &str = "name the directory that the server itself writes to: a copy, and a network file system, are late";
 
-/// Where to begin to follow a log.
+/// The place where a follower begins.
 #[derive(Debug, Clone)]
 pub enum LogStart {
-    /// At a place that was stored.
+    /// At a stored position.
     At(Box<LogPosition>),
-    /// After a transaction.
+    /// After the transaction with this id.
     After(u64),
-    /// At its end.
+    /// At the end of the log.
     Newest,
 }
 
-/// What a follower says.
+/// The news that a follower reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogNews {
-    /// Commits that it has read.
+    /// Commits that the follower has read.
     Committed {
         /// The bookmark of the last one.
         bookmark: Bookmark,
-        /// When the first one was made, by the server's clock.
+        /// The time of the first one, by the server's clock.
         committed_at: Option<DateTime<Utc>>,
     },
-    /// How far back the log reaches by now; absent where it is not followed any more.
+    /// The current reach of the log; absent if it is no longer followed.
     Reach(Option<LogReach>),
 }
 
@@ -75,29 +75,30 @@ pub struct LogFollower {
     shared_tail: Arc<SharedTail>,
     feed: LogFeed,
     start: LogStart,
-    /// As in [`LoggedDatabase`].
+    /// The creation time of the store, as in [`LoggedDatabase`].
     created_ms: Option<i64>,
-    /// Present while it reads by itself.
+    /// Present while the follower reads by itself.
     tail: Option<Tail>,
-    /// Present while it reads together with others.
+    /// Present while the follower reads together with others.
     member: Option<TailSubscription>,
-    /// The last stretch that it began.
-    stretch: Option<LogSegment>,
-    /// How often in a row the next transaction was not whole yet: a large one is not read again and again while it is written.
+    /// The last segment that the follower began.
+    segment: Option<LogSegment>,
+    /// The number of times in a row that the next transaction was incomplete: a large one is not read again and again while it is
+    /// written.
     unwhole: u32,
     verified: Instant,
 }
 
-/// What a step did.
+/// The outcome of a step.
 enum FollowStep {
-    /// It read, or waited for another follower that reads.
+    /// The step read, or waited for another follower that reads.
     Done,
     /// There was nothing to read.
     Nothing,
 }
 
 impl LogFollower {
-    /// A follower of the log in a directory, and its feed.
+    /// Creates a follower of the log in a directory, and its feed.
     pub(crate) fn new(directory: LogDirectory, start: LogStart, database: LoggedDatabase) -> (Self, LogFeed) {
         let LoggedDatabase { bookmark, created_ms } = database;
         let feed = LogFeed::new(bookmark);
@@ -109,15 +110,15 @@ impl LogFollower {
             created_ms,
             tail: None,
             member: None,
-            stretch: None,
+            segment: None,
             unwhole: 0,
             verified: Instant::now(),
         };
         (follower, feed)
     }
 
-    /// Follows until it is told to end, and says what it has read after each part. Blocks. Fails where the log does not hold any more
-    /// what was read of it: then the cache holds what the database does not.
+    /// Follows the log until `quit` is cancelled, and reports after each part what it read. Blocks. Fails if the log no longer
+    /// holds what was read from it: then the cache holds data that the database does not.
     pub(crate) fn run(mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
         let mut last_news = Instant::now();
         let mut reach = ReachWatch::default();
@@ -165,7 +166,7 @@ impl LogFollower {
         of_unwhole.max(if quiet < LIVELY { SHORTEST_PAUSE } else { LONGEST_PAUSE })
     }
 
-    /// Why a pass has given the log up that waited for it in vain.
+    /// Returns the reason for which a pass gave up the log after waiting in vain.
     fn given_up(&self) -> Option<String> {
         match self.feed.standing() {
             FeedState::Lost(reason) if self.is_following() => Some(reason),
@@ -173,12 +174,12 @@ impl LogFollower {
         }
     }
 
-    /// Whether what was read of the log is not there any more as it was.
+    /// Whether the log no longer holds what was read from it.
     fn is_rewritten(&self, refusal: &LogRefusal) -> bool {
-        self.stretch.is_some() && matches!(refusal, LogRefusal::OtherHistory(_) | LogRefusal::OtherStore)
+        self.segment.is_some() && matches!(refusal, LogRefusal::OtherHistory(_) | LogRefusal::OtherStore)
     }
 
-    /// Whether the last transaction is to be looked at again; a longer one than the second value only where there is a reason to doubt.
+    /// Returns the most bytes of a last transaction to verify now; `None` if no check is due. Only a doubt lifts the usual limit.
     fn is_verified_again(&mut self) -> Option<u64> {
         if self.feed.take_doubt() {
             self.verified = Instant::now();
@@ -198,18 +199,18 @@ impl LogFollower {
         }
     }
 
-    /// Reads for all that are at the end of this log, or waits for the one that does.
+    /// Reads for all followers at the end of this log, or waits for the one that reads.
     fn step_together(&mut self, member: TailSubscription) -> Result<FollowStep, LogRefusal> {
         let turn = member.turn();
         if turn == MemberRole::Left {
-            // One that a pass has given up is not begun again here.
+            // A log that a pass has given up is not begun again here.
             self.member = Some(member).filter(|_| matches!(self.feed.standing(), FeedState::Lost(_)));
             if self.member.is_none() {
                 self.stop_reading();
             }
             return Ok(FollowStep::Done);
         }
-        // Whoever doubts looks, so that the one that reads need not know of it.
+        // A member that doubts verifies by itself, so the member that reads need not know of the doubt.
         let verified = match self.is_verified_again() {
             Some(longest) if turn == MemberRole::Read || longest > VERIFIED_BYTES => member.verify(longest),
             _ => Ok(()),
@@ -231,7 +232,7 @@ impl LogFollower {
         }
     }
 
-    /// Reads what there is room for, and joins the others at the end of the log.
+    /// Reads as much as there is room for, and joins the others at the end of the log.
     fn step_alone(&mut self) -> Result<FollowStep, LogRefusal> {
         let longest = self.is_verified_again();
         let mut tail = match self.tail.take() {
@@ -273,7 +274,7 @@ impl LogFollower {
             }
             (any, self.unwhole) = (true, 0);
         }
-        // A file that is open stays readable when the server deletes it.
+        // An open file stays readable when the server deletes it.
         tail.look_ahead()?;
         Ok(Read { any, is_at_end })
     }
@@ -285,16 +286,16 @@ impl LogFollower {
         }
         let tail = open(&self.directory, &self.start)?;
         let is_after_gap = matches!(self.start, LogStart::Newest);
-        let Begun { stretch, goes_on } = self.feed.begin(tail.position().clone(), self.stretch, is_after_gap);
+        let Begun { segment, goes_on } = self.feed.begin(tail.position().clone(), self.segment, is_after_gap);
         if !goes_on {
-            tracing::info!(transaction = stretch.last, directory = %self.directory.path().display(), "transaction log followed");
+            tracing::info!(transaction = segment.last, directory = %self.directory.path().display(), "transaction log followed");
         }
-        self.stretch = Some(stretch);
+        self.segment = Some(segment);
         self.directory.note_readable();
         Ok(tail)
     }
 
-    /// The next tail begins where the feed ends.
+    /// Stops reading: the next tail begins where the feed ends.
     fn stop_reading(&mut self) {
         let _ = (self.tail.take(), self.member.take());
         if let Some(position) = self.feed.position() {
@@ -314,7 +315,7 @@ impl LogFollower {
     }
 }
 
-/// What a follower read by itself.
+/// The result of a follower that read by itself.
 struct Read {
     any: bool,
     is_at_end: bool,

@@ -4,10 +4,10 @@ use super::input::{Input, ReadAt};
 use super::parse_error::LogParseError;
 use crate::model::log_position::StoreId;
 
-/// Where entries begin.
+/// The offset of the first entry.
 pub const HEADER_BYTES: u64 = 128;
 
-/// Log formats: of 5.0 to 5.19, and of all later versions with their default settings.
+/// The log formats: 8 in Neo4j 5.0 to 5.19, 9 in all later versions with default settings.
 const FORMATS: std::ops::RangeInclusive<u8> = 8..=9;
 
 /// The version of a store id.
@@ -28,7 +28,7 @@ pub struct FileHeader {
 }
 
 impl FileHeader {
-    /// Reads it; nothing where the server has made the file and not written its header yet.
+    /// Reads the header; `None` if the server has made the file but not written its header yet.
     pub(crate) fn read(source: impl ReadAt) -> Result<Option<Self>, LogParseError> {
         let mut input = Input::new(source, 0);
         let mut bytes = Vec::with_capacity(HEADER_BYTES as usize);
@@ -53,7 +53,7 @@ fn parse(bytes: &[u8]) -> Result<FileHeader, LogParseError> {
     let file = first as u64 & ((1 << 56) - 1);
     let last_transaction = u64::try_from(rest.number()?).map_err(|_| LogParseError::Header)?;
     if format == *FORMATS.end() {
-        // The same again, as the index of what was appended.
+        // The same number again, as the append index.
         rest.number()?;
     }
     if rest.take(1)? != [STORE_ID] {
@@ -67,7 +67,7 @@ fn parse(bytes: &[u8]) -> Result<FileHeader, LogParseError> {
     Ok(FileHeader { file, last_transaction, store: StoreId { created_ms, random, format: rest.text()? } })
 }
 
-/// The bytes that are left.
+/// The bytes of the header that are not read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

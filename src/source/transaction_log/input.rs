@@ -1,4 +1,4 @@
-//! Bytes in their order, from wherever they are, with a running checksum.
+//! Reads bytes in order from any source, with a running checksum.
 
 use std::fs::File;
 use std::io;
@@ -6,15 +6,15 @@ use std::os::unix::fs::FileExt;
 
 use super::parse_error::LogParseError;
 
-/// Bytes that are read first at a place: a look at whether anything is written there must cost little.
+/// The bytes of the first read at a place: a check whether anything is written there must cost little.
 const FIRST: usize = 512;
 
-/// The most bytes that are read at once. Larger than nearly every transaction.
+/// The most bytes of one read. Nearly every transaction is smaller.
 const MOST: usize = 256 * 1024;
 
-/// What can be read at any place.
+/// A source that can be read at any place.
 pub trait ReadAt {
-    /// Reads some bytes at this place; none at the end.
+    /// Reads some bytes at this place; returns 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
@@ -39,14 +39,14 @@ impl ReadAt for [u8] {
     }
 }
 
-/// Reads on from a place. What was read is in the checksum.
+/// Reads forward from a place. The checksum covers the bytes read.
 #[derive(Debug)]
 pub(super) struct Input<R> {
     source: R,
     buffer: Vec<u8>,
-    /// Where the buffer's first byte is in the source.
+    /// The position of the buffer's first byte in the source.
     base: u64,
-    /// The next byte, and the end of what was read, in the buffer.
+    /// The positions of the next byte and of the end of the data in the buffer.
     at: usize,
     end: usize,
     /// The checksum up to `summed`.
@@ -59,23 +59,23 @@ impl<R: ReadAt> Input<R> {
         Self { source, buffer: vec![0; FIRST], base: offset, at: 0, end: 0, checksum: 0, summed: 0 }
     }
 
-    /// Where the next byte is in the source.
+    /// The position of the next byte in the source.
     pub(super) fn position(&self) -> u64 {
         self.base + self.at as u64
     }
 
-    /// Goes to a place, and forgets what it has read: the source may hold something else there by now.
+    /// Moves to a place and discards the buffer: the source may hold something else there by now.
     pub(super) fn go_to(&mut self, offset: u64) {
         (self.base, self.at, self.end, self.summed) = (offset, 0, 0, 0);
         self.buffer.truncate(FIRST);
     }
 
-    /// Begins a new checksum.
+    /// Begins a new checksum here.
     pub(super) fn begin_checksum(&mut self) {
         (self.checksum, self.summed) = (0, self.at);
     }
 
-    /// Has at least one more byte in the buffer; `false` at the end of the source.
+    /// Ensures that the buffer holds at least one more byte; `false` at the end of the source.
     fn fill(&mut self) -> Result<bool, LogParseError> {
         if self.at < self.end {
             return Ok(true);
@@ -106,7 +106,7 @@ impl<R: ReadAt> Input<R> {
         self.checksum
     }
 
-    /// Looks at the next byte; a source that has ended has a zero there, as one that was made large in advance.
+    /// Returns the next byte without reading past it. At the end of the source it is zero, as in a file allocated in advance.
     pub(super) fn peek(&mut self) -> Result<u8, LogParseError> {
         Ok(if self.fill()? { self.buffer[self.at] } else { 0 })
     }
@@ -140,18 +140,18 @@ impl<R: ReadAt> Input<R> {
         Ok(i64::from_le_bytes(self.bytes()?))
     }
 
-    /// A number of things that follow.
+    /// Reads the number of items that follow.
     pub(super) fn length(&mut self) -> Result<u32, LogParseError> {
         let length = self.i32()?;
         u32::try_from(length).map_err(|_| LogParseError::Length(length.into()))
     }
 
-    /// Goes over so many bytes.
+    /// Skips this number of bytes.
     pub(super) fn skip(&mut self, bytes: u64) -> Result<(), LogParseError> {
         self.each_part(bytes, |_| ())
     }
 
-    /// Appends so many bytes. They are there when memory is taken for them.
+    /// Appends this number of bytes. Memory is allocated only for bytes that were read.
     pub(super) fn append(&mut self, bytes: u64, to: &mut Vec<u8>) -> Result<(), LogParseError> {
         self.each_part(bytes, |part| to.extend_from_slice(part))
     }
@@ -177,7 +177,7 @@ impl<R: ReadAt> Input<R> {
 mod tests {
     use super::*;
 
-    /// Gives a byte at a time.
+    /// A source that yields one byte at a time.
     struct Slowly<'a>(&'a [u8]);
 
     impl ReadAt for Slowly<'_> {

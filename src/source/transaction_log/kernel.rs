@@ -1,26 +1,26 @@
-//! Kernel versions, which decide how entries look.
+//! Kernel versions, which decide the layout of entries.
 
 use super::parse_error::LogParseError;
 
-/// The first version whose entries are little endian: 5.0.
+/// The first version with little-endian entries: 5.0.
 const FIRST: u8 = 5;
 
-/// The last one that was seen: 2026.09.
+/// The last version that is known: 2026.09.
 const LAST: u8 = 33;
 
-/// The first version with commands of their own for what is created and deleted: 5.11.
+/// The first version with separate commands for creation and deletion: 5.11.
 const WITH_CREATES: u8 = 10;
 
-/// The first version whose transactions carry an append index: 5.20.
+/// The first version with an append index in each transaction: 5.20.
 const WITH_APPEND_INDEX: u8 = 17;
 
-/// The first version whose transactions do not carry the checksum of the one before: 2025.05.
+/// The first version without the previous transaction's checksum in each transaction: 2025.05.
 const WITHOUT_PREVIOUS_CHECKSUM: u8 = 22;
 
-/// The first version whose transactions carry a sequence number: 2026.06.
+/// The first version with a sequence number in each transaction: 2026.06.
 const WITH_SEQUENCE_NUMBER: u8 = 30;
 
-/// The version of the kernel that wrote an entry: one that is known.
+/// The version of the kernel that wrote an entry, limited to known versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion(u8);
 
@@ -29,7 +29,7 @@ impl KernelVersion {
         if (FIRST..=LAST).contains(&byte) { Ok(Self(byte)) } else { Err(LogParseError::Kernel(byte)) }
     }
 
-    /// Its number.
+    /// The number of the version.
     pub(crate) fn number(self) -> u8 {
         self.0
     }

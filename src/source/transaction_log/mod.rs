@@ -1,16 +1,16 @@
 //! Neo4j's transaction log, read as a change feed: which elements each committed transaction created, updated and deleted.
 //!
-//! A Neo4j server of Community writes every commit to `data/transactions/<database>/neostore.transaction.db.<N>` before its client
-//! hears of it. A process that can read this directory sees all changes, also those that leave no timestamp and no count. This room
-//! turns the bytes of these files into [`Transaction`]s. It never writes, and needs no plugin in the server.
+//! A Neo4j server of Community writes every commit to `data/transactions/<database>/neostore.transaction.db.<N>` before its
+//! client hears of it. A process that can read this directory sees all changes, also those that leave no timestamp and no count.
+//! This module turns the bytes of these files into [`Transaction`]s. It never writes, and needs no plugin in the server.
 //!
-//! `header` reads what a file begins with, `transaction` one transaction, and `command` what a transaction did to the records
+//! `header` reads the header of a file, `transaction` one transaction, and `command` the changes of a transaction to the records
 //! of the store. `tail` follows a log from file to file, and `feed` queues what it tells for the passes of a pipeline. Everything
-//! is parsed from a [`ReadAt`], so that a file, a slice and a damaged file are read by the same code. No size in a file is
-//! believed: a length is followed byte by byte until the bytes end.
+//! is parsed from a [`ReadAt`], so the same code reads a file, a slice and a damaged file. No size in a file is trusted: a length
+//! is followed byte by byte until the bytes end.
 //!
-//! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. All else is an [`LogParseError`], and
-//! what reads the log falls back to the probe.
+//! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. Anything else is a
+//! [`LogParseError`], and the pipeline falls back to the probe.
 
 mod command;
 mod directory;

@@ -1,4 +1,4 @@
-//! Records of properties: to which element they belong, and which texts they held.
+//! Records of properties: the elements that they belong to, and the texts that they held.
 
 use super::input::{Input, ReadAt};
 use super::parse_error::LogParseError;
@@ -8,17 +8,17 @@ use super::short_string;
 const OF_NODE: u8 = 0x40;
 const OF_RELATIONSHIP: u8 = 0x80;
 
-/// Properties that a record has room for.
+/// The most properties that fit one record.
 const MAX_BLOCKS: i64 = 4;
 
-/// The number of a property's name: the low bits of its first word.
+/// The width of a property name's number: the low bits of the first word.
 const NAME_BITS: u32 = 24;
 
-/// Types of values that are texts: in records of their own, and in the property's.
+/// The value types of texts: stored in records of their own, and in the property's record.
 const LONG_STRING: u64 = 9;
 const SHORT_STRING: u64 = 11;
 
-/// What a property belongs to.
+/// The owner of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     Node(u64),
@@ -28,12 +28,12 @@ pub(super) enum Owner {
     Unknown,
 }
 
-/// Which texts are kept.
+/// The texts to keep while reading.
 #[derive(Clone, Copy)]
 pub(super) struct WantedTexts<'a> {
-    /// By the number of the property's name.
+    /// Selects texts by the number of the property's name.
     pub(super) named: &'a dyn Fn(u32) -> bool,
-    /// Of how many bytes at most. Those that are longer count as not in the log: there may be megabytes of each.
+    /// The most bytes of a text. Longer texts count as not in the log: each may have megabytes.
     pub(super) longest: usize,
 }
 
@@ -46,12 +46,12 @@ impl WantedTexts<'_> {
 pub(super) struct PropertyRecord {
     pub(super) in_use: bool,
     pub(super) owner: Owner,
-    /// Texts by the number of their property's name, of those that were asked for.
+    /// The wanted texts, each with the number of its property's name.
     pub(super) texts: Vec<(u32, Option<String>)>,
 }
 
 impl PropertyRecord {
-    /// Reads it, with those of its texts that are wanted.
+    /// Reads a record with its wanted texts.
     pub(super) fn read<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Self, LogParseError> {
         let flags = input.u8()?;
         // Its neighbours in the chain of properties.
@@ -79,7 +79,7 @@ fn owner(flags: u8, number: i64) -> Owner {
     }
 }
 
-/// A property: up to four words, and records with what has no room in them.
+/// Reads a property: up to four words, and records for a value that does not fit them.
 fn block<R: ReadAt>(input: &mut Input<R>, wanted: WantedTexts<'_>) -> Result<Option<(u32, Option<String>)>, LogParseError> {
     let size = input.u8()?;
     let mut words = [0_u64; short_string::WORDS];

@@ -1,4 +1,4 @@
-//! Looks how far back a log reaches, from time to time.
+//! Checks from time to time how far back a log reaches.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::model::log_reach::LogReach;
 /// The interval between looks. A server prunes its log only after a checkpoint of its store, minutes apart.
 const LOOKS_APART: Duration = Duration::from_secs(10);
 
-/// What was seen of a log's beginning.
+/// The beginning of a log, as last seen.
 #[derive(Debug, Default)]
 pub(super) struct ReachWatch {
     /// The number of the oldest file.
@@ -22,8 +22,8 @@ pub(super) struct ReachWatch {
 }
 
 impl ReachWatch {
-    /// How far the log reaches, if it is another than at the last look, and that is long enough ago. What cannot be read is looked at
-    /// again later: nothing depends on it.
+    /// Returns the log's reach if it changed since the last look, and that look is long enough ago. A log that cannot be read is
+    /// checked again later: nothing depends on it.
     pub(super) fn look(&mut self, directory: &LogDirectory) -> Option<LogReach> {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOKS_APART) {
             return None;

@@ -1,22 +1,22 @@
-//! Records of the store, as commands carry them: as they were before a transaction, and as they are after it.
+//! Records of the store, as commands carry them: in their state before a transaction, and in their state after it.
 
 use super::input::{Input, ReadAt};
 use super::parse_error::LogParseError;
 
-/// A record that is in use, in the flags of every kind of record.
+/// The flag of a record in use, the same for every kind of record.
 pub(super) const IN_USE: u8 = 0x01;
 const HAS_SECONDARY_UNIT: u8 = 0x08;
 
 /// Bytes of a relationship group after its flags, without a secondary unit.
 const GROUP_BYTES: u64 = 4 + 5 * 8 + 1;
 
-/// A node's record, as far as a change of the node shows in it. What else it holds are the heads of chains.
+/// The part of a node's record in which a change of the node shows. The rest of the record holds the heads of chains.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NodeRecord {
     pub(super) in_use: bool,
     first_property: i64,
     labels: i64,
-    /// Labels that have no room in the record changed: they are rewritten in place, so that `labels` can be the same.
+    /// Whether labels that do not fit the record changed: the server rewrites them in place, so `labels` can stay the same.
     has_dynamic_labels: bool,
 }
 
@@ -40,13 +40,13 @@ impl NodeRecord {
         dynamic || self.first_property != before.first_property || self.labels != before.labels
     }
 
-    /// Whether the labels may be others.
+    /// Whether the labels may have changed.
     pub(super) fn is_relabelled(&self, before: &Self) -> bool {
         self.has_dynamic_labels || before.has_dynamic_labels || self.labels != before.labels
     }
 }
 
-/// A relationship's record, as far as a change of the relationship shows in it.
+/// The part of a relationship's record in which a change of the relationship shows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RelationshipRecord {
     pub(super) in_use: bool,
@@ -89,7 +89,7 @@ fn secondary_unit<R: ReadAt>(input: &mut Input<R>, flags: u8) -> Result<(), LogP
     if flags & HAS_SECONDARY_UNIT != 0 { input.skip(8) } else { Ok(()) }
 }
 
-/// Reads records that hold parts of long values; returns how many there are, and appends the bytes of those in use.
+/// Reads records that hold parts of long values; returns their number and appends the bytes of the records in use.
 pub(super) fn dynamic_records<R: ReadAt>(input: &mut Input<R>, mut bytes: Option<&mut Vec<u8>>) -> Result<u32, LogParseError> {
     let number = input.length()?;
     for _ in 0..number {

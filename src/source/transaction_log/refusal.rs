@@ -1,4 +1,4 @@
-//! Why a log cannot be followed, in sentences for the operator. None of them stops the pipeline: the probe goes on.
+//! Reasons why a log cannot be followed, in sentences for the operator. None of them stops the pipeline: the probe goes on.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use thiserror::Error;
 
 use super::parse_error::LogParseError;
 
-/// Why a log is not followed, or not any more.
+/// The reason why a log is not followed, or no longer followed.
 #[derive(Debug, Error)]
 pub enum LogRefusal {
     /// The directory or a file of it is missing or not readable.
     #[error("cannot read {path}: {source}", path = path.display())]
     Directory {
-        /// What cannot be read.
+        /// The path that cannot be read.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// There is no log in the directory.
@@ -24,18 +24,18 @@ pub enum LogRefusal {
     /// A file that was renamed, or copied from elsewhere.
     #[error("{path} is file {number} of its log by its header", path = path.display())]
     Misnamed {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The number in its header.
         number: u64,
     },
-    /// The log of another database than the one that is read.
+    /// The log belongs to another database than the service reads.
     #[error("{path} holds the log of another database than the one that neo4j.uri leads to", path = .0.display())]
     OtherDatabase(PathBuf),
-    /// The log is of another store than before.
+    /// The log belongs to another store than before.
     #[error("the log belongs to another store than before: the database was replaced")]
     OtherStore,
-    /// The log does not reach back to where reading has to go on.
+    /// The log does not reach back to the place where reading must go on.
     #[error("the log begins after transaction {last_read}: {oldest} is the first one that it still holds")]
     Pruned {
         /// The last transaction that was read.
@@ -43,10 +43,10 @@ pub enum LogRefusal {
         /// The first transaction of the oldest file.
         oldest: u64,
     },
-    /// What was read once is not there, or something else is.
+    /// A transaction that was read is missing, or another one is in its place.
     #[error("transaction {0} is not in the log as it was read: the database was restored, or lost its last transactions")]
     OtherHistory(u64),
-    /// The log has a gap.
+    /// The log lacks a file between others.
     #[error("file {0} of the log is missing, and a later one is there")]
     MissingFile(u64),
     /// A log that this program does not know how to read.
@@ -55,7 +55,7 @@ pub enum LogRefusal {
 }
 
 impl LogRefusal {
-    /// Whether what was committed since the last transaction that was read cannot be told any more.
+    /// Whether the log can no longer tell what was committed since the last transaction that was read.
     pub(crate) fn is_another_history(&self) -> bool {
         match self {
             LogRefusal::OtherStore | LogRefusal::Pruned { .. } | LogRefusal::OtherHistory(_) | LogRefusal::MissingFile(_) => true,
@@ -67,7 +67,7 @@ impl LogRefusal {
         }
     }
 
-    /// What an operator can do about it.
+    /// Returns what an operator can do about the refusal.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
             LogRefusal::Directory { .. } => {

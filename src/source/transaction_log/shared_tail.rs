@@ -1,7 +1,7 @@
 //! One reader of a log for all pipelines that follow it and are at its end.
 //!
-//! A follower reads by itself until nothing is left to read. Then it joins: one of the members reads, and tells all of them. A member
-//! whose passes are behind leaves, so that it does not hold the others back, and reads by itself again.
+//! A follower reads by itself until nothing is left to read. Then it joins: one of the members reads and tells all members. A
+//! member leaves if its passes are behind, so that it does not delay the others, and reads by itself again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use super::feed::LogFeed;
 use super::refusal::LogRefusal;
 use super::tail::{NextTransaction, Tail};
 
-/// Transactions that are read before members are let in and out.
+/// The most transactions that are read before members can join and leave.
 const AT_ONCE: usize = 64;
 
-/// How long a member waits at most before it looks whether it is to end.
+/// The longest wait of a member before it checks whether it must end.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The end of a log, and all that follow it there.
+/// The end of a log, and all followers there.
 #[derive(Debug, Default)]
 pub(super) struct SharedTail {
     state: Mutex<SharedState>,
@@ -32,19 +32,19 @@ struct SharedState {
     /// Present while there are members.
     tail: Option<Tail>,
     members: BTreeMap<MemberId, LogFeed>,
-    /// Counts all members that there were.
+    /// The number of members that ever joined.
     joined: u64,
-    /// The member that reads.
+    /// The member that reads for all.
     reader: Option<MemberId>,
-    /// How often in a row the next transaction was not whole yet.
+    /// The number of times in a row that the next transaction was incomplete.
     unwhole: u32,
 }
 
-/// Tells members apart.
+/// Distinguishes members of a shared tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct MemberId(u64);
 
-/// Being a member of a shared tail: it ends with this value, also where the thread of the member panics.
+/// The membership in a shared tail. It ends when this value is dropped, even if the member's thread panics.
 #[derive(Debug)]
 pub(super) struct TailSubscription {
     member: MemberId,
@@ -58,34 +58,34 @@ impl Drop for TailSubscription {
     }
 }
 
-/// What a member does next.
+/// The next duty of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MemberRole {
-    /// It reads for all.
+    /// The member reads for all.
     Read,
-    /// Another member reads; it may have told something.
+    /// Another member reads, and may have told something.
     Wait,
-    /// It is no member any more, and reads by itself.
+    /// The follower is no longer a member, and reads by itself.
     Left,
 }
 
-/// What reading brought.
+/// The result of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadOutcome {
-    /// Transactions.
+    /// Some transactions were read.
     Some,
-    /// Nothing; `unwhole` is how often in a row the next transaction was not whole yet.
+    /// No transaction was read.
     Nothing {
-        /// As above.
+        /// The number of times in a row that the next transaction was incomplete.
         unwhole: u32,
     },
 }
 
-/// Shared tails by the directory of the log, as long as somebody follows it.
+/// The shared tails by the directory of the log, while somebody follows it.
 static SHARED_TAILS: Mutex<BTreeMap<PathBuf, Weak<SharedTail>>> = Mutex::new(BTreeMap::new());
 
 impl SharedTail {
-    /// The one of the log in a directory.
+    /// Returns the shared tail of the log in a directory.
     pub(super) fn of(directory: &Path) -> Arc<Self> {
         let mut tails = SHARED_TAILS.lock();
         if let Some(known) = tails.get(directory).and_then(Weak::upgrade) {
@@ -96,7 +96,7 @@ impl SharedTail {
         new
     }
 
-    /// Joins, if the tail stands where the shared one does; else the tail is given back.
+    /// Joins if the tail is at the position of the shared one; otherwise returns the tail.
     pub(super) fn join(self: &Arc<Self>, tail: Tail, feed: LogFeed) -> Result<TailSubscription, Box<Tail>> {
         let mut state = self.state.lock();
         match &state.tail {
@@ -110,7 +110,7 @@ impl SharedTail {
         Ok(TailSubscription { member, shared: Arc::clone(self) })
     }
 
-    /// How many members there are.
+    /// The current number of members.
     #[cfg(test)]
     pub(super) fn members(&self) -> usize {
         self.state.lock().members.len()
@@ -118,7 +118,7 @@ impl SharedTail {
 }
 
 impl TailSubscription {
-    /// The next duty of this member. Waits a little if another member reads and there is nothing new.
+    /// Returns the next duty of this member. Waits a little if another member reads and nothing is new.
     pub(super) fn turn(&self) -> MemberRole {
         let mut state = self.shared.state.lock();
         let Some(feed) = state.members.get(&self.member) else { return MemberRole::Left };
@@ -132,7 +132,7 @@ impl TailSubscription {
         MemberRole::Wait
     }
 
-    /// Reads what is there and tells all members. A refusal ends the membership of all.
+    /// Reads the new transactions and tells them to all members. A refusal ends all memberships.
     pub(super) fn read(&self) -> Result<ReadOutcome, LogRefusal> {
         let mut state = self.shared.state.lock();
         let brought = state.read();
@@ -146,7 +146,7 @@ impl TailSubscription {
         brought
     }
 
-    /// As [`Tail::verify`], where the last transaction is no longer than this. A refusal ends the membership of all.
+    /// As [`Tail::verify`], if the last transaction is no longer than `longest`. A refusal ends all memberships.
     pub(super) fn verify(&self, longest: u64) -> Result<(), LogRefusal> {
         let mut state = self.shared.state.lock();
         let Some(tail) = state.tail.as_mut().filter(|tail| tail.last_bytes() <= longest) else { return Ok(()) };
@@ -160,7 +160,7 @@ impl TailSubscription {
 }
 
 impl SharedState {
-    /// Ends the membership of all.
+    /// Ends the memberships of all.
     fn dissolve(&mut self) {
         *self = Self { joined: self.joined, ..Self::default() };
     }
@@ -191,7 +191,7 @@ impl SharedState {
             (any, self.unwhole) = (true, 0);
         }
         if let Some(tail) = &mut self.tail {
-            // A file that is open stays readable when the server deletes it.
+            // An open file stays readable when the server deletes it.
             tail.look_ahead()?;
         }
         Ok(if any { ReadOutcome::Some } else { ReadOutcome::Nothing { unwhole: self.unwhole } })

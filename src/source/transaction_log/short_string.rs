@@ -1,16 +1,16 @@
-//! Texts that are packed into the words of their property, in one of thirteen ways.
+//! Texts that the server packs into the words of their property, in one of thirteen encodings.
 
-/// Words of a property.
+/// The most words of a property.
 pub(super) const WORDS: usize = 4;
 
-/// Bits before the way, the length and the characters.
+/// The first bits of the encoding's number, of the length and of the characters.
 const WAY_AT: usize = 28;
 const LENGTH_AT: usize = 33;
 const TEXT_AT: usize = 39;
 
 const LETTERS_AND_DIGITS: &str = " ABCDEFGHIJKLMNOPQRSTUVWXYZ01234_abcdefghijklmnopqrstuvwxyz56789";
 
-/// Ways by alphabet, each with its number and the bits of a character.
+/// The encodings with an alphabet: number, bits of a character, alphabet.
 const ALPHABETS: [(u64, usize, &str); 10] = [
     (1, 4, "0123456789 .-+,'"),
     (2, 4, "0123456789 -:/+,"),
@@ -28,11 +28,11 @@ const ALPHABETS: [(u64, usize, &str); 10] = [
 const UTF8: u64 = 0;
 const LATIN1: u64 = 10;
 
-/// Accented letters of Latin-1, and the letters and digits.
+/// The encoding for accented letters of Latin-1, and for letters and digits.
 const ACCENTED: u64 = 9;
 const ACCENTED_BITS: usize = 7;
 
-/// The text that these words hold; nothing where no text is packed so.
+/// Returns the text in these words; `None` if no text is packed this way.
 pub(super) fn decode(words: &[u64]) -> Option<String> {
     let bits = Bits(words);
     let length = bits.at(LENGTH_AT, 6)? as usize;
@@ -55,7 +55,7 @@ fn letter(alphabet: &str, code: u64) -> Option<char> {
 
 fn accented(code: u64) -> Option<char> {
     match code {
-        // Not letters, at these places of Latin-1.
+        // These places of Latin-1 hold no letters.
         0x17 => Some('.'),
         0x37 => Some('-'),
         0..64 => char::from_u32(0xc0 + code as u32),
@@ -63,12 +63,12 @@ fn accented(code: u64) -> Option<char> {
     }
 }
 
-/// Words as one row of bits, the lowest first.
+/// The words as one row of bits, lowest bit first.
 #[derive(Clone, Copy)]
 struct Bits<'a>(&'a [u64]);
 
 impl Bits<'_> {
-    /// Up to eight bits from a place; nothing beyond the last word.
+    /// Returns up to eight bits from a place; `None` beyond the last word.
     fn at(self, place: usize, width: usize) -> Option<u64> {
         if place + width > self.0.len() * 64 {
             return None;

@@ -10,38 +10,38 @@ use super::transaction::{Previous, Transaction, TransactionReader};
 use crate::model::key::MAX_KEY_BYTES;
 use crate::model::log_position::LogPosition;
 
-/// What stands at the end of what was read.
+/// The outcome of reading the next transaction.
 #[derive(Debug)]
 pub enum NextTransaction {
-    /// The next transaction.
+    /// The next transaction, read whole.
     Transaction(Box<Transaction>),
     /// Nothing is written yet.
     Nothing,
-    /// A transaction that the server has not written whole yet. If it stays so although a bookmark names the transaction, the log
-    /// is of an unknown format or damaged.
+    /// A transaction that the server has not completely written yet. If it stays incomplete although a bookmark names it, the log
+    /// has an unknown format or is damaged.
     Unwhole(LogParseError),
 }
 
-/// Follows a log.
+/// A reader at a position in a log.
 #[derive(Debug)]
 pub struct Tail {
     directory: LogDirectory,
     position: LogPosition,
     file: OpenFile,
-    /// The file after it, held open as soon as it is there: a server may delete files that are not read yet.
+    /// The next file, opened as soon as it exists: a server may delete files that are not read yet.
     ahead: Option<LogFile>,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     reader: TransactionReader<File>,
-    /// The same file, for its size.
+    /// The same file, to ask for its size.
     file: File,
 }
 
 impl OpenFile {
     fn new(file: File) -> Result<Self, LogRefusal> {
-        // An old text can only be of use as a key.
+        // An old text is useful only as a key.
         let reader = TransactionReader::new(file.try_clone().map_err(LogParseError::Io)?).with_texts_up_to(MAX_KEY_BYTES);
         Ok(Self { reader, file })
     }
@@ -52,7 +52,7 @@ impl OpenFile {
 }
 
 impl Tail {
-    /// Follows a log from the first transaction after this one, which has to be in the log or to be the one before its first.
+    /// Follows a log from the first transaction after this one, which must be in the log or immediately precede its first one.
     pub(crate) fn after(directory: LogDirectory, transaction: u64) -> Result<Self, LogRefusal> {
         let mut files = directory.open_all()?;
         let oldest = files.values().next().ok_or_else(|| LogRefusal::Empty(directory.path().to_owned()))?;
@@ -78,7 +78,7 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Goes on at a position that was stored, once the transaction that ends there is the same as then.
+    /// Resumes at a stored position if the transaction that ends there is the same as before.
     pub(crate) fn resume(directory: LogDirectory, position: &LogPosition) -> Result<Self, LogRefusal> {
         let Some(LogFile { file, header }) = directory.open(position.file)? else {
             return Err(missing(&directory, position));
@@ -102,8 +102,8 @@ impl Tail {
         Ok(Self { directory, position: position.clone(), file, ahead: None })
     }
 
-    /// Looks whether the last transaction that was read is still there as it was. A server that lost the end of its log in a power cut,
-    /// or a backup that took the place of its files, writes other transactions under the same numbers.
+    /// Verifies that the last transaction that was read is still there unchanged. A server that lost the end of its log in a
+    /// power cut, or runs on restored files, writes other transactions under the same numbers.
     pub(super) fn verify(&mut self) -> Result<(), LogRefusal> {
         let Some(start) = self.position.start else { return Ok(()) };
         match self.file.reader.read(start, None, &|_| false) {
@@ -112,17 +112,17 @@ impl Tail {
         }
     }
 
-    /// How long the last transaction is that was read, in bytes.
+    /// The length of the last transaction that was read, in bytes.
     pub(super) fn last_bytes(&self) -> u64 {
         self.position.start.map_or(0, |start| self.position.offset.saturating_sub(start))
     }
 
-    /// The place after the last transaction that was read.
+    /// The position after the last transaction that was read.
     pub(crate) fn position(&self) -> &LogPosition {
         &self.position
     }
 
-    /// Reads the next transaction. The old texts of the properties are kept for which `wanted` is true.
+    /// Reads the next transaction. Keeps the old texts of properties for which `wanted` is true.
     pub(crate) fn next(&mut self, wanted: &dyn Fn(u32) -> bool) -> Result<NextTransaction, LogRefusal> {
         loop {
             let previous = Previous { id: self.position.transaction, checksum: self.position.checksum };
@@ -136,14 +136,14 @@ impl Tail {
                 }
                 Ok(None) if self.is_at_the_end_of_the_file()? && self.turn_over()? => {}
                 Ok(None) => return Ok(NextTransaction::Nothing),
-                // One byte is there or not: nothing that is still to come makes another version of it.
+                // The version is a single byte, so bytes that are still to come cannot change it.
                 Err(oddity @ LogParseError::Kernel(_)) => return Err(LogRefusal::Odd(oddity)),
                 Err(oddity) => return Ok(NextTransaction::Unwhole(oddity)),
             }
         }
     }
 
-    /// Opens the next file if it is there already.
+    /// Opens the next file if it already exists.
     pub(crate) fn look_ahead(&mut self) -> Result<(), LogRefusal> {
         if self.ahead.is_none() {
             self.ahead = self.directory.open(self.position.file + 1)?;
@@ -151,12 +151,13 @@ impl Tail {
         Ok(())
     }
 
-    /// A file that the server has left ends with its last transaction; one that it writes may be larger.
+    /// Whether the position is at the end of the file. A file that the server has left ends with its last transaction; the file
+    /// that it writes may be larger.
     fn is_at_the_end_of_the_file(&self) -> Result<bool, LogRefusal> {
         Ok(self.position.offset >= self.file.size()?)
     }
 
-    /// Goes on in the next file; `false` if there is none yet.
+    /// Continues in the next file; `false` if there is none yet.
     fn turn_over(&mut self) -> Result<bool, LogRefusal> {
         self.look_ahead()?;
         let Some(LogFile { file, header }) = self.ahead.take() else {
@@ -181,19 +182,19 @@ impl Tail {
     }
 }
 
-/// Whether a transaction is the one that ends at a place.
+/// Whether a transaction is the one that ends at a position.
 fn is_at(transaction: &Transaction, place: &LogPosition) -> bool {
     let is_same = transaction.id == place.transaction && Some(transaction.checksum) == place.checksum;
     is_same && transaction.end == place.offset
 }
 
-/// The place before the first transaction of a file.
+/// The position before the first transaction of a file.
 fn beginning(file: u64, header: FileHeader) -> LogPosition {
     let FileHeader { last_transaction: transaction, store, .. } = header;
     LogPosition { store, file, start: None, offset: HEADER_BYTES, transaction, checksum: None }
 }
 
-/// A file that is gone was pruned where later ones are there; else the log is another one.
+/// Returns the refusal for a missing file: it was pruned if later files exist; otherwise the log is another one.
 fn missing(directory: &LogDirectory, position: &LogPosition) -> LogRefusal {
     match directory.open_all() {
         Err(refusal) => refusal,

@@ -209,7 +209,7 @@ impl Following {
 
     fn last(&self) -> Option<u64> {
         match self.feed.standing() {
-            FeedState::Following(stretch) => Some(stretch.last),
+            FeedState::Following(segment) => Some(segment.last),
             FeedState::Opening | FeedState::Lost(_) => None,
         }
     }

@@ -15,47 +15,47 @@ const START: u8 = 1;
 const COMMAND: u8 = 3;
 const COMMIT: u8 = 5;
 
-/// The transaction before the one that is looked for.
+/// The transaction before the wanted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Previous {
-    /// Its id.
+    /// The id of the transaction.
     pub id: u64,
-    /// Its checksum; unknown before the first one of the oldest file.
+    /// Its checksum; unknown for the transaction before the oldest file.
     pub checksum: Option<u32>,
 }
 
-/// A committed transaction.
+/// A committed transaction of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transaction {
     /// Its id: the number in the bookmark of its commit.
     pub id: u64,
     /// The version of the kernel that wrote it.
     pub kernel: KernelVersion,
-    /// Its place among all that was appended to the log; absent before kernel 17.
+    /// Its append index, which counts all that was appended to the log; absent before kernel 17.
     pub append_index: Option<i64>,
-    /// Where it begins and ends in its file.
+    /// The offset of its first byte in its file.
     pub start: u64,
     /// The offset after its last byte.
     pub end: u64,
-    /// When it was committed, in milliseconds since 1970, by the server's clock.
+    /// The time of its commit by the server's clock, in milliseconds since 1970.
     pub committed_ms: i64,
-    /// The CRC-32C over it.
+    /// The CRC-32C over its bytes.
     pub checksum: u32,
-    /// Changed nodes.
+    /// The nodes that it changed.
     pub nodes: Elements,
-    /// Changed relationships.
+    /// The relationships that it changed.
     pub relationships: Elements,
     /// Texts that it replaced or deleted.
     pub old_values: OldValues,
-    /// Nodes that have other labels than before.
+    /// Nodes with labels that it may have changed.
     pub relabelled: BTreeSet<u64>,
-    /// Names that it gave a number.
+    /// Names that it assigned a number to.
     pub tokens: Vec<Token>,
-    /// Commands about indices and constraints.
+    /// The number of its commands about indices and constraints.
     pub schema_rules: u64,
 }
 
-/// Reads transactions one after the other.
+/// Reads transactions one after another.
 #[derive(Debug)]
 pub struct TransactionReader<R> {
     input: Input<R>,
@@ -63,19 +63,19 @@ pub struct TransactionReader<R> {
 }
 
 impl<R: ReadAt> TransactionReader<R> {
-    /// Reads from a source.
+    /// Creates a reader of this source.
     pub(crate) fn new(source: R) -> Self {
         Self { input: Input::new(source, HEADER_BYTES), longest_text: usize::MAX }
     }
 
-    /// The same, keeping old texts of up to so many bytes.
+    /// Limits the old texts that the reader keeps to this number of bytes.
     #[must_use]
     pub(crate) fn with_texts_up_to(self, longest_text: usize) -> Self {
         Self { longest_text, ..self }
     }
 
-    /// Reads the transaction that begins at this place. With `previous`, it must be the next one. The old texts of the properties
-    /// are kept for which `wanted` is true. What was odd once is read anew the next time.
+    /// Reads the transaction that begins at this place. With `previous`, it must be the next one. Keeps the old texts of
+    /// properties for which `wanted` is true. An odd transaction is read anew the next time.
     pub(crate) fn read(
         &mut self,
         offset: u64,
@@ -162,7 +162,7 @@ impl StartEntry {
             START => {}
             other => return Err(LogParseError::Entry(other)),
         }
-        // When it began, and the newest transaction then.
+        // The time at which the transaction began, and the newest transaction at that time.
         input.skip(8 + 8)?;
         let previous_checksum = if kernel.has_previous_checksum() { Some(input.i32()? as u32) } else { None };
         let append_index = if kernel.has_append_index() { Some(input.i64()?) } else { None };
@@ -175,7 +175,7 @@ impl StartEntry {
     }
 }
 
-/// The type of the next entry of a transaction.
+/// Reads the type of the next entry of a transaction.
 fn next_entry<R: ReadAt>(input: &mut Input<R>, kernel: KernelVersion) -> Result<u8, LogParseError> {
     match input.u8()? {
         0 => return Err(LogParseError::Unfinished),

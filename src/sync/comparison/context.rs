@@ -1,4 +1,4 @@
-//! Both sides of a comparison, and the rules that lead from one to the other.
+//! Both sides of a comparison, and the rules that convert one into the other.
 
 use super::super::cache_view::CacheView;
 use crate::model::excluded::Excluded;
@@ -6,13 +6,13 @@ use crate::model::profile::Profile;
 use crate::source::Source;
 use crate::transform::Encoder;
 
-/// What a comparison looks at.
+/// The two sides and the rules that a comparison uses.
 pub(crate) struct ComparisonContext<'a> {
     pub source: &'a dyn Source,
     pub view: &'a mut dyn CacheView,
-    /// The rules that lead from one to the other.
+    /// The rules that convert source rows into cache contents.
     pub encoder: &'a Encoder,
     pub profile: &'a Profile,
-    /// What the cache lacks because it cannot hold it.
+    /// Elements and properties that the cache cannot hold.
     pub excluded: &'a Excluded,
 }

@@ -1,4 +1,4 @@
-//! What differs between the two sides, element by element.
+//! Differences between the two sides, element by element.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::prepared::Cause;
 use crate::transform::comparison::Content;
 
-/// What the cache lacks and is not to be called a difference, and what differs. Where a row can be kept as far as its content says,
-/// only its refusal by the cache or the lack of an end is a reason.
+/// Separates what the cache lacks for a known reason, which is no difference, from what differs. If a row could be kept by its
+/// content, only a refusal by the cache or a missing end is such a reason.
 pub(super) async fn excused(
     sides: &mut ComparisonContext<'_>,
     kind: ElementKind,
@@ -41,7 +41,7 @@ pub(super) async fn excused(
             ElementIdentity::Relationship(relationship) => {
                 let end = sides.excluded.listed_end(relationship);
                 match end.and_then(|end| sides.excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str())) {
-                    // It would be there under its key.
+                    // The element would be in the cache under its key.
                     Some(Cause::Content | Cause::Graph) => lacking.push(finding),
                     Some(Cause::Cache | Cause::End) => unclear.push(finding),
                     None if own == Some(Cause::End) => unclear.push(finding),
@@ -50,7 +50,7 @@ pub(super) async fn excused(
             }
         }
     }
-    // Of another graph's nodes it is not known in which one they would have to be.
+    // It is not known in which of the other graphs the nodes would have to be.
     if sides.profile.routes.is_some() {
         lacking.append(&mut unclear);
         return Ok((lacking, differing));
@@ -89,7 +89,7 @@ async fn ends_in_cache(sides: &mut ComparisonContext<'_>, relationships: &[Findi
     Ok(there)
 }
 
-/// Looks once more at what was found, on both sides and by key: what still differs, and how.
+/// Looks once more at the findings, on both sides and by key. Returns those that still differ, and how.
 pub(crate) async fn look_again(sides: &mut ComparisonContext<'_>, found: &[Finding]) -> Result<Vec<Finding>> {
     let mut by_kind: BTreeMap<ElementKind, Vec<ElementIdentity>> = BTreeMap::new();
     for finding in found {
@@ -104,7 +104,7 @@ pub(crate) async fn look_again(sides: &mut ComparisonContext<'_>, found: &[Findi
     Ok(still)
 }
 
-/// Compares these elements, read by key on both sides, as many at once as the source's side bears.
+/// Compares these elements, read by key on both sides, as many at once as the source's side can answer.
 pub(super) async fn differing_of(
     sides: &mut ComparisonContext<'_>,
     kind: ElementKind,
@@ -118,7 +118,7 @@ pub(super) async fn differing_of(
         let (here, answered) = expected_by_key(sides, kind, left).await?;
         let view = &mut *sides.view;
         let there = view.contents(kind, Detail::Whole, &left[..answered]).await?;
-        // Both sides were asked for these.
+        // Both sides were asked for these keys.
         let (asked, after) = left.split_at(there.keys);
         let there = there.elements;
         left = after;
@@ -131,7 +131,7 @@ pub(super) async fn differing_of(
             };
             Some(Finding { kind, identity: identity.clone(), difference })
         };
-        // The keys stand in order.
+        // The keys are in order.
         let is_asked =
             |identity: &&ElementIdentity| asked.binary_search_by(|key| key.as_str().cmp(identity.key().as_str())).is_ok();
         found.extend(suspects.iter().filter(is_asked).filter_map(finding));
@@ -144,7 +144,8 @@ fn changed(content: &Content, cached: &Content) -> Option<Difference> {
     (!names.is_empty()).then_some(Difference::Changed(names))
 }
 
-/// What of a page differs at a first look; meanwhile the source sends up to `limit` elements more, if the page has a next one.
+/// Returns what differs in a page at a first look. Meanwhile, if the page has a next one, the source sends up to `limit` elements
+/// more.
 pub(super) async fn compare_and_read_on(
     sides: &mut ComparisonContext<'_>,
     part: Part,
@@ -185,8 +186,8 @@ async fn suspects(
     Ok(contents.keys().filter(|identity| !equal.contains(*identity)).cloned().collect())
 }
 
-/// What differs at a second look as well, of all that it holds: at the first one, the source may have been read just before a
-/// change and the cache just after.
+/// Returns the suspects that differ at a second look as well, with their whole content: at the first look, the source may have
+/// been read just before a change and the cache just after.
 pub(super) async fn differing(
     sides: &mut ComparisonContext<'_>,
     kind: ElementKind,

@@ -1,4 +1,4 @@
-//! What the cache is to hold, read from the source.
+//! The contents that the cache has to hold, read from the source.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::source::{KeyLookup, Page, Source};
 use crate::transform::Encoder;
 use crate::transform::comparison::Content;
 
-/// Small kinds of a profile of many, which the source answers together: a question for each kind would take minutes.
+/// Small kinds of a profile of many, which the source answers together: one query for each kind would take minutes.
 pub(super) struct SmallKindPrefetch<'a> {
     source: &'a dyn Source,
     encoder: &'a Encoder,
     profile: &'a Profile,
-    /// How many elements the source has of each kind. Absent where each kind has a question of its own.
+    /// The source's count of each kind; absent if each kind has a query of its own.
     counts: Option<Vec<u64>>,
     pages: BTreeMap<ElementKind, ExpectedContents>,
 }
@@ -31,7 +31,7 @@ impl<'a> SmallKindPrefetch<'a> {
         Ok(Self { source, encoder, profile, counts, pages: BTreeMap::new() })
     }
 
-    /// The whole of the next kind, if it is a small one. As many kinds are read with it as the comparison reaches with `left` rows.
+    /// Returns the whole next kind if it is small. Reads with it as many kinds as the comparison reaches with `left` rows.
     pub(super) async fn page(&mut self, parts: &[Part], after: &str, left: usize) -> Result<Option<ExpectedContents>> {
         let (Some(counts), Some(part)) = (&self.counts, parts.first()) else { return Ok(None) };
         if !part.is_first_round() || !after.is_empty() {
@@ -62,11 +62,11 @@ impl<'a> SmallKindPrefetch<'a> {
     }
 }
 
-/// Elements with what the cache is to hold of them.
+/// Elements with the contents that the cache has to hold.
 pub(super) struct ExpectedContents {
     pub(super) contents: BTreeMap<ElementIdentity, Content>,
     pub(super) next: Option<String>,
-    /// What is left out of it by rule.
+    /// The elements and properties that are left out by rule.
     pub(super) excepted: Excepted,
 }
 
@@ -89,8 +89,8 @@ impl ExpectedContents {
     }
 }
 
-/// A page of the source of about `rows` elements, as it has to stand in the cache. Of several elements with one identity the one
-/// with the lowest number counts.
+/// Reads a page of about `rows` elements of the source, as the cache has to hold it. Of several elements with one identity, the
+/// one with the lowest number counts.
 pub(super) async fn expected(
     source: &dyn Source,
     encoder: &Encoder,
@@ -104,7 +104,7 @@ pub(super) async fn expected(
     Ok(ExpectedContents::of(encoder, &rows, next))
 }
 
-/// What the cache is to hold of the first of these keys, and how many keys those are.
+/// Returns the contents that the cache has to hold for the first of these keys, and how many keys those are.
 pub(super) async fn expected_by_key(
     sides: &mut ComparisonContext<'_>,
     kind: ElementKind,
@@ -114,7 +114,7 @@ pub(super) async fn expected_by_key(
     Ok((lowest(&rows, sides.encoder.contents(&rows)), keys))
 }
 
-/// Of several elements with one identity, the one with the lowest number.
+/// Keeps, of several elements with one identity, the one with the lowest number.
 fn lowest(rows: &KindRows, contents: Vec<Option<(ElementIdentity, Content)>>) -> BTreeMap<ElementIdentity, Content> {
     let mut kept: BTreeMap<ElementIdentity, (ElementNumber, Content)> = BTreeMap::new();
     for ((number, _), row) in rows.elements().zip(contents) {

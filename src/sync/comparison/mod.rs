@@ -1,7 +1,8 @@
-//! The comparison: every element of the source against what the cache holds of it, and the key sets of both against each other.
+//! The comparison: every element of the source is compared with what the cache holds of it, and the key sets of both sides with
+//! each other.
 //!
-//! It is the only thing that finds a change which left no timestamp, no episode and no count behind. It goes through the kinds
-//! in the order of their keys and can stop after any page, so it runs in slices between the passes that follow changes.
+//! Only a comparison finds a change that left no timestamp, no episode and no count behind. It goes through the kinds in the
+//! order of their keys and can stop after any page, so it runs in slices between the passes that follow changes.
 
 mod context;
 mod differences;
@@ -30,22 +31,22 @@ use crate::source::Source;
 pub(crate) use self::context::ComparisonContext;
 pub(crate) use self::differences::look_again;
 
-/// Findings that a verdict names; the rest is counted.
+/// The most findings that a verdict names; the rest is counted.
 pub(crate) const LISTED: usize = 10_000;
 
-/// What a comparison did in one go.
+/// The result of one step of a comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Advance {
     pub found: Vec<Finding>,
-    /// What the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there. It is a
-    /// difference only if another attempt mends it.
+    /// Elements that the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there.
+    /// Such an element is a difference only if another attempt mends it.
     pub excluded: Vec<Finding>,
     /// Kinds that were gone through to their end: all their orphans are found.
     pub completed: Vec<CompletedKind>,
-    /// How many relationships of a completed kind wait for an end, by the end; absent where an earlier generation compared a part of
-    /// the kind.
+    /// The number of relationships of a completed kind that wait for an end, by that end; absent if an earlier generation
+    /// compared a part of the kind.
     pub waiting: BTreeMap<ElementKind, BTreeMap<NodeIdentity, u64>>,
-    /// Whether it has gone through everything, so that its verdict can be asked for.
+    /// Whether the comparison has gone through everything, so that its verdict can be read.
     pub is_over: bool,
 }
 
@@ -53,15 +54,15 @@ pub(crate) struct Advance {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CompletedKind {
     pub kind: ElementKind,
-    /// Whether the source was scanned for elements without key: it may have some that no page reaches.
+    /// Whether the source was scanned for elements without key, because it may have some that no page reaches.
     pub is_scanned: bool,
 }
 
-/// What the pages of a kind held.
+/// Counts of the elements in the pages of a kind.
 #[derive(Debug, Clone, Copy, Default)]
 struct Met {
     elements: u64,
-    /// How many of them the cache cannot hold.
+    /// The number of elements that the cache cannot hold.
     unusable: u64,
 }
 
@@ -71,34 +72,34 @@ pub(crate) struct Comparison {
     standing: ComparisonUnderWay,
     begun_with: Option<u64>,
     listed: Vec<Finding>,
-    /// What was found, up to as much as is listed: the second round does not find it again.
+    /// The findings, at most as many as are listed: the second round does not find them again.
     named: BTreeSet<ElementIdentity>,
-    /// What was seen of the source's elements of the kind under way.
+    /// The elements of the source that were seen of the kind under way.
     seen: SeenElements,
     /// The search for orphans of the kind under way, once its pages are compared.
     orphan_scan: Option<OrphanScan>,
     /// Whether all pages of the kind under way were compared here, and none by an earlier generation.
     is_whole: bool,
     hasher: ElementHasher,
-    /// Whether it was begun by an earlier generation and nobody was told yet.
+    /// Whether an earlier generation began the comparison, and the log does not say so yet.
     resumed: bool,
-    /// Elements of the source that were read so far, those that are left out included.
+    /// Elements of the source that were read so far, including those that are left out.
     read: u64,
-    /// What was left out by rule so far.
+    /// The elements and properties that were left out by rule so far.
     excepted: Excepted,
-    /// How many nodes and relationships were found on both sides, or differed.
+    /// The numbers of nodes and relationships that were found on both sides, or differed.
     compared: [u64; 2],
     /// Relationships of the kind under way that wait for an end.
     waiting: BTreeMap<NodeIdentity, u64>,
-    /// What the pages of the kind under way held so far.
+    /// The counts of the pages of the kind under way so far.
     met: Met,
-    /// How many elements the source has of each kind at the comparison's bookmark; absent until they are needed.
+    /// The source's count of each kind at the comparison's bookmark; absent until it is needed.
     counts: Option<Vec<u64>>,
 }
 
 impl Comparison {
-    /// Begins one. Nothing that was read earlier may be on its way to the cache. `order` is the number of the order that it
-    /// begins with.
+    /// Begins a comparison. Nothing that was read earlier may be on its way to the cache. `order` is the number of the order that
+    /// the comparison begins with.
     pub(crate) async fn begin(source: &dyn Source, ordered: bool, order: u64) -> Result<Self> {
         let bookmark = source.bookmark().await?;
         let began_at = Utc::now();
@@ -106,8 +107,8 @@ impl Comparison {
         Ok(Self::of(standing, Some(order)))
     }
 
-    /// Goes on with one that an earlier generation began. It finds what is left to find, but proves nothing: what happened to
-    /// the part that was compared before is not known.
+    /// Continues a comparison that an earlier generation began. It finds what is left to find, but proves nothing: the part that
+    /// was compared before may have changed since.
     pub(crate) fn resume(standing: ComparisonUnderWay) -> Self {
         Self { is_whole: false, resumed: true, ..Self::of(standing, None) }
     }
@@ -137,7 +138,7 @@ impl Comparison {
         self.standing.rows
     }
 
-    /// Says once in the log that it goes on.
+    /// Logs once that the comparison continues.
     pub(super) fn tell_if_resumed(&mut self) {
         if std::mem::take(&mut self.resumed) {
             let step = self.standing.cursor.as_ref().map(|cursor| cursor.step.name());
@@ -150,7 +151,7 @@ impl Comparison {
     }
 
     /// Compares about `rows` elements more. The kinds in `spared` are not scanned for elements without key while the source is
-    /// written: it gets no proof then in any case.
+    /// written: there is no proof then in any case.
     pub(crate) async fn advance(
         &mut self,
         sides: &mut ComparisonContext<'_>,
@@ -200,7 +201,7 @@ impl Comparison {
         Ok(Advance { is_over: next.is_none(), ..advance })
     }
 
-    /// Sorts what of a page differs, and takes note of what the page holds.
+    /// Sorts the differences of a page, and notes what the page holds.
     async fn note_page(
         &mut self,
         sides: &mut ComparisonContext<'_>,
@@ -224,7 +225,7 @@ impl Comparison {
         Ok(())
     }
 
-    /// All pages of a kind are compared: what is left to look for is what only the cache holds.
+    /// Ends the pages of a kind. What only the cache holds is still to be found.
     fn end_pages(&mut self, kind: ElementKind, advance: &mut Advance) {
         let by_end = std::mem::take(&mut self.waiting);
         if self.is_whole {
@@ -236,8 +237,9 @@ impl Comparison {
     async fn end_orphan_scan(&mut self, source: &dyn Source, advance: &mut Advance) -> Result<()> {
         let Some(scan) = self.orphan_scan.take() else { return Ok(()) };
         let Orphans { found, is_whole, is_even } = scan.end();
-        // Where the source was written meanwhile, or something was found, that is why they are not even; nothing is proven then in
-        // any case. Otherwise it is a riddle, and no proof. What is too much for one comparison, the next one finds.
+        // If the source was written meanwhile, or something was found, that explains an uneven count, and nothing is proven in
+        // any case. Otherwise the count is unexplained, and there is no proof. The next comparison finds what is too much for
+        // this one.
         let is_riddle = !is_even && found.is_empty() && self.begun_with.is_some() && !self.found_any(advance);
         if !is_whole || (is_riddle && self.is_unmoved(source).await?) {
             self.begun_with = None;
@@ -250,13 +252,13 @@ impl Comparison {
         self.standing.findings > 0 || !self.named.is_empty() || !advance.found.is_empty()
     }
 
-    /// Takes note of differences.
+    /// Notes differences for the verdict.
     pub(crate) fn note_found(&mut self, found: &[Finding]) {
         self.standing.findings += found.len() as u64;
         self.listed.extend(found.iter().take(LISTED - self.listed.len()).cloned());
     }
 
-    /// Takes note of relationships that wait for an end that is listed.
+    /// Notes relationships that wait for a listed end.
     fn note_waiting(&mut self, excluded: &Excluded, lacking: &[Finding]) {
         for finding in lacking {
             let ElementIdentity::Relationship(relationship) = &finding.identity else { continue };
@@ -266,7 +268,7 @@ impl Comparison {
         }
     }
 
-    /// Remembers what of a page the cache is to hold.
+    /// Remembers the elements of a page that the cache has to hold.
     fn see(&mut self, page: &ExpectedContents, lacking: &[Finding]) {
         let lacking: BTreeSet<&ElementIdentity> = lacking.iter().map(|finding| &finding.identity).collect();
         let held = page.contents.keys().filter(|identity| !lacking.contains(identity));
@@ -282,7 +284,7 @@ impl Comparison {
         }
     }
 
-    /// Counts elements that the cache cannot hold: they were compared, and they are left out.
+    /// Counts elements that the cache cannot hold: they were compared, and are left out now.
     pub(crate) fn except(&mut self, excluded: &[Finding]) {
         for finding in excluded {
             let number = &mut self.compared[place_of(finding.kind)];
@@ -291,7 +293,7 @@ impl Comparison {
         self.excepted.elements += excluded.len() as u64;
     }
 
-    /// In the first round, each element is counted once.
+    /// Counts each element once, in the first round.
     fn count_page(&mut self, part: Part, page: &ExpectedContents) {
         self.excepted.properties += page.excepted.properties;
         if !part.is_first_round() {
@@ -307,8 +309,8 @@ impl Comparison {
         self.excepted.collapsed += page.excepted.collapsed;
     }
 
-    /// Counts the elements of a kind that no page reaches, because they have no key. Returns whether it took a scan: where the pages
-    /// held as many elements as the source counts, and the cache can hold them all, there are none.
+    /// Counts the elements of a kind that no page reaches, because they have no key. Returns whether this took a scan: if the
+    /// pages held as many elements as the source counts, and the cache can hold them all, there are none.
     async fn count_without_key(
         &mut self,
         source: &dyn Source,
@@ -334,7 +336,7 @@ impl Comparison {
         Ok(true)
     }
 
-    /// How many elements the source has of a kind at the comparison's bookmark. Absent where it has moved on meanwhile.
+    /// Counts the elements of a kind in the source at the comparison's bookmark. Absent if the source has moved on meanwhile.
     async fn count(&mut self, source: &dyn Source, profile: &Profile, kind: ElementKind) -> Result<Option<u64>> {
         if self.counts.is_none() {
             let counts = source.exact_counts().await?;
@@ -349,7 +351,7 @@ impl Comparison {
         Ok(source.bookmark().await? == self.standing.bookmark)
     }
 
-    /// What no page and no key meets. Where all that was compared is all that the cache holds, there is none.
+    /// Counts what no page and no key finds. If the cache holds exactly what was compared, there is nothing.
     async fn foreign(&mut self, sides: &mut ComparisonContext<'_>) -> Result<BTreeMap<String, u64>> {
         let view = &mut *sides.view;
         if self.begun_with.is_some() && self.standing.findings == 0 && view.totals().await? == self.compared {
@@ -358,13 +360,13 @@ impl Comparison {
         view.foreign().await
     }
 
-    /// What it says, once it has gone through everything.
+    /// Returns the verdict, once the comparison has gone through everything.
     pub(crate) async fn verdict(&mut self, sides: &mut ComparisonContext<'_>) -> Result<Verdict> {
         let foreign = self.foreign(sides).await?;
         self.standing.findings += foreign.values().sum::<u64>();
         let source = sides.source;
         let now = source.bookmark().await?;
-        // What is of no kind yet was not compared.
+        // Elements that are of no kind yet were not compared.
         let outgrown = source.outgrown().await?.is_some();
         let ComparisonUnderWay { bookmark, findings, rows, .. } = self.standing.clone();
         let equal = self.begun_with.is_some() && findings == 0 && now == bookmark && !outgrown;
@@ -382,7 +384,7 @@ impl Comparison {
     }
 }
 
-/// The place of a kind's elements among nodes and relationships.
+/// Returns the index of a kind's elements in the counts of nodes and relationships.
 fn place_of(kind: ElementKind) -> usize {
     usize::from(matches!(kind, ElementKind::Relationship(_)))
 }

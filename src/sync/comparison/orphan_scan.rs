@@ -1,8 +1,8 @@
-//! The search for orphans: what the cache holds of a kind and the source does not.
+//! The search for orphans: elements of a kind that the cache holds and the source does not.
 //!
-//! While the pages of the source pass, a short hash of each element is kept. Then the elements of the cache are visited part by
-//! part: those with an unknown hash are suspects, and are looked at by key on both sides. Each step is short, so that passes run in
-//! between, whatever the size of the kind.
+//! While the pages of the source pass, the search keeps a short hash of each element. Then it visits the elements of the cache
+//! part by part: elements with an unknown hash are suspects, and are looked up by key on both sides. Each step is short, so that
+//! passes run in between, whatever the size of the kind.
 
 use super::super::cache_view::{CacheView, Keyed, ScanPosition};
 use super::super::key_sets::ElementHasher;
@@ -17,14 +17,14 @@ use crate::model::kind::ElementKind;
 /// Elements of the cache that are visited at once: some tenths of a second at most.
 const PART: usize = 5_000;
 
-/// A visited element takes so many times less time than a compared row, which is read and looked up on both sides.
+/// The number of elements visited in the time of one compared row, which is read and looked up on both sides.
 pub(super) const VISITED_FOR_A_ROW: usize = 10;
 
-/// Suspects remembered at most: some ten megabytes. The rest is left to the next comparison.
+/// The most suspects that are remembered: some ten megabytes. The rest is left to the next comparison.
 const MAX_SUSPECTS: usize = 50_000;
 
-/// Hashes of the source's elements of a kind, 8 bytes each. The hash is keyed at random in each process; an orphan is taken for an
-/// element of the source with a probability of one in 10¹² for a kind of ten million.
+/// Hashes of the source's elements of a kind, 8 bytes each. The hash is keyed at random in each process; an orphan is taken for
+/// an element of the source with a probability of one in 10¹² for a kind of ten million.
 #[derive(Debug, Default)]
 pub(super) struct SeenElements {
     hashes: Vec<u64>,
@@ -40,23 +40,23 @@ impl SeenElements {
 #[derive(Debug)]
 pub(super) struct OrphanScan {
     seen: Vec<u64>,
-    /// Where the next part begins; absent when all is visited.
+    /// The beginning of the next part; absent once everything is visited.
     next: Option<ScanPosition>,
     visited: u64,
-    /// What is still to be looked at.
+    /// Elements that are still to be looked up.
     suspects: Vec<ElementIdentity>,
     /// Whether there were more suspects than are remembered.
     more: bool,
     orphans: Vec<Finding>,
 }
 
-/// What a search found.
+/// The result of a search for orphans.
 #[derive(Debug)]
 pub(super) struct Orphans {
     pub(super) found: Vec<Finding>,
-    /// Whether that is all there are.
+    /// Whether these are all orphans of the kind.
     pub(super) is_whole: bool,
-    /// Whether the cache held as many elements as the source had, besides the orphans.
+    /// Whether the cache held, besides the orphans, as many elements as the source had.
     pub(super) is_even: bool,
 }
 
@@ -73,7 +73,7 @@ impl OrphanScan {
         self.next.is_none() && self.suspects.is_empty()
     }
 
-    /// Takes the next step. Returns how many compared rows take as long.
+    /// Takes the next step. Returns how many rows could be compared in the same time.
     pub(super) async fn step(
         &mut self,
         sides: &mut ComparisonContext<'_>,
@@ -111,7 +111,7 @@ impl OrphanScan {
         }
     }
 
-    /// What came to both sides since its page was read is no orphan.
+    /// An element that came to both sides after its page was read is no orphan.
     async fn look_at_suspects(&mut self, sides: &mut ComparisonContext<'_>, kind: ElementKind) -> Result<usize> {
         let some = self.suspects.split_off(self.suspects.len().saturating_sub(PAGE));
         let found = differing_of(sides, kind, &some).await?;

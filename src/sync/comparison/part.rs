@@ -4,10 +4,10 @@ use crate::model::detail::Detail;
 use crate::model::kind::{ElementKind, Step};
 use crate::model::profile::Profile;
 
-/// Rows compared at once: a page of the source, and the reply of the cache for its keys.
+/// Rows that are compared at once: a page of the source, and the cache's reply for its keys.
 pub(super) const PAGE: usize = 1000;
 
-/// The questions for a page take as long as so many of its rows: a comparison of many small kinds keeps its pace by them.
+/// The number of rows that take as long as the queries for a page: a comparison of many small kinds keeps its pace by them.
 pub(super) const QUESTION: usize = 20;
 
 /// A part of what a comparison goes through.
@@ -27,8 +27,8 @@ impl Part {
     }
 }
 
-/// Everything but vectors goes first: it is read several times as fast, and what is changed by hand is a text far more often than
-/// a vector without its text. Vectors follow in a second round of the same comparison, so equality is proven by both.
+/// Everything but vectors goes first: it is read several times as fast, and a change by hand changes a text far more often than
+/// a vector without its text. Vectors follow in a second round of the same comparison, so both rounds together prove equality.
 pub(super) fn steps(profile: &Profile) -> Vec<Part> {
     let kinds = profile.kinds();
     let with_vectors = kinds.iter().copied().filter(|kind| !profile.vectors(*kind).is_empty());

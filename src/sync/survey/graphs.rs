@@ -1,4 +1,4 @@
-//! The graphs that a full pass would make, where each group has one of its own.
+//! The graphs that a full pass would make if each group has one of its own.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde::Serialize;
 use crate::model::prepared::PreparedRows;
 use crate::model::routes::Routes;
 
-/// A graph to come.
+/// A graph that a full pass would make.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct GraphSurvey {
-    /// Nodes for it among those looked at.
+    /// Nodes of the graph among those looked at.
     pub nodes: u64,
-    /// Relationships for it among those looked at.
+    /// Relationships of the graph among those looked at.
     pub relationships: u64,
-    /// Why it cannot be filled, where a foreign graph has its name.
+    /// The reason why the graph cannot be filled, if a foreign graph has its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub taken: Option<String>,
 }
@@ -27,12 +27,12 @@ pub(super) struct Graphs<'a> {
 }
 
 impl<'a> Graphs<'a> {
-    /// Without routes everything goes to one graph, and nothing is found.
+    /// Creates an empty list. Without routes, everything goes to one graph, and nothing is found.
     pub(super) fn new(routes: Option<&'a Routes>) -> Self {
         Self { routes, found: BTreeMap::new() }
     }
 
-    /// Counts these rows for the graphs that a pass would write them to. Rows that cannot have a graph are not among them.
+    /// Counts these rows for the graphs that a pass would write them to. Rows that cannot have a graph are left out.
     pub(super) fn add(&mut self, rows: &PreparedRows) {
         for group in &rows.nodes {
             if let Some(graph) = self.graph_of(group.group.as_deref()) {

@@ -1,4 +1,5 @@
-//! About how much memory elements take in FalkorDB: the sizes were measured on 4.16.3, on 200,000 elements of each shape.
+//! An estimate of the memory that elements take in FalkorDB. The sizes were measured on 4.16.3, with 200,000 elements of each
+//! shape.
 
 use crate::model::element::Properties;
 use crate::model::index::{IndexKind, IndexTarget};
@@ -9,16 +10,16 @@ use crate::model::value::Value;
 const NODE: u64 = 50;
 const RELATIONSHIP: u64 = 88;
 
-/// What an element with properties has beside them, and a property that is a number or a boolean.
+/// The overhead of an element with properties, and the size of a property that is a number or a boolean.
 const PROPERTIES: u64 = 8;
 const PROPERTY: u64 = 11;
 
-/// What a text, a list and a vector have beside their content.
+/// The overhead of a text, a list and a vector beside their content.
 const TEXT: u64 = 8;
 const LIST: u64 = 26;
 const VECTOR: u64 = 50;
 
-/// An entry of a range index, beside the text that it is of.
+/// The size of an entry of a range index, without its text.
 const INDEX_ENTRY: u64 = 280;
 
 /// The memory of elements of one kind.
@@ -68,7 +69,7 @@ impl Estimate {
     }
 }
 
-/// What a value takes beside its place.
+/// Returns the size of a value beside its place.
 fn content(value: &Value) -> u64 {
     match value {
         Value::Boolean(_) | Value::Integer(_) | Value::Float(_) => 0,
@@ -76,7 +77,7 @@ fn content(value: &Value) -> u64 {
     }
 }
 
-/// What is no number becomes a text, of about this length.
+/// Returns the approximate length of a value as text. Every value that is no number becomes a text.
 fn text_length(value: &Value) -> u64 {
     match value {
         Value::String(text) => text.len() as u64,

@@ -6,7 +6,7 @@ use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::kind::KindName;
 use crate::model::prepared::{PreparedRows, Quarantined};
 
-/// Nodes that would be quarantined, by label and key. Nodes are looked at before relationships.
+/// Nodes that would be quarantined, by label and key. The survey looks at nodes before relationships.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     nodes: HashSet<(String, String)>,

@@ -1,4 +1,4 @@
-//! What Prometheus collects. Nearly everything is taken from the status, so the two never disagree.
+//! The metrics for Prometheus. Nearly all come from the status, so the two never disagree.
 
 pub mod names;
 
@@ -26,13 +26,13 @@ use crate::model::pass::Mode;
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// From a batch of one row to a full pass over hundreds of millions.
+/// The range is from a batch of one row to a full pass over hundreds of millions.
 const BUCKETS: [f64; 15] = [0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10_000.0];
 
 type MetricLabels = Vec<(&'static str, String)>;
 type Histograms = Family<MetricLabels, Histogram>;
 
-/// Waiting is counted in parts of a second.
+/// Waiting time is counted in fractions of a second.
 type Counters = Family<MetricLabels, Counter<f64, AtomicU64>>;
 type Gauges = Family<MetricLabels, Gauge<f64, AtomicU64>>;
 
@@ -46,7 +46,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics of which nothing is counted.
+    /// Metrics that have counted nothing yet.
     pub fn new() -> Self {
         let mut metrics = Self {
             own: Registry::with_prefix(PREFIX),
@@ -77,7 +77,7 @@ impl Metrics {
         metrics
     }
 
-    /// Counts what happened to a pipeline between two of its states.
+    /// Counts the changes of a pipeline between two of its states.
     pub fn count(&self, before: Option<&PipelineStatus>, now: &PipelineStatus) {
         let nothing = PipelineStatus::new(&now.name, &now.graph);
         let before = before.unwrap_or(&nothing);
@@ -103,23 +103,23 @@ impl Metrics {
             let mode = mode.to_string();
             grown(names::PASSES, &[name, &mode, names::ENDED], before.ended, count.ended);
             grown(names::PASSES, &[name, &mode, names::FAILED], before.failed, count.failed);
-            // Each pass that ends is reported by itself, so this is one pass.
+            // Each pass that ends is reported separately, so this is one pass.
             if count.ended > before.ended {
                 self.observe(names::PASS_DURATION, &[name, &mode], count.seconds - before.seconds);
             }
         }
-        // As is each commit.
+        // The same applies to each commit.
         if is.freshness.count > was.freshness.count {
             self.observe(names::FRESHNESS, &[name], is.freshness.seconds - was.freshness.seconds);
         }
     }
 
-    /// Counts how long a batch took.
+    /// Counts the duration of a batch.
     pub fn count_batch(&self, pipeline: &str, took: Duration) {
         self.observe(names::BATCH_DURATION, &[pipeline], took.as_secs_f64());
     }
 
-    /// Counts how long an actor waited since the last time, and how many batches are before it.
+    /// Counts the waiting time of an actor since the last call, and the batches before it.
     pub fn count_waiting(&self, pipeline: &str, actor: &str, waited: Duration, queued: usize) {
         self.add(names::WAITING, &[pipeline, actor], waited.as_secs_f64());
         self.set(names::QUEUED_BATCHES, &[pipeline, actor], queued as f64);
@@ -195,7 +195,7 @@ impl Metrics {
         }
     }
 
-    /// For what is counted elsewhere.
+    /// Raises counters to values that are counted elsewhere.
     fn raise(&self, metric: Metric, labels: &[&str], value: f64) {
         if let Some(counters) = self.counters.get(metric.name) {
             let labels = labelled(metric, labels);
@@ -210,7 +210,7 @@ impl Metrics {
         }
     }
 
-    /// A gauge that is not known is not shown.
+    /// Sets a gauge, or removes it if its value is unknown.
     fn set_if_known(&self, metric: Metric, labels: &[&str], value: Option<f64>) {
         match (value, self.gauges.get(metric.name)) {
             (Some(value), _) => self.set(metric, labels, value),
@@ -226,7 +226,7 @@ impl Metrics {
     }
 }
 
-/// What the full sync under way has read and is going to read.
+/// The rows that the full sync under way has read, and the expected number.
 fn full_sync(status: &PipelineStatus) -> Option<(u64, u64)> {
     match (&status.full_sync, &status.state) {
         (Some(full_sync), _) => Some((full_sync.totals.read, full_sync.expected.unwrap_or_default())),
@@ -315,9 +315,9 @@ mod tests {
         let mut described = 0;
         for metric in ALL {
             let name = if metric.own { format!("{PREFIX}_{}", metric.name) } else { metric.name.to_owned() };
-            // A counter's family goes without the ending of its values.
+            // A counter's family name lacks the suffix of its values.
             let base = name.trim_end_matches("_total");
-            // A family without a series is left out.
+            // A family without a series is not exported.
             if text.contains(&format!("# TYPE {base} ")) {
                 assert!(text.contains(&format!("# HELP {base} {}.", metric.help)), "{base}");
                 described += 1;

@@ -1,65 +1,65 @@
-//! Every metric with its name, its labels and what it says. Names are an interface: dashboards and alerts rely on them.
+//! Every metric with its name, its labels and its meaning. Names are an interface: dashboards and alerts rely on them.
 
-/// What every name of this program begins with.
+/// The prefix of every name of this program.
 pub const PREFIX: &str = "neo4j_falkordb_sync";
 
-/// The pipeline's name.
+/// The name of the pipeline.
 pub const PIPELINE: &str = "pipeline";
 /// A label or a relationship type.
 pub const KIND: &str = "kind";
 /// `full`, `incremental` or `differential`.
 pub const MODE: &str = "mode";
-/// [`ENDED`] or [`FAILED`].
+/// The result: [`ENDED`] or [`FAILED`].
 pub const RESULT: &str = "result";
 /// `extractor`, `transformer` or `loader`.
 pub const ACTOR: &str = "actor";
-/// What went wrong, as a word.
+/// The word for the error's kind.
 pub const CAUSE: &str = "cause";
-/// [`NEO4J`] or [`FALKORDB`].
+/// The server: [`NEO4J`] or [`FALKORDB`].
 pub const SERVER: &str = "server";
-/// [`BUSY`] or [`IDLE`], or [`OPEN`] where requests share connections.
+/// [`BUSY`] or [`IDLE`], or [`OPEN`] if requests share connections.
 pub const STATE: &str = "state";
-/// The program's version.
+/// The version of the program.
 pub const VERSION: &str = "version";
 
-/// The pass ended, and all that it read is applied.
+/// The pass ended, and all its rows are applied.
 pub const ENDED: &str = "ended";
-/// A fault broke the pass off.
+/// A fault ended the pass early.
 pub const FAILED: &str = "failed";
-/// The source.
+/// The server of the source.
 pub const NEO4J: &str = "neo4j";
-/// The cache.
+/// The server of the cache.
 pub const FALKORDB: &str = "falkordb";
-/// A query runs on it.
+/// A query runs on the connection.
 pub const BUSY: &str = "busy";
-/// It waits for the next one.
+/// The connection waits for the next query.
 pub const IDLE: &str = "idle";
-/// It is either.
+/// The connection may be in either state.
 pub const OPEN: &str = "open";
 
-/// What sort of number a metric is.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
-    /// Only grows; exported with `_total` at its end.
+    /// A value that only grows; exported with the suffix `_total`.
     Counter,
-    /// As it is now.
+    /// The present value of a quantity.
     Gauge,
     /// Seconds, counted in buckets.
     Histogram,
 }
 
-/// A metric.
+/// The description of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name, without prefix and without what its sort adds.
+    /// The name without the prefix, and without the suffix of its type.
     pub name: &'static str,
-    /// What sort of number it is.
+    /// The type of the metric.
     pub sort: Sort,
     /// The labels of its series.
     pub labels: &'static [&'static str],
-    /// What it says, for people.
+    /// The meaning of the metric, for people.
     pub help: &'static str,
-    /// Whether it is this program's own; those that every process has are named as everywhere.
+    /// Whether it is this program's own; metrics that every process has keep their common names.
     pub own: bool,
 }
 
@@ -80,7 +80,7 @@ impl Metric {
         Self { own: false, ..self }
     }
 
-    /// The name that a query uses.
+    /// The name as used in a query.
     pub fn exported(&self) -> String {
         let prefix = if self.own { format!("{PREFIX}_") } else { String::new() };
         let suffix = if self.sort == Sort::Counter { "_total" } else { "" };
@@ -93,49 +93,49 @@ const BY_KIND: &[&str] = &[PIPELINE, KIND];
 const BY_MODE: &[&str] = &[PIPELINE, MODE];
 const BY_ACTOR: &[&str] = &[PIPELINE, ACTOR];
 
-/// Rows read.
+/// Rows read from the source.
 pub const ROWS_READ: Metric = Metric::counter("rows_read", BY_KIND, "Rows read from the source");
-/// Rows written.
+/// Rows written to the cache.
 pub const ROWS_WRITTEN: Metric = Metric::counter("rows_written", BY_KIND, "Nodes and relationships written to the cache");
-/// Rows deleted.
+/// Rows deleted from the cache.
 pub const ROWS_DELETED: Metric =
     Metric::counter("rows_deleted", BY_KIND, "Nodes and relationships deleted from the cache by key");
-/// Rows spared.
+/// Rows that the cache already held.
 pub const ROWS_UNCHANGED: Metric = Metric::counter("rows_unchanged", BY_PIPELINE, "Rows that stood in the cache already");
-/// Keys that travelled.
+/// Keys transferred by sweeps.
 pub const KEYS_LISTED: Metric = Metric::counter("keys_listed", BY_PIPELINE, "Keys that travelled to find what only one side has");
-/// Batches.
+/// Batches that were applied.
 pub const BATCHES: Metric = Metric::counter("batches", BY_PIPELINE, "Batches that are applied and acknowledged");
-/// How long batches take.
+/// The duration of batches.
 pub const BATCH_DURATION: Metric =
     Metric::histogram("batch_duration_seconds", BY_PIPELINE, "How long the cache took to apply a batch and store its checkpoint");
-/// Passes.
+/// Passes by strategy and result.
 pub const PASSES: Metric = Metric::counter("passes", &[PIPELINE, MODE, RESULT], "Passes, by strategy and result");
-/// How long passes take.
+/// The duration of passes.
 pub const PASS_DURATION: Metric = Metric::histogram("pass_duration_seconds", BY_MODE, "How long passes that ended took");
-/// How fresh the cache is.
+/// The freshness of the cache.
 pub const FRESHNESS: Metric =
     Metric::histogram("freshness_seconds", BY_PIPELINE, "How long commits took from being seen to being readable in the cache");
-/// How far behind, in commits.
+/// The lag in commits.
 pub const COMMITS_BEHIND: Metric = Metric::gauge("commits_behind", BY_PIPELINE, "Commits of the source that are not applied");
-/// How far behind, in seconds.
+/// The lag in seconds.
 pub const SECONDS_BEHIND: Metric =
     Metric::gauge("seconds_behind", BY_PIPELINE, "Seconds since a commit was first seen that is not applied yet");
-/// Whether readers can rely on it.
+/// Whether readers can rely on the cache.
 pub const IN_STEP: Metric = Metric::gauge("in_step", BY_PIPELINE, "Whether the cache is whole and nothing is broken: 1 or 0");
-/// Whether it is paused.
+/// Whether the pipeline is paused.
 pub const PAUSED: Metric = Metric::gauge("paused", BY_PIPELINE, "Whether an operator holds passes back: 1 or 0");
-/// Whether a person is needed.
+/// Whether the pipeline needs an operator.
 pub const HALTED: Metric = Metric::gauge("halted", BY_PIPELINE, "Whether it has stopped and needs a person: 1 or 0");
 /// Whether a server answers.
 pub const SERVER_UP: Metric =
     Metric::gauge("server_up", &[PIPELINE, SERVER], "Whether the server answered the last probes: 1 or 0");
-/// The quarantine.
+/// Elements and properties in quarantine.
 pub const QUARANTINED: Metric = Metric::gauge("quarantined", BY_PIPELINE, "Elements and properties that the cache cannot hold");
-/// Unsafe indices.
+/// The number of unsafe indices.
 pub const UNSAFE_INDEXES: Metric =
     Metric::gauge("unsafe_indexes", BY_PIPELINE, "Indices of the cache that FalkorDB answers wrongly by");
-/// Unsafe indices that other clients made.
+/// Unsafe indices that were dropped.
 pub const DROPPED_INDEXES: Metric = Metric::gauge(
     "dropped_indexes",
     BY_PIPELINE,
@@ -144,25 +144,25 @@ pub const DROPPED_INDEXES: Metric = Metric::gauge(
 /// Whether the transaction log is read.
 pub const TRANSACTION_LOG_READ: Metric =
     Metric::gauge("transaction_log_read", BY_PIPELINE, "Whether passes read what Neo4j's transaction log tells: 1 or 0");
-/// How far back the transaction log reaches.
+/// The reach of the transaction log.
 pub const TRANSACTION_LOG_REACH: Metric = Metric::gauge(
     "transaction_log_reach_seconds",
     BY_PIPELINE,
     "How far back Neo4j's transaction log reaches: a service that is down for longer finds changes by comparison",
 );
-/// How near the checkpoint is to being pruned from it.
+/// The margin of the transaction log.
 pub const TRANSACTION_LOG_MARGIN: Metric = Metric::gauge(
     "transaction_log_margin_transactions",
     BY_PIPELINE,
     "Transactions that Neo4j's transaction log may still lose before it lacks one that is not applied",
 );
-/// Differences that were not to be.
+/// Differences that contradict proven equality.
 pub const AUDIT_DIFFERENCES: Metric = Metric::counter(
     "audit_differences",
     BY_PIPELINE,
     "Differences that comparisons found where the transaction log had proven equality",
 );
-/// Held deletes.
+/// Deletes that are held.
 pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for an approval");
 /// Whether both sides are proven equal.
 pub const PROVEN_EQUAL: Metric =
@@ -173,54 +173,54 @@ pub const EQUAL_AS_OF_COMMIT: Metric = Metric::gauge(
     BY_PIPELINE,
     "The number of the commit as of which both sides were last proven equal; -1 where there is none",
 );
-/// When they were compared.
+/// The time of the last comparison.
 pub const COMPARED_AT: Metric = Metric::gauge(
     "compared_at_seconds",
     BY_PIPELINE,
     "When a comparison last came to its end, in seconds since 1970; 0 where none did",
 );
-/// How far a full sync is.
+/// The progress of a full sync.
 pub const FULL_SYNC_READ: Metric =
     Metric::gauge("full_sync_read_rows", BY_PIPELINE, "Rows that the full sync under way has read; 0 where there is none");
-/// How far it has to go.
+/// The expected size of a full sync.
 pub const FULL_SYNC_EXPECTED: Metric = Metric::gauge(
     "full_sync_expected_rows",
     BY_PIPELINE,
     "Rows that the full sync under way is going to read; 0 where there is none",
 );
-/// Rows on their way.
+/// Rows that are in flight.
 pub const ROWS_IN_FLIGHT: Metric = Metric::gauge("rows_in_flight", BY_PIPELINE, "Rows between reading and acknowledgement");
-/// Their weight.
+/// Bytes that are in flight.
 pub const BYTES_IN_FLIGHT: Metric =
     Metric::gauge("bytes_in_flight", BY_PIPELINE, "The weight in memory of rows between reading and acknowledgement");
-/// Batches before an actor.
+/// Batches that wait for an actor.
 pub const QUEUED_BATCHES: Metric = Metric::gauge("queued_batches", BY_ACTOR, "Batches that wait before an actor");
-/// How long actors wait.
+/// The waiting time of actors.
 pub const WAITING: Metric =
     Metric::counter("waiting_seconds", BY_ACTOR, "How long an actor waited: for work, or for room to pass it on");
-/// Lives of the actors.
+/// Generations of the actors.
 pub const GENERATIONS: Metric = Metric::counter("generations", BY_PIPELINE, "Generations of the actors of a pipeline");
-/// What ended them.
+/// Faults by their cause.
 pub const FAULTS: Metric = Metric::counter("faults", &[PIPELINE, CAUSE], "Generations and full syncs that ended by a fault");
 /// Requests that were repeated.
 pub const RETRIES: Metric = Metric::counter("retries", &[CAUSE], "Requests that failed and were made again");
-/// Connections.
+/// The number of open connections.
 pub const CONNECTIONS: Metric = Metric::gauge("connections", &[SERVER, STATE], "Connections that are open");
-/// The program.
+/// The version of the program.
 pub const BUILD_INFO: Metric = Metric::gauge("build_info", &[VERSION], "Always 1");
-/// Its memory.
+/// The memory of the process.
 pub const PROCESS_MEMORY: Metric =
     Metric::gauge("process_resident_memory_bytes", &[], "Memory that the process occupies").of_every_process();
-/// Its time.
+/// The processor time of the process.
 pub const PROCESS_CPU: Metric =
     Metric::counter("process_cpu_seconds", &[], "Processor time that the process used").of_every_process();
-/// Its open files.
+/// The open files of the process.
 pub const PROCESS_FILES: Metric = Metric::gauge("process_open_fds", &[], "Files and sockets that are open").of_every_process();
-/// Its beginning.
+/// The start time of the process.
 pub const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
 
-/// All of them, in the order in which they are exported.
+/// All metrics, in the order of their export.
 pub const ALL: [Metric; 42] = [
     ROWS_READ,
     ROWS_WRITTEN,

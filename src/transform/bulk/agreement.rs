@@ -1,5 +1,5 @@
-//! For property tests and fuzzing: rows out of arbitrary bytes, and whether what the encoder makes of them is what an
-//! independent reader reads and an independent reckoning expects.
+//! For property tests and fuzzing: makes rows from arbitrary bytes, and checks that an independent reader reads from the
+//! encoder's output what an independent calculation expects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -18,7 +18,7 @@ use crate::transform::vectors::check_vector;
 use crate::transform::writer::ParameterText;
 use crate::transform::{Dimensions, Encoder};
 
-/// Two kinds with vectors, of which one has a known dimension, and kinds whose names the binary form cannot say.
+/// Two kinds with vectors, one of them with a known dimension, and kinds with names that the binary form cannot express.
 const PROFILE: &str = "
 name: agreement
 nodes:
@@ -36,22 +36,22 @@ indexes:
   - {kind: range, type: 'S:s', properties: [k]}
 ";
 
-/// The dimension of `v`; that of `w` is not known.
+/// The dimension of `v`; the dimension of `w` is unknown.
 const DIMENSION: usize = 2;
 
-/// Names that meet each other, the profile's own, and some that are hard to say.
+/// Names that coincide, the profile's own names, and some names that are hard to express.
 const NAMES: [&str; 12] = ["k", "v", "w", "name", "a b", "größe", "x:y", "", "a`b", "nul\0", "\u{1}", "🙂"];
 
 /// Labels besides those of the kinds.
 const LABELS: [&str; 6] = ["A", "B", "Person", "x y", "a:b", "a`b"];
 
-/// More properties than a token has columns, now and then.
+/// The number of properties that some rows have: more than a token has columns.
 const CROWD: usize = 600;
 
-/// Encodes rows made of these bytes and says what is wrong with the outcome.
+/// Encodes rows made from these bytes, and returns what is wrong with the outcome.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     let mut source = Bytes(bytes);
-    // A graph of its own for each input: a graph has room for so many names alone.
+    // Each input gets a graph of its own: a graph has room for a limited number of names.
     let transformer = &TRANSFORMER.as_ref().map_err(String::clone)?.clone().for_graph_with([]);
     if source.byte().is_multiple_of(2) {
         let kind = NodeKindId(usize::from(source.byte()) % 3);
@@ -62,7 +62,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Made once: reading a profile takes longer than an input.
+/// The transformer, made once: reading a profile takes longer than an input.
 static TRANSFORMER: LazyLock<Result<Encoder, String>> = LazyLock::new(transformer);
 
 fn transformer() -> Result<Encoder, String> {
@@ -75,14 +75,14 @@ fn transformer() -> Result<Encoder, String> {
     Ok(Encoder::new(Arc::new(profile), dimensions))
 }
 
-/// Nodes that were loaded before: one key in four, under an id that only this identity has in practice.
+/// Returns the id of a node that was loaded before: one key in four, with an id that is unique in practice.
 fn loaded(identity: &NodeIdentity) -> Option<u64> {
     let bytes = identity.label.as_str().bytes().chain([0]).chain(identity.key.as_str().bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     hash.is_multiple_of(4).then_some(hash)
 }
 
-/// The other way round for endpoints, so that most of them are there.
+/// Returns the id of an endpoint: the reverse of `loaded`, so that most endpoints exist.
 fn endpoint_id(identity: &NodeIdentity) -> Option<u64> {
     match loaded(identity) {
         Some(_) => None,
@@ -90,7 +90,7 @@ fn endpoint_id(identity: &NodeIdentity) -> Option<u64> {
     }
 }
 
-/// What must be read of one element.
+/// The content that must be read of one element.
 #[derive(Debug, Clone, PartialEq)]
 struct Expected {
     names: BTreeSet<String>,
@@ -187,14 +187,14 @@ fn check_refused(batch: &BulkBatch, refused: usize) -> Result<(), String> {
     require(found == refused, || format!("{found} elements quarantined, not {refused}"))
 }
 
-/// The lowest number stays; of two readings of one element the later.
+/// Keeps the element with the lowest number; of two readings of one element, the later one.
 fn choose<I: Ord>(chosen: &mut BTreeMap<I, (ElementNumber, Expected)>, identity: I, number: ElementNumber, expected: Expected) {
     if chosen.get(&identity).is_none_or(|(other, _)| number <= *other) {
         chosen.insert(identity, (number, expected));
     }
 }
 
-/// How many elements are not represented by any reading of theirs.
+/// Counts the elements without a chosen reading.
 fn gave_way<I>(elements: &BTreeSet<ElementNumber>, chosen: &BTreeMap<I, (ElementNumber, Expected)>) -> usize {
     let stay: BTreeSet<ElementNumber> = chosen.values().map(|(number, _)| *number).collect();
     elements.difference(&stay).count()
@@ -261,7 +261,7 @@ fn decoded(value: &Value) -> DecodedPayload {
     }
 }
 
-/// The text that the other spelling has for a value that becomes text.
+/// Returns the parameter text of a value that becomes text.
 fn text_of(value: &Value) -> String {
     let mut text = Vec::new();
     write_value(&mut ParameterText(&mut text), value, &mut Conversions::default());
@@ -275,7 +275,7 @@ fn identity_text(key: &str, ends: Option<(&NodeIdentity, &NodeIdentity)>) -> Str
     }
 }
 
-/// What a batch writes, by key, as it was read back.
+/// The output of a batch, by key, as it was read back.
 struct Written {
     records: BTreeMap<String, Vec<DecodedRecord>>,
     by_parameters: BTreeMap<String, ()>,
@@ -308,7 +308,7 @@ impl Written {
         Ok(written)
     }
 
-    /// Takes the record that is exactly the expected one.
+    /// Takes the record that equals the expected one.
     fn take(&mut self, key: &str, expected: &Expected) -> Result<(), String> {
         let records = self.records.get_mut(key).ok_or_else(|| format!("{key:?} is not written"))?;
         let matches = |record: &DecodedRecord| {
@@ -348,7 +348,7 @@ fn require(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> 
     if holds { Ok(()) } else { Err(message()) }
 }
 
-/// Takes rows out of bytes; where there are none left, zeros follow.
+/// A source of rows from bytes; after the last byte, zeros follow.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {

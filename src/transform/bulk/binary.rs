@@ -10,7 +10,7 @@ const STRING: u8 = 3;
 const INTEGER: u8 = 4;
 const ARRAY: u8 = 5;
 
-/// Appends values to a token.
+/// A writer that appends values to a token.
 pub(super) struct Binary<'a>(pub(super) &'a mut Vec<u8>);
 
 impl ValueWriter for Binary<'_> {
@@ -57,7 +57,7 @@ impl ValueWriter for Binary<'_> {
     }
 }
 
-/// Appends a text and the NUL that ends it; says whether NUL within it had to be left out.
+/// Appends a text and its final NUL; returns whether a NUL within the text had to be left out.
 pub(super) fn write_c_string(out: &mut Vec<u8>, text: &str) -> bool {
     let nul = text.as_bytes().contains(&0);
     if nul {

@@ -1,24 +1,24 @@
-//! A reader of the binary form that shares nothing with its writer, and stricter than FalkorDB: whatever FalkorDB 4.16.3 takes
-//! silently or dies of is an error here.
+//! A reader of the binary form that shares nothing with its writer and is stricter than FalkorDB: input that FalkorDB 4.16.3
+//! accepts silently or crashes on is an error here.
 
 use std::collections::BTreeMap;
 
-/// FalkorDB ends its process at a header with this many properties.
+/// The number of properties in a header at which FalkorDB's process ends.
 const TOO_MANY_PROPERTIES: u32 = 65_535;
 
-/// What FalkorDB makes of a value.
+/// A value as FalkorDB reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum DecodedPayload {
     Null,
     Boolean(bool),
     Integer(i64),
-    /// The float's bits: −0.0 is not 0.0, and NaN is equal to itself.
+    /// The float's bits: −0.0 differs from 0.0, and NaN equals itself.
     Float(u64),
     String(String),
     List(Vec<DecodedPayload>),
 }
 
-/// What FalkorDB makes of a record.
+/// A record as FalkorDB reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct DecodedRecord {
     /// The labels, or the one type.
@@ -107,7 +107,7 @@ impl PayloadReader<'_> {
 
     fn list(&mut self) -> Result<DecodedPayload, String> {
         let length = usize::try_from(i64::from_le_bytes(self.fixed()?)).map_err(|error| error.to_string())?;
-        // Every item takes a byte at least.
+        // Every item takes at least one byte.
         if length > self.0.len() {
             return Err(format!("a list of {length} items in {} bytes", self.0.len()));
         }

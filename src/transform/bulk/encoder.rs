@@ -1,4 +1,4 @@
-//! Rows of the source become payloads of GRAPH.BULK.
+//! Turns rows of the source into payloads of GRAPH.BULK.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,28 +17,28 @@ use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::NodeKind;
 
-/// What the bulk load makes of a batch. Every row is in exactly one place: a payload, `by_parameters`, `quarantined`,
-/// `absent_endpoints`, or counted in `collapsed`; a node that was loaded before is in none.
+/// A batch encoded for the bulk load. Every row is in exactly one place: a payload, `by_parameters`, `quarantined`,
+/// `absent_endpoints`, or counted in `collapsed`; a node that was loaded before is in none of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BulkBatch {
-    /// To be sent in this order.
+    /// The payloads, to be sent in this order.
     pub payloads: Vec<BulkPayload>,
-    /// What the binary form cannot say, to be written as any batch is.
+    /// Rows that the binary form cannot express, to be written like any other batch.
     pub by_parameters: PreparedRows,
     /// Elements and properties that cannot be written.
     pub quarantined: Vec<Quarantined>,
-    /// What was converted by rule, counted; without that of `by_parameters`.
+    /// Counts of conversions by rule, without those of `by_parameters`.
     pub conversions: Conversions,
-    /// Elements that gave way to another one of this batch with their identity.
+    /// The number of elements that gave way to another element of this batch with the same identity.
     pub collapsed: u64,
-    /// Relationships of which an end is not loaded.
+    /// Relationships with an end that is not loaded.
     pub absent_endpoints: Vec<RelationshipIdentity>,
-    /// How many relationships the payloads hold, by type.
+    /// The numbers of relationships in the payloads, by type.
     pub types: Vec<(RelationshipType, u64)>,
 }
 
 impl BulkBatch {
-    /// Adds a batch of another kind, whose payloads come after these. Small ones are put together.
+    /// Adds a batch of another kind. Its payloads come after these; small payloads are merged.
     pub(super) fn append(&mut self, mut other: BulkBatch) {
         for payload in other.payloads {
             match self.payloads.last_mut().filter(|last| last.has_room_for(&payload)) {
@@ -55,7 +55,7 @@ impl BulkBatch {
     }
 }
 
-/// A row whose properties have their places.
+/// A row with the layout of its properties.
 struct Arranged<I> {
     identity: I,
     layout: Layout,
@@ -69,7 +69,7 @@ impl<I> Arranged<I> {
 }
 
 impl Encoder {
-    /// Encodes nodes of one kind. `id_of` knows the nodes that were loaded before.
+    /// Encodes nodes of one kind. `id_of` returns the ids of nodes that were loaded before.
     pub fn bulk_nodes(&self, kind: NodeKindId, rows: Vec<SourceNode>, id_of: impl Fn(&NodeIdentity) -> Option<u64>) -> BulkBatch {
         let kind = self.profile().node(kind);
         let mut batch = BulkBatch::default();
@@ -83,7 +83,7 @@ impl Encoder {
         batch
     }
 
-    /// Encodes relationships of one kind between nodes that `id_of` knows.
+    /// Encodes relationships of one kind between nodes for which `id_of` returns an id.
     pub fn bulk_relationships(
         &self,
         kind: RelationshipKindId,
@@ -135,13 +135,14 @@ impl Encoder {
             && !self.is_vector(kind, labels, &kind.key)
     }
 
-    /// A record needs one property that is sure to be there, and only a key that is no vector is.
+    /// Whether a property is a vector. A record needs one property that is always present, and only a key that is not a vector
+    /// is.
     fn is_vector(&self, kind: &NodeKind, extra_labels: &[Label], name: &PropertyName) -> bool {
         let others = self.profile().nodes.iter().filter(|other| extra_labels.contains(&other.label));
         kind.vectors.contains(name) || others.into_iter().any(|other| other.vectors.contains(name))
     }
 
-    /// Groups by label set, in the order of first appearance.
+    /// Groups nodes by label set, in the order of first appearance.
     fn arranged_nodes(
         &self,
         kind: &NodeKind,
@@ -189,7 +190,7 @@ fn pack_nodes(kind: &NodeKind, groups: Vec<(Vec<Label>, Vec<Arranged<Key>>)>, co
     packer.finish()
 }
 
-/// Cuts rows so that those of one piece have no more than [`MAX_COLUMNS`] names together.
+/// Cuts rows into pieces with no more than [`MAX_COLUMNS`] names each.
 fn tokens<I>(mut rows: &[Arranged<I>]) -> Vec<&[Arranged<I>]> {
     let mut pieces = Vec::new();
     let mut columns: BTreeSet<&str> = BTreeSet::new();

@@ -1,30 +1,30 @@
-//! The header of a token and the records that fit it.
+//! The header of a token, and the records that fit the header.
 
 use super::super::writer::ValueWriter;
 use super::binary::{Binary, write_c_string};
 use crate::model::name::{Label, RelationshipType};
 
-/// The most properties that one token has a column for. FalkorDB takes fewer than 65,535 and ends its process at more; every
-/// absent property costs a byte of every record, so that few rows with many different properties must not share a token.
+/// The most properties that one token has columns for. FalkorDB takes fewer than 65,535, and its process ends at more; every
+/// absent property costs a byte of every record, so few rows with many different properties must not share a token.
 pub(super) const MAX_COLUMNS: usize = 512;
 
-/// Joins labels in a header, so no label that holds one can be sent.
+/// The separator of labels in a header; a label that contains it cannot be sent.
 const SEPARATOR: char = ':';
 
-/// What the records of a token have in common: the labels or the type, and the names of their properties, sorted.
+/// The common part of a token's records: the labels or the type, and the sorted names of their properties.
 pub(super) struct Header<'a> {
     bytes: Vec<u8>,
     names: Vec<&'a str>,
 }
 
-/// Whether the binary form can say the name of a label or type. [`Label`] and [`RelationshipType`] hold no NUL.
+/// Whether the binary form can express the name of a label or type. [`Label`] and [`RelationshipType`] hold no NUL.
 pub(super) fn can_say(name: &str) -> bool {
     !name.contains(SEPARATOR)
 }
 
 impl<'a> Header<'a> {
-    /// The header of nodes with these labels, which all [`can_say`]; the names are sorted, without repetition, at least one and
-    /// at most [`MAX_COLUMNS`].
+    /// Creates the header of nodes with these labels, which all must pass [`can_say`]. The names are sorted, without repetition,
+    /// at least one and at most [`MAX_COLUMNS`].
     pub(super) fn of_nodes<'l>(labels: impl Iterator<Item = &'l Label>, names: Vec<&'a str>) -> Self {
         let mut joined = String::new();
         for label in labels {
@@ -36,7 +36,7 @@ impl<'a> Header<'a> {
         Self::new(&joined, names)
     }
 
-    /// The header of relationships of a type; the names as for nodes.
+    /// Creates the header of relationships of a type; the names as for nodes.
     pub(super) fn of_relationships(rel_type: &RelationshipType, names: Vec<&'a str>) -> Self {
         Self::new(rel_type.as_str(), names)
     }
@@ -52,13 +52,13 @@ impl<'a> Header<'a> {
         Self { bytes, names }
     }
 
-    /// The header as it stands at the beginning of a token.
+    /// The bytes of the header at the beginning of a token.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Appends one value for each name: the cell of that name, or NULL. The cells are sorted by name, and each of their names is
-    /// the header's.
+    /// Appends one value for each name: the cell of that name, or NULL. The cells are sorted by name, and the header has each of
+    /// their names.
     pub(super) fn write_record<C>(
         &self,
         out: &mut Vec<u8>,

@@ -1,12 +1,12 @@
-//! What the source holds as the payload of GRAPH.BULK, the fastest way into FalkorDB and the most dangerous one.
+//! Turns rows of the source into payloads of GRAPH.BULK, the fastest way into FalkorDB and the most dangerous one.
 //!
-//! FalkorDB 4.16.3 checks nothing: a header without its end or a wrong count of tokens ends the server's process, a count that
-//! is no number deletes the graph, and a relationship to a node that is not there ends the server at a later read. So a
-//! [`BulkPayload`] can only be made here, from rows: counts are counted, every record has exactly the values of its token's
-//! header, every string ends at its only NUL, and both ends of a relationship are ids that a lookup has given.
+//! FalkorDB 4.16.3 checks nothing: a header without its end or a wrong count of tokens ends the server's process, a count that is
+//! not a number deletes the graph, and a relationship to a missing node ends the server at a later read. So a [`BulkPayload`] can
+//! only be made here, from rows: counts come from counting, every record has exactly the values of its token's header, every
+//! string ends at its only NUL, and both ends of a relationship are ids from a lookup.
 //!
-//! Which rows can be written, and what becomes of their values, is decided by the same code as for parameter text. What the
-//! binary form cannot say (a label with a colon) is handed back as rows of parameter text.
+//! The same code as for parameter text decides which rows can be written and how their values are converted. Rows that the binary
+//! form cannot express (a label with a colon) come back as rows of parameter text.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod agreement;

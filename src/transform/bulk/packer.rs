@@ -4,37 +4,37 @@ use super::header::Header;
 use super::payload::{BulkPayload, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_ROWS};
 use crate::model::element::NodeIdentity;
 
-/// Payloads as they fill.
+/// The payloads that are being filled.
 #[derive(Default)]
 pub(super) struct Packer {
     closed: Vec<BulkPayload>,
     open: BulkPayload,
     bytes: usize,
-    /// Whether the last token of the open payload is the one of the present header.
+    /// Whether the last token of the open payload belongs to the current header.
     in_token: bool,
 }
 
 impl Packer {
-    /// What follows has another header than what came before.
+    /// Notes that the next records have another header.
     pub(super) fn next_header(&mut self) {
         self.in_token = false;
     }
 
-    /// Adds a node; `write` appends its record, which fits the header.
+    /// Adds a node; `write` appends its record, which must fit the header.
     pub(super) fn node(&mut self, header: &Header<'_>, identity: NodeIdentity, write: impl FnOnce(&mut Vec<u8>)) {
         self.open.nodes.push(identity);
         append(&mut self.open.node_tokens, header, &mut self.in_token, &mut self.bytes, write);
         self.close_if_full();
     }
 
-    /// Adds a relationship; `write` appends both ids and its record, which fits the header.
+    /// Adds a relationship; `write` appends both ids and its record, which must fit the header.
     pub(super) fn relationship(&mut self, header: &Header<'_>, write: impl FnOnce(&mut Vec<u8>)) {
         self.open.relationships += 1;
         append(&mut self.open.relationship_tokens, header, &mut self.in_token, &mut self.bytes, write);
         self.close_if_full();
     }
 
-    /// All payloads; none of them is empty.
+    /// Returns all payloads; none of them is empty.
     pub(super) fn finish(mut self) -> Vec<BulkPayload> {
         self.close();
         self.closed

@@ -1,16 +1,16 @@
-//! What one GRAPH.BULK takes.
+//! The payload of one GRAPH.BULK.
 
 use crate::model::element::NodeIdentity;
 
-/// A payload closes with the row that reaches this size. GRAPH.BULK runs on the server's main thread, and all readers of all
-/// graphs wait for it: measured on 4.16.3 with rows of 256 floats, 1 MiB takes 5 ms, 2 MiB 9 ms, 8 MiB 37 ms, 16 MiB 84 ms,
-/// and the worst reader waited just as long, while rows a second do not grow beyond 1 MiB.
+/// The size in bytes at which a payload closes, with the row that reaches it. GRAPH.BULK runs on the server's main thread, and
+/// all readers of all graphs wait for it: measured on 4.16.3 with rows of 256 floats, 1 MiB takes 5 ms, 2 MiB 9 ms, 8 MiB 37 ms,
+/// 16 MiB 84 ms, and the slowest reader waited just as long, while rows per second do not increase beyond 1 MiB.
 pub const MAX_PAYLOAD_BYTES: usize = 2 << 20;
 
-/// A payload closes with this row: small rows cost the server by their number and not by their size.
+/// The number of rows at which a payload closes: the cost of small rows to the server depends on their number, not on their size.
 pub const MAX_PAYLOAD_ROWS: usize = 10_000;
 
-/// Tokens for one GRAPH.BULK, with exact counts. There is no way to make one but from rows.
+/// The tokens for one GRAPH.BULK, with exact counts. A payload can only be made from rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BulkPayload {
     pub(super) nodes: Vec<NodeIdentity>,
@@ -20,12 +20,12 @@ pub struct BulkPayload {
 }
 
 impl BulkPayload {
-    /// How many nodes it creates.
+    /// The number of nodes that it creates.
     pub(crate) fn node_count(&self) -> u64 {
         self.nodes.len() as u64
     }
 
-    /// How many relationships it creates.
+    /// The number of relationships that it creates.
     pub(crate) fn relationship_count(&self) -> u64 {
         self.relationships
     }
@@ -35,29 +35,29 @@ impl BulkPayload {
         &self.nodes
     }
 
-    /// A token for each set of labels and names.
+    /// The tokens of nodes: one for each set of labels and names.
     pub(crate) fn node_tokens(&self) -> &[Vec<u8>] {
         &self.node_tokens
     }
 
-    /// A token for each set of names.
+    /// The tokens of relationships: one for each set of names.
     pub(crate) fn relationship_tokens(&self) -> &[Vec<u8>] {
         &self.relationship_tokens
     }
 
-    /// Bytes of all tokens.
+    /// The bytes of all tokens.
     pub(crate) fn bytes(&self) -> usize {
         self.node_tokens.iter().chain(&self.relationship_tokens).map(Vec::len).sum()
     }
 
-    /// Whether both together are no larger than a payload may be, and both of nodes or both of relationships.
+    /// Whether both payloads together respect the limits, and both hold nodes or both hold relationships.
     pub(super) fn has_room_for(&self, other: &Self) -> bool {
         let alike = self.nodes.is_empty() == other.nodes.is_empty();
         let rows = self.node_count() + self.relationships + other.node_count() + other.relationships;
         alike && rows <= MAX_PAYLOAD_ROWS as u64 && self.bytes() + other.bytes() <= MAX_PAYLOAD_BYTES
     }
 
-    /// Adds what another one creates, after what this one does.
+    /// Adds the content of another payload after that of this one.
     pub(super) fn append(&mut self, mut other: Self) {
         self.nodes.append(&mut other.nodes);
         self.relationships += other.relationships;
@@ -65,7 +65,7 @@ impl BulkPayload {
         self.relationship_tokens.append(&mut other.relationship_tokens);
     }
 
-    /// Whether it creates nothing; such a payload is never made.
+    /// Whether the payload creates nothing; such a payload is never made.
     pub(crate) fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.relationships == 0
     }

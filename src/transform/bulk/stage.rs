@@ -1,4 +1,4 @@
-//! Encodes a whole full pass for a stage, and knows which node gets which id there.
+//! Encodes a whole full pass for a stage, and knows the id that each node gets there.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::model::id_map::IdMap;
 use crate::model::kind_rows::KindRows;
 use crate::transform::Encoder;
 
-/// The encoder of one stage. FalkorDB numbers the nodes of a stage in the order of loading, and everything that is encoded here
-/// is loaded, in this order, so the ids are known before anything is sent.
+/// The encoder of one stage. FalkorDB numbers the nodes of a stage in the order of loading, and all nodes encoded here are loaded
+/// in this order, so their ids are known before they are sent.
 #[derive(Debug)]
 pub struct StageEncoder {
     encoder: Arc<Encoder>,
@@ -18,12 +18,12 @@ pub struct StageEncoder {
 }
 
 impl StageEncoder {
-    /// Goes on with a stage that holds these nodes, numbered without gaps.
+    /// Continues a stage that holds these nodes, numbered without gaps.
     pub fn new(encoder: Arc<Encoder>, ids: IdMap) -> Self {
         Self { encoder, ids }
     }
 
-    /// Encodes a batch. A full pass deletes nothing and reviews nothing, so what is for that makes an empty one.
+    /// Encodes a batch. A full pass deletes nothing and reviews nothing, so rows for these purposes result in an empty batch.
     pub fn encode(&mut self, rows: SourceRows) -> Result<BulkBatch> {
         match rows {
             SourceRows::Kind(rows) => self.encode_kind(rows),

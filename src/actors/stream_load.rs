@@ -1,4 +1,5 @@
-//! How the three actors of the stream keep pace with one another: how long each waited, and how much is before it.
+//! The places where the stream of batches is held up: how long each of its three actors waited, and how much is queued before
+//! each.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,30 +9,30 @@ use super::member::Member;
 /// The stages of the stream, in its order.
 pub(crate) const STAGES: [Member; 3] = [Member::Extractor, Member::Transformer, Member::Loader];
 
-/// The pace of one generation.
+/// The load of the actors of one generation.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct StreamLoad {
     began: Instant,
-    stages: [StagePace; 3],
+    stages: [StageLoad; 3],
 }
 
 #[derive(Debug, Default)]
-struct StagePace {
-    /// How long it waited, in nanoseconds; a wait that lasts is not in it.
+struct StageLoad {
+    /// The time that the stage waited, in nanoseconds, without the current wait.
     waited: AtomicU64,
-    /// Since when it waits, in nanoseconds since the generation began; 0 where it does not.
+    /// The start of the current wait, in nanoseconds since the generation began; 0 without a wait.
     since: AtomicU64,
     queued: AtomicUsize,
 }
 
-impl Default for Throttle {
+impl Default for StreamLoad {
     fn default() -> Self {
         Self { began: Instant::now(), stages: Default::default() }
     }
 }
 
-impl Throttle {
-    /// Counts the time that a wait of a stage takes.
+impl StreamLoad {
+    /// Measures how long a stage waits.
     pub(crate) async fn wait<T>(&self, member: Member, wait: impl Future<Output = T>) -> T {
         let Some(stage) = self.stage(member) else { return wait.await };
         stage.since.store(self.now(), Ordering::Relaxed);
@@ -41,14 +42,14 @@ impl Throttle {
         value
     }
 
-    /// Notes how many batches are before a stage.
+    /// Notes how many batches are queued before a stage.
     pub(crate) fn note_queued(&self, member: Member, batches: usize) {
         if let Some(stage) = self.stage(member) {
             stage.queued.store(batches, Ordering::Relaxed);
         }
     }
 
-    /// How long a stage waited so far, the wait that lasts included.
+    /// Returns the time that a stage has waited so far, including the current wait.
     pub(crate) fn waited(&self, member: Member) -> Duration {
         let Some(stage) = self.stage(member) else { return Duration::ZERO };
         let lasting = match stage.since.load(Ordering::Relaxed) {
@@ -58,16 +59,16 @@ impl Throttle {
         Duration::from_nanos(stage.waited.load(Ordering::Relaxed) + lasting)
     }
 
-    /// How many batches are before a stage.
+    /// Returns how many batches are queued before a stage.
     pub(crate) fn queued(&self, member: Member) -> usize {
         self.stage(member).map_or(0, |stage| stage.queued.load(Ordering::Relaxed))
     }
 
-    fn stage(&self, member: Member) -> Option<&StagePace> {
+    fn stage(&self, member: Member) -> Option<&StageLoad> {
         STAGES.iter().position(|stage| *stage == member).and_then(|place| self.stages.get(place))
     }
 
-    /// Never 0, which stands for no wait.
+    /// Returns the time since the beginning. It is never 0, which stands for no wait.
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
@@ -79,19 +80,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_counts_while_it_lasts_and_once_it_is_over() {
-        let pace = Throttle::default();
+        let load = StreamLoad::default();
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-        let waiting = pace.wait(Member::Loader, receiver);
+        let waiting = load.wait(Member::Loader, receiver);
         let looking = async {
-            while pace.waited(Member::Loader) < Duration::from_millis(5) {
+            while load.waited(Member::Loader) < Duration::from_millis(5) {
                 tokio::task::yield_now().await;
             }
             drop(sender);
         };
         let (_, ()) = tokio::join!(waiting, looking);
-        let waited = pace.waited(Member::Loader);
+        let waited = load.waited(Member::Loader);
         assert!(waited >= Duration::from_millis(5));
-        assert_eq!(pace.waited(Member::Loader), waited, "it is over");
-        assert_eq!(pace.waited(Member::Extractor), Duration::ZERO);
+        assert_eq!(load.waited(Member::Loader), waited, "it is over");
+        assert_eq!(load.waited(Member::Extractor), Duration::ZERO);
     }
 }
