@@ -11,7 +11,7 @@ use crate::support::copier;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::http::Http;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 
 /// The built-in profile, with one line more.
 const PROFILE: &str = concat!(include_str!("../../config/profiles/graphiti.yaml"), "mirror_indexes: true\n");
