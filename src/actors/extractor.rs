@@ -106,7 +106,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             Some(feed) if order.mode() == Mode::Incremental => feed.take(parts.source.as_ref()).await,
             _ => None,
         };
-        let resumes = matches!(order, PassOrder::Resume(_)) || !was_told || memory.take_forgotten();
+        let resumes = matches!(order, PassOrder::Resume(_)) || !was_told;
         let pass = match (order, &committed) {
             (PassOrder::Resume(pass), Some(committed)) => told(committed, watermark, pass.deferred),
             (_, Some(committed)) => told(committed, watermark, BTreeSet::new()),
@@ -148,6 +148,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             Mode::Differential => was_told,
         };
         let outcome = sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
+        was_told &= !memory.take_forgotten();
         if let Some(feed) = &mut parts.feed {
             feed.set_gap(outcome.log_gap);
             if mode != Mode::Differential && outcome.is_settled() {

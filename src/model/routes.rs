@@ -1,6 +1,7 @@
 //! The routes from groups to their graphs, if each group has its own graph.
 
 use super::graph_name::{GraphName, GraphNameError};
+use super::value::Value;
 
 /// Graphiti's own names for no particular group: the one on Neo4j, and the one on FalkorDB.
 const NO_GROUP: [&str; 2] = ["", "_"];
@@ -20,6 +21,15 @@ impl Routes {
     /// The graph for elements of no particular group.
     pub(crate) fn default_graph(&self) -> &GraphName {
         &self.default_graph
+    }
+
+    /// The group that a property names, if it is a text. An element without the property belongs to no particular group.
+    pub(crate) fn group_text(value: Option<&Value>) -> Option<&str> {
+        match value {
+            None => Some(""),
+            Some(Value::String(group)) => Some(group),
+            Some(_) => None,
+        }
     }
 
     /// The graph of a group, or the reason why it cannot have one.

@@ -132,7 +132,7 @@ impl CheckpointStore for RedisCheckpointStore {
         let mut command = if paused { cmd("SET") } else { cmd("DEL") };
         command.arg(&self.pause);
         if paused {
-            // For an operator who looks at the key.
+            // The time tells an operator since when the pipeline is paused.
             command.arg(Utc::now().to_rfc3339());
         }
         self.connection.command("store the pause", &command, COMMAND_TIMEOUT).await.map(drop)

@@ -109,9 +109,10 @@ fn remember(known: &mut HashMap<u64, u64>, entries: Vec<(u64, u64)>) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::element::NodeIdentity;
+    use crate::model::element::{NodeIdentity, RelationshipIdentity};
     use crate::model::key::Key;
-    use crate::model::name::{Label, PropertyName};
+    use crate::model::name::{Label, PropertyName, RelationshipType};
+    use crate::model::prepared::EndpointKind;
 
     fn batch(rows: &[(&str, &str)], extra: &[&str]) -> PreparedRows {
         let mut encoded = EncodedRows::default();
@@ -148,6 +149,35 @@ mod tests {
         let node = NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse("b").unwrap() };
         written.forget(&PreparedRows { deleted_nodes: vec![node], ..PreparedRows::default() });
         assert_eq!(written.spare(&mut batch(&[("a", "1"), ("b", "2")], &[])), 1, "only the one that is still there");
+    }
+
+    #[test]
+    fn the_repair_of_a_node_forgets_relationships() {
+        let relationships = || {
+            let node = NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse("a").unwrap() };
+            let (rel_type, key) = (RelationshipType::parse("R").unwrap(), Key::parse("r").unwrap());
+            let end = EndpointKind { label: node.label.clone(), key: PropertyName::parse("uuid").unwrap() };
+            let mut rows = EncodedRows::default();
+            let identity = RelationshipIdentity { rel_type: rel_type.clone(), key, start: node.clone(), end: node };
+            rows.push(identity, |out| out.push(b'1'));
+            let group = RelationshipGroup {
+                group: None,
+                rel_type,
+                key: PropertyName::parse("uuid").unwrap(),
+                start: end.clone(),
+                end,
+                vectors: vec![],
+                not_a_number: vec![],
+                rows,
+            };
+            PreparedRows { relationships: vec![group], ..PreparedRows::default() }
+        };
+        let mut written = RecentWrites::default();
+        written.note(&relationships());
+        written.forget(&batch(&[("a", "1")], &[]));
+        assert_eq!(written.spare(&mut relationships()), 1, "a node that is written keeps its relationships");
+        written.forget(&PreparedRows { repairs: true, ..batch(&[("a", "1")], &[]) });
+        assert_eq!(written.spare(&mut relationships()), 0, "a repair deletes the node from other graphs");
     }
 
     #[test]

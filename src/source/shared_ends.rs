@@ -88,11 +88,7 @@ fn place_of(profile: &Profile, end: &SourceEndpoint) -> Option<(NodeKindId, Stri
 
 /// Returns the graph of a group; `None` for a group that cannot have a graph.
 fn graph_of(routes: &Routes, group: Option<&Value>) -> Option<GraphName> {
-    match group {
-        None => routes.graph_of("").ok(),
-        Some(Value::String(group)) => routes.graph_of(group).ok(),
-        Some(_) => None,
-    }
+    routes.graph_of(Routes::group_text(group)?).ok()
 }
 
 /// Notes the group of the kept node of each key: the cache holds the node with the lowest number among those that it can hold.

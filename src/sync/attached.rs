@@ -41,6 +41,18 @@ impl PassReader<'_> {
         Ok(keys)
     }
 
+    /// Reads the relationships of nodes that a pass over a feed writes before their commits are told: the pass that learns of these
+    /// commits finds the nodes in the cache, and assumes that their relationships were read. A listed node is not written.
+    pub(super) async fn read_around(&mut self, kind: ElementKind, keys: &[String]) -> Result<()> {
+        if !self.is_told || keys.is_empty() {
+            return Ok(());
+        }
+        let name = self.profile.name_of(kind);
+        let keys: Vec<String> = keys.iter().filter(|key| !self.excluded.contains(name, key)).cloned().collect();
+        let numbers = self.numbers_of(kind, &keys).await?;
+        self.fetch_attached(&numbers).await.map(drop)
+    }
+
     /// Reads relationships again that an earlier pass could not keep, whatever the cache seems to hold of them.
     pub(super) async fn fetch_doubtful(&mut self, memory: &mut Memory) -> Result<()> {
         let doubtful = memory.take_doubtful();

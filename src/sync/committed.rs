@@ -352,13 +352,13 @@ impl CommittedPass<'_, '_, '_> {
     /// now. Nodes that lose their place because of this, or replace another node, are added to `surrounded`.
     async fn absent_of(&mut self, of_nodes: bool, committed: &Committed) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
         let mut gaps: BTreeMap<ElementKind, KeySetDifference> = BTreeMap::new();
+        if of_nodes && self.reader.profile.routes.is_some() {
+            // Only an attempt of the sink shows whether a group has a graph.
+            self.reader.settle().await?;
+        }
         for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
             let texts: Vec<String> = self.gone.remove(&kind).unwrap_or_default().into_iter().collect();
             let mut orphaned = self.held(kind, &texts).await?;
-            if of_nodes && self.reader.profile.routes.is_some() {
-                // Only an attempt of the sink shows whether a group has a graph.
-                self.reader.settle().await?;
-            }
             let refused = unusable::refused_and_held(self.reader, self.changes.view, kind).await?;
             self.surround_refused(kind, &refused);
             orphaned.extend(refused);
@@ -426,7 +426,11 @@ impl CommittedPass<'_, '_, '_> {
 
     /// Another node may have a listed key from now on, and no step has looked at its relationships.
     async fn review_nodes(&mut self, changed: &Changed) -> Result<()> {
-        let before = self.listed(true, changed);
+        let mut before = self.listed(true, changed);
+        before.retain(|(_, listed)| !listed.is_empty());
+        if before.is_empty() {
+            return Ok(());
+        }
         for (kind, listed) in &before {
             unusable::recheck(self.reader, *kind, listed.clone()).await?;
         }

@@ -47,7 +47,8 @@ pub(super) async fn finish(
     let is_overtaken = is_overtaken(reader.source, pass);
     let unresolved = deferred.into_iter().collect();
     let memory = &mut *changes.memory;
-    if is_overtaken && reader.emit.take_forgotten() {
+    // A pass that probes finds them by its counts.
+    if reader.emit.take_forgotten() && reader.is_told && is_overtaken {
         // It is no longer known which relationships lacked an end that is there by now.
         outcome.look_again_soon = true;
         memory.note_forgotten();
@@ -60,9 +61,8 @@ pub(super) async fn finish(
     let duplicates = memory.duplicates(reader.profile);
     let position = changes.committed.map(|committed| committed.position.clone());
     let keys_listed = reader.keys_listed;
-    let outcome_of_end = outcome.clone();
     let end =
-        PassEnd { unresolved, outside_profile, keys_listed, outcome: outcome_of_end, guard, duplicates, comparison, position };
+        PassEnd { unresolved, outside_profile, keys_listed, outcome: outcome.clone(), guard, duplicates, comparison, position };
     reader.emit.emit(BatchContent::End(Box::new(end)), 0).await?;
     reader.emit.settle().await?;
     Ok(outcome)
@@ -91,7 +91,7 @@ impl PassReader<'_> {
         for kind in profile.node_ids() {
             if let Some(keys) = endpoints.get(&profile.node(kind).label) {
                 self.fetch_kind(ElementKind::Node(kind), keys).await?;
-                self.read_around_ends(ElementKind::Node(kind), keys).await?;
+                self.read_around(ElementKind::Node(kind), keys).await?;
             }
         }
         for kind in profile.relationship_ids() {
@@ -101,20 +101,6 @@ impl PassReader<'_> {
             self.fetch_kind(ElementKind::Relationship(kind), &keys).await?;
         }
         Ok(())
-    }
-}
-
-impl PassReader<'_> {
-    /// Reads around nodes that the cache lacked. A node that it can hold by now is written before its commit is told, and no
-    /// other step reads its other relationships.
-    async fn read_around_ends(&mut self, kind: ElementKind, keys: &[String]) -> Result<()> {
-        if !self.is_told {
-            return Ok(());
-        }
-        let name = self.profile.name_of(kind);
-        let keys: Vec<String> = keys.iter().filter(|key| !self.excluded.contains(name, key)).cloned().collect();
-        let numbers = self.numbers_of(kind, &keys).await?;
-        self.fetch_attached(&numbers).await.map(drop)
     }
 
     /// Remembers relationships that lacked an end to the last: the end may have been a different one at each reading.

@@ -85,15 +85,20 @@ impl PassReader<'_> {
 
     /// Sends elements on, cut into batches.
     pub(super) async fn emit_rows(&mut self, rows: KindRows) -> Result<()> {
-        self.emit_batches(rows, false).await
+        self.emit_batches(&[], rows, false).await
+    }
+
+    /// Sends on what the source answered to these keys.
+    pub(super) async fn emit_answer(&mut self, asked: &[String], rows: KindRows) -> Result<()> {
+        self.emit_batches(asked, rows, false).await
     }
 
     /// Sends elements like [`Self::emit_rows`], in the order of the pass: each batch moves its cursor.
     pub(super) async fn emit_page(&mut self, rows: KindRows) -> Result<()> {
-        self.emit_batches(rows, true).await
+        self.emit_batches(&[], rows, true).await
     }
 
-    async fn emit_batches(&mut self, rows: KindRows, moves_cursor: bool) -> Result<()> {
+    async fn emit_batches(&mut self, asked: &[String], rows: KindRows, moves_cursor: bool) -> Result<()> {
         let (kind, key) = (rows.kind(), self.profile.key(rows.kind()));
         note_duplicates(&mut self.duplicates, kind, rows.keys(key));
         if kind.is_node() && self.duplicates.contains_key(&kind) {
@@ -101,7 +106,11 @@ impl PassReader<'_> {
         }
         let mut outdated = Vec::new();
         if self.notes_refused {
-            self.encoder.admissions(&rows).into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
+            let admissions = self.encoder.admissions(&rows);
+            if !kind.is_node() {
+                self.unkept.entry(kind).or_default().extend(unkept(asked, rows.keys(key).zip(&admissions)));
+            }
+            admissions.into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
             outdated = outdated_names(&self.excluded, self.profile.name_of(kind), &rows, self.encoder);
         }
         let step = moves_cursor.then(|| self.profile.step(kind));
@@ -111,19 +120,6 @@ impl PassReader<'_> {
             self.emit.emit(rows_content(SourceRows::Kind(rows), cursor, self.repairs, created), bytes).await?;
         }
         self.release(kind, outdated).await
-    }
-
-    /// Remembers relationships that were looked up by key and that the answer lacks, or that cannot be kept as they were read.
-    pub(super) fn note_unkept(&mut self, kind: ElementKind, asked: &[String], rows: &KindRows) {
-        if kind.is_node() || !self.notes_refused {
-            return;
-        }
-        let admissions = self.encoder.admissions(rows);
-        let kept =
-            rows.keys(self.profile.key(kind)).zip(&admissions).filter(|(_, admission)| matches!(admission, Admission::Kept(_)));
-        let kept: BTreeSet<&str> = kept.filter_map(|(key, _)| key).collect();
-        let unkept = asked.iter().filter(|key| !kept.contains(key.as_str())).cloned();
-        self.unkept.entry(kind).or_default().extend(unkept);
     }
 
     /// Returns the keys of these rows that are new. A key that several elements share may belong to another element in the cache.
@@ -158,8 +154,7 @@ impl PassReader<'_> {
             let asked = &keys[..keys.len().min(most)];
             self.emit.reserve(asked.len()).await?;
             let KeyLookup { rows, keys: answered } = self.source.by_key(kind, asked).await?;
-            self.note_unkept(kind, &asked[..answered], &rows);
-            self.emit_batches(rows.in_key_order(self.profile.key(kind)), moves_cursor).await?;
+            self.emit_batches(&asked[..answered], rows.in_key_order(self.profile.key(kind)), moves_cursor).await?;
             keys = &keys[answered..];
         }
         Ok(())
@@ -182,8 +177,7 @@ impl PassReader<'_> {
             let source = self.source;
             let answers = try_join_all(some.iter().map(|(kind, keys)| source.by_key(*kind, keys))).await?;
             for ((kind, keys), KeyLookup { rows, keys: answered }) in some.iter().zip(answers) {
-                self.note_unkept(*kind, &keys[..answered], &rows);
-                self.emit_rows(rows.in_key_order(self.profile.key(*kind))).await?;
+                self.emit_answer(&keys[..answered], rows.in_key_order(self.profile.key(*kind))).await?;
                 self.fetch_kind(*kind, &keys[answered..]).await?;
             }
         }
@@ -200,7 +194,8 @@ impl PassReader<'_> {
             let asked = &keys[done..keys.len().min(done + most)];
             self.emit.reserve(2 * asked.len()).await?;
             let Present { mut kept, there, answered } = self.read_present(kind, asked).await?;
-            if self.is_told && kind.is_node() && !kept.is_empty() {
+            if kind.is_node() {
+                let kept: Vec<String> = kept.iter().map(|identity| identity.key().to_string()).collect();
                 self.read_around(kind, &kept).await?;
             }
             if self.profile.routes.is_some() && !kept.is_empty() {
@@ -219,22 +214,13 @@ impl PassReader<'_> {
         Ok(())
     }
 
-    /// Reads the relationships of nodes that a pass writes before their commits are told: the pass that learns of these commits
-    /// finds the nodes in the cache, and assumes that their relationships were read.
-    async fn read_around(&mut self, kind: ElementKind, nodes: &BTreeSet<ElementIdentity>) -> Result<()> {
-        let keys: Vec<String> = nodes.iter().map(|identity| identity.key().to_string()).collect();
-        let numbers = self.numbers_of(kind, &keys).await?;
-        self.fetch_attached(&numbers).await.map(drop)
-    }
-
     /// Sends on what the source has of these keys. What cannot be kept is listed, and its old state is deleted like that of an
     /// absent element.
     async fn read_present(&mut self, kind: ElementKind, keys: &[String]) -> Result<Present> {
         let KeyLookup { rows, keys: answered } = self.source.by_key(kind, keys).await?;
-        self.note_unkept(kind, &keys[..answered], &rows);
         let kept = self.encoder.admissions(&rows).into_iter().filter_map(kept).collect();
         let there = rows.keys(self.profile.key(kind)).flatten().map(str::to_owned).collect();
-        self.emit_rows(rows).await?;
+        self.emit_answer(&keys[..answered], rows).await?;
         Ok(Present { kept, there, answered })
     }
 
@@ -253,10 +239,9 @@ impl PassReader<'_> {
             let asked = &left[..left.len().min(self.limits.nodes.min(self.limits.relationships))];
             self.emit.reserve(asked.len()).await?;
             let KeyLookup { rows, keys: answered } = self.source.by_key(kind, asked).await?;
-            self.note_unkept(kind, &asked[..answered], &rows);
             let kept: Vec<ElementIdentity> = self.encoder.admissions(&rows).into_iter().filter_map(kept).collect();
             present.extend(rows.elements().map(|(number, _)| number));
-            self.emit_rows(rows.in_key_order(self.profile.key(kind))).await?;
+            self.emit_answer(&asked[..answered], rows.in_key_order(self.profile.key(kind))).await?;
             if self.profile.routes.is_some() && !kept.is_empty() {
                 // Only an attempt of the sink shows whether an element has a graph.
                 self.settle().await?;
@@ -322,6 +307,16 @@ fn rows_content(rows: SourceRows, cursor: Option<Cursor>, repairs: bool, created
     BatchContent::Rows { rows, read, cursor, repairs, created }
 }
 
+/// Returns the keys that the answer lacks, or that belong to a row that cannot be kept.
+fn unkept<'a>(asked: &[String], answer: impl Iterator<Item = (Option<&'a str>, &'a Admission)>) -> Vec<String> {
+    let (mut kept, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    for (key, admission) in answer {
+        let keys = if matches!(admission, Admission::Kept(_)) { &mut kept } else { &mut refused };
+        keys.extend(key);
+    }
+    asked.iter().filter(|key| !kept.contains(key.as_str()) || refused.contains(key.as_str())).cloned().collect()
+}
+
 fn kept(admission: Admission) -> Option<ElementIdentity> {
     if let Admission::Kept(identity) = admission { Some(identity) } else { None }
 }
@@ -334,5 +329,23 @@ fn note_duplicates<'a>(duplicates: &mut Keys, kind: ElementKind, keys: impl Iter
             duplicates.entry(kind).or_default().insert(key.to_owned());
         }
         last = Some(key);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::element::NodeIdentity;
+    use crate::model::key::Key;
+    use crate::model::name::Label;
+
+    #[test]
+    fn what_an_answer_lacks_or_refuses_is_not_kept() {
+        let node = NodeIdentity { label: Label::parse("L").unwrap(), key: Key::parse("k").unwrap() };
+        let (kept, refused) = (Admission::Kept(ElementIdentity::Node(node)), Admission::Nameless);
+        let answer = [(Some("kept"), &kept), (Some("refused"), &refused), (Some("both"), &kept), (Some("both"), &refused)];
+        let asked = ["kept", "refused", "both", "lacking"].map(str::to_owned);
+        assert_eq!(unkept(&asked, answer.into_iter()), ["refused", "both", "lacking"]);
     }
 }

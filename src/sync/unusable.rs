@@ -302,11 +302,10 @@ async fn recheck_keys(reader: &mut PassReader<'_>, kind: ElementKind, keys: &[St
     reader.emit.reserve(keys.len()).await?;
     let key = reader.profile.key(kind).as_str();
     let KeyLookup { mut rows, keys: answered } = reader.source.by_key(kind, keys).await?;
-    reader.note_unkept(kind, &keys[..answered], &rows);
     let there: BTreeSet<String> = rows.keys(reader.profile.key(kind)).flatten().map(str::to_owned).collect();
     // An element that an operator ignores is not tried again, but it leaves the list once it is gone.
     rows.retain(|properties| property_text(properties, key).is_some_and(|key| !reader.excluded.is_ignored(name, key)));
-    reader.emit_rows(rows).await?;
+    reader.emit_answer(&keys[..answered], rows).await?;
     let gone = keys[..answered].iter().filter(|key| !there.contains(*key));
     reader.release(kind, gone.cloned().collect()).await?;
     Ok(answered)

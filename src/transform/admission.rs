@@ -13,7 +13,7 @@ use crate::model::kind_rows::KindRows;
 use crate::model::name::Label;
 use crate::model::prepared::Quarantined;
 use crate::model::profile::{NodeKind, RelationshipKind};
-use crate::model::value::Value;
+use crate::model::routes::Routes;
 
 /// The decision whether the cache keeps an element of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Encoder {
     /// Returns the group of an element, if each group has a graph of its own. A missing group is treated like an empty text.
     pub(super) fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
         let Some((name, routes)) = self.profile().group.as_ref().zip(self.profile().routes.as_ref()) else { return Ok(None) };
-        let Some(group) = group_text(property(properties, name.as_str())) else {
+        let Some(group) = Routes::group_text(property(properties, name.as_str())) else {
             return Err(format!("its {name} is no text, so it belongs to no graph"));
         };
         match routes.graph_of(group) {
@@ -100,7 +100,7 @@ impl Encoder {
         let group = self.group_of(&row.properties)?;
         let Some((group_id, routes)) = group.as_deref().zip(self.profile().routes.as_ref()) else { return Ok(group) };
         for (end, name) in [(&row.start, "start"), (&row.end, "end")] {
-            let Some(of_end) = group_text(end.group.as_ref()).filter(|of_end| *of_end != group_id) else { continue };
+            let Some(of_end) = Routes::group_text(end.group.as_ref()).filter(|of_end| *of_end != group_id) else { continue };
             if routes.graph_of(of_end).is_ok_and(|graph| routes.graph_of(group_id) != Ok(graph)) {
                 return Err(format!("its {name} node is not in the graph of its group"));
             }
@@ -213,15 +213,6 @@ fn sorted_out<T, K>(rows: Vec<T>, keep: impl Fn(T) -> Result<K, RowRefusal>) -> 
     (kept, refused)
 }
 
-/// Returns the group in a property's text; an element without the property belongs to no particular group.
-fn group_text(value: Option<&Value>) -> Option<&str> {
-    match value {
-        None => Some(""),
-        Some(Value::String(group)) => Some(group),
-        Some(_) => None,
-    }
-}
-
 fn extra_labels(kind: &NodeKind, labels: &[String]) -> Result<Vec<Label>, String> {
     let others = labels.iter().filter(|label| *label != kind.label.as_str());
     let mut extra: Vec<Label> =
@@ -241,7 +232,7 @@ mod tests {
     use crate::model::element::ElementNumber;
     use crate::model::name::RelationshipType;
     use crate::model::profile::Profile;
-    use crate::model::routes::Routes;
+    use crate::model::value::Value;
 
     fn transformer() -> Encoder {
         Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())

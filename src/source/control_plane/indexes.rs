@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Questions;
-use super::rows::{Index, Place};
+use super::rows::{Index, SeekHit};
 use crate::error::Result;
 use crate::model::name::PropertyName;
 use crate::source::columns::lacking;
@@ -53,7 +53,7 @@ impl Questions<'_> {
     ) -> Result<BTreeSet<usize>> {
         let mut found = BTreeSet::new();
         for (number, part) in indexed.chunks(PROPERTIES_AT_ONCE).enumerate() {
-            let rows: Vec<Place> = self.rows(doing, &text(part)).await?;
+            let rows: Vec<SeekHit> = self.rows(doing, &text(part)).await?;
             found.extend(rows.into_iter().map(|row| number * PROPERTIES_AT_ONCE + row.place));
         }
         Ok(found)

@@ -31,7 +31,7 @@ pub(super) struct Existence {
 
 /// A place in the list that a question is about.
 #[derive(Debug, Deserialize)]
-pub(super) struct Place {
+pub(super) struct SeekHit {
     pub(super) place: usize,
 }
 
