@@ -19,7 +19,7 @@ use crate::model::detail::Detail;
 use crate::model::element::{
     ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
 };
-use crate::model::index::{IndexDefinition, IndexTarget};
+use crate::model::index::IndexDefinition;
 use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
@@ -499,9 +499,6 @@ impl Sink for InMemorySide {
     async fn prepare(&mut self) -> Result<IndexReport> {
         let existed = std::mem::replace(&mut self.world.cache.lock().exists, true);
         Ok(IndexReport { from_nothing: !existed, ..IndexReport::default() })
-    }
-    async fn make_indices(&mut self, _: &[IndexTarget]) -> Result<()> {
-        Ok(())
     }
     async fn mirror(&mut self, _: &[IndexDefinition]) -> Result<IndexReport> {
         Ok(IndexReport::default())

@@ -26,7 +26,7 @@ use super::server::{self, CacheServer};
 use super::{Sink, inspection, upsert};
 use crate::error::Result;
 use crate::model::graph_name::GraphName;
-use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, UnsafeIndexes};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::retry::Attempts;
@@ -254,18 +254,6 @@ impl Sink for FalkorSink {
             }
         }
         Ok(report)
-    }
-
-    async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()> {
-        let policy = self.plan.policy(&mut self.lanes[0]).await?;
-        let statements = self.plan.statements(on, policy);
-        // The graph of a group has all its indices from the beginning.
-        for graph in self.routing.known() {
-            let key = self.members.key(&graph);
-            let made = schema::make_all(&mut self.lanes[0], &key, &self.ownership, &statements, INDEX_DEADLINE).await?;
-            made.into_iter().collect::<Result<()>>()?;
-        }
-        Ok(())
     }
 
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::connection::CacheConnection;
 use super::index_inventory::Wanted;
 use super::index_statement::statement;
-use super::safety::{self, Safety};
+use super::safety::Safety;
 use crate::error::Result;
 use crate::model::graph_name::GraphName;
-use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, UnsafeIndexes};
 use crate::model::profile::Profile;
 
 /// The indices that the profile and the source define, and the treatment of unsafe indices.
@@ -50,13 +50,6 @@ impl IndexPlan {
 
     pub(super) fn wanted(&self, policy: Option<UnsafeIndexes>) -> Wanted<'_> {
         Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy }
-    }
-
-    /// The statements for the profile's indices on some labels and types.
-    pub(super) fn statements(&self, on: &[IndexTarget], policy: Option<UnsafeIndexes>) -> Vec<String> {
-        let on: BTreeSet<&IndexTarget> = on.iter().collect();
-        let wanted = self.profile.indexes.iter().filter(|definition| on.contains(&definition.on));
-        wanted.filter_map(|definition| safety::made_of(&self.profile, definition, policy)).map(|made| statement(&made)).collect()
     }
 
     /// Wants these indices of the source from now on, and returns whether this is a change.

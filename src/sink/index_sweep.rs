@@ -27,7 +27,7 @@ impl IndexSweep {
         next
     }
 
-    /// Notes the findings of a look at a graph.
+    /// Records which indices were found in a graph.
     pub(super) fn note(&mut self, graph: GraphName, found: BTreeSet<String>) {
         self.found.insert(graph, found);
     }

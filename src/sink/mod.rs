@@ -83,7 +83,7 @@ pub use swap::{GraphSwap, Swapped};
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
-use crate::model::index::{IndexDefinition, IndexTarget, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, UnsafeIndexes};
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
@@ -100,9 +100,6 @@ pub trait Sink: Send {
 
     /// Makes the missing indices of the profile, and the graph if it is missing, and waits until all indices serve queries.
     async fn prepare(&mut self) -> Result<IndexReport>;
-
-    /// Makes the profile's indices on these labels and types of a graph that has none of them.
-    async fn make_indices(&mut self, on: &[IndexTarget]) -> Result<()>;
 
     /// From now on, also makes these indices beside the profile's, as far as FalkorDB takes them, and waits for them.
     async fn mirror(&mut self, indexes: &[IndexDefinition]) -> Result<IndexReport>;

@@ -294,15 +294,14 @@ impl Owned {
                 return Some(self.store.update_quarantine(&[entry], &[]).await);
             }
             10 => return Some(self.sink.prepare().await.map(drop)),
-            11 => return Some(self.sink.make_indices(&[IndexTarget::Label(label("Community"))]).await),
-            12 => {
+            11 => {
                 let index = self.profile.indexes.iter().find(|index| index.on == IndexTarget::Label(label("Saga")));
                 let mut mirrored = index.cloned().unwrap();
                 mirrored.on = IndexTarget::Label(label("MirroredIndexes"));
                 return Some(self.sink.mirror(&[mirrored]).await.map(drop));
             }
-            13 => return Some(neo4j_falkordb_sync::sink::Swap::drop_stage(&mut self.swap).await),
-            14 => return Some(self.swap.swap(false).await.map(drop)),
+            12 => return Some(neo4j_falkordb_sync::sink::Swap::drop_stage(&mut self.swap).await),
+            13 => return Some(self.swap.swap(false).await.map(drop)),
             _ => return None,
         }
         Some(self.sink.apply(&rows).await.map(drop))
