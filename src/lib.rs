@@ -49,34 +49,41 @@
 //! Each of the three steps is an actor around a task of its own ([`actors`]); a supervisor starts them together as one
 //! *generation* and restarts them together. What bounds the rows in flight are credits that each batch carries, not mailboxes.
 //! The loader applies a batch, then stores the checkpoint, then acknowledges: whatever dies, the next generation resumes from
-//! the last acknowledged batch. One process at a time owns a graph, by a lease. Every write is a transaction that
+//! the last stored checkpoint. One process at a time owns a graph, by a lease. Every write is a transaction that
 //! the server drops once another process has taken the lease.
 //!
 //! # Where is…
 //!
 //! - *a change noticed in the transaction log*: `source::transaction_log` parses the log (`transaction`, `command`) and follows it
 //!   (`follower`), `actors::generation_actors` tells the supervisor of each commit, `actors::extractor` begins a pass with what `feed_reader` takes
-//!   from the feed, `sync::pass` picks the strategy, and `sync::committed` reads exactly the changed elements and deletes the deleted
-//!   ones.
+//!   from the feed, `sync::pass` picks the strategy, and `sync::committed` reads exactly the changed elements. It finds deleted ones
+//!   by their former keys, `delete_guard` weighs them, and `PassReader::delete_absent` deletes them.
+//! - *another change feed* plugged in: it implements `source::change_feed::ChangeFeed`, which tells `model::committed::Committed`;
+//!   `actors::launch` opens it, and `actors::feed_reader` is its only reader.
 //! - *a change noticed by probing*: `sync::incremental` reads what timestamps and follow rules tell, and compares counts. Nothing reports
 //!   a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits), `delete_guard` weighs what is orphaned,
 //!   and `PassReader::delete_absent` deletes it. What leaves no trace at all is found by `comparison`.
 //! - *the pass that runs next chosen*: `actors::supervisor::next_pass`; the first pass of a generation by `sync::first_pass`. Beside it,
-//!   `pass_queue` remembers what was requested and promised, and `restarts` says what follows a fault.
+//!   `pass_queue` remembers what was requested and promised, `restarts` says what follows a fault, `supervisor::comparison` when a
+//!   slice of the comparison comes between, and `supervisor::full_sync` when a full sync begins.
 //! - *a full sync*: `actors::full_sync` fills a stage graph beside the live graph, and `sink::swap` puts it in the live graph's place by
-//!   the commands of `sink::swap_commands`.
+//!   the commands of `sink::swap_commands`. `FullSync::refusal` and `FullSync::losses` decide whether it may.
 //! - *the work resumed after a crash*: `actors::launch` reads the checkpoint, and `sync::first_pass` decides what runs. A batch that was
 //!   written but is not in the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
 //! - *the one writer ensured*: `sink::lease` takes the lease, `actors::lease_keeper` renews it and notices its loss, and `sink::fence`
 //!   makes every write a transaction that the server drops once another process has taken the lease.
 //! - *the graph of an element chosen*, where each group has one: `transform::admission` reads the group, `model::routes` names the graph,
 //!   and `sink::routing` splits the batch.
-//! - *an element refused*: `transform::admission` decides that the cache cannot hold it, `sink` that the server refuses it;
-//!   `actors::loader::quarantine` lists it with the reason.
-//! - *a client's wait answered*: `http::wait` asks the supervisor for a pass that covers the commit (`AwaitApplied`, `AwaitVerified` in
-//!   `actors::messages`), and watches what `telemetry::status` says of the pipeline.
-//! - *a value type*: `model::value`, read by `source::bolt::value`, written by `transform::values`; `source::queries` lists those that
-//!   become text.
+//! - *an element or a property quarantined*: `transform::admission` decides that the cache cannot hold an element, `transform::encode`
+//!   a property, `sync::unusable` that no page reaches an element; `sink::upsert` and `sink::routing` that FalkorDB refuses it.
+//!   `actors::loader::quarantine` lists it with the reason, `sink::checkpoint_store` keeps it, and `http::views` shows it.
+//! - *a delete held or approved*: `sync::delete_guard` weighs it by `model::guard`, whose memory is in the checkpoint; an approval
+//!   (`pass_queue`) lasts for one pass and does not survive a restart.
+//! - *a client's wait answered*: for `applied`, `http::wait` asks the supervisor for a pass that covers the commit (`AwaitApplied` in
+//!   `actors::messages`); for `verified`, for a comparison that begins after it (`AwaitVerified`, `supervisor::comparison`).
+//!   `PipelineStatus` in `telemetry::status` decides the answer.
+//! - *a value type*: `model::value`; read by `source::bolt::value`; written by `transform::values`; read back for comparisons by
+//!   `sink::content`; if it becomes text, also in `source::queries::seeks`.
 //! - *a setting*: `config` has a file for each section, `config::environment` its variable, `cli::pipelines` hands it to
 //!   `actors::generation_actors::Settings`; `docs/configuration.md` and `config/sync.yaml` describe it.
 //!

@@ -4,17 +4,19 @@
 //! has told that commit, which a log of another server or an old copy has not. Until then, and whenever the log is lost, passes
 //! look for changes by timestamps and counts.
 
+use std::sync::Arc;
+
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::committed::Committed;
 use crate::model::pass::{Mode, PassSummary};
 use crate::source::Source;
-use crate::source::transaction_log::{FeedState, LogFeed, LogSegment};
+use crate::source::change_feed::{ChangeFeed, FeedSegment, FeedState};
 
 /// The change feed as passes read it.
 #[derive(Debug)]
 pub(crate) struct FeedReader {
-    feed: LogFeed,
+    feed: Arc<dyn ChangeFeed>,
     /// Whether a pass has waited for the log to be opened.
     has_waited: bool,
     /// The segment that passes read.
@@ -29,7 +31,7 @@ pub(crate) struct FeedReader {
 impl FeedReader {
     /// Creates a reader for a cache with this checkpoint. Earlier passes may have missed changes that leave no trace, unless the
     /// log told the changes, everything was read, or a comparison has proven that nothing is missing.
-    pub(crate) fn new(feed: LogFeed, checkpoint: &Checkpoint) -> Self {
+    pub(crate) fn new(feed: Arc<dyn ChangeFeed>, checkpoint: &Checkpoint) -> Self {
         let applied = checkpoint.bookmark.as_ref();
         let is_read_whole = |pass: &PassSummary| pass.mode == Mode::Full && pass.bookmark.as_ref() == applied;
         let is_whole = checkpoint.last_pass.as_ref().is_some_and(is_read_whole);
@@ -51,9 +53,8 @@ impl FeedReader {
 
     async fn take_told(&mut self, source: &dyn Source) -> Option<Committed> {
         // Only the first pass waits: a file system that hangs must not hold every pass back.
-        let standing =
-            if std::mem::replace(&mut self.has_waited, true) { self.feed.standing() } else { self.feed.opened().await };
-        let FeedState::Following(segment) = standing else { return None };
+        let state = if std::mem::replace(&mut self.has_waited, true) { self.feed.state() } else { self.feed.opened().await };
+        let FeedState::Following(segment) = state else { return None };
         if self.seen.replace(segment.number) != Some(segment.number) && segment.is_after_gap {
             self.note_gap(segment.from);
         }
@@ -73,7 +74,7 @@ impl FeedReader {
         self.feed.take(self.segment?, newest).await
     }
 
-    fn covers(&self, segment: LogSegment) -> bool {
+    fn covers(&self, segment: FeedSegment) -> bool {
         self.applied.is_some_and(|applied| segment.from <= applied && applied <= segment.last)
     }
 

@@ -20,7 +20,8 @@ use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::stage::PayloadState;
 use crate::sink::{CheckpointStore, GraphLease, GraphState, Sink, StageSink, Swap};
-use crate::source::transaction_log::{LogDirectory, LogFeed, LogFollower, LogStart, LoggedDatabase};
+use crate::source::change_feed::ChangeFeed;
+use crate::source::transaction_log::{LogDirectory, LogFollower, LogStart, LoggedDatabase};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
 use crate::sync::dimensions::dimensions;
@@ -128,7 +129,7 @@ pub(crate) struct Launched {
 /// A log with its follower.
 pub(crate) struct FollowedLog {
     pub follower: LogFollower,
-    pub feed: LogFeed,
+    pub feed: Arc<dyn ChangeFeed>,
 }
 
 /// Facts that this process knows from its earlier generations.
@@ -315,7 +316,7 @@ async fn followed_log(
     };
     let database = LoggedDatabase { bookmark, created_ms: source.created_ms().await? };
     let (follower, feed) = LogFollower::new(directory, start, database);
-    Ok(Some(FollowedLog { follower, feed }))
+    Ok(Some(FollowedLog { follower, feed: Arc::new(feed) }))
 }
 
 /// Counts the elements that a full pass reads. The count only shows progress: a pass works as well without it.

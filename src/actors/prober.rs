@@ -14,7 +14,7 @@ use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
 use crate::sink::{CheckpointStore, GraphState, Sink};
 use crate::source::Source;
-use crate::source::transaction_log::LogFeed;
+use crate::source::change_feed::ChangeFeed;
 use crate::telemetry::status::Side;
 
 /// The interval between probes of the cache: only other clients change it.
@@ -44,7 +44,7 @@ pub(super) struct ProberParts {
     /// The interval between probes of the source; none if absent.
     pub(super) interval: Option<Duration>,
     /// The change feed, which also tells commits: while passes read it, the source is probed only to see whether it answers.
-    pub(super) feed: Option<LogFeed>,
+    pub(super) feed: Option<Arc<dyn ChangeFeed>>,
     /// The run id of the cache's server at the beginning of the generation.
     pub(super) run_id: Option<String>,
 }
@@ -80,7 +80,7 @@ pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: 
 /// A source, with the feed that also tells its commits.
 struct WatchedSource {
     source: Arc<dyn Source>,
-    feed: Option<LogFeed>,
+    feed: Option<Arc<dyn ChangeFeed>>,
 }
 
 async fn watch_source(
@@ -97,7 +97,7 @@ async fn watch_source(
     let mut looked: Option<Instant> = None;
     loop {
         ticks.tick().await;
-        let is_told = feed.as_ref().is_some_and(LogFeed::is_in_use);
+        let is_told = feed.as_ref().is_some_and(|feed| feed.is_in_use());
         if is_told && !answers.failing && looked.is_some_and(|looked| looked.elapsed() < KEEP_ALIVE) {
             continue;
         }

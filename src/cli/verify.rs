@@ -59,7 +59,7 @@ struct VerifyReport {
     /// Elements of the cache without a kind of the profile or a usable key: differences that no pass repairs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     foreign: BTreeMap<String, u64>,
-    /// The first differences, by name.
+    /// The first differences found, each with its element.
     found: Vec<ListedDifference>,
     /// Deletes that wait for approval.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-/// A bookmark. Its text is officially opaque: only equality tells whether something was committed. The parts parsed from the text
-/// serve only display and suspicion, and are absent if the text has another layout.
+/// A bookmark. Neo4j documents its text as opaque. Where the text has the known layout, its database and transaction number are
+/// compared; otherwise only equality counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bookmark(String);

@@ -59,7 +59,7 @@ impl Key {
         Ok(Self(text.into()))
     }
 
-    /// Checks a property value as a key.
+    /// Checks whether a property value can be a key, and returns the key.
     pub(crate) fn from_value(value: Option<&Value>) -> Result<Self, UnusableKey> {
         match value {
             None => Err(UnusableKey::Missing),

@@ -1,5 +1,8 @@
-//! Neo4j, which the service only reads. This is a trait because tests inject faults at this seam, and because other change
-//! sources (an exact change feed) can replace it.
+//! Neo4j, which the service only reads.
+//!
+//! [`Source`] answers queries; it is a trait because tests inject faults at this seam. [`change_feed::ChangeFeed`] tells which
+//! elements each commit changed, where the source has such a feed: today by the [`transaction_log`]. Without a feed, the
+//! strategies find changes by queries.
 
 mod adapt;
 mod address;
@@ -8,6 +11,7 @@ mod bolt_source;
 mod bookmarked_reader;
 mod bundles;
 mod census;
+pub(crate) mod change_feed;
 mod changed;
 mod codes;
 mod columns;

@@ -63,7 +63,7 @@ pub(crate) trait CacheView: Send {
         visit: &mut (dyn FnMut(Keyed) + Send),
     ) -> Result<Option<ScanPosition>>;
 
-    /// Scans like [`CacheView::scan`] several kinds that have few elements each, all of nodes or all of relationships.
+    /// As [`CacheView::scan`], for several small kinds at once: all of them node kinds, or all of them relationship kinds.
     async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()>;
 
     /// Returns the contents of the elements of a kind with the first of these keys: with all keys, or with fewer if the elements

@@ -18,7 +18,7 @@ use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId, Step};
 use crate::model::profile::Profile;
 use crate::source::Source;
 
-/// Nodes per query for their relationships.
+/// The most nodes whose relationships one query counts.
 const KEYS: usize = 1000;
 
 /// Everything that the delete guard needs to weigh deletes.
@@ -32,8 +32,8 @@ pub(super) struct GuardContext<'a> {
     pub(super) allow: bool,
 }
 
-/// Returns what each kind would lose, beyond what may go without approval, if one graph replaced another. Both counts are by
-/// kind, in the order of [`Profile::kinds`].
+/// Returns the kinds whose loss would need approval if the new graph replaced the live one, each with the number of elements that
+/// it would lose. Both counts are by kind, in the order of [`Profile::kinds`].
 pub(crate) fn losses(guard: &Guard, limit: DeleteLimit, profile: &Profile, live: &[u64], new: &[u64]) -> Vec<(Step, u64)> {
     let now = Utc::now();
     let loss = |(place, kind): (usize, ElementKind)| {

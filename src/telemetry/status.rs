@@ -39,7 +39,7 @@ pub struct ServiceStatus {
     pub pipelines: BTreeMap<String, PipelineStatus>,
 }
 
-/// The source of a pass's changes.
+/// How a pass learns what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeSource {

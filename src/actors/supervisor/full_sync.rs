@@ -181,7 +181,7 @@ impl Supervisor {
         self.show(PipelineState::Idle);
     }
 
-    /// Shows the deletes that are held: by the passes, and by the gate of a full sync.
+    /// Puts held deletes into the status: those of passes, and those for which the swap of a full sync waits.
     pub(super) fn show_held(&mut self, mut held: Vec<HeldDeletes>) {
         let known: Vec<String> = held.iter().map(|held| held.kind.clone()).collect();
         held.extend(self.swap_held.iter().filter(|held| !known.contains(&held.kind)).cloned());

@@ -24,9 +24,9 @@ const BOLT_4_4: [u8; 4] = [0, 0, 4, 4];
 
 #[derive(Clone)]
 struct BoltScript {
-    /// The answer to the version handshake; none to be silent.
+    /// The answer to the version handshake; `None` means that the server stays silent.
     version: Option<[u8; 4]>,
-    /// The answer to a log on; none to be silent.
+    /// The answer to a log on; `None` means that the server stays silent.
     log_on: Option<Vec<u8>>,
     /// The answer to a query after the trivial one of connecting; none to be silent.
     answer: Option<Vec<u8>>,

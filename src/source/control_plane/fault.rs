@@ -19,7 +19,7 @@ pub(super) enum DriverFault {
     /// The address is not valid.
     #[error("neo4j.uri {0}")]
     Address(ConnectionUriError),
-    /// Our own time limit ended the question.
+    /// The query exceeded our own time limit.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The driver panicked; the log has the panic with its place.

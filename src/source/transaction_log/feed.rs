@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::committed::{Changed, Committed};
 use crate::model::key::Key;
 use crate::model::log_position::LogPosition;
+use crate::source::change_feed::{ChangeFeed, FeedSegment, FeedState};
 
 /// The most changed elements that wait for a pass. The limit bounds the memory if the source is written faster than the cache:
 /// the log keeps the rest. One transaction may bring more.
@@ -55,7 +57,7 @@ struct Shared {
 /// The state of the feed, and the changes told since a pass last took them.
 #[derive(Debug)]
 struct Untaken {
-    standing: FeedState,
+    followed: FeedState,
     nodes: Changed,
     relationships: Changed,
     /// The bytes of the old texts of both kinds.
@@ -78,33 +80,9 @@ impl Untaken {
     }
 }
 
-/// The state in which a log is followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FeedState {
-    /// The log is not opened yet.
-    Opening,
-    /// The log is followed, in this segment.
-    Following(LogSegment),
-    /// The log is not followed, for this reason.
-    Lost(String),
-}
-
-/// A part of a log that the feed tells without a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogSegment {
-    /// Distinguishes the segment from earlier ones: commits between two segments may have been missed.
-    pub number: u64,
-    /// The transaction before its first one.
-    pub from: u64,
-    /// The last transaction that was read.
-    pub last: u64,
-    /// Whether commits before the segment are missing from the feed.
-    pub is_after_gap: bool,
-}
-
 /// A segment that a follower begins.
 pub(super) struct Begun {
-    pub(super) segment: LogSegment,
+    pub(super) segment: FeedSegment,
     /// Whether the segment continues the last one.
     pub(super) goes_on: bool,
 }
@@ -113,7 +91,7 @@ impl LogFeed {
     /// Creates the feed of a database whose log is not followed yet.
     pub(super) fn new(database: Bookmark) -> Self {
         let state = Untaken {
-            standing: FeedState::Opening,
+            followed: FeedState::Opening,
             nodes: Changed::default(),
             relationships: Changed::default(),
             text_bytes: 0,
@@ -131,69 +109,25 @@ impl LogFeed {
         Self(Arc::new(shared))
     }
 
-    /// Returns the state in which the log is followed.
-    pub(crate) fn standing(&self) -> FeedState {
-        self.0.state.lock().standing.clone()
-    }
-
-    /// As [`Self::standing`], after the log was opened or could not be opened, or the time ran out.
-    pub(crate) async fn opened(&self) -> FeedState {
-        // A timeout loses nothing: the next pass looks again.
-        let _ = tokio::time::timeout(TOLD_WITHIN, self.is_open()).await;
-        self.standing()
-    }
-
     async fn is_open(&self) {
         loop {
             let news = self.0.news.notified();
-            match self.standing() {
+            match self.state() {
                 FeedState::Opening => news.await,
                 FeedState::Following(_) | FeedState::Lost(_) => return,
             }
         }
     }
 
-    /// Whether passes read what the log tells.
-    pub(crate) fn is_in_use(&self) -> bool {
-        self.0.in_use.load(Ordering::Relaxed)
-    }
-
-    /// Notes whether passes read what the log tells.
-    pub(crate) fn note_use(&self, in_use: bool) {
-        self.0.in_use.store(in_use, Ordering::Relaxed);
-    }
-
-    /// Notes that the server may have restarted.
-    pub(crate) fn doubt(&self) {
-        self.0.doubted.store(true, Ordering::Relaxed);
-    }
-
-    /// Waits until the log has told this transaction, or as much as may wait, and takes all that it told since the last time.
-    /// `None` if the segment is another one, or the log does not tell a transaction that the server has committed.
-    pub(crate) async fn take(&self, segment: u64, transaction: u64) -> Option<Committed> {
-        if !self.has_told(segment, transaction).await {
-            self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
-        }
-        let mut state = self.0.state.lock();
-        let following = matches!(&state.standing, FeedState::Following(now) if now.number == segment);
-        let position = state.position.clone().filter(|_| following)?;
-        let bookmark = self.0.database.of_transaction(position.transaction)?;
-        let (nodes, relationships) = (std::mem::take(&mut state.nodes), std::mem::take(&mut state.relationships));
-        let committed_at = state.committed_ms.and_then(DateTime::from_timestamp_millis);
-        state.forget_changes();
-        let is_partial = position.transaction < transaction;
-        Some(Committed { bookmark, committed_at, nodes, relationships, position, is_partial })
-    }
-
     /// Waits while the log can still tell a transaction; `false` if it tells nothing within the time limit.
     async fn has_told(&self, segment: u64, transaction: u64) -> bool {
         loop {
             let news = self.0.news.notified();
-            let (standing, has_room) = {
+            let (followed, has_room) = {
                 let state = self.0.state.lock();
-                (state.standing.clone(), state.has_room())
+                (state.followed.clone(), state.has_room())
             };
-            let waits = match standing {
+            let waits = match followed {
                 FeedState::Following(now) => now.number == segment && now.last < transaction && has_room,
                 FeedState::Opening => true,
                 FeedState::Lost(_) => false,
@@ -210,24 +144,22 @@ impl LogFeed {
     /// Marks the log as lost: passes must not rely on it.
     pub(super) fn lose(&self, reason: String) {
         self.note_use(false);
-        self.0.state.lock().standing = FeedState::Lost(reason);
+        self.0.state.lock().followed = FeedState::Lost(reason);
         self.0.news.notify_waiters();
     }
-}
 
-impl LogFeed {
     /// Whether the feed has room for more now.
     pub(super) fn has_room(&self) -> bool {
         let state = self.0.state.lock();
-        matches!(state.standing, FeedState::Following(_)) && state.has_room()
+        matches!(state.followed, FeedState::Following(_)) && state.has_room()
     }
 
     /// Adds a transaction and the position after it.
     pub(super) fn tell(&self, transaction: &Transaction, position: &LogPosition) {
         let mut state = self.0.state.lock();
-        let Untaken { standing, nodes, relationships, text_bytes, committed_ms, untold_ms, position: place } = &mut *state;
+        let Untaken { followed, nodes, relationships, text_bytes, committed_ms, untold_ms, position: place } = &mut *state;
         // A log that was lost meanwhile tells nothing more.
-        let FeedState::Following(segment) = standing else { return };
+        let FeedState::Following(segment) = followed else { return };
         segment.last = transaction.id;
         let OldValues { nodes: of_nodes, relationships: of_relationships } = &transaction.old_values;
         let mut weighed = |text: &(u64, String)| *text_bytes += text.1.len();
@@ -265,30 +197,68 @@ impl LogFeed {
     }
 
     /// Begins a segment, or continues the last one: if the last one ended at this position, changes not taken yet are kept.
-    pub(super) fn begin(&self, position: LogPosition, last: Option<LogSegment>, is_after_gap: bool) -> Begun {
+    pub(super) fn begin(&self, position: LogPosition, last: Option<FeedSegment>, is_after_gap: bool) -> Begun {
         let transaction = position.transaction;
         let mut state = self.0.state.lock();
         let goes_on = last.filter(|_| state.position.as_ref() == Some(&position));
         let segment = match goes_on {
-            Some(segment) => LogSegment { last: transaction, ..segment },
+            Some(segment) => FeedSegment { last: transaction, ..segment },
             None => {
                 state.forget_changes();
                 let number = last.map_or(1, |last| last.number + 1);
-                LogSegment { number, from: transaction, last: transaction, is_after_gap: is_after_gap || last.is_some() }
+                FeedSegment { number, from: transaction, last: transaction, is_after_gap: is_after_gap || last.is_some() }
             }
         };
         state.position = Some(position);
-        state.standing = FeedState::Following(segment);
+        state.followed = FeedState::Following(segment);
         drop(state);
         self.0.news.notify_waiters();
         Begun { segment, goes_on: goes_on.is_some() }
     }
+}
 
-    /// Discards what waits for a pass, because the passes look for changes themselves until they have caught up. Does nothing if
-    /// the log has told more than `last` meanwhile.
-    pub(crate) fn skip(&self, last: u64) {
+#[async_trait]
+impl ChangeFeed for LogFeed {
+    fn state(&self) -> FeedState {
+        self.0.state.lock().followed.clone()
+    }
+
+    async fn opened(&self) -> FeedState {
+        // A timeout loses nothing: the next pass looks again.
+        let _ = tokio::time::timeout(TOLD_WITHIN, self.is_open()).await;
+        self.state()
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.0.in_use.load(Ordering::Relaxed)
+    }
+
+    fn note_use(&self, in_use: bool) {
+        self.0.in_use.store(in_use, Ordering::Relaxed);
+    }
+
+    fn doubt(&self) {
+        self.0.doubted.store(true, Ordering::Relaxed);
+    }
+
+    async fn take(&self, segment: u64, transaction: u64) -> Option<Committed> {
+        if !self.has_told(segment, transaction).await {
+            self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
+        }
         let mut state = self.0.state.lock();
-        if let FeedState::Following(segment) = &mut state.standing
+        let following = matches!(&state.followed, FeedState::Following(now) if now.number == segment);
+        let position = state.position.clone().filter(|_| following)?;
+        let bookmark = self.0.database.of_transaction(position.transaction)?;
+        let (nodes, relationships) = (std::mem::take(&mut state.nodes), std::mem::take(&mut state.relationships));
+        let committed_at = state.committed_ms.and_then(DateTime::from_timestamp_millis);
+        state.forget_changes();
+        let is_partial = position.transaction < transaction;
+        Some(Committed { bookmark, committed_at, nodes, relationships, position, is_partial })
+    }
+
+    fn skip(&self, last: u64) {
+        let mut state = self.0.state.lock();
+        if let FeedState::Following(segment) = &mut state.followed
             && segment.last == last
         {
             segment.from = last;

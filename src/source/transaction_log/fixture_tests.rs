@@ -186,7 +186,7 @@ fn a_log_that_is_cut_anywhere_is_read_up_to_the_cut_and_on_from_it() {
                 let mut reader = FixtureReader { offset, previous, read: Vec::new() };
                 reader.read_on(Prefix { written: &bytes[..cut], size });
                 let there = expected.iter().filter(|transaction| transaction.end as usize <= cut).count();
-                // A transaction whose last bytes are zeros is whole without them where zeros follow.
+                // If a transaction ends in zero bytes and zeros follow, it reads as complete even if it is cut within them.
                 let read = reader.read.len();
                 assert!(read >= there && reader.read[..] == expected[..read], "{version}, cut at {cut}");
                 assert!(reader.read_on(&bytes[..]).is_none(), "{version}, cut at {cut}");

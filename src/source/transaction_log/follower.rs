@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::LogDirectory;
-use super::feed::{Begun, FeedState, LogFeed, LogSegment, LoggedDatabase};
+use super::feed::{Begun, LogFeed, LoggedDatabase};
 use super::reach_watch::ReachWatch;
 use super::refusal::LogRefusal;
 use super::shared_tail::{MemberRole, ReadOutcome, SharedTail, TailSubscription};
@@ -15,6 +15,7 @@ use super::tail::{NextTransaction, Tail};
 use crate::model::bookmark::Bookmark;
 use crate::model::log_position::LogPosition;
 use crate::model::log_reach::LogReach;
+use crate::source::change_feed::{ChangeFeed, FeedSegment, FeedState};
 
 /// The follower's pause before it looks for another transaction. A look reads one byte of a page in memory.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -82,7 +83,7 @@ pub struct LogFollower {
     /// Present while the follower reads together with others.
     member: Option<TailSubscription>,
     /// The last segment that the follower began.
-    segment: Option<LogSegment>,
+    segment: Option<FeedSegment>,
     /// The number of times in a row that the next transaction was incomplete: a large one is not read again and again while it is
     /// written.
     unwhole: u32,
@@ -168,7 +169,7 @@ impl LogFollower {
 
     /// Returns the reason for which a pass gave up the log after waiting in vain.
     fn given_up(&self) -> Option<String> {
-        match self.feed.standing() {
+        match self.feed.state() {
             FeedState::Lost(reason) if self.is_following() => Some(reason),
             _ => None,
         }
@@ -204,7 +205,7 @@ impl LogFollower {
         let turn = member.turn();
         if turn == MemberRole::Left {
             // A log that a pass has given up is not begun again here.
-            self.member = Some(member).filter(|_| matches!(self.feed.standing(), FeedState::Lost(_)));
+            self.member = Some(member).filter(|_| matches!(self.feed.state(), FeedState::Lost(_)));
             if self.member.is_none() {
                 self.stop_reading();
             }

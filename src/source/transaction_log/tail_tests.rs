@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio_util::sync::CancellationToken;
 
 use super::directory::LogDirectory;
-use super::feed::{FeedState, LogFeed, LoggedDatabase};
+use super::feed::{LogFeed, LoggedDatabase};
 use super::follower::{LogFollower, LogStart};
 use super::header::HEADER_BYTES;
 use super::refusal::LogRefusal;
@@ -18,6 +18,7 @@ use super::shared_tail::SharedTail;
 use super::tail::{NextTransaction, Tail};
 use super::transaction::TransactionReader;
 use crate::model::bookmark::Bookmark;
+use crate::source::change_feed::{ChangeFeed, FeedState};
 
 /// A file made large in advance.
 const PREALLOCATED: u64 = 1024 * 1024;
@@ -208,7 +209,7 @@ impl Following {
     }
 
     fn last(&self) -> Option<u64> {
-        match self.feed.standing() {
+        match self.feed.state() {
             FeedState::Following(segment) => Some(segment.last),
             FeedState::Opening | FeedState::Lost(_) => None,
         }

@@ -41,7 +41,7 @@ pub(crate) struct Advance {
     /// Elements that the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there.
     /// Such an element is a difference only if another attempt mends it.
     pub excluded: Vec<Finding>,
-    /// Kinds that were gone through to their end: all their orphans are found.
+    /// Kinds that this step finished: all their orphans are found.
     pub completed: Vec<CompletedKind>,
     /// The number of relationships of a completed kind that wait for an end, by that end; absent if an earlier generation
     /// compared a part of the kind.
