@@ -75,7 +75,7 @@ pub(crate) enum LoggingError {
     #[error("cannot write log files to {} (logging.directory)", directory.display())]
     Directory { directory: PathBuf, source: DirectoryError },
     /// Logging can be set up only once in a process.
-    #[error("the log is set up already")]
+    #[error("logging is already set up")]
     Twice(#[from] TryInitError),
 }
 

@@ -172,7 +172,7 @@ impl LogFeed {
     /// `None` if the segment is another one, or the log does not tell a transaction that the server has committed.
     pub(crate) async fn take(&self, segment: u64, transaction: u64) -> Option<Committed> {
         if !self.has_told(segment, transaction).await {
-            self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
+            self.lose(format!("the log does not contain transaction {transaction}, which the server has committed"));
         }
         let mut state = self.0.state.lock();
         let following = matches!(&state.standing, FeedState::Following(now) if now.number == segment);
