@@ -117,7 +117,7 @@ fn details(pipeline: &PipelineStatus) -> String {
         ("foreign", &indexes.foreign),
         ("not mirrored", &indexes.inexpressible),
         ("foreign constraints", &indexes.constraints),
-        ("not carried over by the last full sync", &indexes.lost),
+        ("lost or changed by the last full sync", &indexes.lost),
     ];
     for (what, list) in lists {
         if !list.is_empty() {

@@ -145,7 +145,7 @@ fn index_lines(indexes: &IndexReport) -> Vec<String> {
     ];
     let lines = lists.into_iter().flat_map(|(what, list)| list.iter().map(move |index| format!("  index {index}: {what}")));
     let constraints = indexes.constraints.iter().map(|constraint| format!("  constraint {constraint}: foreign, left unchanged"));
-    let lost = indexes.lost.iter().map(|what| format!("  not carried over by the last full sync: {what}"));
+    let lost = indexes.lost.iter().map(|what| format!("  lost or changed by the last full sync: {what}"));
     lines.chain(constraints).chain(lost).collect()
 }
 
