@@ -87,7 +87,7 @@ pub enum Command {
     /// Without --repair, writes nothing and can run beside a service. With --repair, cannot run beside a service on the same
     /// graph: names the owner of the graph and exits.
     Verify(VerifyArguments),
-    /// Replace the live graph by the graph that the last full sync replaced, if that graph was kept
+    /// Restore the graph that the last full sync replaced, if it was kept
     ///
     /// Requires full_sync.keep_previous during that full sync. Pauses the pipeline until you resume it. A second rollback undoes
     /// the first. Use POST /api/sync/rollback instead while the service runs, because the service owns the graph.

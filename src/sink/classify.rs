@@ -63,7 +63,7 @@ const EXISTING_INDEX: [&str; 2] = ["already indexed", "Can not override index co
 const MISSING_INDEX: &str = "no such index";
 
 /// The text shown for both refusals of an existing index.
-const INDEX_EXISTS: &str = "the index is there already";
+const INDEX_EXISTS: &str = "the index already exists";
 
 /// The server's sentence, joined again.
 pub(super) fn sentence(error: &ServerError) -> String {

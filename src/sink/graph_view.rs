@@ -82,7 +82,7 @@ impl GraphView {
             Ok(rows) => statistics::counts(&rows).map(Some),
             // This server does not know the procedure.
             Err(error) if error.kind() == ErrorKind::CacheProtocol && !is_missing_graph(&error) => {
-                tracing::debug!(error = %error.chain(), "counts are asked for one by one");
+                tracing::debug!(error = %error.chain(), "server does not report its statistics, reading counts one by one");
                 Ok(None)
             }
             Err(error) => Err(error),

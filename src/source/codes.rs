@@ -25,7 +25,7 @@ pub(super) fn why_unreachable(kind: ErrorKind, uri: impl Display) -> String {
         ErrorKind::SourceAuthentication => format!("Neo4j at {uri} refuses the user or password"),
         ErrorKind::SourceRefused => format!("Neo4j at {uri} refuses the request"),
         ErrorKind::SourceTimeout => format!("Neo4j at {uri} does not answer"),
-        ErrorKind::Configuration => format!("Neo4j at {uri} cannot be used"),
+        ErrorKind::Configuration => format!("cannot use Neo4j at {uri}"),
         _ => format!("cannot reach Neo4j at {uri}"),
     }
 }

@@ -144,7 +144,7 @@ impl<'a> Decoder<'a> {
             0xD0 => self.length_8()?,
             0xD1 => self.length_16()?,
             0xD2 => self.length_32()?,
-            marker => return Err(DecodeError::Unexpected { marker, expected: "a text" }),
+            marker => return Err(DecodeError::Unexpected { marker, expected: "a string" }),
         };
         std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Text)
     }

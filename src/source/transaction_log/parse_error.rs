@@ -55,6 +55,6 @@ pub enum LogParseError {
     #[error("a property has no owner")]
     Unowned,
     /// The file cannot be read.
-    #[error("the log cannot be read: {0}")]
+    #[error("cannot read the log: {0}")]
     Io(#[from] std::io::Error),
 }
