@@ -139,13 +139,13 @@ fn cache_address(config: &FalkorConfig) -> CacheAddress {
 }
 
 fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
-    let unusable = |error| Error::caused(ErrorKind::Configuration, format!("profile {choice} cannot be used"), error);
+    let unusable = |error| Error::caused(ErrorKind::Configuration, format!("cannot use profile {choice}"), error);
     match choice {
         ProfileChoice::Graphiti => Profile::graphiti().map_err(unusable),
         ProfileChoice::Generic => Profile::generic().map_err(unusable),
         ProfileChoice::File(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::caused(ErrorKind::Configuration, format!("profile {} cannot be read", path.display()), error)
+                Error::caused(ErrorKind::Configuration, format!("cannot read profile {}", path.display()), error)
             })?;
             Profile::parse(&text).map_err(unusable)
         }
@@ -154,7 +154,7 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
 
 /// The profile for the groups that a pipeline copies, and for its target.
 fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
-    let unusable = |error| Error::caused(ErrorKind::Configuration, "the pipeline's groups cannot be told apart", error);
+    let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot separate the groups of the pipeline", error);
     let profile = profile.limited_to(&config.filter.group_ids).map_err(unusable)?;
     match config.falkordb.database {
         GraphTarget::Single(_) => Ok(profile),

@@ -191,44 +191,48 @@ impl ErrorKind {
         match self {
             Self::SourceConnection => "check that Neo4j runs and that neo4j.uri names it; the service keeps trying",
             Self::SourceTimeout => "Neo4j is reachable but slow or silent; the service keeps trying",
-            Self::SourceTransient => "Neo4j asks to try again later; the service does",
+            Self::SourceTransient => "no action needed: Neo4j asks for a later attempt, and the service keeps trying",
             Self::SourceBehind => {
                 "Neo4j is still applying a large transaction, or a cluster member lags behind; the service keeps trying"
             }
             Self::SourceAuthentication => "check neo4j.user and neo4j.password",
-            Self::SourceRefused => "check neo4j.database and that the user may read it",
-            Self::SourceProtocol => "the answer of Neo4j was not understood; if it recurs, report it with the log",
+            Self::SourceRefused => "check neo4j.database and that the user is allowed to read it",
+            Self::SourceProtocol => "the service cannot interpret the answer of Neo4j; if this recurs, report it with the log",
             Self::CacheConnection => {
                 "check that FalkorDB runs and that falkordb.host and falkordb.port name it; the service keeps trying"
             }
             Self::CacheTimeout => "FalkorDB is reachable but slow or silent; the service keeps trying",
             Self::CacheBusy => "FalkorDB is loading or overloaded; the service keeps trying",
             Self::CacheOutOfMemory => "give FalkorDB more memory (maxmemory); the service keeps trying",
-            Self::CacheCannotPersist => "FalkorDB cannot write its snapshot: look at its disk and log; the service keeps trying",
+            Self::CacheCannotPersist => "FalkorDB cannot write its snapshot: check its disk and log; the service keeps trying",
             Self::CacheAuthentication => "check falkordb.username and falkordb.password",
-            Self::CachePermission => "give the FalkorDB user the commands that the README lists",
-            Self::CacheReadOnly => "falkordb.host names a read-only replica: name the primary",
+            Self::CachePermission => "grant the FalkorDB user the commands that the README lists",
+            Self::CacheReadOnly => "falkordb.host names a read-only replica: set it to the primary",
             Self::CacheWrongType => "choose another falkordb.database: a key of that name exists and is not a graph",
             Self::CacheForeign => {
-                "choose another falkordb.database; a graph that no other pipeline fills can be deleted, or replaced with --take-over"
+                "choose another falkordb.database; if no other pipeline fills the graph, you can also delete it or \
+                 replace it with --take-over"
             }
             Self::CacheUnsupported => "load the FalkorDB module into that server, or name another server",
-            Self::CacheRefused => "rows that FalkorDB refuses are listed in the quarantine",
-            Self::CacheProtocol => "the answer of FalkorDB was not understood; if it recurs, report it with the log",
+            Self::CacheRefused => "the quarantine lists the rows that FalkorDB refuses",
+            Self::CacheProtocol => "the service cannot interpret the answer of FalkorDB; if this recurs, report it with the log",
             Self::LeaseHeld => {
-                "no action needed for a standby: this process takes over once the other one ends; else stop one of the two"
+                "no action needed for a standby: this process takes over when the other one ends; otherwise stop one of the two"
             }
-            Self::LeaseLost => "this process was silent for too long or another one took over; it starts again",
-            Self::SourceChanged => "no action needed: a full sync fills the cache from the database that is there now",
-            Self::SourceOutgrown => "no action needed: a full sync beside the live graph takes the new kinds in",
+            Self::LeaseLost => {
+                "no action needed: this process did not renew its lease in time, or another process took over; it starts again"
+            }
+            Self::SourceChanged => "no action needed: a full sync fills the cache from the current database",
+            Self::SourceOutgrown => "no action needed: a full sync beside the live graph copies the new kinds",
             Self::CacheChanged => "no action needed: the service brings the cache in step again",
             Self::CheckpointUnreadable => {
-                "use a program at least as new as the one that wrote the checkpoint, or delete the checkpoint key for a full sync"
+                "use the version of this program that wrote the checkpoint or a newer one, or delete the \
+                 checkpoint key to start a full sync"
             }
-            Self::SwapRefused => "the graph stays as it was: look at the reason, then ask for another full sync",
+            Self::SwapRefused => "the graph is unchanged: check the reason, then order another full sync",
             Self::Configuration => "correct the configuration",
-            Self::Panic => "a defect of this program: please report it with the log; the work is resumed",
-            Self::ActorStopped => "a defect of this program: please report it with the log; the work is resumed",
+            Self::Panic => "this is a defect of the program: please report it with the log; the service resumes the work",
+            Self::ActorStopped => "this is a defect of the program: please report it with the log; the service resumes the work",
         }
     }
 }

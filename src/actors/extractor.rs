@@ -162,7 +162,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
 /// Fails if the source has a new label or type: the next generation takes it into the profile.
 async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
     match source.outgrown().await? {
-        Some(what) => Err(Error::new(ErrorKind::SourceOutgrown, format!("the source has {what}"))),
+        Some(what) => Err(Error::new(ErrorKind::SourceOutgrown, format!("the source has {what}, which the profile lacks"))),
         None => Ok(()),
     }
 }
@@ -238,7 +238,11 @@ impl Emitter for Outlet {
         self.reserved = Credit::default();
         while self.outstanding > 0 {
             let acknowledged = self.acknowledged.recv().await;
-            self.note(acknowledged.ok_or_else(|| Error::new(ErrorKind::ActorStopped, "no acknowledgement will come"))?);
+            self.note(
+                acknowledged.ok_or_else(|| {
+                    Error::new(ErrorKind::ActorStopped, "the loader stopped before it acknowledged all batches")
+                })?,
+            );
         }
         Ok(std::mem::take(&mut self.deferred))
     }

@@ -159,11 +159,12 @@ impl FullSync {
 
     async fn stage(&self) -> Result<StageUnderWay> {
         let access = self.live.stage_access().await?;
-        let mut access = access.ok_or_else(|| Error::new(ErrorKind::Configuration, "full syncs are done in the graph itself"))?;
+        let mut access =
+            access.ok_or_else(|| Error::new(ErrorKind::Configuration, "full_sync.strategy in_place uses no stage"))?;
         let loader = match access.swap.check().await? {
             BulkUse::Allowed => Arc::clone(&access.by_payloads),
             BulkUse::Refused => {
-                tracing::warn!("GRAPH.BULK may not be used here: the stage is filled by parameters, several times slower");
+                tracing::warn!("GRAPH.BULK not permitted: filling the stage by parameters, which is several times slower");
                 Arc::clone(&access.by_statements)
             }
         };
@@ -242,7 +243,7 @@ impl FullSync {
         }
         Ok(differing.first_key_value().map(|(kind, KeySetDifference { missing, orphaned, .. })| {
             let (name, missing, orphaned) = (self.profile.kind_name(*kind), missing.len(), orphaned.len());
-            format!("of {name} the stage lacks {missing} and holds {orphaned} that the source does not have")
+            format!("{name}: the stage lacks {missing} elements of the source and holds {orphaned} that the source does not have")
         }))
     }
 
@@ -291,7 +292,7 @@ impl FullSync {
         guard: Guard,
         live_sequence: u64,
     ) -> Result<Ended> {
-        let gone = || Error::new(ErrorKind::CacheChanged, "the stage is gone");
+        let gone = || Error::new(ErrorKind::CacheChanged, "the stage graph no longer exists");
         let mut store = stage.access.by_statements.store().await?;
         let mut checkpoint = store.load().await?.ok_or_else(gone)?;
         let summary = PassSummary { ended_at: Utc::now(), ..pass };

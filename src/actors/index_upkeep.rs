@@ -24,14 +24,14 @@ impl IndexUpkeep {
     /// Notes the changes of the indices.
     pub(super) fn note(&mut self, report: IndexReport) {
         for statement in report.made.iter().take(NAMED) {
-            tracing::info!(statement, "index made");
+            tracing::info!(statement, "index created");
         }
         if report.made.len() > NAMED {
-            tracing::info!(more = report.made.len() - NAMED, "indices made");
+            tracing::info!(more = report.made.len() - NAMED, "more indices created");
         }
         self.note_dropped(report.dropped);
         if report.foreign != self.status.foreign && !report.foreign.is_empty() {
-            tracing::info!(indexes = report.foreign.join(", "), "indices that are not ours, left alone");
+            tracing::info!(indexes = report.foreign.join(", "), "foreign indices left unchanged");
         }
         if report.unsafe_ones != self.status.unsafe_ones && !report.unsafe_ones.is_empty() {
             tracing::warn!(indexes = report.unsafe_ones.join(", "), "FalkorDB returns wrong results with these indices");
@@ -39,7 +39,7 @@ impl IndexUpkeep {
         if report.left_out != self.status.left_out && !report.left_out.is_empty() {
             tracing::info!(
                 indexes = report.left_out.join(", "),
-                "indices not made: FalkorDB would return wrong results with them"
+                "indices not created: FalkorDB would return wrong results with them"
             );
         }
         for what in &report.lost {
@@ -78,7 +78,7 @@ impl IndexUpkeep {
         let inexpressible: Vec<String> = inexpressible.into_iter().chain(refused).collect();
         if inexpressible != self.status.inexpressible {
             for index in &inexpressible {
-                tracing::warn!(index, "an index of the source is not mirrored as it is");
+                tracing::warn!(index, "index of the source not mirrored exactly");
             }
             self.status.inexpressible = inexpressible;
             self.told = false;

@@ -324,7 +324,7 @@ async fn expected(source: &dyn Source, profile: &Profile) -> Option<u64> {
     match expected_elements(source, profile).await {
         Ok(number) => Some(number),
         Err(error) => {
-            tracing::debug!(error = %error.chain(), "the source's elements cannot be counted");
+            tracing::debug!(error = %error.chain(), "cannot count the elements of the source");
             None
         }
     }
@@ -335,7 +335,7 @@ async fn lacking_indexes(source: &dyn Source, profile: &Profile) -> Vec<String> 
     match source.indexes().await {
         Ok(indexes) => missing_indexes(profile, &indexes),
         Err(error) => {
-            tracing::debug!(error = %error.chain(), "the source's indices cannot be listed");
+            tracing::debug!(error = %error.chain(), "cannot list the indices of the source");
             Vec::new()
         }
     }
@@ -381,7 +381,7 @@ impl StageBeside {
         if self.under_way || !self.access.swap.is_staged().await? {
             return Ok(());
         }
-        tracing::warn!("a stage graph that no full sync owns is dropped");
+        tracing::warn!("dropping a stage graph that no full sync owns");
         self.access.swap.drop_stage().await
     }
 }
@@ -423,7 +423,7 @@ async fn filling(
         Ok(ids) => Ok(Some(Filling { stage, ids })),
         // Another client wrote in the stage, and no later payload would mend that.
         Err(error) if error.kind() == ErrorKind::CacheProtocol => {
-            tracing::warn!(error = %error.chain(), "the stage is begun anew");
+            tracing::warn!(error = %error.chain(), "stage unusable, filling it again from the beginning");
             *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);
             Ok(Some(Filling { stage, ids: IdMap::default() }))
         }

@@ -36,7 +36,7 @@ impl KeptLease {
     pub(super) async fn lost(&mut self) -> Error {
         match ended((&mut self.task).await) {
             Err(error) => error,
-            Ok(()) => Error::new(ErrorKind::ActorStopped, "the lease keeper ended by itself"),
+            Ok(()) => Error::new(ErrorKind::ActorStopped, "the lease keeper stopped unexpectedly"),
         }
     }
 
@@ -61,7 +61,7 @@ impl Drop for KeptLease {
 }
 
 fn ended(outcome: Result<Result<()>, JoinError>) -> Result<()> {
-    outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "the lease keeper failed", error)))
+    outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "the lease keeper panicked", error)))
 }
 
 /// Renews the lease until it is cancelled or the lease is gone. A server that does not answer is tolerated while the lease holds.

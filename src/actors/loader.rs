@@ -235,7 +235,7 @@ impl Writer {
         self.checkpoint.begin_anew();
         self.checkpoint.pass = None;
         self.store_checkpoint().await?;
-        Ok(Error::new(ErrorKind::CacheChanged, "the graph is gone from the cache, or another one is in its place"))
+        Ok(Error::new(ErrorKind::CacheChanged, "the graph was deleted from the cache, or replaced by another graph"))
     }
 
     async fn mirror(&mut self, MirroredIndexes { wanted, inexpressible }: MirroredIndexes) -> Result<Acknowledged> {
@@ -420,5 +420,5 @@ fn properties_of(entries: &[Quarantined]) -> u64 {
 }
 
 fn no_pass() -> Error {
-    Error::new(ErrorKind::ActorStopped, "a batch came without a pass under way")
+    Error::new(ErrorKind::ActorStopped, "the loader received a batch outside a pass")
 }

@@ -198,7 +198,7 @@ pub(super) fn same_database(last: &Bookmark, now: &Bookmark) -> Result<()> {
     if now.can_follow(last) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::SourceChanged, "the database is another one, or was restored from a backup"))
+    Err(Error::new(ErrorKind::SourceChanged, "the source is another database, or was restored from a backup"))
 }
 
 struct CacheSighting {
@@ -231,13 +231,13 @@ impl CacheWatch {
     fn compare(&mut self, seen: CacheSighting) -> Result<()> {
         let changed = |what| Err(Error::new(ErrorKind::CacheChanged, what));
         if self.run_id.as_ref().zip(seen.run_id.as_ref()).is_some_and(|(before, now)| before != now) {
-            return changed("the cache was started again");
+            return changed("FalkorDB was restarted");
         }
         match (self.sequence, seen.sequence) {
-            (Some(_), None) => return changed("the checkpoint is gone from the cache"),
-            (Some(last), Some(now)) if now < last => return changed("the cache was restored from an older state"),
+            (Some(_), None) => return changed("the cache no longer has the checkpoint"),
+            (Some(last), Some(now)) if now < last => return changed("the cache was restored to an older state"),
             (_, Some(_)) if seen.graph == GraphState::Missing && !seen.filling => {
-                return changed("the graph is gone from the cache");
+                return changed("the cache no longer has the graph");
             }
             _ => {}
         }

@@ -10,8 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// the purpose of the rollback. It takes the lease for this time, so no other writer may hold it.
 pub(crate) async fn roll_back(connector: &dyn Connector) -> Result<()> {
     let access = connector.stage_access().await?;
-    let mut access =
-        access.ok_or_else(|| Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no graph to go back to"))?;
+    let mut access = access.ok_or_else(|| {
+        Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no previous graph for a rollback")
+    })?;
     let lease = KeptLease::acquire(connector.lease().await?).await?;
     let outcome = access.swap.rollback(&Utc::now().to_rfc3339()).await;
     // The outcome matters more than a lease that runs out by itself.

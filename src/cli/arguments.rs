@@ -14,14 +14,14 @@ use crate::config::{LogFormat, LogLevel, Overrides};
 const FIRST_STEPS: &str = "\
 First steps:
   export NEO4J_URI=bolt://localhost:7687 NEO4J_PASSWORD=… FALKORDB_HOST=localhost
-  neo4j-falkordb-sync check    # are both servers there, and what would be copied?
+  neo4j-falkordb-sync check    # check both servers and show what a pass would do
   neo4j-falkordb-sync run      # copy everything, then follow every change
 
 All settings are explained in config/sync.yaml, each with its environment variable.
 
-Exit codes: 0 done · 1 the work failed · 2 it could not be told · 64 bad usage or configuration";
+Exit codes: 0 success · 1 failure · 2 result unknown · 64 invalid usage or configuration";
 
-/// Keeps a FalkorDB graph equal to a Neo4j graph. Neo4j is only ever read.
+/// Keeps a FalkorDB graph equal to a Neo4j graph. Never writes to Neo4j.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "neo4j-falkordb-sync", version, after_help = FIRST_STEPS, max_term_width = 110)]
 pub struct Arguments {
@@ -36,27 +36,27 @@ pub struct Arguments {
 /// What holds for all commands.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct GlobalArguments {
-    /// The configuration file [default: config/sync.yaml, if it is there]
+    /// Configuration file [default: config/sync.yaml, if it exists]
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// How the result of a command is printed
+    /// Format of the result of a command
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 
-    /// The least important log lines to show: error, warn, info, debug or trace
+    /// Lowest level of log lines to print: error, warn, info, debug or trace
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
 
-    /// How a log line looks: json or text
+    /// Format of log lines: json or text
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// The port of the status page, health checks and metrics; 0 turns them off
+    /// Port of the status page, health checks and metrics; 0 turns them off
     #[arg(long, global = true, value_name = "PORT")]
     pub health_port: Option<u16>,
 
-    /// Let a graph be replaced that this service did not fill
+    /// Allow the replacement of a graph that this service did not fill
     #[arg(long, global = true)]
     pub take_over: bool,
 }
@@ -64,65 +64,66 @@ pub struct GlobalArguments {
 /// How the result of a command is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs: one JSON document on standard output, and nothing else there.
+    /// One JSON document for programs, with nothing else on standard output.
     Json,
 }
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Run the service: bring the cache in step and keep it so, until stopped
+    /// Run the service: bring the cache in step and keep it in step, until a signal stops the service
     ///
-    /// The first start copies everything; a later one resumes where the last one ended. SIGTERM or Ctrl-C stops it once the
-    /// batches under way are stored; a second one stops it at once, which loses nothing either.
+    /// The first start copies everything; a later start resumes where the last one ended. SIGTERM or Ctrl-C stops the service
+    /// after it has stored the batches under way; a second signal stops it at once, also without any loss.
     Run,
-    /// Run one pass, then exit: for a schedule of your own, or to repair by hand
+    /// Run one pass, then exit: for your own schedule, or for a manual repair
     ///
-    /// Does not run beside a service on the same graph: it names the holder of the graph and exits.
+    /// Cannot run beside a service on the same graph: names the owner of the graph and exits.
     Sync(SyncArguments),
-    /// Compare both sides, element for element: exit 0 if they are equal, 1 if not, 2 if it could not be told
+    /// Compare both sides element by element: exit 0 if they are equal, 1 if they differ, 2 if the result is unknown
     ///
-    /// Writes nothing and can be run beside a service, unless it is to repair: then it names the holder of the graph and exits.
+    /// Without --repair, writes nothing and can run beside a service. With --repair, cannot run beside a service on the same
+    /// graph: names the owner of the graph and exits.
     Verify(VerifyArguments),
-    /// Let the graph that the last full sync replaced take the live one's place again, where it was kept
+    /// Restore the graph that the last full sync replaced, if it was kept
     ///
-    /// Needs full_sync.keep_previous at that full sync. Passes are held back until they are resumed. A second rollback undoes the
-    /// first. A running service is asked by POST /api/sync/rollback instead: it holds the graph.
+    /// Requires full_sync.keep_previous during that full sync. Pauses the pipeline until you resume it. A second rollback undoes
+    /// the first. Use POST /api/sync/rollback instead while the service runs, because the service owns the graph.
     Rollback,
-    /// Check the configuration and both servers, and tell what would be done; writes nothing
+    /// Check the configuration and both servers, and show what a pass would do; writes nothing
     ///
-    /// Reads up to 10,000 elements of each label and type as a full sync would, and tells what would become of them: what is
-    /// converted, what would be quarantined, which indices are made, about how much memory the graph takes. Exits 1 if something
-    /// would be quarantined.
+    /// Reads up to 10,000 elements of each label and type as a full sync would, and shows what a full sync does with them:
+    /// conversions, quarantine, indices, and the approximate memory of the graph. Exits with 1 if the quarantine would not be
+    /// empty.
     Check(CheckArguments),
     /// Show what a running service is doing
     ///
-    /// Asks the service at the configured address and port.
+    /// Queries the service at the configured address and port.
     Status,
-    /// Print what a shell needs to complete this command line
+    /// Print the completion script for a shell
     ///
     /// For bash: source <(neo4j-falkordb-sync completions bash). For fish, write it to
     /// ~/.config/fish/completions/neo4j-falkordb-sync.fish; for zsh, to a file _neo4j-falkordb-sync in a directory of $fpath.
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
-    /// Ask a running service whether it is alive: the health check of a container
+    /// Check whether a running service is alive, as the health check of a container
     ///
-    /// Exits with 0 if it is, with 1 if it says that it is not, and with 2 if it cannot be reached.
+    /// Exits with 0 if the service is alive, with 1 if it is not, and with 2 if it cannot be reached.
     Health,
 }
 
 /// Which pass to run.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct SyncArguments {
-    /// Which pass to run
+    /// Pass to run
     #[arg(long, value_enum, default_value_t = SyncMode::Incremental)]
     pub mode: SyncMode,
 
-    /// Let deletes through that are held because they are too large a share of a label or type
+    /// Approve held deletes, which exceed the allowed share of a label or type
     #[arg(long)]
     pub allow_deletes: bool,
 }
@@ -130,7 +131,7 @@ pub struct SyncArguments {
 /// How much to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct CheckArguments {
-    /// Look at every element: takes about as long as a full sync
+    /// Read every element, which takes about as long as a full sync
     #[arg(long)]
     pub all: bool,
 }
@@ -138,7 +139,7 @@ pub struct CheckArguments {
 /// What to do about differences.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct VerifyArguments {
-    /// Mend what differs
+    /// Repair the differences
     #[arg(long)]
     pub repair: bool,
 }
@@ -146,11 +147,11 @@ pub struct VerifyArguments {
 /// The passes that can be run by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SyncMode {
-    /// Build the graph anew; readers keep the present one until it is replaced in one step
+    /// Build a new graph; readers see the current graph until the new one replaces it in one step
     Full,
     /// Copy what has changed since the last pass
     Incremental,
-    /// Compare everything, and mend what differs
+    /// Compare everything and repair the differences
     Differential,
 }
 

@@ -213,14 +213,14 @@ fn refuse_without(missing: &[&str], strategy: FullSyncStrategy) -> Result<()> {
     if needed.is_empty() {
         return Ok(());
     }
-    let message = format!("the user of FalkorDB may not run {}", needed.join(", "));
+    let message = format!("the FalkorDB user is not allowed to run {}", needed.join(", "));
     Err(Error::new(ErrorKind::CachePermission, message))
 }
 
 fn describe(decision: Decision, cache: &Counts, has_checkpoint: bool) -> String {
     match decision {
         Decision::Resume(pass) => {
-            format!("go on with the {} pass of {}", pass.mode, pass.began_at.format("%Y-%m-%d %H:%M:%S UTC"))
+            format!("resume the {} pass of {}", pass.mode, pass.began_at.format("%Y-%m-%d %H:%M:%S UTC"))
         }
         Decision::Begin(mode, reason) => {
             let replaced = if has_checkpoint || cache.is_empty() {

@@ -78,7 +78,7 @@ fn print_completions(shell: Shell) {
 
 fn ask(arguments: &Arguments, monitoring: &MonitoringConfig) -> Exit {
     let Some(address) = monitoring.address() else {
-        return print::usage("monitoring.health_port is 0: the service cannot be asked over HTTP");
+        return print::usage("monitoring.health_port is 0: the service does not answer over HTTP");
     };
     let output = arguments.global.output;
     in_system(|| async move {
@@ -92,7 +92,7 @@ fn ask(arguments: &Arguments, monitoring: &MonitoringConfig) -> Exit {
 fn work(arguments: &Arguments, config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Exit {
     // Two libraries use TLS, and each could choose a provider: choose one here, or the first handshake panics.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        tracing::debug!("a TLS provider was installed before");
+        tracing::debug!("another TLS provider is already installed");
     }
     let output = arguments.global.output;
     in_system(|| async move {

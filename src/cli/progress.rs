@@ -122,7 +122,7 @@ impl ProgressLine {
             Progress::Log => {
                 let ProgressStep { what, done, of } = &standing;
                 let rate = self.rate(&standing).round();
-                tracing::info!(pipeline = self.name, what, done, of, rows_per_second = rate, "work goes on");
+                tracing::info!(pipeline = self.name, what, done, of, rows_per_second = rate, "progress");
             }
             Progress::Bars(_) | Progress::Nothing => {}
         }

@@ -63,14 +63,14 @@ impl Reload for Reloader {
             self.reconfigure(pipeline, &before, &mut done).await?;
         }
         for gone in before.pipelines().iter().filter(|known| find(&wanted, known).is_none()) {
-            done.needs_restart.push(format!("pipeline {} is gone", gone.name));
+            done.needs_restart.push(format!("pipeline {} was removed", gone.name));
         }
         self.follow_the_rest(&before, &wanted, &mut done);
         *self.current.lock() = wanted;
         tracing::info!(
             applied = done.applied.join(", "),
             needs_restart = done.needs_restart.join(", "),
-            "configuration read again"
+            "configuration reloaded"
         );
         Ok(done)
     }

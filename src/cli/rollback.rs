@@ -45,6 +45,6 @@ async fn one(config: &PipelineConfig) -> Result<RollbackReport> {
 
 impl RollbackReport {
     fn text(&self) -> String {
-        format!("{}: graph {} is the previous one again; passes are held back until they are resumed", self.pipeline, self.graph)
+        format!("{}: graph {} is the previous one again; the pipeline is paused until you resume it", self.pipeline, self.graph)
     }
 }

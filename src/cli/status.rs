@@ -29,7 +29,7 @@ pub(super) async fn status(address: SocketAddr, output: Output) -> Exit {
 async fn ask(address: SocketAddr) -> Result<ServiceStatus> {
     let answer = get(address, "/api/sync/status").await?;
     serde_json::from_str(&answer.body)
-        .map_err(|error| Error::caused(ErrorKind::Configuration, format!("what answers on {address} is not this service"), error))
+        .map_err(|error| Error::caused(ErrorKind::Configuration, format!("the server on {address} is not this service"), error))
 }
 
 /// A line for each pipeline, and below the table the special conditions of each.
@@ -92,14 +92,14 @@ fn details(pipeline: &PipelineStatus) -> String {
     row("checkpoint", format!("number {}", pipeline.checkpoint_sequence));
     row("generation", format!("{} ({} faults)", pipeline.generation, pipeline.faults));
     if let Some(held) = pipeline.held_deletes() {
-        row("held deletes", format!("{held}: POST /api/sync/approve lets them through"));
+        row("held deletes", format!("{held}: approve them with POST /api/sync/approve"));
     }
     let equal = pipeline.equal_as_of.as_ref().map(|bookmark| bookmark.as_str().to_owned());
     let excepted = pipeline.excepted.map(|excepted| format!(" ({excepted})")).unwrap_or_default();
     row("proven equal", equal.map_or_else(|| "not yet".to_owned(), |bookmark| format!("as of {bookmark}{excepted}")));
     if !pipeline.foreign.is_empty() {
         let list: Vec<_> = pipeline.foreign.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        row("foreign", format!("in the cache and of no kind: {}", list.join(", ")));
+        row("foreign", format!("in the cache, but of no kind of the profile: {}", list.join(", ")));
     }
     row("quarantined", pipeline.quarantined.to_string());
     let outside = &pipeline.outside_profile;
@@ -111,13 +111,13 @@ fn details(pipeline: &PipelineStatus) -> String {
     }
     let indexes = &pipeline.indexes;
     let lists = [
-        ("answer wrongly", &indexes.unsafe_ones),
-        ("not made, would answer wrongly", &indexes.left_out),
-        ("dropped, answered wrongly", &indexes.dropped),
+        ("return wrong results", &indexes.unsafe_ones),
+        ("not created, would return wrong results", &indexes.left_out),
+        ("dropped, returned wrong results", &indexes.dropped),
         ("foreign", &indexes.foreign),
         ("not mirrored", &indexes.inexpressible),
         ("foreign constraints", &indexes.constraints),
-        ("not made again by the last full sync", &indexes.lost),
+        ("lost or changed by the last full sync", &indexes.lost),
     ];
     for (what, list) in lists {
         if !list.is_empty() {
@@ -140,7 +140,7 @@ fn state(state: &PipelineState) -> String {
         }
         PipelineState::Idle => "in step, waiting".to_owned(),
         PipelineState::Paused => "paused".to_owned(),
-        PipelineState::BackingOff { until } => format!("waiting until {} before the next attempt", until.format("%H:%M:%S UTC")),
+        PipelineState::BackingOff { until } => format!("next attempt at {}", until.format("%H:%M:%S UTC")),
         PipelineState::Halted => "halted".to_owned(),
         PipelineState::Stopping => "stopping".to_owned(),
         PipelineState::Stopped => "stopped".to_owned(),

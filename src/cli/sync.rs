@@ -70,7 +70,7 @@ pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Out
 
 fn held(held: &[HeldDeletes]) -> Option<String> {
     let kinds: Vec<String> = held.iter().map(|held| format!("{} of {}", held.held.number, held.kind)).collect();
-    let way = "sync --mode differential --allow-deletes lets them through";
+    let way = "approve them with sync --mode differential --allow-deletes";
     (!kinds.is_empty()).then(|| format!("deletes are held: {}; {way}", kinds.join(", ")))
 }
 

@@ -263,7 +263,7 @@ impl VerifyReport {
     fn summary(&self) -> String {
         let Self { pipeline, graph, rows, differences, .. } = self;
         let as_of = self.equal_as_of.as_ref().map(|bookmark| format!(" as of {}", bookmark.as_str())).unwrap_or_default();
-        let mended = self.mended.filter(|_| *differences > 0).map(|mended| format!(", {mended} mended")).unwrap_or_default();
+        let mended = self.mended.filter(|_| *differences > 0).map(|mended| format!(", {mended} repaired")).unwrap_or_default();
         let parts = self.parts.text();
         match differences {
             0 => format!("{pipeline}: graph {graph} is equal to the source{as_of}: {rows} elements compared; {parts}"),

@@ -66,16 +66,16 @@ pub enum ConnectionUriError {
     #[error("starts with an unknown scheme (bolt, bolt+s, bolt+ssc, neo4j, neo4j+s or neo4j+ssc)")]
     UnknownScheme,
     /// Credentials in an address would end up in logs.
-    #[error("must not hold a user name or password (set neo4j.user and neo4j.password_file)")]
+    #[error("must not contain a user name or password (set neo4j.user and neo4j.password_file)")]
     Credentials,
     /// There is nothing between `://` and the port.
-    #[error("names no host")]
+    #[error("has no host")]
     NoHost,
     /// The port is not a number, zero or too large.
-    #[error("has a port that is not one (1 to 65535)")]
+    #[error("has an invalid port (1 to 65535)")]
     Port,
     /// The address has a path or a query.
-    #[error("has more after the port (the database has a setting of its own: neo4j.database)")]
+    #[error("has text after the port (neo4j.database names the database)")]
     Trailing,
 }
 

@@ -17,7 +17,7 @@ pub enum SyntaxError {
     #[error("is not valid YAML: {0}")]
     Yaml(String),
     /// The text is a list or a single value.
-    #[error("must hold settings, one `name: value` a line")]
+    #[error("must contain settings, one `name: value` per line")]
     NotAMapping,
 }
 

@@ -114,7 +114,7 @@ impl Environment {
         }
         document.overlay(layer, &variable_of);
         if self.text(DIRECTION, report).is_some_and(|text| !text.eq_ignore_ascii_case(FORWARD)) {
-            report.add(DIRECTION, "only forward is possible: Neo4j is the source, and never written");
+            report.add(DIRECTION, "must be forward: Neo4j is the source, and the service never writes to it");
         }
     }
 

@@ -82,7 +82,7 @@ impl fmt::Display for GraphTarget {
 
 /// The error for a text that names neither one graph nor a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; write the name of one graph, or {PER_GROUP} and nothing else for a graph for each group")]
+#[error("{0}; write the name of one graph, or {PER_GROUP} alone for one graph per group")]
 pub struct GraphTargetError(#[from] GraphNameError);
 
 impl FalkorConfig {
@@ -105,7 +105,7 @@ impl FalkorConfig {
 fn read_host(section: &Section<'_>) -> String {
     let host = section.text("host").unwrap_or_else(|| DEFAULT_HOST.to_owned());
     if host.contains(['/', '@']) || host.contains(char::is_whitespace) {
-        section.problem("host", "must be the name or address of a host alone (port, username and tls are settings)");
+        section.problem("host", "must be only a host name or an address (port, username and tls are separate settings)");
     }
     host
 }
@@ -142,8 +142,8 @@ mod tests {
             let error = text.parse::<GraphTarget>().unwrap_err().to_string();
             assert_eq!(
                 error,
-                "a graph name cannot hold { or }; write the name of one graph, or {group_id} and nothing else for a \
-                 graph for each group"
+                "a graph name cannot contain { or }; write the name of one graph, or {group_id} alone \
+                 for one graph per group"
             );
         }
     }

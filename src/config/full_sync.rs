@@ -27,7 +27,7 @@ impl FullSyncConfig {
         let strategy = section.choice("strategy", &STRATEGIES).unwrap_or(FullSyncStrategy::Shadow);
         let keep_previous = section.flag("keep_previous").unwrap_or(false);
         if keep_previous && strategy == FullSyncStrategy::InPlace {
-            section.problem("keep_previous", "is not possible with the strategy in_place, which replaces no graph");
+            section.problem("keep_previous", "is not possible with full_sync.strategy in_place, which replaces no graph");
         }
         Self { strategy, keep_previous }
     }

@@ -60,14 +60,14 @@ impl MonitoringConfig {
 fn read_bind(section: &Section<'_>) -> Option<IpAddr> {
     let address = section.text("bind")?.parse();
     if address.is_err() {
-        section.problem("bind", "is not an IP address (0.0.0.0 is all, 127.0.0.1 this machine only)");
+        section.problem("bind", "is not an IP address (0.0.0.0 accepts all connections, 127.0.0.1 only those of this machine)");
     }
     address.ok()
 }
 
 fn read_allowed_hosts(section: &Section<'_>) -> Vec<AllowedHost> {
     let parse = |text: &String| {
-        let explain = |error| format!("{} {error} (without scheme and port; * is every host)", shown(text));
+        let explain = |error| format!("{} {error} (write it without scheme and port; * allows every host)", shown(text));
         text.parse().map_err(|error: HostError| section.problem("allowed_hosts", explain(error))).ok()
     };
     section.texts("allowed_hosts").unwrap_or_default().iter().filter_map(parse).collect()

@@ -60,8 +60,8 @@ fn read_password(section: &Section<'_>) -> Option<Secret> {
     if !given {
         section.problem(
             "password",
-            "is needed: set neo4j.password_file, NEO4J_PASSWORD_FILE or NEO4J_PASSWORD \
-             (any text if the server asks for none)",
+            "is missing: set neo4j.password_file, NEO4J_PASSWORD_FILE or NEO4J_PASSWORD \
+                 (to any value if the server requires none)",
         );
     }
     password

@@ -36,7 +36,7 @@ pub struct PipelineName(GraphName);
 
 /// The error for a text that cannot name a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("is not a name for a pipeline (1 to {MAX_NAME_LENGTH} letters, digits, - and _)")]
+#[error("is not a valid pipeline name (1 to {MAX_NAME_LENGTH} letters, digits, - and _)")]
 pub struct PipelineNameError;
 
 /// The complete settings of one pipeline.
@@ -159,7 +159,7 @@ fn read_entries(document: &Document, report: &Report) -> Vec<Mapping> {
         None | Some(Value::Null) => return Vec::new(),
         Some(Value::Sequence(entries)) => entries,
         Some(_) => {
-            report.add("pipelines", "must be a list, each entry a name and what differs from the settings outside");
+            report.add("pipelines", "must be a list; each entry has a name and the settings that differ from the top level");
             return Vec::new();
         }
     };
@@ -200,13 +200,13 @@ fn check_apart(pipelines: &[PipelineConfig], report: &Report) {
     for (index, pipeline) in pipelines.iter().enumerate() {
         let place = place_of(index, Some(&pipeline.name));
         if !names.insert(&pipeline.name) {
-            report.add(&place, "has the name of an earlier pipeline");
+            report.add(&place, "has the same name as an earlier pipeline");
         }
         for earlier in pipelines.iter().take(index).filter(|earlier| earlier.collides_with(pipeline)) {
             report.add(
                 join(&place, "falkordb.database"),
                 format_args!(
-                    "may be a graph that the pipeline {} fills on the same server ({} and {}); each graph has one writer",
+                    "may name a graph that the pipeline {} fills on the same server ({} and {}); a graph has only one writer",
                     earlier.name, earlier.falkordb.database, pipeline.falkordb.database
                 ),
             );
@@ -266,7 +266,7 @@ mod tests {
                 "pipelines[3]: must be a section with a name",
                 "pipelines[a].falkordb.port: 0 is not a port (1 to 65535)",
                 "pipelines[a].falkordb.prot: is not a setting; did you mean port?",
-                "pipelines[1].name: is not a name for a pipeline (1 to 63 letters, digits, - and _)",
+                "pipelines[1].name: is not a valid pipeline name (1 to 63 letters, digits, - and _)",
                 "pipelines[2]: has no name",
             ]
         );
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn test_pipelines_have_names_of_their_own() {
         let found = problems("[{name: a, falkordb: {database: x}}, {name: a, falkordb: {database: y}}]");
-        assert_eq!(found, ["pipelines[a]: has the name of an earlier pipeline"]);
+        assert_eq!(found, ["pipelines[a]: has the same name as an earlier pipeline"]);
     }
 
     #[test]

@@ -84,13 +84,13 @@ impl<'a> Section<'a> {
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
         match self.value(name)? {
             Value::String(text) if text.is_empty() => {
-                self.problem(name, "is empty (leave the setting out to have its default)");
+                self.problem(name, "is empty (remove the setting to use its default)");
                 None
             }
             Value::String(text) => Some(text.clone()),
             // The value is not repeated: it may be a password of digits only.
             _ => {
-                self.problem(name, "must be a text (put it in quotes)");
+                self.problem(name, "must be a string (put it in quotes)");
                 None
             }
         }
@@ -202,7 +202,7 @@ impl<'a> Section<'a> {
         let size = match self.value(name)? {
             Value::String(text) => text.parse().map_err(|error| self.problem(name, error)).ok(),
             value => whole_number(value).map(ByteSize::from_bytes).or_else(|| {
-                self.problem(name, "must be a size (write 4MiB or a plain number of bytes)");
+                self.problem(name, "must be a size (write 4MiB or a number of bytes)");
                 None
             }),
         }?;
@@ -221,7 +221,7 @@ impl<'a> Section<'a> {
                 Some(values.iter().filter_map(Value::as_str).map(str::to_owned).collect())
             }
             _ => {
-                self.problem(name, "must be a list of texts (put each in quotes)");
+                self.problem(name, "must be a list of strings (put each in quotes)");
                 None
             }
         }
@@ -232,7 +232,7 @@ impl<'a> Section<'a> {
         let (direct, file) = (self.text(name), self.path(name_of_file));
         match (direct, file) {
             (Some(_), Some(_)) => {
-                self.problem(name, format_args!("is given twice: keep either {name} or {name_of_file}"));
+                self.problem(name, format_args!("is set twice: keep either {name} or {name_of_file}"));
                 None
             }
             (Some(text), None) => Some(Secret::new(text)),
@@ -249,7 +249,7 @@ impl<'a> Section<'a> {
             match name.as_str() {
                 Some(name) if known.contains(&name) => {}
                 Some(name) => self.refuse(name, value, &known),
-                None => self.report.add(self.here(), "holds a setting whose name is not a text"),
+                None => self.report.add(self.here(), "contains a setting whose name is not a string"),
             }
         }
     }
@@ -263,12 +263,12 @@ impl<'a> Section<'a> {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
         match (meant, looks_like_a_name) {
             (Some(meant), true) => self.problem(name, format_args!("is not a setting; did you mean {meant}?")),
-            (None, true) => self.problem(name, format_args!("is not a setting (there are: {})", sorted(known))),
+            (None, true) => self.problem(name, format_args!("is not a setting (valid settings: {})", sorted(known))),
             (_, false) => self.report.add(
                 self.here(),
                 format_args!(
-                    "holds something that is not a setting (is a space missing after a colon, or are quotes missing? \
-                     there are: {})",
+                    "contains something that is not a setting (is a space missing after a colon, or are quotes missing? \
+                     valid settings: {})",
                     sorted(known)
                 ),
             ),
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(problem("a: 1.01", |s| s.share("a")), "a: must be a number from 0 to 1");
         assert_eq!(problem("a: .nan", |s| s.share("a")), "a: must be a number from 0 to 1");
         assert_eq!(problem("a: z", |s| s.choice("a", &[("x", 0), ("y", 1)])), "a: \"z\" is not one of x, y");
-        assert_eq!(problem("a: [1]", |s| s.texts("a")), "a: must be a list of texts (put each in quotes)");
+        assert_eq!(problem("a: [1]", |s| s.texts("a")), "a: must be a list of strings (put each in quotes)");
         assert_eq!(
             problem("a: 3MiB", |s| s.size("a", ByteSize::from_kib(1)..=ByteSize::from_mib(2))),
             "a: 3MiB is out of range (1KiB to 2MiB)"
@@ -362,8 +362,8 @@ mod tests {
             problems,
             [
                 "a.prot: is not a setting; did you mean port?",
-                "a.zzz: is not a setting (there are: host, port)",
-                "a: holds a setting whose name is not a text",
+                "a.zzz: is not a setting (valid settings: host, port)",
+                "a: contains a setting whose name is not a string",
                 "b: must be a section, with its settings indented below it",
             ]
         );
@@ -399,6 +399,6 @@ mod tests {
         std::fs::write(&path, "\n").unwrap();
         assert!(problem(&text, |s| s.secret("p", "p_file")).ends_with("is empty"));
         let both = format!("{text}\np: hunter2");
-        assert_eq!(problem(&both, |s| s.secret("p", "p_file")), "p: is given twice: keep either p or p_file");
+        assert_eq!(problem(&both, |s| s.secret("p", "p_file")), "p: is set twice: keep either p or p_file");
     }
 }

@@ -15,7 +15,7 @@ pub struct ByteSize(u64);
 
 /// The error for a text that is not a number of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("is not a size (write 4MiB, 500kB or a plain number of bytes)")]
+#[error("is not a size (write 4MiB, 500kB or a number of bytes)")]
 pub struct ByteSizeError;
 
 impl ByteSize {

@@ -100,9 +100,7 @@ impl SyncConfig {
             let (overlap, late_check) = (self.overlap.as_secs(), self.late_check.as_secs());
             section.problem(
                 "overlap_seconds",
-                format_args!(
-                    "{overlap} is shorter than late_check_seconds ({late_check}): what is committed late could be missed"
-                ),
+                format_args!("{overlap} is shorter than late_check_seconds ({late_check}): passes could miss late commits"),
             );
         }
     }

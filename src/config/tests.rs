@@ -160,18 +160,19 @@ extra: 1
         [
             "logging.level: \"loud\" is not one of error, warn, info, debug, trace, warning, critical",
             "monitoring.health_port: 99999 is not a port (1 to 65535, or 0 for off)",
-            "monitoring.bind: is not an IP address (0.0.0.0 is all, 127.0.0.1 this machine only)",
-            "monitoring.allowed_hosts: \"http://x\" is not a host name or an address (without scheme and port; * is every host)",
+            "monitoring.bind: is not an IP address (0.0.0.0 accepts all connections, 127.0.0.1 only those of this machine)",
+            "monitoring.allowed_hosts: \"http://x\" is not a host name or an address (write it without scheme and port; * allows \
+         every host)",
             "monitoring.api_token: must have at least 16 characters, all of them ASCII without spaces",
-            "extra: is not a setting (there are: falkordb, filter, full_sync, indexes, logging, monitoring, neo4j, pipelines, profile, \
-         routing, sync)",
-            "neo4j.uri: must not hold a user name or password (set neo4j.user and neo4j.password_file)",
-            "neo4j.password: is needed: set neo4j.password_file, NEO4J_PASSWORD_FILE or NEO4J_PASSWORD (any text if the \
-         server asks for none)",
+            "extra: is not a setting (valid settings: falkordb, filter, full_sync, indexes, logging, monitoring, neo4j, pipelines, \
+         profile, routing, sync)",
+            "neo4j.uri: must not contain a user name or password (set neo4j.user and neo4j.password_file)",
+            "neo4j.password: is missing: set neo4j.password_file, NEO4J_PASSWORD_FILE or NEO4J_PASSWORD (to any value \
+         if the server requires none)",
             "neo4j.pool_size: 0 is out of range (1 to 1000 connections)",
-            "falkordb.database: a graph name cannot hold { or }; write the name of one graph, or {group_id} and nothing else \
-         for a graph for each group",
-            "falkordb.host: must be the name or address of a host alone (port, username and tls are settings)",
+            "falkordb.database: a graph name cannot contain { or }; write the name of one graph, or {group_id} alone for one \
+         graph per group",
+            "falkordb.host: must be only a host name or an address (port, username and tls are separate settings)",
             "falkordb.port: 70000 is not a port (1 to 65535)",
             "FALKORDB_POOL_SIZE: -1 is out of range (1 to 1000 connections)",
             "falkordb.tls.ca_file: has no effect while enabled is false",
@@ -180,9 +181,9 @@ extra: 1
             "SYNC_INTERVAL_SECONDS: must be a whole number (1 to 86400 seconds)",
             "sync.batch_bytes: 1KiB is out of range (64KiB to 128MiB)",
             "sync.max_delete_fraction: must be a number from 0 to 1",
-            "sync.overlap_seconds: 10 is shorter than late_check_seconds (30): what is committed late could be missed",
+            "sync.overlap_seconds: 10 is shorter than late_check_seconds (30): passes could miss late commits",
             "sync.intervall_seconds: is not a setting; did you mean interval_seconds?",
-            "full_sync.keep_previous: is not possible with the strategy in_place, which replaces no graph",
+            "full_sync.keep_previous: is not possible with full_sync.strategy in_place, which replaces no graph",
             "filter.group_ids: names \"a\" twice",
         ]
     );
@@ -197,7 +198,7 @@ fn test_config_never_shows_a_secret() {
     for variables in [[("A", "")], [("LOG_LEVEL", "x")]] {
         let error = load(wrong, &variables).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
-        assert!(error.to_string().contains("neo4j.password: must be a text (put it in quotes)"), "{error}");
+        assert!(error.to_string().contains("neo4j.password: must be a string (put it in quotes)"), "{error}");
     }
 }
 

@@ -42,7 +42,7 @@ fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
     let api = request.app_data::<Data<Api>>().ok_or_else(no_api)?;
     authorize(request, api)?;
     let parameters = Query::<ChoiceParameters>::from_query(request.query_string())
-        .map_err(|error| Refusal::bad_request(format!("the only parameter is pipeline: {error}")))?;
+        .map_err(|error| Refusal::bad_request(format!("invalid parameters, only pipeline is allowed: {error}")))?;
     let is_chosen = |name: &str| parameters.pipeline.as_ref().is_none_or(|wanted| wanted == name);
     let pipelines: Vec<_> = api.pipelines.iter().filter(|(name, _)| is_chosen(name)).collect();
     match &parameters.pipeline {
@@ -86,7 +86,7 @@ impl Chosen {
         let mut answers = Vec::with_capacity(self.pipelines.len());
         for (name, control) in &self.pipelines {
             audit(&self.request, name, command);
-            let answer = to(control).send(message()).await.map_err(|_| Refusal::unavailable("it has ended"));
+            let answer = to(control).send(message()).await.map_err(|_| Refusal::unavailable("the pipeline has ended"));
             let answer = answer.and_then(|answer| answer.map_err(Refusal::from));
             answers.push(answer.map_err(|refusal| refusal.of_pipeline(name))?);
         }

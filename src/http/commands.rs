@@ -28,19 +28,19 @@ fn order(chosen: &Chosen, mode: Mode) -> HttpResponse {
 
 /// Lets the next pass send the held deletes.
 pub(super) async fn approve(chosen: Chosen, _body: Unread) -> HttpResponse {
-    chosen.tell("approval of held deletes", |control| &control.approve, || Approve);
+    chosen.tell("approve held deletes", |control| &control.approve, || Approve);
     HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": chosen.names() }))
 }
 
 /// Starts a comparison, which reads quarantined elements again and repairs them if possible.
 pub(super) async fn retry_quarantine(chosen: Chosen, _body: Unread) -> HttpResponse {
-    chosen.tell("retry of the quarantine", |control| &control.pass, || RequestPass(Mode::Differential));
+    chosen.tell("retry quarantine", |control| &control.pass, || RequestPass(Mode::Differential));
     HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": chosen.names() }))
 }
 
 /// Ignores the quarantined elements: they stay listed, and are no longer counted or retried.
 pub(super) async fn ignore_quarantine(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
-    let ignored = chosen.ask("ignoring of the quarantine", |control| &control.ignore, || IgnoreQuarantine).await?;
+    let ignored = chosen.ask("ignore quarantine", |control| &control.ignore, || IgnoreQuarantine).await?;
     Ok(HttpResponse::Ok().json(json!({ "ignored": ignored.iter().sum::<usize>(), "pipelines": chosen.names() })))
 }
 

@@ -36,7 +36,7 @@ impl Readiness {
         let verdict = |(name, limit): (&String, &Duration)| {
             let readiness = match status.pipelines.get(name) {
                 Some(pipeline) => of_pipeline(pipeline, *limit, now),
-                None => not_ready(None, "it has not begun"),
+                None => not_ready(None, "the pipeline has not started"),
             };
             (name.clone(), readiness)
         };
@@ -56,7 +56,7 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
         return not_ready(Some(behind), &format!("{side} does not answer: {}", failing.error));
     }
     if let Some(held) = pipeline.held_deletes() {
-        let way = "let them through with POST /api/sync/approve or sync --mode differential --allow-deletes";
+        let way = "approve them with POST /api/sync/approve or sync --mode differential --allow-deletes";
         return not_ready(Some(behind), &format!("deletes are held: {held}; {way}"));
     }
     if pipeline.quarantined >= QUARANTINE_ALARM as u64 {
@@ -67,7 +67,7 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
         return not_ready(Some(behind), "the first pass since the service started has not ended");
     }
     if behind > limit.as_secs_f64() {
-        let held = if pipeline.paused { "; an operator holds passes back" } else { "" };
+        let held = if pipeline.paused { "; an operator paused the pipeline" } else { "" };
         return not_ready(Some(behind), &format!("the cache has been behind for {behind:.0} s{held}"));
     }
     PipelineReadiness { ready: true, seconds_behind: Some(behind), reason: None }
@@ -75,13 +75,13 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
 
 fn state_reason(state: &PipelineState) -> &'static str {
     match state {
-        PipelineState::Starting => "it connects",
+        PipelineState::Starting => "the pipeline is connecting to both servers",
         PipelineState::Running { .. } => "the graph is being filled",
         PipelineState::Idle => "no pass has ended yet",
-        PipelineState::Paused => "an operator holds passes back, and the graph was never filled",
-        PipelineState::BackingOff { .. } => "it waits for the next attempt",
-        PipelineState::Halted => "it needs a person",
-        PipelineState::Stopping | PipelineState::Stopped => "it stops",
+        PipelineState::Paused => "an operator paused the pipeline before the graph was filled",
+        PipelineState::BackingOff { .. } => "the pipeline is waiting for the next attempt",
+        PipelineState::Halted => "the pipeline is halted and needs an operator",
+        PipelineState::Stopping | PipelineState::Stopped => "the pipeline is stopping",
     }
 }
 

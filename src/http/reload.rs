@@ -16,7 +16,8 @@ struct NoParameters {}
 
 pub(super) async fn reload(request: HttpRequest, api: Data<Api>, _body: Unread) -> Result<HttpResponse, Refusal> {
     authorize(&request, &api)?;
-    Query::<NoParameters>::from_query(request.query_string()).map_err(|_| Refusal::bad_request("there are no parameters"))?;
+    Query::<NoParameters>::from_query(request.query_string())
+        .map_err(|_| Refusal::bad_request("this path accepts no parameters"))?;
     audit(&request, "", "reload");
     Ok(HttpResponse::Ok().json(api.reload.reload().await?))
 }

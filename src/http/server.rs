@@ -105,7 +105,7 @@ fn open_path(path: &str, method: Method, route: Route) -> Resource {
     let refused = move || {
         let allowed = method.to_string();
         async move {
-            let error = json!({ "error": format!("this path takes {allowed} only") });
+            let error = json!({ "error": format!("this path allows only {allowed}") });
             HttpResponse::MethodNotAllowed().insert_header((ALLOW, allowed)).json(error)
         }
     };

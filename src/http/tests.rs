@@ -68,7 +68,7 @@ impl Handler<AwaitApplied> for Recorder {
     type Result = Result<u64>;
     fn handle(&mut self, AwaitApplied(bookmark): AwaitApplied, _: &mut Self::Context) -> Result<u64> {
         if bookmark == commit(UNREACHED) {
-            return Err(Error::new(ErrorKind::SourceBehind, "Neo4j does not reach a commit"));
+            return Err(Error::new(ErrorKind::SourceBehind, "Neo4j has not reached the commit"));
         }
         self.0.lock().push(TestOrder::AwaitApplied);
         Ok(NEXT_PASS)
@@ -325,7 +325,7 @@ async fn a_commit_that_the_source_does_not_reach_is_named() {
     let service = Service::new();
     let (status, body) = service.get(&format!("/api/sync/wait?bookmark={}&timeout_ms=5000", commit(UNREACHED))).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(body.contains("does not reach"), "{body}");
+    assert!(body.contains("has not reached"), "{body}");
 }
 
 #[actix::test]

@@ -72,13 +72,13 @@ pub(super) async fn updates(
     let parameters = match Query::<UpdateParameters>::from_query(request.query_string()) {
         Ok(parameters) if parameters.changes <= 1 => parameters,
         Ok(_) => return Err(Refusal::bad_request("changes must be 0 or 1")),
-        Err(error) => return Err(Refusal::bad_request(format!("the only parameter is changes: {error}"))),
+        Err(error) => return Err(Refusal::bad_request(format!("invalid parameters, only changes is allowed: {error}"))),
     };
     let Ok(place) = Arc::clone(&followers.0).try_acquire_owned() else {
-        return Err(Refusal::unavailable(format!("{MAX_FOLLOWERS} clients follow already")));
+        return Err(Refusal::unavailable(format!("{MAX_FOLLOWERS} clients already follow updates")));
     };
-    let (response, session, stream) =
-        actix_ws::handle(&request, body).map_err(|error| Refusal::bad_request(format!("this path is a WebSocket: {error}")))?;
+    let (response, session, stream) = actix_ws::handle(&request, body)
+        .map_err(|error| Refusal::bad_request(format!("this path accepts only WebSocket connections: {error}")))?;
     let stream = stream.max_frame_size(MAX_MESSAGE_BYTES).aggregate_continuations().max_continuation_size(MAX_MESSAGE_BYTES);
     let follower = Follower {
         commands: api.rules.read().token.is_some(),
@@ -196,8 +196,8 @@ async fn next_batch(applied: &mut Option<broadcast::Receiver<Arc<AppliedBatch>>>
     match applied {
         None => std::future::pending().await,
         Some(applied) => applied.recv().await.map_err(|error| match error {
-            RecvError::Lagged(_) => "too slow: batches were missed",
-            RecvError::Closed => "the service ends",
+            RecvError::Lagged(_) => "the client is too slow and missed batches",
+            RecvError::Closed => "the service is stopping",
         }),
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn metrics(api: Data<Api>) -> Result<HttpResponse, Refusal> {
     let text = api.metrics.as_ref().map(|metrics| metrics.text(&api.status.borrow(), Utc::now()));
     match text {
         Some(Ok(text)) => Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text)),
-        Some(Err(_)) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written")),
+        Some(Err(_)) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics")),
         None => Err(Refusal::new(StatusCode::NOT_FOUND, "metrics are off (monitoring.metrics_enabled)")),
     }
 }

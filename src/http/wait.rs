@@ -87,7 +87,9 @@ fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, Refusal> {
     }
     let found = match &parameters.pipeline {
         Some(name) => api.pipelines.get_key_value(name),
-        None if api.pipelines.len() > 1 => return Err(bad("there are several pipelines: pipeline must name one".to_owned())),
+        None if api.pipelines.len() > 1 => {
+            return Err(bad("there are several pipelines: the parameter pipeline must name one".to_owned()));
+        }
         None => api.pipelines.first_key_value(),
     };
     let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such pipeline");
@@ -103,10 +105,12 @@ fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, Refusal> {
 /// Returns why a bookmark cannot belong to the source. To wait for such a commit would be in vain, at the source's expense.
 fn foreign(bookmark: &Bookmark, source: Option<&Bookmark>) -> Option<String> {
     if bookmark.transaction().is_none() {
-        return Some("bookmark is not one of Neo4j 5 or later: give it as the driver returns it, percent-encoded".to_owned());
+        return Some(
+            "bookmark is not a bookmark of Neo4j 5 or later: pass it as the driver returns it, percent-encoded".to_owned(),
+        );
     }
     let other = source.is_some_and(|source| source.database_id() != bookmark.database_id());
-    other.then(|| "bookmark is of another database than the pipeline's source".to_owned())
+    other.then(|| "bookmark belongs to another database than the pipeline's source".to_owned())
 }
 
 async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<HttpResponse, Refusal> {
@@ -117,7 +121,7 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<H
         WaitOutcome::Met
     } else {
         let Ok(_waiting) = waiters.try_acquire() else {
-            let body = json!({ "error": "too many requests wait already" });
+            let body = json!({ "error": "too many requests are already waiting" });
             return Ok(HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).json(body));
         };
         match timeout_at(began + order.within, until_met(&order, &mut status)).await {

@@ -106,10 +106,10 @@ pub struct Checkpoint {
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// The text is not JSON of this shape.
-    #[error("it is not well formed")]
+    #[error("it is malformed")]
     Malformed(#[from] serde_json::Error),
     /// A newer program wrote the checkpoint.
-    #[error("a newer program wrote it: its layout is {found}, this program knows up to {CHECKPOINT_VERSION}")]
+    #[error("a newer program wrote it: it has layout {found}, and this program supports layouts up to {CHECKPOINT_VERSION}")]
     Newer {
         /// The version of its layout.
         found: u32,

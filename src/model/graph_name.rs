@@ -29,10 +29,10 @@ pub enum GraphNameError {
     #[error("a graph name of {0} bytes is too long (at most {MAX_GRAPH_NAME_BYTES})")]
     TooLong(usize),
     /// FalkorDB handles names as C strings, which end at a NUL; the other control characters would garble logs.
-    #[error("a graph name cannot hold control characters")]
+    #[error("a graph name cannot contain control characters")]
     ControlCharacter,
     /// The braces that [`GraphName`] refuses.
-    #[error("a graph name cannot hold {{ or }}")]
+    #[error("a graph name cannot contain {{ or }}")]
     Brace,
 }
 
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(GraphName::new("{group_id}"), Err(GraphNameError::Brace));
         assert_eq!(GraphName::new("a}"), Err(GraphNameError::Brace));
         assert_eq!(GraphName::new("x".repeat(256)), Err(GraphNameError::TooLong(256)));
-        assert_eq!(GraphNameError::Brace.to_string(), "a graph name cannot hold { or }");
+        assert_eq!(GraphNameError::Brace.to_string(), "a graph name cannot contain { or }");
     }
 
     #[test]

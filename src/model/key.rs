@@ -30,13 +30,13 @@ pub enum UnusableKey {
     #[error("the key is empty")]
     Empty,
     /// White space or a control character at an edge: the index trims it.
-    #[error("the key begins or ends with a blank, which the cache's index does not keep")]
+    #[error("the key begins or ends with a blank, which the cache's index does not store")]
     EdgeBlank,
     /// The key is longer than [`MAX_KEY_BYTES`].
-    #[error("the key is longer than 4096 bytes, which the cache's index cuts")]
+    #[error("the key is longer than 4096 bytes, which the cache's index truncates")]
     TooLong,
     /// NUL cannot be stored; U+0001 is the index's own separator.
-    #[error("the key holds a control character that the cache's index cannot keep")]
+    #[error("the key contains a control character that the cache's index cannot store")]
     ControlCharacter,
 }
 

@@ -16,10 +16,10 @@ pub enum UnusableName {
     #[error("the name is empty")]
     Empty,
     /// FalkorDB has no escape for a backtick, anywhere.
-    #[error("the name holds a backtick, which FalkorDB cannot express")]
+    #[error("the name contains a backtick, which FalkorDB cannot express")]
     Backtick,
     /// FalkorDB cuts its query text at NUL.
-    #[error("the name holds NUL, which FalkorDB cannot express")]
+    #[error("the name contains NUL, which FalkorDB cannot express")]
     Nul,
     /// The name is longer than [`MAX_NAME_BYTES`].
     #[error("the name is longer than 512 bytes")]

@@ -340,7 +340,7 @@ impl Quarantined {
 
     /// An entry for this number of relationships of a type that cannot be written because this end of them is in the quarantine.
     pub(crate) fn waiting(rel_type: &RelationshipType, end: &NodeIdentity, number: u64) -> Self {
-        const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
+        const REASON: &str = "a node at one end is in the quarantine: the relationships are written once the node can be written";
         Self {
             number,
             ..Self::new(KindName::Type(rel_type.as_str()), name_by_end(end.label.as_str(), end.key.as_str()), None, REASON)

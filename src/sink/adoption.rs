@@ -38,7 +38,7 @@ fn own_marker(graph: &GraphName) -> String {
 
 /// Returns why a graph may not be filled, or nothing if it may.
 pub(super) async fn refusal(connection: &mut CacheConnection, graph: &GraphName, take_over: TakeOver) -> Result<Option<Error>> {
-    const DOING: &str = "look for the graph's owner";
+    const DOING: &str = "find the owner of the graph";
     let mut pipeline = Pipeline::new();
     pipeline.add_command(cmd("GET").arg(GraphKeys::of(graph).marker()).to_owned());
     pipeline.add_command(cmd("TYPE").arg(GraphKeys::of(graph).checkpoint(GraphRole::Live)).to_owned());

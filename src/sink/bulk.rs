@@ -104,7 +104,7 @@ impl BulkLoader {
     /// Applies a payload to a stage that holds `before`, and returns the new totals. The payload is applied at most once for
     /// these totals; after an error, [`StageFill::standing`](crate::model::stage::StageFill::standing) tells whether it was.
     pub async fn load(&mut self, payload: &BulkPayload, before: StageTotals) -> Result<StageTotals> {
-        const DOING: &str = "load in bulk";
+        const DOING: &str = "load a payload with GRAPH.BULK";
         for _ in 0..ATTEMPTS {
             self.watch(DOING, before).await?;
             let commands = [command(&self.stage, payload)];
@@ -141,7 +141,7 @@ impl BulkLoader {
 
     /// Drops an earlier stage and makes an empty one, if the graph is still owned.
     async fn make(&mut self, commands: &[Cmd]) -> Result<()> {
-        while_owned(&mut self.connection, "make the stage graph", &self.ownership, commands, LOAD_TIMEOUT).await.map(drop)
+        while_owned(&mut self.connection, "create the stage graph", &self.ownership, commands, LOAD_TIMEOUT).await.map(drop)
     }
 }
 
@@ -179,7 +179,7 @@ impl StageSink for BulkLoader {
 async fn totals(connection: &mut CacheConnection, graph: &str) -> Result<StageTotals> {
     let mut pipeline = Pipeline::new();
     add_totals(&mut pipeline, graph);
-    let mut answers = connection.pipeline("count what the stage holds", &pipeline, COMMAND_TIMEOUT).await?.into_iter();
+    let mut answers = connection.pipeline("count the elements of the stage", &pipeline, COMMAND_TIMEOUT).await?.into_iter();
     read_totals(&mut || answers.next().unwrap_or_else(|| Err(reply::unexpected("two counts"))))
 }
 
@@ -215,7 +215,7 @@ fn check_reply(reply: &Value, payload: &BulkPayload) -> Result<()> {
 
 fn elsewhere(stage: &StageKey, found: StageTotals, expected: StageTotals) -> Error {
     let text = |totals: StageTotals| format!("{} nodes and {} relationships", totals.nodes, totals.relationships);
-    let message = format!("{} holds {} where {} were loaded", stage.graph, text(found), text(expected));
+    let message = format!("{} holds {}, but {} were loaded", stage.graph, text(found), text(expected));
     Error::new(ErrorKind::CacheProtocol, message)
 }
 

@@ -76,7 +76,7 @@ impl SchemaObjects {
         for row in reply::rows(answer)? {
             schema_objects.indexes.extend(made(&row)?);
         }
-        let words = connection.command("list stop words", &read_query(graph, STOPWORDS), COMMAND_TIMEOUT).await;
+        let words = connection.command("list the stop words", &read_query(graph, STOPWORDS), COMMAND_TIMEOUT).await;
         for row in reply::rows(words.map_err(read_failed)?)? {
             let column = |index| reply::text(reply::cell(&row, index)?);
             schema_objects.stopwords.entry(Target::read(&column(1)?, column(0)?)).or_default().push(column(2)?);
@@ -132,7 +132,10 @@ impl SchemaObjects {
                 outcome => outcome?,
             }
             if made.index.kind == IndexKind::Fulltext {
-                lost.push(format!("{}: made again without its weight, stemming and phonetic options, if it has any", made.index));
+                lost.push(format!(
+                    "{}: created again without its weight, stemming and phonetic options, if it has any",
+                    made.index
+                ));
             }
             existing.insert(made.index.clone());
         }

@@ -58,7 +58,7 @@ impl RedisCheckpointStore {
 
     /// The error for a checkpoint or a quarantine that this program cannot read.
     fn unreadable(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-        let message = format!("the checkpoint {} of the cache is not readable", self.checkpoint);
+        let message = format!("cannot read the checkpoint {} of the cache", self.checkpoint);
         Error::caused(ErrorKind::CheckpointUnreadable, message, error)
     }
 }
@@ -75,7 +75,7 @@ impl CheckpointStore for RedisCheckpointStore {
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         const DOING: &str = "store the checkpoint";
         let text = checkpoint.to_json().map_err(|error| {
-            let message = format!("the checkpoint {} cannot be written as JSON", self.checkpoint);
+            let message = format!("cannot encode the checkpoint {} as JSON", self.checkpoint);
             Error::caused(ErrorKind::Panic, message, error)
         })?;
         let mut set = cmd("SET");
@@ -86,7 +86,7 @@ impl CheckpointStore for RedisCheckpointStore {
         }
         let replies = while_owned(&mut self.connection, DOING, &self.ownership, &[set], COMMAND_TIMEOUT).await?;
         if matches!(replies[..], [Value::Nil]) {
-            return Err(Error::new(ErrorKind::CacheChanged, "the checkpoint is gone from the cache"));
+            return Err(Error::new(ErrorKind::CacheChanged, "the cache no longer has the checkpoint"));
         }
         self.known = true;
         Ok(())
@@ -124,7 +124,7 @@ impl CheckpointStore for RedisCheckpointStore {
     }
 
     async fn is_paused(&mut self) -> Result<bool> {
-        let answer = self.connection.command("load the pause", cmd("GET").arg(&self.pause), COMMAND_TIMEOUT).await?;
+        let answer = self.connection.command("read the pause", cmd("GET").arg(&self.pause), COMMAND_TIMEOUT).await?;
         Ok(reply::optional_text(&answer)?.is_some())
     }
 

@@ -63,7 +63,7 @@ const EXISTING_INDEX: [&str; 2] = ["already indexed", "Can not override index co
 const MISSING_INDEX: &str = "no such index";
 
 /// The text shown for both refusals of an existing index.
-const INDEX_EXISTS: &str = "the index is there already";
+const INDEX_EXISTS: &str = "the index already exists";
 
 /// The server's sentence, joined again.
 pub(super) fn sentence(error: &ServerError) -> String {
@@ -125,7 +125,7 @@ pub(super) struct DriverFailure(pub(super) RedisError);
 /// Converts a server's error reply to our error.
 pub(super) fn server_error(doing: &str, error: &ServerError) -> Error {
     let sentence = sentence(error);
-    let (kind, message) = (server_kind(&sentence), format!("{doing}: {}", without_values(&sentence)));
+    let (kind, message) = (server_kind(&sentence), format!("cannot {doing}: {}", without_values(&sentence)));
     if says_missing_graph(&sentence) { Error::caused(kind, message, MissingGraph(sentence)) } else { Error::new(kind, message) }
 }
 
@@ -144,16 +144,16 @@ fn outline(sentence: &str) -> &'static str {
     match sentence {
         s if s.contains("Invalid input") || s.contains("errMsg") => "FalkorDB cannot parse the statement",
         // The server's sentence is long, and quotes a setting.
-        s if starts_with(s, "MISCONF") => "MISCONF the server cannot save its data, and takes no writes until it can",
+        s if starts_with(s, "MISCONF") => "MISCONF the server cannot save its data and refuses writes until it can",
         // These sentences quote a setting, and an apostrophe.
         s if starts_with(s, "OOM") => "OOM the server has no memory left for writes",
-        s if starts_with(s, "READONLY") => "READONLY the server is a replica",
-        s if starts_with(s, "NOPERM") => "NOPERM this user may not run the command",
+        s if starts_with(s, "READONLY") => "READONLY the server is a read-only replica",
+        s if starts_with(s, "NOPERM") => "NOPERM this user is not allowed to run the command",
         s if starts_with(s, "ERR unknown command") => "ERR unknown command",
         s if says_index_exists(s) => INDEX_EXISTS,
         s if says_index_missing(s) => MISSING_INDEX,
         s if s.contains("constraint violation") => "a constraint of the graph is violated",
-        _ => "FalkorDB refuses the statement; its words are left out because they quote values",
+        _ => "FalkorDB refuses the statement; its message is omitted because it quotes values",
     }
 }
 
@@ -238,7 +238,7 @@ mod tests {
     fn a_missing_graph_is_the_cause_of_its_error_and_told_once() {
         let error = server_error("count", &reply(b"-ERR Invalid graph operation on empty key\r\n"));
         assert!(error.source().is_some_and(|cause| cause.is::<MissingGraph>()));
-        assert_eq!(error.chain(), "count: ERR Invalid graph operation on empty key");
+        assert_eq!(error.chain(), "cannot count: ERR Invalid graph operation on empty key");
         assert!(server_error("count", &reply(b"-ERR no such key\r\n")).source().is_none());
     }
 

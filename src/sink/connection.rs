@@ -175,7 +175,7 @@ impl CacheConnection {
         if values.len() != pipeline.len() {
             self.live = None;
             self.open = None;
-            return Err(Error::new(ErrorKind::CacheProtocol, format!("{doing}: replies are missing")));
+            return Err(Error::new(ErrorKind::CacheProtocol, format!("cannot {doing}: replies are missing")));
         }
         Ok(values.into_iter().map(|value| answer(doing, value)).collect())
     }
@@ -197,7 +197,7 @@ impl CacheConnection {
     /// If the user may not ask for the run id, this check is skipped.
     async fn same_life(&mut self, doing: &str, live: &mut MultiplexedConnection) -> Result<()> {
         let Life::First(known) = &mut self.life else { return Ok(()) };
-        let message = || format!("{doing}: {} does not say which server it is", self.address);
+        let message = || format!("cannot {doing}: {} does not report its run id", self.address);
         let info = match timeout(COMMAND_TIMEOUT, live.req_packed_command(cmd("INFO").arg("server"))).await {
             Ok(Ok(value)) => answer(doing, value),
             Ok(Err(error)) => Err(classify::driver_error(message(), error)),
@@ -209,7 +209,7 @@ impl CacheConnection {
         };
         match (&known, &now) {
             (Some(before), Some(now)) if before != now => {
-                Err(Error::new(ErrorKind::CacheChanged, format!("{doing}: FalkorDB at {} was restarted", self.address)))
+                Err(Error::new(ErrorKind::CacheChanged, format!("cannot {doing}: FalkorDB at {} was restarted", self.address)))
             }
             _ => {
                 *known = known.take().or(now);
@@ -233,7 +233,7 @@ impl CacheConnection {
                 Ok(value)
             }
             Ok(Err(error)) => {
-                let error = classify::driver_error(format!("{doing} on {}", self.address), error);
+                let error = classify::driver_error(format!("cannot {doing} on {}", self.address), error);
                 let broken = matches!(
                     error.kind(),
                     ErrorKind::CacheConnection
@@ -246,7 +246,7 @@ impl CacheConnection {
                 Err(error)
             }
             Err(_) => {
-                let message = format!("{doing}: no answer of {} within {} s", self.address, within.as_secs_f32());
+                let message = format!("cannot {doing}: no answer from {} within {} s", self.address, within.as_secs_f32());
                 Err(Error::new(ErrorKind::CacheTimeout, message))
             }
         }
@@ -277,7 +277,7 @@ async fn connect(address: &CacheAddress, doing: &str) -> Result<MultiplexedConne
         Ok(Ok(live)) => Ok(live),
         Ok(Err(error)) => Err(refusal(address, doing, error)),
         Err(_) => {
-            let message = format!("{doing}: no connection to {address} within {} s", CONNECT_TIMEOUT.as_secs());
+            let message = format!("cannot {doing}: no connection to {address} within {} s", CONNECT_TIMEOUT.as_secs());
             Err(Error::new(ErrorKind::CacheConnection, message))
         }
     }
@@ -289,7 +289,7 @@ const UNTRUSTED: &str = "invalid peer certificate";
 /// The error for a failed connection attempt. If it is neither known nor about the login, the server is not ready, or not Redis.
 fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
     if let Some(message) = foreign_protocol(address, &error) {
-        return Error::new(ErrorKind::CacheConnection, format!("{doing}: {message}"));
+        return Error::new(ErrorKind::CacheConnection, format!("cannot {doing}: {message}"));
     }
     let kind = match classify::driver_kind(&error) {
         // This never passes by itself: the authority is missing in the configuration, or the name is not the server's.
@@ -297,22 +297,22 @@ fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
         ErrorKind::CacheTimeout | ErrorKind::CacheRefused | ErrorKind::CacheProtocol => ErrorKind::CacheConnection,
         kind => kind,
     };
-    Error::caused(kind, format!("{doing}: cannot connect to {address}"), DriverFailure(error))
+    Error::caused(kind, format!("cannot {doing}: cannot connect to {address}"), DriverFailure(error))
 }
 
 /// Returns a message if a server takes the connection but does not answer the first command as Redis does: it sends something
 /// else, or hangs up. A server that is stopping hangs up as well, so it is retried like any server that is not ready.
 fn foreign_protocol(address: &CacheAddress, error: &RedisError) -> Option<String> {
     if error.kind() == redis::ErrorKind::Parse {
-        return Some(format!("{address} does not answer as Redis does: is FalkorDB at another port?"));
+        return Some(format!("{address} does not answer like Redis: does FalkorDB use another port?"));
     }
     let hangs_up = error.is_connection_dropped() && !error.is_connection_refusal();
-    hangs_up.then(|| format!("{address} hangs up at the first command: is FalkorDB at another port?"))
+    hangs_up.then(|| format!("{address} closes the connection at the first command: does FalkorDB use another port?"))
 }
 
 fn client(address: &CacheAddress) -> Result<Client> {
     let refused =
-        |error| Error::caused(ErrorKind::Configuration, format!("the address {address} cannot be used"), DriverFailure(error));
+        |error| Error::caused(ErrorKind::Configuration, format!("cannot use the address {address}"), DriverFailure(error));
     let info = connection_info(address).map_err(refused)?;
     match address.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
         None => Client::open(info).map_err(refused),
@@ -384,9 +384,10 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::CacheConnection);
             error.chain()
         };
-        let hung_up = "load the checkpoint: cache:7687 hangs up at the first command: is FalkorDB at another port?";
+        let hung_up = "cannot load the checkpoint: cache:7687 closes the connection at the first command: does FalkorDB use \
+                       another port?";
         assert_eq!(said(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()), hung_up);
-        let garbled = "load the checkpoint: cache:7687 does not answer as Redis does: is FalkorDB at another port?";
+        let garbled = "cannot load the checkpoint: cache:7687 does not answer like Redis: does FalkorDB use another port?";
         assert_eq!(said((redis::ErrorKind::Parse, "Parse error at 1\nUnexpected `33`").into()), garbled);
         assert!(
             said(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()).contains("cannot connect to cache:7687")

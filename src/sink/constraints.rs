@@ -79,8 +79,8 @@ pub(super) async fn read(connection: &mut CacheConnection, graph: &str) -> Resul
 }
 
 /// The reason why a unique constraint must not be made on a property.
-const FATAL: &str = "has values that end the server's process under a unique constraint: empty, blank at an end, long or NaN, \
-                     or 0 or false beside a full-text index";
+const FATAL: &str = "has values with which a unique constraint crashes the server: empty, blank at an end, long \
+                     or NaN, or 0 or false beside a full-text index";
 
 /// Returns why a constraint must not be made on a graph, if there is a reason. A unique constraint crashes the server at a value
 /// that its index cannot tell apart: an empty text, a text with blanks at its ends or with U+0001, a very long text, NaN; and at
@@ -93,7 +93,9 @@ pub(super) async fn obstacle(connection: &mut CacheConnection, graph: &str, cons
     let has_fulltext = existing.iter().any(|index| index.on == constraint.on && index.kind == IndexKind::Fulltext);
     for property in &constraint.properties {
         for question in fatal_values(&constraint.on, property, has_fulltext) {
-            let answer = connection.command("look for values", &read_query(graph, question.as_bytes()), VALUES_TIMEOUT).await;
+            let answer = connection
+                .command("check the values of the constraint", &read_query(graph, question.as_bytes()), VALUES_TIMEOUT)
+                .await;
             if reply::single_count(answer.map_err(read_failed)?)? > 0 {
                 return Ok(Some(format!("{property} {FATAL}")));
             }
@@ -133,7 +135,7 @@ pub(super) async fn make(
         return Ok(Some(reason));
     }
     let create = constraint.command("CREATE", graph);
-    match fenced_command(connection, "make a constraint", ownership, create, COMMAND_TIMEOUT).await {
+    match fenced_command(connection, "create a constraint", ownership, create, COMMAND_TIMEOUT).await {
         Err(error) if matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheRefused) => {
             return Ok(Some(error.chain()));
         }
@@ -147,10 +149,11 @@ pub(super) async fn make(
             Some("FAILED") | None => {
                 let drop = constraint.command("DROP", graph);
                 fenced_command(connection, "drop a constraint", ownership, drop, COMMAND_TIMEOUT).await?;
-                return Ok(Some("what the source holds does not keep to it".to_owned()));
+                return Ok(Some("data of the source violates it".to_owned()));
             }
             Some(_) if Instant::now() >= deadline => {
-                let message = format!("the constraint {constraint} of {graph} is not built after {} s", within.as_secs());
+                let message =
+                    format!("FalkorDB did not build the constraint {constraint} of {graph} within {} s", within.as_secs());
                 return Err(Error::new(ErrorKind::CacheTimeout, message));
             }
             Some(_) => sleep(POLL).await,

@@ -31,9 +31,9 @@ pub(super) fn text(cell: &Reply) -> Result<Option<String>> {
 pub(super) fn texts(cell: &Reply) -> Result<Vec<String>> {
     match typed(cell)? {
         (code::ARRAY, Reply::Array(items)) => {
-            items.iter().map(|item| text(item)?.ok_or_else(|| reply::unexpected("a text"))).collect()
+            items.iter().map(|item| text(item)?.ok_or_else(|| reply::unexpected("a string"))).collect()
         }
-        _ => Err(reply::unexpected("a list of texts")),
+        _ => Err(reply::unexpected("a list of strings")),
     }
 }
 

@@ -39,7 +39,7 @@ impl EngineSigns {
         let module_version = server::identify(connection).await?.module_version;
         let mut command = cmd("GRAPH.CONFIG");
         command.arg("GET").arg(RUST_SETTING);
-        let has_rust_setting = match connection.command("tell the engine", &command, COMMAND_TIMEOUT).await {
+        let has_rust_setting = match connection.command("identify the engine", &command, COMMAND_TIMEOUT).await {
             Ok(_) => Some(true),
             Err(error) if error.kind() == ErrorKind::CacheRefused => Some(false),
             Err(error) if error.kind() == ErrorKind::CachePermission => None,
@@ -69,8 +69,8 @@ impl Engine {
         };
         match self {
             Engine::C => Ok(()),
-            Engine::Rust => refused("FalkorDB's engine in Rust loses a renamed graph when it is restarted"),
-            Engine::Unknown => refused("it cannot be told whether this FalkorDB keeps a renamed graph when it is restarted"),
+            Engine::Rust => refused("FalkorDB's engine in Rust loses a renamed graph at a restart"),
+            Engine::Unknown => refused("it is unknown whether this FalkorDB keeps a renamed graph at a restart"),
         }
     }
 }

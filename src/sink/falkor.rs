@@ -149,7 +149,7 @@ impl FalkorSink {
             }
             self.ensure(&graph).await?;
             self.members.add(&mut self.lanes[0], &graph).await?;
-            tracing::info!(graph = graph.as_str(), "a group's graph is made");
+            tracing::info!(graph = graph.as_str(), "graph of a group created");
             self.graphs.insert(graph);
         }
         Ok(())
@@ -160,7 +160,7 @@ impl FalkorSink {
         let was_there = self.members.remove(&mut self.lanes[0], graph).await?;
         self.prepared.remove(graph);
         if self.routing.is_by_group() {
-            tracing::info!(graph = graph.as_str(), "deleted a group's empty graph");
+            tracing::info!(graph = graph.as_str(), "empty graph of a group deleted");
             self.graphs.remove(graph);
         }
         Ok(was_there)

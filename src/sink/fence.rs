@@ -65,8 +65,8 @@ impl Ownership {
 
     /// The error for a graph that this process no longer owns.
     pub(super) fn lost(&self, doing: &str, found: Option<&str>) -> Error {
-        let now = if found.is_some() { "another process holds" } else { "nobody holds" };
-        Error::new(ErrorKind::LeaseLost, format!("{doing}: {now} {}, this process does not any more", self.key))
+        let now = if found.is_some() { "another process now holds" } else { "no process holds" };
+        Error::new(ErrorKind::LeaseLost, format!("cannot {doing}: {now} {}, and this process no longer does", self.key))
     }
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn while_owned(
 
 /// The error for a key that changes before every attempt.
 pub(super) fn keeps_changing(doing: &str, key: &str) -> Error {
-    Error::new(ErrorKind::CacheBusy, format!("{doing}: {key} keeps changing"))
+    Error::new(ErrorKind::CacheBusy, format!("cannot {doing}: {key} changes before every attempt"))
 }
 
 /// Watches the fence and other keys, and compares the fence. Whatever is read on this connection from now on still holds when a

@@ -90,14 +90,14 @@ pub(super) fn delete(graph: &str) -> Cmd {
 /// Converts a read's error: only rows of a write can be refused, so a refused read is a defect.
 pub(super) fn read_failed(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB does not take a question", error),
+        ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB refuses a query", error),
         _ => error,
     }
 }
 
 /// Whether a graph exists under a name; a key of another type is an error.
 pub(super) async fn state(connection: &mut CacheConnection, graph: &str) -> Result<GraphState> {
-    let answer = connection.command("look for the graph", cmd("TYPE").arg(graph), COMMAND_TIMEOUT).await?;
+    let answer = connection.command("find the graph", cmd("TYPE").arg(graph), COMMAND_TIMEOUT).await?;
     state_of(graph, &answer)
 }
 
@@ -107,7 +107,7 @@ pub(super) fn state_of(graph: &str, answer: &Value) -> Result<GraphState> {
         "none" => Ok(GraphState::Missing),
         GRAPH_TYPE => Ok(GraphState::Present),
         other => {
-            let message = format!("the key '{graph}' exists and is not a graph but a {other}");
+            let message = format!("the key '{graph}' exists, but it is a {other} and not a graph");
             Err(Error::new(ErrorKind::CacheWrongType, message))
         }
     }
@@ -115,7 +115,9 @@ pub(super) fn state_of(graph: &str, answer: &Value) -> Result<GraphState> {
 
 /// The number of nodes of an existing graph.
 pub(super) async fn node_count(connection: &mut CacheConnection, graph: &str) -> Result<u64> {
-    let answer = connection.command("count a graph", &read_query(graph, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT).await?;
+    let answer = connection
+        .command("count the nodes of the graph", &read_query(graph, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT)
+        .await?;
     reply::single_count(answer)
 }
 
@@ -176,7 +178,7 @@ async fn names(connection: &mut CacheConnection, graph: &str, profile: &Profile)
 /// The property names that a graph has or ever had; a missing graph has none.
 pub(super) async fn property_names(connection: &mut CacheConnection, graph: &str) -> Result<Vec<String>> {
     let question = read_query(graph, b"CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey");
-    match connection.command("list the names of properties", &question, COUNT_TIMEOUT).await {
+    match connection.command("list the property names", &question, COUNT_TIMEOUT).await {
         Err(error) if is_missing_graph(&error) => Ok(Vec::new()),
         answer => first_column(answer.map_err(read_failed)?),
     }
@@ -201,7 +203,7 @@ async fn kinds(connection: &mut CacheConnection, graph: &str, profile: &Profile)
     let mut command =
         read_query(graph, b"MATCH (n) WITH labels(n) AS labels, count(n) AS number RETURN labels, toString(number)");
     command.arg("--compact");
-    let answer = connection.command("count by labels", &command, COUNT_TIMEOUT).await.map_err(read_failed)?;
+    let answer = connection.command("count the nodes of each label", &command, COUNT_TIMEOUT).await.map_err(read_failed)?;
     let mut kinds = vec![0; profile.nodes.len()];
     for row in reply::rows(answer)? {
         let number = content::text(reply::cell(&row, 1)?)?.and_then(|text| text.parse::<u64>().ok());

@@ -132,11 +132,11 @@ impl<'a> GraphRequests<'a> {
     /// lacks a part of the language would send a whole graph into the quarantine.
     async fn require_sound(&mut self, statement: &str) -> Result<()> {
         let command = write_query(self.graph, &without_rows(statement));
-        let doing = "try a statement without rows";
+        let doing = "test a statement without rows";
         match fenced_command(self.connection, doing, self.ownership, command, WRITE_TIMEOUT).await {
             Err(error) if error.kind() == ErrorKind::CacheRefused => Err(Error::caused(
                 ErrorKind::CacheUnsupported,
-                "this FalkorDB does not take the statements of this program",
+                "this FalkorDB does not accept the statements of this program",
                 error,
             )),
             other => other.map(|_| ()),

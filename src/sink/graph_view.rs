@@ -82,7 +82,7 @@ impl GraphView {
             Ok(rows) => statistics::counts(&rows).map(Some),
             // This server does not know the procedure.
             Err(error) if error.kind() == ErrorKind::CacheProtocol && !is_missing_graph(&error) => {
-                tracing::debug!(error = %error.chain(), "counts are asked for one by one");
+                tracing::debug!(error = %error.chain(), "server does not report its statistics, reading counts one by one");
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -94,7 +94,7 @@ impl GraphView {
         let statement = weight::statement(&self.profile, kind);
         let mut asked = keys.len().min(self.borne.saturating_mul(2));
         while asked > 1 {
-            let rows = self.rows("weigh elements", with_keys(&questions::usable(&keys[..asked]), &statement)).await?;
+            let rows = self.rows("measure elements", with_keys(&questions::usable(&keys[..asked]), &statement)).await?;
             let weight = rows.first().map(|row| reply::integer(reply::cell(row, 0)?)).transpose()?.unwrap_or(0);
             if u64::try_from(weight).unwrap_or(0) <= weight::ANSWER_BYTES {
                 break;
@@ -144,7 +144,7 @@ impl GraphView {
     }
 
     pub(super) async fn label_counts(&mut self) -> Result<BTreeMap<String, u64>> {
-        let rows = self.rows("list labels", b"CALL db.labels() YIELD label RETURN label".to_vec()).await?;
+        let rows = self.rows("list the labels", b"CALL db.labels() YIELD label RETURN label".to_vec()).await?;
         let mut labels = Vec::new();
         for row in rows {
             // A label that our own type refuses cannot be named in a query, and we did not write it.
@@ -157,13 +157,13 @@ impl GraphView {
             return Ok(labels.iter().map(count).collect());
         }
         let count = |label: &Label| format!("MATCH (n:{}) RETURN count(n)", label.quoted()).into_bytes();
-        let answers = self.ask("count labels", &labels.iter().map(count).collect::<Vec<_>>()).await?;
+        let answers = self.ask("count the labels", &labels.iter().map(count).collect::<Vec<_>>()).await?;
         labels.iter().zip(answers).map(|(label, answer)| Ok((label.to_string(), reply::single_count(answer)?))).collect()
     }
 
     pub(super) async fn labels_beside(&mut self, label: &Label) -> Result<BTreeMap<String, u64>> {
         let text = format!("MATCH (n:{}) UNWIND labels(n) AS label RETURN label, count(n)", label.quoted());
-        let rows = self.rows("count labels", text.into_bytes()).await?;
+        let rows = self.rows("count the labels", text.into_bytes()).await?;
         rows.iter().map(|row| Ok((reply::text(reply::cell(row, 0)?)?, questions::count_cell(row)?))).collect()
     }
 
@@ -212,7 +212,8 @@ impl GraphView {
 
     pub(super) async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
         let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
-        let rows = self.rows("look for what hangs on nodes", with_keys(&keys, &questions::attached(&self.profile, kind))).await?;
+        let rows =
+            self.rows("find the relationships of nodes", with_keys(&keys, &questions::attached(&self.profile, kind))).await?;
         let mut found = Attached::new();
         for row in rows {
             let (key, rel_type) = (reply::text(reply::cell(&row, 0)?)?, reply::text(reply::cell(&row, 1)?)?);
@@ -232,7 +233,7 @@ impl GraphView {
     }
 
     pub(super) async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
-        const DOING: &str = "look for what is of no kind";
+        const DOING: &str = "find foreign elements";
         let profile = Arc::clone(&self.profile);
         let mut found = foreign::nodes(&profile, &self.compact_rows(DOING, foreign::BY_LABELS).await?)?;
         found.extend(foreign::relationships(&profile, &self.compact_rows(DOING, foreign::BY_TYPE).await?)?);

@@ -74,7 +74,7 @@ async fn over_text<'i>(
         let question = format!("MATCH {} WHERE x.`{}` > '' RETURN 1 LIMIT 1", index.on.pattern(), index.property);
         questions.add_command(read_query(graph, question.as_bytes()));
     }
-    let answers = connection.pipeline("look for text under indices", &questions, OVER_TEXT_TIMEOUT).await?;
+    let answers = connection.pipeline("find indices on text", &questions, OVER_TEXT_TIMEOUT).await?;
     let mut found = Vec::new();
     for (index, answer) in indexes.iter().zip(answers) {
         if !reply::rows(answer.map_err(read_failed)?)?.is_empty() {

@@ -64,7 +64,7 @@ impl Ownership {
             since: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         };
         let value = serde_json::to_string(&holder)
-            .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot write down who holds the lease", error))?;
+            .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot encode the holder of the lease", error))?;
         Ok(Self {
             graph: graph.clone(),
             key: GraphKeys::of(graph).owner(),
@@ -91,7 +91,11 @@ impl RedisLease {
         let answer = self.connection.command("read the lease", cmd("GET").arg(&self.ownership.key), LEASE_TIMEOUT).await?;
         let Some(value) = reply::optional_text(&answer)? else { return Ok(None) };
         serde_json::from_str(&value).map(Some).map_err(|error| {
-            Error::caused(ErrorKind::CacheProtocol, format!("{} does not say who holds it", self.ownership.key), error)
+            Error::caused(
+                ErrorKind::CacheProtocol,
+                format!("cannot read the holder of the lease from {}", self.ownership.key),
+                error,
+            )
         })
     }
 
@@ -167,7 +171,7 @@ impl GraphLease for RedisLease {
 
 fn held(key: &str, value: &str) -> Error {
     let by = serde_json::from_str::<Holder>(value)
-        .map_or_else(|_| "something that this program does not know".to_owned(), |h| h.to_string());
+        .map_or_else(|_| "a holder that this program does not know".to_owned(), |h| h.to_string());
     Error::new(ErrorKind::LeaseHeld, format!("{key} is held by {by}"))
 }
 

@@ -20,7 +20,7 @@ pub async fn missing_permissions(connection: &mut CacheConnection, graph: &Graph
     let (trial, other) = (GraphKeys::of(graph).trial(), GraphKeys::of(graph).trial());
     let mut missing = Vec::new();
     for name in BULK_COMMANDS {
-        match connection.command("try a permission", &harmless(name, &trial, &other), COMMAND_TIMEOUT).await {
+        match connection.command("test a permission", &harmless(name, &trial, &other), COMMAND_TIMEOUT).await {
             Err(error) if matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheUnsupported) => missing.push(name),
             // "no such key" and "empty key" mean that the user may run the command.
             Err(error) if matches!(error.kind(), ErrorKind::CacheRefused | ErrorKind::CacheProtocol) => {}
@@ -49,7 +49,7 @@ pub(crate) const TELLS_ENGINE: &str = "MODULE LIST";
 /// Returns the commands that the user may not run on this graph or beside it, of those that every pass needs and of
 /// `BULK_COMMANDS`.
 pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
-    const DOING: &str = "try permissions";
+    const DOING: &str = "test permissions";
     // Discarded at the end, and the transaction with it.
     let mut connection = CacheConnection::new(address);
     let mut missing = Vec::new();

@@ -30,11 +30,11 @@ pub(super) struct PipelineGraphs {
 /// The reason why a graph cannot belong to a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Foreign {
-    #[error("the graph {0} holds what this service did not write")]
+    #[error("the graph {0} holds data that this service did not write")]
     Unmarked(GraphName),
     #[error("the graph {0} is filled by the pipeline {1}")]
     OfAnother(GraphName, String),
-    #[error("{0} names a key that is no graph")]
+    #[error("the key {0} is not a graph")]
     NoGraph(GraphName),
 }
 
@@ -67,7 +67,7 @@ impl PipelineGraphs {
         for key in &keys {
             pipeline.add_command(cmd("TYPE").arg(key).to_owned());
         }
-        let answers = connection.pipeline("look for the graph", &pipeline, COMMAND_TIMEOUT).await?;
+        let answers = connection.pipeline("find the graph", &pipeline, COMMAND_TIMEOUT).await?;
         let mut gone = BTreeSet::new();
         for ((graph, key), answer) in graphs.iter().zip(&keys).zip(answers) {
             if graph::state_of(key, &answer?)? == GraphState::Missing {
@@ -134,7 +134,7 @@ pub(super) async fn listed(connection: &mut CacheConnection, set: &str) -> Resul
     let answer = connection.command("list the pipeline's graphs", cmd("SMEMBERS").arg(set), COMMAND_TIMEOUT).await?;
     let name = |value| {
         GraphName::new(reply::text(value)?)
-            .map_err(|error| Error::caused(ErrorKind::CacheProtocol, format!("{set} lists what cannot be a graph's name"), error))
+            .map_err(|error| Error::caused(ErrorKind::CacheProtocol, format!("{set} lists an invalid graph name"), error))
     };
     reply::array(answer)?.iter().map(name).collect()
 }
@@ -151,7 +151,7 @@ pub(super) async fn taken(
     graph: &GraphName,
 ) -> Result<Result<(), Foreign>> {
     let ask = cmd("GET").arg(GraphKeys::of(graph).marker()).to_owned();
-    let marker = connection.command("look for a graph's marker", &ask, COMMAND_TIMEOUT).await?;
+    let marker = connection.command("read the marker of a graph", &ask, COMMAND_TIMEOUT).await?;
     match reply::optional_text(&marker)? {
         Some(ours) if ours == pipeline.as_str() => Ok(Ok(())),
         Some(other) => Ok(Err(Foreign::OfAnother(graph.clone(), other))),
@@ -189,7 +189,7 @@ pub(super) async fn taken_graphs<'a>(
 /// Whether a single-graph pipeline fills the graph, perhaps by a version older than the markers.
 async fn has_checkpoint(connection: &mut CacheConnection, graph: &GraphName) -> Result<bool> {
     let command = cmd("TYPE").arg(GraphKeys::of(graph).checkpoint(GraphRole::Live)).to_owned();
-    let found = connection.command("look for a graph's checkpoint", &command, COMMAND_TIMEOUT).await?;
+    let found = connection.command("find the checkpoint of a graph", &command, COMMAND_TIMEOUT).await?;
     Ok(reply::text(&found)? != "none")
 }
 

@@ -49,7 +49,7 @@ pub(super) fn text(value: &Value) -> Result<String> {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text.clone()),
         Value::Okay => Ok("OK".to_owned()),
-        _ => Err(unexpected("a text")),
+        _ => Err(unexpected("a string")),
     }
 }
 

@@ -33,7 +33,7 @@ const TRIAL_DEADLINE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(2);
 
 /// The action that an error names.
-const DOING: &str = "try an index";
+const DOING: &str = "test an index";
 
 /// Two dates of one year, and an empty text beside another one.
 const ELEMENTS: &str = "CREATE (:T {date: '2026-01-01', text: ''}), (:T {date: '2026-02-01', text: 'x'})";
@@ -113,7 +113,7 @@ async fn ask(connection: &mut CacheConnection, trial: &str) -> Result<bool> {
     let deadline = Instant::now() + TRIAL_DEADLINE;
     while status(connection, trial).await? != "OPERATIONAL" {
         if Instant::now() >= deadline {
-            return Err(Error::new(ErrorKind::CacheTimeout, "the index over two nodes is not built in time"));
+            return Err(Error::new(ErrorKind::CacheTimeout, "FalkorDB did not build the index over two nodes in time"));
         }
         sleep(POLL).await;
     }

@@ -43,7 +43,7 @@ impl GraphView {
                 let text = whole(self.profile(), kind);
                 return self.visit(kind, &text, visit).await.map(|_| None);
             }
-            place.last = self.single_count("look for the last id", "MATCH (n) RETURN max(id(n))").await?;
+            place.last = self.single_count("find the last id", "MATCH (n) RETURN max(id(n))").await?;
         }
         let text = part(self.profile(), kind, &(place.node..place.node + IDS), place.skip);
         let found = self.visit(kind, &text, visit).await?;

@@ -83,7 +83,7 @@ pub(super) async fn make(
     within: Duration,
 ) -> Result<()> {
     let command = write_query(graph, statement.as_bytes());
-    let answer = fenced_command(connection, "make an index", ownership, command, COMMAND_TIMEOUT).await;
+    let answer = fenced_command(connection, "create an index", ownership, command, COMMAND_TIMEOUT).await;
     let is_new = answer.is_ok();
     made(statement, answer)?;
     if is_new { wait_operational(connection, graph, within).await } else { Ok(()) }
@@ -111,7 +111,7 @@ pub(super) async fn make_all(
     }
     for statements in statements.chunks(MADE_TOGETHER) {
         let commands = || statements.iter().map(|statement| write_query(graph, statement.as_bytes())).collect();
-        let answers = fenced(connection, "make indices", ownership, commands, within).await?;
+        let answers = fenced(connection, "create indices", ownership, commands, within).await?;
         for (statement, answer) in statements.iter().zip(answers) {
             match made(statement, answer) {
                 Err(error) if error.kind() != ErrorKind::CacheUnsupported => return Err(error),
@@ -142,7 +142,7 @@ fn is_there_already(error: &Error) -> bool {
 
 /// Whether all indices serve queries.
 async fn is_operational(connection: &mut CacheConnection, graph: &str) -> Result<bool> {
-    match connection.command("look at the indices", &read_query(graph, UNFINISHED), COMMAND_TIMEOUT).await {
+    match connection.command("list the indices", &read_query(graph, UNFINISHED), COMMAND_TIMEOUT).await {
         Ok(answer) => Ok(reply::single_count(answer)? == 0),
         Err(error) if is_missing_graph(&error) => Ok(true),
         Err(error) => Err(read_failed(error)),
@@ -154,7 +154,7 @@ pub(super) async fn wait_operational(connection: &mut CacheConnection, graph: &s
     let mut pause = FIRST_POLL;
     while !is_operational(connection, graph).await? {
         if Instant::now() >= deadline {
-            let message = format!("the indices of {graph} are not built after {} s", within.as_secs());
+            let message = format!("FalkorDB did not build the indices of {graph} within {} s", within.as_secs());
             return Err(Error::new(ErrorKind::CacheTimeout, message));
         }
         sleep(pause).await;

@@ -51,7 +51,7 @@ fn graph_module(modules: Value) -> Result<u64> {
             return u64::try_from(*version).map_err(|_| reply::unexpected("a version"));
         }
     }
-    Err(Error::new(ErrorKind::CacheUnsupported, "the server has no graph module: it is Redis, but not FalkorDB"))
+    Err(Error::new(ErrorKind::CacheUnsupported, "the server has no graph module: it is Redis and not FalkorDB"))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl BulkLoader {
         if map.len() as u64 == nodes {
             return Ok(map);
         }
-        let message = format!("{} holds {nodes} nodes, of which {} have an id of their own", self.stage.as_str(), map.len());
+        let message = format!("{} holds {nodes} nodes, but only {} of them have a distinct key", self.stage.as_str(), map.len());
         Err(Error::new(ErrorKind::CacheProtocol, message))
     }
 

@@ -137,7 +137,7 @@ impl Swap for GraphSwap {
     async fn is_staged(&mut self) -> Result<bool> {
         let signs = self.moves.signs_of_a_stage();
         let keys: Vec<String> = signs.iter().map(|(key, _)| key.clone()).collect();
-        let types = self.types("look for a stage", &[], &keys).await?;
+        let types = self.types("find the stage", &[], &keys).await?;
         let there = signs.iter().map(|sign| has_type(&types, sign)).collect::<Result<Vec<_>>>()?;
         Ok(there.contains(&true))
     }
@@ -212,7 +212,10 @@ impl Swap for GraphSwap {
         let missing = missing_permissions(&mut self.connection, self.graphs.name()).await?;
         let (bulk, others): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| *name == "GRAPH.BULK");
         if !others.is_empty() {
-            let message = format!("the user may not run {}; a full sync in place needs less", others.join(", "));
+            let message = format!(
+                "the FalkorDB user is not allowed to run {}; full_sync.strategy: in_place does not require it",
+                others.join(", ")
+            );
             return Err(Error::new(ErrorKind::CachePermission, message));
         }
         let may_fill = bulk.is_empty() || self.graphs.routing.is_by_group();

@@ -145,10 +145,10 @@ impl SwapCommands {
 
     /// The error for a stage that lacks a part.
     pub(super) fn not_whole(&self, version: &GraphVersion) -> Error {
-        let has = if version.beside.contains(&Companion::Checkpoint) { "is" } else { "is not" };
+        let has = if version.beside.contains(&Companion::Checkpoint) { "exists" } else { "is missing" };
         let checkpoint = GraphKeys::of(&self.pipeline).checkpoint(version.role);
         let absent = version.graphs.difference(&version.present).count();
-        let message = format!("only a part of the stage is there: {checkpoint} {has}, and {absent} of its graphs are not");
+        let message = format!("the stage is incomplete: {checkpoint} {has}, and {absent} of its graphs are missing");
         Error::new(ErrorKind::CacheProtocol, message)
     }
 
@@ -193,7 +193,7 @@ pub(super) fn has_type(types: &BTreeMap<String, String>, (key, wanted): &TypedKe
         None => Ok(false),
         Some(found) if found == wanted => Ok(true),
         Some(found) => {
-            let message = format!("the key '{key}' is a {found} where a {wanted} is expected");
+            let message = format!("the key '{key}' is a {found}, but a {wanted} is expected");
             Err(Error::new(ErrorKind::CacheWrongType, message))
         }
     }

@@ -21,7 +21,7 @@ use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, Relati
 use crate::model::profile::Profile;
 
 /// The reason for a relationship that is missing although both its endpoints exist.
-const NOT_KEPT: &str = "FalkorDB took the row and did not keep it, although both endpoints are there";
+const NOT_KEPT: &str = "FalkorDB accepted the row but did not keep it, although both of its nodes exist";
 
 /// Applies a batch to a graph.
 pub(super) async fn apply(
@@ -119,7 +119,7 @@ impl Batch<'_> {
             texts.extend(requests);
         }
         let mut removals = Vec::new();
-        for (place, answer) in asked.into_iter().zip(self.rounds.read("look for labels to remove", texts).await?) {
+        for (place, answer) in asked.into_iter().zip(self.rounds.read("find labels to remove", texts).await?) {
             for (label, keys) in kept[place].surplus(reply::rows(answer)?)? {
                 removals.extend(key_writes(
                     &keys.iter().collect::<Vec<_>>(),
@@ -187,7 +187,7 @@ impl Batch<'_> {
             .map(|range| with_identities(range.clone().zip(identities[range].iter().copied()), &statement))
             .collect();
         let mut missing = Vec::new();
-        for answer in self.rounds.read("look for the relationships written", texts).await? {
+        for answer in self.rounds.read("find the relationships that were written", texts).await? {
             for row in reply::rows(answer)? {
                 let number = reply::integer(reply::cell(&row, 0)?)?;
                 let identity = usize::try_from(number).ok().and_then(|index| identities.get(index));
@@ -201,7 +201,7 @@ impl Batch<'_> {
         let keys: Vec<&Key> = keys.into_iter().collect();
         let texts = key_requests(&keys, &statements::absent_nodes(pattern));
         let mut absent = BTreeSet::new();
-        for answer in self.rounds.read("look for endpoints", texts).await? {
+        for answer in self.rounds.read("find the nodes of relationships", texts).await? {
             for row in reply::rows(answer)? {
                 absent.insert(reply::text(reply::cell(&row, 0)?)?);
             }
@@ -271,5 +271,5 @@ fn identity_sizes(identities: &[&RelationshipIdentity]) -> impl Iterator<Item = 
 }
 
 fn unknown(name: &impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Configuration, format!("a delete names {name}, which the profile does not"))
+    Error::new(ErrorKind::Configuration, format!("a delete names {name}, which is not in the profile"))
 }

@@ -104,7 +104,7 @@ impl BulkLoader {
 /// The statement names no row, so no row is at fault if FalkorDB refuses it.
 fn refused(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB does not convert vectors", error),
+        ErrorKind::CacheRefused => Error::caused(ErrorKind::CacheProtocol, "FalkorDB cannot convert vectors", error),
         _ => error,
     }
 }

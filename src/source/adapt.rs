@@ -35,8 +35,9 @@ fn identify(identity: Identity, key: &PropertyName, number: ElementNumber, prope
     if identity == Identity::Property {
         return Ok(());
     }
-    let text = number_key(number)
-        .ok_or_else(|| Error::new(ErrorKind::SourceRefused, format!("element {} has too large a number for a key", number.0)))?;
+    let text = number_key(number).ok_or_else(|| {
+        Error::new(ErrorKind::SourceRefused, format!("the number of element {} is too large for a key", number.0))
+    })?;
     properties.insert(0, (key.to_string(), Value::String(text)));
     Ok(())
 }

@@ -106,7 +106,7 @@ pub(super) fn texts(value: Value) -> Option<Vec<String>> {
 }
 
 pub(super) async fn followed(reader: &impl Reader, profile: &Profile, rule: &FollowRule, keys: &[String]) -> Result<Followed> {
-    const DOING: &str = "what hangs on changed elements";
+    const DOING: &str = "relationships of changed elements";
     let Some(text) = Queries::new(profile).followed(rule) else { return Ok(Followed::default()) };
     let mut followed = Followed::default();
     for mut row in reader.rows(DOING, Request::new(text).with("keys", keys.to_vec())).await? {

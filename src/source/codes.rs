@@ -22,10 +22,10 @@ pub(super) fn kind_of_code(code: &str) -> ErrorKind {
 /// Returns the sentence for a server that cannot be reached, for all clients.
 pub(super) fn why_unreachable(kind: ErrorKind, uri: impl Display) -> String {
     match kind {
-        ErrorKind::SourceAuthentication => format!("Neo4j at {uri} refuses the user or the password"),
+        ErrorKind::SourceAuthentication => format!("Neo4j at {uri} refuses the user or password"),
         ErrorKind::SourceRefused => format!("Neo4j at {uri} refuses the request"),
         ErrorKind::SourceTimeout => format!("Neo4j at {uri} does not answer"),
-        ErrorKind::Configuration => format!("Neo4j at {uri} cannot be used"),
+        ErrorKind::Configuration => format!("cannot use Neo4j at {uri}"),
         _ => format!("cannot reach Neo4j at {uri}"),
     }
 }

@@ -6,7 +6,7 @@ use crate::model::value::Value;
 
 /// Returns the error for an answer that does not have the requested shape.
 pub(super) fn lacking(what: &str) -> Error {
-    Error::new(ErrorKind::SourceProtocol, format!("Neo4j's answer to the question for {what} is not what was asked for"))
+    Error::new(ErrorKind::SourceProtocol, format!("Neo4j's answer to the query for {what} has an unexpected form"))
 }
 
 pub(super) fn column(row: &mut Properties, name: &str) -> Option<Value> {

@@ -135,13 +135,13 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn created_ms(&self) -> Result<Option<i64>> {
-        let told: Vec<String> = self.questions().names("when the database was created", queries::CREATED).await?;
+        let told: Vec<String> = self.questions().names("the creation time of the database", queries::CREATED).await?;
         let parsed = told.first().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         Ok(parsed.map(|created| created.timestamp_millis()))
     }
 
     async fn log_retention(&self) -> Result<Option<String>> {
-        let told: Vec<String> = self.questions().names("how long the log is kept", queries::LOG_RETENTION).await?;
+        let told: Vec<String> = self.questions().names("the retention of the transaction log", queries::LOG_RETENTION).await?;
         Ok(told.into_iter().next())
     }
 

@@ -210,7 +210,7 @@ impl Tallies {
         let rows = match reader.rows(DOING, Request::new(queries::STATISTICS)).await {
             Ok(rows) => rows,
             Err(error) if error.kind() == ErrorKind::SourceRefused => {
-                tracing::info!(error = %error.chain(), "counts are read one by one: the source does not tell its statistics");
+                tracing::info!(error = %error.chain(), "source does not report its statistics, reading counts one by one");
                 self.refused.store(true, Ordering::Relaxed);
                 return Ok(None);
             }

@@ -59,8 +59,10 @@ pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, change
     let here = source.counts().await?;
     let losses = losses(&changes.memory.guard, changes.limit, profile, &there, &here);
     let Some((step, number)) = losses.first().filter(|(_, number)| *number > 0) else { return Ok(()) };
-    let message =
-        format!("the graph would lose {number} of {}; let it with --allow-deletes or POST /api/sync/approve", step.name());
+    let message = format!(
+        "the full sync would delete {number} of {}; approve it with --allow-deletes or POST /api/sync/approve",
+        step.name()
+    );
     Err(Error::new(ErrorKind::SwapRefused, message))
 }
 
@@ -163,9 +165,9 @@ fn note(context: &mut GuardContext<'_>, kind: ElementKind, waits: &BTreeSet<Elem
     let number = waits.len() as u64;
     if context.guard.hold(&step, number, sample.clone(), now) {
         if number > 0 {
-            tracing::warn!(kind = step.name(), number, ?sample, "deletes held: they wait for an approval");
+            tracing::warn!(kind = step.name(), number, ?sample, "deletes held: waiting for approval");
         } else {
-            tracing::info!(kind = step.name(), "no deletes held any more");
+            tracing::info!(kind = step.name(), "no more deletes held");
         }
     }
 }

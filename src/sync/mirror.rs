@@ -80,7 +80,7 @@ fn parts(index: &SourceIndex) -> Vec<SourceIndex> {
 
 /// Defines an index on one label or type, and returns what of it is lost.
 fn definition(index: &SourceIndex, name: &str, profile: &Profile) -> Result<(IndexDefinition, Option<String>), String> {
-    let unusable = |error| format!("{name} cannot be named in FalkorDB: {error}");
+    let unusable = |error| format!("{name} is not a valid name in FalkorDB: {error}");
     let on = if index.of_nodes {
         IndexTarget::Label(Label::parse(name).map_err(unusable)?)
     } else {
@@ -104,15 +104,15 @@ fn definition(index: &SourceIndex, name: &str, profile: &Profile) -> Result<(Ind
         SourceIndexKind::Vector { dimension, similarity, m, ef_construction } => {
             let held_as_vector = |property: &PropertyName| is_vector(profile, &on, property);
             if !properties.iter().all(held_as_vector) {
-                return Err(format!("{name} has no such property that the profile holds as a vector"));
+                return Err(format!("{name} has a property that the profile does not copy as a vector"));
             }
-            let dimension = dimension.ok_or("it has no dimension, which FalkorDB demands")?;
+            let dimension = dimension.ok_or("it has no dimension, which FalkorDB requires")?;
             let similarity =
-                Similarity::parse(similarity).ok_or_else(|| format!("similarity {similarity} has no counterpart"))?;
+                Similarity::parse(similarity).ok_or_else(|| format!("similarity {similarity} does not exist in FalkorDB"))?;
             let vector = VectorOptions { dimension, similarity, m: *m, ef_construction: *ef_construction };
             Ok((IndexDefinition { vector: Some(vector), ..plain(IndexKind::Vector) }, None))
         }
-        SourceIndexKind::Other(kind) => Err(format!("an index of the kind {kind} has no counterpart")),
+        SourceIndexKind::Other(kind) => Err(format!("FalkorDB has no index of the kind {kind}")),
     }
 }
 
@@ -122,8 +122,8 @@ fn language(analyzer: &str, decided: bool) -> (Option<String>, Option<String>) {
     match (known, decided) {
         _ if PLAIN_ANALYZERS.contains(&analyzer) => (None, None),
         (true, false) => (Some(analyzer.to_owned()), None),
-        (true, true) => (None, Some(format!("the profile's own index has decided on a language, {analyzer} gives way"))),
-        (false, _) => (None, Some(format!("analyzer {analyzer} has no counterpart, the default one is used"))),
+        (true, true) => (None, Some(format!("the profile's own index sets the language, analyzer {analyzer} is ignored"))),
+        (false, _) => (None, Some(format!("analyzer {analyzer} does not exist in FalkorDB, which uses its default one"))),
     }
 }
 

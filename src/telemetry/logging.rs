@@ -75,7 +75,7 @@ pub(crate) enum LoggingError {
     #[error("cannot write log files to {} (logging.directory)", directory.display())]
     Directory { directory: PathBuf, source: DirectoryError },
     /// Logging can be set up only once in a process.
-    #[error("the log is set up already")]
+    #[error("logging is already set up")]
     Twice(#[from] TryInitError),
 }
 
@@ -199,7 +199,7 @@ fn log_panic(message: &str, location: Option<String>) {
     let thread = std::thread::current();
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-    error!(location, thread = thread.name(), backtrace, panic = message, "a part of the program stopped unexpectedly");
+    error!(location, thread = thread.name(), backtrace, panic = message, "a part of the program panicked");
 }
 
 #[cfg(test)]

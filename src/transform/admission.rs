@@ -80,7 +80,7 @@ impl Encoder {
     pub(super) fn group_of(&self, properties: &Properties) -> Result<Option<String>, String> {
         let Some((name, routes)) = self.profile().group.as_ref().zip(self.profile().routes.as_ref()) else { return Ok(None) };
         let Some(group) = Routes::group_text(property(properties, name.as_str())) else {
-            return Err(format!("its {name} is no text, so it belongs to no graph"));
+            return Err(format!("its {name} is not a string, so it belongs to no graph"));
         };
         match routes.graph_of(group) {
             Ok(_) => Ok(Some(group.to_owned())),
@@ -189,7 +189,7 @@ impl Encoder {
 
     fn endpoint(&self, endpoint: &SourceEndpoint) -> Result<(NodeKindId, NodeIdentity), String> {
         let Some(kind) = self.profile().kind_of(&endpoint.labels) else {
-            return Err("it is of no kind of the profile".to_owned());
+            return Err("the profile has no kind for it".to_owned());
         };
         let key = Key::from_value(endpoint.key.as_ref()).map_err(|reason| reason.to_string())?;
         Ok((kind, NodeIdentity { label: self.profile().node(kind).label.clone(), key }))

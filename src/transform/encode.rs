@@ -313,8 +313,8 @@ mod tests {
         assert_eq!(
             reasons(&prepared),
             [
-                ("k", Some("a`b"), "the name holds a backtick, which FalkorDB cannot express"),
-                ("k", Some("at"), "the date, time or offset is outside of the range that Neo4j itself has"),
+                ("k", Some("a`b"), "the name contains a backtick, which FalkorDB cannot express"),
+                ("k", Some("at"), "the date, time or offset is outside the range of Neo4j"),
                 ("k", Some("name_embedding"), "the vector has 1 dimensions where 2 are expected"),
             ]
         );
@@ -334,9 +334,9 @@ mod tests {
                 (
                     "Neo4j id 18",
                     None,
-                    "the key begins or ends with a blank, which the cache's index does not keep (its labels are Entity)"
+                    "the key begins or ends with a blank, which the cache's index does not store (its labels are Entity)"
                 ),
-                ("k", None, "a label: the name holds a backtick, which FalkorDB cannot express"),
+                ("k", None, "a label: the name contains a backtick, which FalkorDB cannot express"),
             ]
         );
     }
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(
             reasons(&prepared),
             [
-                ("f", None, "its start node: it is of no kind of the profile"),
+                ("f", None, "its start node: the profile has no kind for it"),
                 ("Neo4j id 2", None, "its end node: the key property is absent")
             ]
         );

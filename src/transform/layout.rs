@@ -35,9 +35,9 @@ pub(super) enum PropertyRefusal {
     Value(#[from] Unstorable),
     #[error(transparent)]
     Vector(#[from] UnusableVector),
-    #[error("the profile has given its name to what identifies the element")]
+    #[error("the profile uses its name for the key of the element")]
     Taken,
-    #[error("the graph has {MAX_PROPERTY_NAMES} names of properties, and FalkorDB can tell no more apart")]
+    #[error("the graph has {MAX_PROPERTY_NAMES} property names, and FalkorDB cannot distinguish more")]
     TooManyNames,
 }
 

@@ -22,7 +22,7 @@ use crate::model::value::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unstorable {
     /// The value is outside Neo4j's own ranges: Neo4j cannot have sent it.
-    #[error("the date, time or offset is outside of the range that Neo4j itself has")]
+    #[error("the date, time or offset is outside the range of Neo4j")]
     OutOfRange,
     /// A list within a list: Neo4j has no such property.
     #[error("a list within a list, which Neo4j cannot hold")]

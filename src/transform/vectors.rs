@@ -12,19 +12,19 @@ use crate::model::value::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UnusableVector {
     /// A value of another type.
-    #[error("a vector is a list of numbers, and this is a {0}")]
+    #[error("a vector is a list of numbers, but this is a {0}")]
     NotAList(&'static str),
     /// A list that holds something other than numbers.
-    #[error("a vector is a list of numbers, and this list holds a {0}")]
+    #[error("a vector is a list of numbers, but this list contains a {0}")]
     NotNumbers(&'static str),
     /// A list without any number.
     #[error("the vector is empty")]
     Empty,
     /// A number that is NaN or infinity.
-    #[error("the vector holds NaN or infinity")]
+    #[error("the vector contains NaN or infinity")]
     NotFinite,
     /// A number beyond the range of a 32-bit float.
-    #[error("the vector holds a number beyond the range of a 32-bit float")]
+    #[error("the vector contains a number beyond the range of a 32-bit float")]
     BeyondRange,
     /// A length that differs from the property's other vectors.
     #[error("the vector has {found} dimensions where {expected} are expected")]

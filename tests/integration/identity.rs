@@ -156,23 +156,23 @@ async fn a_cache_that_is_not_what_it_was_is_brought_in_step() {
 
     watched.begin();
     watched.redis(&["FLUSHALL"]).await;
-    watched.mended("the cache wiped", "the checkpoint is gone from the cache").await;
+    watched.mended("the cache wiped", "the cache no longer has the checkpoint").await;
 
     watched.again().await;
     watched.begin();
     watched.redis(&["GRAPH.DELETE", GRAPH]).await;
-    watched.mended("the graph deleted", "the graph is gone from the cache").await;
+    watched.mended("the graph deleted", "the cache no longer has the graph").await;
 
     watched.again().await;
     watched.begin();
     watched.redis(&["GRAPH.DELETE", GRAPH]).await;
     watched.write_traceably(&world).await;
-    watched.mended("the graph deleted just before a change", "gone from the cache").await;
+    watched.mended("the graph deleted just before a change", "the cache no longer has the").await;
 
     watched.again().await;
     watched.begin();
     watched.redis(&["DEL", &format!("{{{GRAPH}}}:checkpoint")]).await;
-    watched.mended("the checkpoint deleted", "the checkpoint is gone from the cache").await;
+    watched.mended("the checkpoint deleted", "the cache no longer has the checkpoint").await;
 
     watched.again().await;
     watched.begin();
@@ -206,7 +206,7 @@ async fn a_cache_restored_from_an_older_state_is_brought_in_step() {
     watched.write_traceably(&world).await;
     watched.write_silently(&world).await;
     watched.cache.restart().await.unwrap();
-    watched.mended("the cache restored", "the cache was restored from an older state").await;
+    watched.mended("the cache restored", "the cache was restored to an older state").await;
 
     // While nobody watched.
     watched.redis(&["SAVE"]).await;
@@ -217,7 +217,7 @@ async fn a_cache_restored_from_an_older_state_is_brought_in_step() {
     watched.write_silently(&world).await;
     watched.cache.restart().await.unwrap();
     watched.start();
-    watched.mended("the cache restored while the service was down", "may be an older state").await;
+    watched.mended("the cache restored while the service was down", "may be in an older state").await;
 
     // Restarted while nobody watched, with an idle source: nothing can have been missed.
     watched.stop().await;

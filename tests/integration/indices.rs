@@ -80,8 +80,8 @@ async fn missing_indices_are_made_and_foreign_ones_reported() {
     pair.until_indexed("Community", "group_id", "FULLTEXT").await;
     let told = until_told(http, "foreign", "range (:Person).age").await;
     assert_eq!(told["foreign"].as_array().unwrap().len(), 1, "{told}");
-    running.line("indices that are not ours").await;
-    running.line("index made").await;
+    running.line("foreign indices left unchanged").await;
+    running.line("index created").await;
 
     // In a comparison, which a commit that nothing else finds starts.
     pair.cypher("DROP INDEX FOR ()-[e:RELATES_TO]-() ON (e.uuid)").await;

@@ -92,7 +92,7 @@ async fn a_label_that_was_not_there_before_is_taken_in_beside_the_live_graph() {
     let watch = Watch::over(&pair, "MATCH (n:Movie) RETURN count(n)");
     let text = "MATCH (m:Movie {title: 'The Matrix'}) CREATE (:`Neue Art` {x: 1})-[:`NEUER TYP`]->(m), (:`Neue Art`:Movie {title: 'new'})";
     pair.source.graph.run(query(text)).await.unwrap();
-    running.line("the source has outgrown the profile").await;
+    running.line("source has a new kind or vector index").await;
     let (begun, bookmark) = (Instant::now(), pair.bookmark().await);
     let mut status = Value::Null;
     while status["equal_as_of"] != bookmark.as_str() {

@@ -47,7 +47,7 @@ async fn nothing_is_written_when_something_cannot_work() {
     refused(
         &service.clone().with("NEO4J_PASSWORD", "wrong-password"),
         FAILED,
-        &["refuses the user or the password", "neo4j.password"],
+        &["refuses the user or password", "neo4j.password"],
     )
     .await;
     let nowhere = closed_port();
@@ -63,7 +63,7 @@ async fn nothing_is_written_when_something_cannot_work() {
     assert_eq!(keys(&mut cache, &pair.graph).await, Vec::<String>::new());
 
     let _: () = redis::cmd("SET").arg(&pair.graph).arg("precious").query_async(&mut cache).await.unwrap();
-    refused(service, FAILED, &["exists and is not a graph but a string", "falkordb.database"]).await;
+    refused(service, FAILED, &["exists, but it is a string and not a graph", "falkordb.database"]).await;
     let kept: String = redis::cmd("GET").arg(&pair.graph).query_async(&mut cache).await.unwrap();
     assert_eq!((kept.as_str(), keys(&mut cache, &pair.graph).await.len()), ("precious", 1));
 }
@@ -124,7 +124,7 @@ fn impostor(answer: &'static [u8]) -> u16 {
 async fn a_server_that_is_not_the_one_is_named_once() {
     let pair = Pair::new("impostor").await;
     let http = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
-    for (answer, words) in [(&http[..], "does not answer as Redis does"), (&b""[..], "hangs up at the first command")] {
+    for (answer, words) in [(&http[..], "does not answer like Redis"), (&b""[..], "closes the connection at the first command")] {
         let port = impostor(answer);
         let service = pair.service.clone().with("FALKORDB_PORT", port);
         for command in [&["check"][..], &["sync", "--mode", "full"]] {

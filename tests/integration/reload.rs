@@ -81,7 +81,7 @@ async fn what_can_be_followed_is_and_the_rest_is_named() {
     let from = running.length();
     let sent = Command::new("kill").arg("-HUP").arg(running.pid().to_string()).status().await.unwrap();
     assert!(sent.success());
-    let line = running.line_from(from, "configuration read again").await;
+    let line = running.line_from(from, "configuration reloaded").await;
     assert!(line.contains("pipeline default"), "{line}");
     http.until_ready(true).await;
     assert_eq!(running.terminate().await, 0);

@@ -42,7 +42,7 @@ async fn a_label_that_falkordb_cannot_name_is_left_out_for_that_reason() {
     let left_out: Vec<&str> = checked.stdout.lines().filter(|line| line.contains("left out")).collect();
     assert_eq!(left_out.len(), 2, "{}", checked.stdout);
     assert!(
-        left_out.iter().all(|line| line.contains("holds a backtick") && !line.contains("outside the profile")),
+        left_out.iter().all(|line| line.contains("contains a backtick") && !line.contains("outside the profile")),
         "{left_out:?}"
     );
     // A line break in a name does not make another line.
@@ -59,7 +59,7 @@ async fn elements_that_share_a_key_become_one_and_are_counted() {
     pair.source.graph.run(query(text)).await.unwrap();
     let checked = pair.service.finish(&["check"]).await;
     assert_eq!(checked.code, 0, "{}", checked.stdout);
-    for said in ["2 elements share their key with another one, which alone is copied", "1 text loses a NUL"] {
+    for said in ["2 elements share their key with another element, which is copied instead", "1 text loses a NUL"] {
         assert!(checked.stdout.contains(said), "{said}: {}", checked.stdout);
     }
     let pass = pair.sync("full").await;

@@ -93,8 +93,8 @@ async fn searches_by_dates_and_empty_groups_find_in_the_cache_what_they_find_in_
     let checked = pair.service.finish(&["check"]).await;
     assert_eq!(checked.code, 0, "{}", checked.stdout);
     for line in [
-        "index range (:Entity).created_at: not made, FalkorDB would answer wrongly by it",
-        "index range (:Person).name: is there, and FalkorDB answers wrongly by it",
+        "index range (:Entity).created_at: not created, FalkorDB would return wrong results with it",
+        "index range (:Person).name: exists, and FalkorDB returns wrong results with it",
         "CREATE INDEX FOR (n:Entity) ON (n.uuid)\n",
     ] {
         assert!(checked.stdout.contains(line), "{line}\n{}", checked.stdout);

@@ -166,16 +166,16 @@ impl QuarantineLog {
 
     fn alarm(&mut self, entries: usize) {
         if entries >= QUARANTINE_ALARM && !std::mem::replace(&mut self.alarmed, true) {
-            tracing::error!(entries, "the quarantine is as large as an alarm: the profile or the data is not what it should be");
+            tracing::error!(entries, "quarantine very large: check the profile and the data");
         }
     }
 }
 
 pub(super) fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool) -> Quarantined {
     let reason = if graph_per_group {
-        "an endpoint is not in the graph of its group: it belongs to another one, or cannot be put there"
+        "a node at one end is not in the graph of its group: the node belongs to another group or cannot be written"
     } else {
-        "an endpoint is not in the cache and cannot be put there"
+        "a node at one end is not in the cache and cannot be written"
     };
     Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, reason).because_of(Cause::End)
 }

@@ -121,7 +121,7 @@ impl Writer {
         self.store_checkpoint().await?;
         let holds = self.fill()?.holds;
         if self.stage()?.totals().await? != Some(holds) {
-            return Err(Error::new(ErrorKind::CacheChanged, "the stage does not hold what was loaded"));
+            return Err(Error::new(ErrorKind::CacheChanged, "the stage does not hold the elements that were loaded"));
         }
         if !self.converts_as_it_loads {
             // Nodes that an earlier generation loaded may not be converted.
@@ -163,5 +163,5 @@ impl Writer {
 }
 
 fn not_a_stage() -> Error {
-    Error::new(ErrorKind::ActorStopped, "a payload came for a graph that is no stage")
+    Error::new(ErrorKind::ActorStopped, "the loader received a payload for a graph that is not a stage")
 }

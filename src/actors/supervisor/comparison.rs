@@ -173,7 +173,7 @@ impl Supervisor {
             self.status.statistics.audit_differences += verdict.findings;
             tracing::error!(
                 pipeline = %self.pipeline.name, generation = self.generation.0, differences = verdict.findings,
-                "audit found differences where the transaction log proved equality: they are mended; please report them"
+                "audit found and repaired differences where the transaction log had proven equality; please report this"
             );
         }
         self.comparing.ended(verdict, summary.ended_at);
@@ -198,7 +198,7 @@ impl Supervisor {
         if !std::mem::replace(&mut self.comparing.ordered, true) {
             tracing::info!(
                 pipeline = %self.pipeline.name, generation = self.generation.0,
-                "the log did not tell all that was committed before: everything is compared"
+                "transaction log does not cover all earlier commits, comparing everything"
             );
         }
     }

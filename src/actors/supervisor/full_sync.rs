@@ -165,14 +165,14 @@ impl Supervisor {
     fn swap_held(&mut self, held: Vec<HeldDeletes>, ctx: &mut Context<Self>) {
         for HeldDeletes { kind, held } in &held {
             let generation = self.generation.0;
-            tracing::warn!(pipeline = %self.pipeline.name, generation, kind, number = held.number, "full sync held: it waits for an approval");
+            tracing::warn!(pipeline = %self.pipeline.name, generation, kind, number = held.number, "full sync held: waiting for approval");
         }
         self.swap_held = held;
         self.full_wanted = false;
         self.show_held(self.status.held.clone());
         if self.is_one_shot() {
             let reason = self.status.held_deletes().unwrap_or_default();
-            let error = Error::new(ErrorKind::SwapRefused, format!("the new graph would lose {reason}"));
+            let error = Error::new(ErrorKind::SwapRefused, format!("the full sync would delete {reason}"));
             return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
         }
         if self.passes.is_idle() && self.status.watermark.is_some() {

@@ -49,7 +49,8 @@ impl Supervisor {
         let task = tokio::spawn(launch(given, intent, known).instrument(span));
         let launching = self.generation;
         ctx.spawn(task.into_actor(self).map(move |outcome, supervisor, ctx| {
-            let outcome = outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "starting failed", error)));
+            let outcome =
+                outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "the start of the pipeline panicked", error)));
             supervisor.launched(launching, outcome, ctx);
         }));
     }
@@ -83,7 +84,7 @@ impl Supervisor {
         let reason = launched.reason.map(|reason| reason.to_string()).unwrap_or_else(|| "resumed".to_owned());
         let (mode, generation) = (launched.order.mode(), self.generation.0);
         if self.is_stage() {
-            tracing::debug!(pipeline = %self.pipeline.name, generation, %mode, reason, "stage goes on");
+            tracing::debug!(pipeline = %self.pipeline.name, generation, %mode, reason, "stage pass begins");
         } else if mode == Mode::Full && launched.beside {
             tracing::info!(pipeline = %self.pipeline.name, generation, reason, "full sync needed");
         } else {
@@ -199,7 +200,7 @@ impl Supervisor {
     pub(super) fn note_fault(&mut self, error: &Error) {
         if error.kind() == ErrorKind::SourceOutgrown {
             let (pipeline, generation) = (&self.pipeline.name, self.generation.0);
-            tracing::info!(%pipeline, generation, found = %error.chain(), "the source has outgrown the profile");
+            tracing::info!(%pipeline, generation, found = %error.chain(), "source has a new kind or vector index");
             return;
         }
         self.status.faults += 1;
@@ -265,7 +266,7 @@ impl Supervisor {
             let State::Ending { group, .. } = &supervisor.state else { return };
             if supervisor.generation == generation {
                 tracing::error!(pipeline = %supervisor.pipeline.name, generation = generation.0, still_running = group.names_alive(),
-                    "deadline passed, ending without them");
+                    "deadline passed, ending without the members that still run");
                 group.abandon();
                 supervisor.all_ended(ctx);
             }
@@ -278,7 +279,7 @@ impl Supervisor {
                 group.ended(member);
                 let error = match exit {
                     WorkerExit::Failed(error) => error,
-                    WorkerExit::Finished => Error::new(ErrorKind::ActorStopped, format!("the {member} ended by itself")),
+                    WorkerExit::Finished => Error::new(ErrorKind::ActorStopped, format!("the {member} stopped unexpectedly")),
                 };
                 self.fault(error, ctx);
             }
@@ -329,7 +330,7 @@ impl Supervisor {
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
             if outcome.is_ok() {
                 let generation = supervisor.generation.0;
-                tracing::warn!(pipeline = %supervisor.pipeline.name, generation, "rolled back to the previous graph, and paused");
+                tracing::warn!(pipeline = %supervisor.pipeline.name, generation, "rolled back to the previous graph and paused");
                 // The number belongs to the other graph.
                 supervisor.status.checkpoint_sequence = 0;
                 supervisor.pause_said = Some(true);

@@ -83,7 +83,7 @@ impl Handler<ActorStopped> for Supervisor {
 
     fn handle(&mut self, message: ActorStopped, ctx: &mut Self::Context) {
         if message.generation == self.generation && matches!(self.state, State::Running(_)) {
-            let error = Error::new(ErrorKind::ActorStopped, format!("the {} stopped", message.member));
+            let error = Error::new(ErrorKind::ActorStopped, format!("the {} stopped unexpectedly", message.member));
             self.fault(error, ctx);
         }
     }
@@ -191,7 +191,7 @@ impl Supervisor {
         bookmark: Bookmark,
         then: impl FnOnce(&mut Self) -> u64 + 'static,
     ) -> ResponseActFuture<Self, Result<u64>> {
-        let not_running = || Error::new(ErrorKind::ActorStopped, "the pipeline is starting or ending");
+        let not_running = || Error::new(ErrorKind::ActorStopped, "the pipeline is starting or stopping");
         let State::Running(group) = &self.state else { return Box::pin(actix::fut::ready(Err(not_running()))) };
         let generation = self.generation;
         Box::pin(group.reach(bookmark).into_actor(self).map(move |reached, supervisor, _| {
@@ -234,13 +234,13 @@ impl Handler<RollBack> for Supervisor {
 
     fn handle(&mut self, _: RollBack, ctx: &mut Self::Context) -> Self::Result {
         if !matches!(self.state, State::Running(_)) || self.full_sync.is_some() {
-            let busy = Error::new(ErrorKind::CacheBusy, "the pipeline is starting, ending, or in the middle of a full sync");
+            let busy = Error::new(ErrorKind::CacheBusy, "the pipeline is starting, stopping, or running a full sync");
             return Box::pin(async { Err(busy) });
         }
         let (answer, answered) = oneshot::channel();
         self.end(Ending::Drained, Then::RollBack(answer), ctx);
         Box::pin(async {
-            answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the rollback was broken off")))
+            answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the rollback was interrupted")))
         })
     }
 }
@@ -250,12 +250,14 @@ impl Handler<IgnoreQuarantine> for Supervisor {
 
     fn handle(&mut self, _: IgnoreQuarantine, ctx: &mut Self::Context) -> Self::Result {
         if !matches!(self.state, State::Running(_)) || self.full_sync.is_some() {
-            let busy = Error::new(ErrorKind::CacheBusy, "the pipeline is starting, ending, or in the middle of a full sync");
+            let busy = Error::new(ErrorKind::CacheBusy, "the pipeline is starting, stopping, or running a full sync");
             return Box::pin(async { Err(busy) });
         }
         let (answer, answered) = oneshot::channel();
         self.end(Ending::Drained, Then::IgnoreQuarantine(answer), ctx);
-        Box::pin(async { answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "it was broken off"))) })
+        Box::pin(async {
+            answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the command was interrupted")))
+        })
     }
 }
 
@@ -269,7 +271,7 @@ impl Handler<Reconfigure> for Supervisor {
         let waits = matches!(self.state, State::Waiting) && !self.shutting_down;
         let works = matches!(self.state, State::Running(_)) && self.full_sync.is_none();
         if !waits && !works {
-            let busy = "the pipeline is starting, ending, or in the middle of a full sync: try again";
+            let busy = "the pipeline is starting, stopping, or running a full sync: try again";
             return Err(Error::new(ErrorKind::CacheBusy, busy));
         }
         self.pipeline = *pipeline;

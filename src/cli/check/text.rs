@@ -25,18 +25,18 @@ impl Findings {
             ),
             format!("  FalkorDB    {}, {}", self.cache_address, version(&self.cache_version)),
             format!("  graph       {}", self.graph_text()),
-            format!("  owner       {}", self.owner.as_deref().unwrap_or("nobody")),
+            format!("  owner       {}", self.owner.as_deref().unwrap_or("none")),
             format!("  profile     {}", self.profile),
         ];
         let outside = self.outside_profile.nodes.iter().chain(&self.outside_profile.relationships);
         lines.extend(self.transaction_log.iter().flat_map(log_lines));
         lines.extend(self.graphs_to_come());
         if !self.bulk_allowed {
-            lines.push(format!("  slower      {BULK} may not be used: full syncs load by parameters"));
+            lines.push(format!("  slower      {BULK} is not permitted: full syncs load by parameters"));
         }
         lines.extend(outside.map(|(name, count)| format!("  left out    {}: {count}, {}", one_line(name), why_left_out(name))));
         lines.push(format!("  memory      about {}", megabytes(self.survey.memory_bytes)));
-        lines.push(format!("  names       {} of at most {MAX_PROPERTY_NAMES} of properties", self.survey.property_names));
+        lines.push(format!("  names       {} of at most {MAX_PROPERTY_NAMES} property names", self.survey.property_names));
         lines.push(format!("  quarantine  {}", quarantine_text(&self.survey)));
         lines.push(format!("  elements    {}", self.parts.text()));
         lines.push(match &self.refused {
@@ -52,7 +52,7 @@ impl Findings {
         // If each group has its own graph, no graph can be missing.
         let none_yet = self.is_per_group && self.cache.is_empty();
         if !self.graph_exists || none_yet {
-            return "not there yet".to_owned();
+            return "does not exist yet".to_owned();
         }
         elements(self.cache.nodes, self.cache.relationships)
     }
@@ -78,10 +78,10 @@ fn log_lines(log: &LogFindings) -> Vec<String> {
     let directory = one_line(directory);
     let state = match state {
         LogState::Readable(extent) => format!("{directory}, transactions {} to {}", extent.oldest, extent.newest),
-        LogState::Refused { refused, remedy } => format!("{directory} is not followed: {refused}; {remedy}"),
+        LogState::Refused { refused, remedy } => format!("{directory} cannot be followed: {refused}; {remedy}"),
     };
     let short = |policy: &String| {
-        format!("  log kept    only by {policy:?}: set db.tx_log.rotation.retention_policy to \"2 days\" in Neo4j")
+        format!("  log kept    too briefly, by {policy:?}: set db.tx_log.rotation.retention_policy to \"2 days\" in Neo4j")
     };
     std::iter::once(format!("  log         {state}")).chain(short_retention.iter().map(short)).collect()
 }
@@ -108,7 +108,7 @@ fn counted(number: u64, one: &str, several: &str) -> String {
 }
 
 fn quarantine_text(survey: &Survey) -> String {
-    let beyond = if survey.complete { "" } else { ", of those looked at (--all looks at every one)" };
+    let beyond = if survey.complete { "" } else { ", of the elements that were read (--all reads every element)" };
     match survey.quarantined {
         0 => format!("nothing{beyond}"),
         some => format!("{}{beyond}", counted(some, "element or property", "elements or properties")),
@@ -139,14 +139,13 @@ fn survey_lines(survey: &Survey) -> Vec<String> {
 
 fn index_lines(indexes: &IndexReport) -> Vec<String> {
     let lists = [
-        ("not made, FalkorDB would answer wrongly by it", &indexes.left_out),
-        ("is there, and FalkorDB answers wrongly by it", &indexes.unsafe_ones),
-        ("not the profile's, left alone", &indexes.foreign),
+        ("not created, FalkorDB would return wrong results with it", &indexes.left_out),
+        ("exists, and FalkorDB returns wrong results with it", &indexes.unsafe_ones),
+        ("foreign, left unchanged", &indexes.foreign),
     ];
     let lines = lists.into_iter().flat_map(|(what, list)| list.iter().map(move |index| format!("  index {index}: {what}")));
-    let constraints =
-        indexes.constraints.iter().map(|constraint| format!("  constraint {constraint}: not the profile's, left alone"));
-    let lost = indexes.lost.iter().map(|what| format!("  lost by a full sync: {what}"));
+    let constraints = indexes.constraints.iter().map(|constraint| format!("  constraint {constraint}: foreign, left unchanged"));
+    let lost = indexes.lost.iter().map(|what| format!("  lost or changed by the last full sync: {what}"));
     lines.chain(constraints).chain(lost).collect()
 }
 
@@ -158,7 +157,7 @@ fn remarks(kind: &KindSurvey) -> Vec<String> {
     let mut remarks = Vec::new();
     if kind.sharing_key > 0 {
         let sharing = counted(kind.sharing_key, "element shares its key", "elements share their key");
-        remarks.push(format!("{sharing} with another one, which alone is copied"));
+        remarks.push(format!("{sharing} with another element, which is copied instead"));
     }
     for (reason, refused) in &kind.quarantined {
         remarks.push(format!("{} quarantined, such as {}: {reason}", refused.number, refused.examples.join(", ")));
@@ -172,7 +171,7 @@ fn remarks(kind: &KindSurvey) -> Vec<String> {
     }
     if conversions.nanoseconds_cut > 0 {
         let times = counted(conversions.nanoseconds_cut, "time loses", "times lose");
-        remarks.push(format!("{times} what is below a microsecond"));
+        remarks.push(format!("{times} the digits below a microsecond"));
     }
     remarks
 }
@@ -198,8 +197,8 @@ mod tests {
     #[test]
     fn what_is_left_out_has_its_reason() {
         assert_eq!(why_left_out("Film"), "outside the profile");
-        assert!(why_left_out("A`b").contains("holds a backtick"), "{}", why_left_out("A`b"));
-        assert!(why_left_out("Known:A`b").contains("holds a backtick"));
+        assert!(why_left_out("A`b").contains("contains a backtick"), "{}", why_left_out("A`b"));
+        assert!(why_left_out("Known:A`b").contains("contains a backtick"));
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Connection {
         self.requests.hello(self.minor, server.login())?;
         self.send().await?;
         while self.outstanding > 0 {
-            let summary = self.summary("the answer to a log on").await?;
+            let summary = self.summary("the answer to a login").await?;
             self.server = summary.server.unwrap_or_else(|| std::mem::take(&mut self.server));
         }
         // The password must not stay in a buffer longer than necessary.

@@ -48,7 +48,7 @@ pub enum Fault {
         message: String,
     },
     /// An answer out of its turn.
-    #[error("answer {tag:#04x} where {expected} was expected")]
+    #[error("answer {tag:#04x} instead of {expected}")]
     OutOfTurn {
         /// The tag of the answer.
         tag: u8,
@@ -65,8 +65,8 @@ pub enum Fault {
 
 fn version_sentence(answer: [u8; 4]) -> String {
     match answer {
-        HTTP => "this is an HTTP port: neo4j.uri has to name the Bolt port".to_owned(),
-        [0, 0, 0, 0] => "the server speaks no Bolt 5: Neo4j 5.0 or later is needed".to_owned(),
+        HTTP => "this is an HTTP port: neo4j.uri must name the Bolt port".to_owned(),
+        [0, 0, 0, 0] => "the server does not support Bolt 5: Neo4j 5.0 or later is required".to_owned(),
         other => format!("{other:02x?} is not an answer to the version handshake"),
     }
 }

@@ -27,7 +27,7 @@ pub enum DecodeError {
     #[error("a length exceeds the message")]
     Oversized,
     /// A value of another type, by its marker.
-    #[error("marker {marker:#04x} where {expected} was expected")]
+    #[error("marker {marker:#04x} instead of {expected}")]
     Unexpected {
         /// The byte that announces the type of the value.
         marker: u8,
@@ -43,16 +43,16 @@ pub enum DecodeError {
         fields: u8,
     },
     /// Bytes of a text that are not UTF-8.
-    #[error("a text is not UTF-8")]
+    #[error("a string is not valid UTF-8")]
     Text,
     /// A number outside the range of its use.
     #[error("{0} is out of its range")]
     Range(&'static str),
     /// Lists or maps that nest too deep.
-    #[error("values nest more than {MAX_DEPTH} deep")]
+    #[error("values are nested more than {MAX_DEPTH} deep")]
     Depth,
     /// Bytes after the end of a message.
-    #[error("the message goes on after its end")]
+    #[error("the message has data after its end")]
     Trailing,
     /// An answer that lacks a part or has one too many.
     #[error("the answer has no usable {0}")]
@@ -144,7 +144,7 @@ impl<'a> Decoder<'a> {
             0xD0 => self.length_8()?,
             0xD1 => self.length_16()?,
             0xD2 => self.length_32()?,
-            marker => return Err(DecodeError::Unexpected { marker, expected: "a text" }),
+            marker => return Err(DecodeError::Unexpected { marker, expected: "a string" }),
         };
         std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Text)
     }

@@ -24,7 +24,7 @@ pub struct Probe {
 impl Probe {
     /// Creates a probe that connects at its first question.
     pub fn new(address: &SourceAddress, limits: Limits) -> Result<Self> {
-        let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
+        let server = Server::new(address, limits).map_err(|fault| fault.during("cannot use Neo4j as configured"))?;
         Ok(Self { server, connection: None })
     }
 
@@ -39,7 +39,7 @@ impl Probe {
         // The question takes a millisecond, so it has the limit of a handshake, not of a query.
         let limit = self.server.limits.handshake;
         let asked = self.ask(Request::new(QUESTION), limit).await;
-        asked.map_err(|fault| fault.during(format!("cannot ask Neo4j at {} for its bookmark", self.server.uri())))
+        asked.map_err(|fault| fault.during(format!("cannot read the bookmark from Neo4j at {}", self.server.uri())))
     }
 
     /// Returns the bookmark of the last commit once the server has applied the given commit. The server itself gives up after
@@ -47,7 +47,7 @@ impl Probe {
     pub(crate) async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
         let limit = self.server.limits.query;
         let asked = self.ask(Request::new(QUESTION).after(Some(commit.clone())), limit).await;
-        asked.map_err(|fault| fault.during(format!("Neo4j at {} does not reach a commit", self.server.uri())))
+        asked.map_err(|fault| fault.during(format!("Neo4j at {} has not reached the commit", self.server.uri())))
     }
 
     async fn ask(&mut self, question: Request, limit: Duration) -> Result<Bookmark, Fault> {

@@ -33,7 +33,7 @@ pub struct BoltReader {
 impl BoltReader {
     /// Connects, and proves with a query that it can read.
     pub async fn connect(address: &SourceAddress, limits: Limits) -> Result<Self> {
-        let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
+        let server = Server::new(address, limits).map_err(|fault| fault.during("cannot use Neo4j as configured"))?;
         let reader = Self { pool: Arc::new(Pool::new(server, address.pool_size)) };
         let first = reader.with_connection(Proof).await;
         first.map_err(|fault| unreachable(fault, reader.pool.server()))?;
@@ -81,7 +81,7 @@ fn unreachable(fault: Fault, server: &Server) -> Error {
 
 /// Logs on and off again, to obtain the error and its code from a server that refuses a log on.
 pub(in crate::source) async fn log_on(address: &SourceAddress, limits: Limits) -> Result<()> {
-    let server = Server::new(address, limits).map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
+    let server = Server::new(address, limits).map_err(|fault| fault.during("cannot use Neo4j as configured"))?;
     let connection = Connection::open(&server).await.map_err(|fault| unreachable(fault, &server))?;
     connection.goodbye().await;
     Ok(())

@@ -25,7 +25,7 @@ pub(super) fn connector(scheme: Scheme, ca_file: Option<&Path>) -> Result<Option
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::Setup(format!("TLS cannot be used: {error}")))?;
+        .map_err(|error| Fault::Setup(format!("cannot use TLS: {error}")))?;
     let config = if scheme.verifies_certificate() {
         builder.with_root_certificates(roots(ca_file)?).with_no_client_auth()
     } else {
@@ -42,16 +42,16 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Fault> {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() { Err(no_authority("the system's store")) } else { Ok(roots) };
     };
-    let unreadable = |error| Fault::Setup(format!("neo4j.tls.ca_file {} cannot be read: {error}", path.display()));
+    let unreadable = |error| Fault::Setup(format!("cannot read neo4j.tls.ca_file {}: {error}", path.display()));
     for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
         let added = roots.add(certificate.map_err(unreadable)?);
-        added.map_err(|error| Fault::Setup(format!("neo4j.tls.ca_file {} is of no use: {error}", path.display())))?;
+        added.map_err(|error| Fault::Setup(format!("neo4j.tls.ca_file {} is invalid: {error}", path.display())))?;
     }
     if roots.is_empty() { Err(no_authority("neo4j.tls.ca_file")) } else { Ok(roots) }
 }
 
 fn no_authority(place: &str) -> Fault {
-    Fault::Setup(format!("{place} holds no certificate authority"))
+    Fault::Setup(format!("{place} contains no certificate authority"))
 }
 
 /// Returns why a certificate was refused, if the refusal ended a connection.
@@ -118,6 +118,6 @@ mod tests {
         assert_eq!(missing.map(|fault| fault.kind()), Some(ErrorKind::Configuration));
         let file = tempfile::NamedTempFile::new().unwrap();
         let empty = connector(Scheme::BoltSecure, Some(file.path())).err();
-        assert_eq!(empty.map(|fault| fault.to_string()), Some("neo4j.tls.ca_file holds no certificate authority".to_owned()));
+        assert_eq!(empty.map(|fault| fault.to_string()), Some("neo4j.tls.ca_file contains no certificate authority".to_owned()));
     }
 }

@@ -23,10 +23,10 @@ pub(super) enum DriverFault {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The driver panicked; the log has the panic with its place.
-    #[error("the driver panicked on the server's answer")]
+    #[error("the driver panicked at the answer of the server")]
     Panicked,
     /// The program is ending.
-    #[error("the question was given up")]
+    #[error("the query was cancelled")]
     Ended,
 }
 

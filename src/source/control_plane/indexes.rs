@@ -35,7 +35,7 @@ impl Questions<'_> {
                 of.push((number, property));
             }
         }
-        for place in self.having("texts of indices", &asked, queries::with_texts).await? {
+        for place in self.having("indexed properties that hold text", &asked, queries::with_texts).await? {
             let Some((number, property)) = of.get(place) else { continue };
             if let Some(index) = indexes.get_mut(*number).filter(|index| !index.texts.contains(property)) {
                 index.texts.push(property.clone());

@@ -67,7 +67,7 @@ impl ControlPlane {
     pub async fn connect(&self) -> Result<Option<String>> {
         // Our own checks of address and certificates give better messages than the driver's.
         let server = Server::new(&self.address, Limits::default());
-        server.map_err(|fault| fault.during("neo4j cannot be used as configured"))?;
+        server.map_err(|fault| fault.during("cannot use Neo4j as configured"))?;
         if let Err(fault) = self.driver.connect().await {
             return Err(self.unreachable(fault).await);
         }
@@ -99,7 +99,7 @@ impl ControlPlane {
             // A refused log on takes milliseconds, so the limits of our own client do no harm.
             return match log_on(&self.address, Limits::default()).await {
                 Err(error) => error,
-                Ok(()) => fault.during(ErrorKind::SourceTransient, format!("Neo4j at {} refused a log on", self.address.uri)),
+                Ok(()) => fault.during(ErrorKind::SourceTransient, format!("Neo4j at {} refused the login", self.address.uri)),
             };
         }
         let kind = fault.kind();
@@ -118,7 +118,7 @@ fn supported(component: &Component, uri: &str) -> Result<String> {
     let version = &component.version;
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_some_and(|major| major < OLDEST_MAJOR) {
-        let message = format!("Neo4j {version} at {uri} is too old: Neo4j {OLDEST_MAJOR}.0 or later is needed");
+        let message = format!("Neo4j {version} at {uri} is too old: Neo4j {OLDEST_MAJOR}.0 or later is required");
         return Err(Error::new(ErrorKind::Configuration, message));
     }
     Ok(format!("{version} ({})", component.edition))
@@ -185,6 +185,6 @@ mod tests {
         }
         let error = supported(&component("4.4.36"), "bolt://h:1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert_eq!(error.to_string(), "Neo4j 4.4.36 at bolt://h:1 is too old: Neo4j 5.0 or later is needed");
+        assert_eq!(error.to_string(), "Neo4j 4.4.36 at bolt://h:1 is too old: Neo4j 5.0 or later is required");
     }
 }

@@ -243,7 +243,7 @@ impl ChangeFeed for LogFeed {
 
     async fn take(&self, segment: u64, transaction: u64) -> Option<Committed> {
         if !self.has_told(segment, transaction).await {
-            self.lose(format!("the log does not tell transaction {transaction}, which the server has committed"));
+            self.lose(format!("the log does not contain transaction {transaction}, which the server has committed"));
         }
         let mut state = self.0.state.lock();
         let following = matches!(&state.followed, FeedState::Following(now) if now.number == segment);

@@ -42,7 +42,7 @@ const VERIFIED_EVERY: Duration = Duration::from_secs(1);
 const VERIFIED_BYTES: u64 = 1 << 20;
 
 /// The advice to an operator for a log that does not tell what was committed.
-const NOT_TOLD: &str = "name the directory that the server itself writes to: a copy, and a network file system, are late";
+const NOT_TOLD: &str = "name the directory that the server itself writes to: copies and network file systems lag behind";
 
 /// The place where a follower begins.
 #[derive(Debug, Clone)]

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_no_known_header_is_odd() {
         let read = |bytes: &[u8]| FileHeader::read(bytes).unwrap_err().to_string();
-        assert_eq!(read(&header(&[10 << 56, 1, 1], STORE)), "log format 10 is not known");
+        assert_eq!(read(&header(&[10 << 56, 1, 1], STORE)), "unknown log format 10");
         let block: Vec<u8> = STORE.iter().copied().take(17).chain(*b"\x05block\x05block\x01\x01").collect();
         assert_eq!(read(&header(&[9 << 56, 1, 1], &block)), "the storage engine is \"block\", not \"record\"");
         let long: Vec<u8> = STORE.iter().copied().take(17).chain([255]).collect();

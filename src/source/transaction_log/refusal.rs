@@ -19,10 +19,10 @@ pub enum LogRefusal {
         source: io::Error,
     },
     /// There is no log in the directory.
-    #[error("{path} holds no transaction log of a database", path = .0.display())]
+    #[error("{path} contains no transaction log", path = .0.display())]
     Empty(PathBuf),
     /// A file that was renamed, or copied from elsewhere.
-    #[error("{path} is file {number} of its log by its header", path = path.display())]
+    #[error("the header of {path} names file {number} of the log", path = path.display())]
     Misnamed {
         /// The path of the file.
         path: PathBuf,
@@ -30,13 +30,13 @@ pub enum LogRefusal {
         number: u64,
     },
     /// The log belongs to another database than the service reads.
-    #[error("{path} holds the log of another database than the one that neo4j.uri leads to", path = .0.display())]
+    #[error("{path} contains the log of another database than the one that neo4j.uri names", path = .0.display())]
     OtherDatabase(PathBuf),
     /// The log belongs to another store than before.
     #[error("the log belongs to another store than before: the database was replaced")]
     OtherStore,
     /// The log does not reach back to the place where reading must go on.
-    #[error("the log begins after transaction {last_read}: {oldest} is the first one that it still holds")]
+    #[error("the log begins after transaction {last_read}: the first transaction that it still contains is {oldest}")]
     Pruned {
         /// The last transaction that was read.
         last_read: u64,
@@ -44,10 +44,12 @@ pub enum LogRefusal {
         oldest: u64,
     },
     /// A transaction that was read is missing, or another one is in its place.
-    #[error("transaction {0} is not in the log as it was read: the database was restored, or lost its last transactions")]
+    #[error(
+        "the log no longer contains transaction {0} as it was read: the database was restored, or lost its last transactions"
+    )]
     OtherHistory(u64),
     /// The log lacks a file between others.
-    #[error("file {0} of the log is missing, and a later one is there")]
+    #[error("file {0} of the log is missing, but a later file exists")]
     MissingFile(u64),
     /// A log that this program does not know how to read.
     #[error(transparent)]
@@ -70,17 +72,15 @@ impl LogRefusal {
     /// Returns what an operator can do about the refusal.
     pub(crate) fn remedy(&self) -> &'static str {
         match self {
-            LogRefusal::Directory { .. } => {
-                "let the user of this program read the directory: its files are readable for all unless the server's umask says otherwise"
-            }
+            LogRefusal::Directory { .. } => "give the user of this program read access to the directory and its files",
             LogRefusal::Empty(_) | LogRefusal::Misnamed { .. } | LogRefusal::OtherDatabase(_) => {
                 "set neo4j.transaction_log.directory to data/transactions/<database> of the server that neo4j.uri names"
             }
             LogRefusal::Pruned { .. } | LogRefusal::MissingFile(_) => {
-                "have the server keep its log for longer: db.tx_log.rotation.retention_policy=2 days"
+                "set db.tx_log.rotation.retention_policy=2 days in Neo4j, so that it keeps its log for longer"
             }
-            LogRefusal::OtherStore | LogRefusal::OtherHistory(_) => "no action needed: a comparison finds what changed",
-            LogRefusal::Odd(_) => "update this program: it does not know how this server writes its log",
+            LogRefusal::OtherStore | LogRefusal::OtherHistory(_) => "no action needed: a comparison finds the changes",
+            LogRefusal::Odd(_) => "update this program: it does not support the log format of this server",
         }
     }
 }

@@ -160,7 +160,8 @@ fn a_log_that_does_not_reach_back_is_named() {
     log.write(3, 20..30, Some(PREALLOCATED));
     read_on_to_the_gap(&mut tail, 1);
     fs::remove_file(log.path(0)).unwrap();
-    let expected = format!("the log begins after transaction {}: {} is the first one that it still holds", id(4), id(20));
+    let expected =
+        format!("the log begins after transaction {}: the first transaction that it still contains is {}", id(4), id(20));
     assert_eq!(Tail::resume(log.directory(), &position).unwrap_err().to_string(), expected);
     assert_eq!(Tail::after(log.directory(), id(4)).unwrap_err().to_string(), expected);
     fs::remove_file(log.path(3)).unwrap();
@@ -186,7 +187,7 @@ fn a_file_under_another_number_is_named() {
     log.write(0, 0..10, None);
     fs::rename(log.path(0), log.path(5)).unwrap();
     let refusal = Tail::after(log.directory(), 1).unwrap_err().to_string();
-    assert!(refusal.ends_with("is file 0 of its log by its header"), "{refusal}");
+    assert!(refusal.ends_with("names file 0 of the log"), "{refusal}");
 }
 
 /// A follower on a thread of its own, until the end of the test.

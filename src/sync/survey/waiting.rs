@@ -43,7 +43,7 @@ fn is_of_node(entry: &Quarantined) -> bool {
 }
 
 fn entry(identity: &RelationshipIdentity) -> Quarantined {
-    const REASON: &str = "a node at their end is in the quarantine: they follow once it can be written";
+    const REASON: &str = "a node at one end is in the quarantine: the relationships are written once the node can be written";
     Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, REASON)
 }
 

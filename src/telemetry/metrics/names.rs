@@ -101,32 +101,36 @@ pub const ROWS_WRITTEN: Metric = Metric::counter("rows_written", BY_KIND, "Nodes
 pub const ROWS_DELETED: Metric =
     Metric::counter("rows_deleted", BY_KIND, "Nodes and relationships deleted from the cache by key");
 /// Rows that the cache already held.
-pub const ROWS_UNCHANGED: Metric = Metric::counter("rows_unchanged", BY_PIPELINE, "Rows that stood in the cache already");
+pub const ROWS_UNCHANGED: Metric = Metric::counter("rows_unchanged", BY_PIPELINE, "Rows that the cache already held");
 /// Keys transferred by sweeps.
-pub const KEYS_LISTED: Metric = Metric::counter("keys_listed", BY_PIPELINE, "Keys that travelled to find what only one side has");
+pub const KEYS_LISTED: Metric =
+    Metric::counter("keys_listed", BY_PIPELINE, "Keys transferred to find elements that only one side has");
 /// Batches that were applied.
-pub const BATCHES: Metric = Metric::counter("batches", BY_PIPELINE, "Batches that are applied and acknowledged");
+pub const BATCHES: Metric = Metric::counter("batches", BY_PIPELINE, "Batches applied and acknowledged");
 /// The duration of batches.
-pub const BATCH_DURATION: Metric =
-    Metric::histogram("batch_duration_seconds", BY_PIPELINE, "How long the cache took to apply a batch and store its checkpoint");
+pub const BATCH_DURATION: Metric = Metric::histogram(
+    "batch_duration_seconds",
+    BY_PIPELINE,
+    "Time that the cache took to apply a batch and store its checkpoint",
+);
 /// Passes by strategy and result.
 pub const PASSES: Metric = Metric::counter("passes", &[PIPELINE, MODE, RESULT], "Passes, by strategy and result");
 /// The duration of passes.
-pub const PASS_DURATION: Metric = Metric::histogram("pass_duration_seconds", BY_MODE, "How long passes that ended took");
+pub const PASS_DURATION: Metric = Metric::histogram("pass_duration_seconds", BY_MODE, "Duration of passes that ended");
 /// The freshness of the cache.
 pub const FRESHNESS: Metric =
-    Metric::histogram("freshness_seconds", BY_PIPELINE, "How long commits took from being seen to being readable in the cache");
+    Metric::histogram("freshness_seconds", BY_PIPELINE, "Time from seeing a commit until the cache can return it");
 /// The lag in commits.
 pub const COMMITS_BEHIND: Metric = Metric::gauge("commits_behind", BY_PIPELINE, "Commits of the source that are not applied");
 /// The lag in seconds.
 pub const SECONDS_BEHIND: Metric =
-    Metric::gauge("seconds_behind", BY_PIPELINE, "Seconds since a commit was first seen that is not applied yet");
+    Metric::gauge("seconds_behind", BY_PIPELINE, "Seconds since the service first saw a commit that is not applied yet");
 /// Whether readers can rely on the cache.
-pub const IN_STEP: Metric = Metric::gauge("in_step", BY_PIPELINE, "Whether the cache is whole and nothing is broken: 1 or 0");
+pub const IN_STEP: Metric = Metric::gauge("in_step", BY_PIPELINE, "Whether the cache is complete and nothing is failing: 1 or 0");
 /// Whether the pipeline is paused.
-pub const PAUSED: Metric = Metric::gauge("paused", BY_PIPELINE, "Whether an operator holds passes back: 1 or 0");
+pub const PAUSED: Metric = Metric::gauge("paused", BY_PIPELINE, "Whether an operator paused the pipeline: 1 or 0");
 /// Whether the pipeline needs an operator.
-pub const HALTED: Metric = Metric::gauge("halted", BY_PIPELINE, "Whether it has stopped and needs a person: 1 or 0");
+pub const HALTED: Metric = Metric::gauge("halted", BY_PIPELINE, "Whether the pipeline is halted and needs an operator: 1 or 0");
 /// Whether a server answers.
 pub const SERVER_UP: Metric =
     Metric::gauge("server_up", &[PIPELINE, SERVER], "Whether the server answered the last probes: 1 or 0");
@@ -134,16 +138,16 @@ pub const SERVER_UP: Metric =
 pub const QUARANTINED: Metric = Metric::gauge("quarantined", BY_PIPELINE, "Elements and properties that the cache cannot hold");
 /// The number of unsafe indices.
 pub const UNSAFE_INDEXES: Metric =
-    Metric::gauge("unsafe_indexes", BY_PIPELINE, "Indices of the cache that FalkorDB answers wrongly by");
+    Metric::gauge("unsafe_indexes", BY_PIPELINE, "Indices of the cache with which FalkorDB returns wrong results");
 /// Unsafe indices that were dropped.
 pub const DROPPED_INDEXES: Metric = Metric::gauge(
     "dropped_indexes",
     BY_PIPELINE,
-    "Indices that FalkorDB answers wrongly by and that were dropped since the generation began",
+    "Indices dropped since the generation began because FalkorDB returns wrong results with them",
 );
 /// Whether the transaction log is read.
 pub const TRANSACTION_LOG_READ: Metric =
-    Metric::gauge("transaction_log_read", BY_PIPELINE, "Whether passes read what Neo4j's transaction log tells: 1 or 0");
+    Metric::gauge("transaction_log_read", BY_PIPELINE, "Whether passes read Neo4j's transaction log: 1 or 0");
 /// The reach of the transaction log.
 pub const TRANSACTION_LOG_REACH: Metric = Metric::gauge(
     "transaction_log_reach_seconds",
@@ -163,7 +167,7 @@ pub const AUDIT_DIFFERENCES: Metric = Metric::counter(
     "Differences that comparisons found where the transaction log had proven equality",
 );
 /// Deletes that are held.
-pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for an approval");
+pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for approval");
 /// Whether both sides are proven equal.
 pub const PROVEN_EQUAL: Metric =
     Metric::gauge("proven_equal", BY_PIPELINE, "Whether both sides are proven equal as of the last commit that was seen: 1 or 0");
@@ -171,51 +175,51 @@ pub const PROVEN_EQUAL: Metric =
 pub const EQUAL_AS_OF_COMMIT: Metric = Metric::gauge(
     "equal_as_of_commit",
     BY_PIPELINE,
-    "The number of the commit as of which both sides were last proven equal; -1 where there is none",
+    "The number of the commit as of which both sides were last proven equal; -1 if there is none",
 );
 /// The time of the last comparison.
 pub const COMPARED_AT: Metric = Metric::gauge(
     "compared_at_seconds",
     BY_PIPELINE,
-    "When a comparison last came to its end, in seconds since 1970; 0 where none did",
+    "When the last comparison ended, in seconds since 1970; 0 if none has ended",
 );
 /// The progress of a full sync.
 pub const FULL_SYNC_READ: Metric =
-    Metric::gauge("full_sync_read_rows", BY_PIPELINE, "Rows that the full sync under way has read; 0 where there is none");
+    Metric::gauge("full_sync_read_rows", BY_PIPELINE, "Rows that the running full sync has read; 0 if none is running");
 /// The expected size of a full sync.
 pub const FULL_SYNC_EXPECTED: Metric = Metric::gauge(
     "full_sync_expected_rows",
     BY_PIPELINE,
-    "Rows that the full sync under way is going to read; 0 where there is none",
+    "Rows that the running full sync will read in total; 0 if none is running",
 );
 /// Rows that are in flight.
 pub const ROWS_IN_FLIGHT: Metric = Metric::gauge("rows_in_flight", BY_PIPELINE, "Rows between reading and acknowledgement");
 /// Bytes that are in flight.
 pub const BYTES_IN_FLIGHT: Metric =
-    Metric::gauge("bytes_in_flight", BY_PIPELINE, "The weight in memory of rows between reading and acknowledgement");
+    Metric::gauge("bytes_in_flight", BY_PIPELINE, "Memory of the rows between reading and acknowledgement, in bytes");
 /// Batches that wait for an actor.
-pub const QUEUED_BATCHES: Metric = Metric::gauge("queued_batches", BY_ACTOR, "Batches that wait before an actor");
+pub const QUEUED_BATCHES: Metric = Metric::gauge("queued_batches", BY_ACTOR, "Batches that wait for an actor");
 /// The waiting time of actors.
 pub const WAITING: Metric =
-    Metric::counter("waiting_seconds", BY_ACTOR, "How long an actor waited: for work, or for room to pass it on");
+    Metric::counter("waiting_seconds", BY_ACTOR, "Time that an actor waited for work, or for room to pass work on");
 /// Generations of the actors.
 pub const GENERATIONS: Metric = Metric::counter("generations", BY_PIPELINE, "Generations of the actors of a pipeline");
 /// Faults by their cause.
-pub const FAULTS: Metric = Metric::counter("faults", &[PIPELINE, CAUSE], "Generations and full syncs that ended by a fault");
+pub const FAULTS: Metric = Metric::counter("faults", &[PIPELINE, CAUSE], "Generations and full syncs that ended with a fault");
 /// Requests that were repeated.
-pub const RETRIES: Metric = Metric::counter("retries", &[CAUSE], "Requests that failed and were made again");
+pub const RETRIES: Metric = Metric::counter("retries", &[CAUSE], "Requests that failed and were repeated");
 /// The number of open connections.
-pub const CONNECTIONS: Metric = Metric::gauge("connections", &[SERVER, STATE], "Connections that are open");
+pub const CONNECTIONS: Metric = Metric::gauge("connections", &[SERVER, STATE], "Open connections");
 /// The version of the program.
 pub const BUILD_INFO: Metric = Metric::gauge("build_info", &[VERSION], "Always 1");
 /// The memory of the process.
 pub const PROCESS_MEMORY: Metric =
-    Metric::gauge("process_resident_memory_bytes", &[], "Memory that the process occupies").of_every_process();
+    Metric::gauge("process_resident_memory_bytes", &[], "Memory that the process uses").of_every_process();
 /// The processor time of the process.
 pub const PROCESS_CPU: Metric =
     Metric::counter("process_cpu_seconds", &[], "Processor time that the process used").of_every_process();
 /// The open files of the process.
-pub const PROCESS_FILES: Metric = Metric::gauge("process_open_fds", &[], "Files and sockets that are open").of_every_process();
+pub const PROCESS_FILES: Metric = Metric::gauge("process_open_fds", &[], "Open files and sockets").of_every_process();
 /// The start time of the process.
 pub const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();

@@ -203,7 +203,7 @@ async fn a_log_that_turns_over_is_pruned_or_belongs_to_a_server_that_dies_is_fol
     server.prune().await;
     server.start().await;
     server.running.line("the log begins after transaction").await;
-    server.running.line("everything is compared").await;
+    server.running.line("comparing everything").await;
     server.converges("the log was pruned while the service was dead").await;
     server.write_silently().await;
     server.converges("followed again").await;
