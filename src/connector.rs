@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::actors::launch::{Connector, ResolvedPipeline, StageAccess};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::leader::Leader;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
@@ -33,9 +34,14 @@ pub(crate) struct ServerConnector {
 impl ServerConnector {
     /// The connections of a pipeline. Reads only the profile at this point.
     pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
+        Self::served_at(config, None)
+    }
+
+    /// As [`Self::new`], for a process with an HTTP server at this address.
+    pub(crate) fn served_at(config: &PipelineConfig, url: Option<String>) -> Result<Self> {
         let name = config.control_name();
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
-        let graphs = GraphSet::new(cache_address(&config.falkordb), profile, Ownership::claim(name)?)
+        let graphs = GraphSet::new(cache_address(&config.falkordb), profile, Ownership::claim_served_at(name, url)?)
             .with_safety(Safety::new(name.clone(), config.indexes.unsafe_ones))
             .with_pool_size(config.falkordb.pool_size);
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
@@ -265,6 +271,10 @@ struct LentLease;
 impl GraphLease for LentLease {
     async fn acquire(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    async fn leader(&mut self) -> Result<Option<Leader>> {
+        Ok(None)
     }
 
     async fn renew(&mut self) -> Result<()> {

@@ -8,6 +8,9 @@
 //! - `loader`: the same rows into FalkorDB by GRAPH.BULK and by parameters, with nothing else going on;
 //! - `readers`: a query of the live graph in a loop, idle and during full syncs of the same server;
 //! - `pipelines`: one source in eight graphs by eight pipelines, against one graph by one;
+//! - `scale`: as `limit`, at each size of `FULL_SYNC_SIZES` (100000 and 1000000 unless named), with the independent comparer;
+//! - `timeline`: a full sync of 1,000,000 elements (`FULL_SYNC_SIZES`), phase by phase: seconds, and the processor time of Neo4j, of
+//!   each of FalkorDB's threads, and ours;
 //! - `serve`: nothing but the servers with the graph, and their addresses, until it is interrupted: for a profiler;
 //! - `memory`: the program's peak, at 100,000 and at 1,000,000 elements (`FULL_SYNC_MEMORY=1`: the larger one takes minutes).
 
@@ -21,9 +24,11 @@ mod memory;
 mod pipelines;
 mod processor;
 mod readers;
+mod scale;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod table;
+mod timeline;
 
 use support::graph::GraphSpec;
 use support::servers::{Neo4jAddress, fresh_graph_name, shared};
@@ -73,5 +78,12 @@ async fn main() {
     }
     if wanted("memory") {
         memory::run().await;
+    }
+    // Minutes and gigabytes: only if named.
+    if named.iter().any(|name| name == "scale") {
+        scale::run().await;
+    }
+    if named.iter().any(|name| name == "timeline") {
+        timeline::run().await;
     }
 }

@@ -14,6 +14,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::changes::BatchChanges;
 use crate::model::element::RelationshipIdentity;
 use crate::model::guard::HeldDeletes;
+use crate::model::leader::Leader;
 use crate::model::log_reach::LogReach;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
@@ -139,6 +140,15 @@ pub(crate) struct SourceMoved {
     pub bookmark: Bookmark,
     /// The commit time by the server's clock, if a transaction log tells it.
     pub committed_at: Option<DateTime<Utc>>,
+}
+
+/// The supervisor to itself, while it stands by: this process leads the pipeline.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LeaderFound {
+    /// The generation that found the lease held.
+    pub generation: Generation,
+    pub leader: Leader,
 }
 
 /// The log follower to the supervisor: the current reach of the log.

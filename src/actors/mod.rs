@@ -26,6 +26,7 @@ pub(crate) mod pipeline;
 mod prober;
 pub(crate) mod rollback;
 mod shell;
+mod standby;
 pub(crate) mod stream_load;
 pub(crate) mod supervisor;
 pub(crate) mod transformer;

@@ -275,7 +275,8 @@ async fn a_second_process_is_kept_out_until_the_first_has_ended() {
     assert_eq!(refused.kind(), ErrorKind::LeaseHeld);
 
     let mut waiting = run(InMemory::process(&world), CONTINUOUS);
-    waiting.until("halted", |status| status.state == PipelineState::Halted).await;
+    let standby = waiting.until("standby", |status| status.leader().is_some()).await;
+    assert_eq!((standby.faults, standby.last_fault), (0, None), "a standby is no fault");
     first.supervisor.do_send(Shutdown);
     first.ended().await.unwrap();
     waiting.until("in step", in_step).await;

@@ -115,7 +115,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
     let graph_exists = sink.state().await? == GraphState::Present;
     let cache = sink.counts().await?;
     let checkpoint = connector.store().await?.load().await?;
-    let owner = connector.redis_lease().holder().await?.map(|holder| holder.to_string());
+    let owner = connector.redis_lease().holder().await?.map(|holder| holder.leader.to_string());
     let fingerprint = connector.profile().fingerprint();
     let facts = Facts {
         checkpoint: checkpoint.as_ref(),

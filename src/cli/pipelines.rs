@@ -18,9 +18,14 @@ use crate::sync::{BatchLimits, Rhythm};
 /// no stage waits for a pause of another.
 const FULL_BATCHES_IN_FLIGHT: usize = 4;
 
-/// Assembles a pipeline for its supervisor.
-pub(super) fn assemble(config: &PipelineConfig, schedule: Schedule, health: Recipient<StatusChanged>) -> Result<Pipeline> {
-    let connector = ServerConnector::new(config)?;
+/// Assembles a pipeline for its supervisor. The address is that of this process's HTTP server, if it has one.
+pub(super) fn assemble(
+    config: &PipelineConfig,
+    url: Option<String>,
+    schedule: Schedule,
+    health: Recipient<StatusChanged>,
+) -> Result<Pipeline> {
+    let connector = ServerConnector::served_at(config, url)?;
     let limits = batch_limits(&config.sync);
     Ok(Pipeline {
         name: config.name.to_string(),

@@ -15,13 +15,15 @@ use crate::actors::pipeline::Schedule;
 use crate::config::{Config, Environment, Overrides, PipelineConfig, SyncConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Hosts, Reload, Reloaded, Rules};
+use crate::sink::host_name;
 use crate::telemetry::logging::LevelControl;
 
 pub(super) fn rules(config: &Config) -> Rules {
     let limit = config.monitoring.ready_lag;
     let limits = config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit)).collect();
     let hosts = Hosts { bound: Some(config.monitoring.bind), allowed: config.monitoring.allowed_hosts.clone() };
-    Rules { limits, token: config.monitoring.api_token.clone(), hosts }
+    let standby_is_ready = config.monitoring.standby_is_ready;
+    Rules { limits, standby_is_ready, token: config.monitoring.api_token.clone(), hosts }
 }
 
 pub(super) fn schedule(sync: &SyncConfig) -> Schedule {
@@ -87,7 +89,7 @@ impl Reloader {
             return Ok(());
         }
         // A profile or a secret may have changed in its file under the same name: its content decides.
-        let pipeline = pipelines::assemble(wanted, schedule(&wanted.sync), self.health.clone())?;
+        let pipeline = pipelines::assemble(wanted, self.url(), schedule(&wanted.sync), self.health.clone())?;
         let changed = known != wanted;
         let answered = supervisor.send(Reconfigure { pipeline: Box::new(pipeline), changed }).await;
         let ended = |_| Error::new(ErrorKind::ActorStopped, format!("pipeline {} has ended", wanted.name));
@@ -95,6 +97,11 @@ impl Reloader {
             done.applied.push(format!("pipeline {}", wanted.name));
         }
         Ok(())
+    }
+
+    /// The address of the HTTP server, which changes only with a restart.
+    fn url(&self) -> Option<String> {
+        self.current.lock().monitoring.url(&host_name())
     }
 
     fn follow_the_rest(&self, before: &Config, wanted: &Config, done: &mut Reloaded) {
@@ -115,6 +122,12 @@ impl Reloader {
         }
         if was.ready_lag != is.ready_lag {
             done.applied.push("monitoring.ready_lag_seconds".to_owned());
+        }
+        if was.standby_is_ready != is.standby_is_ready {
+            done.applied.push("monitoring.standby_is_ready".to_owned());
+        }
+        if was.advertised_url != is.advertised_url {
+            done.needs_restart.push("monitoring.advertised_url".to_owned());
         }
         if (was.address(), was.metrics_enabled) != (is.address(), is.metrics_enabled) {
             done.needs_restart.push("monitoring".to_owned());

@@ -19,6 +19,7 @@ use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Api, Reload, Rules, bind, serve};
+use crate::sink::host_name;
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
@@ -57,7 +58,8 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
     let health = health.counting(metrics.clone()).start();
     let mut assembled = Vec::new();
     for pipeline in config.pipelines() {
-        assembled.push(pipelines::assemble(pipeline, schedule(&pipeline.sync), health.clone().recipient())?);
+        let url = config.monitoring.url(&host_name());
+        assembled.push(pipelines::assemble(pipeline, url, schedule(&pipeline.sync), health.clone().recipient())?);
     }
     let running: Vec<RunningPipeline> = assembled
         .into_iter()

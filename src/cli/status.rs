@@ -64,6 +64,7 @@ fn short_state(pipeline: &PipelineStatus) -> String {
         PipelineState::Running { mode, .. } => format!("{mode} pass"),
         PipelineState::Idle => "in step".to_owned(),
         PipelineState::BackingOff { .. } => "waiting".to_owned(),
+        PipelineState::Standby { .. } => "standby".to_owned(),
         other => state(other),
     }
 }
@@ -141,6 +142,7 @@ fn state(state: &PipelineState) -> String {
         PipelineState::Idle => "in step, waiting".to_owned(),
         PipelineState::Paused => "paused".to_owned(),
         PipelineState::BackingOff { until } => format!("next attempt at {}", until.format("%H:%M:%S UTC")),
+        PipelineState::Standby { leader, .. } => format!("standby: {leader} leads"),
         PipelineState::Halted => "halted".to_owned(),
         PipelineState::Stopping => "stopping".to_owned(),
         PipelineState::Stopped => "stopped".to_owned(),

@@ -101,7 +101,7 @@ pub(super) fn interrupted() -> Error {
 /// Runs one pass of a pipeline.
 pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes: bool, progress: &Progress) -> Result<Done> {
     let (health, status) = Health::new();
-    let mut pipeline = pipelines::assemble(config, Schedule::Once(mode), health.start().recipient())?;
+    let mut pipeline = pipelines::assemble(config, None, Schedule::Once(mode), health.start().recipient())?;
     pipeline.allow_deletes = allow_deletes;
     let (supervisor, mut outcome) = Supervisor::new(pipeline);
     let supervisor = supervisor.start();

@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 49] = [
+pub(super) const VARIABLES: [(&str, &str); 51] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -60,6 +60,8 @@ pub(super) const VARIABLES: [(&str, &str); 49] = [
     ("API_TOKEN", "monitoring.api_token"),
     ("API_TOKEN_FILE", "monitoring.api_token_file"),
     ("READY_LAG_SECONDS", "monitoring.ready_lag_seconds"),
+    ("STANDBY_IS_READY", "monitoring.standby_is_ready"),
+    ("ADVERTISED_URL", "monitoring.advertised_url"),
 ];
 
 /// The variable with which the reference service copies in the other direction.

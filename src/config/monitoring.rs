@@ -37,12 +37,22 @@ pub struct MonitoringConfig {
     pub api_token: Option<Secret>,
     /// The largest lag with which the cache still counts as ready.
     pub ready_lag: Duration,
+    /// Whether a pipeline on standby counts as ready.
+    pub standby_is_ready: bool,
+    /// The address by which other processes name this one's HTTP server, if it is not the machine's name and the port.
+    pub advertised_url: Option<String>,
 }
 
 impl MonitoringConfig {
     /// The address to listen on; `None` if HTTP is off.
     pub fn address(&self) -> Option<SocketAddr> {
         self.health_port.map(|port| SocketAddr::new(self.bind, port))
+    }
+
+    /// The address by which clients of another process find this one's HTTP server; `None` if HTTP is off.
+    pub(crate) fn url(&self, host: &str) -> Option<String> {
+        let port = self.health_port?;
+        Some(self.advertised_url.clone().unwrap_or_else(|| format!("http://{host}:{port}")))
     }
 
     pub(super) fn read(section: &Section<'_>) -> Self {
@@ -53,6 +63,8 @@ impl MonitoringConfig {
             metrics_enabled: section.flag("metrics_enabled").unwrap_or(true),
             api_token: read_token(section),
             ready_lag: section.seconds("ready_lag_seconds", 1..=MAX_READY_LAG_SECONDS).unwrap_or(DEFAULT_READY_LAG),
+            standby_is_ready: section.flag("standby_is_ready").unwrap_or(false),
+            advertised_url: section.text("advertised_url").filter(|url| !url.is_empty()),
         }
     }
 }

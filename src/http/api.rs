@@ -87,6 +87,8 @@ pub(crate) struct Reloaded {
 pub(crate) struct Rules {
     /// The largest lag with which each pipeline is ready.
     pub limits: BTreeMap<String, Duration>,
+    /// Whether a pipeline on standby is ready.
+    pub standby_is_ready: bool,
     /// The token that commands must carry; if absent, there are no commands.
     pub token: Option<Secret>,
     /// The hosts that a browser may request.

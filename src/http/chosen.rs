@@ -15,6 +15,7 @@ use super::authority::authorize;
 use super::refusal::Refusal;
 use crate::error::Result;
 use crate::telemetry::logging::AUDIT_TARGET;
+use crate::telemetry::status::PipelineStatus;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,10 +51,22 @@ fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
             Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no pipeline {wanted}")))
         }
         _ => {
+            refuse_on_standby(api, pipelines.iter().map(|(name, _)| *name))?;
             let pipelines = pipelines.into_iter().map(|(name, control)| (name.clone(), control.clone())).collect();
             Ok(Chosen { request: request.clone(), pipelines })
         }
     }
+}
+
+/// Refuses a command to a pipeline that another process leads.
+fn refuse_on_standby<'a>(api: &Api, names: impl Iterator<Item = &'a String>) -> std::result::Result<(), Refusal> {
+    let status = api.status.borrow();
+    for name in names {
+        if let Some(leader) = status.pipelines.get(name).and_then(PipelineStatus::leader) {
+            return Err(Refusal::standby(leader).of_pipeline(name));
+        }
+    }
+    Ok(())
 }
 
 impl Chosen {

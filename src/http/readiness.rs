@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::api::Rules;
+use crate::model::leader::Leader;
 use crate::telemetry::status::{PipelineState, PipelineStatus, QUARANTINE_ALARM, ServiceStatus};
 
 /// The verdict on the whole service: ready if every pipeline is.
@@ -31,16 +33,19 @@ pub(super) struct PipelineReadiness {
 }
 
 impl Readiness {
-    /// Judges a status. `limits` holds the largest lag of each pipeline.
-    pub(super) fn of(status: &ServiceStatus, limits: &BTreeMap<String, Duration>, now: DateTime<Utc>) -> Self {
+    /// Judges a status.
+    pub(super) fn of(status: &ServiceStatus, rules: &Rules, now: DateTime<Utc>) -> Self {
         let verdict = |(name, limit): (&String, &Duration)| {
             let readiness = match status.pipelines.get(name) {
-                Some(pipeline) => of_pipeline(pipeline, *limit, now),
+                Some(pipeline) => match pipeline.leader() {
+                    Some(leader) => on_standby(leader, rules.standby_is_ready),
+                    None => of_pipeline(pipeline, *limit, now),
+                },
                 None => not_ready(None, "the pipeline has not started"),
             };
             (name.clone(), readiness)
         };
-        let pipelines: BTreeMap<_, _> = limits.iter().map(verdict).collect();
+        let pipelines: BTreeMap<_, _> = rules.limits.iter().map(verdict).collect();
         Self { ready: pipelines.values().all(|pipeline| pipeline.ready), pipelines }
     }
 }
@@ -73,6 +78,11 @@ fn of_pipeline(pipeline: &PipelineStatus, limit: Duration, now: DateTime<Utc>) -
     PipelineReadiness { ready: true, seconds_behind: Some(behind), reason: None }
 }
 
+/// A standby knows nothing of the cache's lag. Its reason stands in the answer even if it counts as ready.
+fn on_standby(leader: &Leader, is_ready: bool) -> PipelineReadiness {
+    PipelineReadiness { ready: is_ready, seconds_behind: None, reason: Some(format!("on standby: {leader} leads")) }
+}
+
 fn state_reason(state: &PipelineState) -> &'static str {
     match state {
         PipelineState::Starting => "the pipeline is connecting to both servers",
@@ -80,6 +90,7 @@ fn state_reason(state: &PipelineState) -> &'static str {
         PipelineState::Idle => "no pass has ended yet",
         PipelineState::Paused => "an operator paused the pipeline before the graph was filled",
         PipelineState::BackingOff { .. } => "the pipeline is waiting for the next attempt",
+        PipelineState::Standby { .. } => "another process leads the pipeline",
         PipelineState::Halted => "the pipeline is halted and needs an operator",
         PipelineState::Stopping | PipelineState::Stopped => "the pipeline is stopping",
     }
@@ -107,9 +118,29 @@ mod tests {
         PipelineStatus { state, watermark: Some(filled), passes_ended: 1, ..PipelineStatus::new("p", "g") }
     }
 
-    fn readiness(pipeline: PipelineStatus) -> PipelineReadiness {
+    fn rules(standby_is_ready: bool) -> Rules {
         let limits = BTreeMap::from([("p".to_owned(), Duration::from_secs(60))]);
-        Readiness::of(&service(pipeline), &limits, Utc::now()).pipelines["p"].clone()
+        Rules { limits, standby_is_ready, ..Rules::default() }
+    }
+
+    fn readiness(pipeline: PipelineStatus) -> PipelineReadiness {
+        Readiness::of(&service(pipeline), &rules(false), Utc::now()).pipelines["p"].clone()
+    }
+
+    #[test]
+    fn a_standby_names_its_leader_and_is_ready_where_a_setting_says_so() {
+        let leader = Leader { host: "box".to_owned(), pid: 7, since: "2026-01-01T00:00:00Z".to_owned(), url: None };
+        let standby = pipeline(PipelineState::Standby { leader, since: Utc::now() });
+        let of = |standby_is_ready| {
+            let readiness = Readiness::of(&service(standby.clone()), &rules(standby_is_ready), Utc::now());
+            (readiness.ready, readiness.pipelines["p"].clone())
+        };
+        let (ready, verdict) = of(false);
+        assert!(!ready && !verdict.ready);
+        assert_eq!(verdict.reason.as_deref(), Some("on standby: process 7 on box, since 2026-01-01T00:00:00Z leads"));
+        let (ready, with_setting) = of(true);
+        assert!(ready);
+        assert_eq!(with_setting.reason, verdict.reason, "a reader still learns who leads");
     }
 
     #[test]
@@ -126,8 +157,7 @@ mod tests {
         assert!(readiness(pipeline(PipelineState::Paused)).ready, "nothing was committed since");
         let empty = PipelineStatus { watermark: None, ..pipeline(PipelineState::Idle) };
         assert!(!readiness(empty).ready);
-        let limits = BTreeMap::from([("p".to_owned(), Duration::from_secs(60))]);
-        assert!(!Readiness::of(&ServiceStatus::default(), &limits, Utc::now()).ready);
+        assert!(!Readiness::of(&ServiceStatus::default(), &rules(false), Utc::now()).ready);
     }
 
     #[test]

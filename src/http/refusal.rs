@@ -7,6 +7,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::error::{Error, ErrorKind};
+use crate::model::leader::Leader;
 
 /// The authorization scheme of commands.
 pub(super) const SCHEME: &str = "Bearer";
@@ -30,6 +31,14 @@ impl Refusal {
 
     pub(super) fn unavailable(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    }
+
+    /// The answer of a standby, which names the process to ask instead. No answer of a standby would be up to date.
+    pub(super) fn standby(leader: &Leader) -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            format!("this process is on standby: send the request to the leader, {leader}"),
+        )
     }
 
     /// Adds the name of the pipeline that refuses.

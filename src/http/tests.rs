@@ -183,6 +183,7 @@ impl Service {
             status,
             rules: Arc::new(RwLock::new(Rules {
                 limits: pipelines.iter().map(|name| ((*name).to_owned(), Duration::from_secs(60))).collect(),
+                standby_is_ready: false,
                 token: token.map(Secret::new),
                 hosts: Hosts { bound: Some("10.0.0.5".parse().unwrap()), allowed: vec!["sync.example.com".parse().unwrap()] },
             })),

@@ -19,7 +19,7 @@ pub(super) async fn health() -> HttpResponse {
 }
 
 pub(super) async fn ready(api: Data<Api>) -> HttpResponse {
-    let readiness = Readiness::of(&api.status.borrow(), &api.rules.read().limits, Utc::now());
+    let readiness = Readiness::of(&api.status.borrow(), &api.rules.read(), Utc::now());
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)
 }

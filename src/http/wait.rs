@@ -20,6 +20,7 @@ use super::refusal::Refusal;
 use crate::actors::messages::{AwaitApplied, AwaitVerified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
+use crate::model::leader::Leader;
 use crate::telemetry::status::{PipelineStatus, ServiceStatus};
 
 /// The most requests that wait at once. Each costs a connection and a little memory; the service asks further clients to come
@@ -135,6 +136,7 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<H
             "pipeline": order.name, "bookmark": order.bookmark, "level": order.level, "waited_ms": waited_ms,
         }))),
         WaitOutcome::Ended => Err(Refusal::unavailable("the pipeline has ended")),
+        WaitOutcome::Standby(leader) => Err(Refusal::standby(&leader)),
         WaitOutcome::Failed(error) => Err(Refusal::unavailable(error.chain())),
         WaitOutcome::Late => {
             let state = status.borrow().pipelines.get(order.name).map(|pipeline| pipeline.state.clone());
@@ -152,6 +154,8 @@ async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<H
 enum WaitOutcome {
     Met,
     Ended,
+    /// Another process leads the pipeline.
+    Standby(Leader),
     /// The source did not reach the commit.
     Failed(Error),
     Late,
@@ -180,6 +184,10 @@ impl Order<'_> {
 
 async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> WaitOutcome {
     let number = loop {
+        let leader = status.borrow().pipelines.get(order.name).and_then(PipelineStatus::leader).cloned();
+        if let Some(leader) = leader {
+            return WaitOutcome::Standby(leader);
+        }
         match order.ask().await {
             Ok(Ok(number)) => break number,
             // Between two generations nobody answers; the status announces the next one.

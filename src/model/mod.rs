@@ -21,6 +21,7 @@ pub mod key;
 pub mod kind;
 pub mod kind_rows;
 pub mod kind_rules;
+pub mod leader;
 pub mod log_position;
 pub mod log_reach;
 pub mod name;

@@ -17,6 +17,7 @@ use super::keys::GraphKeys;
 use super::{GraphLease, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
+use crate::model::leader::Leader;
 
 /// The lifetime of a lease without a renewal: the time that a successor waits after a crash, and the longest silence of the
 /// network or of the cache that does not cost the ownership.
@@ -30,18 +31,9 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Holder {
     /// Distinguishes one process from another on the same machine.
     pub token: String,
-    /// The name of the holder's machine.
-    pub host: String,
-    /// The process id on that machine.
-    pub pid: u32,
-    /// The start of the holding, RFC 3339.
-    pub since: String,
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} on {}, since {}", self.pid, self.host, self.since)
-    }
+    /// The process, as others show it.
+    #[serde(flatten)]
+    pub leader: Leader,
 }
 
 /// A lease on one graph, held or not.
@@ -57,12 +49,14 @@ impl Ownership {
     /// A new claim of this process on a graph. It is made once: the connections of later generations prove with it that they
     /// belong to the same owner.
     pub fn claim(graph: &GraphName) -> Result<Self> {
-        let holder = Holder {
-            token: format!("{:032x}", rand::random::<u128>()),
-            host: host_name(),
-            pid: std::process::id(),
-            since: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
-        };
+        Self::claim_served_at(graph, None)
+    }
+
+    /// As [`Self::claim`], by a process with an HTTP server at this address.
+    pub(crate) fn claim_served_at(graph: &GraphName, url: Option<String>) -> Result<Self> {
+        let since = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let leader = Leader { host: host_name(), pid: std::process::id(), since, url };
+        let holder = Holder { token: format!("{:032x}", rand::random::<u128>()), leader };
         let value = serde_json::to_string(&holder)
             .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot encode the holder of the lease", error))?;
         Ok(Self {
@@ -155,6 +149,10 @@ impl GraphLease for RedisLease {
         Err(keeps_changing("take the lease", &self.ownership.key))
     }
 
+    async fn leader(&mut self) -> Result<Option<Leader>> {
+        Ok(self.holder().await?.map(|holder| holder.leader))
+    }
+
     async fn renew(&mut self) -> Result<()> {
         let extend = cmd("PEXPIRE").arg(&self.ownership.key).arg(milliseconds(LEASE_TTL)).to_owned();
         self.while_held("renew the lease", &[extend]).await
@@ -171,7 +169,7 @@ impl GraphLease for RedisLease {
 
 fn held(key: &str, value: &str) -> Error {
     let by = serde_json::from_str::<Holder>(value)
-        .map_or_else(|_| "a holder that this program does not know".to_owned(), |h| h.to_string());
+        .map_or_else(|_| "a holder that this program does not know".to_owned(), |holder| holder.leader.to_string());
     Error::new(ErrorKind::LeaseHeld, format!("{key} is held by {by}"))
 }
 
@@ -180,7 +178,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// The machine's name, only for messages. The standard library cannot read it.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = kernel.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     if name.trim().is_empty() { "an unknown host".to_owned() } else { name.trim().to_owned() }
@@ -193,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_holder() {
-        let holder = Holder { token: "t".into(), host: "box".into(), pid: 7, since: "2026-01-01T00:00:00Z".into() };
+        let leader = Leader { host: "box".into(), pid: 7, since: "2026-01-01T00:00:00Z".into(), url: None };
+        let holder = Holder { token: "t".into(), leader };
         let error = held("{g}:owner", &serde_json::to_string(&holder).unwrap());
         assert_eq!(error.kind(), ErrorKind::LeaseHeld);
         assert_eq!(error.to_string(), "{g}:owner is held by process 7 on box, since 2026-01-01T00:00:00Z");

@@ -71,6 +71,7 @@ pub use graph_set::GraphSet;
 pub use index_report::IndexReport;
 pub(crate) use index_statement::statement as index_statement;
 pub use keys::{GraphKeys, GraphRole};
+pub(crate) use lease::host_name;
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub(crate) use permissions::TELLS_ENGINE;
 pub use permissions::missing_permissions;
@@ -84,6 +85,7 @@ use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
 use crate::model::index::{IndexDefinition, UnsafeIndexes};
+use crate::model::leader::Leader;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::stage::StageTotals;
@@ -227,6 +229,9 @@ pub trait CheckpointStore: Send {
 pub trait GraphLease: Send {
     /// Takes the lease, or takes it again; [`LeaseHeld`](crate::error::ErrorKind::LeaseHeld) names its holder.
     async fn acquire(&mut self) -> Result<()>;
+
+    /// Returns the process that holds the lease, if any does.
+    async fn leader(&mut self) -> Result<Option<Leader>>;
 
     /// Extends the lease if it is still ours; otherwise fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost).
     async fn renew(&mut self) -> Result<()>;

@@ -12,6 +12,7 @@ use super::unapplied::UnappliedCommits;
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::Excepted;
 use crate::model::guard::HeldDeletes;
+use crate::model::leader::Leader;
 use crate::model::log_reach::LogReach;
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
@@ -193,6 +194,12 @@ pub enum PipelineState {
     BackingOff {
         until: DateTime<Utc>,
     },
+    /// Another process leads the pipeline. This one takes over once that process has gone.
+    Standby {
+        leader: Leader,
+        /// The beginning of the standby, by this machine's clock.
+        since: DateTime<Utc>,
+    },
     /// The pipeline needs an operator; it is retried at long intervals.
     Halted,
     Stopping,
@@ -328,6 +335,14 @@ impl PipelineStatus {
             in_flight: InFlight::default(),
             sample: None,
             samples: Arc::default(),
+        }
+    }
+
+    /// The process that leads the pipeline, while this one stands by.
+    pub fn leader(&self) -> Option<&Leader> {
+        match &self.state {
+            PipelineState::Standby { leader, .. } => Some(leader),
+            _ => None,
         }
     }
 

@@ -63,6 +63,7 @@ mod reload;
 mod servers;
 mod sink;
 mod sink_faults;
+mod standby;
 mod survey;
 mod sweep;
 mod take_over;

@@ -559,7 +559,7 @@ async fn a_lease_excludes_others_until_it_ends() {
     let error = second.acquire().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseHeld);
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
-    assert_eq!(second.holder().await.unwrap().map(|holder| holder.pid), Some(std::process::id()));
+    assert_eq!(second.holder().await.unwrap().map(|holder| holder.leader.pid), Some(std::process::id()));
     assert_eq!(second.renew().await.unwrap_err().kind(), ErrorKind::LeaseLost);
     second.release().await.unwrap();
     assert!(first.renew().await.is_ok(), "releasing what one does not hold changes nothing");

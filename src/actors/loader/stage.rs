@@ -97,9 +97,17 @@ impl Writer {
             return Ok(());
         }
         match whole {
-            Some(whole) => self.convert_relationships(Some(&whole)).await,
+            Some(whole) => self.complete(&whole).await,
             None => Ok(()),
         }
+    }
+
+    /// Converts the vectors of a kind whose last batch is loaded.
+    async fn complete(&mut self, kind: &Step) -> Result<()> {
+        tracing::debug!(kind = kind.name(), "kind loaded");
+        self.convert_relationships(Some(kind)).await?;
+        tracing::debug!(kind = kind.name(), "kind complete");
+        Ok(())
     }
 
     /// Converts the relationships of one step, or of all steps.
@@ -129,8 +137,10 @@ impl Writer {
         }
         failpoint!("vectors-begin");
         let begun = Instant::now();
-        let last = self.loading_kind.take().filter(|_| self.converts_as_it_loads);
-        self.convert_relationships(last.as_ref()).await?;
+        match self.loading_kind.take().filter(|_| self.converts_as_it_loads) {
+            Some(last) => self.complete(&last).await?,
+            None => self.convert_relationships(None).await?,
+        }
         let vectors = begun.elapsed().as_secs_f64();
         failpoint!("vectors-end");
         failpoint!("indices-begin");

@@ -16,9 +16,10 @@ use crate::actors::ignore_quarantine::ignore_quarantine;
 use crate::actors::launch::{LaunchRequest, Launched, PriorGenerations, ResolvedPipeline, launch};
 use crate::actors::loader;
 use crate::actors::member::Member;
-use crate::actors::messages::WorkerExit;
+use crate::actors::messages::{LeaderFound, WorkerExit};
 use crate::actors::prober::Watchers;
 use crate::actors::rollback::roll_back;
+use crate::actors::standby;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::pass::Mode;
@@ -93,6 +94,7 @@ impl Supervisor {
         if matches!(launched.reason, Some(Reason::SourceRestored | Reason::OtherSource)) {
             self.status.forget_source();
         }
+        self.leader = None;
         self.status.expected = launched.expected;
         self.status.log_reach = None;
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
@@ -168,6 +170,9 @@ impl Supervisor {
     }
 
     pub(super) fn launch_failed(&mut self, error: Error, ctx: &mut Context<Self>) {
+        if error.kind() == ErrorKind::LeaseHeld && !self.is_one_shot() && !self.shutting_down {
+            return self.stand_by(ctx);
+        }
         self.note_fault(&error);
         if self.shutting_down {
             return self.finish(Ok(None), ctx);
@@ -179,6 +184,25 @@ impl Supervisor {
         let then = self.after(error);
         self.state = State::Waiting;
         self.then(then, ctx);
+    }
+
+    /// Waits until the process that leads the pipeline has gone, then launches again.
+    fn stand_by(&mut self, ctx: &mut Context<Self>) {
+        self.state = State::Waiting;
+        let (generation, connector, found) = (self.generation, Arc::clone(&self.pipeline.connector), ctx.address().recipient());
+        let wait = async move {
+            let tell = |leader| found.do_send(LeaderFound { generation, leader });
+            standby::until_free(connector.lease().await?, tell).await
+        };
+        ctx.spawn(wait.into_actor(self).map(move |outcome, supervisor, ctx| {
+            if supervisor.generation != generation || !matches!(supervisor.state, State::Waiting) {
+                return;
+            }
+            match outcome {
+                Ok(()) => supervisor.launch(ctx),
+                Err(error) => supervisor.launch_failed(error, ctx),
+            }
+        }));
     }
 
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {

@@ -11,8 +11,8 @@ use super::{Ending, State, Supervisor, Then};
 #[cfg(test)]
 use crate::actors::member::Member;
 use crate::actors::messages::{
-    Acknowledged, ActorStopped, Approve, AwaitApplied, AwaitVerified, BeginFullSync, IgnoreQuarantine, IndexMade, LogReached,
-    RequestPass, RollBack, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
+    Acknowledged, ActorStopped, Approve, AwaitApplied, AwaitVerified, BeginFullSync, IgnoreQuarantine, IndexMade, LeaderFound,
+    LogReached, RequestPass, RollBack, SetPaused, Shutdown, SideProbed, SourceMoved, WorkerExited,
 };
 use crate::actors::pipeline::Reconfigure;
 use crate::error::{Error, ErrorKind, Result};
@@ -115,6 +115,22 @@ impl Handler<LogReached> for Supervisor {
             self.status.log_reach = message.reach;
             self.show_again();
         }
+    }
+}
+
+impl Handler<LeaderFound> for Supervisor {
+    type Result = ();
+
+    /// Logs a leader once: a standby that another standby has overtaken is no news while the leader stays.
+    fn handle(&mut self, LeaderFound { generation, leader }: LeaderFound, _: &mut Self::Context) {
+        if generation != self.generation || !matches!(self.state, State::Waiting) || self.shutting_down {
+            return;
+        }
+        if self.leader.as_ref() != Some(&leader) {
+            tracing::info!(pipeline = %self.pipeline.name, generation = generation.0, %leader, "standing by");
+        }
+        self.leader = Some(leader.clone());
+        self.show(PipelineState::Standby { leader, since: Utc::now() });
     }
 }
 

@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::model::batch::Generation;
 use crate::model::changes::BatchChanges;
 use crate::model::guard::HeldDeletes;
+use crate::model::leader::Leader;
 use crate::telemetry::status::{PipelineState, PipelineStatus};
 use full_sync::FullSyncUnderWay;
 use pass_queue::PassQueue;
@@ -51,6 +52,8 @@ pub(crate) struct Supervisor {
     /// Counts the ends of passes: a timer that is set after one is void after the next.
     pass_number: u64,
     restarts: Restarts,
+    /// The process that leads the pipeline, while this one stands by.
+    leader: Option<Leader>,
     shutting_down: bool,
     /// Whether full syncs are done beside the graph.
     beside: bool,
@@ -107,6 +110,7 @@ impl Supervisor {
             swap_held: Vec::new(),
             pass_number: 0,
             restarts: Restarts::default(),
+            leader: None,
             shutting_down: false,
             beside: false,
             full_wanted: false,

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::actors::pipeline::Timing;
 use crate::error::{Directive, Error, ErrorKind};
-use crate::sink::LEASE_TTL;
 
 /// The most generations in a row that may end without an acknowledged batch before a one-shot command gives up.
 const FRUITLESS_GENERATIONS: u32 = 4;
@@ -59,7 +58,6 @@ impl Restarts {
         self.failures += 1;
         let halted = error.directive() == Directive::Halt;
         let pause = match error.kind() {
-            ErrorKind::LeaseHeld => LEASE_TTL,
             _ if halted => timing.halted,
             _ => timing.backoff.pause(self.failures),
         };
@@ -112,9 +110,9 @@ mod tests {
     }
 
     #[test]
-    fn an_outgrown_profile_is_no_failure_and_a_held_lease_waits_for_its_end() {
+    fn an_outgrown_profile_is_no_failure_and_a_command_does_not_wait_for_a_held_lease() {
         let (mut restarts, timing) = (Restarts::default(), timing());
         assert_eq!(restarts.after(&error(ErrorKind::SourceOutgrown), true, &timing), AfterFault::Again);
-        assert_eq!(restarts.after(&error(ErrorKind::LeaseHeld), false, &timing), AfterFault::Halted(LEASE_TTL));
+        assert_eq!(restarts.after(&error(ErrorKind::LeaseHeld), true, &timing), AfterFault::GiveUp);
     }
 }

@@ -152,6 +152,7 @@ impl Metrics {
         set(names::BYTES_IN_FLIGHT, status.in_flight.bytes as f64);
         set(names::IN_STEP, flag(status.is_in_step()));
         set(names::PAUSED, flag(status.paused));
+        set(names::STANDBY, flag(status.leader().is_some()));
         set(names::HALTED, flag(status.state == PipelineState::Halted));
         let lost = status.unreachable().map(|(side, _)| side);
         for (server, side) in [(names::NEO4J, Side::Source), (names::FALKORDB, Side::Cache)] {

@@ -129,6 +129,9 @@ pub const SECONDS_BEHIND: Metric =
 pub const IN_STEP: Metric = Metric::gauge("in_step", BY_PIPELINE, "Whether the cache is complete and nothing is failing: 1 or 0");
 /// Whether the pipeline is paused.
 pub const PAUSED: Metric = Metric::gauge("paused", BY_PIPELINE, "Whether an operator paused the pipeline: 1 or 0");
+/// Whether another process leads the pipeline.
+pub const STANDBY: Metric =
+    Metric::gauge("standby", BY_PIPELINE, "Whether another process leads the pipeline and this one stands by: 1 or 0");
 /// Whether the pipeline needs an operator.
 pub const HALTED: Metric = Metric::gauge("halted", BY_PIPELINE, "Whether the pipeline is halted and needs an operator: 1 or 0");
 /// Whether a server answers.
