@@ -27,7 +27,7 @@ Exit codes: 0 done · 1 the work failed · 2 it could not be told · 64 bad usag
 pub struct Arguments {
     /// What holds for all commands.
     #[command(flatten)]
-    pub global: GlobalArguments,
+    pub(crate) global: GlobalArguments,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -35,7 +35,7 @@ pub struct Arguments {
 
 /// What holds for all commands.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct GlobalArguments {
+pub(crate) struct GlobalArguments {
     /// The configuration file [default: config/sync.yaml, if it is there]
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct GlobalArguments {
 
 /// How the result of a command is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// For people.
     Text,
     /// For programs: one JSON document on standard output, and nothing else there.
@@ -120,7 +120,7 @@ pub enum Command {
 pub struct SyncArguments {
     /// Which pass to run
     #[arg(long, value_enum, default_value_t = SyncMode::Incremental)]
-    pub mode: SyncMode,
+    pub(crate) mode: SyncMode,
 
     /// Let deletes through that are held because they are too large a share of a label or type
     #[arg(long)]
@@ -145,7 +145,7 @@ pub struct VerifyArguments {
 
 /// The passes that can be run by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SyncMode {
+pub(crate) enum SyncMode {
     /// Build the graph anew; readers keep the present one until it is replaced in one step
     Full,
     /// Copy what has changed since the last pass
@@ -170,7 +170,7 @@ impl Arguments {
     }
 
     /// The settings that the command line overrides.
-    pub fn overrides(&self) -> Overrides {
+    pub(crate) fn overrides(&self) -> Overrides {
         let GlobalArguments { log_level, log_format, health_port, take_over, .. } = self.global;
         Overrides { log_level, log_format, health_port, take_over: take_over.then_some(true) }
     }
@@ -178,7 +178,7 @@ impl Arguments {
 
 impl Command {
     /// Whether the command is the service itself; the others end by themselves and print a result.
-    pub const fn is_service(&self) -> bool {
+    pub(crate) const fn is_service(&self) -> bool {
         matches!(self, Self::Run)
     }
 }

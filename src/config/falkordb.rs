@@ -25,7 +25,7 @@ const PER_GROUP: &str = "{group_id}";
 
 /// The connection to the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FalkorConfig {
+pub(crate) struct FalkorConfig {
     /// The name or address of the host.
     pub host: String,
     /// The port of the server.
@@ -46,14 +46,14 @@ pub struct FalkorConfig {
 
 /// The encryption of the connections to the cache. The server's certificate is always checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FalkorTls {
+pub(crate) struct FalkorTls {
     /// The certificate authority that signed the server's certificate, if the system does not know it.
     pub ca_file: Option<PathBuf>,
 }
 
 /// The graph that a pipeline fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GraphTarget {
+pub(crate) enum GraphTarget {
     /// One graph for everything.
     Single(GraphName),
     /// A graph for each group, named like the group: `{group_id}`.
@@ -83,7 +83,7 @@ impl fmt::Display for GraphTarget {
 /// The error for a text that names neither one graph nor a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write the name of one graph, or {PER_GROUP} and nothing else for a graph for each group")]
-pub struct GraphTargetError(#[from] GraphNameError);
+pub(crate) struct GraphTargetError(#[from] GraphNameError);
 
 impl FalkorConfig {
     pub(super) fn read(section: &Section<'_>) -> Option<Self> {

@@ -20,7 +20,7 @@ pub(super) const MAX_POOL_SIZE: u64 = 1_000;
 
 /// The connection to the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neo4jConfig {
+pub(crate) struct Neo4jConfig {
     /// The address of the server.
     pub uri: ConnectionUri,
     /// The user for reading; it needs no right to write.

@@ -7,7 +7,7 @@ use super::name::{Label, PropertyName, RelationshipType};
 
 /// The source's indices, translated for the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MirroredIndexes {
+pub(crate) struct MirroredIndexes {
     /// Indices to make in the cache.
     pub wanted: Vec<IndexDefinition>,
     /// Indices that FalkorDB cannot express, with the reasons.
@@ -19,7 +19,7 @@ pub struct MirroredIndexes {
 #[serde(deny_unknown_fields)]
 pub struct IndexDefinition {
     /// Range, full text or vector.
-    pub kind: IndexKind,
+    pub(crate) kind: IndexKind,
     /// The label or type that it is on.
     #[serde(flatten)]
     pub on: IndexTarget,
@@ -59,7 +59,7 @@ pub enum UnsafeIndexes {
 /// The kinds of index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum IndexKind {
+pub(crate) enum IndexKind {
     /// Equality and range conditions.
     Range,
     /// Full-text search in texts.

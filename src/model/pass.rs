@@ -14,7 +14,7 @@ use super::prepared::Conversions;
 /// The strategies that a pass can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Reads everything, from the beginning.
     Full,
     /// Reads what changed since the last pass.
@@ -35,7 +35,7 @@ impl fmt::Display for Mode {
 
 /// The place up to which a pass is applied: everything of the earlier steps, and of this step up to and including `after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// The step of the pass.
     pub step: Step,
     /// The last key applied; empty before the first.
@@ -45,7 +45,7 @@ pub struct Cursor {
 /// The results of a pass, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Rows read from the source.
     pub read: u64,
     /// Rows that the cache already held.
@@ -86,7 +86,7 @@ impl Totals {
 
 /// A pass that has begun and not ended, as the checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassUnderWay {
+pub(crate) struct PassUnderWay {
     /// The strategy of the pass.
     pub mode: Mode,
     /// The source's clock before its first query: the watermark once it has ended.
@@ -116,7 +116,7 @@ impl PassUnderWay {
 
 /// A pass that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassSummary {
+pub(crate) struct PassSummary {
     /// The strategy of the pass.
     pub mode: Mode,
     /// The source's clock before its first query.

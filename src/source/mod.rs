@@ -27,7 +27,7 @@ mod scan_pause;
 mod scope;
 mod shared_ends;
 mod tallies;
-pub mod transaction_log;
+pub(crate) mod transaction_log;
 mod unindexed;
 mod unlabelled;
 mod unusable;
@@ -56,7 +56,7 @@ pub use control_plane::ControlPlane;
 pub(crate) use expressions::number_key;
 pub use reader::Reader;
 pub use request::Request;
-pub use scan_pause::ScanPause;
+pub(crate) use scan_pause::ScanPause;
 pub(crate) use unindexed::missing_indexes;
 
 /// A page of elements in the order of their key.

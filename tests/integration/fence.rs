@@ -311,7 +311,9 @@ impl Owned {
 
 fn checkpoint(sequence: u64) -> Checkpoint {
     let source = SourceIdentity { id: "test".to_owned(), name: "neo4j".to_owned() };
-    Checkpoint { sequence, ..Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source) }
+    let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
+    checkpoint.sequence = sequence;
+    checkpoint
 }
 
 /// Whether the connection has watched the fence since before the successor, or looks at it only now.

@@ -29,7 +29,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 /// The database whose log is followed, as its server describes it.
 #[derive(Debug, Clone)]
-pub struct LoggedDatabase {
+pub(crate) struct LoggedDatabase {
     /// Any bookmark of this database.
     pub bookmark: Bookmark,
     /// The creation time of its store, in milliseconds since 1970, if known.
@@ -38,7 +38,7 @@ pub struct LoggedDatabase {
 
 /// The changes that the log tells to one pipeline. Clones share them.
 #[derive(Debug, Clone)]
-pub struct LogFeed(Arc<Shared>);
+pub(crate) struct LogFeed(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -80,7 +80,7 @@ impl Untaken {
 
 /// The state in which a log is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FeedState {
+pub(crate) enum FeedState {
     /// The log is not opened yet.
     Opening,
     /// The log is followed, in this segment.
@@ -91,7 +91,7 @@ pub enum FeedState {
 
 /// A part of a log that the feed tells without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogSegment {
+pub(crate) struct LogSegment {
     /// Distinguishes the segment from earlier ones: commits between two segments may have been missed.
     pub number: u64,
     /// The transaction before its first one.

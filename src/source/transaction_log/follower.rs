@@ -45,7 +45,7 @@ const NOT_TOLD: &str = "name the directory that the server itself writes to: a c
 
 /// The place where a follower begins.
 #[derive(Debug, Clone)]
-pub enum LogStart {
+pub(crate) enum LogStart {
     /// At a stored position.
     At(Box<LogPosition>),
     /// After the transaction with this id.
@@ -56,7 +56,7 @@ pub enum LogStart {
 
 /// The news that a follower reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogNews {
+pub(crate) enum LogNews {
     /// Commits that the follower has read.
     Committed {
         /// The bookmark of the last one.
@@ -70,7 +70,7 @@ pub enum LogNews {
 
 /// Follows a log for a feed.
 #[derive(Debug)]
-pub struct LogFollower {
+pub(crate) struct LogFollower {
     directory: LogDirectory,
     shared_tail: Arc<SharedTail>,
     feed: LogFeed,
@@ -267,7 +267,7 @@ impl LogFollower {
                     is_at_end = true;
                     break;
                 }
-                NextTransaction::Unwhole(_) => {
+                NextTransaction::Unwhole => {
                     self.unwhole += 1;
                     break;
                 }

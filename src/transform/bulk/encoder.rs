@@ -28,7 +28,7 @@ pub struct BulkBatch {
     /// Elements and properties that cannot be written.
     pub quarantined: Vec<Quarantined>,
     /// Counts of conversions by rule, without those of `by_parameters`.
-    pub conversions: Conversions,
+    pub(crate) conversions: Conversions,
     /// The number of elements that gave way to another element of this batch with the same identity.
     pub collapsed: u64,
     /// Relationships with an end that is not loaded.
