@@ -27,21 +27,21 @@ const PER_GROUP: &str = "{group_id}";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FalkorConfig {
     /// The name or address of the host.
-    pub host: String,
+    pub(crate) host: String,
     /// The port of the server.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The user. If absent, Redis's own `default`.
-    pub username: Option<String>,
+    pub(crate) username: Option<String>,
     /// The password, if the server asks for one.
-    pub password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
     /// The graph or graphs of the cache.
-    pub database: GraphTarget,
+    pub(crate) database: GraphTarget,
     /// The most connections to open.
-    pub pool_size: usize,
+    pub(crate) pool_size: usize,
     /// The encryption; `None` is unencrypted.
-    pub tls: Option<FalkorTls>,
+    pub(crate) tls: Option<FalkorTls>,
     /// Whether a graph that this service did not fill may be replaced.
-    pub take_over: bool,
+    pub(crate) take_over: bool,
 }
 
 /// The encryption of the connections to the cache. The server's certificate is always checked.

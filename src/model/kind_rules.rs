@@ -16,31 +16,31 @@ pub(crate) struct Discovery {
     /// The property of the cache that holds an element's number in the source, for kinds without their own key. Absent if each
     /// kind has one.
     #[serde(default)]
-    pub identity: Option<PropertyName>,
+    pub(crate) identity: Option<PropertyName>,
     /// The label in the cache for nodes without a label. If absent, such nodes are left out.
     #[serde(default)]
-    pub unlabelled: Option<Label>,
+    pub(crate) unlabelled: Option<Label>,
     /// The labels that make kinds. A node keeps all its labels if one of them makes a kind.
     #[serde(default)]
-    pub labels: Selection,
+    pub(crate) labels: Selection,
     /// The relationship types that are taken.
     #[serde(default)]
-    pub types: Selection,
+    pub(crate) types: Selection,
     /// The rules for some labels; for each label, the first that matches applies. Their order is the identity order.
     #[serde(default)]
-    pub nodes: Vec<NodeRule>,
+    pub(crate) nodes: Vec<NodeRule>,
     /// The rules for some types; for each type, the first that matches applies.
     #[serde(default)]
-    pub relationships: Vec<RelationshipRule>,
+    pub(crate) relationships: Vec<RelationshipRule>,
     /// Timestamps of all kinds with a range index on them in the source.
     #[serde(default)]
-    pub timestamps: Vec<PropertyName>,
+    pub(crate) timestamps: Vec<PropertyName>,
     /// Vectors of all kinds.
     #[serde(default)]
-    pub vectors: Vec<PropertyName>,
+    pub(crate) vectors: Vec<PropertyName>,
     /// Properties of all kinds that are left out or renamed.
     #[serde(default)]
-    pub properties: PropertyRules,
+    pub(crate) properties: PropertyRules,
 }
 
 impl Discovery {

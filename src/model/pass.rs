@@ -88,23 +88,23 @@ impl Totals {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PassUnderWay {
     /// The strategy of the pass.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// The source's clock before its first query: the watermark once it has ended.
-    pub began_at: DateTime<Utc>,
+    pub(crate) began_at: DateTime<Utc>,
     /// The source's bookmark before its first query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bookmark: Option<Bookmark>,
+    pub(crate) bookmark: Option<Bookmark>,
     /// Whether the graph is ready for the rows of the pass: for a full pass, emptied and indexed.
-    pub prepared: bool,
+    pub(crate) prepared: bool,
     /// The place up to which the pass is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
+    pub(crate) cursor: Option<Cursor>,
     /// The results so far.
     #[serde(default)]
-    pub totals: Totals,
+    pub(crate) totals: Totals,
     /// Relationships that arrived before one of their endpoints was in the cache: they are read again before the pass ends.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub deferred: BTreeSet<RelationshipIdentity>,
+    pub(crate) deferred: BTreeSet<RelationshipIdentity>,
 }
 
 impl PassUnderWay {
@@ -118,14 +118,14 @@ impl PassUnderWay {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PassSummary {
     /// The strategy of the pass.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// The source's clock before its first query.
-    pub began_at: DateTime<Utc>,
+    pub(crate) began_at: DateTime<Utc>,
     /// The source's bookmark before its first query: everything up to this bookmark is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bookmark: Option<Bookmark>,
+    pub(crate) bookmark: Option<Bookmark>,
     /// This machine's clock when the end of the pass was stored.
-    pub ended_at: DateTime<Utc>,
+    pub(crate) ended_at: DateTime<Utc>,
     /// The results of the pass.
-    pub totals: Totals,
+    pub(crate) totals: Totals,
 }

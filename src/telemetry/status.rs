@@ -220,20 +220,20 @@ pub(crate) struct FullSyncStatus {
 #[serde(default)]
 pub(crate) struct IndexStatus {
     /// Indices that are neither the profile's nor the source's: they are left alone.
-    pub foreign: Vec<String>,
+    pub(crate) foreign: Vec<String>,
     /// Indices of the source that FalkorDB cannot express, with the reason.
-    pub inexpressible: Vec<String>,
+    pub(crate) inexpressible: Vec<String>,
     /// Existing indices with which FalkorDB answers wrongly.
     #[serde(rename = "unsafe")]
-    pub unsafe_ones: Vec<String>,
+    pub(crate) unsafe_ones: Vec<String>,
     /// Indices of the profile and the source that are not made, because FalkorDB would answer wrongly with them.
-    pub left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// Indices among these that existed, and were dropped in this generation.
-    pub dropped: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     /// The constraints of the cache. All are foreign.
-    pub constraints: Vec<String>,
+    pub(crate) constraints: Vec<String>,
     /// Foreign indices and constraints that the last full sync could not make again, each with its reason.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
 }
 
 /// A fault as shown to an operator.
