@@ -57,6 +57,8 @@ pub(crate) use expressions::number_key;
 pub use reader::Reader;
 pub use request::Request;
 pub(crate) use scan_pause::ScanPause;
+#[cfg(feature = "fuzzing")]
+pub use transaction_log::arbitrary::check_log;
 pub(crate) use unindexed::missing_indexes;
 
 /// A page of elements in the order of their key.

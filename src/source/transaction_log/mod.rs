@@ -12,6 +12,8 @@
 //! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. Anything else is a
 //! [`LogParseError`](parse_error::LogParseError), and the pipeline falls back to the probe.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod arbitrary;
 mod command;
 mod directory;
 mod elements;
