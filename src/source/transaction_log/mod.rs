@@ -10,7 +10,11 @@
 //! is followed byte by byte until the bytes end.
 //!
 //! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. Anything else is a
-//! [`LogParseError`](parse_error::LogParseError), and the pipeline falls back to the probe.
+//! [`LogParseError`], and the pipeline falls back to the probe.
+//!
+//! [`Transaction`]: transaction::Transaction
+//! [`ReadAt`]: input::ReadAt
+//! [`LogParseError`]: parse_error::LogParseError
 
 #[cfg(feature = "fuzzing")]
 pub(super) mod arbitrary;
