@@ -151,7 +151,7 @@ impl ErrorKind {
     }
 
     /// The treatment of this kind. A kind that is not known to pass by itself halts.
-    pub fn directive(self) -> Directive {
+    pub(crate) fn directive(self) -> Directive {
         match self {
             Self::SourceConnection
             | Self::SourceTimeout
@@ -250,12 +250,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error without a cause. `message` describes the problem for the operator, without values of properties.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, doing: message.into(), cause: None }
     }
 
     /// An error that another one caused.
-    pub fn caused(kind: ErrorKind, message: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn caused(kind: ErrorKind, message: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
         Self { kind, doing: message.into(), cause: Some(Box::new(cause)) }
     }
 
@@ -276,7 +276,7 @@ impl Error {
 }
 
 /// An error and its causes, in one line. Some errors of libraries already end with their cause: it is not repeated.
-pub fn chain(error: &dyn StdError) -> String {
+pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

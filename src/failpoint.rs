@@ -14,7 +14,7 @@ macro_rules! failpoint {
 
 /// Does what the environment says of a place.
 #[cfg(feature = "failpoints")]
-pub fn reach(name: &str) -> crate::error::Result<()> {
+pub(crate) fn reach(name: &str) -> crate::error::Result<()> {
     use crate::error::{Error, ErrorKind};
     fail::fail_point!(name, |argument| match argument.as_deref() {
         Some("kill") => kill(),

@@ -102,7 +102,7 @@ pub mod cli;
 pub mod config;
 mod connector;
 pub mod error;
-pub mod failpoint;
+mod failpoint;
 mod http;
 pub mod model;
 mod retry;

@@ -27,7 +27,7 @@ Exit codes: 0 success · 1 failure · 2 result unknown · 64 invalid usage or co
 pub struct Arguments {
     /// What holds for all commands.
     #[command(flatten)]
-    pub global: GlobalArguments,
+    pub(crate) global: GlobalArguments,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -35,7 +35,7 @@ pub struct Arguments {
 
 /// What holds for all commands.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct GlobalArguments {
+pub(crate) struct GlobalArguments {
     /// Configuration file [default: config/sync.yaml, if it exists]
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct GlobalArguments {
 
 /// How the result of a command is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// Text for people.
     Text,
     /// One JSON document for programs, with nothing else on standard output.
@@ -121,7 +121,7 @@ pub enum Command {
 pub struct SyncArguments {
     /// Pass to run
     #[arg(long, value_enum, default_value_t = SyncMode::Incremental)]
-    pub mode: SyncMode,
+    pub(crate) mode: SyncMode,
 
     /// Approve held deletes, which exceed the allowed share of a label or type
     #[arg(long)]
@@ -146,7 +146,7 @@ pub struct VerifyArguments {
 
 /// The passes that can be run by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SyncMode {
+pub(crate) enum SyncMode {
     /// Build a new graph; readers see the current graph until the new one replaces it in one step
     Full,
     /// Copy what has changed since the last pass
@@ -171,7 +171,7 @@ impl Arguments {
     }
 
     /// The settings that the command line overrides.
-    pub fn overrides(&self) -> Overrides {
+    pub(crate) fn overrides(&self) -> Overrides {
         let GlobalArguments { log_level, log_format, health_port, take_over, .. } = self.global;
         Overrides { log_level, log_format, health_port, take_over: take_over.then_some(true) }
     }
@@ -179,7 +179,7 @@ impl Arguments {
 
 impl Command {
     /// Whether the command is the service itself; the others end by themselves and print a result.
-    pub const fn is_service(&self) -> bool {
+    pub(crate) const fn is_service(&self) -> bool {
         matches!(self, Self::Run)
     }
 }
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn test_arguments_help_lists_every_command_and_the_first_steps() {
         let help = Arguments::command().render_help().to_string();
-        for expected in ["run", "sync", "verify", "check", "status", "health", "--config", "First steps", "64 bad usage"] {
+        for expected in ["run", "sync", "verify", "check", "status", "health", "--config", "First steps", "64 invalid usage"] {
             assert!(help.contains(expected), "{expected}:\n{help}");
         }
     }

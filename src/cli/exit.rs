@@ -19,7 +19,7 @@ pub enum Exit {
 
 impl Exit {
     /// The exit code of the process.
-    pub const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         self as u8
     }
 }

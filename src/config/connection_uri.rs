@@ -7,11 +7,11 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// The port of the Bolt protocol if the URI names none.
-pub const DEFAULT_BOLT_PORT: u16 = 7687;
+pub(crate) const DEFAULT_BOLT_PORT: u16 = 7687;
 
 /// The scheme of the driver's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
+pub(crate) enum Scheme {
     /// One server, without encryption.
     Bolt,
     /// One server, TLS with a verified certificate.
@@ -50,7 +50,7 @@ impl Scheme {
 
 /// The address of a Neo4j server: `bolt://localhost:7687`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ConnectionUri {
+pub(crate) struct ConnectionUri {
     scheme: Scheme,
     host: String,
     port: u16,
@@ -58,7 +58,7 @@ pub struct ConnectionUri {
 
 /// The reason why a text is not the address of a Neo4j server. Never repeats the text, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum ConnectionUriError {
+pub(crate) enum ConnectionUriError {
     /// The text has no `://`.
     #[error("is not a Neo4j address (write bolt://host:7687)")]
     NoScheme,

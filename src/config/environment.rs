@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn test_environment_refuses_the_other_direction() {
         assert!(laid_over("", &[("SYNC_DIRECTION", "Forward")]).1.is_empty());
-        assert!(laid_over("", &[("SYNC_DIRECTION", "reverse")]).1[0].starts_with("SYNC_DIRECTION: only forward"));
+        assert!(laid_over("", &[("SYNC_DIRECTION", "reverse")]).1[0].starts_with("SYNC_DIRECTION: must be forward"));
     }
 
     #[test]

@@ -25,35 +25,35 @@ const PER_GROUP: &str = "{group_id}";
 
 /// The connection to the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FalkorConfig {
+pub(crate) struct FalkorConfig {
     /// The name or address of the host.
-    pub host: String,
+    pub(crate) host: String,
     /// The port of the server.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The user. If absent, Redis's own `default`.
-    pub username: Option<String>,
+    pub(crate) username: Option<String>,
     /// The password, if the server asks for one.
-    pub password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
     /// The graph or graphs of the cache.
-    pub database: GraphTarget,
+    pub(crate) database: GraphTarget,
     /// The most connections to open.
-    pub pool_size: usize,
+    pub(crate) pool_size: usize,
     /// The encryption; `None` is unencrypted.
-    pub tls: Option<FalkorTls>,
+    pub(crate) tls: Option<FalkorTls>,
     /// Whether a graph that this service did not fill may be replaced.
-    pub take_over: bool,
+    pub(crate) take_over: bool,
 }
 
 /// The encryption of the connections to the cache. The server's certificate is always checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FalkorTls {
+pub(crate) struct FalkorTls {
     /// The certificate authority that signed the server's certificate, if the system does not know it.
     pub ca_file: Option<PathBuf>,
 }
 
 /// The graph that a pipeline fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GraphTarget {
+pub(crate) enum GraphTarget {
     /// One graph for everything.
     Single(GraphName),
     /// A graph for each group, named like the group: `{group_id}`.
@@ -83,7 +83,7 @@ impl fmt::Display for GraphTarget {
 /// The error for a text that names neither one graph nor a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write the name of one graph, or {PER_GROUP} alone for one graph per group")]
-pub struct GraphTargetError(#[from] GraphNameError);
+pub(crate) struct GraphTargetError(#[from] GraphNameError);
 
 impl FalkorConfig {
     pub(super) fn read(section: &Section<'_>) -> Option<Self> {

@@ -4,7 +4,7 @@ use super::section::Section;
 
 /// The settings for building a graph anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FullSyncConfig {
+pub(crate) struct FullSyncConfig {
     /// The place where the new graph is built.
     pub strategy: FullSyncStrategy,
     /// Whether the replaced graph is kept for a rollback, at the cost of its memory.
@@ -13,7 +13,7 @@ pub struct FullSyncConfig {
 
 /// The place where a new graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FullSyncStrategy {
+pub(crate) enum FullSyncStrategy {
     /// Beside the live graph, which the new one replaces in one step. Until then both take memory.
     Shadow,
     /// In the live graph itself: this takes no further memory, but readers see an incomplete graph.

@@ -5,7 +5,7 @@ use crate::model::index::UnsafeIndexes;
 
 /// Settings of the cache's indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexesConfig {
+pub(crate) struct IndexesConfig {
     /// The treatment of range indices over text if the server returns wrong results with them.
     pub unsafe_ones: UnsafeIndexes,
 }

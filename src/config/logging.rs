@@ -16,7 +16,7 @@ const MAX_KEEP_FILES: u64 = 3_650;
 
 /// The content and the targets of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggingConfig {
+pub(crate) struct LoggingConfig {
     /// The least important lines that are logged.
     pub level: LogLevel,
     /// The format of a line.
@@ -31,7 +31,7 @@ pub struct LoggingConfig {
 
 /// The importance of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// An operator must act.
     Error,
     /// Something is wrong, but nothing is lost.
@@ -46,7 +46,7 @@ pub enum LogLevel {
 
 /// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One JSON object a line, for machines.
     Json,
     /// Text lines, for people.
@@ -69,7 +69,7 @@ const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", Log
 /// The error for a word that is not among the allowed ones.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not one of {0}")]
-pub struct UnknownWord(String);
+pub(crate) struct UnknownWord(String);
 
 impl LoggingConfig {
     pub(super) fn read(section: &Section<'_>) -> Self {

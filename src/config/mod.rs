@@ -32,23 +32,20 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use connection_uri::{ConnectionUri, ConnectionUriError, DEFAULT_BOLT_PORT, Scheme};
-pub use document::SyntaxError;
+pub(crate) use connection_uri::{ConnectionUri, ConnectionUriError, Scheme};
+pub(crate) use document::SyntaxError;
 pub use environment::Environment;
-pub use falkordb::{FalkorConfig, FalkorTls, GraphTarget, GraphTargetError};
-pub use full_sync::{FullSyncConfig, FullSyncStrategy};
-pub use indexes::IndexesConfig;
-pub use logging::{LogFormat, LogLevel, LoggingConfig, UnknownWord};
-pub use monitoring::MonitoringConfig;
-pub use neo4j::Neo4jConfig;
+pub(crate) use falkordb::{FalkorConfig, GraphTarget};
+pub(crate) use full_sync::{FullSyncConfig, FullSyncStrategy};
+pub(crate) use logging::{LogFormat, LogLevel, LoggingConfig};
+pub(crate) use monitoring::MonitoringConfig;
+pub(crate) use neo4j::Neo4jConfig;
 pub use overrides::Overrides;
-pub use pipelines::{PipelineConfig, PipelineName, PipelineNameError};
-pub use profile::{ProfileChoice, ProfileChoiceError};
-pub use report::Problem;
-pub use routing::{FilterConfig, RoutingConfig};
+pub(crate) use pipelines::PipelineConfig;
+pub(crate) use profile::ProfileChoice;
+pub(crate) use report::Problem;
 pub use secret::Secret;
-pub use size::{ByteSize, ByteSizeError};
-pub use sync::SyncConfig;
+pub(crate) use sync::SyncConfig;
 
 use document::Document;
 use pipelines::{PIPELINE_SETTINGS, read_pipelines};
@@ -56,13 +53,13 @@ use report::Report;
 use section::Section;
 
 /// The file that is read if none is named and this one exists.
-pub const DEFAULT_FILE: &str = "config/sync.yaml";
+pub(crate) const DEFAULT_FILE: &str = "config/sync.yaml";
 
 /// The whole configuration of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The content and the targets of the log.
-    pub logging: LoggingConfig,
+    pub(crate) logging: LoggingConfig,
     /// The settings of the HTTP server.
     pub monitoring: MonitoringConfig,
     pipelines: Vec<PipelineConfig>,

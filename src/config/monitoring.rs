@@ -30,7 +30,7 @@ pub struct MonitoringConfig {
     /// The address to listen on.
     pub bind: IpAddr,
     /// The hosts that browsers may request, besides this machine and the address.
-    pub allowed_hosts: Vec<AllowedHost>,
+    pub(crate) allowed_hosts: Vec<AllowedHost>,
     /// Whether the service serves `/metrics`.
     pub metrics_enabled: bool,
     /// The token that commands must carry. If absent, there are no commands over HTTP.

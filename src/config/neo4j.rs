@@ -20,21 +20,21 @@ pub(super) const MAX_POOL_SIZE: u64 = 1_000;
 
 /// The connection to the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neo4jConfig {
+pub(crate) struct Neo4jConfig {
     /// The address of the server.
-    pub uri: ConnectionUri,
+    pub(crate) uri: ConnectionUri,
     /// The user for reading; it needs no right to write.
-    pub user: String,
+    pub(crate) user: String,
     /// The password of the user.
-    pub password: Secret,
+    pub(crate) password: Secret,
     /// The database to read. If absent, the server's default one.
-    pub database: Option<String>,
+    pub(crate) database: Option<String>,
     /// The most connections to open.
-    pub pool_size: usize,
+    pub(crate) pool_size: usize,
     /// The certificate authority that signed the server's certificate, if the system does not know it.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// The directory with the transaction log of the database. If absent, the service probes the source for changes.
-    pub transaction_log: Option<PathBuf>,
+    pub(crate) transaction_log: Option<PathBuf>,
 }
 
 impl Neo4jConfig {

@@ -14,9 +14,9 @@ const HEALTH_PORT: (&str, &str) = ("monitoring.health_port", "--health-port");
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// The value for `logging.level`.
-    pub log_level: Option<LogLevel>,
+    pub(crate) log_level: Option<LogLevel>,
     /// The value for `logging.format`.
-    pub log_format: Option<LogFormat>,
+    pub(crate) log_format: Option<LogFormat>,
     /// The value for `monitoring.health_port`.
     pub health_port: Option<u16>,
     /// The value for `falkordb.take_over`.

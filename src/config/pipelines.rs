@@ -32,34 +32,34 @@ const MAX_NAME_LENGTH: usize = 63;
 /// The name of a pipeline, in logs, metrics and HTTP. It is also a valid graph name, and serves as such in the keys of a pipeline
 /// that fills a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PipelineName(GraphName);
+pub(crate) struct PipelineName(GraphName);
 
 /// The error for a text that cannot name a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not a valid pipeline name (1 to {MAX_NAME_LENGTH} letters, digits, - and _)")]
-pub struct PipelineNameError;
+pub(crate) struct PipelineNameError;
 
 /// The complete settings of one pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineConfig {
     /// The name of the pipeline.
-    pub name: PipelineName,
+    pub(crate) name: PipelineName,
     /// The settings of the source.
-    pub neo4j: Neo4jConfig,
+    pub(crate) neo4j: Neo4jConfig,
     /// The settings of the cache.
-    pub falkordb: FalkorConfig,
+    pub(crate) falkordb: FalkorConfig,
     /// The profile of the graph.
-    pub profile: ProfileChoice,
+    pub(crate) profile: ProfileChoice,
     /// The ways and intervals of keeping the cache equal to the source.
-    pub sync: SyncConfig,
+    pub(crate) sync: SyncConfig,
     /// The settings for building a graph anew.
-    pub full_sync: FullSyncConfig,
+    pub(crate) full_sync: FullSyncConfig,
     /// The treatment of indices with which FalkorDB answers wrongly.
-    pub indexes: IndexesConfig,
+    pub(crate) indexes: IndexesConfig,
     /// The graph for groups that cannot name one.
-    pub routing: RoutingConfig,
+    pub(crate) routing: RoutingConfig,
     /// The part of the source that is copied.
-    pub filter: FilterConfig,
+    pub(crate) filter: FilterConfig,
 }
 
 impl PipelineName {

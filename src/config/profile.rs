@@ -12,7 +12,7 @@ const GENERIC: &str = "generic";
 
 /// The choice of the profile that describes the graph: its labels and types, keys, timestamps, vectors and indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProfileChoice {
+pub(crate) enum ProfileChoice {
     /// The built-in profile for graphs that graphiti makes.
     Graphiti,
     /// The built-in profile for any other graph.
@@ -24,7 +24,7 @@ pub enum ProfileChoice {
 /// The error for a word that is neither a built-in profile nor a file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not a profile (write {GRAPHITI} or {GENERIC}, or the path of a profile file that ends in .yaml or .yml)")]
-pub struct ProfileChoiceError;
+pub(crate) struct ProfileChoiceError;
 
 impl FromStr for ProfileChoice {
     type Err = ProfileChoiceError;

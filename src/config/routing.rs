@@ -11,7 +11,7 @@ const DEFAULT_GRAPH: &str = "default_db";
 
 /// The graph for groups that cannot name one; useful only with a graph for each group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoutingConfig {
+pub(crate) struct RoutingConfig {
     /// The graph of the groups `''` and `'_'`, which are graphiti's own defaults.
     pub default_graph: GraphName,
 }
@@ -29,7 +29,7 @@ impl RoutingConfig {
 
 /// The part of the source that is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilterConfig {
+pub(crate) struct FilterConfig {
     /// The groups to copy; if empty, all of them. The empty text is a group too: graphiti's default on Neo4j.
     pub group_ids: BTreeSet<String>,
 }

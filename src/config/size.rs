@@ -11,12 +11,12 @@ const UNITS: [(&str, u64); 7] =
 
 /// A number of bytes: `4MiB`, `500 kB`, `65536`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ByteSize(u64);
+pub(crate) struct ByteSize(u64);
 
 /// The error for a text that is not a number of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("is not a size (write 4MiB, 500kB or a number of bytes)")]
-pub struct ByteSizeError;
+pub(crate) struct ByteSizeError;
 
 impl ByteSize {
     /// A size in bytes.

@@ -38,7 +38,7 @@ const DEFAULT_MAX_DELETE_FRACTION: f64 = 0.5;
 
 /// The ways and intervals of keeping the cache equal to the source.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SyncConfig {
+pub(crate) struct SyncConfig {
     /// The longest time without a pass.
     pub interval: Duration,
     /// The interval at which the source is probed for a new commit; `None` is never.

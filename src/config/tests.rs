@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::environment::VARIABLES;
+use super::size::ByteSize;
 use super::*;
 
 /// The file that the product ships.

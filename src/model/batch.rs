@@ -16,7 +16,7 @@ use super::prepared::Review;
 
 /// One life of a pipeline's actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Generation(pub u64);
+pub(crate) struct Generation(pub u64);
 
 impl Generation {
     /// The generation after this one.
@@ -59,7 +59,7 @@ impl SourceRows {
 /// The content of a pass's batch: its begin, rows, or its end. `R` is [`SourceRows`] before the transformer, and the loader's
 /// input after it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum BatchContent<R> {
+pub(crate) enum BatchContent<R> {
     /// The pass begins: a full pass empties and indexes the graph.
     Begin(PassUnderWay),
     /// Rows to apply to the cache.
@@ -83,7 +83,7 @@ pub enum BatchContent<R> {
 
 /// The results at the end of a pass.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct PassEnd {
+pub(crate) struct PassEnd {
     /// Relationships with an endpoint that the cache cannot hold, after everything was read again.
     pub unresolved: Vec<RelationshipIdentity>,
     /// The content of the source besides the profile's kinds; only a full pass looks for it.
@@ -103,4 +103,4 @@ pub struct PassEnd {
 }
 
 /// The content of a batch before the transformer.
-pub type SourceContent = BatchContent<SourceRows>;
+pub(crate) type SourceContent = BatchContent<SourceRows>;

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 /// The most keys of a batch that are listed. All keys of a batch of the default size are listed; for a larger batch, the first
 /// keys show what it was, and its key range shows the rest.
-pub const KEYS_TOLD: usize = 1000;
+pub(crate) const KEYS_TOLD: usize = 1000;
 
 /// The operation on elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Operation {
+pub(crate) enum Operation {
     /// The cache now holds the elements as the source has them, whether it did before or not.
     Written,
     /// As [`Operation::Written`], and according to the transaction log they are new.
@@ -38,7 +38,7 @@ impl Operation {
 
 /// Elements of one kind, and the operation on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KindChange {
+pub(crate) struct KindChange {
     /// The label or the type.
     pub kind: String,
     /// The operation on the elements.
@@ -57,7 +57,7 @@ pub struct KindChange {
 
 /// The changes of one batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct BatchChanges {
+pub(crate) struct BatchChanges {
     /// The number of the checkpoint that includes the batch.
     pub sequence: u64,
     /// The time that the cache took for the batch, including its checkpoint.

@@ -20,7 +20,7 @@ use crate::model::outside_profile::OutsideProfile;
 use crate::model::source_identity::SourceIdentity;
 
 /// The version of the layout that this program writes. A program refuses a newer one.
-pub const CHECKPOINT_VERSION: u32 = 1;
+pub(crate) const CHECKPOINT_VERSION: u32 = 1;
 
 /// The state of a cache.
 ///
@@ -49,7 +49,7 @@ pub struct Checkpoint {
     pub newest_read: Option<Bookmark>,
     /// The place in the change feed after what it told. Absent if the last pass read nothing that a feed told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log: Option<LogPosition>,
+    pub(crate) log: Option<LogPosition>,
     /// The feed told everything after this transaction, without a gap, up to `log`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_since: Option<u64>,
@@ -62,25 +62,25 @@ pub struct Checkpoint {
     pub equal_as_of: Option<Bookmark>,
     /// The comparison under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<ComparisonUnderWay>,
+    pub(crate) comparison: Option<ComparisonUnderWay>,
     /// This machine's clock at the end of the last comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_at: Option<DateTime<Utc>>,
     /// The recent number of elements of each kind, and the deletes that wait for approval.
     #[serde(default)]
-    pub guard: Guard,
+    pub(crate) guard: Guard,
     /// Keys that several elements share.
     #[serde(default, skip_serializing_if = "Duplicates::is_empty")]
-    pub duplicates: Duplicates,
+    pub(crate) duplicates: Duplicates,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pass: Option<PassUnderWay>,
+    pub(crate) pass: Option<PassUnderWay>,
     /// The progress of the filling by GRAPH.BULK, while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<StageFill>,
+    pub(crate) stage: Option<StageFill>,
     /// The last pass that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_pass: Option<PassSummary>,
+    pub(crate) last_pass: Option<PassSummary>,
     /// The life of the cache's server in which the checkpoint was written. Absent if the user may not ask for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_run_id: Option<String>,
@@ -104,7 +104,7 @@ pub struct Checkpoint {
 
 /// The reason why a stored checkpoint cannot be used.
 #[derive(Debug, Error)]
-pub enum CheckpointError {
+pub(crate) enum CheckpointError {
     /// The text is not JSON of this shape.
     #[error("it is malformed")]
     Malformed(#[from] serde_json::Error),

@@ -9,7 +9,7 @@ use super::log_position::LogPosition;
 
 /// The change of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// The element is new.
     Created,
     /// Its properties or labels have changed.
@@ -20,7 +20,7 @@ pub enum Change {
 
 /// Changed nodes or changed relationships, by their number in Neo4j (`id(n)`, the last part of `elementId(n)`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Elements(HashMap<u64, Change>);
+pub(crate) struct Elements(HashMap<u64, Change>);
 
 impl Elements {
     /// Notes a change beside the known ones. If one element gives up a number and another one gets it meanwhile, the number
@@ -68,7 +68,7 @@ impl Elements {
 
 /// Changed nodes or relationships, and texts that they held before: their old keys may be among these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// The changed elements by number.
     pub elements: Elements,
     /// Texts that were replaced or deleted, by the element's number, whatever their property's name.
@@ -89,7 +89,7 @@ impl Changed {
 
 /// All commits since the feed was last read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Committed {
+pub(crate) struct Committed {
     /// The bookmark of the last commit: every later read has seen all of this.
     pub bookmark: Bookmark,
     /// The time of the last commit, by the server's clock. Absent if there was no commit.

@@ -13,7 +13,7 @@ use super::pass::Cursor;
 
 /// A comparison that has begun and not ended, as the checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComparisonUnderWay {
+pub(crate) struct ComparisonUnderWay {
     /// This machine's clock when the comparison began.
     pub began_at: DateTime<Utc>,
     /// The source's bookmark at that time.
@@ -38,7 +38,7 @@ pub struct ComparisonUnderWay {
 /// The difference of an element.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Difference {
+pub(crate) enum Difference {
     /// The cache lacks the element.
     Missing,
     /// The source does not have the element.
@@ -49,7 +49,7 @@ pub enum Difference {
 
 /// An element that differs, confirmed by a second look at both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The kind of the element.
     pub kind: ElementKind,
     /// The identity of the element.
@@ -83,7 +83,7 @@ impl fmt::Display for Difference {
 
 /// Elements and properties that a proof of equality leaves out, because source and cache differ in them by rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Excepted {
+pub(crate) struct Excepted {
     /// Elements that the cache cannot hold.
     pub elements: u64,
     /// Properties that the cache cannot hold, of elements that it holds.
@@ -108,7 +108,7 @@ impl Verdict {
 
 /// The result of a comparison that has gone through everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Both sides were equal as of this bookmark: nothing differed, and nothing was committed meanwhile.
     pub equal_as_of: Option<Bookmark>,
     /// The source's bookmark when the comparison began.

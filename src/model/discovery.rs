@@ -24,7 +24,7 @@ pub struct Found {
     /// Key properties that hold numbers: the keys of these labels and types are not texts.
     pub numbers: BTreeSet<(String, String)>,
     /// Properties with a vector index in the source, with the options of the cache's index if the cache can have one.
-    pub vectors: BTreeMap<(IndexTarget, PropertyName), Option<VectorOptions>>,
+    pub(crate) vectors: BTreeMap<(IndexTarget, PropertyName), Option<VectorOptions>>,
 }
 
 impl Found {

@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// is, so every pass reads the elements of these keys again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Duplicates(Vec<OfKind>);
+pub(crate) struct Duplicates(Vec<OfKind>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct OfKind {

@@ -11,7 +11,7 @@ use super::prepared::{Cause, Quarantined, is_name};
 
 /// The quarantine of a graph's writer, as comparisons of the graph need it. Clones share one list.
 #[derive(Debug, Clone, Default)]
-pub struct Excluded(Arc<RwLock<QuarantineList>>);
+pub(crate) struct Excluded(Arc<RwLock<QuarantineList>>);
 
 #[derive(Debug, Default)]
 struct QuarantineList {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// The longest name in bytes. FalkorDB sets no limit; this one keeps the name usable as a metric label, in a log line and in a
 /// file name, and is far above every group id that graphiti makes.
-pub const MAX_GRAPH_NAME_BYTES: usize = 255;
+pub(crate) const MAX_GRAPH_NAME_BYTES: usize = 255;
 
 /// The name of a graph in FalkorDB, which is the Redis key that holds it.
 ///

@@ -15,14 +15,14 @@ const GRAIN: TimeDelta = TimeDelta::hours(1);
 const MEMORY: TimeDelta = TimeDelta::hours(25);
 
 /// The number of deletes that are always allowed: a small kind empties and fills in normal operation.
-pub const ALWAYS_ALLOWED: u64 = 100;
+pub(crate) const ALWAYS_ALLOWED: u64 = 100;
 
 /// The most keys that are shown of a kind's held deletes: enough to see what they are.
-pub const SAMPLE: usize = 10;
+pub(crate) const SAMPLE: usize = 10;
 
 /// The largest share of a kind that may be deleted without approval.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DeleteLimit(f64);
+pub(crate) struct DeleteLimit(f64);
 
 impl DeleteLimit {
     /// A limit from a share between 0 and 1; 1 never holds anything.
@@ -41,7 +41,7 @@ impl DeleteLimit {
 /// The memory of all kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Guard {
+pub(crate) struct Guard {
     kinds: Vec<Guarded>,
 }
 
@@ -64,7 +64,7 @@ struct High {
 
 /// Deletes of one kind that wait for approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub(crate) struct Held {
     /// The number of deletes.
     pub number: u64,
     /// Some of their keys.
@@ -75,7 +75,7 @@ pub struct Held {
 
 /// Deletes of one kind that wait for approval, as they are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldDeletes {
+pub(crate) struct HeldDeletes {
     /// The label or type.
     pub kind: String,
     /// Their number, some of their keys, and the beginning of the wait.

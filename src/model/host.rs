@@ -14,7 +14,7 @@ const MAX_NAME_LENGTH: usize = 253;
 
 /// A host without a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Host {
+pub(crate) enum Host {
     /// An address; an IPv4 address in IPv6 notation is the IPv4 address.
     Address(IpAddr),
     /// A name in lower case, without the dot of the root at its end.
@@ -24,7 +24,7 @@ pub enum Host {
 /// The error for a text that is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("is not a host name or an address")]
-pub struct HostError;
+pub(crate) struct HostError;
 
 impl Host {
     /// The host of a `Host` header, without its port.
@@ -79,7 +79,7 @@ impl fmt::Display for Host {
 
 /// A host that a configuration allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowedHost {
+pub(crate) enum AllowedHost {
     /// Every host is allowed.
     Any,
     /// Only this host is allowed.

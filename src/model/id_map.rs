@@ -5,12 +5,6 @@ use thiserror::Error;
 
 use super::element::NodeIdentity;
 
-/// The most bytes of the map for each node, once it holds [`SMALLEST_EXACT`] nodes.
-pub const MAX_BYTES_PER_NODE: usize = 40;
-
-/// The size from which [`MAX_BYTES_PER_NODE`] holds; a smaller map is dominated by its 256 part tables.
-pub const SMALLEST_EXACT: usize = 100_000;
-
 /// The number of tables in the map, so that growth copies only a 256th of it at a time: a single table would need the old and the
 /// new one at once, twice the memory.
 const TABLES: usize = 256;
@@ -174,6 +168,12 @@ mod tests {
     use super::*;
     use crate::model::key::Key;
     use crate::model::name::Label;
+
+    /// The most bytes of the map for each node, once it holds [`SMALLEST_EXACT`] nodes.
+    const MAX_BYTES_PER_NODE: usize = 40;
+
+    /// The size from which [`MAX_BYTES_PER_NODE`] holds; a smaller map is dominated by its 256 part tables.
+    const SMALLEST_EXACT: usize = 100_000;
 
     fn identity(label: &str, key: &str) -> NodeIdentity {
         NodeIdentity { label: Label::parse(label).unwrap(), key: Key::parse(key).unwrap() }

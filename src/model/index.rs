@@ -7,7 +7,7 @@ use super::name::{Label, PropertyName, RelationshipType};
 
 /// The source's indices, translated for the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MirroredIndexes {
+pub(crate) struct MirroredIndexes {
     /// Indices to make in the cache.
     pub wanted: Vec<IndexDefinition>,
     /// Indices that FalkorDB cannot express, with the reasons.
@@ -19,7 +19,7 @@ pub struct MirroredIndexes {
 #[serde(deny_unknown_fields)]
 pub struct IndexDefinition {
     /// Range, full text or vector.
-    pub kind: IndexKind,
+    pub(crate) kind: IndexKind,
     /// The label or type that it is on.
     #[serde(flatten)]
     pub on: IndexTarget,
@@ -33,7 +33,7 @@ pub struct IndexDefinition {
     pub language: Option<String>,
     /// The options of a vector index, which no other kind has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vector: Option<VectorOptions>,
+    pub(crate) vector: Option<VectorOptions>,
     /// Whether values may be texts, as dates are in the cache. Range indices over text are unsafe on many versions of FalkorDB.
     #[serde(default = "may_be_text", skip_serializing_if = "is_text")]
     pub text: bool,
@@ -59,7 +59,7 @@ pub enum UnsafeIndexes {
 /// The kinds of index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum IndexKind {
+pub(crate) enum IndexKind {
     /// Equality and range conditions.
     Range,
     /// Full-text search in texts.
@@ -91,7 +91,7 @@ impl IndexTarget {
 /// The options of a vector index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct VectorOptions {
+pub(crate) struct VectorOptions {
     /// The dimension of its vectors; others are not indexed.
     pub dimension: u64,
     /// The measure of similarity.
@@ -107,7 +107,7 @@ pub struct VectorOptions {
 /// The measure of similarity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Similarity {
+pub(crate) enum Similarity {
     /// Vectors with a small angle are similar.
     Cosine,
     /// Vectors with a small distance are similar.

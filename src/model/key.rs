@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::value::Value;
 
 /// FalkorDB's range index keeps only this many bytes of a string: longer keys collide (measured on 4.16.3).
-pub const MAX_KEY_BYTES: usize = 4096;
+pub(crate) const MAX_KEY_BYTES: usize = 4096;
 
 /// A key that FalkorDB's range index can find: not empty, not blank at an edge, at most [`MAX_KEY_BYTES`] long, free of NUL and
 /// U+0001. The index misses any other key, so that a MERGE on it would make duplicates.

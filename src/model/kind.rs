@@ -59,7 +59,7 @@ impl<'a> KindName<'a> {
 /// The class of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ElementClass {
+pub(crate) enum ElementClass {
     /// The element is a node.
     Node,
     /// The element is a relationship.

@@ -131,7 +131,7 @@ impl KindRows {
 
 /// A part of the elements of a kind.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RowsPart<R = KindRows> {
+pub(crate) struct RowsPart<R = KindRows> {
     /// The elements of the part.
     pub rows: R,
     /// The approximate bytes that they hold in memory.

@@ -12,35 +12,35 @@ use super::profile_error::ProfileError;
 /// The rules that find the kinds of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     /// The property of the cache that holds an element's number in the source, for kinds without their own key. Absent if each
     /// kind has one.
     #[serde(default)]
-    pub identity: Option<PropertyName>,
+    pub(crate) identity: Option<PropertyName>,
     /// The label in the cache for nodes without a label. If absent, such nodes are left out.
     #[serde(default)]
-    pub unlabelled: Option<Label>,
+    pub(crate) unlabelled: Option<Label>,
     /// The labels that make kinds. A node keeps all its labels if one of them makes a kind.
     #[serde(default)]
-    pub labels: Selection,
+    pub(crate) labels: Selection,
     /// The relationship types that are taken.
     #[serde(default)]
-    pub types: Selection,
+    pub(crate) types: Selection,
     /// The rules for some labels; for each label, the first that matches applies. Their order is the identity order.
     #[serde(default)]
-    pub nodes: Vec<NodeRule>,
+    pub(crate) nodes: Vec<NodeRule>,
     /// The rules for some types; for each type, the first that matches applies.
     #[serde(default)]
-    pub relationships: Vec<RelationshipRule>,
+    pub(crate) relationships: Vec<RelationshipRule>,
     /// Timestamps of all kinds with a range index on them in the source.
     #[serde(default)]
-    pub timestamps: Vec<PropertyName>,
+    pub(crate) timestamps: Vec<PropertyName>,
     /// Vectors of all kinds.
     #[serde(default)]
-    pub vectors: Vec<PropertyName>,
+    pub(crate) vectors: Vec<PropertyName>,
     /// Properties of all kinds that are left out or renamed.
     #[serde(default)]
-    pub properties: PropertyRules,
+    pub(crate) properties: PropertyRules,
 }
 
 impl Discovery {
@@ -81,7 +81,7 @@ impl Discovery {
 /// A selection of names by pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The names that are taken.
     #[serde(default = "everything")]
     pub include: Vec<NamePattern>,
@@ -116,7 +116,7 @@ impl Selection {
 /// The rule for the nodes of some labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NodeRule {
+pub(crate) struct NodeRule {
     /// The labels that it applies to.
     pub label: NamePattern,
     /// The rule for their kinds.
@@ -127,7 +127,7 @@ pub struct NodeRule {
 /// The rule for the relationships of some types.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RelationshipRule {
+pub(crate) struct RelationshipRule {
     /// The types that it applies to.
     #[serde(rename = "type")]
     pub rel_type: NamePattern,
@@ -138,7 +138,7 @@ pub struct RelationshipRule {
 
 /// The rule for a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct KindRule {
+pub(crate) struct KindRule {
     /// The property that identifies an element by its text. If absent, the element's number does.
     #[serde(default)]
     pub key: Option<PropertyName>,
@@ -159,7 +159,7 @@ pub struct KindRule {
 /// The properties of an element that are left out or renamed in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PropertyRules {
+pub(crate) struct PropertyRules {
     /// The properties that are left out.
     #[serde(default)]
     pub omit: Vec<NamePattern>,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The identity of a store: a copy of a store has the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct StoreId {
+pub(crate) struct StoreId {
     /// The time of its creation, in milliseconds since 1970.
     pub created_ms: i64,
     /// A random number of the store.
@@ -15,7 +15,7 @@ pub struct StoreId {
 
 /// A place in a log, after a transaction that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogPosition {
+pub(crate) struct LogPosition {
     /// The store that the log belongs to.
     pub store: StoreId,
     /// The number of the file.

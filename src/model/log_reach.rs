@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The reach of a transaction log: a service that was down for longer finds changes by comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogReach {
+pub(crate) struct LogReach {
     /// The first transaction that the log holds.
     pub oldest: u64,
     /// The time of its commit, by the server's clock. Absent if the oldest file holds no transaction yet.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Later FalkorDB versions refuse longer identifiers, and 4.16.3 crashes on an indexed name of 600 bytes.
-pub const MAX_NAME_BYTES: usize = 512;
+pub(crate) const MAX_NAME_BYTES: usize = 512;
 
 /// The reason why a name cannot be used in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

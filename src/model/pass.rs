@@ -14,7 +14,7 @@ use super::prepared::Conversions;
 /// The strategies that a pass can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Reads everything, from the beginning.
     Full,
     /// Reads what changed since the last pass.
@@ -35,7 +35,7 @@ impl fmt::Display for Mode {
 
 /// The place up to which a pass is applied: everything of the earlier steps, and of this step up to and including `after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// The step of the pass.
     pub step: Step,
     /// The last key applied; empty before the first.
@@ -45,7 +45,7 @@ pub struct Cursor {
 /// The results of a pass, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Rows read from the source.
     pub read: u64,
     /// Rows that the cache already held.
@@ -86,25 +86,25 @@ impl Totals {
 
 /// A pass that has begun and not ended, as the checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassUnderWay {
+pub(crate) struct PassUnderWay {
     /// The strategy of the pass.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// The source's clock before its first query: the watermark once it has ended.
-    pub began_at: DateTime<Utc>,
+    pub(crate) began_at: DateTime<Utc>,
     /// The source's bookmark before its first query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bookmark: Option<Bookmark>,
+    pub(crate) bookmark: Option<Bookmark>,
     /// Whether the graph is ready for the rows of the pass: for a full pass, emptied and indexed.
-    pub prepared: bool,
+    pub(crate) prepared: bool,
     /// The place up to which the pass is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
+    pub(crate) cursor: Option<Cursor>,
     /// The results so far.
     #[serde(default)]
-    pub totals: Totals,
+    pub(crate) totals: Totals,
     /// Relationships that arrived before one of their endpoints was in the cache: they are read again before the pass ends.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub deferred: BTreeSet<RelationshipIdentity>,
+    pub(crate) deferred: BTreeSet<RelationshipIdentity>,
 }
 
 impl PassUnderWay {
@@ -116,16 +116,16 @@ impl PassUnderWay {
 
 /// A pass that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassSummary {
+pub(crate) struct PassSummary {
     /// The strategy of the pass.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// The source's clock before its first query.
-    pub began_at: DateTime<Utc>,
+    pub(crate) began_at: DateTime<Utc>,
     /// The source's bookmark before its first query: everything up to this bookmark is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bookmark: Option<Bookmark>,
+    pub(crate) bookmark: Option<Bookmark>,
     /// This machine's clock when the end of the pass was stored.
-    pub ended_at: DateTime<Utc>,
+    pub(crate) ended_at: DateTime<Utc>,
     /// The results of the pass.
-    pub totals: Totals,
+    pub(crate) totals: Totals,
 }

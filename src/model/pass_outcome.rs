@@ -6,7 +6,7 @@ use super::comparison::Verdict;
 
 /// The findings of a pass for the scheduler of the next one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PassOutcome {
+pub(crate) struct PassOutcome {
     /// Some rows were skipped and have to be checked again a little later.
     pub look_again: bool,
     /// Counts differed, perhaps because of commits in the meantime: the next pass should follow at once.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A pattern of names: `*` matches any text, `?` any one character, and every other character itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct NamePattern(String);
+pub(crate) struct NamePattern(String);
 
 impl NamePattern {
     /// The pattern of all names.

@@ -207,7 +207,7 @@ pub struct Quarantined {
     /// The class of the element. Absent in entries that were stored before a label and a type of the same name were
     /// distinguished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub element: Option<ElementClass>,
+    pub(crate) element: Option<ElementClass>,
     /// The key if it is usable, otherwise a name made of Neo4j's id of the element. Relationships that wait for one of their ends
     /// share an entry, which has the name of that end.
     pub key: String,
@@ -230,13 +230,13 @@ pub struct Quarantined {
     pub number: u64,
     /// The cause that keeps the element out of the cache.
     #[serde(default, skip_serializing_if = "Cause::is_content")]
-    pub cause: Cause,
+    pub(crate) cause: Cause,
 }
 
 /// The cause that keeps an element out of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The reason lies in the element: its key, a label, its group or the key of an end.
     #[default]
     Content,

@@ -12,7 +12,7 @@ use super::kind::{ElementKind, KindName, NodeKindId, RelationshipKindId, Step};
 use super::kind_rules::Discovery;
 use super::kind_rules::PropertyRules;
 use super::name::{Label, PropertyName, RelationshipType};
-pub use super::profile_error::ProfileError;
+pub(crate) use super::profile_error::ProfileError;
 use super::routes::Routes;
 
 /// The most kinds for which each has its own questions and indices.
@@ -63,13 +63,13 @@ pub struct Profile {
     pub mirror_indexes: bool,
     /// The rules that find the kinds in the source, for a graph with labels and types that are not named here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub discover: Option<Discovery>,
+    pub(crate) discover: Option<Discovery>,
 }
 
 /// The property or number that identifies an element within its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Identity {
+pub(crate) enum Identity {
     /// The text of its key property.
     #[default]
     Property,
@@ -94,13 +94,13 @@ pub struct NodeKind {
     pub key: PropertyName,
     /// The content of that property.
     #[serde(default, skip_serializing_if = "Identity::is_property")]
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Whether these are the nodes that have no label in the source: only the cache has the identity label.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlabelled: bool,
     /// The rules for properties that are left out or renamed.
     #[serde(default, skip_serializing_if = "PropertyRules::is_empty")]
-    pub properties: PropertyRules,
+    pub(crate) properties: PropertyRules,
     /// Properties that change when a row is written and that the source has an index on.
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,
@@ -120,10 +120,10 @@ pub struct RelationshipKind {
     pub key: PropertyName,
     /// The same as [`NodeKind::identity`].
     #[serde(default, skip_serializing_if = "Identity::is_property")]
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// The same as [`NodeKind::properties`].
     #[serde(default, skip_serializing_if = "PropertyRules::is_empty")]
-    pub properties: PropertyRules,
+    pub(crate) properties: PropertyRules,
     /// The same as [`NodeKind::timestamps`].
     #[serde(default)]
     pub timestamps: Vec<PropertyName>,

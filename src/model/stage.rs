@@ -26,7 +26,7 @@ impl StageTotals {
 
 /// The filling of a stage, as its checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct StageFill {
+pub(crate) struct StageFill {
     /// The totals of the stage without the payload under way.
     pub holds: StageTotals,
     /// The payload that is being loaded, if there is one.
@@ -36,7 +36,7 @@ pub struct StageFill {
 
 /// A payload that is being loaded, and the state of the pass once it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Loading {
+pub(crate) struct Loading {
     /// The totals of the stage then.
     pub after: StageTotals,
     /// The cursor of the pass then. Absent for a payload in the middle of a batch: the batch can then neither be repeated nor
@@ -49,7 +49,7 @@ pub struct Loading {
 
 /// The fate of a payload after its reply was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PayloadState {
+pub(crate) enum PayloadState {
     /// The payload must be sent.
     NotApplied,
     /// The payload must not be sent again.

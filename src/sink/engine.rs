@@ -28,9 +28,9 @@ pub enum Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineSigns {
     /// The module's version: 41603 is 4.16.3, and an unreleased build is 999999 in either engine.
-    pub module_version: Option<u64>,
+    pub(crate) module_version: Option<u64>,
     /// Whether the server knows a setting that only the engine in Rust has.
-    pub has_rust_setting: Option<bool>,
+    pub(crate) has_rust_setting: Option<bool>,
 }
 
 impl EngineSigns {

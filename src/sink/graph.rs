@@ -43,7 +43,7 @@ pub struct Counts {
     /// Nodes by label, for every label of the graph and of the profile.
     pub labels: BTreeMap<String, u64>,
     /// Relationships by type, for every type of the graph and of the profile.
-    pub types: BTreeMap<String, u64>,
+    pub(crate) types: BTreeMap<String, u64>,
 }
 
 impl Counts {

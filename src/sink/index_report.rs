@@ -14,15 +14,15 @@ pub struct IndexReport {
     pub refused: Vec<String>,
     /// Existing indices with which this server answers wrongly.
     #[serde(rename = "unsafe")]
-    pub unsafe_ones: Vec<String>,
+    pub(crate) unsafe_ones: Vec<String>,
     /// Indices of the profile or the source that existed, made the server answer wrongly, and were dropped.
-    pub dropped: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     /// Indices of the profile or the source that are not made, because this server would answer wrongly with them.
-    pub left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// Constraints of the cache. All are foreign: this service makes none.
-    pub constraints: Vec<String>,
+    pub(crate) constraints: Vec<String>,
     /// Foreign indices and constraints that a full sync could not make again, each with the reason.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
     /// Whether there was no index at all: the graph is new, or differs from the one that was prepared before.
     pub from_nothing: bool,
 }

@@ -56,9 +56,10 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 
-pub use address::{CacheAddress, CacheTls};
+pub use address::CacheAddress;
+pub(crate) use address::CacheTls;
 pub(crate) use adoption::TakeOver;
-pub use applied::Applied;
+pub(crate) use applied::Applied;
 pub use bulk::BulkLoader;
 pub(crate) use bulk::after as stage_after;
 pub use checkpoint_store::RedisCheckpointStore;
@@ -66,9 +67,10 @@ pub use connection::CacheConnection;
 pub use engine::{Engine, EngineSigns};
 pub use falkor::FalkorSink;
 pub use fence::Ownership;
-pub use graph::{Counts, GraphState};
+pub(crate) use graph::Counts;
+pub use graph::GraphState;
 pub use graph_set::GraphSet;
-pub use index_report::IndexReport;
+pub(crate) use index_report::IndexReport;
 pub(crate) use index_statement::statement as index_statement;
 pub use keys::{GraphKeys, GraphRole};
 pub(crate) use lease::host_name;
@@ -140,7 +142,7 @@ pub trait Sink: Send {
 
 /// A graph that nobody reads yet, filled by payloads.
 #[async_trait]
-pub trait StageSink: Send {
+pub(crate) trait StageSink: Send {
     /// Drops an earlier stage with everything that belongs to it, and makes an empty one.
     async fn begin(&mut self) -> Result<()>;
 

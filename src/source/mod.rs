@@ -31,7 +31,7 @@ mod scan_pause;
 mod scope;
 mod shared_ends;
 mod tallies;
-pub mod transaction_log;
+pub(crate) mod transaction_log;
 mod unindexed;
 mod unlabelled;
 mod unusable;
@@ -60,7 +60,9 @@ pub use control_plane::ControlPlane;
 pub(crate) use expressions::number_key;
 pub use reader::Reader;
 pub use request::Request;
-pub use scan_pause::ScanPause;
+pub(crate) use scan_pause::ScanPause;
+#[cfg(feature = "fuzzing")]
+pub use transaction_log::arbitrary::check_log;
 pub(crate) use unindexed::missing_indexes;
 
 /// A page of elements in the order of their key.

@@ -33,7 +33,7 @@ pub(crate) const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, vers
 pub(crate) const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
 
 /// All indices except those that every database has, with the options that FalkorDB needs to make the same indices.
-pub const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, options WHERE type <> 'LOOKUP' \
+pub(crate) const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, options WHERE type <> 'LOOKUP' \
     RETURN name, type AS kind, entityType AS entity, labelsOrTypes AS names, properties, \
     options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
     options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
@@ -58,7 +58,7 @@ pub(crate) const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIEL
     RETURN row.of AS of, row.name AS name, row.count AS count";
 
 /// The names of all labels.
-pub const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
+pub(crate) const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
 
 /// All property names that were ever used: a name stays after the last element with it is gone.
 pub(crate) const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";

@@ -8,7 +8,7 @@ const MULTIPLE: u32 = 50;
 
 /// The time at which the next scan may begin. The first scan may begin at once.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ScanPause {
+pub(crate) struct ScanPause {
     ends_at: Option<Instant>,
 }
 

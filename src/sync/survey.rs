@@ -98,10 +98,10 @@ pub(crate) struct KindSurvey {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct PropertySurvey {
     /// The number of values of each type.
-    pub types: BTreeMap<String, u64>,
+    pub(crate) types: BTreeMap<String, u64>,
     /// The types that the cache holds instead of those that it does not have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub becomes: BTreeMap<String, String>,
+    pub(crate) becomes: BTreeMap<String, String>,
 }
 
 /// Elements and properties that would be quarantined for one reason.

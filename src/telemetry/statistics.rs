@@ -11,7 +11,7 @@ use crate::model::pass::{Mode, PassSummary, Totals};
 
 /// The numbers of a pipeline since this process began.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Statistics {
+pub(crate) struct Statistics {
     /// Rows read from the source.
     pub rows_read: u64,
     /// Rows that the cache already held.
@@ -43,7 +43,7 @@ pub struct Statistics {
 
 /// The counts of rows of one label or type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct KindCount {
+pub(crate) struct KindCount {
     /// Rows read from the source.
     pub read: u64,
     /// Rows written to the cache.
@@ -55,7 +55,7 @@ pub struct KindCount {
 /// The times that commits took to be readable in the cache: from the time in the transaction log, otherwise from when a probe saw
 /// them.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Freshness {
+pub(crate) struct Freshness {
     /// The number of measured commits: the first of each pass's commits.
     pub count: u64,
     /// The sum of all these times.
@@ -66,7 +66,7 @@ pub struct Freshness {
 
 /// Passes of one strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct PassCount {
+pub(crate) struct PassCount {
     pub ended: u64,
     /// Passes that a fault ended early.
     pub failed: u64,
@@ -76,7 +76,7 @@ pub struct PassCount {
 
 impl Statistics {
     /// Counts the progress of a pass between two acknowledgements.
-    pub fn add_progress(&mut self, before: &Totals, now: &Totals) {
+    pub(crate) fn add_progress(&mut self, before: &Totals, now: &Totals) {
         self.rows_read += now.read.saturating_sub(before.read);
         self.rows_unchanged += now.unchanged.saturating_sub(before.unchanged);
         self.nodes_written += now.nodes.saturating_sub(before.nodes);
@@ -86,7 +86,7 @@ impl Statistics {
     }
 
     /// Counts the rows that a batch read and changed.
-    pub fn add_changes(&mut self, changes: &BatchChanges) {
+    pub(crate) fn add_changes(&mut self, changes: &BatchChanges) {
         self.batches += u64::from(!changes.is_empty());
         for (kind, rows) in &changes.read {
             self.kinds.entry(kind.clone()).or_default().read += rows;
@@ -100,37 +100,37 @@ impl Statistics {
         }
     }
 
-    pub fn add_fault(&mut self, cause: &str) {
+    pub(crate) fn add_fault(&mut self, cause: &str) {
         *self.faults.entry(cause.to_owned()).or_default() += 1;
     }
 
     /// Counts a commit that has become readable.
-    pub fn add_freshness(&mut self, seconds: f64) {
+    pub(crate) fn add_freshness(&mut self, seconds: f64) {
         let Freshness { count, seconds: sum, last_seconds } = &mut self.freshness;
         (*count, *sum, *last_seconds) = (*count + 1, *sum + seconds, Some(seconds));
     }
 
     /// Elements written and deleted, of all kinds.
-    pub fn changed(&self) -> u64 {
+    pub(crate) fn changed(&self) -> u64 {
         self.kinds.values().map(|count| count.written + count.deleted).sum()
     }
 
     /// Counts a pass that ended.
-    pub fn add_ended(&mut self, mode: Mode, took: Duration) {
+    pub(crate) fn add_ended(&mut self, mode: Mode, took: Duration) {
         let count = self.passes.entry(mode).or_default();
         count.ended += 1;
         count.seconds += took.as_secs_f64();
     }
 
     /// Counts a pass that a fault ended early.
-    pub fn add_failed(&mut self, mode: Mode) {
+    pub(crate) fn add_failed(&mut self, mode: Mode) {
         self.passes.entry(mode).or_default().failed += 1;
     }
 }
 
 /// A pass that is over, with either result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PassRecord {
+pub(crate) struct PassRecord {
     #[serde(flatten)]
     pub pass: PassSummary,
     /// Whether the pass ended or failed.
@@ -143,7 +143,7 @@ pub struct PassRecord {
 /// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PassResult {
+pub(crate) enum PassResult {
     /// All rows that the pass read are applied.
     Ended,
     /// A fault ended the pass early.
@@ -158,7 +158,7 @@ impl From<PassSummary> for PassRecord {
 
 /// The speed of a pipeline in one second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The end of the second.
     pub at: DateTime<Utc>,
     /// Elements written and deleted in the second.

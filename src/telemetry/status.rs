@@ -35,7 +35,7 @@ pub(crate) const SAMPLES: usize = 300;
 pub(crate) const UNREACHABLE_FAILURES: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ServiceStatus {
+pub(crate) struct ServiceStatus {
     /// The pipelines by name.
     pub pipelines: BTreeMap<String, PipelineStatus>,
 }
@@ -43,7 +43,7 @@ pub struct ServiceStatus {
 /// How a pass learns what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ChangeSource {
+pub(crate) enum ChangeSource {
     /// The pass looks for changes in the source.
     #[default]
     Probe,
@@ -52,7 +52,7 @@ pub enum ChangeSource {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PipelineStatus {
+pub(crate) struct PipelineStatus {
     pub name: String,
     /// The graph that the pipeline keeps.
     pub graph: String,
@@ -174,7 +174,7 @@ pub struct PipelineStatus {
 /// The present state of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum PipelineState {
+pub(crate) enum PipelineState {
     /// Connecting, and deciding what to do first.
     Starting,
     Running {
@@ -208,7 +208,7 @@ pub enum PipelineState {
 
 /// The progress of a full sync beside the graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FullSyncStatus {
+pub(crate) struct FullSyncStatus {
     /// The beginning of the full sync, by this machine's clock.
     pub since: DateTime<Utc>,
     /// The present pass of its stage: a full pass fills it, incremental passes let it catch up.
@@ -225,27 +225,27 @@ pub struct FullSyncStatus {
 /// Indices of the cache that differ from the profile's.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct IndexStatus {
+pub(crate) struct IndexStatus {
     /// Indices that are neither the profile's nor the source's: they are left alone.
-    pub foreign: Vec<String>,
+    pub(crate) foreign: Vec<String>,
     /// Indices of the source that FalkorDB cannot express, with the reason.
-    pub inexpressible: Vec<String>,
+    pub(crate) inexpressible: Vec<String>,
     /// Existing indices with which FalkorDB answers wrongly.
     #[serde(rename = "unsafe")]
-    pub unsafe_ones: Vec<String>,
+    pub(crate) unsafe_ones: Vec<String>,
     /// Indices of the profile and the source that are not made, because FalkorDB would answer wrongly with them.
-    pub left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// Indices among these that existed, and were dropped in this generation.
-    pub dropped: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     /// The constraints of the cache. All are foreign.
-    pub constraints: Vec<String>,
+    pub(crate) constraints: Vec<String>,
     /// Foreign indices and constraints that the last full sync could not make again, each with its reason.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
 }
 
 /// A fault as shown to an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FaultReport {
+pub(crate) struct FaultReport {
     pub at: DateTime<Utc>,
     /// The error with its causes.
     pub error: String,
@@ -255,7 +255,7 @@ pub struct FaultReport {
 /// The two servers of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Side {
+pub(crate) enum Side {
     Source,
     Cache,
 }
@@ -271,7 +271,7 @@ impl fmt::Display for Side {
 
 /// The failed probes of a side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SideFailure {
+pub(crate) struct SideFailure {
     /// The number of consecutive failures.
     pub failures: u32,
     /// The time of the first failure.
@@ -282,7 +282,7 @@ pub struct SideFailure {
 
 /// The rows between reading and acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     pub batches: usize,
     /// Rows, including those being read.
     pub rows: usize,
@@ -292,7 +292,7 @@ pub struct InFlight {
 
 impl PipelineStatus {
     /// A pipeline that has not begun yet.
-    pub fn new(name: impl Into<String>, graph: impl Into<String>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, graph: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             graph: graph.into(),
@@ -339,7 +339,7 @@ impl PipelineStatus {
     }
 
     /// The process that leads the pipeline, while this one stands by.
-    pub fn leader(&self) -> Option<&Leader> {
+    pub(crate) fn leader(&self) -> Option<&Leader> {
         match &self.state {
             PipelineState::Standby { leader, .. } => Some(leader),
             _ => None,
@@ -347,7 +347,7 @@ impl PipelineStatus {
     }
 
     /// Whether readers of the cache can rely on it: it was filled once, nothing is broken, and no full pass is rebuilding it.
-    pub fn is_in_step(&self) -> bool {
+    pub(crate) fn is_in_step(&self) -> bool {
         let working = match &self.state {
             PipelineState::Idle | PipelineState::Paused => true,
             PipelineState::Running { mode, .. } => *mode != Mode::Full,
@@ -362,18 +362,18 @@ impl PipelineStatus {
     }
 
     /// Whether a thorough pass has found that the cache holds the commit of this bookmark.
-    pub fn holds(&self, bookmark: &Bookmark) -> bool {
+    pub(crate) fn holds(&self, bookmark: &Bookmark) -> bool {
         self.is_in_step() && self.is_cache_heard() && self.assured.as_ref().is_some_and(|assured| assured.includes(bookmark))
     }
 
     /// Whether the pass of this number, or a later one, has ended, and no full pass is rebuilding the cache since.
-    pub fn has_ended(&self, pass: u64) -> bool {
+    pub(crate) fn has_ended(&self, pass: u64) -> bool {
         self.is_in_step() && self.is_cache_heard() && self.passes_ended >= pass
     }
 
     /// Whether both sides are proven equal as of this bookmark or a later one, or by a comparison that began with the order of
     /// this number or a later one.
-    pub fn is_proven(&self, bookmark: &Bookmark, order: Option<u64>) -> bool {
+    pub(crate) fn is_proven(&self, bookmark: &Bookmark, order: Option<u64>) -> bool {
         let since = order.is_some_and(|order| self.proven_by >= order);
         self.is_in_step()
             && self.is_cache_heard()
@@ -381,19 +381,19 @@ impl PipelineStatus {
     }
 
     /// The number of deletes that wait for approval, by kind.
-    pub fn held_deletes(&self) -> Option<String> {
+    pub(crate) fn held_deletes(&self) -> Option<String> {
         let kinds: Vec<String> = self.held.iter().map(|held| format!("{} of {}", held.held.number, held.kind)).collect();
         (!kinds.is_empty()).then(|| kinds.join(", "))
     }
 
     /// Notes a bookmark of the source, and when its commit was made or seen. Returns whether the cache lacks the commit. A
     /// bookmark that a newer one has overtaken changes nothing.
-    pub fn saw(&mut self, bookmark: Bookmark, at: DateTime<Utc>) -> bool {
+    pub(crate) fn saw(&mut self, bookmark: Bookmark, at: DateTime<Utc>) -> bool {
         self.learn(bookmark, |unapplied, bookmark| unapplied.note(bookmark, at))
     }
 
     /// As [`Self::saw`], for the source's bookmark when a generation begins: its commit was made after this time.
-    pub fn found(&mut self, bookmark: Bookmark, after: DateTime<Utc>) {
+    pub(crate) fn found(&mut self, bookmark: Bookmark, after: DateTime<Utc>) {
         self.learn(bookmark, |unapplied, bookmark| unapplied.note_made_after(bookmark, after));
     }
 
@@ -414,14 +414,14 @@ impl PipelineStatus {
     }
 
     /// Forgets the bookmarks of a source that was replaced or restored.
-    pub fn forget_source(&mut self) {
+    pub(crate) fn forget_source(&mut self) {
         self.source_bookmark = None;
         self.unapplied = UnappliedCommits::default();
         self.behind_since = None;
     }
 
     /// Notes a pass that ended.
-    pub fn applied(&mut self, pass: PassSummary) {
+    pub(crate) fn applied(&mut self, pass: PassSummary) {
         self.remember(pass.clone().into());
         let arrived = pass.bookmark.as_ref().and_then(|bookmark| self.unapplied.applied(bookmark));
         // A full pass does not follow a commit, and may take any time.
@@ -433,7 +433,7 @@ impl PipelineStatus {
     }
 
     /// Notes a pass that a fault ended early.
-    pub fn broken_off(&mut self, mode: Mode, began_at: DateTime<Utc>, totals: Totals, error: String) {
+    pub(crate) fn broken_off(&mut self, mode: Mode, began_at: DateTime<Utc>, totals: Totals, error: String) {
         let pass = PassSummary { mode, began_at, bookmark: None, ended_at: Utc::now(), totals };
         self.remember(PassRecord { pass, result: PassResult::Failed, error: Some(error) });
         self.statistics.add_failed(mode);
@@ -446,7 +446,7 @@ impl PipelineStatus {
     }
 
     /// The newest bookmark that a probe or a pass has seen.
-    pub fn newest_bookmark(&self) -> Option<&Bookmark> {
+    pub(crate) fn newest_bookmark(&self) -> Option<&Bookmark> {
         match (self.source_bookmark.as_ref(), self.applied_bookmark()) {
             (Some(seen), Some(applied)) if applied.includes(seen) => Some(applied),
             (seen, applied) => seen.or(applied),
@@ -454,12 +454,12 @@ impl PipelineStatus {
     }
 
     /// The commit as of which the last pass read the source.
-    pub fn applied_bookmark(&self) -> Option<&Bookmark> {
+    pub(crate) fn applied_bookmark(&self) -> Option<&Bookmark> {
         self.last_pass.as_ref()?.bookmark.as_ref()
     }
 
     /// The present value of the field of this name.
-    pub fn log_margin(&self) -> Option<i64> {
+    pub(crate) fn log_margin(&self) -> Option<i64> {
         let applied = self.applied_bookmark().and_then(Bookmark::transaction);
         self.log_reach.as_ref().zip(applied).map(|(reach, applied)| reach.margin(applied))
     }
@@ -472,7 +472,7 @@ impl PipelineStatus {
     }
 
     /// Notes the result of a probe of a side.
-    pub fn probed(&mut self, side: Side, failure: Option<String>, now: DateTime<Utc>) {
+    pub(crate) fn probed(&mut self, side: Side, failure: Option<String>, now: DateTime<Utc>) {
         match failure {
             None => {
                 self.failing.remove(&side);
@@ -486,19 +486,19 @@ impl PipelineStatus {
     }
 
     /// The side that does not answer, and the reason.
-    pub fn unreachable(&self) -> Option<(Side, &SideFailure)> {
+    pub(crate) fn unreachable(&self) -> Option<(Side, &SideFailure)> {
         self.failing.iter().find(|(_, failing)| failing.failures >= UNREACHABLE_FAILURES).map(|(side, failing)| (*side, failing))
     }
 
     /// Seconds since the first commit that was seen and is not applied yet.
-    pub fn lag_seconds(&self, now: DateTime<Utc>) -> f64 {
+    pub(crate) fn lag_seconds(&self, now: DateTime<Utc>) -> f64 {
         self.behind_since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0))
     }
 }
 
 impl ServiceStatus {
     /// The same status, with the values that depend on the time of the answer.
-    pub fn at(&self, now: DateTime<Utc>) -> Self {
+    pub(crate) fn at(&self, now: DateTime<Utc>) -> Self {
         let mut status = self.clone();
         for pipeline in status.pipelines.values_mut() {
             pipeline.seconds_behind = pipeline.lag_seconds(now);

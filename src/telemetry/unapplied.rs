@@ -11,7 +11,7 @@ const TOLD_APART: usize = 256;
 
 /// Commits in the order in which they were seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct UnappliedCommits(VecDeque<Unapplied>);
+pub(crate) struct UnappliedCommits(VecDeque<Unapplied>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unapplied {

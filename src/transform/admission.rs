@@ -17,7 +17,7 @@ use crate::model::routes::Routes;
 
 /// The decision whether the cache keeps an element of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// The element is kept under this identity.
     Kept(ElementIdentity),
     /// The element has this identity and cannot be kept: the cache must not hold an older state of it.

@@ -29,11 +29,11 @@ const DIGITS: usize = 15;
 const VECTOR: u8 = b'v';
 
 /// The name of a difference that is neither in labels nor in properties: more than one element has the identity.
-pub const COPIES: &str = "(copies)";
+pub(crate) const COPIES: &str = "(copies)";
 
 /// An element's labels and the text of each property.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Content {
+pub(crate) struct Content {
     /// All labels of a node; none for a relationship.
     pub labels: BTreeSet<String>,
     /// The text of each property.
@@ -44,7 +44,7 @@ pub struct Content {
 
 /// A property value as the cache holds it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum CachedValue {
+pub(crate) enum CachedValue {
     /// Any value but a vector.
     Plain(Value),
     /// A vector of floats.

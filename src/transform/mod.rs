@@ -7,31 +7,31 @@
 mod admission;
 pub mod bulk;
 mod collapse;
-pub mod comparison;
+pub(crate) mod comparison;
 #[cfg(test)]
 mod decoded;
 mod encode;
 mod encoder;
 mod layout;
-pub mod literal;
+pub(crate) mod literal;
 mod property_names;
 mod quarantine_names;
 mod temporal;
-pub mod values;
-pub mod vectors;
-pub mod writer;
+pub(crate) mod values;
+pub(crate) mod vectors;
+pub(crate) mod writer;
 
 pub use crate::model::dimensions::Dimensions;
-pub use admission::Admission;
+pub(crate) use admission::Admission;
 pub use encoder::Encoder;
-pub use property_names::{MAX_PROPERTY_NAMES, PropertyNames};
+pub(crate) use property_names::MAX_PROPERTY_NAMES;
 
 use crate::model::batch::BatchContent;
 use crate::model::prepared::PreparedRows;
 
 /// A batch in the form that the loader takes.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Encoded {
+pub(crate) enum Encoded {
     /// Rows of parameter text, for a graph that may hold anything.
     Rows(PreparedRows),
     /// Payloads of GRAPH.BULK, for a stage that holds exactly what was loaded before.
@@ -39,4 +39,4 @@ pub enum Encoded {
 }
 
 /// The content of a batch after the transformer.
-pub type PreparedContent = BatchContent<Encoded>;
+pub(crate) type PreparedContent = BatchContent<Encoded>;

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::profile::Profile;
 
 /// The most property names that a graph can have (tested on 4.16.3: 65,534 work, one more does not).
-pub const MAX_PROPERTY_NAMES: usize = 65_534;
+pub(crate) const MAX_PROPERTY_NAMES: usize = 65_534;
 
 /// The names that a graph has, or gets from rows on the way to it. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct PropertyNames {
+pub(crate) struct PropertyNames {
     known: Arc<Mutex<HashSet<Box<str>>>>,
 }
 

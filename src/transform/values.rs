@@ -20,7 +20,7 @@ use crate::model::value::Value;
 
 /// The reason why the cache cannot hold a value. Never reveals the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Unstorable {
+pub(crate) enum Unstorable {
     /// The value is outside Neo4j's own ranges: Neo4j cannot have sent it.
     #[error("the date, time or offset is outside the range of Neo4j")]
     OutOfRange,
@@ -31,7 +31,7 @@ pub enum Unstorable {
 
 /// The extent to which parameter text can express a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
+pub(crate) enum Fit {
     /// The whole value fits.
     Whole,
     /// All except NaN fits; `null` is written for NaN.

@@ -10,7 +10,7 @@ use crate::model::value::Value;
 
 /// The reason why a value cannot be a vector. Never reveals the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum UnusableVector {
+pub(crate) enum UnusableVector {
     /// A value of another type.
     #[error("a vector is a list of numbers, but this is a {0}")]
     NotAList(&'static str),

@@ -4,7 +4,7 @@
 use super::literal;
 
 /// Writes the few types that FalkorDB has.
-pub trait ValueWriter {
+pub(crate) trait ValueWriter {
     /// Writes the null value.
     fn null(&mut self);
     /// Writes `true` or `false`.
@@ -24,7 +24,7 @@ pub trait ValueWriter {
 }
 
 /// FalkorDB's parameter text, appended to a buffer. NaN becomes `null`: see [`literal::write_float`].
-pub struct ParameterText<'a>(pub &'a mut Vec<u8>);
+pub(crate) struct ParameterText<'a>(pub &'a mut Vec<u8>);
 
 impl ValueWriter for ParameterText<'_> {
     fn null(&mut self) {

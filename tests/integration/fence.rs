@@ -108,7 +108,7 @@ impl Followed {
 
     /// The first one has gone on, noticed that it is not the owner, and written nothing.
     async fn has_written_nothing(&mut self, from: usize) {
-        let line = self.running.line_from(from, "is held by").await;
+        let line = self.running.line_from(from, "standing by").await;
         println!("{line}");
         let found = compare(&self.pair.source.graph, &self.pair.cache, &self.pair.graph).await.unwrap();
         assert!(found.is_empty(), "{} differences: {}\n{}", found.len(), report(&found), self.running.log_from(from));
@@ -310,7 +310,9 @@ impl Owned {
 
 fn checkpoint(sequence: u64) -> Checkpoint {
     let source = SourceIdentity { id: "test".to_owned(), name: "neo4j".to_owned() };
-    Checkpoint { sequence, ..Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source) }
+    let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
+    checkpoint.sequence = sequence;
+    checkpoint
 }
 
 /// Whether the connection has watched the fence since before the successor, or looks at it only now.

@@ -198,7 +198,8 @@ async fn elements_without_a_key_are_found_by_their_numbers() {
     let source = source_lock().await;
     build(&source.graph, &GraphSpec { dimension: 8, ..GraphSpec::default() }).await.unwrap();
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let found = Found { labels: names(&["Entity", "Episodic"]), types: names(&["RELATES_TO"]), ..Found::default() };
+    let mut found = Found::default();
+    (found.labels, found.types) = (names(&["Entity", "Episodic"]), names(&["RELATES_TO"]));
     let profile = Profile::generic().unwrap().discovered(&found).unwrap();
     let queries = Queries::new(&profile);
     for id in profile.node_ids() {

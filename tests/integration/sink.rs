@@ -546,7 +546,9 @@ fn graph_name(purpose: &str) -> GraphName {
 
 fn checkpoint(sequence: u64) -> Checkpoint {
     let source = SourceIdentity { id: "test".to_owned(), name: "neo4j".to_owned() };
-    Checkpoint { sequence, ..Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source) }
+    let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
+    checkpoint.sequence = sequence;
+    checkpoint
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const NAME: &str = "neostore.transaction.db.";
 
 /// A directory with the log of one database.
 #[derive(Debug, Clone)]
-pub struct LogDirectory {
+pub(crate) struct LogDirectory {
     path: PathBuf,
     /// The reason why the log could not be followed at the last try. All followers together report the same reason only once.
     refusal: Arc<Mutex<Option<String>>>,
@@ -24,7 +24,7 @@ pub struct LogDirectory {
 
 /// An open log file with a complete header.
 #[derive(Debug)]
-pub struct LogFile {
+pub(crate) struct LogFile {
     /// The file, open for reading.
     pub file: File,
     /// The header of the file.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// The former values of texts, by element and by the number of the property's name. `None` is a text whose bytes are not in the
 /// log, or a text that is too long for a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OldValues {
+pub(crate) struct OldValues {
     /// The old texts of nodes.
     pub nodes: BTreeMap<u64, BTreeMap<u32, Option<String>>>,
     /// The old texts of relationships.
@@ -14,7 +14,7 @@ pub struct OldValues {
 
 /// A name to which the server assigned a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
+pub(crate) struct Token {
     /// The kind of thing that it names.
     pub kind: TokenKind,
     /// The number of the name.
@@ -25,7 +25,7 @@ pub struct Token {
 
 /// The kind of thing that a token names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenKind {
+pub(crate) enum TokenKind {
     /// A name of properties.
     Property,
     /// A label of nodes.

@@ -31,7 +31,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 /// The database whose log is followed, as its server describes it.
 #[derive(Debug, Clone)]
-pub struct LoggedDatabase {
+pub(crate) struct LoggedDatabase {
     /// Any bookmark of this database.
     pub bookmark: Bookmark,
     /// The creation time of its store, in milliseconds since 1970, if known.
@@ -40,7 +40,7 @@ pub struct LoggedDatabase {
 
 /// The changes that the log tells to one pipeline. Clones share them.
 #[derive(Debug, Clone)]
-pub struct LogFeed(Arc<Shared>);
+pub(crate) struct LogFeed(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {

@@ -10,7 +10,11 @@ use serde_json::{Value, json};
 
 use crate::model::committed::{Change, Elements};
 
-use super::{FileHeader, HEADER_BYTES, LogParseError, Previous, ReadAt, TokenKind, Transaction, TransactionReader};
+use super::elements::TokenKind;
+use super::header::{FileHeader, HEADER_BYTES};
+use super::input::ReadAt;
+use super::parse_error::LogParseError;
+use super::transaction::{Previous, Transaction, TransactionReader};
 
 const VERSIONS: [&str; 4] = ["5.15.0", "5.26.12", "2026.05.0", "2026.08.1"];
 

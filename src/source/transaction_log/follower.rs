@@ -46,7 +46,7 @@ const NOT_TOLD: &str = "name the directory that the server itself writes to: cop
 
 /// The place where a follower begins.
 #[derive(Debug, Clone)]
-pub enum LogStart {
+pub(crate) enum LogStart {
     /// At a stored position.
     At(Box<LogPosition>),
     /// After the transaction with this id.
@@ -57,7 +57,7 @@ pub enum LogStart {
 
 /// The news that a follower reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogNews {
+pub(crate) enum LogNews {
     /// Commits that the follower has read.
     Committed {
         /// The bookmark of the last one.
@@ -71,7 +71,7 @@ pub enum LogNews {
 
 /// Follows a log for a feed.
 #[derive(Debug)]
-pub struct LogFollower {
+pub(crate) struct LogFollower {
     directory: LogDirectory,
     shared_tail: Arc<SharedTail>,
     feed: LogFeed,
@@ -268,7 +268,7 @@ impl LogFollower {
                     is_at_end = true;
                     break;
                 }
-                NextTransaction::Unwhole(_) => {
+                NextTransaction::Unwhole => {
                     self.unwhole += 1;
                     break;
                 }

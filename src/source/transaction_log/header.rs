@@ -5,7 +5,7 @@ use super::parse_error::LogParseError;
 use crate::model::log_position::StoreId;
 
 /// The offset of the first entry.
-pub const HEADER_BYTES: u64 = 128;
+pub(crate) const HEADER_BYTES: u64 = 128;
 
 /// The log formats: 8 in Neo4j 5.0 to 5.19, 9 in all later versions with default settings.
 const FORMATS: std::ops::RangeInclusive<u8> = 8..=9;
@@ -18,7 +18,7 @@ const ENGINE: &str = "record";
 
 /// The header of a log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileHeader {
+pub(crate) struct FileHeader {
     /// The number in the file's name.
     pub file: u64,
     /// The last transaction before this file.

@@ -13,7 +13,7 @@ const FIRST: usize = 512;
 const MOST: usize = 256 * 1024;
 
 /// A source that can be read at any place.
-pub trait ReadAt {
+pub(crate) trait ReadAt {
     /// Reads some bytes at this place; returns 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 }

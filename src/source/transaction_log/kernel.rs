@@ -22,7 +22,7 @@ const WITH_SEQUENCE_NUMBER: u8 = 30;
 
 /// The version of the kernel that wrote an entry, limited to known versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KernelVersion(u8);
+pub(crate) struct KernelVersion(u8);
 
 impl KernelVersion {
     pub(super) fn parse(byte: u8) -> Result<Self, LogParseError> {

@@ -12,7 +12,13 @@
 //!
 //! Formats: kernel versions 5 to 33 (Neo4j 5.0 to 2026.09), engine `record`, log formats 8 and 9. Anything else is a
 //! [`LogParseError`], and the pipeline falls back to the probe.
+//!
+//! [`Transaction`]: transaction::Transaction
+//! [`ReadAt`]: input::ReadAt
+//! [`LogParseError`]: parse_error::LogParseError
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod arbitrary;
 mod command;
 mod directory;
 mod elements;
@@ -39,15 +45,7 @@ mod fixture_tests;
 #[allow(clippy::unwrap_used)]
 mod tail_tests;
 
-pub use directory::{LogDirectory, LogFile};
-pub use elements::{OldValues, Token, TokenKind};
+pub(crate) use directory::LogDirectory;
 pub(crate) use extent::{LogExtent, keeps_too_little};
-pub use feed::{LogFeed, LoggedDatabase};
-pub use follower::{LogFollower, LogNews, LogStart};
-pub use header::{FileHeader, HEADER_BYTES};
-pub use input::ReadAt;
-pub use kernel::KernelVersion;
-pub use parse_error::LogParseError;
-pub use refusal::LogRefusal;
-pub use tail::{NextTransaction, Tail};
-pub use transaction::{Previous, Transaction, TransactionReader};
+pub(crate) use feed::LoggedDatabase;
+pub(crate) use follower::{LogFollower, LogNews, LogStart};

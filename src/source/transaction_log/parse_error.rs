@@ -6,7 +6,7 @@ use thiserror::Error;
 /// oddity means "not yet" until a bookmark names the transaction; only then does it mean that the format is unknown or the file
 /// damaged.
 #[derive(Debug, Error)]
-pub enum LogParseError {
+pub(crate) enum LogParseError {
     /// The bytes end within a header, an entry or a transaction.
     #[error("the bytes end within an entry")]
     Unfinished,

@@ -47,7 +47,7 @@ fn reach_of(directory: &LogDirectory, file: u64) -> Result<Option<LogReach>, Log
     let before = oldest.header.last_transaction;
     let oldest_at = match Tail::after(directory.clone(), before)?.next(&|_| false)? {
         NextTransaction::Transaction(transaction) => DateTime::from_timestamp_millis(transaction.committed_ms),
-        NextTransaction::Nothing | NextTransaction::Unwhole(_) => None,
+        NextTransaction::Nothing | NextTransaction::Unwhole => None,
     };
     Ok(Some(LogReach { oldest: before + 1, oldest_at }))
 }

@@ -9,7 +9,7 @@ use super::parse_error::LogParseError;
 
 /// The reason why a log is not followed, or no longer followed.
 #[derive(Debug, Error)]
-pub enum LogRefusal {
+pub(crate) enum LogRefusal {
     /// The directory or a file of it is missing or not readable.
     #[error("cannot read {path}: {source}", path = path.display())]
     Directory {

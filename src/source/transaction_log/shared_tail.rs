@@ -183,7 +183,7 @@ impl SharedState {
                     self.members.values().for_each(|feed| feed.tell(&transaction, tail.position()));
                 }
                 NextTransaction::Nothing => break,
-                NextTransaction::Unwhole(_) => {
+                NextTransaction::Unwhole => {
                     self.unwhole += 1;
                     break;
                 }

@@ -12,19 +12,19 @@ use crate::model::log_position::LogPosition;
 
 /// The outcome of reading the next transaction.
 #[derive(Debug)]
-pub enum NextTransaction {
+pub(crate) enum NextTransaction {
     /// The next transaction, read whole.
     Transaction(Box<Transaction>),
     /// Nothing is written yet.
     Nothing,
     /// A transaction that the server has not completely written yet. If it stays incomplete although a bookmark names it, the log
     /// has an unknown format or is damaged.
-    Unwhole(LogParseError),
+    Unwhole,
 }
 
 /// A reader at a position in a log.
 #[derive(Debug)]
-pub struct Tail {
+pub(crate) struct Tail {
     directory: LogDirectory,
     position: LogPosition,
     file: OpenFile,
@@ -64,7 +64,7 @@ impl Tail {
         while tail.position.transaction < transaction {
             match tail.next(&|_| false)? {
                 NextTransaction::Transaction(_) => {}
-                NextTransaction::Nothing | NextTransaction::Unwhole(_) => return Err(LogRefusal::OtherHistory(transaction)),
+                NextTransaction::Nothing | NextTransaction::Unwhole => return Err(LogRefusal::OtherHistory(transaction)),
             }
         }
         Ok(tail)
@@ -138,7 +138,7 @@ impl Tail {
                 Ok(None) => return Ok(NextTransaction::Nothing),
                 // The version is a single byte, so bytes that are still to come cannot change it.
                 Err(oddity @ LogParseError::Kernel(_)) => return Err(LogRefusal::Odd(oddity)),
-                Err(oddity) => return Ok(NextTransaction::Unwhole(oddity)),
+                Err(_) => return Ok(NextTransaction::Unwhole),
             }
         }
     }

@@ -17,7 +17,7 @@ const COMMIT: u8 = 5;
 
 /// The transaction before the wanted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Previous {
+pub(crate) struct Previous {
     /// The id of the transaction.
     pub id: u64,
     /// Its checksum; unknown for the transaction before the oldest file.
@@ -26,7 +26,7 @@ pub struct Previous {
 
 /// A committed transaction of the log.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Transaction {
+pub(crate) struct Transaction {
     /// Its id: the number in the bookmark of its commit.
     pub id: u64,
     /// The version of the kernel that wrote it.
@@ -57,7 +57,7 @@ pub struct Transaction {
 
 /// Reads transactions one after another.
 #[derive(Debug)]
-pub struct TransactionReader<R> {
+pub(crate) struct TransactionReader<R> {
     input: Input<R>,
     longest_text: usize,
 }

@@ -24,7 +24,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::pass::Mode;
 
 /// The media type of the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The range is from a batch of one row to a full pass over hundreds of millions.
 const BUCKETS: [f64; 15] = [0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10_000.0];
@@ -37,7 +37,7 @@ type Counters = Family<MetricLabels, Counter<f64, AtomicU64>>;
 type Gauges = Family<MetricLabels, Gauge<f64, AtomicU64>>;
 
 /// All metrics of the service.
-pub struct Metrics {
+pub(crate) struct Metrics {
     own: Registry,
     of_every_process: Registry,
     counters: HashMap<&'static str, Counters>,
@@ -47,7 +47,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Metrics that have counted nothing yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut metrics = Self {
             own: Registry::with_prefix(PREFIX),
             of_every_process: Registry::default(),
@@ -78,7 +78,7 @@ impl Metrics {
     }
 
     /// Counts the changes of a pipeline between two of its states.
-    pub fn count(&self, before: Option<&PipelineStatus>, now: &PipelineStatus) {
+    pub(crate) fn count(&self, before: Option<&PipelineStatus>, now: &PipelineStatus) {
         let nothing = PipelineStatus::new(&now.name, &now.graph);
         let before = before.unwrap_or(&nothing);
         let name = now.name.as_str();
@@ -115,18 +115,18 @@ impl Metrics {
     }
 
     /// Counts the duration of a batch.
-    pub fn count_batch(&self, pipeline: &str, took: Duration) {
+    pub(crate) fn count_batch(&self, pipeline: &str, took: Duration) {
         self.observe(names::BATCH_DURATION, &[pipeline], took.as_secs_f64());
     }
 
     /// Counts the waiting time of an actor since the last call, and the batches before it.
-    pub fn count_waiting(&self, pipeline: &str, actor: &str, waited: Duration, queued: usize) {
+    pub(crate) fn count_waiting(&self, pipeline: &str, actor: &str, waited: Duration, queued: usize) {
         self.add(names::WAITING, &[pipeline, actor], waited.as_secs_f64());
         self.set(names::QUEUED_BATCHES, &[pipeline, actor], queued as f64);
     }
 
     /// The text of all metrics, with the gauges as of this status and moment.
-    pub fn text(&self, status: &ServiceStatus, now: DateTime<Utc>) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self, status: &ServiceStatus, now: DateTime<Utc>) -> Result<String, fmt::Error> {
         for (name, pipeline) in &status.pipelines {
             self.show(name, pipeline, now);
         }

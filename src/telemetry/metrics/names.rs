@@ -4,38 +4,38 @@
 pub const PREFIX: &str = "neo4j_falkordb_sync";
 
 /// The name of the pipeline.
-pub const PIPELINE: &str = "pipeline";
+pub(crate) const PIPELINE: &str = "pipeline";
 /// A label or a relationship type.
-pub const KIND: &str = "kind";
+pub(crate) const KIND: &str = "kind";
 /// `full`, `incremental` or `differential`.
-pub const MODE: &str = "mode";
+pub(crate) const MODE: &str = "mode";
 /// The result: [`ENDED`] or [`FAILED`].
-pub const RESULT: &str = "result";
+pub(crate) const RESULT: &str = "result";
 /// `extractor`, `transformer` or `loader`.
-pub const ACTOR: &str = "actor";
+pub(crate) const ACTOR: &str = "actor";
 /// The word for the error's kind.
-pub const CAUSE: &str = "cause";
+pub(crate) const CAUSE: &str = "cause";
 /// The server: [`NEO4J`] or [`FALKORDB`].
-pub const SERVER: &str = "server";
+pub(crate) const SERVER: &str = "server";
 /// [`BUSY`] or [`IDLE`], or [`OPEN`] if requests share connections.
-pub const STATE: &str = "state";
+pub(crate) const STATE: &str = "state";
 /// The version of the program.
-pub const VERSION: &str = "version";
+pub(crate) const VERSION: &str = "version";
 
 /// The pass ended, and all its rows are applied.
-pub const ENDED: &str = "ended";
+pub(crate) const ENDED: &str = "ended";
 /// A fault ended the pass early.
-pub const FAILED: &str = "failed";
+pub(crate) const FAILED: &str = "failed";
 /// The server of the source.
-pub const NEO4J: &str = "neo4j";
+pub(crate) const NEO4J: &str = "neo4j";
 /// The server of the cache.
-pub const FALKORDB: &str = "falkordb";
+pub(crate) const FALKORDB: &str = "falkordb";
 /// A query runs on the connection.
-pub const BUSY: &str = "busy";
+pub(crate) const BUSY: &str = "busy";
 /// The connection waits for the next query.
-pub const IDLE: &str = "idle";
+pub(crate) const IDLE: &str = "idle";
 /// The connection may be in either state.
-pub const OPEN: &str = "open";
+pub(crate) const OPEN: &str = "open";
 
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,137 +94,143 @@ const BY_MODE: &[&str] = &[PIPELINE, MODE];
 const BY_ACTOR: &[&str] = &[PIPELINE, ACTOR];
 
 /// Rows read from the source.
-pub const ROWS_READ: Metric = Metric::counter("rows_read", BY_KIND, "Rows read from the source");
+pub(crate) const ROWS_READ: Metric = Metric::counter("rows_read", BY_KIND, "Rows read from the source");
 /// Rows written to the cache.
-pub const ROWS_WRITTEN: Metric = Metric::counter("rows_written", BY_KIND, "Nodes and relationships written to the cache");
+pub(crate) const ROWS_WRITTEN: Metric = Metric::counter("rows_written", BY_KIND, "Nodes and relationships written to the cache");
 /// Rows deleted from the cache.
-pub const ROWS_DELETED: Metric =
+pub(crate) const ROWS_DELETED: Metric =
     Metric::counter("rows_deleted", BY_KIND, "Nodes and relationships deleted from the cache by key");
 /// Rows that the cache already held.
-pub const ROWS_UNCHANGED: Metric = Metric::counter("rows_unchanged", BY_PIPELINE, "Rows that the cache already held");
+pub(crate) const ROWS_UNCHANGED: Metric = Metric::counter("rows_unchanged", BY_PIPELINE, "Rows that the cache already held");
 /// Keys transferred by sweeps.
-pub const KEYS_LISTED: Metric =
+pub(crate) const KEYS_LISTED: Metric =
     Metric::counter("keys_listed", BY_PIPELINE, "Keys transferred to find elements that only one side has");
 /// Batches that were applied.
-pub const BATCHES: Metric = Metric::counter("batches", BY_PIPELINE, "Batches applied and acknowledged");
+pub(crate) const BATCHES: Metric = Metric::counter("batches", BY_PIPELINE, "Batches applied and acknowledged");
 /// The duration of batches.
-pub const BATCH_DURATION: Metric = Metric::histogram(
+pub(crate) const BATCH_DURATION: Metric = Metric::histogram(
     "batch_duration_seconds",
     BY_PIPELINE,
     "Time that the cache took to apply a batch and store its checkpoint",
 );
 /// Passes by strategy and result.
-pub const PASSES: Metric = Metric::counter("passes", &[PIPELINE, MODE, RESULT], "Passes, by strategy and result");
+pub(crate) const PASSES: Metric = Metric::counter("passes", &[PIPELINE, MODE, RESULT], "Passes, by strategy and result");
 /// The duration of passes.
-pub const PASS_DURATION: Metric = Metric::histogram("pass_duration_seconds", BY_MODE, "Duration of passes that ended");
+pub(crate) const PASS_DURATION: Metric = Metric::histogram("pass_duration_seconds", BY_MODE, "Duration of passes that ended");
 /// The freshness of the cache.
-pub const FRESHNESS: Metric =
+pub(crate) const FRESHNESS: Metric =
     Metric::histogram("freshness_seconds", BY_PIPELINE, "Time from seeing a commit until the cache can return it");
 /// The lag in commits.
-pub const COMMITS_BEHIND: Metric = Metric::gauge("commits_behind", BY_PIPELINE, "Commits of the source that are not applied");
+pub(crate) const COMMITS_BEHIND: Metric =
+    Metric::gauge("commits_behind", BY_PIPELINE, "Commits of the source that are not applied");
 /// The lag in seconds.
-pub const SECONDS_BEHIND: Metric =
+pub(crate) const SECONDS_BEHIND: Metric =
     Metric::gauge("seconds_behind", BY_PIPELINE, "Seconds since the service first saw a commit that is not applied yet");
 /// Whether readers can rely on the cache.
-pub const IN_STEP: Metric = Metric::gauge("in_step", BY_PIPELINE, "Whether the cache is complete and nothing is failing: 1 or 0");
+pub(crate) const IN_STEP: Metric =
+    Metric::gauge("in_step", BY_PIPELINE, "Whether the cache is complete and nothing is failing: 1 or 0");
 /// Whether the pipeline is paused.
-pub const PAUSED: Metric = Metric::gauge("paused", BY_PIPELINE, "Whether an operator paused the pipeline: 1 or 0");
+pub(crate) const PAUSED: Metric = Metric::gauge("paused", BY_PIPELINE, "Whether an operator paused the pipeline: 1 or 0");
 /// Whether another process leads the pipeline.
-pub const STANDBY: Metric =
+pub(crate) const STANDBY: Metric =
     Metric::gauge("standby", BY_PIPELINE, "Whether another process leads the pipeline and this one stands by: 1 or 0");
 /// Whether the pipeline needs an operator.
-pub const HALTED: Metric = Metric::gauge("halted", BY_PIPELINE, "Whether the pipeline is halted and needs an operator: 1 or 0");
+pub(crate) const HALTED: Metric =
+    Metric::gauge("halted", BY_PIPELINE, "Whether the pipeline is halted and needs an operator: 1 or 0");
 /// Whether a server answers.
-pub const SERVER_UP: Metric =
+pub(crate) const SERVER_UP: Metric =
     Metric::gauge("server_up", &[PIPELINE, SERVER], "Whether the server answered the last probes: 1 or 0");
 /// Elements and properties in quarantine.
-pub const QUARANTINED: Metric = Metric::gauge("quarantined", BY_PIPELINE, "Elements and properties that the cache cannot hold");
+pub(crate) const QUARANTINED: Metric =
+    Metric::gauge("quarantined", BY_PIPELINE, "Elements and properties that the cache cannot hold");
 /// The number of unsafe indices.
-pub const UNSAFE_INDEXES: Metric =
+pub(crate) const UNSAFE_INDEXES: Metric =
     Metric::gauge("unsafe_indexes", BY_PIPELINE, "Indices of the cache with which FalkorDB returns wrong results");
 /// Unsafe indices that were dropped.
-pub const DROPPED_INDEXES: Metric = Metric::gauge(
+pub(crate) const DROPPED_INDEXES: Metric = Metric::gauge(
     "dropped_indexes",
     BY_PIPELINE,
     "Indices dropped since the generation began because FalkorDB returns wrong results with them",
 );
 /// Whether the transaction log is read.
-pub const TRANSACTION_LOG_READ: Metric =
+pub(crate) const TRANSACTION_LOG_READ: Metric =
     Metric::gauge("transaction_log_read", BY_PIPELINE, "Whether passes read Neo4j's transaction log: 1 or 0");
 /// The reach of the transaction log.
-pub const TRANSACTION_LOG_REACH: Metric = Metric::gauge(
+pub(crate) const TRANSACTION_LOG_REACH: Metric = Metric::gauge(
     "transaction_log_reach_seconds",
     BY_PIPELINE,
     "How far back Neo4j's transaction log reaches: a service that is down for longer finds changes by comparison",
 );
 /// The margin of the transaction log.
-pub const TRANSACTION_LOG_MARGIN: Metric = Metric::gauge(
+pub(crate) const TRANSACTION_LOG_MARGIN: Metric = Metric::gauge(
     "transaction_log_margin_transactions",
     BY_PIPELINE,
     "Transactions that Neo4j's transaction log may still lose before it lacks one that is not applied",
 );
 /// Differences that contradict proven equality.
-pub const AUDIT_DIFFERENCES: Metric = Metric::counter(
+pub(crate) const AUDIT_DIFFERENCES: Metric = Metric::counter(
     "audit_differences",
     BY_PIPELINE,
     "Differences that comparisons found where the transaction log had proven equality",
 );
 /// Deletes that are held.
-pub const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for approval");
+pub(crate) const HELD_DELETES: Metric = Metric::gauge("held_deletes", BY_PIPELINE, "Deletes that wait for approval");
 /// Whether both sides are proven equal.
-pub const PROVEN_EQUAL: Metric =
+pub(crate) const PROVEN_EQUAL: Metric =
     Metric::gauge("proven_equal", BY_PIPELINE, "Whether both sides are proven equal as of the last commit that was seen: 1 or 0");
 /// The commit as of which both sides were last proven equal.
-pub const EQUAL_AS_OF_COMMIT: Metric = Metric::gauge(
+pub(crate) const EQUAL_AS_OF_COMMIT: Metric = Metric::gauge(
     "equal_as_of_commit",
     BY_PIPELINE,
     "The number of the commit as of which both sides were last proven equal; -1 if there is none",
 );
 /// The time of the last comparison.
-pub const COMPARED_AT: Metric = Metric::gauge(
+pub(crate) const COMPARED_AT: Metric = Metric::gauge(
     "compared_at_seconds",
     BY_PIPELINE,
     "When the last comparison ended, in seconds since 1970; 0 if none has ended",
 );
 /// The progress of a full sync.
-pub const FULL_SYNC_READ: Metric =
+pub(crate) const FULL_SYNC_READ: Metric =
     Metric::gauge("full_sync_read_rows", BY_PIPELINE, "Rows that the running full sync has read; 0 if none is running");
 /// The expected size of a full sync.
-pub const FULL_SYNC_EXPECTED: Metric = Metric::gauge(
+pub(crate) const FULL_SYNC_EXPECTED: Metric = Metric::gauge(
     "full_sync_expected_rows",
     BY_PIPELINE,
     "Rows that the running full sync will read in total; 0 if none is running",
 );
 /// Rows that are in flight.
-pub const ROWS_IN_FLIGHT: Metric = Metric::gauge("rows_in_flight", BY_PIPELINE, "Rows between reading and acknowledgement");
+pub(crate) const ROWS_IN_FLIGHT: Metric =
+    Metric::gauge("rows_in_flight", BY_PIPELINE, "Rows between reading and acknowledgement");
 /// Bytes that are in flight.
-pub const BYTES_IN_FLIGHT: Metric =
+pub(crate) const BYTES_IN_FLIGHT: Metric =
     Metric::gauge("bytes_in_flight", BY_PIPELINE, "Memory of the rows between reading and acknowledgement, in bytes");
 /// Batches that wait for an actor.
-pub const QUEUED_BATCHES: Metric = Metric::gauge("queued_batches", BY_ACTOR, "Batches that wait for an actor");
+pub(crate) const QUEUED_BATCHES: Metric = Metric::gauge("queued_batches", BY_ACTOR, "Batches that wait for an actor");
 /// The waiting time of actors.
-pub const WAITING: Metric =
+pub(crate) const WAITING: Metric =
     Metric::counter("waiting_seconds", BY_ACTOR, "Time that an actor waited for work, or for room to pass work on");
 /// Generations of the actors.
-pub const GENERATIONS: Metric = Metric::counter("generations", BY_PIPELINE, "Generations of the actors of a pipeline");
+pub(crate) const GENERATIONS: Metric = Metric::counter("generations", BY_PIPELINE, "Generations of the actors of a pipeline");
 /// Faults by their cause.
-pub const FAULTS: Metric = Metric::counter("faults", &[PIPELINE, CAUSE], "Generations and full syncs that ended with a fault");
+pub(crate) const FAULTS: Metric =
+    Metric::counter("faults", &[PIPELINE, CAUSE], "Generations and full syncs that ended with a fault");
 /// Requests that were repeated.
-pub const RETRIES: Metric = Metric::counter("retries", &[CAUSE], "Requests that failed and were repeated");
+pub(crate) const RETRIES: Metric = Metric::counter("retries", &[CAUSE], "Requests that failed and were repeated");
 /// The number of open connections.
-pub const CONNECTIONS: Metric = Metric::gauge("connections", &[SERVER, STATE], "Open connections");
+pub(crate) const CONNECTIONS: Metric = Metric::gauge("connections", &[SERVER, STATE], "Open connections");
 /// The version of the program.
-pub const BUILD_INFO: Metric = Metric::gauge("build_info", &[VERSION], "Always 1");
+pub(crate) const BUILD_INFO: Metric = Metric::gauge("build_info", &[VERSION], "Always 1");
 /// The memory of the process.
-pub const PROCESS_MEMORY: Metric =
+pub(crate) const PROCESS_MEMORY: Metric =
     Metric::gauge("process_resident_memory_bytes", &[], "Memory that the process uses").of_every_process();
 /// The processor time of the process.
-pub const PROCESS_CPU: Metric =
+pub(crate) const PROCESS_CPU: Metric =
     Metric::counter("process_cpu_seconds", &[], "Processor time that the process used").of_every_process();
 /// The open files of the process.
-pub const PROCESS_FILES: Metric = Metric::gauge("process_open_fds", &[], "Open files and sockets").of_every_process();
+pub(crate) const PROCESS_FILES: Metric = Metric::gauge("process_open_fds", &[], "Open files and sockets").of_every_process();
 /// The start time of the process.
-pub const PROCESS_START: Metric =
+pub(crate) const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
 
 /// All metrics, in the order of their export.

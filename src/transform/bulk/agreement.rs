@@ -49,7 +49,7 @@ const LABELS: [&str; 6] = ["A", "B", "Person", "x y", "a:b", "a`b"];
 const CROWD: usize = 600;
 
 /// Encodes rows made from these bytes, and returns what is wrong with the outcome.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
+pub fn check(bytes: &[u8]) -> Result<(), String> {
     let mut source = Bytes(bytes);
     // Each input gets a graph of its own: a graph has room for a limited number of names.
     let transformer = &TRANSFORMER.as_ref().map_err(String::clone)?.clone().for_graph_with([]);

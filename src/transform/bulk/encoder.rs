@@ -26,15 +26,15 @@ pub struct BulkBatch {
     /// Rows that the binary form cannot express, to be written like any other batch.
     pub by_parameters: PreparedRows,
     /// Elements and properties that cannot be written.
-    pub quarantined: Vec<Quarantined>,
+    pub(crate) quarantined: Vec<Quarantined>,
     /// Counts of conversions by rule, without those of `by_parameters`.
-    pub conversions: Conversions,
+    pub(crate) conversions: Conversions,
     /// The number of elements that gave way to another element of this batch with the same identity.
-    pub collapsed: u64,
+    pub(crate) collapsed: u64,
     /// Relationships with an end that is not loaded.
     pub absent_endpoints: Vec<RelationshipIdentity>,
     /// The numbers of relationships in the payloads, by type.
-    pub types: Vec<(RelationshipType, u64)>,
+    pub(crate) types: Vec<(RelationshipType, u64)>,
 }
 
 impl BulkBatch {

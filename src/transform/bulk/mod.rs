@@ -20,5 +20,5 @@ mod payload;
 mod stage;
 
 pub use encoder::BulkBatch;
-pub use payload::{BulkPayload, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_ROWS};
+pub(crate) use payload::{BulkPayload, MAX_PAYLOAD_BYTES};
 pub use stage::StageEncoder;

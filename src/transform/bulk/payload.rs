@@ -5,10 +5,10 @@ use crate::model::element::NodeIdentity;
 /// The size in bytes at which a payload closes, with the row that reaches it. GRAPH.BULK runs on the server's main thread, and
 /// all readers of all graphs wait for it: measured on 4.16.3 with rows of 256 floats, 1 MiB takes 5 ms, 2 MiB 9 ms, 8 MiB 37 ms,
 /// 16 MiB 84 ms, and the slowest reader waited just as long, while rows per second do not increase beyond 1 MiB.
-pub const MAX_PAYLOAD_BYTES: usize = 2 << 20;
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 2 << 20;
 
 /// The number of rows at which a payload closes: the cost of small rows to the server depends on their number, not on their size.
-pub const MAX_PAYLOAD_ROWS: usize = 10_000;
+pub(crate) const MAX_PAYLOAD_ROWS: usize = 10_000;
 
 /// The tokens for one GRAPH.BULK, with exact counts. A payload can only be made from rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
