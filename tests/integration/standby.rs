@@ -130,7 +130,7 @@ async fn a_standby_says_who_leads_and_nothing_is_a_fault() {
         let line = metrics.lines().find(|line| line.starts_with(&format!("neo4j_falkordb_sync_{name}{{"))).unwrap_or_default();
         line.rsplit(' ').next().unwrap_or_default().to_owned()
     };
-    assert_eq!((value("standby"), value("halted")), ("1".to_owned(), "0".to_owned()), "{metrics}");
+    assert_eq!((value("standby"), value("halted")), ("1.0".to_owned(), "0.0".to_owned()), "{metrics}");
     let log = stands_by.running.log();
     assert_eq!(log.matches("standing by").count(), 1, "{log}");
     assert!(!log.contains("\"level\":\"ERROR\"") && !log.contains("\"level\":\"WARN\""), "{log}");

@@ -234,7 +234,7 @@ pub(crate) const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
 
 /// All metrics, in the order of their export.
-pub const ALL: [Metric; 42] = [
+pub const ALL: [Metric; 43] = [
     ROWS_READ,
     ROWS_WRITTEN,
     ROWS_DELETED,
@@ -249,6 +249,7 @@ pub const ALL: [Metric; 42] = [
     SECONDS_BEHIND,
     IN_STEP,
     PAUSED,
+    STANDBY,
     HALTED,
     SERVER_UP,
     QUARANTINED,
