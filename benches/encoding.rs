@@ -12,7 +12,7 @@ use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::kind::{NodeKindId, RelationshipKindId};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::value::Value;
-use neo4j_falkordb_sync::transform::{Dimensions, Encoder};
+use neo4j_falkordb_sync::transform::{Encoder, VectorDimensions};
 
 /// Rows of one batch.
 const ROWS: u64 = 1_000;
@@ -66,7 +66,7 @@ fn mentions() -> Vec<SourceRelationship> {
 }
 
 fn transformer() -> Encoder {
-    Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
+    Encoder::new(Arc::new(Profile::graphiti().unwrap()), VectorDimensions::default())
 }
 
 fn encoding(criterion: &mut Criterion) {

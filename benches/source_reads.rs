@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::config::Secret;
-use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use neo4j_falkordb_sync::model::profile::Profile;
+use neo4j_falkordb_sync::model::projection::Projection;
 use neo4j_falkordb_sync::source::BoltSource;
 use neo4j_falkordb_sync::source::bolt::{BoltReader, Limits, Probe};
 use neo4j_falkordb_sync::source::queries::Queries;
@@ -87,13 +87,13 @@ async fn pages(source: &dyn Source, limit: usize) -> [usize; 2] {
     let (mut nodes, mut relationships) = (0, 0);
     let mut after = Some(String::new());
     while let Some(key) = after {
-        let page = source.page(ElementKind::Node(ENTITY), Detail::Whole, &key, limit).await.unwrap();
+        let page = source.page(ElementKind::Node(ENTITY), Projection::Whole, &key, limit).await.unwrap();
         nodes += page.rows.len();
         after = page.next;
     }
     after = Some(String::new());
     while let Some(key) = after {
-        let page = source.page(ElementKind::Relationship(RELATES_TO), Detail::Whole, &key, limit).await.unwrap();
+        let page = source.page(ElementKind::Relationship(RELATES_TO), Projection::Whole, &key, limit).await.unwrap();
         relationships += page.rows.len();
         after = page.next;
     }
@@ -153,13 +153,13 @@ impl Bench {
         let mut nodes = Vec::new();
         let mut after = Some(String::new());
         while let Some(key) = after {
-            after = self.ours.page(ElementKind::Node(ENTITY), Detail::Whole, &key, limit).await.unwrap().next;
+            after = self.ours.page(ElementKind::Node(ENTITY), Projection::Whole, &key, limit).await.unwrap().next;
             nodes.push(key);
         }
         let mut relationships = Vec::new();
         after = Some(String::new());
         while let Some(key) = after {
-            after = self.ours.page(ElementKind::Relationship(RELATES_TO), Detail::Whole, &key, limit).await.unwrap().next;
+            after = self.ours.page(ElementKind::Relationship(RELATES_TO), Projection::Whole, &key, limit).await.unwrap().next;
             relationships.push(key);
         }
         self.starts.insert((limit, 0), nodes);
@@ -193,8 +193,10 @@ impl Bench {
         let mut rows = 0;
         for key in &self.starts[&(limit, kind)] {
             rows += match kind {
-                0 => self.ours.page(ElementKind::Node(ENTITY), Detail::Whole, key, limit).await.unwrap().rows.len(),
-                _ => self.ours.page(ElementKind::Relationship(RELATES_TO), Detail::Whole, key, limit).await.unwrap().rows.len(),
+                0 => self.ours.page(ElementKind::Node(ENTITY), Projection::Whole, key, limit).await.unwrap().rows.len(),
+                _ => {
+                    self.ours.page(ElementKind::Relationship(RELATES_TO), Projection::Whole, key, limit).await.unwrap().rows.len()
+                }
             };
         }
         rows as u64
@@ -218,8 +220,8 @@ impl Bench {
     fn page_text(&self, kind: usize) -> String {
         let queries = Queries::new(&self.profile);
         match kind {
-            0 => queries.page(ElementKind::Node(ENTITY), Detail::Whole),
-            _ => queries.page(ElementKind::Relationship(RELATES_TO), Detail::Whole),
+            0 => queries.page(ElementKind::Node(ENTITY), Projection::Whole),
+            _ => queries.page(ElementKind::Relationship(RELATES_TO), Projection::Whole),
         }
     }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::actors::launch::{Connector, ResolvedPipeline, StageAccess};
+use crate::actors::launch::{ConnectionFactory, FittedPipeline, StageAccess};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::leader::Leader;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    CacheAddress, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Safety, Sink, StageSink,
-    TakeOver,
+    CacheAddress, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Sink, StageSink, TakeOver,
+    UnsafeIndexCheck,
 };
 use crate::source::BoltSource;
 use crate::source::transaction_log::LogDirectory;
@@ -42,7 +42,7 @@ impl ServerConnector {
         let name = config.control_name();
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
         let graphs = GraphSet::new(cache_address(&config.falkordb), profile, Ownership::claim_served_at(name, url)?)
-            .with_safety(Safety::new(name.clone(), config.indexes.unsafe_ones))
+            .with_safety(UnsafeIndexCheck::new(name.clone(), config.indexes.unsafe_ones))
             .with_pool_size(config.falkordb.pool_size);
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
         let take_over = if config.falkordb.take_over { TakeOver::Allowed } else { TakeOver::Refused };
@@ -172,14 +172,14 @@ fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
 }
 
 #[async_trait]
-impl Connector for ServerConnector {
-    async fn fitted(&self) -> Result<Option<ResolvedPipeline>> {
+impl ConnectionFactory for ServerConnector {
+    async fn fitted(&self) -> Result<Option<FittedPipeline>> {
         if self.profile().discover.is_none() {
             return Ok(None);
         }
         let connector = self.fit().await?;
         let profile = Arc::clone(connector.profile());
-        Ok(Some(ResolvedPipeline { connector: Arc::new(connector), profile }))
+        Ok(Some(FittedPipeline { connector: Arc::new(connector), profile }))
     }
 
     async fn source(&self) -> Result<Arc<dyn Source>> {
@@ -232,7 +232,7 @@ struct StageConnector {
 }
 
 #[async_trait]
-impl Connector for StageConnector {
+impl ConnectionFactory for StageConnector {
     async fn source(&self) -> Result<Arc<dyn Source>> {
         self.live.neo4j().await
     }

@@ -58,7 +58,7 @@
 //!   (`follower`), `actors::generation_actors` tells the supervisor of each commit, `actors::extractor` begins a pass with what `feed_reader` takes
 //!   from the feed, `sync::pass` picks the strategy, and `sync::committed` reads exactly the changed elements. It finds deleted ones
 //!   by their former keys, `delete_guard` weighs them, and `PassReader::delete_absent` deletes them.
-//! - *another change feed* plugged in: it implements `source::change_feed::ChangeFeed`, which tells `model::committed::Committed`;
+//! - *another change feed* plugged in: it implements `source::change_feed::ChangeFeed`, which tells `model::committed::CommittedChanges`;
 //!   `actors::launch` opens it, and `actors::feed_reader` is its only reader.
 //! - *a change noticed by probing*: `sync::incremental` reads what timestamps and follow rules tell, and compares counts. Nothing reports
 //!   a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits), `delete_guard` weighs what is orphaned,
@@ -85,7 +85,7 @@
 //! - *a value type*: `model::value`; read by `source::bolt::value`; written by `transform::values`; read back for comparisons by
 //!   `sink::content`; if it becomes text, also in `source::queries::seeks`.
 //! - *a setting*: `config` has a file for each section, `config::environment` its variable, `cli::pipelines` hands it to
-//!   `actors::generation_actors::Settings`; `docs/configuration.md` and `config/sync.yaml` describe it.
+//!   `actors::generation_actors::GenerationSettings`; `docs/configuration.md` and `config/sync.yaml` describe it.
 //!
 //! # Around it
 //!

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use neo4j_falkordb_sync::model::batch::SourceRows;
-use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::id_map::IdMap;
 use neo4j_falkordb_sync::model::kind_rows::KindRows;
 use neo4j_falkordb_sync::model::profile::Profile;
+use neo4j_falkordb_sync::model::projection::Projection;
 use neo4j_falkordb_sync::model::stage::StageTotals;
 use neo4j_falkordb_sync::sink::{CacheAddress, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Sink};
 use neo4j_falkordb_sync::source::BoltSource;
 use neo4j_falkordb_sync::source::Source;
 use neo4j_falkordb_sync::transform::bulk::{BulkBatch, StageEncoder};
-use neo4j_falkordb_sync::transform::{Dimensions, Encoder};
+use neo4j_falkordb_sync::transform::{Encoder, VectorDimensions};
 
 use crate::limit::address;
 use crate::processor;
@@ -40,7 +40,7 @@ pub async fn everything(source: &BoltSource, profile: &Profile, limit: usize) ->
     for kind in profile.kinds() {
         let mut after = Some(String::new());
         while let Some(key) = after {
-            let page = source.page(kind, Detail::Whole, &key, limit).await.unwrap();
+            let page = source.page(kind, Projection::Whole, &key, limit).await.unwrap();
             after = page.next;
             all.push(page.rows);
         }
@@ -49,7 +49,7 @@ pub async fn everything(source: &BoltSource, profile: &Profile, limit: usize) ->
 }
 
 fn transformer(profile: &Arc<Profile>) -> Encoder {
-    Encoder::new(Arc::clone(profile), Dimensions::default())
+    Encoder::new(Arc::clone(profile), VectorDimensions::default())
 }
 
 fn cache(host: &str, port: u16) -> CacheAddress {

@@ -6,7 +6,7 @@ use super::in_memory::{InMemory, InjectedFault, Place, World};
 use super::pipeline::Schedule;
 use super::pipeline_tests::{CONTINUOUS, in_step, run};
 use crate::error::{Directive, ErrorKind};
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 
 const NODES: u64 = 95;
 
@@ -37,7 +37,7 @@ async fn a_service_goes_on_after_every_kind_of_error() {
 async fn a_command_ends_with_what_a_person_has_to_do_and_else_goes_on() {
     for kind in ErrorKind::ALL {
         let world = struck(kind);
-        let ended = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await;
+        let ended = run(InMemory::process(&world), Schedule::Once(PassMode::Full)).ended().await;
         match ended {
             Err(error) => assert!(error.kind() == kind && kind.directive() == Directive::Halt, "{kind:?}: {}", error.chain()),
             Ok(_) => {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use futures::future::try_join;
 use tokio::sync::mpsc;
 
-use super::Reports;
+use super::ExitRecipients;
 use super::credit::{Credit, CreditPool};
 use super::feed_reader::FeedReader;
 use super::member::Member;
@@ -22,15 +22,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::batch::{BatchContent, Generation, SourceContent};
 use crate::model::bookmark::Bookmark;
-use crate::model::committed::Committed;
+use crate::model::committed::CommittedChanges;
 use crate::model::element::RelationshipIdentity;
-use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
-use crate::model::pass::{Mode, PassUnderWay};
+use crate::model::pass::{PassMode, PassUnderWay};
 use crate::model::profile::Profile;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::Source;
 use crate::sync::CacheView;
-use crate::sync::{self, BatchLimits, Emitter, Memory, PassContext, Rhythm};
+use crate::sync::{self, BatchLimits, CheckIntervals, Emitter, Memory, PassContext};
 use crate::transform::Encoder;
 
 /// Everything that an extractor needs to read.
@@ -41,7 +41,7 @@ pub(crate) struct ExtractorParts {
     /// Read-only access to the cache.
     pub view: Box<dyn CacheView>,
     /// The intervals at which an incremental pass does its checks.
-    pub rhythm: Rhythm,
+    pub rhythm: CheckIntervals,
     /// The rules that convert source rows into cache contents.
     pub encoder: Arc<Encoder>,
     /// The limits at which a batch closes.
@@ -51,7 +51,7 @@ pub(crate) struct ExtractorParts {
     /// The largest share of a kind that may be deleted without approval.
     pub limit: DeleteLimit,
     /// Elements and properties that the cache cannot hold.
-    pub excluded: Excluded,
+    pub excluded: QuarantineIndex,
     /// Whether a pass ends if the source has labels or types that the profile does not have.
     pub watches_kinds: bool,
     /// The memory that passes of earlier generations left in the checkpoint.
@@ -75,7 +75,7 @@ pub(crate) fn start(
     generation: Generation,
     parts: ExtractorParts,
     transformer: Addr<Transformer>,
-    reports: Reports,
+    reports: ExitRecipients,
 ) -> Addr<Extractor> {
     let role = Role { generation, member: Member::Extractor, quitting: Quitting::AtOnce, capacity: ORDERS };
     Shell::start_told(role, reports, |orders, acknowledged| {
@@ -103,7 +103,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
     while let Some(StartPass { order, watermark, thorough, allow_deletes }) = next(&mut orders).await {
         let slice = order.slice();
         let committed = match &mut parts.feed {
-            Some(feed) if order.mode() == Mode::Incremental => feed.take(parts.source.as_ref()).await,
+            Some(feed) if order.mode() == PassMode::Incremental => feed.take(parts.source.as_ref()).await,
             _ => None,
         };
         let resumes = matches!(order, PassOrder::Resume(_)) || !was_told;
@@ -111,7 +111,7 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
             (PassOrder::Resume(pass), Some(committed)) => told(committed, watermark, pass.deferred),
             (_, Some(committed)) => told(committed, watermark, BTreeSet::new()),
             (PassOrder::Resume(pass), None) => *pass,
-            (PassOrder::Compare(_), None) => begin(parts.source.as_ref(), Mode::Differential).await?,
+            (PassOrder::Compare(_), None) => begin(parts.source.as_ref(), PassMode::Differential).await?,
             (PassOrder::Begin(mode), None) => begin(parts.source.as_ref(), mode).await?,
         };
         // If the source is not probed, only this look shows that it is another database.
@@ -143,15 +143,15 @@ async fn work(mut parts: ExtractorParts, mut orders: mpsc::Receiver<StartPass>, 
         let (mode, bookmark) = (pass.mode, pass.bookmark.clone());
         // A part of what the feed has queued does not cover everything that was committed before the feed was followed.
         was_told = match mode {
-            Mode::Full => false,
-            Mode::Incremental => committed.as_ref().is_some_and(|committed| was_told || !committed.is_partial),
-            Mode::Differential => was_told,
+            PassMode::Full => false,
+            PassMode::Incremental => committed.as_ref().is_some_and(|committed| was_told || !committed.is_partial),
+            PassMode::Differential => was_told,
         };
         let outcome = sync::run(parts.source.as_ref(), &parts.profile, parts.limits, pass, &mut changes, &mut outlet).await?;
         was_told &= !memory.take_forgotten();
         if let Some(feed) = &mut parts.feed {
             feed.set_gap(outcome.log_gap);
-            if mode != Mode::Differential && outcome.is_settled() {
+            if mode != PassMode::Differential && outcome.is_settled() {
                 feed.note_applied(bookmark.as_ref());
             }
         }
@@ -168,16 +168,20 @@ async fn refuse_outgrown(source: &dyn Source) -> Result<()> {
 }
 
 /// Reads, before the first query of a pass, the bookmark and the source's own clock, which is the next watermark.
-async fn begin(source: &dyn Source, mode: Mode) -> Result<PassUnderWay> {
+async fn begin(source: &dyn Source, mode: PassMode) -> Result<PassUnderWay> {
     let (bookmark, now) = try_join(source.bookmark(), source.now()).await?;
     Ok(PassUnderWay::begin(mode, now, Some(bookmark)))
 }
 
 /// Creates a pass over what a feed told. Its rows are as of its last commit. If a pass follows that finds changes by their
 /// timestamps, it looks from that commit on.
-fn told(committed: &Committed, watermark: Option<DateTime<Utc>>, deferred: BTreeSet<RelationshipIdentity>) -> PassUnderWay {
+fn told(
+    committed: &CommittedChanges,
+    watermark: Option<DateTime<Utc>>,
+    deferred: BTreeSet<RelationshipIdentity>,
+) -> PassUnderWay {
     let began_at = committed.committed_at.or(watermark).unwrap_or(DateTime::UNIX_EPOCH);
-    PassUnderWay { deferred, ..PassUnderWay::begin(Mode::Incremental, began_at, Some(committed.bookmark.clone())) }
+    PassUnderWay { deferred, ..PassUnderWay::begin(PassMode::Incremental, began_at, Some(committed.bookmark.clone())) }
 }
 
 /// The output of the extractor: takes credit for a batch and sends it to the transformer.

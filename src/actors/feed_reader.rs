@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::committed::Committed;
-use crate::model::pass::{Mode, PassSummary};
+use crate::model::committed::CommittedChanges;
+use crate::model::pass::{PassMode, PassSummary};
 use crate::source::Source;
 use crate::source::change_feed::{ChangeFeed, FeedSegment, FeedState};
 
@@ -33,7 +33,7 @@ impl FeedReader {
     /// log told the changes, everything was read, or a comparison has proven that nothing is missing.
     pub(crate) fn new(feed: Arc<dyn ChangeFeed>, checkpoint: &Checkpoint) -> Self {
         let applied = checkpoint.bookmark.as_ref();
-        let is_read_whole = |pass: &PassSummary| pass.mode == Mode::Full && pass.bookmark.as_ref() == applied;
+        let is_read_whole = |pass: &PassSummary| pass.mode == PassMode::Full && pass.bookmark.as_ref() == applied;
         let is_whole = checkpoint.last_pass.as_ref().is_some_and(is_read_whole);
         let is_proven = checkpoint.log.is_some() || is_whole || checkpoint.equal_as_of.as_ref() == applied;
         let applied = applied.and_then(Bookmark::transaction);
@@ -43,7 +43,7 @@ impl FeedReader {
 
     /// Takes all commits that were told and not taken yet, up to the newest commit that the source is known to have at least.
     /// Returns nothing if the pass has to look for changes itself. Every later read sees all of these commits.
-    pub(crate) async fn take(&mut self, source: &dyn Source) -> Option<Committed> {
+    pub(crate) async fn take(&mut self, source: &dyn Source) -> Option<CommittedChanges> {
         let committed = self.take_told(source).await;
         self.feed.note_use(committed.is_some());
         let committed = committed?;
@@ -51,7 +51,7 @@ impl FeedReader {
         Some(committed)
     }
 
-    async fn take_told(&mut self, source: &dyn Source) -> Option<Committed> {
+    async fn take_told(&mut self, source: &dyn Source) -> Option<CommittedChanges> {
         // Only the first pass waits: a file system that hangs must not hold every pass back.
         let state = if std::mem::replace(&mut self.has_waited, true) { self.feed.state() } else { self.feed.opened().await };
         let FeedState::Following(segment) = state else { return None };

@@ -16,24 +16,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::credit::CreditLimits;
-use super::generation_actors::Settings;
-use super::launch::{Connector, StageAccess};
+use super::generation_actors::GenerationSettings;
+use super::launch::{ConnectionFactory, StageAccess};
 use super::messages::{Quiesce, Shutdown, StatusChanged};
-use super::pipeline::{Pipeline, PipelineOutcome, Schedule, Timing};
+use super::pipeline::{Pipeline, PipelineOutcome, Schedule, SupervisionTimeouts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::dimensions::Dimensions;
-use crate::model::excluded::Excluded;
 use crate::model::guard::{DeleteLimit, Guard, Held, HeldDeletes};
 use crate::model::kind::{ElementKind, Step};
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::profile::Profile;
+use crate::model::quarantine_index::QuarantineIndex;
+use crate::model::vector_dimensions::VectorDimensions;
 use crate::sink::{BulkUse, GraphState, Swapped};
 use crate::source::Source;
 use crate::sync::CacheView;
 use crate::sync::delete_guard::losses;
-use crate::sync::{BatchLimits, KeySetDifference, Rhythm, gaps};
+use crate::sync::{BatchLimits, CheckIntervals, KeySetDifference, gaps};
 use crate::transform::Encoder;
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
 
@@ -66,12 +66,12 @@ pub(super) struct FullSync {
     /// Starts the supervisor of the stage.
     pub(super) start: Start,
     pub(super) name: String,
-    pub(super) live: Arc<dyn Connector>,
+    pub(super) live: Arc<dyn ConnectionFactory>,
     /// The profile of the elements that are kept in step.
     pub(super) profile: Arc<Profile>,
     /// The settings of the pipeline's generations.
-    pub(super) settings: Settings,
-    pub(super) timing: Timing,
+    pub(super) settings: GenerationSettings,
+    pub(super) timing: SupervisionTimeouts,
     /// The recipient of the stage's progress.
     pub(super) progress: Recipient<StatusChanged>,
     /// The supervisor of the live graph, which stops writing for the swap.
@@ -103,7 +103,7 @@ struct Filled {
 /// The connections that fill and update a stage.
 struct StageUnderWay {
     access: StageAccess,
-    loader: Arc<dyn Connector>,
+    loader: Arc<dyn ConnectionFactory>,
     source: Arc<dyn Source>,
     view: Box<dyn CacheView>,
 }
@@ -114,7 +114,7 @@ impl FullSync {
         let mut stage = self.stage().await?;
         let filled = match self.checkpoint_of(&stage).await? {
             Some(checkpoint) if checkpoint.is_filled() => filling_of(&checkpoint),
-            _ => self.over_stage(&stage.loader, Mode::Full).await?,
+            _ => self.over_stage(&stage.loader, PassMode::Full).await?,
         };
         self.carry_over(&mut stage).await?;
         let mut read = filled.bookmark.clone();
@@ -179,13 +179,13 @@ impl FullSync {
 
     async fn catch_up(&self, stage: &StageUnderWay) -> Result<PassSummary> {
         failpoint!("catch-up-begin");
-        let summary = self.over_stage(&stage.access.by_statements, Mode::Incremental).await?;
+        let summary = self.over_stage(&stage.access.by_statements, PassMode::Incremental).await?;
         failpoint!("catch-up-end");
         Ok(summary)
     }
 
     /// Runs a pass over the stage with its own supervised actors.
-    async fn over_stage(&self, connector: &Arc<dyn Connector>, mode: Mode) -> Result<PassSummary> {
+    async fn over_stage(&self, connector: &Arc<dyn ConnectionFactory>, mode: PassMode) -> Result<PassSummary> {
         let (supervisor, mut outcome) = (self.start)(Pipeline {
             name: self.name.clone(),
             graph: "stage".to_owned(),
@@ -251,8 +251,8 @@ impl FullSync {
     /// share an identity.
     async fn differences(&self, stage: &mut StageUnderWay) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
         let listed = stage.access.by_statements.store().await?.quarantine().await?;
-        let excluded = Excluded::of(&listed);
-        let encoder = Encoder::new(Arc::clone(&self.profile), Dimensions::default());
+        let excluded = QuarantineIndex::of(&listed);
+        let encoder = Encoder::new(Arc::clone(&self.profile), VectorDimensions::default());
         let (source, view, profile) = (stage.source.as_ref(), stage.view.as_mut(), self.profile.as_ref());
         let (here, there) = (source.counts().await?, view.counts().await?);
         let mut differing = BTreeMap::new();
@@ -322,7 +322,7 @@ impl FullSync {
 /// Returns the pass that filled a stage. Later passes may have moved the checkpoint on.
 fn filling_of(checkpoint: &Checkpoint) -> PassSummary {
     checkpoint.last_pass.clone().unwrap_or_else(|| PassSummary {
-        mode: Mode::Full,
+        mode: PassMode::Full,
         began_at: checkpoint.written_at,
         bookmark: checkpoint.bookmark.clone(),
         ended_at: checkpoint.written_at,
@@ -330,19 +330,24 @@ fn filling_of(checkpoint: &Checkpoint) -> PassSummary {
     })
 }
 
-fn stage_settings(settings: Settings, mode: Mode) -> Settings {
+fn stage_settings(settings: GenerationSettings, mode: PassMode) -> GenerationSettings {
     // The stage is weighed as a whole before it replaces the live graph.
     let delete_limit = DeleteLimit::new(1.0);
-    let stage =
-        Settings { probe_interval: None, scrub_rows_per_second: None, differential_interval: None, delete_limit, ..settings };
+    let stage = GenerationSettings {
+        probe_interval: None,
+        scrub_rows_per_second: None,
+        differential_interval: None,
+        delete_limit,
+        ..settings
+    };
     match mode {
-        Mode::Full => Settings {
+        PassMode::Full => GenerationSettings {
             limits: BatchLimits { nodes: PAGE, relationships: PAGE, bytes: BATCH_BYTES },
             credit: CreditLimits { rows: 2 * PAGE + BATCHES * PAGE, bytes: BATCHES * BATCH_BYTES },
             ..stage
         },
         // Everything was read after all earlier late commits.
-        _ => Settings { rhythm: Rhythm { overlap: Duration::ZERO, ..settings.rhythm }, ..stage },
+        _ => GenerationSettings { rhythm: CheckIntervals { overlap: Duration::ZERO, ..settings.rhythm }, ..stage },
     }
 }
 

@@ -8,38 +8,38 @@ use actix::{Addr, Recipient};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::Reports;
+use super::ExitRecipients;
 use super::credit::{CreditLimits, CreditPool};
 use super::extractor::{self, Extractor, ExtractorParts};
 use super::feed_reader::FeedReader;
-use super::launch::{Filling, FollowedLog, Launched};
+use super::launch::{FollowedLog, Launched, StageInProgress};
 use super::loader::{self, Loader, LoaderParts};
 use super::member::Member;
 use super::messages::{Acknowledged, Drain, LogReached, Quit, SourceMoved, StartPass};
 use super::prober::{self, ProberParts, Watchers};
-use super::transformer::{self, Encoding, Transformer};
+use super::transformer::{self, EncoderMode, Transformer};
 use super::worker::Worker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
-use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::Source;
-use crate::source::transaction_log::{LogFollower, LogNews};
-use crate::sync::{BatchLimits, Memory, Rhythm};
+use crate::source::transaction_log::{LogEvent, LogFollower};
+use crate::sync::{BatchLimits, CheckIntervals, Memory};
 use crate::transform::Encoder;
 use crate::transform::bulk::StageEncoder;
 
 /// The settings of a generation, given once.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Settings {
+pub(crate) struct GenerationSettings {
     /// The limits at which a batch closes.
     pub limits: BatchLimits,
     /// The most rows and bytes that may be in flight.
     pub credit: CreditLimits,
     /// The intervals at which an incremental pass does its checks.
-    pub rhythm: Rhythm,
+    pub rhythm: CheckIntervals,
     /// The interval between probes of the source; none if absent.
     pub probe_interval: Option<Duration>,
     /// Elements per second of the comparison in the background; none runs if absent.
@@ -78,10 +78,10 @@ impl GenerationActors {
         generation: Generation,
         launched: Launched,
         profile: &Arc<Profile>,
-        settings: Settings,
+        settings: GenerationSettings,
         acknowledge: Recipient<Acknowledged>,
         watchers: Watchers,
-        reports: Reports,
+        reports: ExitRecipients,
     ) -> Self {
         let credit = Arc::new(CreditPool::new(settings.credit));
         // A stage keeps the profile that it was begun with. The live graph looks for new kinds after the swap.
@@ -93,7 +93,7 @@ impl GenerationActors {
                 LogNews::Committed { bookmark, committed_at } => {
                     moved.do_send(SourceMoved { generation, bookmark, committed_at });
                 }
-                LogNews::Reach(reach) => reached.do_send(LogReached { generation, reach }),
+                LogEvent::Reach(reach) => reached.do_send(LogReached { generation, reach }),
             };
             Worker::spawn(generation, Member::LogFollower, &reports, |quit| follow(follower, said, quit))
         });
@@ -109,14 +109,14 @@ impl GenerationActors {
         let encoder = Encoder::new(Arc::clone(profile), launched.dimensions).for_graph_with(launched.property_names);
         let encoder = Arc::new(encoder);
         let (stage, encoding) = match launched.filling {
-            Some(Filling { stage, ids }) => {
-                (Some(stage), Encoding::Payloads(Box::new(StageEncoder::new(Arc::clone(&encoder), ids))))
+            Some(StageInProgress { stage, ids }) => {
+                (Some(stage), EncoderMode::Payloads(Box::new(StageEncoder::new(Arc::clone(&encoder), ids))))
             }
-            None => (None, Encoding::Rows(Arc::clone(&encoder))),
+            None => (None, EncoderMode::Rows(Arc::clone(&encoder))),
         };
         let feed = feed.map(|feed| FeedReader::new(feed, &launched.checkpoint));
         let memory = Memory::new(&launched.checkpoint, profile);
-        let excluded = Excluded::of(&launched.quarantine);
+        let excluded = QuarantineIndex::of(&launched.quarantine);
         let parts = LoaderParts {
             sink: launched.sink,
             stage,
@@ -243,7 +243,7 @@ impl GenerationActors {
 /// Follows the log in a thread of its own, because it reads files. The thread ends with this task.
 async fn follow(
     follower: LogFollower,
-    said: impl Fn(LogNews) + Send + 'static,
+    said: impl Fn(LogEvent) + Send + 'static,
     quit: tokio_util::sync::CancellationToken,
 ) -> Result<()> {
     let ended = quit.child_token();

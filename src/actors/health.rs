@@ -13,10 +13,10 @@ use tokio::sync::{broadcast, watch};
 use super::credit::CreditPool;
 use super::member::Member;
 use super::messages::StatusChanged;
-use super::stream_load::STAGES;
+use super::stream_load::STREAM_STEPS;
 use crate::model::changes::BatchChanges;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::status::{InFlight, PipelineStatus, SAMPLES, Sample, ServiceStatus};
+use crate::telemetry::status::{InFlight, PipelineStatus, SAMPLES, ServiceStatus, ThroughputSample};
 
 /// How often the amount in flight and the speed are sampled.
 const SAMPLING: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ fn count_waiting(
     pool: &Arc<CreditPool>,
     waited: &mut HashMap<(String, Member), (Weak<CreditPool>, Duration)>,
 ) {
-    for stage in STAGES {
+    for stage in STREAM_STEPS {
         let now = pool.load().waited(stage);
         let before = waited.insert((name.to_owned(), stage), (Arc::downgrade(pool), now));
         let before = before.filter(|(of, _)| of.ptr_eq(&Arc::downgrade(pool))).map_or(Duration::ZERO, |(_, before)| before);
@@ -117,7 +117,7 @@ fn count_waiting(
 fn take_sample(pipeline: &mut PipelineStatus, changed_per_second: f64) {
     let at = Utc::now();
     let (seconds_behind, freshness_seconds) = (pipeline.lag_seconds(at), pipeline.statistics.freshness.last_seconds);
-    let sample = Sample { at, changed_per_second, seconds_behind, freshness_seconds };
+    let sample = ThroughputSample { at, changed_per_second, seconds_behind, freshness_seconds };
     let samples = Arc::make_mut(&mut pipeline.samples);
     if samples.len() == SAMPLES {
         samples.pop_front();

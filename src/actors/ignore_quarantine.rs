@@ -1,6 +1,6 @@
 //! An operator's decision to ignore what is quarantined.
 
-use super::launch::Connector;
+use super::launch::ConnectionFactory;
 use super::lease_keeper::KeptLease;
 use crate::error::Result;
 use crate::model::prepared::Quarantined;
@@ -8,7 +8,7 @@ use crate::sink::CheckpointStore;
 
 /// Marks the current quarantine entries as ignored, and returns their number. It takes the lease for this time, so no other
 /// writer may hold it.
-pub(crate) async fn ignore_quarantine(connector: &dyn Connector) -> Result<usize> {
+pub(crate) async fn ignore_quarantine(connector: &dyn ConnectionFactory) -> Result<usize> {
     let mut store = connector.store().await?;
     let lease = KeptLease::acquire(connector.lease().await?).await?;
     let outcome = ignore(store.as_mut()).await;

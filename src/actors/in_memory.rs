@@ -11,11 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::launch::Connector;
+use super::launch::ConnectionFactory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::detail::Detail;
 use crate::model::element::{
     ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
 };
@@ -28,11 +27,12 @@ use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{FollowRule, Profile};
+use crate::model::projection::Projection;
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
-use crate::sink::{Applied, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};
+use crate::sink::{ApplyResult, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};
 use crate::source::{ChangedKey, Followed, FoundElement, KeyLookup, KeyPage, Page, Source, SourceIndex};
-use crate::sync::{Attached, CacheLookup, CacheView, Keyed, ScanPosition};
+use crate::sync::{AttachedCounts, CacheLookup, CacheView, ScanCursor, ScannedElement};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,7 +220,7 @@ struct InMemorySide {
 }
 
 #[async_trait]
-impl Connector for InMemory {
+impl ConnectionFactory for InMemory {
     async fn source(&self) -> Result<Arc<dyn Source>> {
         self.world.visit(Place::Connect)?;
         Ok(Arc::new(InMemorySide { world: Arc::clone(&self.world), token: self.token }))
@@ -275,7 +275,7 @@ impl Source for InMemorySide {
     async fn now(&self) -> Result<DateTime<Utc>> {
         Ok(Utc::now())
     }
-    async fn page(&self, kind: ElementKind, _: Detail, after: &str, limit: usize) -> Result<Page> {
+    async fn page(&self, kind: ElementKind, _: Projection, after: &str, limit: usize) -> Result<Page> {
         self.world.visit(Place::ReadPage)?;
         let page = page(self.rows(kind), after, limit);
         if matches!(kind, ElementKind::Node(ENTITY) | ElementKind::Relationship(RELATES_TO)) {
@@ -443,30 +443,34 @@ impl CacheView for InMemorySide {
     async fn scan_part(
         &mut self,
         kind: ElementKind,
-        _: &ScanPosition,
+        _: &ScanCursor,
         _: usize,
-        visit: &mut (dyn FnMut(Keyed) + Send),
-    ) -> Result<Option<ScanPosition>> {
+        visit: &mut (dyn FnMut(ScannedElement) + Send),
+    ) -> Result<Option<ScanCursor>> {
         let all = CacheView::identities(self, kind, None, &KeyPrefixes::with("")).await?;
         for identity in all {
             let labels = match &identity {
                 ElementIdentity::Node(node) => vec![node.label.to_string()],
                 ElementIdentity::Relationship(_) => Vec::new(),
             };
-            visit(Keyed { identity, labels, graph: None });
+            visit(ScannedElement { identity, labels, graph: None });
         }
         Ok(None)
     }
     async fn labels_beside(&mut self, _: &Label) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
-    async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {
+    async fn scan_bundle(
+        &mut self,
+        kinds: &[ElementKind],
+        visit: &mut (dyn FnMut(ElementKind, ScannedElement) + Send),
+    ) -> Result<()> {
         for kind in kinds {
             self.scan(*kind, &mut |keyed| visit(*kind, keyed)).await?;
         }
         Ok(())
     }
-    async fn contents(&mut self, _: ElementKind, _: Detail, keys: &[String]) -> Result<CacheLookup> {
+    async fn contents(&mut self, _: ElementKind, _: Projection, keys: &[String]) -> Result<CacheLookup> {
         // Only rows as text are kept here: comparisons are tested against real servers.
         Ok(CacheLookup { elements: BTreeMap::new(), keys: keys.len() })
     }
@@ -477,9 +481,9 @@ impl CacheView for InMemorySide {
     async fn foreign(&mut self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
-    async fn attached(&mut self, _: NodeKindId, keys: &[String]) -> Result<Attached> {
+    async fn attached(&mut self, _: NodeKindId, keys: &[String]) -> Result<AttachedCounts> {
         let cache = self.world.cache.lock();
-        let mut attached = Attached::new();
+        let mut attached = AttachedCounts::new();
         for key in keys {
             let hangs = |fact: &&RelationshipIdentity| fact.start.key.as_str() == key || fact.end.key.as_str() == key;
             let number = cache.relationships.keys().filter(hangs).count() as u64;
@@ -510,7 +514,7 @@ impl Sink for InMemorySide {
     async fn counts(&mut self) -> Result<Counts> {
         Ok(Counts::default())
     }
-    async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
+    async fn apply(&mut self, rows: &PreparedRows) -> Result<ApplyResult> {
         self.world.visit(Place::BeforeApply)?;
         self.world.apply_permits.acquire().await.expect("never closed").forget();
         let applied = self.write(rows);
@@ -521,9 +525,9 @@ impl Sink for InMemorySide {
 }
 
 impl InMemorySide {
-    fn write(&self, rows: &PreparedRows) -> Applied {
+    fn write(&self, rows: &PreparedRows) -> ApplyResult {
         let mut cache = self.world.cache.lock();
-        let mut applied = Applied::default();
+        let mut applied = ApplyResult::default();
         for node in &rows.deleted_nodes {
             applied.nodes_deleted += u64::from(cache.nodes.remove(node).is_some());
             cache.relationships.retain(|identity, _| identity.start != *node && identity.end != *node);

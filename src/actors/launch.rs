@@ -12,36 +12,36 @@ use super::pass_order::PassOrder;
 use crate::error::{ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::dimensions::Dimensions;
 use crate::model::id_map::IdMap;
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
 use crate::model::source_identity::SourceIdentity;
 use crate::model::stage::PayloadState;
+use crate::model::vector_dimensions::VectorDimensions;
 use crate::sink::{CheckpointStore, GraphLease, GraphState, Sink, StageSink, Swap};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::transaction_log::{LogDirectory, LogFollower, LogStart, LoggedDatabase};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
 use crate::sync::dimensions::dimensions;
-use crate::sync::first_pass::{Decision, Facts, Reason, first_pass, is_routed_otherwise};
+use crate::sync::first_pass::{LaunchDecision, LaunchFacts, PassReason, first_pass, is_routed_otherwise};
 
 /// The most missing indices of the source that the log names: `check` names all of them.
 const NAMED_INDEXES: usize = 20;
 
 /// A profile that fits the source in its current state, and the connections for it.
 #[derive(Clone)]
-pub(crate) struct ResolvedPipeline {
-    pub connector: Arc<dyn Connector>,
+pub(crate) struct FittedPipeline {
+    pub connector: Arc<dyn ConnectionFactory>,
     pub profile: Arc<Profile>,
 }
 
 /// Makes the connections of a generation; each generation gets new ones.
 #[async_trait]
-pub(crate) trait Connector: Send + Sync + 'static {
+pub(crate) trait ConnectionFactory: Send + Sync + 'static {
     /// Returns the pipeline for the kinds that the source has now; absent if the profile names its kinds.
-    async fn fitted(&self) -> Result<Option<ResolvedPipeline>> {
+    async fn fitted(&self) -> Result<Option<FittedPipeline>> {
         Ok(None)
     }
     async fn source(&self) -> Result<Arc<dyn Source>>;
@@ -73,9 +73,9 @@ pub(crate) trait Connector: Send + Sync + 'static {
 /// Everything that a full sync beside the live graph needs.
 pub(crate) struct StageAccess {
     /// The connections to its stage while payloads fill it.
-    pub by_payloads: Arc<dyn Connector>,
+    pub by_payloads: Arc<dyn ConnectionFactory>,
     /// The connections to its stage as to any other graph.
-    pub by_statements: Arc<dyn Connector>,
+    pub by_statements: Arc<dyn ConnectionFactory>,
     /// The swap that makes the stage the live graph.
     pub swap: Box<dyn Swap>,
     /// Whether the replaced graph is kept.
@@ -83,7 +83,7 @@ pub(crate) struct StageAccess {
 }
 
 /// A stage under way.
-pub(crate) struct Filling {
+pub(crate) struct StageInProgress {
     pub stage: Box<dyn StageSink>,
     /// The ids of the nodes in the stage.
     pub ids: IdMap,
@@ -105,19 +105,19 @@ pub(crate) struct Launched {
     /// The source's log, if it is followed.
     pub log: Option<FollowedLog>,
     /// The stage that a full pass fills by payloads.
-    pub filling: Option<Filling>,
+    pub filling: Option<StageInProgress>,
     pub checkpoint: Checkpoint,
     /// The elements and properties that the graph cannot hold.
     pub quarantine: Vec<Quarantined>,
     /// The names of properties that the graph has.
     pub property_names: Vec<String>,
     /// The dimensions of its vectors.
-    pub dimensions: Dimensions,
+    pub dimensions: VectorDimensions,
     /// Whether an operator has paused the passes.
     pub paused: bool,
     pub order: PassOrder,
     /// The reason for this order; absent for a pass that resumes.
-    pub reason: Option<Reason>,
+    pub reason: Option<PassReason>,
     /// The number of elements in the source, if all of them are to be read.
     pub expected: Option<u64>,
     /// Whether full syncs are done beside the graph.
@@ -145,7 +145,7 @@ pub(crate) struct PriorGenerations {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaunchRequest {
     /// The pass that was asked for, if any.
-    pub wanted: Option<Mode>,
+    pub wanted: Option<PassMode>,
     /// Whether the graph is a stage, which no other client reads.
     pub stage: bool,
     /// Whether passes read what a transaction log tells.
@@ -154,16 +154,16 @@ pub(crate) struct LaunchRequest {
 
 /// Runs all steps, with the profile that fits the source now. On an error the lease is not held.
 pub(crate) async fn launch(
-    given: ResolvedPipeline,
+    given: FittedPipeline,
     intent: LaunchRequest,
     known: PriorGenerations,
-) -> Result<(ResolvedPipeline, Launched)> {
+) -> Result<(FittedPipeline, Launched)> {
     let fitted = given.connector.fitted().await?.unwrap_or(given);
     let launched = launch_fitted(&fitted, intent, known).await?;
     Ok((fitted, launched))
 }
 
-async fn launch_fitted(fitted: &ResolvedPipeline, intent: LaunchRequest, known: PriorGenerations) -> Result<Launched> {
+async fn launch_fitted(fitted: &FittedPipeline, intent: LaunchRequest, known: PriorGenerations) -> Result<Launched> {
     let connector = &fitted.connector;
     let source = connector.source().await?;
     let identity = source.identity().await?;
@@ -208,7 +208,7 @@ impl PreparedLaunch {
 
 /// Runs all steps that need the lease, however long they take.
 async fn prepare(
-    ResolvedPipeline { connector, profile }: &ResolvedPipeline,
+    FittedPipeline { connector, profile }: &FittedPipeline,
     intent: LaunchRequest,
     known: PriorGenerations,
     reached: Reached,
@@ -217,7 +217,7 @@ async fn prepare(
     let fingerprint = &profile.fingerprint();
     let mut store = connector.store().await?;
     let (checkpoint, quarantine, paused) = read(store.as_mut(), profile).await?;
-    let facts = Facts {
+    let facts = LaunchFacts {
         checkpoint: checkpoint.as_ref(),
         profile: fingerprint,
         routes: profile.routes.as_ref(),
@@ -234,7 +234,7 @@ async fn prepare(
         None => None,
     };
     // A full sync beside the graph requires no pass over the graph.
-    let wanted = intent.wanted.filter(|mode| beside.is_none() || *mode != Mode::Full);
+    let wanted = intent.wanted.filter(|mode| beside.is_none() || *mode != PassMode::Full);
     let mut decision = first_pass(&facts, wanted);
     let mut checkpoint = checkpoint;
     let filling = match connector.stage().await? {
@@ -248,7 +248,7 @@ async fn prepare(
     checkpoint.default_graph = profile.routes.as_ref().map(|routes| routes.default_graph().clone());
     // A number is never used twice: a state from before a wipe would pass for a newer one.
     checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
-    if order.mode() == Mode::Full && beside.is_some() && stored {
+    if order.mode() == PassMode::Full && beside.is_some() && stored {
         // From here on nothing relies on the graph any more; it answers queries unchanged until the stage replaces it.
         checkpoint.sequence += 1;
         store.store(&checkpoint).await?;
@@ -257,13 +257,13 @@ async fn prepare(
         beside.drop_what_nobody_owns().await?;
     }
     // A full pass begins with an empty graph.
-    let fresh = matches!(order, PassOrder::Begin(Mode::Full));
+    let fresh = matches!(order, PassOrder::Begin(PassMode::Full));
     let property_names = if fresh { Vec::new() } else { sink.property_names().await? };
     if fresh {
         checkpoint.dimensions = dimensions(source.as_ref(), profile).await?;
     }
     let dimensions = checkpoint.dimensions.clone().with_those_of(profile);
-    let expected = if order.mode() == Mode::Full { expected(source.as_ref(), profile).await } else { None };
+    let expected = if order.mode() == PassMode::Full { expected(source.as_ref(), profile).await } else { None };
     let log = match connector.transaction_log().filter(|_| intent.reads_log) {
         Some(directory) => followed_log(directory, source.as_ref(), bookmark.clone(), &checkpoint).await?,
         None => None,
@@ -307,7 +307,7 @@ async fn followed_log(
     bookmark: Bookmark,
     checkpoint: &Checkpoint,
 ) -> Result<Option<FollowedLog>> {
-    let under_way = checkpoint.pass.as_ref().filter(|pass| pass.mode == Mode::Full).and_then(|pass| pass.bookmark.as_ref());
+    let under_way = checkpoint.pass.as_ref().filter(|pass| pass.mode == PassMode::Full).and_then(|pass| pass.bookmark.as_ref());
     let applied = checkpoint.bookmark.as_ref().filter(|_| checkpoint.is_filled()).or(under_way).unwrap_or(&bookmark);
     let Some(transaction) = applied.transaction() else { return Ok(None) };
     let start = match &checkpoint.log {
@@ -390,14 +390,14 @@ impl StageBeside {
 async fn filling(
     mut stage: Box<dyn StageSink>,
     profile: &Profile,
-    decision: &mut Decision,
+    decision: &mut LaunchDecision,
     checkpoint: &mut Option<Checkpoint>,
-) -> Result<Option<Filling>> {
-    let Decision::Resume(pass) = &mut *decision else {
-        return Ok(Some(Filling { stage, ids: IdMap::default() }));
+) -> Result<Option<StageInProgress>> {
+    let LaunchDecision::Resume(pass) = &mut *decision else {
+        return Ok(Some(StageInProgress { stage, ids: IdMap::default() }));
     };
     if !pass.prepared {
-        return Ok(Some(Filling { stage, ids: IdMap::default() }));
+        return Ok(Some(StageInProgress { stage, ids: IdMap::default() }));
     }
     let found = stage.totals().await?;
     let fill = checkpoint.as_mut().and_then(|checkpoint| checkpoint.stage.as_mut());
@@ -412,46 +412,48 @@ async fn filling(
             }
         }
         _ => {
-            *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);
-            return Ok(Some(Filling { stage, ids: IdMap::default() }));
+            *decision = LaunchDecision::Begin(PassMode::Full, PassReason::StageUnclear);
+            return Ok(Some(StageInProgress { stage, ids: IdMap::default() }));
         }
     }
     if let Some(checkpoint) = checkpoint {
         checkpoint.pass = Some((**pass).clone());
     }
     match stage.ids(profile).await {
-        Ok(ids) => Ok(Some(Filling { stage, ids })),
+        Ok(ids) => Ok(Some(StageInProgress { stage, ids })),
         // Another client wrote in the stage, and no later payload would mend that.
         Err(error) if error.kind() == ErrorKind::CacheProtocol => {
             tracing::warn!(error = %error.chain(), "stage unusable, filling it again from the beginning");
-            *decision = Decision::Begin(Mode::Full, Reason::StageUnclear);
-            Ok(Some(Filling { stage, ids: IdMap::default() }))
+            *decision = LaunchDecision::Begin(PassMode::Full, PassReason::StageUnclear);
+            Ok(Some(StageInProgress { stage, ids: IdMap::default() }))
         }
         Err(error) => Err(error),
     }
 }
 
 fn starting_point(
-    decision: Decision,
+    decision: LaunchDecision,
     stored: Option<Checkpoint>,
     profile: &ProfileFingerprint,
     source: SourceIdentity,
     beside: bool,
-) -> (Checkpoint, PassOrder, Option<Reason>) {
+) -> (Checkpoint, PassOrder, Option<PassReason>) {
     let decision = match decision {
         // A full pass that left the graph incomplete does not resume if the graph can be replaced.
-        Decision::Resume(pass) if beside && pass.mode == Mode::Full => Decision::Begin(Mode::Full, Reason::NotFilled),
+        LaunchDecision::Resume(pass) if beside && pass.mode == PassMode::Full => {
+            LaunchDecision::Begin(PassMode::Full, PassReason::NotFilled)
+        }
         decision => decision,
     };
     let sequence = stored.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
     let mut checkpoint = stored.unwrap_or_else(|| Checkpoint::new(profile.clone(), source.clone()));
     // A full pass binds the cache to this source and this profile; the numbering continues.
-    if matches!(decision, Decision::Begin(Mode::Full, _)) {
+    if matches!(decision, LaunchDecision::Begin(PassMode::Full, _)) {
         let (last_pass, guard) = (checkpoint.last_pass.take(), checkpoint.guard);
         checkpoint = Checkpoint { sequence, last_pass, guard, ..Checkpoint::new(profile.clone(), source) };
     }
     match decision {
-        Decision::Resume(pass) => (checkpoint, PassOrder::Resume(pass), None),
-        Decision::Begin(mode, reason) => (checkpoint, PassOrder::Begin(mode), Some(reason)),
+        LaunchDecision::Resume(pass) => (checkpoint, PassOrder::Resume(pass), None),
+        LaunchDecision::Begin(mode, reason) => (checkpoint, PassOrder::Begin(mode), Some(reason)),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_memory::{InMemory, InjectedFault, Place, World};
-use super::launch::{Connector, LaunchRequest, Launched, PriorGenerations, ResolvedPipeline, launch};
+use super::launch::{ConnectionFactory, FittedPipeline, LaunchRequest, Launched, PriorGenerations, launch};
 use super::lease_keeper::KeptLease;
 use crate::error::{ErrorKind, Result};
 use crate::sink::LEASE_TTL;
@@ -14,7 +14,7 @@ const INTENT: LaunchRequest = LaunchRequest { wanted: None, stage: false, reads_
 
 async fn launched(process: &Arc<InMemory>) -> Result<Launched> {
     let (connector, profile) = (Arc::clone(process), Arc::clone(&process.world.profile));
-    launch(ResolvedPipeline { connector, profile }, INTENT, PriorGenerations::default()).await.map(|(_, launched)| launched)
+    launch(FittedPipeline { connector, profile }, INTENT, PriorGenerations::default()).await.map(|(_, launched)| launched)
 }
 
 #[tokio::test(start_paused = true)]

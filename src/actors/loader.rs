@@ -18,7 +18,7 @@ use super::index_upkeep::IndexUpkeep;
 use super::member::Member;
 use super::messages::{Acknowledged, PreparedBatch};
 use super::shell::{Quitting, Role, Shell};
-use super::{MAILBOX_CAPACITY, Reports};
+use super::{ExitRecipients, MAILBOX_CAPACITY};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::batch::{BatchContent, Generation, PassEnd};
@@ -26,14 +26,14 @@ use crate::model::bookmark::Bookmark;
 use crate::model::changes::BatchChanges;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::RelationshipIdentity;
-use crate::model::excluded::Excluded;
 use crate::model::index::MirroredIndexes;
 use crate::model::kind::Step;
-use crate::model::pass::{Cursor, Mode, PassSummary, PassUnderWay, Totals};
+use crate::model::pass::{Cursor, PassMode, PassSummary, PassUnderWay, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::Profile;
-use crate::sink::{Applied, CheckpointStore, RecentWrites, Sink, StageSink};
+use crate::model::quarantine_index::QuarantineIndex;
+use crate::sink::{ApplyResult, CheckpointStore, RecentWrites, Sink, StageSink};
 use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
 use crate::transform::PreparedContent;
@@ -65,7 +65,7 @@ pub(crate) struct LoaderParts {
     /// The quarantine as stored.
     pub quarantine: Vec<Quarantined>,
     /// The elements of the quarantine, as comparisons need them.
-    pub excluded: Excluded,
+    pub excluded: QuarantineIndex,
     /// The pool of the permits that its batches hold.
     pub credit: Arc<CreditPool>,
 }
@@ -77,7 +77,7 @@ pub(crate) fn start(
     generation: Generation,
     parts: LoaderParts,
     acknowledge: Recipient<Acknowledged>,
-    reports: Reports,
+    reports: ExitRecipients,
 ) -> Addr<Loader> {
     let role = Role { generation, member: Member::Loader, quitting: Quitting::BetweenRequests, capacity: MAILBOX_CAPACITY };
     Shell::start(role, reports, |batches, quit| {
@@ -135,7 +135,7 @@ struct Writer {
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
     quarantine: HashSet<Quarantined>,
-    excluded: Excluded,
+    excluded: QuarantineIndex,
     /// Whether the quarantine has changed since the last acknowledgement.
     quarantine_changed: bool,
     /// The log messages about the quarantine so far.
@@ -204,7 +204,7 @@ impl Writer {
     }
 
     async fn begin(&mut self, pass: PassUnderWay) -> Result<Acknowledged> {
-        let full = pass.mode == Mode::Full;
+        let full = pass.mode == PassMode::Full;
         self.checkpoint.pass = Some(pass);
         if full {
             // This is stored first: from here on the graph is not whole, whatever happens next.
@@ -299,7 +299,7 @@ impl Writer {
         if let Some(outside) = end.outside_profile {
             self.checkpoint.outside_profile = outside;
         }
-        if self.pass_mut()?.mode == Mode::Full {
+        if self.pass_mut()?.mode == PassMode::Full {
             let report = self.sink.prepare().await?;
             if report.from_nothing {
                 return Err(self.graph_was_replaced().await?);
@@ -328,7 +328,7 @@ impl Writer {
             self.checkpoint.compared_at = Some(summary.ended_at);
         }
         // A comparison reads no changes: only the other passes move the watermark.
-        if mode != Mode::Differential {
+        if mode != PassMode::Differential {
             // A proof names what is excepted: what the cache lacks, and keys that several elements share.
             let lacks_none = unresolved.is_empty() && summary.totals.quarantined == 0 && !self.checkpoint.guard.holds_any();
             let is_sound = lacks_none && collapses_alike;
@@ -337,7 +337,7 @@ impl Writer {
             self.checkpoint.bookmark = summary.bookmark.clone();
             self.checkpoint.last_pass = Some(summary.clone());
         }
-        let is_bare_slice = mode == Mode::Differential && !news && summary.totals.read == 0;
+        let is_bare_slice = mode == PassMode::Differential && !news && summary.totals.read == 0;
         let is_late = self.stored_at.is_none_or(|at| at.elapsed() >= COMPARISON_STORED);
         if !is_bare_slice || is_late {
             self.store_checkpoint().await?;
@@ -347,8 +347,8 @@ impl Writer {
     }
 
     /// Returns what is left of a gap in the log. A comparison closes the gap only if it has looked past it.
-    fn gap_after(&self, mode: Mode, outcome: &PassOutcome) -> Option<u64> {
-        if mode != Mode::Differential {
+    fn gap_after(&self, mode: PassMode, outcome: &PassOutcome) -> Option<u64> {
+        if mode != PassMode::Differential {
             return outcome.log_gap;
         }
         let has_looked_past = |gap: &u64| outcome.verdict.as_ref().is_some_and(|verdict| verdict.has_looked_past(*gap));
@@ -399,7 +399,7 @@ pub(super) fn shown<'a>(quarantine: impl IntoIterator<Item = &'a Quarantined>) -
     Arc::new(shown)
 }
 
-fn totals_of(rows: &PreparedRows, applied: &Applied, read: u64) -> Totals {
+fn totals_of(rows: &PreparedRows, applied: &ApplyResult, read: u64) -> Totals {
     Totals {
         read,
         unchanged: 0,

@@ -16,7 +16,7 @@ use crate::model::element::RelationshipIdentity;
 use crate::model::guard::HeldDeletes;
 use crate::model::leader::Leader;
 use crate::model::log_reach::LogReach;
-use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
+use crate::model::pass::{Cursor, PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::Quarantined;
 use crate::telemetry::status::{IndexStatus, PipelineStatus, Side};
@@ -164,7 +164,7 @@ pub(crate) struct LogReached {
 /// Anyone to a supervisor: run a pass of this mode as soon as the one under way has ended.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(crate) struct RequestPass(pub Mode);
+pub(crate) struct RequestPass(pub PassMode);
 
 /// Prober to supervisor: the result of the last probe of a side, if it failed or is the first success after a failure.
 #[derive(Debug, Clone, Message)]

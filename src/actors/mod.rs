@@ -53,14 +53,14 @@ const MAILBOX_CAPACITY: usize = 4 * credit::MAX_BATCHES;
 
 /// The recipients of an actor's reports about its end.
 #[derive(Clone)]
-pub(crate) struct Reports {
+pub(crate) struct ExitRecipients {
     pub exited: Recipient<WorkerExited>,
     pub stopped: Recipient<ActorStopped>,
     /// The span of the actor's events.
     pub span: tracing::Span,
 }
 
-impl Reports {
+impl ExitRecipients {
     fn stopped(&self, generation: Generation, member: Member) {
         self.stopped.do_send(ActorStopped { generation, member });
     }

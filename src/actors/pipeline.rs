@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
-use super::generation_actors::Settings;
-use super::launch::{Connector, ResolvedPipeline};
+use super::generation_actors::GenerationSettings;
+use super::launch::{ConnectionFactory, FittedPipeline};
 use super::messages::StatusChanged;
 use crate::error::Result;
 use crate::model::comparison::Verdict;
 use crate::model::guard::HeldDeletes;
-use crate::model::pass::{Mode, PassSummary};
+use crate::model::pass::{PassMode, PassSummary};
 use crate::model::profile::Profile;
 use crate::retry::Backoff;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Schedule {
     /// One pass of this mode, preceded by any pass that must come before it; then the end.
-    Once(Mode),
+    Once(PassMode),
     /// Passes of this mode over a stage until it is settled. The full sync decides about further ones.
-    Stage(Mode),
+    Stage(PassMode),
     /// Passes that follow the source until the service stops.
     Continuous {
         /// Whether the first pass is a full one even if the cache is in step.
@@ -44,7 +44,7 @@ impl Schedule {
 
 /// Times of supervision; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timing {
+pub(crate) struct SupervisionTimeouts {
     pub backoff: Backoff,
     /// The time without a fault after which a generation resets the count of failures.
     pub quiet: Duration,
@@ -54,7 +54,7 @@ pub(crate) struct Timing {
     pub shutdown: Duration,
 }
 
-impl Default for Timing {
+impl Default for SupervisionTimeouts {
     fn default() -> Self {
         Self {
             backoff: Backoff::GENERATION,
@@ -71,32 +71,32 @@ pub(crate) struct Pipeline {
     pub name: String,
     /// The graph that the pipeline keeps equal to the source.
     pub graph: String,
-    pub connector: Arc<dyn Connector>,
+    pub connector: Arc<dyn ConnectionFactory>,
     /// The profile of the elements that are kept in step.
     pub profile: Arc<Profile>,
     /// The settings of its generations.
-    pub settings: Settings,
+    pub settings: GenerationSettings,
     pub schedule: Schedule,
     /// Whether an operator has approved all deletes.
     pub allow_deletes: bool,
-    pub timing: Timing,
+    pub timing: SupervisionTimeouts,
     /// The recipient of its state.
     pub health: Recipient<StatusChanged>,
 }
 
 impl Pipeline {
     /// Returns the connections with the profile as it was given.
-    pub(super) fn unfitted(&self) -> ResolvedPipeline {
-        ResolvedPipeline { connector: Arc::clone(&self.connector), profile: Arc::clone(&self.profile) }
+    pub(super) fn unfitted(&self) -> FittedPipeline {
+        FittedPipeline { connector: Arc::clone(&self.connector), profile: Arc::clone(&self.profile) }
     }
 }
 
 /// The result of a pipeline: the last pass, if one ended, or why it failed.
-pub(crate) type PipelineOutcome = Result<Option<Box<Done>>>;
+pub(crate) type PipelineOutcome = Result<Option<Box<OneShotResult>>>;
 
 /// The result of a one-shot pipeline.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Done {
+pub(crate) struct OneShotResult {
     pub pass: PassSummary,
     /// The verdict of a comparison.
     pub verdict: Option<Verdict>,
@@ -104,7 +104,7 @@ pub(crate) struct Done {
     pub held: Vec<HeldDeletes>,
 }
 
-impl Done {
+impl OneShotResult {
     /// The result of a pass other than a comparison: no verdict and no held deletes.
     pub(super) fn of(pass: PassSummary) -> Box<Self> {
         Box::new(Self { pass, verdict: None, held: Vec::new() })

@@ -10,21 +10,21 @@ use actix::{Actor, Addr};
 use tokio::sync::{oneshot, watch};
 
 use super::credit::CreditLimits;
-use super::generation_actors::Settings;
+use super::generation_actors::GenerationSettings;
 use super::health::Health;
 use super::in_memory::{InMemory, InjectedFault, Place, World, entity};
 use super::member::Member;
 use super::messages::{Acknowledged, ActorStopped, AwaitApplied, RequestPass, SetPaused, Shutdown, WorkerExit, WorkerExited};
-use super::pipeline::{Pipeline, PipelineOutcome, Schedule, Timing};
+use super::pipeline::{Pipeline, PipelineOutcome, Schedule, SupervisionTimeouts};
 use super::supervisor::{StopMember, Supervisor};
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::DeleteLimit;
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::retry::Backoff;
-use crate::sync::{BatchLimits, Rhythm};
+use crate::sync::{BatchLimits, CheckIntervals};
 use crate::telemetry::status::{PassResult, PipelineState, PipelineStatus, ServiceStatus};
 
 const NODES: u64 = 95;
@@ -47,20 +47,20 @@ pub(super) fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
 /// With a comparison in the background that looks at so many rows per second.
 fn run_compared(process: Arc<InMemory>, schedule: Schedule, scrub_rows_per_second: Option<u64>) -> Run {
     let (health, status) = Health::new();
-    let timing = Timing {
+    let timing = SupervisionTimeouts {
         backoff: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(5) },
         halted: Duration::from_millis(5),
-        ..Timing::default()
+        ..SupervisionTimeouts::default()
     };
     let (supervisor, outcome) = Supervisor::new(Pipeline {
         name: "p".to_owned(),
         graph: "g".to_owned(),
         profile: Arc::clone(&process.world.profile),
         connector: process,
-        settings: Settings {
+        settings: GenerationSettings {
             limits: BatchLimits { nodes: BATCH, relationships: BATCH, bytes: 1 << 20 },
             credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
-            rhythm: Rhythm { overlap: Duration::from_secs(900), late_check: Duration::from_secs(30) },
+            rhythm: CheckIntervals { overlap: Duration::from_secs(900), late_check: Duration::from_secs(30) },
             probe_interval: None,
             scrub_rows_per_second,
             differential_interval: None,
@@ -95,7 +95,7 @@ pub(super) fn in_step(status: &PipelineStatus) -> bool {
 #[actix::test]
 async fn a_full_pass_brings_everything_over() {
     let world = World::of(NODES);
-    let summary = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await.unwrap().unwrap().pass;
+    let summary = run(InMemory::process(&world), Schedule::Once(PassMode::Full)).ended().await.unwrap().unwrap().pass;
     assert_eq!(world.differences(), Vec::<String>::new());
     assert_eq!((summary.totals.nodes, summary.totals.relationships), (NODES, NODES - 1));
     assert!(!world.is_owned(), "the lease is given back");
@@ -109,7 +109,7 @@ async fn a_checkpoint_tells_the_newest_commit_that_was_read() {
     let world = World::of(NODES);
     world.apply_permits.forget_permits(usize::MAX);
     world.apply_permits.add_permits(2);
-    let mut run = run(InMemory::process(&world), Schedule::Once(Mode::Full));
+    let mut run = run(InMemory::process(&world), Schedule::Once(PassMode::Full));
     run.until("two batches", |status| status.checkpoint_sequence >= 4).await;
     world.nodes.lock().push(entity(NODES));
     world.apply_permits.add_permits(1000);
@@ -122,8 +122,8 @@ async fn a_checkpoint_tells_the_newest_commit_that_was_read() {
 #[actix::test]
 async fn an_incremental_pass_on_an_empty_cache_is_preceded_by_a_full_one() {
     let world = World::of(NODES);
-    let summary = run(InMemory::process(&world), Schedule::Once(Mode::Incremental)).ended().await.unwrap().unwrap().pass;
-    assert_eq!(summary.mode, Mode::Incremental);
+    let summary = run(InMemory::process(&world), Schedule::Once(PassMode::Incremental)).ended().await.unwrap().unwrap().pass;
+    assert_eq!(summary.mode, PassMode::Incremental);
     assert_eq!(world.differences(), Vec::<String>::new());
 }
 
@@ -218,7 +218,7 @@ async fn messages_of_an_earlier_generation_change_nothing() {
     let stale = Generation(1);
     let totals = Totals { nodes: 7, ..Totals::default() };
     let began_at = chrono::DateTime::UNIX_EPOCH;
-    let ended = Some(PassSummary { mode: Mode::Full, began_at, bookmark: None, ended_at: began_at, totals });
+    let ended = Some(PassSummary { mode: PassMode::Full, began_at, bookmark: None, ended_at: began_at, totals });
     let acknowledged = Acknowledged {
         generation: stale,
         sequence: 999,
@@ -238,9 +238,9 @@ async fn messages_of_an_earlier_generation_change_nothing() {
     let exit = WorkerExit::Failed(Error::new(ErrorKind::Panic, "stale"));
     run.supervisor.do_send(WorkerExited { generation: stale, member: Member::Loader, exit });
     run.supervisor.do_send(ActorStopped { generation: stale, member: Member::Loader });
-    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    run.supervisor.do_send(RequestPass(PassMode::Incremental));
     let after = run.until("one more pass", |status| {
-        in_step(status) && status.last_pass.as_ref().is_some_and(|pass| pass.mode == Mode::Incremental)
+        in_step(status) && status.last_pass.as_ref().is_some_and(|pass| pass.mode == PassMode::Incremental)
     });
     let after = after.await;
     assert_eq!((after.generation, after.faults), (before.generation, before.faults));
@@ -271,7 +271,7 @@ async fn a_second_process_is_kept_out_until_the_first_has_ended() {
     let world = World::of(NODES);
     let mut first = run(InMemory::process(&world), CONTINUOUS);
     first.until("in step", in_step).await;
-    let refused = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await.unwrap_err();
+    let refused = run(InMemory::process(&world), Schedule::Once(PassMode::Full)).ended().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::LeaseHeld);
 
     let mut waiting = run(InMemory::process(&world), CONTINUOUS);
@@ -306,7 +306,7 @@ async fn a_shutdown_applies_what_was_read_and_gives_the_lease_back() {
 async fn a_server_that_refuses_is_tried_again_and_a_one_shot_says_so_at_once() {
     let world = World::of(NODES);
     world.strike(Place::Connect, 0, InjectedFault::Error(ErrorKind::SourceAuthentication));
-    let refused = run(InMemory::process(&world), Schedule::Once(Mode::Full)).ended().await.unwrap_err();
+    let refused = run(InMemory::process(&world), Schedule::Once(PassMode::Full)).ended().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::SourceAuthentication);
     assert!(world.checkpoint.lock().is_none() && !world.is_owned(), "nothing was written");
 
@@ -321,8 +321,8 @@ async fn a_new_node_arrives_with_a_requested_pass() {
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     run.until("in step", in_step).await;
     world.nodes.lock().push(entity(NODES));
-    run.supervisor.do_send(RequestPass(Mode::Incremental));
-    let incremental = |status: &PipelineStatus| status.last_pass.as_ref().is_some_and(|pass| pass.mode == Mode::Incremental);
+    run.supervisor.do_send(RequestPass(PassMode::Incremental));
+    let incremental = |status: &PipelineStatus| status.last_pass.as_ref().is_some_and(|pass| pass.mode == PassMode::Incremental);
     run.until("incremental pass", incremental).await;
     assert_eq!(world.differences(), Vec::<String>::new());
 }
@@ -333,9 +333,9 @@ async fn a_graph_deleted_just_before_a_change_is_filled_again() {
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     run.until("in step", in_step).await;
     world.delete_graph();
-    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    run.supervisor.do_send(RequestPass(PassMode::Incremental));
     let status = run.until("filled by another generation", |status| in_step(status) && status.generation == 2).await;
-    assert_eq!(status.last_pass.unwrap().mode, Mode::Full);
+    assert_eq!(status.last_pass.unwrap().mode, PassMode::Full);
     assert_eq!(world.differences(), Vec::<String>::new());
 }
 
@@ -346,7 +346,7 @@ async fn deleted_elements_go_with_an_incremental_pass() {
     run.until("in step", in_step).await;
     world.facts.lock().retain(|fact| fact.number.0 != 7 && fact.number.0 != 50 && fact.number.0 != 51);
     world.nodes.lock().retain(|node| node.number.0 != 50);
-    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    run.supervisor.do_send(RequestPass(PassMode::Incremental));
     // A node takes its relationships with it: what is left over goes with the second pass, which follows by itself.
     run.until("all deleted", |status| in_step(status) && world.differences().is_empty()).await;
 }
@@ -377,7 +377,7 @@ async fn a_pass_that_begins_after_the_question_covers_it() {
     assert_eq!(pass, 2);
     world.apply_permits.add_permits(1000);
     let status = run.until("covered", |status| status.has_ended(pass)).await;
-    assert_eq!((status.passes_begun, status.passes_ended, status.statistics.passes[&Mode::Full].ended), (2, 2, 1));
+    assert_eq!((status.passes_begun, status.passes_ended, status.statistics.passes[&PassMode::Full].ended), (2, 2, 1));
     let idle = run.until("in step", in_step).await;
     assert_eq!(covering(&run).await, idle.passes_begun + 1);
     run.until("covered by a pass of its own", |status| status.has_ended(3)).await;
@@ -404,7 +404,7 @@ async fn a_pass_that_goes_on_has_no_number() {
     let status = run.until("in step in a second generation", |status| in_step(status) && status.generation == 2).await;
     // The first one was broken off and went on; what came after it is the second one.
     assert_eq!((status.passes_begun, status.passes_ended), (2, 2));
-    let full = status.statistics.passes[&Mode::Full];
+    let full = status.statistics.passes[&PassMode::Full];
     assert_eq!((full.ended, full.failed), (1, 1));
     // Newest first, the one that was broken off among them.
     let results: Vec<PassResult> = status.history.iter().map(|pass| pass.result).collect();
@@ -419,7 +419,7 @@ async fn a_pause_holds_passes_back_over_a_restart() {
     first.supervisor.send(SetPaused(true)).await.unwrap().unwrap();
     let paused = first.until("paused", |status| status.state == PipelineState::Paused && status.paused).await;
     world.nodes.lock().push(entity(NODES));
-    first.supervisor.do_send(RequestPass(Mode::Incremental));
+    first.supervisor.do_send(RequestPass(PassMode::Incremental));
     assert!(world.is_owned(), "the lease is kept");
     first.supervisor.do_send(Shutdown);
     let last = first.until("stopped", |status| status.state == PipelineState::Stopped).await;
@@ -441,10 +441,11 @@ async fn a_full_pass_that_is_asked_for_in_a_pause_comes_after_it() {
     let mut run = run(InMemory::process(&world), CONTINUOUS);
     run.until("in step", in_step).await;
     run.supervisor.send(SetPaused(true)).await.unwrap().unwrap();
-    run.supervisor.do_send(RequestPass(Mode::Full));
-    run.supervisor.do_send(RequestPass(Mode::Incremental));
+    run.supervisor.do_send(RequestPass(PassMode::Full));
+    run.supervisor.do_send(RequestPass(PassMode::Incremental));
     run.supervisor.send(SetPaused(false)).await.unwrap().unwrap();
-    let status = run.until("a second full pass", |status| in_step(status) && status.statistics.passes[&Mode::Full].ended == 2);
+    let status =
+        run.until("a second full pass", |status| in_step(status) && status.statistics.passes[&PassMode::Full].ended == 2);
     assert!(!status.await.paused);
 }
 

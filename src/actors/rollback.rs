@@ -2,13 +2,13 @@
 
 use chrono::Utc;
 
-use super::launch::Connector;
+use super::launch::ConnectionFactory;
 use super::lease_keeper::KeptLease;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Exchanges the live and the kept graph, with everything that belongs to them, and pauses the pipeline: its next pass would undo
 /// the purpose of the rollback. It takes the lease for this time, so no other writer may hold it.
-pub(crate) async fn roll_back(connector: &dyn Connector) -> Result<()> {
+pub(crate) async fn roll_back(connector: &dyn ConnectionFactory) -> Result<()> {
     let access = connector.stage_access().await?;
     let mut access = access.ok_or_else(|| {
         Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no previous graph for a rollback")

@@ -9,30 +9,30 @@ use tokio_util::sync::CancellationToken;
 use super::member::Member;
 use super::messages::{Abandon, Acknowledged, Drain, ExtractedBatch, PreparedBatch, Quit, StartPass};
 use super::worker::Worker;
-use super::{MAILBOX_CAPACITY, Reports};
+use super::{ExitRecipients, MAILBOX_CAPACITY};
 use crate::error::Result;
 use crate::model::batch::Generation;
 
 /// The messages that an actor works on.
-pub(crate) trait Work: Message<Result = ()> + Send + 'static {
+pub(crate) trait ActorMessage: Message<Result = ()> + Send + 'static {
     /// The generation of the message: messages of other generations are dropped. Absent if only the generation's own supervisor
     /// sends it.
     fn generation(&self) -> Option<Generation>;
 }
 
-impl Work for StartPass {
+impl ActorMessage for StartPass {
     fn generation(&self) -> Option<Generation> {
         None
     }
 }
 
-impl Work for ExtractedBatch {
+impl ActorMessage for ExtractedBatch {
     fn generation(&self) -> Option<Generation> {
         Some(self.generation)
     }
 }
 
-impl Work for PreparedBatch {
+impl ActorMessage for PreparedBatch {
     fn generation(&self) -> Option<Generation> {
         Some(self.generation)
     }
@@ -59,17 +59,17 @@ pub(crate) struct Role {
 
 pub(crate) struct Shell<W> {
     role: Role,
-    reports: Reports,
+    reports: ExitRecipients,
     work: Option<mpsc::Sender<W>>,
     acknowledged: Option<mpsc::UnboundedSender<Acknowledged>>,
     worker: Worker,
 }
 
-impl<W: Work> Shell<W> {
+impl<W: ActorMessage> Shell<W> {
     /// Starts the actor and its task.
     pub(crate) fn start<F>(
         role: Role,
-        reports: Reports,
+        reports: ExitRecipients,
         task: impl FnOnce(mpsc::Receiver<W>, CancellationToken) -> F,
     ) -> Addr<Self>
     where
@@ -80,7 +80,7 @@ impl<W: Work> Shell<W> {
 
     fn new<F>(
         role: Role,
-        reports: Reports,
+        reports: ExitRecipients,
         acknowledged: Option<mpsc::UnboundedSender<Acknowledged>>,
         task: impl FnOnce(mpsc::Receiver<W>, CancellationToken) -> F,
     ) -> Self
@@ -104,7 +104,7 @@ impl Shell<StartPass> {
     /// Starts the actor like [`Shell::start`], for a task that also gets the acknowledgements.
     pub(crate) fn start_told<F>(
         role: Role,
-        reports: Reports,
+        reports: ExitRecipients,
         task: impl FnOnce(mpsc::Receiver<StartPass>, mpsc::UnboundedReceiver<Acknowledged>) -> F,
     ) -> Addr<Self>
     where
@@ -116,7 +116,7 @@ impl Shell<StartPass> {
     }
 }
 
-impl<W: Work> Actor for Shell<W> {
+impl<W: ActorMessage> Actor for Shell<W> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -129,7 +129,7 @@ impl<W: Work> Actor for Shell<W> {
     }
 }
 
-impl<W: Work> Handler<W> for Shell<W> {
+impl<W: ActorMessage> Handler<W> for Shell<W> {
     type Result = ();
 
     fn handle(&mut self, message: W, ctx: &mut Self::Context) {
@@ -155,7 +155,7 @@ impl Handler<Acknowledged> for Shell<StartPass> {
     }
 }
 
-impl<W: Work> Handler<Drain> for Shell<W> {
+impl<W: ActorMessage> Handler<Drain> for Shell<W> {
     type Result = ();
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
@@ -163,7 +163,7 @@ impl<W: Work> Handler<Drain> for Shell<W> {
     }
 }
 
-impl<W: Work> Handler<Quit> for Shell<W> {
+impl<W: ActorMessage> Handler<Quit> for Shell<W> {
     type Result = ();
 
     fn handle(&mut self, _: Quit, _: &mut Self::Context) {
@@ -171,7 +171,7 @@ impl<W: Work> Handler<Quit> for Shell<W> {
     }
 }
 
-impl<W: Work> Handler<Abandon> for Shell<W> {
+impl<W: ActorMessage> Handler<Abandon> for Shell<W> {
     type Result = ();
 
     fn handle(&mut self, _: Abandon, _: &mut Self::Context) {
@@ -180,7 +180,7 @@ impl<W: Work> Handler<Abandon> for Shell<W> {
 }
 
 #[cfg(test)]
-impl<W: Work> Handler<super::StopShell> for Shell<W> {
+impl<W: ActorMessage> Handler<super::StopShell> for Shell<W> {
     type Result = ();
 
     fn handle(&mut self, _: super::StopShell, ctx: &mut Self::Context) {

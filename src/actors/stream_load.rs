@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::member::Member;
 
 /// The stages of the stream, in its order.
-pub(crate) const STAGES: [Member; 3] = [Member::Extractor, Member::Transformer, Member::Loader];
+pub(crate) const STREAM_STEPS: [Member; 3] = [Member::Extractor, Member::Transformer, Member::Loader];
 
 /// The load of the actors of one generation.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl StreamLoad {
     }
 
     fn stage(&self, member: Member) -> Option<&StageLoad> {
-        STAGES.iter().position(|stage| *stage == member).and_then(|place| self.stages.get(place))
+        STREAM_STEPS.iter().position(|stage| *stage == member).and_then(|place| self.stages.get(place))
     }
 
     /// Returns the time since the beginning. It is never 0, which stands for no wait.

@@ -10,7 +10,7 @@ use super::loader::Loader;
 use super::member::Member;
 use super::messages::{ExtractedBatch, PreparedBatch};
 use super::shell::{Quitting, Role, Shell};
-use super::{MAILBOX_CAPACITY, Reports};
+use super::{ExitRecipients, MAILBOX_CAPACITY};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::batch::{BatchContent, Generation, SourceContent, SourceRows};
@@ -25,24 +25,24 @@ pub(crate) type Transformer = Shell<ExtractedBatch>;
 
 pub(crate) fn start(
     generation: Generation,
-    encoding: Encoding,
+    encoding: EncoderMode,
     loader: Addr<Loader>,
     pool: Arc<CreditPool>,
-    reports: Reports,
+    reports: ExitRecipients,
 ) -> Addr<Transformer> {
     let role = Role { generation, member: Member::Transformer, quitting: Quitting::AtOnce, capacity: MAILBOX_CAPACITY };
     Shell::start(role, reports, |batches, _| work(encoding, batches, loader, pool))
 }
 
 /// The output of a transformer for rows.
-pub(crate) enum Encoding {
+pub(crate) enum EncoderMode {
     Rows(Arc<Encoder>),
     /// Payloads for a stage.
     Payloads(Box<StageEncoder>),
 }
 
 async fn work(
-    mut encoding: Encoding,
+    mut encoding: EncoderMode,
     mut batches: mpsc::Receiver<ExtractedBatch>,
     loader: Addr<Loader>,
     pool: Arc<CreditPool>,
@@ -62,15 +62,15 @@ async fn work(
     Ok(())
 }
 
-fn encode(encoding: &mut Encoding, content: SourceContent) -> Result<PreparedContent> {
+fn encode(encoding: &mut EncoderMode, content: SourceContent) -> Result<PreparedContent> {
     Ok(match content {
         BatchContent::Begin(pass) => BatchContent::Begin(pass),
         BatchContent::Indexes(indexes) => BatchContent::Indexes(indexes),
         BatchContent::End(end) => BatchContent::End(end),
         BatchContent::Rows { rows, read, cursor, repairs, created } => {
             let rows = match encoding {
-                Encoding::Rows(encoder) => Encoded::Rows(encode_rows(encoder, rows)),
-                Encoding::Payloads(stage) => Encoded::Payloads(stage.encode(rows)?),
+                EncoderMode::Rows(encoder) => Encoded::Rows(encode_rows(encoder, rows)),
+                EncoderMode::Payloads(stage) => Encoded::Payloads(stage.encode(rows)?),
             };
             BatchContent::Rows { rows, read, cursor, repairs, created }
         }

@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinError};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::Reports;
+use super::ExitRecipients;
 use super::member::Member;
 use super::messages::{WorkerExit, WorkerExited};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ impl Worker {
     pub(crate) fn spawn<F>(
         generation: Generation,
         member: Member,
-        reports: &Reports,
+        reports: &ExitRecipients,
         work: impl FnOnce(CancellationToken) -> F,
     ) -> Self
     where

@@ -11,18 +11,18 @@ use super::arguments::{CheckArguments, Output};
 use super::exit::Exit;
 use super::parts::CountedParts;
 use super::print;
-use crate::actors::launch::Connector;
+use crate::actors::launch::ConnectionFactory;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::index::{IndexDefinition, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::source_identity::SourceIdentity;
 use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, index_statement, made_of};
 use crate::source::Source;
-use crate::source::transaction_log::{LogExtent, keeps_too_little};
+use crate::source::transaction_log::{LogRange, keeps_too_little};
 use crate::sync::dimensions::dimensions;
-use crate::sync::first_pass::{Decision, Facts, first_pass};
+use crate::sync::first_pass::{LaunchDecision, LaunchFacts, first_pass};
 use crate::sync::survey::{KindSurvey, RefusedElements, Survey, survey};
 use crate::transform::Encoder;
 
@@ -77,7 +77,7 @@ struct LogFindings {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum LogState {
-    Readable(LogExtent),
+    Readable(LogRange),
     Refused { refused: String, remedy: &'static str },
 }
 
@@ -117,7 +117,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
     let checkpoint = connector.store().await?.load().await?;
     let owner = connector.redis_lease().holder().await?.map(|holder| holder.leader.to_string());
     let fingerprint = connector.profile().fingerprint();
-    let facts = Facts {
+    let facts = LaunchFacts {
         checkpoint: checkpoint.as_ref(),
         profile: &fingerprint,
         routes: connector.routes(),
@@ -163,7 +163,7 @@ async fn look_at_log(connector: &ServerConnector, source: &dyn Source) -> Result
     let created_ms = source.created_ms().await?;
     // A user may be refused this question; the log is equally useful without the answer.
     let retention = source.log_retention().await.ok().flatten();
-    let state = match LogExtent::of(&directory, created_ms) {
+    let state = match LogRange::of(&directory, created_ms) {
         Ok(extent) => LogState::Readable(extent),
         Err(refusal) => LogState::Refused { remedy: refusal.remedy(), refused: refusal.to_string() },
     };
@@ -175,7 +175,7 @@ async fn look_at_log(connector: &ServerConnector, source: &dyn Source) -> Result
 async fn look_at_source(
     connector: &ServerConnector,
     source: &dyn Source,
-    policy: Option<UnsafeIndexes>,
+    policy: Option<UnsafeIndexPolicy>,
     limit: Option<u64>,
 ) -> Result<Survey> {
     let profile = connector.profile();
@@ -217,12 +217,12 @@ fn refuse_without(missing: &[&str], strategy: FullSyncStrategy) -> Result<()> {
     Err(Error::new(ErrorKind::CachePermission, message))
 }
 
-fn describe(decision: Decision, cache: &Counts, has_checkpoint: bool) -> String {
+fn describe(decision: LaunchDecision, cache: &Counts, has_checkpoint: bool) -> String {
     match decision {
-        Decision::Resume(pass) => {
+        LaunchDecision::Resume(pass) => {
             format!("resume the {} pass of {}", pass.mode, pass.began_at.format("%Y-%m-%d %H:%M:%S UTC"))
         }
-        Decision::Begin(mode, reason) => {
+        LaunchDecision::Begin(mode, reason) => {
             let replaced = if has_checkpoint || cache.is_empty() {
                 String::new()
             } else {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use crate::actors::credit::CreditLimits;
-use crate::actors::generation_actors::Settings;
+use crate::actors::generation_actors::GenerationSettings;
 use crate::actors::messages::StatusChanged;
-use crate::actors::pipeline::{Pipeline, Schedule, Timing};
+use crate::actors::pipeline::{Pipeline, Schedule, SupervisionTimeouts};
 use crate::config::{PipelineConfig, SyncConfig};
 use crate::connector::ServerConnector;
 use crate::error::Result;
 use crate::model::guard::DeleteLimit;
-use crate::sync::{BatchLimits, Rhythm};
+use crate::sync::{BatchLimits, CheckIntervals};
 
 /// The most full batches between reading and acknowledgement: one being read, one encoded, one written, and one waiting, so that
 /// no stage waits for a pause of another.
@@ -32,9 +32,9 @@ pub(super) fn assemble(
         graph: config.falkordb.database.to_string(),
         profile: Arc::clone(connector.profile()),
         connector: Arc::new(connector),
-        settings: Settings {
+        settings: GenerationSettings {
             limits,
-            rhythm: Rhythm { overlap: config.sync.overlap, late_check: config.sync.late_check },
+            rhythm: CheckIntervals { overlap: config.sync.overlap, late_check: config.sync.late_check },
             probe_interval: config.sync.probe_interval,
             scrub_rows_per_second: config.sync.scrub_rows_per_second,
             differential_interval: config.sync.differential_interval,
@@ -46,7 +46,7 @@ pub(super) fn assemble(
         },
         schedule,
         allow_deletes: false,
-        timing: Timing::default(),
+        timing: SupervisionTimeouts::default(),
         health,
     })
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::arguments::Output;
 use super::print;
-use crate::model::pass::{Mode, Totals};
+use crate::model::pass::{PassMode, Totals};
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
 
 /// The interval between lines: short enough to show that the work continues, long enough for a log.
@@ -173,11 +173,11 @@ impl ProgressStep {
 fn standing(pipeline: &PipelineStatus) -> Option<ProgressStep> {
     let standing = |what: &str, totals: &Totals, of| Some(ProgressStep { what: what.to_owned(), done: totals.read, of });
     if let Some(full_sync) = &pipeline.full_sync {
-        let what = if full_sync.pass == Mode::Full { "full sync" } else { "full sync, catching up" };
-        return standing(what, &full_sync.totals, full_sync.expected.filter(|_| full_sync.pass == Mode::Full));
+        let what = if full_sync.pass == PassMode::Full { "full sync" } else { "full sync, catching up" };
+        return standing(what, &full_sync.totals, full_sync.expected.filter(|_| full_sync.pass == PassMode::Full));
     }
     match &pipeline.state {
-        PipelineState::Running { mode: Mode::Full, totals, .. } => standing("full sync", totals, pipeline.expected),
+        PipelineState::Running { mode: PassMode::Full, totals, .. } => standing("full sync", totals, pipeline.expected),
         PipelineState::Running { mode, totals, .. } => standing(&format!("{mode} pass"), totals, None),
         _ => None,
     }
@@ -205,9 +205,9 @@ mod tests {
         let totals = Totals { read: 7, ..Totals::default() };
         let mut pipeline = PipelineStatus::new("p", "g");
         assert_eq!(standing(&pipeline), None);
-        pipeline.state = PipelineState::Running { mode: Mode::Incremental, since: Utc::now(), totals, cursor: None };
+        pipeline.state = PipelineState::Running { mode: PassMode::Incremental, since: Utc::now(), totals, cursor: None };
         assert_eq!(standing(&pipeline).unwrap().what, "incremental pass");
-        let full_sync = FullSyncStatus { since: Utc::now(), pass: Mode::Full, totals, expected: Some(9), cursor: None };
+        let full_sync = FullSyncStatus { since: Utc::now(), pass: PassMode::Full, totals, expected: Some(9), cursor: None };
         pipeline.full_sync = Some(full_sync);
         assert_eq!(standing(&pipeline), Some(ProgressStep { what: "full sync".to_owned(), done: 7, of: Some(9) }));
     }

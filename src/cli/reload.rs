@@ -14,16 +14,16 @@ use crate::actors::pipeline::Reconfigure;
 use crate::actors::pipeline::Schedule;
 use crate::config::{Config, Environment, Overrides, PipelineConfig, SyncConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Hosts, Reload, Reloaded, Rules};
+use crate::http::{Hosts, HttpRules, Reload, Reloaded};
 use crate::sink::host_name;
 use crate::telemetry::logging::LevelControl;
 
-pub(super) fn rules(config: &Config) -> Rules {
+pub(super) fn rules(config: &Config) -> HttpRules {
     let limit = config.monitoring.ready_lag;
     let limits = config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit)).collect();
     let hosts = Hosts { bound: Some(config.monitoring.bind), allowed: config.monitoring.allowed_hosts.clone() };
     let standby_is_ready = config.monitoring.standby_is_ready;
-    Rules { limits, standby_is_ready, token: config.monitoring.api_token.clone(), hosts }
+    HttpRules { limits, standby_is_ready, token: config.monitoring.api_token.clone(), hosts }
 }
 
 pub(super) fn schedule(sync: &SyncConfig) -> Schedule {
@@ -45,7 +45,7 @@ pub(super) struct Reloader {
     pub(super) origin: Origin,
     /// The configuration in use.
     pub(super) current: Mutex<Config>,
-    pub(super) rules: Arc<RwLock<Rules>>,
+    pub(super) rules: Arc<RwLock<HttpRules>>,
     pub(super) level: LevelControl,
     pub(super) supervisors: BTreeMap<String, Recipient<Reconfigure>>,
     pub(super) health: Recipient<StatusChanged>,

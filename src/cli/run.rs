@@ -18,7 +18,7 @@ use crate::actors::pipeline::PipelineOutcome;
 use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Api, Reload, Rules, bind, serve};
+use crate::http::{ApiState, HttpRules, Reload, bind, serve};
 use crate::sink::host_name;
 use crate::telemetry::logging::LevelControl;
 use crate::telemetry::metrics::Metrics;
@@ -29,7 +29,7 @@ struct HttpState {
     status: watch::Receiver<ServiceStatus>,
     metrics: Option<Arc<Metrics>>,
     applied: broadcast::Sender<Arc<AppliedBatch>>,
-    rules: Arc<RwLock<Rules>>,
+    rules: Arc<RwLock<HttpRules>>,
     reload: Arc<dyn Reload>,
 }
 
@@ -116,7 +116,7 @@ async fn stop(running: Vec<RunningPipeline>) {
 /// Starts the HTTP server.
 fn start_http(listener: TcpListener, shown: HttpState, running: &[RunningPipeline]) -> Result<actix_web::dev::ServerHandle> {
     let address = listener.local_addr().ok();
-    let api = Api {
+    let api = ApiState {
         status: shown.status,
         rules: shown.rules,
         reload: shown.reload,

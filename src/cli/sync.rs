@@ -9,9 +9,9 @@ use super::parts::CountedParts;
 use super::progress::Progress;
 use super::{pipelines, print};
 use crate::actors::health::Health;
-use crate::actors::launch::Connector;
+use crate::actors::launch::ConnectionFactory;
 use crate::actors::messages::Shutdown;
-use crate::actors::pipeline::{Done, Schedule};
+use crate::actors::pipeline::{OneShotResult, Schedule};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{Config, PipelineConfig};
 use crate::connector::ServerConnector;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::HeldDeletes;
 use crate::model::outside_profile::OutsideProfile;
-use crate::model::pass::{Mode, PassSummary};
+use crate::model::pass::{PassMode, PassSummary};
 
 #[derive(Serialize)]
 struct SyncReport {
@@ -45,9 +45,9 @@ struct SyncReport {
 /// approval are a failure as well: the work is not done.
 pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Output, progress: &Progress) -> Exit {
     let mode = match arguments.mode {
-        SyncMode::Full => Mode::Full,
-        SyncMode::Incremental => Mode::Incremental,
-        SyncMode::Differential => Mode::Differential,
+        SyncMode::Full => PassMode::Full,
+        SyncMode::Incremental => PassMode::Incremental,
+        SyncMode::Differential => PassMode::Differential,
     };
     let mut exit = Exit::Done;
     let mut reports = Vec::new();
@@ -84,7 +84,7 @@ async fn outside_profile(config: &PipelineConfig) -> Option<OutsideProfile> {
 /// The parts of the source's elements, as a full pass counted them. Some are read more than once if the source is written
 /// meanwhile.
 fn parts(pass: &PassSummary, outside: Option<&OutsideProfile>) -> Option<CountedParts> {
-    let totals = (pass.mode == Mode::Full).then_some(&pass.totals)?;
+    let totals = (pass.mode == PassMode::Full).then_some(&pass.totals)?;
     let (elements, properties) = (totals.quarantined - totals.properties_quarantined, totals.properties_quarantined);
     let parts = CountedParts {
         kept: totals.nodes + totals.relationships,
@@ -99,7 +99,12 @@ pub(super) fn interrupted() -> Error {
 }
 
 /// Runs one pass of a pipeline.
-pub(super) async fn one_pass(config: &PipelineConfig, mode: Mode, allow_deletes: bool, progress: &Progress) -> Result<Done> {
+pub(super) async fn one_pass(
+    config: &PipelineConfig,
+    mode: PassMode,
+    allow_deletes: bool,
+    progress: &Progress,
+) -> Result<OneShotResult> {
     let (health, status) = Health::new();
     let mut pipeline = pipelines::assemble(config, None, Schedule::Once(mode), health.start().recipient())?;
     pipeline.allow_deletes = allow_deletes;
@@ -131,8 +136,8 @@ async fn terminated() {
 }
 
 impl SyncReport {
-    fn of(config: &PipelineConfig, done: Done, outside: Option<&OutsideProfile>) -> Self {
-        let Done { pass, verdict, held } = done;
+    fn of(config: &PipelineConfig, done: OneShotResult, outside: Option<&OutsideProfile>) -> Self {
+        let OneShotResult { pass, verdict, held } = done;
         let graph = config.falkordb.database.to_string();
         let (differences, equal_as_of) = verdict.map(|verdict| (verdict.findings, verdict.equal_as_of)).unzip();
         let (pipeline, equal_as_of, parts) = (config.name.to_string(), equal_as_of.flatten(), parts(&pass, outside));

@@ -11,17 +11,17 @@ use super::exit::Exit;
 use super::parts::CountedParts;
 use super::progress::{Progress, ProgressStep};
 use super::{print, sync};
-use crate::actors::launch::Connector;
+use crate::actors::launch::ConnectionFactory;
 use crate::config::{Config, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::comparison::{Difference, Excepted, Finding, Verdict};
+use crate::model::comparison::{Difference, Finding, ProofExceptions, Verdict};
 use crate::model::element::ElementIdentity;
-use crate::model::excluded::Excluded;
 use crate::model::guard::HeldDeletes;
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 use crate::model::prepared::Quarantined;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::sink::GraphState;
 use crate::source::{Source, expected_elements};
 use crate::sync::CacheView;
@@ -106,7 +106,7 @@ struct BothSides {
     source: std::sync::Arc<dyn Source>,
     view: Box<dyn CacheView>,
     encoder: Encoder,
-    excluded: Excluded,
+    excluded: QuarantineIndex,
     connector: ServerConnector,
 }
 
@@ -120,7 +120,7 @@ impl BothSides {
         let encoder = Encoder::new(std::sync::Arc::clone(profile), dimensions).for_graph_with(names);
         let stored = connector.store().await?.quarantine().await?;
         let listed: Vec<Quarantined> = stored.into_iter().map(|entry| entry.told_apart(connector.profile())).collect();
-        let excluded = Excluded::of(&listed);
+        let excluded = QuarantineIndex::of(&listed);
         let source = connector.source().await?;
         source.heed_shared_keys();
         Ok(Self { source, view: connector.view().await?, encoder, excluded, connector })
@@ -180,7 +180,7 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyR
 
 /// Needs the right to write, like any pass. A running service has this right, and takes a request for a comparison over HTTP.
 async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Result<VerifyReport> {
-    let done = sync::one_pass(config, Mode::Differential, false, progress).await?;
+    let done = sync::one_pass(config, PassMode::Differential, false, progress).await?;
     let mut looks = BothSides::new(config).await?;
     let verdict = done.verdict.ok_or_else(sync::interrupted)?;
     let left = look_again(&mut looks.sides(), &verdict.listed).await?.len() as u64;
@@ -205,7 +205,7 @@ impl BothSides {
     async fn missing(&self, config: &PipelineConfig) -> Result<VerifyReport> {
         let rows = self.source.counts().await?.into_iter().sum();
         let began_at = self.source.bookmark().await?;
-        let (excepted, foreign) = (Excepted::default(), BTreeMap::new());
+        let (excepted, foreign) = (ProofExceptions::default(), BTreeMap::new());
         let listed = Vec::new();
         let verdict = Verdict {
             equal_as_of: None,
@@ -224,7 +224,7 @@ impl BothSides {
 
 /// Every element was read; every element that was compared and is not listed as unusable is kept.
 fn parts(verdict: &Verdict) -> CountedParts {
-    let Excepted { elements, properties, collapsed } = verdict.excepted;
+    let ProofExceptions { elements, properties, collapsed } = verdict.excepted;
     CountedParts::of(verdict.read, collapsed, elements, properties)
 }
 

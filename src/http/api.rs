@@ -23,13 +23,13 @@ use crate::telemetry::status::ServiceStatus;
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The sources of all answers: the state from the health actor, and the supervisors. No path asks a worker.
-pub(crate) struct Api {
+pub(crate) struct ApiState {
     pub status: watch::Receiver<ServiceStatus>,
     /// The rules of the paths.
-    pub rules: Arc<RwLock<Rules>>,
+    pub rules: Arc<RwLock<HttpRules>>,
     /// Reads the configuration again.
     pub reload: Arc<dyn Reload>,
-    pub pipelines: BTreeMap<String, Control>,
+    pub pipelines: BTreeMap<String, SupervisorHandle>,
     /// The metrics for `/metrics`; if absent, there is no such path.
     pub metrics: Option<Arc<Metrics>>,
     /// The channel that sends batches as they are applied.
@@ -38,7 +38,7 @@ pub(crate) struct Api {
 
 /// The requests that a supervisor takes.
 #[derive(Clone)]
-pub(crate) struct Control {
+pub(crate) struct SupervisorHandle {
     pub pass: Recipient<RequestPass>,
     /// Requests for a pass that covers a commit.
     pub cover: Recipient<AwaitApplied>,
@@ -53,7 +53,7 @@ pub(crate) struct Control {
     pub pause: Recipient<SetPaused>,
 }
 
-impl From<Addr<Supervisor>> for Control {
+impl From<Addr<Supervisor>> for SupervisorHandle {
     fn from(supervisor: Addr<Supervisor>) -> Self {
         Self {
             pass: supervisor.clone().recipient(),
@@ -84,7 +84,7 @@ pub(crate) struct Reloaded {
 
 /// The rules of the paths. A reload may change them while the service runs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rules {
+pub(crate) struct HttpRules {
     /// The largest lag with which each pipeline is ready.
     pub limits: BTreeMap<String, Duration>,
     /// Whether a pipeline on standby is ready.

@@ -8,7 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, ResponseError};
 
-use super::api::Api;
+use super::api::ApiState;
 use super::refusal::{Refusal, SCHEME};
 
 /// The answer to a client that uses another host name.
@@ -16,7 +16,7 @@ const STRANGE_HOST: &str = "the service does not answer under this host name: ad
 
 /// Answers only requests for an allowed host.
 pub(super) async fn only_allowed(
-    api: Data<Api>,
+    api: Data<ApiState>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
@@ -27,7 +27,7 @@ pub(super) async fn only_allowed(
 }
 
 /// Checks that a request may change something.
-pub(super) fn authorize(request: &HttpRequest, api: &Api) -> Result<(), Refusal> {
+pub(super) fn authorize(request: &HttpRequest, api: &ApiState) -> Result<(), Refusal> {
     let rules = api.rules.read();
     let Some(token) = &rules.token else {
         let reason = "commands over HTTP are off: no token is configured (monitoring.api_token or monitoring.api_token_file)";

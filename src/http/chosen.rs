@@ -10,7 +10,7 @@ use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
 
-use super::api::{Api, Control};
+use super::api::{ApiState, SupervisorHandle};
 use super::authority::authorize;
 use super::refusal::Refusal;
 use crate::error::Result;
@@ -26,7 +26,7 @@ struct ChoiceParameters {
 /// The pipeline that a request names, otherwise all pipelines. Only a request with the token gets here.
 pub(super) struct Chosen {
     request: HttpRequest,
-    pipelines: Vec<(String, Control)>,
+    pipelines: Vec<(String, SupervisorHandle)>,
 }
 
 impl FromRequest for Chosen {
@@ -40,7 +40,7 @@ impl FromRequest for Chosen {
 
 fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
     let no_api = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the server was started without its state");
-    let api = request.app_data::<Data<Api>>().ok_or_else(no_api)?;
+    let api = request.app_data::<Data<ApiState>>().ok_or_else(no_api)?;
     authorize(request, api)?;
     let parameters = Query::<ChoiceParameters>::from_query(request.query_string())
         .map_err(|error| Refusal::bad_request(format!("invalid parameters, only pipeline is allowed: {error}")))?;
@@ -59,7 +59,7 @@ fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
 }
 
 /// Refuses a command to a pipeline that another process leads.
-fn refuse_on_standby<'a>(api: &Api, names: impl Iterator<Item = &'a String>) -> std::result::Result<(), Refusal> {
+fn refuse_on_standby<'a>(api: &ApiState, names: impl Iterator<Item = &'a String>) -> std::result::Result<(), Refusal> {
     let status = api.status.borrow();
     for name in names {
         if let Some(leader) = status.pipelines.get(name).and_then(PipelineStatus::leader) {
@@ -75,7 +75,7 @@ impl Chosen {
     }
 
     /// Sends each pipeline a message. The outcome shows in the status.
-    pub(super) fn tell<M>(&self, command: &str, to: impl Fn(&Control) -> &Recipient<M>, message: impl Fn() -> M)
+    pub(super) fn tell<M>(&self, command: &str, to: impl Fn(&SupervisorHandle) -> &Recipient<M>, message: impl Fn() -> M)
     where
         M: Message<Result = ()> + Send,
     {
@@ -89,7 +89,7 @@ impl Chosen {
     pub(super) async fn ask<M, T>(
         &self,
         command: &str,
-        to: impl Fn(&Control) -> &Recipient<M>,
+        to: impl Fn(&SupervisorHandle) -> &Recipient<M>,
         message: impl Fn() -> M,
     ) -> std::result::Result<Vec<T>, Refusal>
     where

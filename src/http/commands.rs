@@ -7,21 +7,21 @@ use super::chosen::Chosen;
 use super::refusal::Refusal;
 use super::unread::Unread;
 use crate::actors::messages::{Approve, IgnoreQuarantine, RequestPass, RollBack, SetPaused};
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 
 pub(super) async fn full(chosen: Chosen, _body: Unread) -> HttpResponse {
-    order(&chosen, Mode::Full)
+    order(&chosen, PassMode::Full)
 }
 
 pub(super) async fn incremental(chosen: Chosen, _body: Unread) -> HttpResponse {
-    order(&chosen, Mode::Incremental)
+    order(&chosen, PassMode::Incremental)
 }
 
 pub(super) async fn differential(chosen: Chosen, _body: Unread) -> HttpResponse {
-    order(&chosen, Mode::Differential)
+    order(&chosen, PassMode::Differential)
 }
 
-fn order(chosen: &Chosen, mode: Mode) -> HttpResponse {
+fn order(chosen: &Chosen, mode: PassMode) -> HttpResponse {
     chosen.tell(&format!("{mode} pass"), |control| &control.pass, || RequestPass(mode));
     HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": chosen.names() }))
 }
@@ -34,7 +34,7 @@ pub(super) async fn approve(chosen: Chosen, _body: Unread) -> HttpResponse {
 
 /// Starts a comparison, which reads quarantined elements again and repairs them if possible.
 pub(super) async fn retry_quarantine(chosen: Chosen, _body: Unread) -> HttpResponse {
-    chosen.tell("retry quarantine", |control| &control.pass, || RequestPass(Mode::Differential));
+    chosen.tell("retry quarantine", |control| &control.pass, || RequestPass(PassMode::Differential));
     HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": chosen.names() }))
 }
 

@@ -22,7 +22,7 @@ mod tests;
 #[cfg(test)]
 mod updates_tests;
 
-pub(crate) use api::{Api, Reload, Reloaded, Rules};
+pub(crate) use api::{ApiState, HttpRules, Reload, Reloaded};
 pub(crate) use client::get;
 pub(crate) use hosts::Hosts;
 pub(crate) use server::{bind, serve};

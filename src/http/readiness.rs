@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::api::Rules;
+use super::api::HttpRules;
 use crate::model::leader::Leader;
 use crate::telemetry::status::{PipelineState, PipelineStatus, QUARANTINE_ALARM, ServiceStatus};
 
@@ -34,7 +34,7 @@ pub(super) struct PipelineReadiness {
 
 impl Readiness {
     /// Judges a status.
-    pub(super) fn of(status: &ServiceStatus, rules: &Rules, now: DateTime<Utc>) -> Self {
+    pub(super) fn of(status: &ServiceStatus, rules: &HttpRules, now: DateTime<Utc>) -> Self {
         let verdict = |(name, limit): (&String, &Duration)| {
             let readiness = match status.pipelines.get(name) {
                 Some(pipeline) => match pipeline.leader() {
@@ -118,9 +118,9 @@ mod tests {
         PipelineStatus { state, watermark: Some(filled), passes_ended: 1, ..PipelineStatus::new("p", "g") }
     }
 
-    fn rules(standby_is_ready: bool) -> Rules {
+    fn rules(standby_is_ready: bool) -> HttpRules {
         let limits = BTreeMap::from([("p".to_owned(), Duration::from_secs(60))]);
-        Rules { limits, standby_is_ready, ..Rules::default() }
+        HttpRules { limits, standby_is_ready, ..HttpRules::default() }
     }
 
     fn readiness(pipeline: PipelineStatus) -> PipelineReadiness {

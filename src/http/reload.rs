@@ -4,7 +4,7 @@ use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
-use super::api::Api;
+use super::api::ApiState;
 use super::authority::authorize;
 use super::chosen::audit;
 use super::refusal::Refusal;
@@ -14,7 +14,7 @@ use super::unread::Unread;
 #[serde(deny_unknown_fields)]
 struct NoParameters {}
 
-pub(super) async fn reload(request: HttpRequest, api: Data<Api>, _body: Unread) -> Result<HttpResponse, Refusal> {
+pub(super) async fn reload(request: HttpRequest, api: Data<ApiState>, _body: Unread) -> Result<HttpResponse, Refusal> {
     authorize(&request, &api)?;
     Query::<NoParameters>::from_query(request.query_string())
         .map_err(|_| Refusal::bad_request("this path accepts no parameters"))?;

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, HttpServer, Resource, Route};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::api::{Api, REQUEST_TIMEOUT};
+use super::api::{ApiState, REQUEST_TIMEOUT};
 use super::authority::only_allowed;
 use super::reload::reload;
 use super::{commands, openapi, page, updates, views, wait};
@@ -40,7 +40,7 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Error {
 }
 
 /// Returns the server for an address. It runs only while it is awaited; the handle stops it.
-pub(crate) fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHandle)> {
+pub(crate) fn serve(listener: TcpListener, api: ApiState) -> Result<(Server, ServerHandle)> {
     let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot serve HTTP", error);
     let data = Data::new(api);
     let waiters = Data::new(Semaphore::new(wait::MAX_WAITERS));
@@ -60,7 +60,12 @@ pub(crate) fn serve(listener: TcpListener, api: Api) -> Result<(Server, ServerHa
     Ok((server, handle))
 }
 
-pub(super) fn routes(config: &mut ServiceConfig, api: Data<Api>, waiters: Data<Semaphore>, followers: Data<updates::Followers>) {
+pub(super) fn routes(
+    config: &mut ServiceConfig,
+    api: Data<ApiState>,
+    waiters: Data<Semaphore>,
+    followers: Data<updates::Followers>,
+) {
     let metrics = api.metrics.is_some();
     config
         .app_data(api)

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::api::{Api, Control, Reload, Reloaded, Rules};
+use super::api::{ApiState, HttpRules, Reload, Reloaded, SupervisorHandle};
 use super::hosts::Hosts;
 use super::server::routes;
 use super::updates::Followers;
@@ -29,7 +29,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::kind::KindName;
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
@@ -41,7 +41,7 @@ const NEXT_PASS: u64 = 7;
 
 #[derive(Debug, Clone, PartialEq)]
 enum TestOrder {
-    Pass(Mode),
+    Pass(PassMode),
     AwaitApplied,
     AwaitVerified,
     Approve,
@@ -139,7 +139,7 @@ impl Reload for Unreadable {
 
 fn summary(transaction: u8) -> PassSummary {
     let (began_at, bookmark) = (Utc::now(), Some(commit(transaction)));
-    PassSummary { mode: Mode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
+    PassSummary { mode: PassMode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
 }
 
 fn in_step() -> PipelineStatus {
@@ -160,7 +160,7 @@ fn in_step() -> PipelineStatus {
 pub(super) struct Service {
     orders: Recorder,
     pub(super) shown: watch::Sender<ServiceStatus>,
-    pub(super) api: Data<Api>,
+    pub(super) api: Data<ApiState>,
     waiters: Data<Semaphore>,
 }
 
@@ -168,7 +168,7 @@ impl Service {
     fn of(pipelines: &[&str], token: Option<&str>, metrics: bool) -> Self {
         let orders = Recorder::default();
         let address = orders.clone().start();
-        let control = Control {
+        let control = SupervisorHandle {
             pass: address.clone().recipient(),
             cover: address.clone().recipient(),
             prove: address.clone().recipient(),
@@ -179,9 +179,9 @@ impl Service {
         };
         let shown = pipelines.iter().map(|name| ((*name).to_owned(), PipelineStatus { name: (*name).to_owned(), ..in_step() }));
         let (shown, status) = watch::channel(ServiceStatus { pipelines: shown.collect() });
-        let api = Api {
+        let api = ApiState {
             status,
-            rules: Arc::new(RwLock::new(Rules {
+            rules: Arc::new(RwLock::new(HttpRules {
                 limits: pipelines.iter().map(|name| ((*name).to_owned(), Duration::from_secs(60))).collect(),
                 standby_is_ready: false,
                 token: token.map(Secret::new),
@@ -274,7 +274,7 @@ async fn commands_reach_the_supervisor() {
     assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK);
     let (status, body) = service.post("/api/sync/resume", token).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"paused":false,"pipelines":["p"]}"#));
-    let passes = [Mode::Full, Mode::Incremental, Mode::Differential].map(TestOrder::Pass).to_vec();
+    let passes = [PassMode::Full, PassMode::Incremental, PassMode::Differential].map(TestOrder::Pass).to_vec();
     let expected = [
         passes,
         vec![TestOrder::Approve, TestOrder::RollBack, TestOrder::Ignore, TestOrder::Paused(true), TestOrder::Paused(false)],

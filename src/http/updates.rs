@@ -20,7 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::api::Api;
+use super::api::ApiState;
 use super::refusal::Refusal;
 use crate::actors::health::AppliedBatch;
 use crate::telemetry::status::ServiceStatus;
@@ -63,7 +63,7 @@ struct UpdateParameters {
 pub(super) async fn updates(
     request: HttpRequest,
     body: Payload,
-    api: Data<Api>,
+    api: Data<ApiState>,
     followers: Data<Followers>,
 ) -> Result<HttpResponse, Refusal> {
     if !is_of_this_site(&request) {

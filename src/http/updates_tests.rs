@@ -20,7 +20,7 @@ use super::server::{bind, serve};
 use super::tests::Service;
 use super::updates::MAX_FOLLOWERS;
 use crate::actors::health::AppliedBatch;
-use crate::model::changes::{BatchChanges, Operation};
+use crate::model::changes::{BatchChanges, CacheOperation};
 use crate::telemetry::status::ServiceStatus;
 
 /// Over loopback everything comes at once; this is for a busy machine.
@@ -57,7 +57,7 @@ impl Running {
 
     fn apply(&self, key: &str) {
         let mut changes = BatchChanges { sequence: 7, ..BatchChanges::default() };
-        changes.note("Entity", Operation::Written, [key]);
+        changes.note("Entity", CacheOperation::Written, [key]);
         let batch = AppliedBatch { pipeline: "p".to_owned(), graph: "g".to_owned(), changes: Arc::new(changes) };
         self.applied.send(Arc::new(batch)).unwrap();
     }

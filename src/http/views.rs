@@ -8,7 +8,7 @@ use actix_web::web::Data;
 use chrono::Utc;
 use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::ApiState;
 use super::readiness::Readiness;
 use super::refusal::Refusal;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -18,17 +18,17 @@ pub(super) async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-pub(super) async fn ready(api: Data<Api>) -> HttpResponse {
+pub(super) async fn ready(api: Data<ApiState>) -> HttpResponse {
     let readiness = Readiness::of(&api.status.borrow(), &api.rules.read(), Utc::now());
     let mut response = if readiness.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)
 }
 
-pub(super) async fn status(api: Data<Api>) -> HttpResponse {
+pub(super) async fn status(api: Data<ApiState>) -> HttpResponse {
     HttpResponse::Ok().json(api.status.borrow().at(Utc::now()))
 }
 
-pub(super) async fn statistics(api: Data<Api>) -> HttpResponse {
+pub(super) async fn statistics(api: Data<ApiState>) -> HttpResponse {
     let now = Utc::now();
     of_each(&api, |pipeline| {
         json!({
@@ -45,15 +45,15 @@ pub(super) async fn statistics(api: Data<Api>) -> HttpResponse {
     })
 }
 
-pub(super) async fn history(api: Data<Api>) -> HttpResponse {
+pub(super) async fn history(api: Data<ApiState>) -> HttpResponse {
     of_each(&api, |pipeline| json!(*pipeline.history))
 }
 
-pub(super) async fn quarantine(api: Data<Api>) -> HttpResponse {
+pub(super) async fn quarantine(api: Data<ApiState>) -> HttpResponse {
     of_each(&api, |pipeline| json!({ "total": pipeline.quarantined, "entries": *pipeline.quarantine }))
 }
 
-pub(super) async fn metrics(api: Data<Api>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn metrics(api: Data<ApiState>) -> Result<HttpResponse, Refusal> {
     let text = api.metrics.as_ref().map(|metrics| metrics.text(&api.status.borrow(), Utc::now()));
     match text {
         Some(Ok(text)) => Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text)),
@@ -62,7 +62,7 @@ pub(super) async fn metrics(api: Data<Api>) -> Result<HttpResponse, Refusal> {
     }
 }
 
-fn of_each(api: &Api, show: impl Fn(&PipelineStatus) -> Value) -> HttpResponse {
+fn of_each(api: &ApiState, show: impl Fn(&PipelineStatus) -> Value) -> HttpResponse {
     let status = api.status.borrow();
     let pipelines: BTreeMap<&String, Value> = status.pipelines.iter().map(|(name, pipeline)| (name, show(pipeline))).collect();
     HttpResponse::Ok().json(json!({ "pipelines": pipelines }))

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::api::{Api, Control};
+use super::api::{ApiState, SupervisorHandle};
 use super::refusal::Refusal;
 use crate::actors::messages::{AwaitApplied, AwaitVerified};
 use crate::error::{Error, ErrorKind, Result};
@@ -61,15 +61,15 @@ struct Order<'a> {
     level: Level,
     within: Duration,
     name: &'a String,
-    control: &'a Control,
+    control: &'a SupervisorHandle,
 }
 
-pub(super) async fn wait(request: HttpRequest, api: Data<Api>, waiters: Data<Semaphore>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn wait(request: HttpRequest, api: Data<ApiState>, waiters: Data<Semaphore>) -> Result<HttpResponse, Refusal> {
     let order = read(request.query_string(), &api)?;
     carry_out(order, &api, &waiters).await
 }
 
-fn read<'a>(query: &str, api: &'a Api) -> Result<Order<'a>, Refusal> {
+fn read<'a>(query: &str, api: &'a ApiState) -> Result<Order<'a>, Refusal> {
     let bad = |reason: String| Refusal::bad_request(reason);
     let parameters = Query::<WaitParameters>::from_query(query).map_err(|error| bad(error.to_string()))?.into_inner();
     let level = match parameters.level.as_deref() {
@@ -114,7 +114,7 @@ fn foreign(bookmark: &Bookmark, source: Option<&Bookmark>) -> Option<String> {
     other.then(|| "bookmark belongs to another database than the pipeline's source".to_owned())
 }
 
-async fn carry_out(order: Order<'_>, api: &Api, waiters: &Semaphore) -> Result<HttpResponse, Refusal> {
+async fn carry_out(order: Order<'_>, api: &ApiState, waiters: &Semaphore) -> Result<HttpResponse, Refusal> {
     let began = Instant::now();
     let mut status = api.status.clone();
     let held = status.borrow_and_update().pipelines.get(order.name).is_some_and(|pipeline| order.is_met(pipeline, None));

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::comparison::ComparisonUnderWay;
-use super::duplicates::Duplicates;
 use super::element::{ElementIdentity, RelationshipIdentity};
 use super::guard::Guard;
 use super::index::MirroredIndexes;
@@ -12,7 +11,8 @@ use super::log_position::LogPosition;
 use super::outside_profile::OutsideProfile;
 use super::pass::{Cursor, PassUnderWay};
 use super::pass_outcome::PassOutcome;
-use super::prepared::Review;
+use super::prepared::QuarantineReview;
+use super::shared_keys::SharedKeys;
 
 /// One life of a pipeline's actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -95,7 +95,7 @@ pub(crate) struct PassEnd {
     /// The memory of the delete guard.
     pub guard: Guard,
     /// Keys that several elements share.
-    pub duplicates: Duplicates,
+    pub duplicates: SharedKeys,
     /// The state of the comparison under way.
     pub comparison: Option<ComparisonUnderWay>,
     /// The place in the change feed after what it told. Absent if no feed told anything.

@@ -13,25 +13,25 @@ pub(crate) const KEYS_TOLD: usize = 1000;
 /// The operation on elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Operation {
+pub(crate) enum CacheOperation {
     /// The cache now holds the elements as the source has them, whether it did before or not.
     Written,
-    /// As [`Operation::Written`], and according to the transaction log they are new.
+    /// As [`CacheOperation::Written`], and according to the transaction log they are new.
     Created,
-    /// As [`Operation::Written`], and according to the transaction log they existed before.
+    /// As [`CacheOperation::Written`], and according to the transaction log they existed before.
     Updated,
     /// The cache no longer holds the elements.
     Deleted,
 }
 
-impl Operation {
+impl CacheOperation {
     /// The word for the operation.
     pub(crate) const fn word(self) -> &'static str {
         match self {
-            Operation::Written => "written",
-            Operation::Created => "created",
-            Operation::Updated => "updated",
-            Operation::Deleted => "deleted",
+            CacheOperation::Written => "written",
+            CacheOperation::Created => "created",
+            CacheOperation::Updated => "updated",
+            CacheOperation::Deleted => "deleted",
         }
     }
 }
@@ -42,7 +42,7 @@ pub(crate) struct KindChange {
     /// The label or the type.
     pub kind: String,
     /// The operation on the elements.
-    pub operation: Operation,
+    pub operation: CacheOperation,
     /// The number of elements.
     pub count: u64,
     /// The lowest of their keys, if keys are known.
@@ -87,7 +87,7 @@ impl BatchChanges {
     }
 
     /// Adds elements of a kind by their keys.
-    pub(crate) fn note<'a>(&mut self, kind: &str, operation: Operation, keys: impl IntoIterator<Item = &'a str>) {
+    pub(crate) fn note<'a>(&mut self, kind: &str, operation: CacheOperation, keys: impl IntoIterator<Item = &'a str>) {
         let room = self.kinds.iter().map(|change| change.keys.len()).sum::<usize>();
         let mut room = KEYS_TOLD.saturating_sub(room);
         let mut found: Option<KindChange> = None;
@@ -114,7 +114,7 @@ impl BatchChanges {
     /// Adds elements of a kind if only their number and their last key are known.
     pub(crate) fn note_count(&mut self, kind: &str, count: u64, last: Option<&str>) {
         if count > 0 {
-            let change = KindChange::new(kind, Operation::Written);
+            let change = KindChange::new(kind, CacheOperation::Written);
             self.kinds.push(KindChange { count, last: last.map(str::to_owned), ..change });
         }
     }
@@ -126,7 +126,7 @@ impl BatchChanges {
 }
 
 impl KindChange {
-    fn new(kind: &str, operation: Operation) -> Self {
+    fn new(kind: &str, operation: CacheOperation) -> Self {
         Self { kind: kind.to_owned(), operation, count: 0, first: None, last: None, keys: Vec::new() }
     }
 }
@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn a_batch_is_told_by_kind_with_its_key_range() {
         let mut changes = BatchChanges::default();
-        changes.note("Entity", Operation::Written, ["b", "a", "c"]);
-        changes.note("MENTIONS", Operation::Deleted, ["m"]);
-        changes.note("Saga", Operation::Written, []);
+        changes.note("Entity", CacheOperation::Written, ["b", "a", "c"]);
+        changes.note("MENTIONS", CacheOperation::Deleted, ["m"]);
+        changes.note("Saga", CacheOperation::Written, []);
         let told: Vec<_> = changes.kinds.iter().map(|change| (change.kind.as_str(), change.count)).collect();
         assert_eq!(told, [("Entity", 3), ("MENTIONS", 1)]);
         let entity = &changes.kinds[0];
@@ -153,8 +153,8 @@ mod tests {
     fn keys_are_bounded_and_counts_are_not() {
         let keys: Vec<String> = (0..KEYS_TOLD + 5).map(|number| format!("{number:05}")).collect();
         let mut changes = BatchChanges::default();
-        changes.note("Entity", Operation::Written, keys.iter().map(String::as_str));
-        changes.note("Saga", Operation::Written, ["s"]);
+        changes.note("Entity", CacheOperation::Written, keys.iter().map(String::as_str));
+        changes.note("Saga", CacheOperation::Written, ["s"]);
         assert_eq!((changes.kinds[0].count, changes.kinds[0].keys.len()), (1005, KEYS_TOLD));
         assert_eq!((changes.kinds[0].last.as_deref(), changes.kinds[1].keys.len()), (Some("01004"), 0));
         assert!(changes.truncated);

@@ -7,15 +7,15 @@ use thiserror::Error;
 
 use super::bookmark::Bookmark;
 use super::comparison::{ComparisonUnderWay, Verdict};
-use super::dimensions::Dimensions;
-use super::duplicates::Duplicates;
 use super::graph_name::GraphName;
 use super::guard::Guard;
 use super::kind::Step;
 use super::log_position::LogPosition;
 use super::pass::{PassSummary, PassUnderWay};
 use super::profile::ProfileFingerprint;
+use super::shared_keys::SharedKeys;
 use super::stage::StageFill;
+use super::vector_dimensions::VectorDimensions;
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::source_identity::SourceIdentity;
 
@@ -71,7 +71,7 @@ pub struct Checkpoint {
     pub(crate) guard: Guard,
     /// Keys that several elements share.
     #[serde(default, skip_serializing_if = "Duplicates::is_empty")]
-    pub(crate) duplicates: Duplicates,
+    pub(crate) duplicates: SharedKeys,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pass: Option<PassUnderWay>,
@@ -96,7 +96,7 @@ pub struct Checkpoint {
     pub found_kinds: Vec<Step>,
     /// The number of values in the vectors of each property, according to the last full pass.
     #[serde(default, skip_serializing_if = "Dimensions::is_empty")]
-    pub dimensions: Dimensions,
+    pub dimensions: VectorDimensions,
     /// Foreign indices and constraints that the last full sync could not make again, with the reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_indexes: Vec<String>,
@@ -135,7 +135,7 @@ impl Checkpoint {
             comparison: None,
             compared_at: None,
             guard: Guard::default(),
-            duplicates: Duplicates::default(),
+            duplicates: SharedKeys::default(),
             pass: None,
             stage: None,
             last_pass: None,
@@ -143,7 +143,7 @@ impl Checkpoint {
             outside_profile: OutsideProfile::default(),
             default_graph: None,
             found_kinds: Vec::new(),
-            dimensions: Dimensions::default(),
+            dimensions: VectorDimensions::default(),
             lost_indexes: Vec::new(),
         }
     }
@@ -231,7 +231,7 @@ impl Checkpoint {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::pass::Mode;
+    use crate::model::pass::PassMode;
     use crate::model::profile::Profile;
 
     fn bookmark(transaction: u64) -> Bookmark {
@@ -273,7 +273,7 @@ mod tests {
     fn it_reads_what_it_wrote_and_refuses_a_newer_layout() {
         let source = SourceIdentity { id: "x".to_owned(), name: "neo4j".to_owned() };
         let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
-        checkpoint.pass = Some(PassUnderWay::begin(Mode::Full, Utc::now(), None));
+        checkpoint.pass = Some(PassUnderWay::begin(PassMode::Full, Utc::now(), None));
         let text = checkpoint.to_json().unwrap();
         assert_eq!(Checkpoint::from_json(&text).unwrap(), checkpoint);
         let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -68,7 +68,7 @@ impl Elements {
 
 /// Changed nodes or relationships, and texts that they held before: their old keys may be among these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Changed {
+pub(crate) struct ChangeSet {
     /// The changed elements by number.
     pub elements: Elements,
     /// Texts that were replaced or deleted, by the element's number, whatever their property's name.
@@ -77,7 +77,7 @@ pub(crate) struct Changed {
     pub relabelled: BTreeSet<u64>,
 }
 
-impl Changed {
+impl ChangeSet {
     /// Adds the later changes.
     pub(crate) fn add(&mut self, elements: &Elements, old_texts: impl IntoIterator<Item = (u64, String)>) {
         self.elements.add(elements);
@@ -89,15 +89,15 @@ impl Changed {
 
 /// All commits since the feed was last read.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Committed {
+pub(crate) struct CommittedChanges {
     /// The bookmark of the last commit: every later read has seen all of this.
     pub bookmark: Bookmark,
     /// The time of the last commit, by the server's clock. Absent if there was no commit.
     pub committed_at: Option<DateTime<Utc>>,
     /// The nodes that were changed.
-    pub nodes: Changed,
+    pub nodes: ChangeSet,
     /// The relationships that were changed.
-    pub relationships: Changed,
+    pub relationships: ChangeSet,
     /// The place in the feed after these commits.
     pub position: LogPosition,
     /// Whether there are more commits than are told at once.
@@ -135,7 +135,7 @@ mod tests {
             (&[Deleted, Created, Deleted], Deleted),
             (&[Updated, Deleted], Deleted),
         ] {
-            let mut all = Changed::default();
+            let mut all = ChangeSet::default();
             for change in changes {
                 let mut one = Elements::default();
                 one.note(7, *change);

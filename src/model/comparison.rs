@@ -83,7 +83,7 @@ impl fmt::Display for Difference {
 
 /// Elements and properties that a proof of equality leaves out, because source and cache differ in them by rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Excepted {
+pub(crate) struct ProofExceptions {
     /// Elements that the cache cannot hold.
     pub elements: u64,
     /// Properties that the cache cannot hold, of elements that it holds.
@@ -92,7 +92,7 @@ pub(crate) struct Excepted {
     pub collapsed: u64,
 }
 
-impl fmt::Display for Excepted {
+impl fmt::Display for ProofExceptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { elements, properties, collapsed } = self;
         write!(f, "{elements} elements and {properties} properties quarantined, {collapsed} collapsed")
@@ -124,7 +124,7 @@ pub(crate) struct Verdict {
     /// The number of elements read from the source, including those that were left out.
     pub read: u64,
     /// The exceptions by rule.
-    pub excepted: Excepted,
+    pub excepted: ProofExceptions,
     /// Elements of the cache that have no kind or no usable key, counted by what they are. They are findings as well.
     pub foreign: BTreeMap<String, u64>,
 }

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::index::{IndexDefinition, IndexKind, IndexTarget, VectorOptions};
 use super::kind::{ElementKind, Step};
 use super::kind_rules::Discovery;
-use super::kind_rules::{KindRule, PropertyRules, Selection};
+use super::kind_rules::{KindRule, NameFilter, PropertyRules};
 use super::name::{Label, PropertyName, RelationshipType};
 use super::profile::{Identity, NodeKind, Profile, RelationshipKind};
 use super::profile_error::ProfileError;
 
 /// The findings of a discovery in the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct DiscoveredSchema {
     /// Labels that nodes carry.
     pub labels: BTreeSet<String>,
     /// Types that relationships have.
@@ -27,7 +27,7 @@ pub struct Found {
     pub(crate) vectors: BTreeMap<(IndexTarget, PropertyName), Option<VectorOptions>>,
 }
 
-impl Found {
+impl DiscoveredSchema {
     /// These findings together with the earlier ones.
     #[must_use]
     pub(crate) fn and(mut self, before: &[Step]) -> Self {
@@ -46,7 +46,7 @@ impl Discovery {
     /// none.
     fn kinds_of<N: Ord>(
         names: &BTreeSet<String>,
-        selection: &Selection,
+        selection: &NameFilter,
         place: impl Fn(&str) -> usize,
         parse: impl Fn(&str) -> Option<N>,
     ) -> Vec<N> {
@@ -65,7 +65,12 @@ impl Discovery {
     }
 
     /// The key of a kind, and what the key holds.
-    fn key(&self, name: &str, rule: Option<&KindRule>, found: &Found) -> Result<(PropertyName, Identity), ProfileError> {
+    fn key(
+        &self,
+        name: &str,
+        rule: Option<&KindRule>,
+        found: &DiscoveredSchema,
+    ) -> Result<(PropertyName, Identity), ProfileError> {
         let of_its_own = rule.and_then(|rule| rule.key.as_ref());
         let is_text = |key: &&PropertyName| !found.numbers.contains(&(name.to_owned(), key.to_string()));
         if let Some(key) = of_its_own.filter(is_text) {
@@ -75,7 +80,7 @@ impl Discovery {
         Ok((identity, Identity::ElementNumber))
     }
 
-    fn timestamps(&self, name: &str, rule: Option<&KindRule>, found: &Found) -> Vec<PropertyName> {
+    fn timestamps(&self, name: &str, rule: Option<&KindRule>, found: &DiscoveredSchema) -> Vec<PropertyName> {
         let indexed = |property: &&PropertyName| found.indexed.contains(&(name.to_owned(), property.to_string()));
         let of_all = self.timestamps.iter().filter(indexed);
         union(rule.map(|rule| rule.timestamps.as_slice()).unwrap_or_default(), of_all)
@@ -87,7 +92,13 @@ impl Discovery {
 
     /// The vectors that a profile names, and those on which the source has an index. Properties that are left out or renamed in
     /// the cache stay as they are, and so do those that identify an element.
-    fn with_found(&self, said: Vec<PropertyName>, on: &IndexTarget, rule: Option<&KindRule>, found: &Found) -> Vec<PropertyName> {
+    fn with_found(
+        &self,
+        said: Vec<PropertyName>,
+        on: &IndexTarget,
+        rule: Option<&KindRule>,
+        found: &DiscoveredSchema,
+    ) -> Vec<PropertyName> {
         let properties = self.properties(rule);
         let key = rule.and_then(|rule| rule.key.as_ref());
         let is_free =
@@ -107,7 +118,7 @@ impl Discovery {
         rule.map_or_else(|| self.properties.clone(), |rule| self.properties.with(rule))
     }
 
-    fn node_kind(&self, label: Label, found: &Found) -> Result<NodeKind, ProfileError> {
+    fn node_kind(&self, label: Label, found: &DiscoveredSchema) -> Result<NodeKind, ProfileError> {
         let rule = self.nodes.get(self.place_of_label(label.as_str())).map(|rule| &rule.rule);
         let (key, identity) = self.key(label.as_str(), rule, found)?;
         let timestamps = self.timestamps(label.as_str(), rule, found);
@@ -129,7 +140,7 @@ impl Discovery {
         })
     }
 
-    fn relationship_kind(&self, rel_type: RelationshipType, found: &Found) -> Result<RelationshipKind, ProfileError> {
+    fn relationship_kind(&self, rel_type: RelationshipType, found: &DiscoveredSchema) -> Result<RelationshipKind, ProfileError> {
         let rule = self.relationships.get(self.place_of_type(rel_type.as_str())).map(|rule| &rule.rule);
         let (key, identity) = self.key(rel_type.as_str(), rule, found)?;
         let timestamps = self.timestamps(rel_type.as_str(), rule, found);
@@ -150,7 +161,7 @@ fn union<'a>(own: &[PropertyName], others: impl Iterator<Item = &'a PropertyName
 
 impl Profile {
     /// This profile with the kinds that were found, each with an index on its key. A profile that names its kinds stays as it is.
-    pub fn discovered(&self, found: &Found) -> Result<Profile, ProfileError> {
+    pub fn discovered(&self, found: &DiscoveredSchema) -> Result<Profile, ProfileError> {
         let Some(discovery) = &self.discover else { return Ok(self.clone()) };
         let taken = |name: &str, names: &BTreeSet<String>| names.contains(name);
         if let Some(identity) = discovery.identity.as_ref().filter(|name| taken(name.as_str(), &found.properties)) {
@@ -180,7 +191,7 @@ impl Profile {
     }
 
     /// A label or type that was found and makes a kind that the profile does not have.
-    pub(crate) fn outgrown_by(&self, found: &Found) -> Option<String> {
+    pub(crate) fn outgrown_by(&self, found: &DiscoveredSchema) -> Option<String> {
         let discovery = self.discover.as_ref()?;
         let labels: HashSet<&str> = self.nodes.iter().map(|kind| kind.label.as_str()).collect();
         let types: HashSet<&str> = self.relationships.iter().map(|kind| kind.rel_type.as_str()).collect();
@@ -195,7 +206,7 @@ impl Profile {
     }
 
     /// A vector index of the source on a property that this profile holds as a list.
-    fn new_vector(&self, discovery: &Discovery, found: &Found) -> Option<String> {
+    fn new_vector(&self, discovery: &Discovery, found: &DiscoveredSchema) -> Option<String> {
         let is_new = |(on, name): &&(IndexTarget, PropertyName)| {
             let Some(kind) = self.kind_on(on) else { return false };
             let wanted = discovery.with_found(Vec::new(), on, discovery.rule_of(on), found);
@@ -219,7 +230,7 @@ impl Profile {
     }
 
     /// Adds the source's vector indices. Their dimension is also the dimension of the property in the cache.
-    fn index_vectors(&mut self, found: &Found) {
+    fn index_vectors(&mut self, found: &DiscoveredSchema) {
         if !self.mirror_indexes {
             return;
         }
@@ -252,9 +263,9 @@ mod tests {
     use crate::model::index::Similarity;
     use crate::model::kind::{NodeKindId, RelationshipKindId};
 
-    fn found(labels: &[&str], types: &[&str]) -> Found {
+    fn found(labels: &[&str], types: &[&str]) -> DiscoveredSchema {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Found { labels: names(labels), types: names(types), ..Found::default() }
+        DiscoveredSchema { labels: names(labels), types: names(types), ..DiscoveredSchema::default() }
     }
 
     fn labels(profile: &Profile) -> Vec<&str> {
@@ -304,7 +315,7 @@ mod tests {
             Err(ProfileError::NamedAndDiscovered)
         ));
         let profile = Profile::generic().unwrap();
-        let with_property = Found { properties: ["_neo4j_id".to_owned()].into(), ..Found::default() };
+        let with_property = DiscoveredSchema { properties: ["_neo4j_id".to_owned()].into(), ..DiscoveredSchema::default() };
         assert!(matches!(profile.discovered(&with_property), Err(ProfileError::Taken(..))));
         assert!(matches!(profile.discovered(&found(&["_Unlabelled"], &[])), Err(ProfileError::Taken(..))));
     }

@@ -49,7 +49,7 @@ fn is_text(text: &bool) -> bool {
 
 /// The treatment of range indices with which a server answers wrongly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnsafeIndexes {
+pub enum UnsafeIndexPolicy {
     /// All are made and kept: searches are fast, and some are wrong.
     Keep,
     /// The profile's and the source's are not made, and dropped if they exist.

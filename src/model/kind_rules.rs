@@ -22,10 +22,10 @@ pub(crate) struct Discovery {
     pub(crate) unlabelled: Option<Label>,
     /// The labels that make kinds. A node keeps all its labels if one of them makes a kind.
     #[serde(default)]
-    pub(crate) labels: Selection,
+    pub(crate) labels: NameFilter,
     /// The relationship types that are taken.
     #[serde(default)]
-    pub(crate) types: Selection,
+    pub(crate) types: NameFilter,
     /// The rules for some labels; for each label, the first that matches applies. Their order is the identity order.
     #[serde(default)]
     pub(crate) nodes: Vec<NodeRule>,
@@ -81,7 +81,7 @@ impl Discovery {
 /// A selection of names by pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Selection {
+pub(crate) struct NameFilter {
     /// The names that are taken.
     #[serde(default = "everything")]
     pub include: Vec<NamePattern>,
@@ -94,13 +94,13 @@ fn everything() -> Vec<NamePattern> {
     vec![NamePattern::everything()]
 }
 
-impl Default for Selection {
+impl Default for NameFilter {
     fn default() -> Self {
         Self { include: everything(), exclude: Vec::new() }
     }
 }
 
-impl Selection {
+impl NameFilter {
     /// Whether no name is left out.
     pub(crate) fn takes_all(&self) -> bool {
         self.include.contains(&NamePattern::everything()) && self.exclude.is_empty()

@@ -14,7 +14,7 @@ use super::prepared::Conversions;
 /// The strategies that a pass can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
+pub(crate) enum PassMode {
     /// Reads everything, from the beginning.
     Full,
     /// Reads what changed since the last pass.
@@ -23,12 +23,12 @@ pub(crate) enum Mode {
     Differential,
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for PassMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Mode::Full => "full",
-            Mode::Incremental => "incremental",
-            Mode::Differential => "differential",
+            PassMode::Full => "full",
+            PassMode::Incremental => "incremental",
+            PassMode::Differential => "differential",
         })
     }
 }
@@ -88,7 +88,7 @@ impl Totals {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PassUnderWay {
     /// The strategy of the pass.
-    pub(crate) mode: Mode,
+    pub(crate) mode: PassMode,
     /// The source's clock before its first query: the watermark once it has ended.
     pub(crate) began_at: DateTime<Utc>,
     /// The source's bookmark before its first query.
@@ -109,7 +109,7 @@ pub(crate) struct PassUnderWay {
 
 impl PassUnderWay {
     /// A pass that has done nothing yet.
-    pub(crate) fn begin(mode: Mode, began_at: DateTime<Utc>, bookmark: Option<Bookmark>) -> Self {
+    pub(crate) fn begin(mode: PassMode, began_at: DateTime<Utc>, bookmark: Option<Bookmark>) -> Self {
         Self { mode, began_at, bookmark, prepared: false, cursor: None, totals: Totals::default(), deferred: BTreeSet::new() }
     }
 }
@@ -118,7 +118,7 @@ impl PassUnderWay {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PassSummary {
     /// The strategy of the pass.
-    pub(crate) mode: Mode,
+    pub(crate) mode: PassMode,
     /// The source's clock before its first query.
     pub(crate) began_at: DateTime<Utc>,
     /// The source's bookmark before its first query: everything up to this bookmark is applied.

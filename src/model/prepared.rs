@@ -83,7 +83,7 @@ impl<I> EncodedRows<I> {
 /// considers equal, and it considers `-0.0` equal to `0.0`, `1` to `1.0`, and vectors equal that differ in the last digits
 /// (4.16.3). A full replacement clears first, so nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeGroup {
+pub struct NodeWriteSet {
     /// The group of all its rows, if each group has its own graph.
     pub group: Option<String>,
     /// The identity label of the nodes.
@@ -118,9 +118,9 @@ pub struct EndpointKind {
 
 /// Relationships that one query writes: the same type, endpoint kinds, present vectors and properties that hold NaN.
 ///
-/// A row is `{k:"key",s:"start key",e:"end key",p:{…},v0:[…],f0:null}`, its columns as those of [`NodeGroup`].
+/// A row is `{k:"key",s:"start key",e:"end key",p:{…},v0:[…],f0:null}`, its columns as those of [`NodeWriteSet`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RelationshipGroup {
+pub struct RelationshipWriteSet {
     /// The group of all its rows, if each group has its own graph.
     pub group: Option<String>,
     /// The type of the relationships.
@@ -143,9 +143,9 @@ pub struct RelationshipGroup {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PreparedRows {
     /// Nodes that are written.
-    pub nodes: Vec<NodeGroup>,
+    pub nodes: Vec<NodeWriteSet>,
     /// Relationships that are written.
-    pub relationships: Vec<RelationshipGroup>,
+    pub relationships: Vec<RelationshipWriteSet>,
     /// Nodes to delete, together with their relationships.
     pub deleted_nodes: Vec<NodeIdentity>,
     /// Relationships that are deleted.
@@ -159,12 +159,12 @@ pub struct PreparedRows {
     /// Whether the batch repairs the cache: then the elements that it writes may also be in the wrong graph.
     pub repairs: bool,
     /// The result of a review of unusable elements, only for the quarantine.
-    pub review: Review,
+    pub review: QuarantineReview,
 }
 
 /// The result of a review of the quarantine's elements.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Review {
+pub struct QuarantineReview {
     /// Kind and key of entries for elements that no longer exist in the source, or have another name by now.
     pub released: Vec<(ElementKind, String)>,
     /// By type, the number of relationships that cannot be written because this end of them is in the quarantine. For each type
@@ -230,13 +230,13 @@ pub struct Quarantined {
     pub number: u64,
     /// The cause that keeps the element out of the cache.
     #[serde(default, skip_serializing_if = "Cause::is_content")]
-    pub(crate) cause: Cause,
+    pub(crate) cause: QuarantineCause,
 }
 
 /// The cause that keeps an element out of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Cause {
+pub(crate) enum QuarantineCause {
     /// The reason lies in the element: its key, a label, its group or the key of an end.
     #[default]
     Content,
@@ -248,9 +248,9 @@ pub(crate) enum Cause {
     Graph,
 }
 
-impl Cause {
+impl QuarantineCause {
     fn is_content(&self) -> bool {
-        *self == Cause::Content
+        *self == QuarantineCause::Content
     }
 }
 
@@ -307,7 +307,7 @@ impl Quarantined {
     pub fn new(kind: KindName<'_>, key: impl Into<String>, property: Option<String>, reason: impl Into<String>) -> Self {
         let (element, kind) = (Some(kind.class()), kind.as_str().to_owned());
         let (key, reason) = (key.into(), reason.into());
-        let cause = Cause::Content;
+        let cause = QuarantineCause::Content;
         Self { kind, element, key, property, reason, since: None, attempts: 0, ignored: false, number: 1, cause }
     }
 
@@ -348,7 +348,7 @@ impl Quarantined {
     }
 
     /// The same entry with this cause.
-    pub(crate) fn because_of(self, cause: Cause) -> Self {
+    pub(crate) fn because_of(self, cause: QuarantineCause) -> Self {
         Self { cause, ..self }
     }
 

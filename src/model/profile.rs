@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::detail::Detail;
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
 use super::kind::{ElementKind, KindName, NodeKindId, RelationshipKindId, Step};
 use super::kind_rules::Discovery;
 use super::kind_rules::PropertyRules;
 use super::name::{Label, PropertyName, RelationshipType};
 pub(crate) use super::profile_error::ProfileError;
+use super::projection::Projection;
 use super::routes::Routes;
 
 /// The most kinds for which each has its own questions and indices.
@@ -381,24 +381,24 @@ impl Profile {
         self.node_ids().find(|id| labels.iter().any(|label| label == self.node(*id).label.as_str()))
     }
 
-    /// The properties that [`Detail::Vectors`] reads besides the key: the vectors, and the group if each group has its own graph.
+    /// The properties that [`Projection::Vectors`] reads besides the key: the vectors, and the group if each group has its own graph.
     fn with_group(&self, vectors: &[PropertyName]) -> Vec<PropertyName> {
         let group = self.group.iter().filter(|_| self.routes.is_some());
         vectors.iter().chain(group).cloned().collect()
     }
 
-    /// The Cypher for the properties read of an element as a map, as [`Detail::projection`].
+    /// The Cypher for the properties read of an element as a map, as [`Projection::projection`].
     pub(crate) fn projection(
         &self,
-        detail: Detail,
+        detail: Projection,
         variable: &str,
         key: &PropertyName,
         vectors: &[PropertyName],
         quoted: fn(&PropertyName) -> String,
     ) -> String {
         match detail {
-            Detail::Vectors => detail.projection(variable, key, &self.with_group(vectors), quoted),
-            Detail::Whole | Detail::WithoutVectors | Detail::Key => detail.projection(variable, key, vectors, quoted),
+            Projection::Vectors => detail.projection(variable, key, &self.with_group(vectors), quoted),
+            Projection::Whole | Projection::WithoutVectors | Projection::Key => detail.projection(variable, key, vectors, quoted),
         }
     }
 

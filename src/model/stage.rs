@@ -31,12 +31,12 @@ pub(crate) struct StageFill {
     pub holds: StageTotals,
     /// The payload that is being loaded, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loading: Option<Loading>,
+    pub loading: Option<PendingPayload>,
 }
 
 /// A payload that is being loaded, and the state of the pass once it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Loading {
+pub(crate) struct PendingPayload {
     /// The totals of the stage then.
     pub after: StageTotals,
     /// The cursor of the pass then. Absent for a payload in the middle of a batch: the batch can then neither be repeated nor
@@ -83,7 +83,7 @@ mod tests {
 
     fn fill(whole: bool) -> StageFill {
         let cursor = Cursor { step: Step::Nodes(Label::parse("A").unwrap()), after: "k".to_owned() };
-        let loading = Loading { after: totals(7, 2), cursor: whole.then_some(cursor), totals: Totals::default() };
+        let loading = PendingPayload { after: totals(7, 2), cursor: whole.then_some(cursor), totals: Totals::default() };
         StageFill { holds: totals(5, 2), loading: Some(loading) }
     }
 

@@ -5,7 +5,7 @@ use crate::model::prepared::Quarantined;
 
 /// The effect of a batch on the cache. Every row of the batch is in exactly one of the counts or lists.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Applied {
+pub struct ApplyResult {
     /// Nodes that the cache now holds as the batch has them.
     pub nodes_written: u64,
     /// Relationships that the cache now holds as the batch has them.
@@ -22,7 +22,7 @@ pub struct Applied {
     pub refused: Vec<Quarantined>,
 }
 
-impl Applied {
+impl ApplyResult {
     /// Adds the effect of a part of the batch.
     pub(super) fn add(&mut self, part: Self) {
         self.nodes_written += part.nodes_written;

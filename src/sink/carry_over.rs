@@ -14,7 +14,7 @@ use super::parameters::push_string;
 use super::reply;
 use super::schema::{self, INDEX_DEADLINE};
 use crate::error::{ErrorKind, Result};
-use crate::model::index::{IndexKind, UnsafeIndexes};
+use crate::model::index::{IndexKind, UnsafeIndexPolicy};
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
 
@@ -97,9 +97,10 @@ impl SchemaObjects {
         graph: &str,
         ownership: &Ownership,
         profile: &Profile,
-        policy: Option<UnsafeIndexes>,
+        policy: Option<UnsafeIndexPolicy>,
     ) -> Result<Vec<String>> {
-        let left_out = |index: &IndexedProperty| policy == Some(UnsafeIndexes::Drop) && index_inventory::is_named(profile, index);
+        let left_out =
+            |index: &IndexedProperty| policy == Some(UnsafeIndexPolicy::Drop) && index_inventory::is_named(profile, index);
         self.make_on(connection, graph, ownership, left_out, DEADLINE).await
     }
 

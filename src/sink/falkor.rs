@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::try_join_all;
 
-use super::applied::Applied;
+use super::applied::ApplyResult;
 use super::carry_over::SchemaObjects;
 use super::connection::CacheConnection;
 use super::fence::Ownership;
@@ -20,13 +20,13 @@ use super::index_sweep::IndexSweep;
 use super::keys::GraphRole;
 use super::pipeline_graphs::PipelineGraphs;
 use super::routing::{self, GraphBatches, Routing};
-use super::safety::Safety;
+use super::safety::UnsafeIndexCheck;
 use super::schema::{self, INDEX_DEADLINE};
 use super::server::{self, CacheServer};
 use super::{Sink, inspection, upsert};
 use crate::error::Result;
 use crate::model::graph_name::GraphName;
-use crate::model::index::{IndexDefinition, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::retry::Attempts;
@@ -77,7 +77,7 @@ impl FalkorSink {
     }
 
     /// The same sink with this treatment of unsafe indices.
-    pub fn guarded(self, safety: Safety) -> Self {
+    pub fn guarded(self, safety: UnsafeIndexCheck) -> Self {
         Self { plan: self.plan.guarded(safety), ..self }
     }
 
@@ -139,7 +139,7 @@ impl FalkorSink {
     }
 
     /// Makes the graphs of new groups; refuses rows for a graph that is not ours.
-    async fn admit(&mut self, parts: &mut GraphBatches<'_>, applied: &mut Applied) -> Result<()> {
+    async fn admit(&mut self, parts: &mut GraphBatches<'_>, applied: &mut ApplyResult) -> Result<()> {
         let new: Vec<GraphName> = parts.keys().filter(|graph| !self.graphs.contains(*graph)).cloned().collect();
         for graph in new {
             if let Err(foreign) = self.members.claim(&mut self.lanes[0], &graph).await? {
@@ -166,8 +166,8 @@ impl FalkorSink {
         Ok(was_there)
     }
 
-    async fn apply_once(&mut self, rows: &PreparedRows) -> Result<Applied> {
-        let mut applied = Applied::default();
+    async fn apply_once(&mut self, rows: &PreparedRows) -> Result<ApplyResult> {
+        let mut applied = ApplyResult::default();
         let mut parts = self.routing.split(rows, &mut applied.refused);
         self.admit(&mut parts, &mut applied).await?;
         self.routing.add_deletes(&mut parts, rows, &self.graphs);
@@ -178,7 +178,7 @@ impl FalkorSink {
     }
 
     /// Applies each part to its graph, on all connections at once. Returns the graphs of groups that deletes have emptied.
-    async fn apply_parts(&mut self, parts: GraphBatches<'_>, applied: &mut Applied) -> Result<Vec<GraphName>> {
+    async fn apply_parts(&mut self, parts: GraphBatches<'_>, applied: &mut ApplyResult) -> Result<Vec<GraphName>> {
         let mut queues: Vec<Vec<GraphBatch<'_>>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let lanes = queues.len();
         for (number, (graph, rows)) in parts.into_iter().enumerate() {
@@ -214,7 +214,7 @@ async fn apply_queue(
     profile: &Profile,
     queue: Vec<GraphBatch<'_>>,
     may_end: bool,
-) -> Result<Vec<(GraphName, Applied, bool)>> {
+) -> Result<Vec<(GraphName, ApplyResult, bool)>> {
     let mut outcomes = Vec::with_capacity(queue.len());
     for GraphBatch { graph, key, rows } in queue {
         let applied = upsert::apply(connection, &key, ownership, profile, &rows).await?;
@@ -278,7 +278,7 @@ impl Sink for FalkorSink {
 
     async fn disturbing_indexes(&mut self) -> Result<BTreeSet<String>> {
         let policy = self.plan.known_policy();
-        if policy != Some(UnsafeIndexes::Drop) {
+        if policy != Some(UnsafeIndexPolicy::Drop) {
             return Ok(BTreeSet::new());
         }
         let graphs = self.members().await?;
@@ -293,7 +293,7 @@ impl Sink for FalkorSink {
         Ok(self.sweep.found(&self.routing))
     }
 
-    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
+    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexPolicy>> {
         self.plan.policy(&mut self.lanes[0]).await
     }
 
@@ -321,7 +321,7 @@ impl Sink for FalkorSink {
     }
 
     /// A driver's own retry does not help after a lost reply: the whole batch is repeated, which does no harm.
-    async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied> {
+    async fn apply(&mut self, rows: &PreparedRows) -> Result<ApplyResult> {
         let mut attempts = Attempts::default();
         loop {
             match self.apply_once(rows).await {

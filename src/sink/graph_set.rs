@@ -10,7 +10,7 @@ use super::keys::GraphKeys;
 use super::lease::RedisLease;
 use super::permissions;
 use super::routing::Routing;
-use super::safety::Safety;
+use super::safety::UnsafeIndexCheck;
 use crate::error::{Error, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
@@ -30,7 +30,7 @@ pub struct GraphSet {
     /// The graph that each element belongs in.
     pub(super) routing: Routing,
     /// The treatment of unsafe indices. If absent, all are made.
-    pub(super) safety: Option<Safety>,
+    pub(super) safety: Option<UnsafeIndexCheck>,
     pool_size: usize,
 }
 
@@ -42,7 +42,7 @@ impl GraphSet {
     }
 
     /// The same graphs, with this treatment of unsafe indices.
-    pub fn with_safety(self, safety: Safety) -> Self {
+    pub fn with_safety(self, safety: UnsafeIndexCheck) -> Self {
         Self { safety: Some(safety), ..self }
     }
 

@@ -17,14 +17,14 @@ use super::graph::{read_failed, read_query};
 use super::parameters::{with_beginnings, with_keys};
 use super::{foreign, questions, reply, statistics, weight};
 use crate::error::{ErrorKind, Result};
-use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, RelationshipType};
 use crate::model::profile::Profile;
+use crate::model::projection::Projection;
 use crate::sync::is_missing_graph;
-use crate::sync::{Attached, CacheLookup};
+use crate::sync::{AttachedCounts, CacheLookup};
 use crate::transform::comparison::Content;
 
 /// The time limit of a look: a scan of ten million keys, plus the wait for the writes of others.
@@ -195,9 +195,10 @@ impl GraphView {
         Ok(found)
     }
 
-    pub(super) async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup> {
+    pub(super) async fn contents(&mut self, kind: ElementKind, detail: Projection, keys: &[String]) -> Result<CacheLookup> {
         // The number of elements alone bounds an answer of vectors or keys.
-        let asked = if matches!(detail, Detail::Vectors | Detail::Key) { keys.len() } else { self.bearable(kind, keys).await? };
+        let asked =
+            if matches!(detail, Projection::Vectors | Projection::Key) { keys.len() } else { self.bearable(kind, keys).await? };
         let text = with_keys(&questions::usable(&keys[..asked]), &questions::contents(&self.profile, kind, detail));
         let mut found: BTreeMap<ElementIdentity, Content> = BTreeMap::new();
         for row in self.compact_rows("read elements", &text).await? {
@@ -210,11 +211,11 @@ impl GraphView {
         Ok(CacheLookup { elements: found, keys: asked })
     }
 
-    pub(super) async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
+    pub(super) async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<AttachedCounts> {
         let keys: Vec<Key> = keys.iter().filter_map(|key| Key::parse(key).ok()).collect();
         let rows =
             self.rows("find the relationships of nodes", with_keys(&keys, &questions::attached(&self.profile, kind))).await?;
-        let mut found = Attached::new();
+        let mut found = AttachedCounts::new();
         for row in rows {
             let (key, rel_type) = (reply::text(reply::cell(&row, 0)?)?, reply::text(reply::cell(&row, 1)?)?);
             let number = u64::try_from(reply::integer(reply::cell(&row, 2)?)?).map_err(|_| reply::unexpected("a count"))?;

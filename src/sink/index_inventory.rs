@@ -6,7 +6,7 @@ use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::graph::{read_failed, read_query};
 use super::{reply, safety};
 use crate::error::Result;
-use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexPolicy};
 use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
@@ -98,7 +98,7 @@ pub(super) struct Wanted<'a> {
     /// The profile of the graph.
     pub(super) profile: &'a Profile,
     /// The treatment of unsafe indices. Absent if the server answers correctly with all of them.
-    pub(super) policy: Option<UnsafeIndexes>,
+    pub(super) policy: Option<UnsafeIndexPolicy>,
 }
 
 impl<'a> Wanted<'a> {

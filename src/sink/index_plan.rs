@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::connection::CacheConnection;
 use super::index_inventory::Wanted;
 use super::index_statement::statement;
-use super::safety::Safety;
+use super::safety::UnsafeIndexCheck;
 use crate::error::Result;
 use crate::model::graph_name::GraphName;
-use crate::model::index::{IndexDefinition, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::profile::Profile;
 
 /// The indices that the profile and the source define, and the treatment of unsafe indices.
@@ -19,15 +19,15 @@ pub(super) struct IndexPlan {
     /// Indices of the source that the graphs should have as well.
     mirrored: Vec<IndexDefinition>,
     /// If absent, all indices are made.
-    safety: Option<Safety>,
+    safety: Option<UnsafeIndexCheck>,
 }
 
 impl IndexPlan {
-    pub(super) fn new(profile: Arc<Profile>, safety: Option<Safety>) -> Self {
+    pub(super) fn new(profile: Arc<Profile>, safety: Option<UnsafeIndexCheck>) -> Self {
         Self { profile, mirrored: Vec::new(), safety }
     }
 
-    pub(super) fn guarded(self, safety: Safety) -> Self {
+    pub(super) fn guarded(self, safety: UnsafeIndexCheck) -> Self {
         Self { safety: Some(safety), ..self }
     }
 
@@ -36,7 +36,7 @@ impl IndexPlan {
     }
 
     /// The treatment of unsafe indices, if the server answers wrongly with them.
-    pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexes>> {
+    pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexPolicy>> {
         match &self.safety {
             Some(safety) => safety.policy(connection).await,
             None => Ok(None),
@@ -44,11 +44,11 @@ impl IndexPlan {
     }
 
     /// As [`Self::policy`], as far as known without asking the server.
-    pub(super) fn known_policy(&self) -> Option<UnsafeIndexes> {
-        self.safety.as_ref().and_then(Safety::known_policy)
+    pub(super) fn known_policy(&self) -> Option<UnsafeIndexPolicy> {
+        self.safety.as_ref().and_then(UnsafeIndexCheck::known_policy)
     }
 
-    pub(super) fn wanted(&self, policy: Option<UnsafeIndexes>) -> Wanted<'_> {
+    pub(super) fn wanted(&self, policy: Option<UnsafeIndexPolicy>) -> Wanted<'_> {
         Wanted { own: &self.profile.indexes, mirrored: &self.mirrored, profile: &self.profile, policy }
     }
 
@@ -75,6 +75,6 @@ impl IndexPlan {
 
     /// The graphs to check again.
     pub(super) fn take_disturbed(&self) -> BTreeSet<GraphName> {
-        self.safety.as_ref().map(Safety::take_disturbed).unwrap_or_default()
+        self.safety.as_ref().map(UnsafeIndexCheck::take_disturbed).unwrap_or_default()
     }
 }

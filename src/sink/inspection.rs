@@ -12,7 +12,7 @@ use super::index_inventory::{self, Existing, IndexedProperty, Wanted};
 use super::index_report::IndexReport;
 use super::{classify, constraints, reply};
 use crate::error::{ErrorKind, Result};
-use crate::model::index::UnsafeIndexes;
+use crate::model::index::UnsafeIndexPolicy;
 
 /// The time limit for finding a text under each index: a seek, or a scan while an index is being built.
 const OVER_TEXT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ pub(super) async fn look(connection: &mut CacheConnection, graph: &str, wanted: 
 
 /// Existing indices that a pass drops.
 pub(super) async fn disturbing(connection: &mut CacheConnection, graph: &str, wanted: Wanted<'_>) -> Result<BTreeSet<String>> {
-    if wanted.policy != Some(UnsafeIndexes::Drop) {
+    if wanted.policy != Some(UnsafeIndexPolicy::Drop) {
         return Ok(BTreeSet::new());
     }
     let Existing { properties, .. } = index_inventory::existing(connection, graph).await?;
@@ -49,7 +49,7 @@ pub(super) async fn report(
     properties: &BTreeSet<IndexedProperty>,
 ) -> Result<IndexReport> {
     let ours = wanted.unsafe_ones();
-    let left_out = if wanted.policy == Some(UnsafeIndexes::Drop) { ours.clone() } else { BTreeSet::new() };
+    let left_out = if wanted.policy == Some(UnsafeIndexPolicy::Drop) { ours.clone() } else { BTreeSet::new() };
     let asked: Vec<&IndexedProperty> =
         properties.iter().filter(|index| wanted.may_be_unsafe(index) && !left_out.contains(*index)).collect();
     let holding = over_text(connection, graph, &asked).await?;
@@ -93,7 +93,7 @@ pub(super) async fn drop_unsafe(
     properties: &mut BTreeSet<IndexedProperty>,
     report: &mut IndexReport,
 ) -> Result<()> {
-    if wanted.policy != Some(UnsafeIndexes::Drop) {
+    if wanted.policy != Some(UnsafeIndexPolicy::Drop) {
         return Ok(());
     }
     for index in wanted.unsafe_ones().intersection(&properties.clone()) {

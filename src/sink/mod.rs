@@ -59,7 +59,7 @@ use async_trait::async_trait;
 pub use address::CacheAddress;
 pub(crate) use address::CacheTls;
 pub(crate) use adoption::TakeOver;
-pub(crate) use applied::Applied;
+pub(crate) use applied::ApplyResult;
 pub use bulk::BulkLoader;
 pub(crate) use bulk::after as stage_after;
 pub use checkpoint_store::RedisCheckpointStore;
@@ -78,7 +78,7 @@ pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub(crate) use permissions::TELLS_ENGINE;
 pub use permissions::missing_permissions;
 pub(crate) use recent_writes::RecentWrites;
-pub use safety::Safety;
+pub use safety::UnsafeIndexCheck;
 pub(crate) use safety::made_of;
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
@@ -86,7 +86,7 @@ pub use swap::{GraphSwap, Swapped};
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
-use crate::model::index::{IndexDefinition, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::leader::Leader;
 use crate::model::prepared::{PreparedRows, Quarantined};
 use crate::model::profile::{Profile, RelationshipKind};
@@ -119,7 +119,7 @@ pub trait Sink: Send {
     }
 
     /// The treatment of unsafe indices. Absent if the server answers correctly with all of them.
-    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexes>> {
+    async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexPolicy>> {
         Ok(None)
     }
 
@@ -129,7 +129,7 @@ pub trait Sink: Send {
 
     /// Applies a batch. Retries errors that may pass. An error says nothing about what was applied before, so the batch must be
     /// applied again.
-    async fn apply(&mut self, rows: &PreparedRows) -> Result<Applied>;
+    async fn apply(&mut self, rows: &PreparedRows) -> Result<ApplyResult>;
 
     /// Counts the content of the graph; a missing graph holds nothing.
     async fn counts(&mut self) -> Result<Counts>;

@@ -5,12 +5,12 @@ use redis::Value;
 use super::parameters::push_string;
 use super::{content, reply};
 use crate::error::Result;
-use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{NodeKind, Profile, RelationshipKind};
+use crate::model::projection::Projection;
 use crate::transform::comparison::Content;
 
 /// The keys that an element of the cache can have.
@@ -60,7 +60,7 @@ pub(super) fn identities(profile: &Profile, kind: ElementKind, with: Option<&Lab
 }
 
 /// Elements by key, through the key's index: labels and key of each node that identifies the element, then its properties.
-pub(super) fn contents(profile: &Profile, kind: ElementKind, detail: Detail) -> String {
+pub(super) fn contents(profile: &Profile, kind: ElementKind, detail: Projection) -> String {
     match kind {
         ElementKind::Node(id) => {
             let NodeKind { label, key, vectors, .. } = profile.node(id);

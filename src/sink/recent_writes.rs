@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use crate::model::prepared::{EncodedRows, NodeGroup, PreparedRows, RelationshipGroup};
+use crate::model::prepared::{EncodedRows, NodeWriteSet, PreparedRows, RelationshipWriteSet};
 
 /// The most rows to remember, of nodes and of relationships each: some 10 MB together. Beyond this the memory begins anew.
 const MAX_ROWS: usize = 200_000;
@@ -89,11 +89,11 @@ impl RecentWrites {
         rows.identities().iter().enumerate().map(entry).collect()
     }
 
-    fn node_shape(&self, group: &NodeGroup) -> u64 {
+    fn node_shape(&self, group: &NodeWriteSet) -> u64 {
         self.state.hash_one((&group.label, &group.extra_labels, &group.vectors, &group.not_a_number))
     }
 
-    fn relationship_shape(&self, group: &RelationshipGroup) -> u64 {
+    fn relationship_shape(&self, group: &RelationshipWriteSet) -> u64 {
         self.state.hash_one((&group.vectors, &group.not_a_number))
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         for (key, text) in rows {
             encoded.push(Key::parse(key).unwrap(), |out| out.extend_from_slice(text.as_bytes()));
         }
-        let group = NodeGroup {
+        let group = NodeWriteSet {
             group: None,
             label: Label::parse("Entity").unwrap(),
             key: PropertyName::parse("uuid").unwrap(),
@@ -160,7 +160,7 @@ mod tests {
             let mut rows = EncodedRows::default();
             let identity = RelationshipIdentity { rel_type: rel_type.clone(), key, start: node.clone(), end: node };
             rows.push(identity, |out| out.push(b'1'));
-            let group = RelationshipGroup {
+            let group = RelationshipWriteSet {
                 group: None,
                 rel_type,
                 key: PropertyName::parse("uuid").unwrap(),

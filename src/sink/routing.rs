@@ -8,7 +8,7 @@ use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::graph_name::{GraphName, GraphNameError};
 use crate::model::key::Key;
 use crate::model::kind::KindName;
-use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::prepared::{NodeWriteSet, PreparedRows, QuarantineCause, Quarantined, RelationshipWriteSet};
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 
@@ -113,16 +113,17 @@ pub(super) fn refuse(part: &PreparedRows, reason: &str) -> Vec<Quarantined> {
     nodes.chain(part.relationships.iter().flat_map(|group| refuse_relationships(group, reason))).collect()
 }
 
-fn refuse_nodes(group: &NodeGroup, reason: &str) -> Vec<Quarantined> {
+fn refuse_nodes(group: &NodeWriteSet, reason: &str) -> Vec<Quarantined> {
     let kind = KindName::Label(group.label.as_str());
-    let refused = |key: &Key| Quarantined::new(kind, key.to_string(), None, reason).because_of(Cause::Graph);
+    let refused = |key: &Key| Quarantined::new(kind, key.to_string(), None, reason).because_of(QuarantineCause::Graph);
     group.rows.identities().iter().map(refused).collect()
 }
 
-fn refuse_relationships(group: &RelationshipGroup, reason: &str) -> Vec<Quarantined> {
+fn refuse_relationships(group: &RelationshipWriteSet, reason: &str) -> Vec<Quarantined> {
     let kind = KindName::Type(group.rel_type.as_str());
-    let refused =
-        |identity: &RelationshipIdentity| Quarantined::new(kind, identity.key.to_string(), None, reason).because_of(Cause::Cache);
+    let refused = |identity: &RelationshipIdentity| {
+        Quarantined::new(kind, identity.key.to_string(), None, reason).because_of(QuarantineCause::Cache)
+    };
     group.rows.identities().iter().map(refused).collect()
 }
 
@@ -151,7 +152,7 @@ fn delete_elsewhere(parts: &mut GraphBatches<'_>, graphs: &BTreeSet<GraphName>) 
 }
 
 fn identities(part: &PreparedRows) -> (Vec<NodeIdentity>, Vec<RelationshipIdentity>) {
-    let of_group = |group: &NodeGroup| {
+    let of_group = |group: &NodeWriteSet| {
         let label = group.label.clone();
         group.rows.identities().iter().map(move |key| NodeIdentity { label: label.clone(), key: key.clone() }).collect::<Vec<_>>()
     };
@@ -166,12 +167,12 @@ mod tests {
     use crate::model::name::{Label, PropertyName};
     use crate::model::prepared::EncodedRows;
 
-    fn nodes(group: &str, keys: &[&str]) -> NodeGroup {
+    fn nodes(group: &str, keys: &[&str]) -> NodeWriteSet {
         let mut rows = EncodedRows::default();
         for key in keys {
             rows.push(Key::parse(key).unwrap(), |text| text.extend_from_slice(b"{}"));
         }
-        NodeGroup {
+        NodeWriteSet {
             group: Some(group.to_owned()),
             label: Label::parse("Entity").unwrap(),
             key: PropertyName::parse("uuid").unwrap(),

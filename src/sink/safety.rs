@@ -19,7 +19,7 @@ use super::keys::GraphKeys;
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
-use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexes};
+use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, UnsafeIndexPolicy};
 use crate::model::name::PropertyName;
 use crate::model::profile::Profile;
 use crate::sync::is_missing_graph;
@@ -49,23 +49,23 @@ const QUESTIONS: [&str; 3] = [
 
 /// The treatment of unsafe indices, and whether this server has any, once it was asked. Clones share the answer.
 #[derive(Debug, Clone)]
-pub struct Safety {
+pub struct UnsafeIndexCheck {
     /// The graph that the trial graph is named after.
     graph: GraphName,
-    policy: UnsafeIndexes,
+    policy: UnsafeIndexPolicy,
     answers_wrongly: Arc<OnceLock<bool>>,
     /// Graphs of groups in which a client made an unsafe index since the last pass.
     disturbed: Arc<Mutex<BTreeSet<GraphName>>>,
 }
 
-impl Safety {
+impl UnsafeIndexCheck {
     /// Tests the server beside the graph of this name, which stays unchanged.
-    pub fn new(graph: GraphName, policy: UnsafeIndexes) -> Self {
+    pub fn new(graph: GraphName, policy: UnsafeIndexPolicy) -> Self {
         Self { graph, policy, answers_wrongly: Arc::default(), disturbed: Arc::default() }
     }
 
     /// Returns the policy for unsafe indices if the server answers wrongly, else `None`. Asks the server only once.
-    pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexes>> {
+    pub(super) async fn policy(&self, connection: &mut CacheConnection) -> Result<Option<UnsafeIndexPolicy>> {
         let wrongly = match self.answers_wrongly.get() {
             Some(known) => *known,
             None => {
@@ -77,7 +77,7 @@ impl Safety {
     }
 
     /// As [`Self::policy`], as far as known without asking the server: building an index may take long.
-    pub(super) fn known_policy(&self) -> Option<UnsafeIndexes> {
+    pub(super) fn known_policy(&self) -> Option<UnsafeIndexPolicy> {
         self.answers_wrongly.get().and_then(|wrongly| wrongly.then_some(self.policy))
     }
 
@@ -166,9 +166,13 @@ pub(super) fn is_key(profile: &Profile, on: &IndexTarget, property: &str) -> boo
 }
 
 /// The part of a definition that is made under a policy; nothing if no property is left.
-pub(crate) fn made_of(profile: &Profile, definition: &IndexDefinition, policy: Option<UnsafeIndexes>) -> Option<IndexDefinition> {
+pub(crate) fn made_of(
+    profile: &Profile,
+    definition: &IndexDefinition,
+    policy: Option<UnsafeIndexPolicy>,
+) -> Option<IndexDefinition> {
     let mut made = definition.clone();
-    if policy == Some(UnsafeIndexes::Drop) {
+    if policy == Some(UnsafeIndexPolicy::Drop) {
         made.properties.retain(|property| !is_unsafe(profile, definition, property));
     }
     (!made.properties.is_empty()).then_some(made)
@@ -188,8 +192,8 @@ mod tests {
         let profile = Profile::graphiti().unwrap();
         let made = |policy| profile.indexes.iter().filter_map(|index| made_of(&profile, index, policy)).collect::<Vec<_>>();
         assert_eq!(made(None), profile.indexes);
-        assert_eq!(made(Some(UnsafeIndexes::Keep)), profile.indexes);
-        let safe = made(Some(UnsafeIndexes::Drop));
+        assert_eq!(made(Some(UnsafeIndexPolicy::Keep)), profile.indexes);
+        let safe = made(Some(UnsafeIndexPolicy::Drop));
         assert_eq!(safe.len(), profile.indexes.len(), "each kind has a key");
         for index in safe.iter().filter(|index| index.kind == IndexKind::Range) {
             assert_eq!(properties(index), ["uuid"], "{}", index.on);
@@ -202,7 +206,7 @@ mod tests {
         let text = "name: x\nnodes: [{label: A, key: id}]\nindexes:\n  - {kind: range, label: A, properties: [id, name]}\n  \
                     - {kind: range, label: A, properties: [age], text: false}\n  - {kind: range, label: B, properties: [id]}\n";
         let profile = Profile::parse(text).unwrap();
-        let made = |index: usize| made_of(&profile, &profile.indexes[index], Some(UnsafeIndexes::Drop));
+        let made = |index: usize| made_of(&profile, &profile.indexes[index], Some(UnsafeIndexPolicy::Drop));
         assert_eq!(properties(&made(0).unwrap()), ["id"]);
         assert_eq!(properties(&made(1).unwrap()), ["age"]);
         assert_eq!(made(2), None, "the label makes no kind, so nothing is looked up by it");

@@ -13,7 +13,7 @@ use super::{content, reply};
 use crate::error::Result;
 use crate::model::kind::ElementKind;
 use crate::model::profile::{Identity, Profile, RelationshipKind};
-use crate::sync::{GraphPlace, Keyed};
+use crate::sync::{GraphScanCursor, ScannedElement};
 
 /// The most elements of a kind that is read at once: a tenth of a second.
 const WHOLE: u64 = 10_000;
@@ -30,11 +30,11 @@ impl GraphView {
     pub(super) async fn visit_part(
         &mut self,
         kind: ElementKind,
-        from: GraphPlace,
-        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
-    ) -> Result<Option<GraphPlace>> {
+        from: GraphScanCursor,
+        visit: &mut (dyn FnMut(ElementKind, ScannedElement) + Send),
+    ) -> Result<Option<GraphScanCursor>> {
         let mut place = from;
-        if place == GraphPlace::default() {
+        if place == GraphScanCursor::default() {
             let number = self.single_count("count elements", &count(self.profile(), kind)).await?;
             if number == 0 {
                 return Ok(None);
@@ -49,10 +49,10 @@ impl GraphView {
         let found = self.visit(kind, &text, visit).await?;
         // A hub has more relationships than fit into an answer, so the relationships of one range come in parts.
         if found == ANSWER {
-            return Ok(Some(GraphPlace { skip: place.skip + found, ..place }));
+            return Ok(Some(GraphScanCursor { skip: place.skip + found, ..place }));
         }
         let node = place.node + IDS;
-        Ok((node <= place.last).then_some(GraphPlace { node, skip: 0, ..place }))
+        Ok((node <= place.last).then_some(GraphScanCursor { node, skip: 0, ..place }))
     }
 
     async fn single_count(&mut self, doing: &str, text: &str) -> Result<u64> {
@@ -64,7 +64,7 @@ impl GraphView {
     pub(super) async fn visit_bundle(
         &mut self,
         kinds: &[ElementKind],
-        visit: &mut (dyn FnMut(ElementKind, Keyed) + Send),
+        visit: &mut (dyn FnMut(ElementKind, ScannedElement) + Send),
     ) -> Result<()> {
         for kinds in kinds.chunks(ASKED_TOGETHER) {
             let texts: Vec<String> = kinds.iter().map(|kind| whole(self.profile(), *kind)).collect();
@@ -81,7 +81,12 @@ impl GraphView {
     }
 
     /// Visits the elements that a question finds. Returns their number, including those without an identity.
-    async fn visit(&mut self, kind: ElementKind, text: &str, visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<u64> {
+    async fn visit(
+        &mut self,
+        kind: ElementKind,
+        text: &str,
+        visit: &mut (dyn FnMut(ElementKind, ScannedElement) + Send),
+    ) -> Result<u64> {
         let rows = self.compact_rows("scan elements", text.as_bytes()).await?;
         for row in &rows {
             if let Some(keyed) = keyed(self.profile(), kind, row)? {
@@ -92,13 +97,13 @@ impl GraphView {
     }
 }
 
-fn keyed(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<Keyed>> {
+fn keyed(profile: &Profile, kind: ElementKind, row: &[Value]) -> Result<Option<ScannedElement>> {
     let Some(identity) = identity(profile, kind, row)? else { return Ok(None) };
     let labels = match kind {
         ElementKind::Node(_) => content::texts(reply::cell(row, 0)?)?,
         ElementKind::Relationship(_) => Vec::new(),
     };
-    Ok(Some(Keyed { identity, labels, graph: None }))
+    Ok(Some(ScannedElement { identity, labels, graph: None }))
 }
 
 fn whole(profile: &Profile, kind: ElementKind) -> String {

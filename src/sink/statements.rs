@@ -12,7 +12,7 @@
 
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::name::{Label, PropertyName, RelationshipType};
-use crate::model::prepared::{NodeGroup, RelationshipGroup, not_a_number_expression};
+use crate::model::prepared::{NodeWriteSet, RelationshipWriteSet, not_a_number_expression};
 use crate::model::profile::Profile;
 
 /// The pattern that finds a node by its identity: the label of its kind, its key, and the labels that would assign it to another
@@ -83,7 +83,7 @@ pub struct RelationshipPattern {
 
 impl RelationshipPattern {
     /// The pattern of a group's relationships.
-    pub fn of(profile: &Profile, group: &RelationshipGroup) -> Self {
+    pub fn of(profile: &Profile, group: &RelationshipWriteSet) -> Self {
         Self {
             rel_type: group.rel_type.clone(),
             key: group.key.clone(),
@@ -115,7 +115,7 @@ impl RelationshipPattern {
 }
 
 /// Writes the nodes of a group from `$rows`.
-pub fn upsert_nodes(pattern: &NodePattern, group: &NodeGroup) -> String {
+pub fn upsert_nodes(pattern: &NodePattern, group: &NodeWriteSet) -> String {
     let labels: String = group.extra_labels.iter().map(|label| format!(":{}", label.quoted())).collect();
     let add_labels = if labels.is_empty() { String::new() } else { format!(", n{labels}") };
     format!(
@@ -129,7 +129,7 @@ pub fn upsert_nodes(pattern: &NodePattern, group: &NodeGroup) -> String {
 }
 
 /// Writes the relationships of a group from `$rows`; a row without both endpoints writes nothing.
-pub fn upsert_relationships(pattern: &RelationshipPattern, group: &RelationshipGroup) -> String {
+pub fn upsert_relationships(pattern: &RelationshipPattern, group: &RelationshipWriteSet) -> String {
     format!(
         "UNWIND $rows AS r MATCH {} MATCH {} OPTIONAL MATCH {} WHERE startNode(x) = a AND endNode(x) = b SET {} {} \
          CREATE (a)-[m:{}]->(b) SET {})",
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn nodes_are_written_with_labels_and_vectors() {
         let profile = Profile::graphiti().unwrap();
-        let group = NodeGroup {
+        let group = NodeWriteSet {
             group: None,
             label: Label::parse("Entity").unwrap(),
             key: PropertyName::parse("uuid").unwrap(),
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn relationships_are_found_by_their_own_index() {
         let profile = Profile::graphiti().unwrap();
-        let group = RelationshipGroup {
+        let group = RelationshipWriteSet {
             group: None,
             rel_type: RelationshipType::parse("MENTIONS").unwrap(),
             key: PropertyName::parse("uuid").unwrap(),
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn many_earlier_labels_stand_in_a_list() {
         let labels = (0..20).map(|number| format!("L{number:02}")).collect();
-        let found = crate::model::discovery::Found { labels, ..Default::default() };
+        let found = crate::model::discovery::DiscoveredSchema { labels, ..Default::default() };
         let profile = Profile::generic().unwrap().discovered(&found).unwrap();
         let pattern = NodePattern::of(&profile, &profile.nodes[10].label, &profile.nodes[10].key);
         let text = delete_nodes(&pattern);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::applied::Applied;
+use super::applied::ApplyResult;
 use super::connection::CacheConnection;
 use super::fence::Ownership;
 use super::graph_requests::{GraphRequests, RefusedRow, Write, WriteRequest};
@@ -17,7 +17,7 @@ use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
 use crate::model::kind::KindName;
 use crate::model::name::Label;
-use crate::model::prepared::{Cause, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::prepared::{NodeWriteSet, PreparedRows, QuarantineCause, Quarantined, RelationshipWriteSet};
 use crate::model::profile::Profile;
 
 /// The reason for a relationship that is missing although both its endpoints exist.
@@ -30,8 +30,8 @@ pub(super) async fn apply(
     ownership: &Ownership,
     profile: &Profile,
     rows: &PreparedRows,
-) -> Result<Applied> {
-    let mut batch = Batch { rounds: GraphRequests::new(connection, graph, ownership), profile, applied: Applied::default() };
+) -> Result<ApplyResult> {
+    let mut batch = Batch { rounds: GraphRequests::new(connection, graph, ownership), profile, applied: ApplyResult::default() };
     batch.delete_relationships(&rows.deleted_relationships).await?;
     batch.delete_nodes(&rows.deleted_nodes).await?;
     batch.write_nodes(&rows.nodes).await?;
@@ -42,7 +42,7 @@ pub(super) async fn apply(
 struct Batch<'a> {
     rounds: GraphRequests<'a>,
     profile: &'a Profile,
-    applied: Applied,
+    applied: ApplyResult,
 }
 
 impl Batch<'_> {
@@ -80,7 +80,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    async fn write_nodes(&mut self, groups: &[NodeGroup]) -> Result<()> {
+    async fn write_nodes(&mut self, groups: &[NodeWriteSet]) -> Result<()> {
         let patterns: Vec<NodePattern> =
             groups.iter().map(|group| NodePattern::of(self.profile, &group.label, &group.key)).collect();
         let writes: Vec<Write<'_>> = groups
@@ -133,7 +133,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    async fn write_relationships(&mut self, groups: &[RelationshipGroup]) -> Result<()> {
+    async fn write_relationships(&mut self, groups: &[RelationshipWriteSet]) -> Result<()> {
         let patterns: Vec<RelationshipPattern> =
             groups.iter().map(|group| RelationshipPattern::of(self.profile, group)).collect();
         let writes: Vec<Write<'_>> = groups
@@ -210,13 +210,13 @@ impl Batch<'_> {
     }
 
     fn refuse(&mut self, kind: KindName<'_>, key: &Key, reason: &str) {
-        self.applied.refused.push(Quarantined::new(kind, key.to_string(), None, reason).because_of(Cause::Cache));
+        self.applied.refused.push(Quarantined::new(kind, key.to_string(), None, reason).because_of(QuarantineCause::Cache));
     }
 }
 
 /// The nodes of a group that were not refused.
 struct AcceptedNodes<'a> {
-    group: &'a NodeGroup,
+    group: &'a NodeWriteSet,
     pattern: NodePattern,
     keys: Vec<&'a Key>,
 }

@@ -15,15 +15,15 @@ use super::keys::GraphRole;
 use super::pipeline_graphs::PipelineGraphs;
 use super::routing::Routing;
 use crate::error::{Error, Result};
-use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::graph_name::GraphName;
 use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::name::{Label, PropertyName};
+use crate::model::projection::Projection;
 use crate::model::value::Value;
 use crate::sync::is_missing_graph;
-use crate::sync::{Attached, CacheLookup, CacheView, GraphPlace, Keyed, ScanPosition};
+use crate::sync::{AttachedCounts, CacheLookup, CacheView, GraphScanCursor, ScanCursor, ScannedElement};
 use crate::transform::comparison::{CachedValue, Content};
 
 /// A view of the graphs of a pipeline as one.
@@ -98,8 +98,8 @@ impl FalkorView {
     }
 
     /// Whether an element is in the graph of its group. If its group was not read, nothing contradicts this.
-    fn is_at_home(&self, graph: &GraphName, detail: Detail, content: &Content) -> bool {
-        let Some(group) = self.group.as_ref().filter(|_| matches!(detail, Detail::Whole | Detail::WithoutVectors)) else {
+    fn is_at_home(&self, graph: &GraphName, detail: Projection, content: &Content) -> bool {
+        let Some(group) = self.group.as_ref().filter(|_| matches!(detail, Projection::Whole | Projection::WithoutVectors)) else {
             return true;
         };
         let Some(text) = content.properties.get(group.as_str()) else { return self.routing.is_home(graph, "") };
@@ -113,7 +113,7 @@ impl FalkorView {
     }
 
     /// An element in the wrong graph counts as surplus: it is then written anew, and deleted from the wrong graph.
-    fn note_strays(&self, graph: &GraphName, detail: Detail, elements: &mut BTreeMap<ElementIdentity, Content>) {
+    fn note_strays(&self, graph: &GraphName, detail: Projection, elements: &mut BTreeMap<ElementIdentity, Content>) {
         if self.routing.is_by_group() {
             for content in elements.values_mut() {
                 content.copies += usize::from(!self.is_at_home(graph, detail, content));
@@ -206,24 +206,24 @@ impl CacheView for FalkorView {
     async fn scan_part(
         &mut self,
         kind: ElementKind,
-        from: &ScanPosition,
+        from: &ScanCursor,
         elements: usize,
-        visit: &mut (dyn FnMut(Keyed) + Send),
-    ) -> Result<Option<ScanPosition>> {
+        visit: &mut (dyn FnMut(ScannedElement) + Send),
+    ) -> Result<Option<ScanCursor>> {
         let graphs = self.graphs().await?;
         let Some(view) = self.lanes.first_mut() else { return Ok(None) };
         let (mut visited, mut parts) = (0, 0);
         for graph in graphs.iter().filter(|graph| from.graph.as_ref().is_none_or(|first| *graph >= first)) {
             view.turn_to(self.members.key(graph));
             let here = self.routing.is_by_group().then_some(graph);
-            let mut next = Some(if from.graph.as_ref() == Some(graph) { from.place } else { GraphPlace::default() });
+            let mut next = Some(if from.graph.as_ref() == Some(graph) { from.place } else { GraphScanCursor::default() });
             while let Some(place) = next {
                 if visited >= elements || parts >= MOST_PARTS {
-                    return Ok(Some(ScanPosition { graph: Some(graph.clone()), place }));
+                    return Ok(Some(ScanCursor { graph: Some(graph.clone()), place }));
                 }
-                let mut visit = |_, keyed: Keyed| {
+                let mut visit = |_, keyed: ScannedElement| {
                     visited += 1;
-                    visit(Keyed { graph: here.cloned(), ..keyed });
+                    visit(ScannedElement { graph: here.cloned(), ..keyed });
                 };
                 let part = view.visit_part(kind, place, &mut visit).await;
                 next = unless_gone(&self.routing, part)?.flatten();
@@ -233,19 +233,23 @@ impl CacheView for FalkorView {
         Ok(None)
     }
 
-    async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()> {
+    async fn scan_bundle(
+        &mut self,
+        kinds: &[ElementKind],
+        visit: &mut (dyn FnMut(ElementKind, ScannedElement) + Send),
+    ) -> Result<()> {
         let graphs = self.graphs().await?;
         let Some(view) = self.lanes.first_mut() else { return Ok(()) };
         for graph in &graphs {
             view.turn_to(self.members.key(graph));
             let here = self.routing.is_by_group().then_some(graph);
-            let mut visit = |kind, keyed: Keyed| visit(kind, Keyed { graph: here.cloned(), ..keyed });
+            let mut visit = |kind, keyed: ScannedElement| visit(kind, ScannedElement { graph: here.cloned(), ..keyed });
             unless_gone(&self.routing, view.visit_bundle(kinds, &mut visit).await)?;
         }
         Ok(())
     }
 
-    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup> {
+    async fn contents(&mut self, kind: ElementKind, detail: Projection, keys: &[String]) -> Result<CacheLookup> {
         let parts = self.each(|turn| Box::pin(async move { turn.view.contents(kind, detail, keys).await })).await?;
         // The keys that every graph was asked for.
         let asked = parts.iter().map(|(_, part)| part.keys).min().unwrap_or(keys.len());
@@ -261,7 +265,7 @@ impl CacheView for FalkorView {
         Ok(all)
     }
 
-    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached> {
+    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<AttachedCounts> {
         let parts = self.each(|turn| Box::pin(async move { turn.view.attached(kind, keys).await })).await?;
         let mut parts = parts.into_iter().map(|(_, part)| part);
         let mut found = parts.next().unwrap_or_default();

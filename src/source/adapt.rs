@@ -59,7 +59,7 @@ fn follow_rules(rules: &PropertyRules, properties: &mut Properties) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::discovery::Found;
+    use crate::model::discovery::DiscoveredSchema;
     use crate::model::kind::NodeKindId;
     use crate::model::profile::Profile;
 
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn numbers_and_labels_are_added() {
-        let profile = Profile::generic().unwrap().discovered(&Found::default()).unwrap();
+        let profile = Profile::generic().unwrap().discovered(&DiscoveredSchema::default()).unwrap();
         let rows = nodes(profile.node(NodeKindId(0)), vec![node(7, &["x"])]).unwrap();
         assert_eq!(rows[0].labels, ["_Unlabelled"]);
         assert_eq!(rows[0].properties[0], ("_neo4j_id".to_owned(), Value::String("000000000007".to_owned())));
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn properties_are_left_out_and_renamed_but_never_merged() {
         let text = "name: x\ndiscover:\n  identity: i\n  unlabelled: U\n  properties: { omit: ['s*'], rename: { a: b, c: d } }";
-        let profile = Profile::parse(text).unwrap().discovered(&Found::default()).unwrap();
+        let profile = Profile::parse(text).unwrap().discovered(&DiscoveredSchema::default()).unwrap();
         let rows = vec![node(1, &["a", "secret", "c", "d"]), node(2, &["c"])];
         let rows = nodes(profile.node(NodeKindId(0)), rows).unwrap();
         assert_eq!(names(&rows[0]), ["i", "b", "c", "d"], "an element that has both keeps both");

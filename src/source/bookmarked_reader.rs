@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::reader::{Portion, Reader};
+use super::reader::{PartialRows, Reader};
 use super::request::Request;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -46,11 +46,11 @@ impl<R> BookmarkedReader<R> {
 
 #[async_trait]
 impl<R: Reader> Reader for BookmarkedReader<R> {
-    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
+    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceNode>> {
         self.reader.nodes(doing, self.after_newest(request), most).await
     }
 
-    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceRelationship>> {
+    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceRelationship>> {
         self.reader.relationships(doing, self.after_newest(request), most).await
     }
 
@@ -59,7 +59,7 @@ impl<R: Reader> Reader for BookmarkedReader<R> {
         doing: &str,
         request: Request,
         most: usize,
-    ) -> Result<Portion<(String, SourceRelationship)>> {
+    ) -> Result<PartialRows<(String, SourceRelationship)>> {
         self.reader.typed_relationships(doing, self.after_newest(request), most).await
     }
 

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::adapt;
 use super::portions::Weights;
 use super::queries::Queries;
-use super::reader::{Portion, Reader};
+use super::reader::{PartialRows, Reader};
 use super::request::Request;
 use crate::error::Result;
-use crate::model::detail::Detail;
 use crate::model::element::{SourceNode, SourceRelationship};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::profile::Profile;
+use crate::model::projection::Projection;
 
 /// Reads all elements of these kinds, which are all node kinds or all relationship kinds; `None` if the elements are too heavy
 /// for one read.
@@ -23,7 +23,7 @@ pub(super) async fn read(
     reader: &impl Reader,
     profile: &Profile,
     kinds: &[ElementKind],
-    detail: Detail,
+    detail: Projection,
 ) -> Result<Option<Vec<KindRows>>> {
     let (mut of_nodes, mut of_relationships) = (Vec::new(), Vec::new());
     for kind in kinds {
@@ -38,9 +38,14 @@ pub(super) async fn read(
     nodes(reader, profile, &of_nodes, detail).await
 }
 
-async fn nodes(reader: &impl Reader, profile: &Profile, kinds: &[NodeKindId], detail: Detail) -> Result<Option<Vec<KindRows>>> {
+async fn nodes(
+    reader: &impl Reader,
+    profile: &Profile,
+    kinds: &[NodeKindId],
+    detail: Projection,
+) -> Result<Option<Vec<KindRows>>> {
     let request = Request::new(Queries::new(profile).node_bundle(kinds, detail));
-    let Portion { rows, is_whole } = reader.nodes("nodes of several labels", request, Weights::answer(usize::MAX)).await?;
+    let PartialRows { rows, is_whole } = reader.nodes("nodes of several labels", request, Weights::answer(usize::MAX)).await?;
     if !is_whole {
         return Ok(None);
     }
@@ -64,11 +69,11 @@ async fn relationships(
     reader: &impl Reader,
     profile: &Profile,
     kinds: &[RelationshipKindId],
-    detail: Detail,
+    detail: Projection,
 ) -> Result<Option<Vec<KindRows>>> {
     let request = Request::new(Queries::new(profile).relationship_bundle(kinds, detail));
     let doing = "relationships of several types";
-    let Portion { rows, is_whole } = reader.typed_relationships(doing, request, Weights::answer(usize::MAX)).await?;
+    let PartialRows { rows, is_whole } = reader.typed_relationships(doing, request, Weights::answer(usize::MAX)).await?;
     if !is_whole {
         return Ok(None);
     }

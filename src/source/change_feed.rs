@@ -1,6 +1,6 @@
 //! What a change feed promises to the passes of a pipeline.
 //!
-//! A feed tells exactly which elements each commit changed. The strategies read only [`Committed`], so they do not know which
+//! A feed tells exactly which elements each commit changed. The strategies read only [`CommittedChanges`], so they do not know which
 //! feed told it. The transaction log is the only feed today; a feed by `db.cdc.query` implements this trait, and gives its own
 //! kind of position to [`LogPosition`](crate::model::log_position::LogPosition).
 
@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::model::committed::Committed;
+use crate::model::committed::CommittedChanges;
 
 /// A feed of committed changes, in the order of the commits. One pipeline reads it.
 ///
@@ -25,7 +25,7 @@ pub(crate) trait ChangeFeed: Debug + Send + Sync {
     /// Waits until the feed has told this transaction, or as much as it may keep, and takes all that it told since the last call.
     /// `None` if another segment has begun, or if the feed does not tell a transaction that the server has committed. What is
     /// taken is not told again.
-    async fn take(&self, segment: u64, transaction: u64) -> Option<Committed>;
+    async fn take(&self, segment: u64, transaction: u64) -> Option<CommittedChanges>;
 
     /// Discards what waits for a pass, because passes look for changes themselves until they have caught up. Does nothing if the
     /// feed has told more than `last` meanwhile.

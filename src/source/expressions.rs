@@ -140,7 +140,7 @@ pub(super) fn text(text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::discovery::Found;
+    use crate::model::discovery::DiscoveredSchema;
 
     #[test]
     fn numbers_stand_as_keys_in_their_order() {
@@ -154,7 +154,10 @@ mod tests {
 
     #[test]
     fn relationships_of_nodes_that_are_left_out_are_left_out() {
-        let found = |labels: &[&str]| Found { labels: labels.iter().map(|l| (*l).to_owned()).collect(), ..Found::default() };
+        let found = |labels: &[&str]| DiscoveredSchema {
+            labels: labels.iter().map(|l| (*l).to_owned()).collect(),
+            ..DiscoveredSchema::default()
+        };
         let all = Profile::generic().unwrap().discovered(&found(&["A"])).unwrap();
         assert_eq!((between_kinds(&all), between_kinds(&Profile::graphiti().unwrap())), (String::new(), String::new()));
         let text = "name: x\ndiscover: { identity: i, labels: { exclude: [B] } }";
@@ -167,7 +170,8 @@ mod tests {
     #[test]
     fn many_earlier_labels_stand_in_a_list() {
         let labels = (0..20).map(|number| format!("L{number:02}")).collect();
-        let profile = Profile::generic().unwrap().discovered(&Found { labels, ..Found::default() }).unwrap();
+        let profile =
+            Profile::generic().unwrap().discovered(&DiscoveredSchema { labels, ..DiscoveredSchema::default() }).unwrap();
         assert_eq!(not_of_an_earlier_kind(&profile, NodeKindId(1)), " AND NOT n:`L00`");
         assert!(not_of_an_earlier_kind(&profile, NodeKindId(19)).starts_with(" AND none(l IN labels(n) WHERE l IN ['L00', "));
         assert_eq!(not_of_an_earlier_kind(&profile, NodeKindId(20)), "", "nodes without labels carry none of them");

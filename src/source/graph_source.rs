@@ -15,7 +15,7 @@ use super::numbered::{by_keys, page, page_after};
 use super::paging::{MAX_ROWS_OF_ONE_KEY, cut_page, too_many};
 use super::portions::Weights;
 use super::queries::{self, Queries};
-use super::reader::{Portion, Reader};
+use super::reader::{PartialRows, Reader};
 use super::request::Request;
 use super::retrying::Retrying;
 use super::shared_ends::SharedEnds;
@@ -27,7 +27,6 @@ use super::{
 };
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber, Properties, SourceNode, SourceRelationship};
 use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId};
@@ -35,6 +34,7 @@ use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::profile::{FollowRule, Identity, Profile};
+use crate::model::projection::Projection;
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 
@@ -76,12 +76,12 @@ impl<R: Reader> GraphSource<R> {
         let doing = self.profile.kind_name(kind);
         Ok(match kind {
             ElementKind::Node(id) => {
-                let Portion { rows, is_whole } = self.reader.nodes(doing, request, most).await?;
+                let PartialRows { rows, is_whole } = self.reader.nodes(doing, request, most).await?;
                 let weight = rows.iter().map(SourceNode::weight).sum();
                 SomeRows { rows: KindRows::Nodes(id, adapt::nodes(self.profile.node(id), rows)?), is_whole, weight }
             }
             ElementKind::Relationship(id) => {
-                let Portion { rows, is_whole } = self.reader.relationships(doing, request, most).await?;
+                let PartialRows { rows, is_whole } = self.reader.relationships(doing, request, most).await?;
                 let weight = rows.iter().map(SourceRelationship::weight).sum();
                 let mut rows = adapt::relationships(self.profile.relationship(id), rows)?;
                 self.shared_ends.settle(&self.reader, &self.profile, &mut rows).await?;
@@ -153,7 +153,7 @@ impl<R: Reader> Source for GraphSource<R> {
         }
     }
 
-    async fn page(&self, kind: ElementKind, detail: Detail, after: &str, limit: usize) -> Result<Page> {
+    async fn page(&self, kind: ElementKind, detail: Projection, after: &str, limit: usize) -> Result<Page> {
         let (identity, key) = (self.profile.identity(kind), self.profile.key(kind));
         let mut size = self.weights.page(kind, detail, limit);
         while size.rows <= MAX_ROWS_OF_ONE_KEY {
@@ -178,7 +178,7 @@ impl<R: Reader> Source for GraphSource<R> {
         loop {
             let request = by_keys(self.queries().by_key(kind), self.profile.identity(kind), &keys[..asked]);
             let SomeRows { rows, is_whole, weight } = self.some_rows(kind, request, Weights::answer(asked)).await?;
-            self.weights.note(kind, Detail::Whole, weight, rows.len());
+            self.weights.note(kind, Projection::Whole, weight, rows.len());
             if is_whole {
                 return Ok(KeyLookup { rows, keys: asked });
             }
@@ -186,7 +186,7 @@ impl<R: Reader> Source for GraphSource<R> {
         }
     }
 
-    async fn bundle(&self, kinds: &[ElementKind], detail: Detail) -> Result<Option<Vec<KindRows>>> {
+    async fn bundle(&self, kinds: &[ElementKind], detail: Projection) -> Result<Option<Vec<KindRows>>> {
         let mut read = bundles::read(&self.reader, &self.profile, kinds, detail).await?;
         for rows in read.iter_mut().flatten() {
             if let KindRows::Relationships(_, rows) = rows {

@@ -43,7 +43,6 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber};
 use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId};
@@ -51,6 +50,7 @@ use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::profile::{FollowRule, Profile};
+use crate::model::projection::Projection;
 use crate::model::source_identity::SourceIdentity;
 use crate::retry::repeated;
 
@@ -201,14 +201,14 @@ pub trait Source: Send + Sync + 'static {
     async fn now(&self) -> Result<DateTime<Utc>>;
 
     /// Reads a page of a kind after a key: about `limit` elements, or fewer if they are heavy.
-    async fn page(&self, kind: ElementKind, detail: Detail, after: &str, limit: usize) -> Result<Page>;
+    async fn page(&self, kind: ElementKind, detail: Projection, after: &str, limit: usize) -> Result<Page>;
 
     /// Reads the elements of a kind that have the first of these keys now: of all keys, or of fewer if the elements are heavy.
     async fn by_key(&self, kind: ElementKind, keys: &[String]) -> Result<KeyLookup>;
 
     /// Reads all elements of these kinds by one query: kinds of nodes or kinds of relationships, identified by element numbers,
     /// each in the order of its keys. Omits a kind without elements. `None` if the elements are too heavy for one query.
-    async fn bundle(&self, _kinds: &[ElementKind], _detail: Detail) -> Result<Option<Vec<KindRows>>> {
+    async fn bundle(&self, _kinds: &[ElementKind], _detail: Projection) -> Result<Option<Vec<KindRows>>> {
         Ok(None)
     }
 

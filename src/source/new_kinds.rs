@@ -9,7 +9,7 @@ use super::queries;
 use super::reader::Reader;
 use super::request::Request;
 use crate::error::Result;
-use crate::model::discovery::Found;
+use crate::model::discovery::DiscoveredSchema;
 use crate::model::element::Properties;
 use crate::model::index::IndexTarget;
 use crate::model::name::{Label, PropertyName, RelationshipType};
@@ -27,7 +27,7 @@ pub(super) async fn outgrown(reader: &impl Reader, profile: &Profile) -> Result<
     let names = |rows: Vec<Properties>| {
         rows.into_iter().map(|mut row| take_text(&mut row, "name", DOING)).collect::<Result<BTreeSet<_>>>()
     };
-    let mut found = Found { labels: names(labels)?, types: names(types)?, ..Found::default() };
+    let mut found = DiscoveredSchema { labels: names(labels)?, types: names(types)?, ..DiscoveredSchema::default() };
     for mut row in indexes {
         let of_nodes = take_text(&mut row, "entity", DOING)? == "NODE";
         let mut list = |name| column(&mut row, name).and_then(texts).ok_or_else(|| lacking(DOING));

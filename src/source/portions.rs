@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use crate::model::detail::Detail;
 use crate::model::kind::ElementKind;
+use crate::model::projection::Projection;
 
 /// The approximate weight of the elements that are read at once. A page of 2,000 elements with vectors of 256 floats weighs 6 MB,
 /// so ordinary pages have the requested length; of elements of 10 MB, a page has one.
@@ -38,19 +38,19 @@ impl Portions {
 /// be cut off.
 #[derive(Debug, Default)]
 pub(super) struct Weights {
-    averages: Mutex<HashMap<(ElementKind, Detail), usize>>,
+    averages: Mutex<HashMap<(ElementKind, Projection), usize>>,
 }
 
 impl Weights {
     /// Returns the limits of a page of up to `limit` elements of a kind.
-    pub(super) fn page(&self, kind: ElementKind, detail: Detail, limit: usize) -> Portions {
+    pub(super) fn page(&self, kind: ElementKind, detail: Projection, limit: usize) -> Portions {
         let rows = self.bearable(kind, detail).clamp(SHORTEST_PAGE, limit.max(SHORTEST_PAGE));
         Portions { rows, bytes: PORTION_BYTES }
     }
 
     /// Returns how many of these keys to ask for at once.
     pub(super) fn keys(&self, kind: ElementKind, keys: usize) -> usize {
-        self.bearable(kind, Detail::Whole).clamp(1, keys.max(1)).min(keys)
+        self.bearable(kind, Projection::Whole).clamp(1, keys.max(1)).min(keys)
     }
 
     /// Returns the most weight of an answer for this number of keys. A single element must be read whatever it weighs.
@@ -59,13 +59,13 @@ impl Weights {
     }
 
     /// Remembers the weight of this number of elements that were read.
-    pub(super) fn note(&self, kind: ElementKind, detail: Detail, weight: usize, elements: usize) {
+    pub(super) fn note(&self, kind: ElementKind, detail: Projection, weight: usize, elements: usize) {
         if let Some(average) = weight.checked_div(elements) {
             self.averages.lock().insert((kind, detail), average);
         }
     }
 
-    fn bearable(&self, kind: ElementKind, detail: Detail) -> usize {
+    fn bearable(&self, kind: ElementKind, detail: Projection) -> usize {
         self.averages.lock().get(&(kind, detail)).map_or(usize::MAX, |average| ASKED_FOR / average.max(&1))
     }
 }
@@ -80,16 +80,16 @@ mod tests {
     #[test]
     fn pages_of_heavy_elements_are_shorter() {
         let weights = Weights::default();
-        assert_eq!(weights.page(KIND, Detail::Whole, 1000), Portions { rows: 1000, bytes: PORTION_BYTES });
-        weights.note(KIND, Detail::Whole, PORTION_BYTES / 20, 1);
-        let rows = weights.page(KIND, Detail::Whole, 1000).rows;
+        assert_eq!(weights.page(KIND, Projection::Whole, 1000), Portions { rows: 1000, bytes: PORTION_BYTES });
+        weights.note(KIND, Projection::Whole, PORTION_BYTES / 20, 1);
+        let rows = weights.page(KIND, Projection::Whole, 1000).rows;
         assert!((10..=15).contains(&rows), "{rows}");
-        assert_eq!(weights.page(KIND, Detail::Vectors, 1000).rows, 1000, "another part of them weighs something else");
-        weights.note(KIND, Detail::Whole, 2 * PORTION_BYTES, 1);
-        assert_eq!((weights.page(KIND, Detail::Whole, 1000).rows, weights.keys(KIND, 7)), (SHORTEST_PAGE, 1));
-        weights.note(KIND, Detail::Whole, 10, 1);
-        assert_eq!((weights.page(KIND, Detail::Whole, 1000).rows, weights.keys(KIND, 7)), (1000, 7));
-        weights.note(KIND, Detail::Whole, 0, 0);
+        assert_eq!(weights.page(KIND, Projection::Vectors, 1000).rows, 1000, "another part of them weighs something else");
+        weights.note(KIND, Projection::Whole, 2 * PORTION_BYTES, 1);
+        assert_eq!((weights.page(KIND, Projection::Whole, 1000).rows, weights.keys(KIND, 7)), (SHORTEST_PAGE, 1));
+        weights.note(KIND, Projection::Whole, 10, 1);
+        assert_eq!((weights.page(KIND, Projection::Whole, 1000).rows, weights.keys(KIND, 7)), (1000, 7));
+        weights.note(KIND, Projection::Whole, 0, 0);
         assert_eq!(weights.keys(KIND, 0), 0);
     }
 }

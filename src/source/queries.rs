@@ -8,10 +8,10 @@ pub(crate) use self::seeks::{SeekTarget, with_numbers, with_texts};
 
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
-use crate::model::detail::Detail;
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
 use crate::model::profile::{Direction, FollowRule, Identity, NodeKind, Profile, RelationshipKind};
+use crate::model::projection::Projection;
 
 /// The source's own clock, in milliseconds since the epoch.
 pub(crate) const CLOCK: &str = "RETURN datetime().epochMillis AS now";
@@ -107,7 +107,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Reads a page of a kind in the order of its key: `$after`, `$limit`.
-    pub fn page(&self, kind: ElementKind, detail: Detail) -> String {
+    pub fn page(&self, kind: ElementKind, detail: Projection) -> String {
         match kind {
             ElementKind::Node(id) => self.node_page(id, detail),
             ElementKind::Relationship(id) => self.relationship_page(id, detail),
@@ -145,7 +145,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Reads a page of a node kind in the order of its key: `$after`, `$limit`.
-    fn node_page(&self, id: NodeKindId, detail: Detail) -> String {
+    fn node_page(&self, id: NodeKindId, detail: Projection) -> String {
         let kind = self.profile.node(id);
         let (pattern, others) = (expressions::node(kind, None), not_of_an_earlier_kind(self.profile, id));
         let (columns, scope) =
@@ -179,7 +179,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Reads a page of a relationship kind in the order of its key: `$after`, `$limit`.
-    fn relationship_page(&self, id: RelationshipKindId, detail: Detail) -> String {
+    fn relationship_page(&self, id: RelationshipKindId, detail: Projection) -> String {
         let kind = self.profile.relationship(id);
         let rel_type = kind.rel_type.quoted_for_neo4j();
         let columns = self.relationship_columns(&self.projection("e", ElementKind::Relationship(id), &kind.vectors, detail));
@@ -434,9 +434,9 @@ impl<'a> Queries<'a> {
     }
 
     /// The properties to read from an element. They always include the ones that decide whether the cache can hold it.
-    pub(super) fn projection(&self, variable: &str, kind: ElementKind, vectors: &[PropertyName], detail: Detail) -> String {
+    pub(super) fn projection(&self, variable: &str, kind: ElementKind, vectors: &[PropertyName], detail: Projection) -> String {
         let key = self.profile.key(kind);
-        let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some() && detail == Detail::Key);
+        let group = self.profile.group.as_ref().filter(|_| self.profile.routes.is_some() && detail == Projection::Key);
         match group {
             Some(group) => format!("{variable}{{.{}, .{}}}", key.quoted_for_neo4j(), group.quoted_for_neo4j()),
             None => self.profile.projection(detail, variable, key, vectors, PropertyName::quoted_for_neo4j),
@@ -485,8 +485,8 @@ mod tests {
     fn a_kind_leaves_out_nodes_of_the_kinds_before_it() {
         let profile = Profile::graphiti().unwrap();
         let queries = Queries::new(&profile);
-        assert!(!queries.node_page(NodeKindId(0), Detail::Whole).contains("NOT n:"));
-        assert!(queries.node_page(NodeKindId(1), Detail::Whole).contains("AND NOT n:`Entity`"));
+        assert!(!queries.node_page(NodeKindId(0), Projection::Whole).contains("NOT n:"));
+        assert!(queries.node_page(NodeKindId(1), Projection::Whole).contains("AND NOT n:`Entity`"));
     }
 
     #[test]
@@ -508,10 +508,10 @@ mod tests {
         let (node, relationship) = (NodeKindId(0), RelationshipKindId(0));
         let (of_nodes, of_relationships) = (ElementKind::Node(node), ElementKind::Relationship(relationship));
         let texts = [
-            queries.node_page(node, Detail::Whole),
+            queries.node_page(node, Projection::Whole),
             queries.by_key(of_nodes),
             queries.deciding_by_key(node),
-            queries.relationship_page(relationship, Detail::Whole),
+            queries.relationship_page(relationship, Projection::Whole),
             queries.relationships_by_key(relationship),
             queries.key_groups(of_nodes, None),
             queries.key_groups(of_relationships, None),
@@ -567,7 +567,7 @@ mod tests {
              properties: [id]}]",
         )
         .unwrap();
-        let text = Queries::new(&profile).relationship_page(RelationshipKindId(0), Detail::Whole);
+        let text = Queries::new(&profile).relationship_page(RelationshipKindId(0), Projection::Whole);
         assert!(text.contains("CASE WHEN a:`A` THEN a.`id` WHEN a:`B` THEN a.`code` END AS start_key"), "{text}");
     }
 }

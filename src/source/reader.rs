@@ -25,7 +25,7 @@ pub(super) fn tell_if_slow(doing: &str, begun: Instant) {
 
 /// The first rows of a query.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Portion<T> {
+pub struct PartialRows<T> {
     /// The rows, in the order of the query.
     pub rows: Vec<T>,
     /// Whether these are all rows of the query.
@@ -37,10 +37,10 @@ pub struct Portion<T> {
 pub trait Reader: Send + Sync + 'static {
     /// Reads rows with the columns of nodes. The query ends once the rows weigh `most` bytes, but not before two rows: a page
     /// needs the row after its last one.
-    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>>;
+    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceNode>>;
 
     /// As [`Reader::nodes`], for rows with the columns of relationships.
-    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceRelationship>>;
+    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceRelationship>>;
 
     /// As [`Reader::relationships`], with a column `type` before the others.
     async fn typed_relationships(
@@ -48,7 +48,7 @@ pub trait Reader: Send + Sync + 'static {
         doing: &str,
         request: Request,
         most: usize,
-    ) -> Result<Portion<(String, SourceRelationship)>>;
+    ) -> Result<PartialRows<(String, SourceRelationship)>>;
 
     /// Reads rows of plain values by column, without null values.
     async fn rows(&self, doing: &str, request: Request) -> Result<Vec<Properties>>;

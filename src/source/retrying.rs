@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::reader::{Portion, Reader};
+use super::reader::{PartialRows, Reader};
 use super::request::Request;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -14,11 +14,11 @@ pub(super) struct Retrying<R>(pub(super) R);
 
 #[async_trait]
 impl<R: Reader> Reader for Retrying<R> {
-    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
+    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceNode>> {
         repeated(|| self.0.nodes(doing, request.clone(), most)).await
     }
 
-    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceRelationship>> {
+    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceRelationship>> {
         repeated(|| self.0.relationships(doing, request.clone(), most)).await
     }
 
@@ -27,7 +27,7 @@ impl<R: Reader> Reader for Retrying<R> {
         doing: &str,
         request: Request,
         most: usize,
-    ) -> Result<Portion<(String, SourceRelationship)>> {
+    ) -> Result<PartialRows<(String, SourceRelationship)>> {
         repeated(|| self.0.typed_relationships(doing, request.clone(), most)).await
     }
 
@@ -67,16 +67,16 @@ mod tests {
 
     #[async_trait]
     impl Reader for Busy {
-        async fn nodes(&self, _: &str, _: Request, _: usize) -> Result<Portion<SourceNode>> {
-            self.answer(Portion { rows: Vec::new(), is_whole: true })
+        async fn nodes(&self, _: &str, _: Request, _: usize) -> Result<PartialRows<SourceNode>> {
+            self.answer(PartialRows { rows: Vec::new(), is_whole: true })
         }
 
-        async fn relationships(&self, _: &str, _: Request, _: usize) -> Result<Portion<SourceRelationship>> {
-            self.answer(Portion { rows: Vec::new(), is_whole: true })
+        async fn relationships(&self, _: &str, _: Request, _: usize) -> Result<PartialRows<SourceRelationship>> {
+            self.answer(PartialRows { rows: Vec::new(), is_whole: true })
         }
 
-        async fn typed_relationships(&self, _: &str, _: Request, _: usize) -> Result<Portion<(String, SourceRelationship)>> {
-            self.answer(Portion { rows: Vec::new(), is_whole: true })
+        async fn typed_relationships(&self, _: &str, _: Request, _: usize) -> Result<PartialRows<(String, SourceRelationship)>> {
+            self.answer(PartialRows { rows: Vec::new(), is_whole: true })
         }
 
         async fn rows(&self, _: &str, _: Request) -> Result<Vec<Properties>> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::queries::Queries;
-use super::reader::{Portion, Reader};
+use super::reader::{PartialRows, Reader};
 use super::request::Request;
 use crate::error::Result;
 use crate::model::element::{SourceEndpoint, SourceNode, SourceRelationship, property};
@@ -46,7 +46,7 @@ impl SharedEnds {
             let keys: Vec<String> = keys.into_iter().collect();
             for some in keys.chunks(KEYS) {
                 let request = Request::new(Queries::new(profile).deciding_by_key(kind)).with("keys", some.to_vec());
-                let Portion { rows, .. } = reader.nodes("nodes that share a key", request, usize::MAX).await?;
+                let PartialRows { rows, .. } = reader.nodes("nodes that share a key", request, usize::MAX).await?;
                 note_kept(&mut groups, (profile, kind), (group, routes), rows);
             }
         }

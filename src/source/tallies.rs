@@ -265,10 +265,10 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::model::bookmark::Bookmark;
-    use crate::model::discovery::Found;
+    use crate::model::discovery::DiscoveredSchema;
     use crate::model::element::{SourceNode, SourceRelationship};
     use crate::model::value::Value;
-    use crate::source::reader::Portion;
+    use crate::source::reader::PartialRows;
 
     /// A source of a million nodes that refuses its statistics.
     #[derive(Default)]
@@ -278,16 +278,16 @@ mod tests {
 
     #[async_trait]
     impl Reader for Silent {
-        async fn nodes(&self, _: &str, _: Request, _: usize) -> Result<Portion<SourceNode>> {
-            Ok(Portion { rows: Vec::new(), is_whole: true })
+        async fn nodes(&self, _: &str, _: Request, _: usize) -> Result<PartialRows<SourceNode>> {
+            Ok(PartialRows { rows: Vec::new(), is_whole: true })
         }
 
-        async fn relationships(&self, _: &str, _: Request, _: usize) -> Result<Portion<SourceRelationship>> {
-            Ok(Portion { rows: Vec::new(), is_whole: true })
+        async fn relationships(&self, _: &str, _: Request, _: usize) -> Result<PartialRows<SourceRelationship>> {
+            Ok(PartialRows { rows: Vec::new(), is_whole: true })
         }
 
-        async fn typed_relationships(&self, _: &str, _: Request, _: usize) -> Result<Portion<(String, SourceRelationship)>> {
-            Ok(Portion { rows: Vec::new(), is_whole: true })
+        async fn typed_relationships(&self, _: &str, _: Request, _: usize) -> Result<PartialRows<(String, SourceRelationship)>> {
+            Ok(PartialRows { rows: Vec::new(), is_whole: true })
         }
 
         async fn rows(&self, _: &str, request: Request) -> Result<Vec<Properties>> {
@@ -306,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn statistics_that_are_refused_are_asked_for_once() {
         let labels = (0..20).map(|number| format!("L{number:02}")).collect();
-        let found = Found { labels, types: ["T".to_owned()].into(), ..Found::default() };
+        let found = DiscoveredSchema { labels, types: ["T".to_owned()].into(), ..DiscoveredSchema::default() };
         let profile = Profile::generic().unwrap().discovered(&found).unwrap();
         let (source, tallies) = (Silent::default(), Tallies::default());
         for _ in 0..2 {

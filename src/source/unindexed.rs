@@ -41,7 +41,7 @@ fn statement(profile: &Profile, kind: ElementKind, property: &PropertyName) -> S
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::discovery::Found;
+    use crate::model::discovery::DiscoveredSchema;
 
     fn range(of_nodes: bool, on: &str, properties: &[&str]) -> SourceIndex {
         SourceIndex {
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn elements_that_their_numbers_identify_need_none() {
-        let found = Found { labels: ["A".to_owned()].into(), ..Found::default() };
+        let found = DiscoveredSchema { labels: ["A".to_owned()].into(), ..DiscoveredSchema::default() };
         let profile = Profile::generic().unwrap().discovered(&found).unwrap();
         assert_eq!(missing_indexes(&profile, &[]), Vec::<String>::new());
     }

@@ -167,7 +167,7 @@ mod tests {
             assert!(text.contains("CASE WHEN") && text.contains(") IS :: STRING NOT NULL THEN"), "{text}");
             assert!(text.contains(r"'[^\\p{IsWhite_Space}\\p{IsControl}][^\\x00\\x01]*+"), "{text}");
         }
-        let generic = Profile::generic().unwrap().discovered(&crate::model::discovery::Found::default()).unwrap();
+        let generic = Profile::generic().unwrap().discovered(&crate::model::discovery::DiscoveredSchema::default()).unwrap();
         assert_eq!(by_number(&generic, ElementKind::Node(NodeKindId(0))), None, "every element has a number");
     }
 

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cache_view::Keyed;
+use super::cache_view::ScannedElement;
 use super::key_sets::KeySets;
 use super::reader::PassReader;
 use crate::error::Result;
 use crate::model::batch::{BatchContent, SourceRows};
-use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::kind::ElementKind;
 use crate::model::kind_rows::KindRows;
 use crate::model::pass::Cursor;
 use crate::model::profile::{Identity, Profile};
+use crate::model::projection::Projection;
 use crate::transform::Admission;
 
 /// The most elements of a kind in a bundle. A larger kind has queries of its own.
@@ -50,7 +50,7 @@ impl PassReader<'_> {
     /// Reads all elements of these kinds and sends them on as one batch. Returns whether it did.
     pub(super) async fn read_bundle(&mut self, kinds: &[ElementKind]) -> Result<bool> {
         self.emit.reserve(ELEMENTS as usize).await?;
-        let Some(rows) = self.source.bundle(kinds, Detail::Whole).await? else { return Ok(false) };
+        let Some(rows) = self.source.bundle(kinds, Projection::Whole).await? else { return Ok(false) };
         self.emit_bundle(rows).await.map(|()| true)
     }
 
@@ -111,14 +111,14 @@ impl KeySets<'_> {
     }
 
     async fn compare_bundle(&mut self, kinds: &[ElementKind], suspects: &mut Suspects) -> Result<()> {
-        let Some(here) = self.source.bundle(kinds, Detail::Key).await? else {
+        let Some(here) = self.source.bundle(kinds, Projection::Key).await? else {
             suspects.kinds.extend(kinds);
             return Ok(());
         };
         let mut here = self.elements(&here, suspects);
         let mut there = BundledElements::new();
         let labels = self.labels;
-        let mut note = |kind: ElementKind, Keyed { identity, labels: all, graph }: Keyed| {
+        let mut note = |kind: ElementKind, ScannedElement { identity, labels: all, graph }: ScannedElement| {
             there.entry(kind).or_default().push((identity, labels.of(kind, all, graph.as_ref())));
         };
         self.view.scan_bundle(kinds, &mut note).await?;
@@ -160,11 +160,11 @@ impl KeySets<'_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::discovery::Found;
+    use crate::model::discovery::DiscoveredSchema;
 
     fn profile(kinds: usize) -> Profile {
         let names = |prefix: &str| (0..kinds).map(|number| format!("{prefix}{number:04}")).collect();
-        let found = Found { labels: names("L"), types: names("T"), ..Found::default() };
+        let found = DiscoveredSchema { labels: names("L"), types: names("T"), ..DiscoveredSchema::default() };
         Profile::generic().unwrap().discovered(&found).unwrap()
     }
 

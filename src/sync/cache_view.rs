@@ -6,12 +6,12 @@ use std::error::Error as _;
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
-use crate::model::detail::Detail;
 use crate::model::element::ElementIdentity;
 use crate::model::graph_name::GraphName;
 use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::Label;
+use crate::model::projection::Projection;
 use crate::transform::comparison::Content;
 
 /// The cache, as a strategy reads it.
@@ -45,8 +45,8 @@ pub(crate) trait CacheView: Send {
     ) -> Result<BTreeSet<ElementIdentity>>;
 
     /// Visits every element of a kind once, in no order. If there are several graphs, an element in two of them is visited twice.
-    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(Keyed) + Send)) -> Result<()> {
-        let mut next = Some(ScanPosition::default());
+    async fn scan(&mut self, kind: ElementKind, visit: &mut (dyn FnMut(ScannedElement) + Send)) -> Result<()> {
+        let mut next = Some(ScanCursor::default());
         while let Some(from) = next {
             next = self.scan_part(kind, &from, usize::MAX, visit).await?;
         }
@@ -58,20 +58,24 @@ pub(crate) trait CacheView: Send {
     async fn scan_part(
         &mut self,
         kind: ElementKind,
-        from: &ScanPosition,
+        from: &ScanCursor,
         elements: usize,
-        visit: &mut (dyn FnMut(Keyed) + Send),
-    ) -> Result<Option<ScanPosition>>;
+        visit: &mut (dyn FnMut(ScannedElement) + Send),
+    ) -> Result<Option<ScanCursor>>;
 
     /// As [`CacheView::scan`], for several small kinds at once: all of them node kinds, or all of them relationship kinds.
-    async fn scan_bundle(&mut self, kinds: &[ElementKind], visit: &mut (dyn FnMut(ElementKind, Keyed) + Send)) -> Result<()>;
+    async fn scan_bundle(
+        &mut self,
+        kinds: &[ElementKind],
+        visit: &mut (dyn FnMut(ElementKind, ScannedElement) + Send),
+    ) -> Result<()>;
 
     /// Returns the contents of the elements of a kind with the first of these keys: with all keys, or with fewer if the elements
     /// are heavy.
-    async fn contents(&mut self, kind: ElementKind, detail: Detail, keys: &[String]) -> Result<CacheLookup>;
+    async fn contents(&mut self, kind: ElementKind, detail: Projection, keys: &[String]) -> Result<CacheLookup>;
 
     /// Counts, by kind, the relationships of the nodes with these keys: they go when the nodes are deleted.
-    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<Attached>;
+    async fn attached(&mut self, kind: NodeKindId, keys: &[String]) -> Result<AttachedCounts>;
 
     /// Counts all nodes and all relationships, of whatever kind.
     async fn totals(&mut self) -> Result<[u64; 2]>;
@@ -83,16 +87,16 @@ pub(crate) trait CacheView: Send {
 
 /// The place where a scan continues. A scan begins at the default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct ScanPosition {
+pub(crate) struct ScanCursor {
     /// The graph; absent before the first one.
     pub graph: Option<GraphName>,
     /// The place in this graph.
-    pub place: GraphPlace,
+    pub place: GraphScanCursor,
 }
 
 /// The place where a scan of one graph continues. A scan begins at the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct GraphPlace {
+pub(crate) struct GraphScanCursor {
     /// FalkorDB's id of the next node. The elements are this node or begin at it.
     pub node: u64,
     /// The number of elements already visited in the range that begins with this node.
@@ -103,7 +107,7 @@ pub(crate) struct GraphPlace {
 
 /// An element of the cache, as a scan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Keyed {
+pub(crate) struct ScannedElement {
     pub identity: ElementIdentity,
     /// All labels of a node; empty for a relationship.
     pub labels: Vec<String>,
@@ -121,7 +125,7 @@ pub(crate) struct CacheLookup {
 }
 
 /// Relationships of nodes, counted by kind, by the nodes' keys.
-pub(crate) type Attached = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
+pub(crate) type AttachedCounts = BTreeMap<String, BTreeMap<RelationshipKindId, u64>>;
 
 /// The cause of an error about a graph that does not exist.
 #[derive(Debug, thiserror::Error)]

@@ -21,14 +21,14 @@ use super::reader::PassReader;
 use super::sweep::KeySetDifference;
 use super::unusable;
 use crate::error::Result;
-use crate::model::committed::{Change, Changed, Committed};
-use crate::model::detail::Detail;
+use crate::model::committed::{Change, ChangeSet, CommittedChanges};
 use crate::model::element::{ElementIdentity, ElementNumber};
 use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::prepared::{id_in_name, name_by_id};
 use crate::model::profile::Identity;
+use crate::model::projection::Projection;
 use crate::source::{FoundElement, number_key};
 use crate::transform::comparison::Content;
 
@@ -42,7 +42,7 @@ pub(super) async fn read(
     reader: &mut PassReader<'_>,
     changes: &mut PassContext<'_>,
     pass: &PassUnderWay,
-    committed: &Committed,
+    committed: &CommittedChanges,
 ) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     reader.created = Some(Keys::new());
@@ -66,7 +66,7 @@ pub(super) async fn read(
 struct Former<'c> {
     /// Texts that were replaced or deleted and are keys in the cache, each with the elements that had the text.
     keys: BTreeMap<String, FormerOwners>,
-    changed: &'c Changed,
+    changed: &'c ChangeSet,
     /// Whether a property decides whether an element is copied.
     is_filtered: bool,
 }
@@ -126,7 +126,7 @@ struct CommittedPass<'p, 'r, 'c> {
 
 impl CommittedPass<'_, '_, '_> {
     /// Reads changed nodes, or changed relationships, and notes what they may have been before.
-    async fn read_changed(&mut self, of_nodes: bool, changed: &Changed) -> Result<()> {
+    async fn read_changed(&mut self, of_nodes: bool, changed: &ChangeSet) -> Result<()> {
         let mut numbers: Vec<(ElementNumber, Change)> =
             changed.elements.iter().map(|(number, change)| (ElementNumber(number), change)).collect();
         numbers.sort_unstable_by_key(|(number, _)| *number);
@@ -144,7 +144,7 @@ impl CommittedPass<'_, '_, '_> {
     }
 
     /// Returns the replaced and deleted texts that are keys in the cache. What the cache holds under them may be gone.
-    async fn former_keys(&mut self, of_nodes: bool, changed: &Changed) -> Result<BTreeMap<String, FormerOwners>> {
+    async fn former_keys(&mut self, of_nodes: bool, changed: &ChangeSet) -> Result<BTreeMap<String, FormerOwners>> {
         let mut owners: BTreeMap<&String, FormerOwners> = BTreeMap::new();
         for (number, text) in changed.old_texts.iter().flat_map(|(number, texts)| texts.iter().map(move |text| (number, text))) {
             owners.entry(text).and_modify(|owners| *owners = FormerOwners::Several).or_insert(FormerOwners::One(*number));
@@ -331,7 +331,7 @@ impl CommittedPass<'_, '_, '_> {
         for some in texts.chunks(TEXTS) {
             let mut left = some;
             while !left.is_empty() {
-                let found = self.changes.view.contents(kind, Detail::Key, left).await?;
+                let found = self.changes.view.contents(kind, Projection::Key, left).await?;
                 left = &left[found.keys..];
                 contents.extend(found.elements);
             }
@@ -350,7 +350,11 @@ impl CommittedPass<'_, '_, '_> {
 
     /// Returns what the cache holds under old keys and the source does not have any more, and what the cache cannot hold as it is
     /// now. Nodes that lose their place because of this, or replace another node, are added to `surrounded`.
-    async fn absent_of(&mut self, of_nodes: bool, committed: &Committed) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
+    async fn absent_of(
+        &mut self,
+        of_nodes: bool,
+        committed: &CommittedChanges,
+    ) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
         let mut gaps: BTreeMap<ElementKind, KeySetDifference> = BTreeMap::new();
         if of_nodes && self.reader.profile.routes.is_some() {
             // Only an attempt of the sink shows whether a group has a graph.
@@ -412,7 +416,7 @@ impl CommittedPass<'_, '_, '_> {
     }
 
     /// Looks again at changed elements that are listed as unusable.
-    async fn review(&mut self, committed: &Committed) -> Result<()> {
+    async fn review(&mut self, committed: &CommittedChanges) -> Result<()> {
         if self.reader.excluded.is_empty() {
             return Ok(());
         }
@@ -425,7 +429,7 @@ impl CommittedPass<'_, '_, '_> {
     }
 
     /// Another node may have a listed key from now on, and no step has looked at its relationships.
-    async fn review_nodes(&mut self, changed: &Changed) -> Result<()> {
+    async fn review_nodes(&mut self, changed: &ChangeSet) -> Result<()> {
         let mut before = self.listed(true, changed);
         before.retain(|(_, listed)| !listed.is_empty());
         if before.is_empty() {
@@ -444,7 +448,7 @@ impl CommittedPass<'_, '_, '_> {
     }
 
     /// Returns the listed names among these changed elements and among their old texts.
-    fn listed(&self, of_nodes: bool, changed: &Changed) -> Vec<(ElementKind, Vec<String>)> {
+    fn listed(&self, of_nodes: bool, changed: &ChangeSet) -> Vec<(ElementKind, Vec<String>)> {
         let by_number = changed.elements.iter().map(|(number, _)| name_by_id(ElementNumber(number)));
         let names: Vec<String> = by_number.chain(changed.old_texts.values().flatten().cloned()).collect();
         let of_kind = |kind| {

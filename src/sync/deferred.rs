@@ -12,7 +12,7 @@ use crate::model::batch::{BatchContent, PassEnd};
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::kind::ElementKind;
 use crate::model::name::Label;
-use crate::model::pass::{Mode, PassUnderWay};
+use crate::model::pass::{PassMode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
 use crate::source::Source;
 
@@ -37,11 +37,11 @@ pub(super) async fn finish(
         deferred = reader.emit.settle().await?;
     }
     let outside_profile = match pass.mode {
-        Mode::Full => {
+        PassMode::Full => {
             let source = reader.source;
             Some(source.outside_profile().await?)
         }
-        Mode::Incremental | Mode::Differential => None,
+        PassMode::Incremental | PassMode::Differential => None,
     };
     reader.note_lacking(&deferred);
     let is_overtaken = is_overtaken(reader.source, pass);
@@ -53,7 +53,7 @@ pub(super) async fn finish(
         outcome.look_again_soon = true;
         memory.note_forgotten();
     }
-    if pass.mode != Mode::Full {
+    if pass.mode != PassMode::Full {
         memory.note_doubtful(std::mem::take(&mut reader.unkept), pass.mode, is_overtaken);
     }
     memory.note_duplicates(std::mem::take(&mut reader.duplicates));

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::PassContext;
-use super::cache_view::Attached;
+use super::cache_view::AttachedCounts;
 use super::cache_view::{CacheView, is_missing_graph};
 use super::sweep::{self, KeySetDifference};
 use crate::error::{Error, ErrorKind, Result};
@@ -150,9 +150,9 @@ async fn waiting(
     Ok(gaps.orphaned.iter().filter(waits).cloned().collect())
 }
 
-async fn attached(view: &mut dyn CacheView, kind: NodeKindId, nodes: &BTreeSet<ElementIdentity>) -> Result<Attached> {
+async fn attached(view: &mut dyn CacheView, kind: NodeKindId, nodes: &BTreeSet<ElementIdentity>) -> Result<AttachedCounts> {
     let keys: Vec<String> = nodes.iter().map(|identity| identity.key().as_str().to_owned()).collect();
-    let mut attached = Attached::new();
+    let mut attached = AttachedCounts::new();
     for keys in keys.chunks(KEYS) {
         attached.extend(view.attached(kind, keys).await?);
     }

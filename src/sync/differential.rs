@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
-use super::comparison::{Advance, Comparison, ComparisonContext, CompletedKind, look_again};
+use super::comparison::{Comparison, ComparisonContext, ComparisonProgress, CompletedKind, look_again};
 use super::delete_guard::{GuardContext, weigh};
 use super::keys::Keys;
 use super::reader::PassReader;
 use super::sweep::KeySetDifference;
-use super::{PassContext, Slice, unusable};
+use super::{PassContext, SliceOrder, unusable};
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding, Verdict};
 use crate::model::element::ElementIdentity;
 use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
-use crate::model::prepared::Cause;
+use crate::model::prepared::QuarantineCause;
 use crate::transform::comparison::COPIES;
 
 /// The most findings that the log of one slice names; the rest is counted.
@@ -27,9 +27,9 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     reader.begin(pass).await?;
     reader.emit.settle().await?;
     let mut comparison = under_way(reader, changes).await?;
-    let Slice { rows, ordered, .. } = changes.slice;
+    let SliceOrder { rows, ordered, .. } = changes.slice;
     let spared = if ordered { BTreeSet::new() } else { changes.memory.spared_scans() };
-    let Advance { mut found, excluded, completed, waiting, is_over } =
+    let ComparisonProgress { mut found, excluded, completed, waiting, is_over } =
         comparison.advance(&mut sides(reader, changes), rows, &spared).await?;
     for finding in found.iter().take(NAMED) {
         tracing::info!(%finding, "comparison found a difference");
@@ -81,7 +81,7 @@ fn sides<'s>(reader: &'s PassReader<'_>, changes: &'s mut PassContext<'_>) -> Co
 
 /// Whether the cache lacks the element because it refused the row, not because of an end.
 fn is_refused(changes: &PassContext<'_>, finding: &Finding) -> bool {
-    changes.excluded.cause_of(finding.identity.kind_name(), finding.identity.key().as_str()) == Some(Cause::Cache)
+    changes.excluded.cause_of(finding.identity.kind_name(), finding.identity.key().as_str()) == Some(QuarantineCause::Cache)
 }
 
 /// Whether an operator marked the entry as ignored, so that it is not tried again.
@@ -123,7 +123,7 @@ async fn try_again(
 /// Takes the comparison under way, or begins one. A background comparison is no part of an ordered one, which covers everything;
 /// an ordered one also does the work of one in the background.
 async fn under_way(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<Comparison> {
-    let Slice { ordered, number, .. } = changes.slice;
+    let SliceOrder { ordered, number, .. } = changes.slice;
     match changes.memory.take_comparison() {
         Some(mut comparison) if comparison.standing().ordered || !ordered => {
             comparison.tell_if_resumed();

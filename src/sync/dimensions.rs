@@ -1,8 +1,8 @@
 //! The dimension of the vectors of each property: a vector of another length breaks every similarity search on the graph.
 
 use crate::error::Result;
-use crate::model::dimensions::Dimensions;
 use crate::model::profile::Profile;
+use crate::model::vector_dimensions::VectorDimensions;
 use crate::source::Source;
 
 /// About how many elements of a kind are looked at. If vectors have two lengths, and the rarer one has less than two fifths of
@@ -10,8 +10,8 @@ use crate::source::Source;
 const SAMPLE: u64 = 1_000;
 
 /// Returns the dimensions that the profile names, and for its other vectors the dimension that most elements of a sample have.
-pub(crate) async fn dimensions(source: &dyn Source, profile: &Profile) -> Result<Dimensions> {
-    let mut dimensions = Dimensions::of_profile(profile);
+pub(crate) async fn dimensions(source: &dyn Source, profile: &Profile) -> Result<VectorDimensions> {
+    let mut dimensions = VectorDimensions::of_profile(profile);
     let counts = source.counts().await?;
     for (kind, count) in profile.kinds().into_iter().zip(counts) {
         for property in profile.vectors(kind) {

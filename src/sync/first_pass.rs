@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::pass::{Mode, PassUnderWay};
+use crate::model::pass::{PassMode, PassUnderWay};
 use crate::model::profile::ProfileFingerprint;
 use crate::model::routes::Routes;
 use crate::model::source_identity::SourceIdentity;
@@ -17,7 +17,7 @@ const RESUME_LIMIT: TimeDelta = TimeDelta::hours(24);
 
 /// The facts that are known when a generation starts.
 #[derive(Debug, Clone)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct LaunchFacts<'a> {
     pub checkpoint: Option<&'a Checkpoint>,
     /// The profile in use.
     pub profile: &'a ProfileFingerprint,
@@ -40,15 +40,15 @@ pub(crate) struct Facts<'a> {
 
 /// The first step of a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum LaunchDecision {
     /// Continues the pass that a checkpoint left.
     Resume(Box<PassUnderWay>),
-    Begin(Mode, Reason),
+    Begin(PassMode, PassReason),
 }
 
 /// The reason why a pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum PassReason {
     /// An operator asked for it.
     Requested,
     Scheduled,
@@ -78,65 +78,67 @@ pub(crate) enum Reason {
     StageUnclear,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for PassReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reason::Requested => "requested",
-            Reason::Scheduled => "scheduled",
-            Reason::FirstStart => "the cache has no checkpoint yet",
-            Reason::CheckpointGone => "the cache no longer has the checkpoint",
-            Reason::NotFilled => "no full pass has filled the cache since its graph was created or replaced",
-            Reason::CacheRestarted => "FalkorDB was restarted while the service did not run: the cache may be in an older state",
-            Reason::OtherSource => "the cache was filled from another database",
-            Reason::ChangedProfile => "the profile has changed",
-            Reason::ChangedRouting => "routing.default_graph has changed",
-            Reason::SourceRestored => "the source was restored from a backup",
-            Reason::CacheRestored => "the cache was restored to an older state",
-            Reason::GraphGone => "the cache no longer has the graph",
-            Reason::StageUnclear => "the stage does not match its checkpoint",
-            Reason::TooOldToResume => "the unfinished full pass is too old to resume",
+            PassReason::Requested => "requested",
+            PassReason::Scheduled => "scheduled",
+            PassReason::FirstStart => "the cache has no checkpoint yet",
+            PassReason::CheckpointGone => "the cache no longer has the checkpoint",
+            PassReason::NotFilled => "no full pass has filled the cache since its graph was created or replaced",
+            PassReason::CacheRestarted => {
+                "FalkorDB was restarted while the service did not run: the cache may be in an older state"
+            }
+            PassReason::OtherSource => "the cache was filled from another database",
+            PassReason::ChangedProfile => "the profile has changed",
+            PassReason::ChangedRouting => "routing.default_graph has changed",
+            PassReason::SourceRestored => "the source was restored from a backup",
+            PassReason::CacheRestored => "the cache was restored to an older state",
+            PassReason::GraphGone => "the cache no longer has the graph",
+            PassReason::StageUnclear => "the stage does not match its checkpoint",
+            PassReason::TooOldToResume => "the unfinished full pass is too old to resume",
         })
     }
 }
 
 /// Decides. `wanted` is the pass that was requested, if any.
-pub(crate) fn first_pass(facts: &Facts<'_>, wanted: Option<Mode>) -> Decision {
-    let begin = |reason| Decision::Begin(Mode::Full, reason);
+pub(crate) fn first_pass(facts: &LaunchFacts<'_>, wanted: Option<PassMode>) -> LaunchDecision {
+    let begin = |reason| LaunchDecision::Begin(PassMode::Full, reason);
     let Some(checkpoint) = facts.checkpoint else {
-        return begin(if facts.last_sequence == 0 { Reason::FirstStart } else { Reason::CheckpointGone });
+        return begin(if facts.last_sequence == 0 { PassReason::FirstStart } else { PassReason::CheckpointGone });
     };
     if checkpoint.source != *facts.source {
-        return begin(Reason::OtherSource);
+        return begin(PassReason::OtherSource);
     }
     if checkpoint.profile != *facts.profile {
-        return begin(Reason::ChangedProfile);
+        return begin(PassReason::ChangedProfile);
     }
     if is_routed_otherwise(checkpoint, facts.routes) {
-        return begin(Reason::ChangedRouting);
+        return begin(PassReason::ChangedRouting);
     }
     if source_went_back(facts, checkpoint) {
-        return begin(Reason::SourceRestored);
+        return begin(PassReason::SourceRestored);
     }
     if checkpoint.sequence < facts.last_sequence {
-        return begin(Reason::CacheRestored);
+        return begin(PassReason::CacheRestored);
     }
     if may_be_older(facts, checkpoint) {
-        return begin(Reason::CacheRestarted);
+        return begin(PassReason::CacheRestarted);
     }
     match &checkpoint.pass {
-        Some(pass) if pass.mode == Mode::Full => return resume_full(facts, pass),
-        None if checkpoint.watermark.is_none() => return begin(Reason::NotFilled),
+        Some(pass) if pass.mode == PassMode::Full => return resume_full(facts, pass),
+        None if checkpoint.watermark.is_none() => return begin(PassReason::NotFilled),
         _ => {}
     }
     if !facts.graph_exists {
-        return begin(Reason::GraphGone);
+        return begin(PassReason::GraphGone);
     }
     match (wanted, &checkpoint.pass) {
-        (Some(Mode::Full), _) => begin(Reason::Requested),
+        (Some(PassMode::Full), _) => begin(PassReason::Requested),
         // The place of a comparison is kept separately: a single slice is not worth resuming.
-        (_, Some(pass)) if pass.mode != Mode::Differential => Decision::Resume(Box::new(pass.clone())),
-        (Some(mode), _) => Decision::Begin(mode, Reason::Requested),
-        (None, _) => Decision::Begin(Mode::Incremental, Reason::Scheduled),
+        (_, Some(pass)) if pass.mode != PassMode::Differential => LaunchDecision::Resume(Box::new(pass.clone())),
+        (Some(mode), _) => LaunchDecision::Begin(mode, PassReason::Requested),
+        (None, _) => LaunchDecision::Begin(PassMode::Incremental, PassReason::Scheduled),
     }
 }
 
@@ -147,7 +149,7 @@ pub(crate) fn is_routed_otherwise(checkpoint: &Checkpoint, routes: Option<&Route
 
 /// Whether the source is behind anything that is known to have been read from it. A pass reads on after its bookmark, a pass
 /// under way is ahead of the last one, and this process may be ahead of the last checkpoint.
-fn source_went_back(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
+fn source_went_back(facts: &LaunchFacts<'_>, checkpoint: &Checkpoint) -> bool {
     let Some(now) = facts.bookmark else { return false };
     let of_pass = checkpoint.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
     let known = [checkpoint.bookmark.as_ref(), checkpoint.newest_read.as_ref(), of_pass, facts.last_bookmark];
@@ -167,25 +169,25 @@ fn source_went_back(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
 /// The price is a full pass if the cache's server and the service were both restarted (a reboot of their machine) and the source
 /// was written meanwhile. A restart of only one of them costs nothing: after a restart of the service, the server's run id is the
 /// same; after a restart of the cache, the service knows its last checkpoint.
-fn may_be_older(facts: &Facts<'_>, checkpoint: &Checkpoint) -> bool {
+fn may_be_older(facts: &LaunchFacts<'_>, checkpoint: &Checkpoint) -> bool {
     let lives = facts.cache_run_id.zip(checkpoint.cache_run_id.as_deref());
     let other_life = lives.is_some_and(|(now, before)| now != before);
     // The part of a full pass that was read is as of its beginning.
     let read_at = match &checkpoint.pass {
-        Some(pass) if pass.mode == Mode::Full => pass.bookmark.as_ref(),
+        Some(pass) if pass.mode == PassMode::Full => pass.bookmark.as_ref(),
         _ => checkpoint.bookmark.as_ref(),
     };
     other_life && facts.last_sequence == 0 && read_at != facts.bookmark
 }
 
-fn resume_full(facts: &Facts<'_>, pass: &PassUnderWay) -> Decision {
+fn resume_full(facts: &LaunchFacts<'_>, pass: &PassUnderWay) -> LaunchDecision {
     if facts.now - pass.began_at > RESUME_LIMIT {
-        return Decision::Begin(Mode::Full, Reason::TooOldToResume);
+        return LaunchDecision::Begin(PassMode::Full, PassReason::TooOldToResume);
     }
     if pass.prepared && !facts.graph_exists {
-        return Decision::Begin(Mode::Full, Reason::GraphGone);
+        return LaunchDecision::Begin(PassMode::Full, PassReason::GraphGone);
     }
-    Decision::Resume(Box::new(pass.clone()))
+    LaunchDecision::Resume(Box::new(pass.clone()))
 }
 
 #[cfg(test)]
@@ -238,7 +240,7 @@ mod tests {
             }
         }
 
-        fn with_pass(mode: Mode, age: TimeDelta) -> Self {
+        fn with_pass(mode: PassMode, age: TimeDelta) -> Self {
             let mut world = Self::in_step();
             let mut pass = PassUnderWay::begin(mode, Utc::now() - age, None);
             pass.prepared = true;
@@ -246,8 +248,8 @@ mod tests {
             world
         }
 
-        fn decide(&self, wanted: Option<Mode>) -> Decision {
-            let facts = Facts {
+        fn decide(&self, wanted: Option<PassMode>) -> LaunchDecision {
+            let facts = LaunchFacts {
                 checkpoint: self.checkpoint.as_ref(),
                 profile: &self.profile,
                 routes: self.routes.as_ref(),
@@ -263,25 +265,25 @@ mod tests {
         }
     }
 
-    fn full(reason: Reason) -> Decision {
-        Decision::Begin(Mode::Full, reason)
+    fn full(reason: PassReason) -> LaunchDecision {
+        LaunchDecision::Begin(PassMode::Full, reason)
     }
 
     #[test]
     fn what_cannot_be_trusted_is_filled_anew() {
-        assert_eq!(World { checkpoint: None, ..World::in_step() }.decide(None), full(Reason::FirstStart));
-        assert_eq!(World { graph_exists: false, ..World::in_step() }.decide(None), full(Reason::GraphGone));
-        assert_eq!(World { last_sequence: 8, ..World::in_step() }.decide(None), full(Reason::CacheRestored));
+        assert_eq!(World { checkpoint: None, ..World::in_step() }.decide(None), full(PassReason::FirstStart));
+        assert_eq!(World { graph_exists: false, ..World::in_step() }.decide(None), full(PassReason::GraphGone));
+        assert_eq!(World { last_sequence: 8, ..World::in_step() }.decide(None), full(PassReason::CacheRestored));
         let wiped = World { checkpoint: None, last_sequence: 8, ..World::in_step() };
-        assert_eq!(wiped.decide(None), full(Reason::CheckpointGone));
+        assert_eq!(wiped.decide(None), full(PassReason::CheckpointGone));
         let mut abandoned = World::in_step();
         abandoned.checkpoint.as_mut().unwrap().watermark = None;
-        assert_eq!(abandoned.decide(None), full(Reason::NotFilled));
+        assert_eq!(abandoned.decide(None), full(PassReason::NotFilled));
         let other = SourceIdentity { id: "b".to_owned(), name: "neo4j".to_owned() };
-        assert_eq!(World { source: other, ..World::in_step() }.decide(None), full(Reason::OtherSource));
+        assert_eq!(World { source: other, ..World::in_step() }.decide(None), full(PassReason::OtherSource));
         let mut changed = Profile::graphiti().unwrap();
         changed.nodes.truncate(1);
-        assert_eq!(World { profile: changed.fingerprint(), ..World::in_step() }.decide(None), full(Reason::ChangedProfile));
+        assert_eq!(World { profile: changed.fingerprint(), ..World::in_step() }.decide(None), full(PassReason::ChangedProfile));
     }
 
     #[test]
@@ -292,32 +294,32 @@ mod tests {
             world.checkpoint.as_mut().unwrap().default_graph = before;
             world.decide(None)
         };
-        let goes_on = Decision::Begin(Mode::Incremental, Reason::Scheduled);
-        assert_eq!(world(Some(graph("d1"))), full(Reason::ChangedRouting));
+        let goes_on = LaunchDecision::Begin(PassMode::Incremental, PassReason::Scheduled);
+        assert_eq!(world(Some(graph("d1"))), full(PassReason::ChangedRouting));
         assert_eq!((world(Some(graph("d2"))), world(None)), (goes_on.clone(), goes_on));
     }
 
     #[test]
     fn a_source_behind_anything_read_from_it_was_restored() {
-        assert_eq!(World { bookmark: bookmark(49), ..World::in_step() }.decide(None), full(Reason::SourceRestored));
+        assert_eq!(World { bookmark: bookmark(49), ..World::in_step() }.decide(None), full(PassReason::SourceRestored));
         let seen_by_this_process = World { bookmark: bookmark(55), last_bookmark: Some(bookmark(60)), ..World::in_step() };
-        assert_eq!(seen_by_this_process.decide(None), full(Reason::SourceRestored));
+        assert_eq!(seen_by_this_process.decide(None), full(PassReason::SourceRestored));
         let mut read_on = World { bookmark: bookmark(55), ..World::in_step() };
         read_on.checkpoint.as_mut().unwrap().newest_read = Some(bookmark(56));
-        assert_eq!(read_on.decide(None), full(Reason::SourceRestored), "the last pass read what was committed while it ran");
-        let mut under_way = World { bookmark: bookmark(55), ..World::with_pass(Mode::Incremental, TimeDelta::zero()) };
+        assert_eq!(read_on.decide(None), full(PassReason::SourceRestored), "the last pass read what was committed while it ran");
+        let mut under_way = World { bookmark: bookmark(55), ..World::with_pass(PassMode::Incremental, TimeDelta::zero()) };
         under_way.checkpoint.as_mut().unwrap().pass.as_mut().unwrap().bookmark = Some(bookmark(60));
-        assert_eq!(under_way.decide(None), full(Reason::SourceRestored));
+        assert_eq!(under_way.decide(None), full(PassReason::SourceRestored));
         let ahead = World { bookmark: bookmark(60), last_bookmark: Some(bookmark(55)), ..World::in_step() };
-        assert_eq!(ahead.decide(None), Decision::Begin(Mode::Incremental, Reason::Scheduled));
+        assert_eq!(ahead.decide(None), LaunchDecision::Begin(PassMode::Incremental, PassReason::Scheduled));
     }
 
     #[test]
     fn a_cache_restarted_unwatched_is_in_doubt_only_if_the_source_moved() {
-        let goes_on = Decision::Begin(Mode::Incremental, Reason::Scheduled);
+        let goes_on = LaunchDecision::Begin(PassMode::Incremental, PassReason::Scheduled);
         let restarted = || World { cache_run_id: "second", ..World::in_step() };
         assert_eq!(restarted().decide(None), goes_on);
-        assert_eq!(World { bookmark: bookmark(60), ..restarted() }.decide(None), full(Reason::CacheRestarted));
+        assert_eq!(World { bookmark: bookmark(60), ..restarted() }.decide(None), full(PassReason::CacheRestarted));
         assert_eq!(World { bookmark: bookmark(60), ..World::in_step() }.decide(None), goes_on, "the same life");
         let watched = World { bookmark: bookmark(60), last_sequence: 7, ..restarted() };
         assert_eq!(watched.decide(None), goes_on, "nothing is lost that this process stored");
@@ -327,35 +329,38 @@ mod tests {
     fn a_full_pass_under_way_in_a_cache_restarted_unwatched_goes_on_only_if_the_source_stands_where_it_began() {
         let world = |at: u8| {
             let mut world =
-                World { cache_run_id: "second", bookmark: bookmark(at), ..World::with_pass(Mode::Full, TimeDelta::zero()) };
+                World { cache_run_id: "second", bookmark: bookmark(at), ..World::with_pass(PassMode::Full, TimeDelta::zero()) };
             world.checkpoint.as_mut().unwrap().pass.as_mut().unwrap().bookmark = Some(bookmark(55));
             world
         };
-        assert!(matches!(world(55).decide(None), Decision::Resume(_)));
-        assert_eq!(world(60).decide(None), full(Reason::CacheRestarted));
+        assert!(matches!(world(55).decide(None), LaunchDecision::Resume(_)));
+        assert_eq!(world(60).decide(None), full(PassReason::CacheRestarted));
     }
 
     #[test]
     fn a_cache_in_step_goes_on_by_what_changed() {
-        assert_eq!(World::in_step().decide(None), Decision::Begin(Mode::Incremental, Reason::Scheduled));
-        assert_eq!(World::in_step().decide(Some(Mode::Full)), full(Reason::Requested));
+        assert_eq!(World::in_step().decide(None), LaunchDecision::Begin(PassMode::Incremental, PassReason::Scheduled));
+        assert_eq!(World::in_step().decide(Some(PassMode::Full)), full(PassReason::Requested));
     }
 
     #[test]
     fn a_full_pass_under_way_goes_on_whatever_was_asked_for() {
-        for wanted in [None, Some(Mode::Incremental), Some(Mode::Full)] {
-            assert!(matches!(World::with_pass(Mode::Full, TimeDelta::zero()).decide(wanted), Decision::Resume(_)), "{wanted:?}");
+        for wanted in [None, Some(PassMode::Incremental), Some(PassMode::Full)] {
+            assert!(
+                matches!(World::with_pass(PassMode::Full, TimeDelta::zero()).decide(wanted), LaunchDecision::Resume(_)),
+                "{wanted:?}"
+            );
         }
-        let old = World::with_pass(Mode::Full, TimeDelta::hours(25));
-        assert_eq!(old.decide(None), full(Reason::TooOldToResume));
-        let gone = World { graph_exists: false, ..World::with_pass(Mode::Full, TimeDelta::zero()) };
-        assert_eq!(gone.decide(None), full(Reason::GraphGone));
+        let old = World::with_pass(PassMode::Full, TimeDelta::hours(25));
+        assert_eq!(old.decide(None), full(PassReason::TooOldToResume));
+        let gone = World { graph_exists: false, ..World::with_pass(PassMode::Full, TimeDelta::zero()) };
+        assert_eq!(gone.decide(None), full(PassReason::GraphGone));
     }
 
     #[test]
     fn an_incremental_pass_under_way_goes_on_unless_everything_was_asked_for() {
-        let world = World::with_pass(Mode::Incremental, TimeDelta::hours(48));
-        assert!(matches!(world.decide(None), Decision::Resume(_)));
-        assert_eq!(world.decide(Some(Mode::Full)), full(Reason::Requested));
+        let world = World::with_pass(PassMode::Incremental, TimeDelta::hours(48));
+        assert!(matches!(world.decide(None), LaunchDecision::Resume(_)));
+        assert_eq!(world.decide(Some(PassMode::Full)), full(PassReason::Requested));
     }
 }

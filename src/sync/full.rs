@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::bundles::bundled;
 use super::reader::PassReader;
 use crate::error::Result;
-use crate::model::detail::Detail;
 use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::profile::Profile;
+use crate::model::projection::Projection;
 use crate::source::{Page, Source};
 
 /// Rows without a usable key that are read of each kind: enough to show what is wrong, and bounded.
@@ -48,10 +48,10 @@ async fn read_kind(reader: &mut PassReader<'_>, kind: ElementKind, after: String
     let source = reader.source;
     let limit = if kind.is_node() { reader.limits.nodes } else { reader.limits.relationships };
     reader.emit.reserve(limit).await?;
-    let Page { mut rows, mut next } = source.page(kind, Detail::Whole, &after, limit).await?;
+    let Page { mut rows, mut next } = source.page(kind, Projection::Whole, &after, limit).await?;
     while let Some(after) = next {
         reader.emit.reserve(2 * limit).await?;
-        let (page, ()) = tokio::try_join!(source.page(kind, Detail::Whole, &after, limit), reader.emit_page(rows))?;
+        let (page, ()) = tokio::try_join!(source.page(kind, Projection::Whole, &after, limit), reader.emit_page(rows))?;
         Page { rows, next } = page;
     }
     reader.emit_page(rows).await

@@ -11,16 +11,16 @@ use std::hash::{BuildHasher, RandomState};
 use futures::future::try_join;
 
 use super::cache_view::CacheView;
-use super::cache_view::Keyed;
+use super::cache_view::ScannedElement;
 use super::sweep::KeySetDifference;
 use crate::error::Result;
-use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity};
-use crate::model::excluded::Excluded;
 use crate::model::graph_name::GraphName;
 use crate::model::kind::ElementKind;
 use crate::model::prepared::name_by_id;
 use crate::model::profile::Profile;
+use crate::model::projection::Projection;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::{Page, Source};
 use crate::transform::{Admission, Encoder};
 
@@ -43,7 +43,7 @@ pub(super) struct KeySets<'a> {
     /// The rules that decide which elements can be kept, and with which content.
     pub(super) encoder: &'a Encoder,
     /// Elements and properties that the cache cannot hold.
-    pub(super) excluded: &'a Excluded,
+    pub(super) excluded: &'a QuarantineIndex,
     pub(super) hasher: &'a ElementHasher,
     pub(super) labels: LabelComparison,
 }
@@ -82,7 +82,7 @@ pub(crate) async fn gaps(
     source: &dyn Source,
     view: &mut dyn CacheView,
     encoder: &Encoder,
-    excluded: &Excluded,
+    excluded: &QuarantineIndex,
     kind: ElementKind,
 ) -> Result<KeySetDifference> {
     let hasher = &ElementHasher::default();
@@ -272,7 +272,7 @@ struct SourceSide<'a> {
     source: &'a dyn Source,
     encoder: &'a Encoder,
     profile: &'a Profile,
-    excluded: &'a Excluded,
+    excluded: &'a QuarantineIndex,
     labels: LabelComparison,
 }
 
@@ -317,7 +317,7 @@ impl SourceSide<'_> {
     }
 
     async fn page(&self, kind: ElementKind, after: &str) -> Result<(KeyedPage, Option<String>)> {
-        let Page { rows, next } = self.source.page(kind, Detail::Key, after, PAGE).await?;
+        let Page { rows, next } = self.source.page(kind, Projection::Key, after, PAGE).await?;
         let mut page = KeyedPage::default();
         let elements = rows.elements().zip(rows.labels()).zip(rows.keys(self.profile.key(kind)));
         for ((((number, properties), labels), key), admission) in elements.zip(self.encoder.admissions(&rows)) {
@@ -367,7 +367,7 @@ async fn scan_cache(
     labels: LabelComparison,
     mut visit: impl FnMut(&ElementIdentity, &[String]) + Send,
 ) -> Result<()> {
-    let mut each = |keyed: Keyed| visit(&keyed.identity, &labels.of(kind, keyed.labels, keyed.graph.as_ref()));
+    let mut each = |keyed: ScannedElement| visit(&keyed.identity, &labels.of(kind, keyed.labels, keyed.graph.as_ref()));
     view.scan(kind, &mut each).await
 }
 

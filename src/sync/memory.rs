@@ -13,11 +13,11 @@ use super::keys::Keys;
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::comparison::ComparisonUnderWay;
-use crate::model::duplicates::Duplicates;
 use crate::model::guard::Guard;
 use crate::model::kind::ElementKind;
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 use crate::model::profile::Profile;
+use crate::model::shared_keys::SharedKeys;
 use crate::source::{ChangedKey, ScanPause};
 
 /// The most keys that are remembered. A key takes some 150 bytes; beyond this the memory begins anew, which costs one more
@@ -41,7 +41,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(1200);
 
 /// The intervals at which an incremental pass does its checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rhythm {
+pub(crate) struct CheckIntervals {
     /// How far back a pass looks for rows that were committed late.
     pub overlap: Duration,
     pub late_check: Duration,
@@ -127,9 +127,9 @@ impl Memory {
     }
 
     /// Returns the known duplicates, for the checkpoint.
-    pub(super) fn duplicates(&self, profile: &Profile) -> Duplicates {
+    pub(super) fn duplicates(&self, profile: &Profile) -> SharedKeys {
         let known = self.duplicates.iter().filter(|(_, keys)| !keys.is_empty());
-        Duplicates::bounded(known.map(|(kind, keys)| (profile.step(*kind), keys.iter().cloned().collect())))
+        SharedKeys::bounded(known.map(|(kind, keys)| (profile.step(*kind), keys.iter().cloned().collect())))
     }
 
     /// Forgets what is known of the graph that a full pass has replaced.
@@ -145,8 +145,8 @@ impl Memory {
 
     /// Remembers relationships for the next incremental pass to read again, because later commits may have changed their ends.
     /// An incremental pass that was not overtaken leaves no doubts. A comparison only adds relationships.
-    pub(super) fn note_doubtful(&mut self, relationships: Keys, mode: Mode, is_overtaken: bool) {
-        if mode == Mode::Incremental {
+    pub(super) fn note_doubtful(&mut self, relationships: Keys, mode: PassMode, is_overtaken: bool) {
+        if mode == PassMode::Incremental {
             self.doubtful.clear();
         }
         if is_overtaken {
@@ -204,7 +204,7 @@ impl Memory {
     }
 
     /// Whether a look through the overlap is due. If it is, the interval begins anew.
-    pub(super) fn late_check_due(&mut self, rhythm: Rhythm, now: Instant) -> bool {
+    pub(super) fn late_check_due(&mut self, rhythm: CheckIntervals, now: Instant) -> bool {
         let due = self.last_late_check.is_none_or(|last| now.duration_since(last) >= rhythm.late_check);
         if due {
             self.last_late_check = Some(now);
@@ -213,7 +213,7 @@ impl Memory {
     }
 
     /// Returns the time until the next late check.
-    pub(super) fn late_check_in(&self, rhythm: Rhythm, now: Instant) -> Duration {
+    pub(super) fn late_check_in(&self, rhythm: CheckIntervals, now: Instant) -> Duration {
         self.last_late_check.map_or(Duration::ZERO, |last| rhythm.late_check.saturating_sub(now.duration_since(last)))
     }
 
@@ -305,8 +305,8 @@ impl Memory {
 
     /// Returns whether a pass of this mode has to look at the source's indices, and notes that it does. A full pass leaves that
     /// to the next pass, because filling a graph with indices costs more.
-    pub(super) fn take_mirroring_due(&mut self, mode: Mode) -> bool {
-        let full = mode == Mode::Full;
+    pub(super) fn take_mirroring_due(&mut self, mode: PassMode) -> bool {
+        let full = mode == PassMode::Full;
         !std::mem::replace(&mut self.mirrored, !full) && !full
     }
 
@@ -426,7 +426,7 @@ pub(super) enum CountVerdict {
 }
 
 /// The time from which on rows count as recently written.
-pub(super) fn overlap_begin(now: DateTime<Utc>, rhythm: Rhythm) -> DateTime<Utc> {
+pub(super) fn overlap_begin(now: DateTime<Utc>, rhythm: CheckIntervals) -> DateTime<Utc> {
     chrono::TimeDelta::from_std(rhythm.overlap).map_or(DateTime::UNIX_EPOCH, |overlap| now - overlap)
 }
 

@@ -6,12 +6,12 @@ use crate::error::Result;
 use crate::model::batch::BatchContent;
 use crate::model::index::{IndexDefinition, IndexKind, IndexTarget, MirroredIndexes, Similarity, VectorOptions};
 use crate::model::name::{Label, PropertyName, RelationshipType};
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 use crate::model::profile::Profile;
 use crate::source::{SourceIndex, SourceIndexKind};
 
 /// Sends the source's indices to the loader: once in a generation, after each full pass, and before each comparison.
-pub(super) async fn send(reader: &mut PassReader<'_>, memory: &mut Memory, mode: Mode) -> Result<()> {
+pub(super) async fn send(reader: &mut PassReader<'_>, memory: &mut Memory, mode: PassMode) -> Result<()> {
     if !reader.profile.mirror_indexes || !memory.take_mirroring_due(mode) {
         return Ok(());
     }

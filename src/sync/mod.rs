@@ -33,16 +33,18 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::batch::SourceContent;
-use crate::model::committed::Committed;
+use crate::model::committed::CommittedChanges;
 use crate::model::element::RelationshipIdentity;
-use crate::model::excluded::Excluded;
 use crate::model::guard::DeleteLimit;
+use crate::model::quarantine_index::QuarantineIndex;
 
 use crate::transform::Encoder;
 
-pub(crate) use cache_view::{Attached, CacheLookup, CacheView, GraphPlace, Keyed, MissingGraph, ScanPosition, is_missing_graph};
+pub(crate) use cache_view::{
+    AttachedCounts, CacheLookup, CacheView, GraphScanCursor, MissingGraph, ScanCursor, ScannedElement, is_missing_graph,
+};
 pub(crate) use key_sets::gaps;
-pub(crate) use memory::{Memory, READ_AGAIN, Rhythm};
+pub(crate) use memory::{CheckIntervals, Memory, READ_AGAIN};
 pub(crate) use pass::run;
 pub(crate) use reader::BatchLimits;
 pub(crate) use sweep::KeySetDifference;
@@ -54,17 +56,17 @@ pub(crate) struct PassContext<'a> {
     /// The memory of this generation.
     pub memory: &'a mut Memory,
     /// The intervals at which an incremental pass does its checks.
-    pub rhythm: Rhythm,
+    pub rhythm: CheckIntervals,
     /// The time up to which changes were read before the pass.
     pub watermark: Option<DateTime<Utc>>,
     /// The slice that a differential pass compares.
-    pub slice: Slice,
+    pub slice: SliceOrder,
     /// The largest share of a kind that may be deleted without approval.
     pub limit: DeleteLimit,
     /// Whether an operator has approved all deletes.
     pub allow_deletes: bool,
     /// The commits that a change feed told, if an incremental pass reads them.
-    pub committed: Option<&'a Committed>,
+    pub committed: Option<&'a CommittedChanges>,
     /// The gap in the log, as in [`Checkpoint::log_gap`].
     ///
     /// [`Checkpoint::log_gap`]: crate::model::checkpoint::Checkpoint::log_gap
@@ -75,7 +77,7 @@ pub(crate) struct PassContext<'a> {
     /// The rules that convert source rows into cache contents, for comparisons.
     pub encoder: &'a Encoder,
     /// Elements and properties that the cache cannot hold.
-    pub excluded: &'a Excluded,
+    pub excluded: &'a QuarantineIndex,
     /// Whether a client waits for what was committed before the pass: then the pass also reads changed rows that were read a
     /// moment ago, looks for late keys, and compares the key sets and labels of all kinds.
     pub thorough: bool,
@@ -83,7 +85,7 @@ pub(crate) struct PassContext<'a> {
 
 /// The part of a comparison that one pass does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Slice {
+pub(crate) struct SliceOrder {
     /// The most elements that the slice goes through.
     pub rows: usize,
     /// Whether an operator ordered the comparison. A comparison in the background is no part of an ordered one.

@@ -7,7 +7,7 @@ use super::keys::Keys;
 use super::reader::{BatchLimits, PassReader};
 use super::{Emitter, PassContext, committed, deferred, differential, full, incremental, mirror};
 use crate::error::Result;
-use crate::model::pass::{Mode, PassUnderWay};
+use crate::model::pass::{PassMode, PassUnderWay};
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::profile::Profile;
 use crate::source::Source;
@@ -32,7 +32,7 @@ pub(crate) async fn run(
         unresolved: BTreeSet::new(),
         encoder: changes.encoder,
         excluded: changes.excluded.clone(),
-        notes_refused: pass.mode != Mode::Full,
+        notes_refused: pass.mode != PassMode::Full,
         refused: BTreeMap::new(),
         created: None,
         unkept: Keys::new(),
@@ -43,7 +43,7 @@ pub(crate) async fn run(
     }
     let deferred = pass.deferred.clone();
     let outcome = match pass.mode {
-        Mode::Full => {
+        PassMode::Full => {
             if !pass.prepared {
                 refuse_losses(source, profile, changes).await?;
             }
@@ -51,8 +51,8 @@ pub(crate) async fn run(
             changes.memory.begin_anew();
             PassOutcome::default()
         }
-        Mode::Incremental => read_changes(&mut reader, changes, &pass).await?,
-        Mode::Differential => differential::read(&mut reader, changes, &pass).await?,
+        PassMode::Incremental => read_changes(&mut reader, changes, &pass).await?,
+        PassMode::Differential => differential::read(&mut reader, changes, &pass).await?,
     };
     mirror::send(&mut reader, changes.memory, pass.mode).await?;
     deferred::finish(&mut reader, &pass, deferred, outcome, changes).await

@@ -10,12 +10,12 @@ use super::refusals::{note_refused, outdated_names};
 use crate::error::Result;
 use crate::model::batch::{BatchContent, SourceContent, SourceRows};
 use crate::model::element::{ElementIdentity, ElementNumber, RelationshipIdentity};
-use crate::model::excluded::Excluded;
 use crate::model::kind::ElementKind;
 use crate::model::kind_rows::{KindRows, RowsPart};
 use crate::model::pass::{Cursor, PassUnderWay};
-use crate::model::prepared::{Review, is_name};
+use crate::model::prepared::{QuarantineReview, is_name};
 use crate::model::profile::Profile;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::{KeyLookup, Source};
 use crate::transform::{Admission, Encoder};
 
@@ -52,7 +52,7 @@ pub(super) struct PassReader<'a> {
     /// The rules that decide which elements can be kept.
     pub(super) encoder: &'a Encoder,
     /// The elements that are listed as unusable.
-    pub(super) excluded: Excluded,
+    pub(super) excluded: QuarantineIndex,
     /// Whether the cache may hold an older state of refused elements. A graph that is filled from nothing does not.
     pub(super) notes_refused: bool,
     /// Elements that were read and cannot be kept although they have an identity.
@@ -80,7 +80,7 @@ impl PassReader<'_> {
             return Ok(());
         }
         let released = names.into_iter().map(|name| (kind, name)).collect();
-        self.emit_review(Review { released, ..Review::default() }).await
+        self.emit_review(QuarantineReview { released, ..QuarantineReview::default() }).await
     }
 
     /// Sends elements on, cut into batches.
@@ -275,7 +275,7 @@ impl PassReader<'_> {
     }
 
     /// Sends on the results of a look at listed elements.
-    pub(super) async fn emit_review(&mut self, review: Review) -> Result<()> {
+    pub(super) async fn emit_review(&mut self, review: QuarantineReview) -> Result<()> {
         self.emit.emit(rows_content(SourceRows::Review(review), None, false, None), 0).await
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::element::ElementIdentity;
-use crate::model::excluded::Excluded;
 use crate::model::kind::{ElementKind, KindName};
 use crate::model::kind_rows::KindRows;
 use crate::model::prepared::name_by_id;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::transform::{Admission, Encoder};
 
 /// The most refused elements that a pass remembers to delete from the cache. Their entries lead to the rest again.
@@ -26,7 +26,7 @@ pub(super) fn note_refused(
 }
 
 /// Returns the listed names by number that these rows, which are all rows of their keys, do not have any more.
-pub(super) fn outdated_names(excluded: &Excluded, kind: KindName<'_>, rows: &KindRows, encoder: &Encoder) -> Vec<String> {
+pub(super) fn outdated_names(excluded: &QuarantineIndex, kind: KindName<'_>, rows: &KindRows, encoder: &Encoder) -> Vec<String> {
     if excluded.is_empty() {
         return Vec::new();
     }

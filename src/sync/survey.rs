@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::bundles::bundled;
 use super::mirror::mirrored;
 use crate::error::Result;
-use crate::model::detail::Detail;
 use crate::model::element::{Properties, property_text};
 use crate::model::index::IndexDefinition;
 use crate::model::kind::ElementKind;
 use crate::model::kind_rows::KindRows;
 use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
 use crate::model::profile::{Identity, Profile};
+use crate::model::projection::Projection;
 use crate::model::routes::Routes;
 use crate::model::value::Value;
 use crate::source::{Page, Source, missing_indexes};
@@ -132,7 +132,7 @@ pub(crate) async fn survey(
     while let Some((kind, count)) = left.first() {
         let number = if profile.has_many_kinds() { bundled(profile, left.iter().copied()) } else { 0 };
         let together: Vec<ElementKind> = left[..number].iter().map(|(kind, _)| *kind).collect();
-        let read = if number > 0 { source.bundle(&together, Detail::Whole).await? } else { None };
+        let read = if number > 0 { source.bundle(&together, Projection::Whole).await? } else { None };
         let Some(read) = read else {
             survey.add(survey_kind(source, profile, encoder, (*kind, *count), (&mut graphs, &mut refusals), limit).await?);
             left = &left[1..];
@@ -203,7 +203,7 @@ async fn survey_kind(
     let mut estimate = Estimate::new(profile, kind);
     let mut after = Some(String::new());
     while let Some(from) = after {
-        let Page { rows, next } = source.page(kind, Detail::Whole, &from, PAGE).await?;
+        let Page { rows, next } = source.page(kind, Projection::Whole, &from, PAGE).await?;
         let mut rows = SurveyedRows::of(encoder, rows);
         after = next;
         refusals.note(&mut rows.prepared);

@@ -17,14 +17,14 @@ use super::sweep::KeySetDifference;
 use super::{Memory, PassContext};
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
-use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, Properties, property, property_text};
-use crate::model::excluded::Excluded;
 use crate::model::key::Key;
 use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::kind_rows::KindRows;
-use crate::model::prepared::{Review, id_in_name, is_name_by_end, name_by_id};
+use crate::model::prepared::{QuarantineReview, id_in_name, is_name_by_end, name_by_id};
 use crate::model::profile::Profile;
+use crate::model::projection::Projection;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::KeyLookup;
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
@@ -359,7 +359,9 @@ pub(super) async fn list_waiting(
         return Ok(false);
     }
     let rel_type = reader.profile.relationship(id).rel_type.clone();
-    reader.emit_review(Review { waiting: BTreeMap::from([(rel_type, waiting)]), ..Review::default() }).await?;
+    reader
+        .emit_review(QuarantineReview { waiting: BTreeMap::from([(rel_type, waiting)]), ..QuarantineReview::default() })
+        .await?;
     Ok(true)
 }
 
@@ -376,7 +378,7 @@ async fn cached(
         let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
         let mut left = &keys[..];
         while !left.is_empty() {
-            let found = view.contents(kind, Detail::Key, left).await?;
+            let found = view.contents(kind, Projection::Key, left).await?;
             left = &left[found.keys..];
             there.extend(some.iter().filter(|identity| found.elements.contains_key(*identity)).cloned());
         }
@@ -385,7 +387,7 @@ async fn cached(
 }
 
 /// Subtracts the listed elements from counts of the source. The result is the number of elements that the cache has to have.
-pub(super) fn subtract(profile: &Profile, excluded: &Excluded, counts: &mut [u64]) {
+pub(super) fn subtract(profile: &Profile, excluded: &QuarantineIndex, counts: &mut [u64]) {
     if excluded.is_empty() {
         return;
     }
@@ -429,7 +431,7 @@ mod tests {
         let entries =
             [Quarantined::new(KindName::Label("Entity"), "a", None, "r"), property, Quarantined::waiting(&facts, &node("a"), 7)];
         let mut counts: Vec<u64> = profile.kinds().iter().map(|_| 5).collect();
-        subtract(&profile, &Excluded::of(&entries), &mut counts);
+        subtract(&profile, &QuarantineIndex::of(&entries), &mut counts);
         let relationship = profile.nodes.len() + profile.relationship_kind(&facts).unwrap().0;
         assert_eq!((counts[0], counts[1], counts[relationship]), (4, 5, 0));
     }

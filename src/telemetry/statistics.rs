@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::changes::{BatchChanges, Operation};
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::changes::{BatchChanges, CacheOperation};
+use crate::model::pass::{PassMode, PassSummary, Totals};
 
 /// The numbers of a pipeline since this process began.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub(crate) struct Statistics {
     /// The number of keys transferred from both sides to find what only one of them has.
     #[serde(default)]
     pub keys_listed: u64,
-    pub passes: BTreeMap<Mode, PassCount>,
+    pub passes: BTreeMap<PassMode, PassCount>,
     /// Rows by label or type, including those of a stage.
     #[serde(default)]
     pub kinds: BTreeMap<String, KindCount>,
@@ -94,8 +94,8 @@ impl Statistics {
         for change in &changes.kinds {
             let count = self.kinds.entry(change.kind.clone()).or_default();
             match change.operation {
-                Operation::Written | Operation::Created | Operation::Updated => count.written += change.count,
-                Operation::Deleted => count.deleted += change.count,
+                CacheOperation::Written | CacheOperation::Created | CacheOperation::Updated => count.written += change.count,
+                CacheOperation::Deleted => count.deleted += change.count,
             }
         }
     }
@@ -116,14 +116,14 @@ impl Statistics {
     }
 
     /// Counts a pass that ended.
-    pub(crate) fn add_ended(&mut self, mode: Mode, took: Duration) {
+    pub(crate) fn add_ended(&mut self, mode: PassMode, took: Duration) {
         let count = self.passes.entry(mode).or_default();
         count.ended += 1;
         count.seconds += took.as_secs_f64();
     }
 
     /// Counts a pass that a fault ended early.
-    pub(crate) fn add_failed(&mut self, mode: Mode) {
+    pub(crate) fn add_failed(&mut self, mode: PassMode) {
         self.passes.entry(mode).or_default().failed += 1;
     }
 }
@@ -158,7 +158,7 @@ impl From<PassSummary> for PassRecord {
 
 /// The speed of a pipeline in one second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Sample {
+pub(crate) struct ThroughputSample {
     /// The end of the second.
     pub at: DateTime<Utc>,
     /// Elements written and deleted in the second.

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use super::statistics::{PassRecord, PassResult, Sample, Statistics};
+pub(crate) use super::statistics::{PassRecord, PassResult, Statistics, ThroughputSample};
 use super::unapplied::UnappliedCommits;
 use crate::model::bookmark::Bookmark;
-use crate::model::comparison::Excepted;
+use crate::model::comparison::ProofExceptions;
 use crate::model::guard::HeldDeletes;
 use crate::model::leader::Leader;
 use crate::model::log_reach::LogReach;
 use crate::model::outside_profile::OutsideProfile;
-use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
+use crate::model::pass::{Cursor, PassMode, PassSummary, Totals};
 use crate::model::prepared::Quarantined;
 
 /// The most passes in the history: with a commit every second or two, the last few minutes; with quiet sources, days.
@@ -43,7 +43,7 @@ pub(crate) struct ServiceStatus {
 /// How a pass learns what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum ChangeSource {
+pub(crate) enum ChangeDetection {
     /// The pass looks for changes in the source.
     #[default]
     Probe,
@@ -78,7 +78,7 @@ pub(crate) struct PipelineStatus {
     pub equal_as_of: Option<Bookmark>,
     /// The exceptions of the last comparison by rule: a proof does not cover them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub excepted: Option<Excepted>,
+    pub excepted: Option<ProofExceptions>,
     /// Elements of the cache that the last comparison found without a kind of the profile or a usable key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<String, u64>,
@@ -119,7 +119,7 @@ pub(crate) struct PipelineStatus {
     pub settled: bool,
     /// The source of the last incremental pass's changes.
     #[serde(default)]
-    pub change_source: ChangeSource,
+    pub change_source: ChangeDetection,
     /// The reach of the transaction log, if it is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_reach: Option<LogReach>,
@@ -165,10 +165,10 @@ pub(crate) struct PipelineStatus {
     pub in_flight: InFlight,
     /// The speed in the last second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sample: Option<Sample>,
+    pub sample: Option<ThroughputSample>,
     /// The last samples, oldest first; at most [`SAMPLES`]. Shown separately.
     #[serde(skip)]
-    pub samples: Arc<VecDeque<Sample>>,
+    pub samples: Arc<VecDeque<ThroughputSample>>,
 }
 
 /// The present state of a pipeline.
@@ -178,7 +178,7 @@ pub(crate) enum PipelineState {
     /// Connecting, and deciding what to do first.
     Starting,
     Running {
-        mode: Mode,
+        mode: PassMode,
         /// The beginning of the pass, by this machine's clock.
         since: DateTime<Utc>,
         /// The results of the pass so far.
@@ -212,7 +212,7 @@ pub(crate) struct FullSyncStatus {
     /// The beginning of the full sync, by this machine's clock.
     pub since: DateTime<Utc>,
     /// The present pass of its stage: a full pass fills it, incremental passes let it catch up.
-    pub pass: Mode,
+    pub pass: PassMode,
     /// The results of that pass so far.
     pub totals: Totals,
     /// The number of the source's elements when it began.
@@ -317,7 +317,7 @@ impl PipelineStatus {
             passes_begun: 0,
             passes_ended: 0,
             settled: false,
-            change_source: ChangeSource::default(),
+            change_source: ChangeDetection::default(),
             log_reach: None,
             log_margin: None,
             assured: None,
@@ -350,7 +350,7 @@ impl PipelineStatus {
     pub(crate) fn is_in_step(&self) -> bool {
         let working = match &self.state {
             PipelineState::Idle | PipelineState::Paused => true,
-            PipelineState::Running { mode, .. } => *mode != Mode::Full,
+            PipelineState::Running { mode, .. } => *mode != PassMode::Full,
             _ => false,
         };
         working && self.watermark.is_some()
@@ -425,7 +425,7 @@ impl PipelineStatus {
         self.remember(pass.clone().into());
         let arrived = pass.bookmark.as_ref().and_then(|bookmark| self.unapplied.applied(bookmark));
         // A full pass does not follow a commit, and may take any time.
-        if let Some(since) = arrived.filter(|_| pass.mode != Mode::Full) {
+        if let Some(since) = arrived.filter(|_| pass.mode != PassMode::Full) {
             self.statistics.add_freshness((pass.ended_at - since).as_seconds_f64().max(0.0));
         }
         self.last_pass = Some(pass);
@@ -433,7 +433,7 @@ impl PipelineStatus {
     }
 
     /// Notes a pass that a fault ended early.
-    pub(crate) fn broken_off(&mut self, mode: Mode, began_at: DateTime<Utc>, totals: Totals, error: String) {
+    pub(crate) fn broken_off(&mut self, mode: PassMode, began_at: DateTime<Utc>, totals: Totals, error: String) {
         let pass = PassSummary { mode, began_at, bookmark: None, ended_at: Utc::now(), totals };
         self.remember(PassRecord { pass, result: PassResult::Failed, error: Some(error) });
         self.statistics.add_failed(mode);
@@ -524,7 +524,7 @@ mod tests {
 
     fn pass(transaction: u8) -> PassSummary {
         let (began_at, bookmark) = (Utc::now(), Some(bookmark(transaction)));
-        PassSummary { mode: Mode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
+        PassSummary { mode: PassMode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
     }
 
     #[test]

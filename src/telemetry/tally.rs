@@ -22,7 +22,7 @@ pub(crate) fn retries() -> impl Iterator<Item = (ErrorKind, u64)> {
 
 /// The open connections, and the busy ones among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionCounts {
     pub neo4j: u64,
     /// Connections to Neo4j on which a query runs.
     pub neo4j_busy: u64,
@@ -31,9 +31,9 @@ pub(crate) struct Connections {
 }
 
 /// The present number of connections.
-pub(crate) fn connections() -> Connections {
+pub(crate) fn connections() -> ConnectionCounts {
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    Connections { neo4j: read(&NEO4J_OPEN), neo4j_busy: read(&NEO4J_BUSY), falkordb: read(&FALKORDB_OPEN) }
+    ConnectionCounts { neo4j: read(&NEO4J_OPEN), neo4j_busy: read(&NEO4J_BUSY), falkordb: read(&FALKORDB_OPEN) }
 }
 
 /// A guard that counts until it is dropped.

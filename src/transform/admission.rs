@@ -228,14 +228,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::dimensions::Dimensions;
     use crate::model::element::ElementNumber;
     use crate::model::name::RelationshipType;
     use crate::model::profile::Profile;
     use crate::model::value::Value;
+    use crate::model::vector_dimensions::VectorDimensions;
 
     fn transformer() -> Encoder {
-        Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
+        Encoder::new(Arc::new(Profile::graphiti().unwrap()), VectorDimensions::default())
     }
 
     fn string(text: &str) -> Value {
@@ -260,7 +260,7 @@ mod tests {
     fn what_cannot_stand_in_the_graph_of_its_group_is_refused() {
         let routes = Routes::new(GraphName::new("home").unwrap());
         let profile = Profile::graphiti().unwrap().with_a_graph_for_each_group(routes).unwrap();
-        let by_group = Encoder::new(Arc::new(profile), Dimensions::default());
+        let by_group = Encoder::new(Arc::new(profile), VectorDimensions::default());
         let node = |group: Value| {
             let row = entity(1, &["Entity"], "k", &[("group_id", group)]);
             matches!(by_group.node_admission(NodeKindId(0), &row), Admission::Kept(_))

@@ -162,10 +162,10 @@ mod tests {
     use super::*;
     use crate::model::element::ElementNumber;
     use crate::model::profile::Profile;
-    use crate::transform::Dimensions;
+    use crate::transform::VectorDimensions;
 
     fn transformer() -> Encoder {
-        Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
+        Encoder::new(Arc::new(Profile::graphiti().unwrap()), VectorDimensions::default())
     }
 
     fn node(properties: Vec<(&str, Value)>) -> SourceNode {

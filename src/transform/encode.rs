@@ -14,7 +14,7 @@ use crate::model::key::Key;
 use crate::model::kind::{KindName, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::Label;
-use crate::model::prepared::{EncodedRows, EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use crate::model::prepared::{EncodedRows, EndpointKind, NodeWriteSet, PreparedRows, Quarantined, RelationshipWriteSet};
 use crate::model::profile::{NodeKind, RelationshipKind};
 
 impl Encoder {
@@ -130,12 +130,12 @@ impl Encoder {
         &self,
         kind: &RelationshipKind,
         (group, (start, end), columns): &(Option<String>, Ends, Columns),
-    ) -> RelationshipGroup {
+    ) -> RelationshipWriteSet {
         let endpoint = |id: NodeKindId| {
             let NodeKind { label, key, .. } = self.profile.node(id);
             EndpointKind { label: label.clone(), key: key.clone() }
         };
-        RelationshipGroup {
+        RelationshipWriteSet {
             group: group.clone(),
             rel_type: kind.rel_type.clone(),
             key: kind.key.clone(),
@@ -148,8 +148,8 @@ impl Encoder {
     }
 }
 
-fn node_group(kind: &NodeKind, (group, extra_labels, columns): &(Option<String>, Vec<Label>, Columns)) -> NodeGroup {
-    NodeGroup {
+fn node_group(kind: &NodeKind, (group, extra_labels, columns): &(Option<String>, Vec<Label>, Columns)) -> NodeWriteSet {
+    NodeWriteSet {
         group: group.clone(),
         label: kind.label.clone(),
         key: kind.key.clone(),
@@ -203,14 +203,14 @@ mod tests {
     use super::super::decoded::{DecodedValue, any_plain, any_text, decode, expected};
     use super::super::values::{Fit, fit};
     use super::*;
-    use crate::model::dimensions::Dimensions;
     use crate::model::element::{ElementNumber, SourceEndpoint};
     use crate::model::name::{PropertyName, RelationshipType};
     use crate::model::profile::Profile;
     use crate::model::value::Value;
+    use crate::model::vector_dimensions::VectorDimensions;
 
     fn transformer() -> Encoder {
-        let mut dimensions = Dimensions::default();
+        let mut dimensions = VectorDimensions::default();
         dimensions.set_node(Label::parse("Entity").unwrap(), name("name_embedding"), 2);
         dimensions.set_relationship(RelationshipType::parse("RELATES_TO").unwrap(), name("fact_embedding"), 2);
         Encoder::new(Arc::new(Profile::graphiti().unwrap()), dimensions)
@@ -295,7 +295,7 @@ mod tests {
             entity(4, &["Entity"], "4", &[]),
         ];
         let prepared = transformer().nodes(NodeKindId(0), rows);
-        let keys = |group: &NodeGroup| group.rows.identities().iter().map(Key::to_string).collect::<Vec<_>>();
+        let keys = |group: &NodeWriteSet| group.rows.identities().iter().map(Key::to_string).collect::<Vec<_>>();
         assert_eq!(prepared.nodes.iter().map(keys).collect::<Vec<_>>(), [vec!["1", "3"], vec!["2"], vec!["4"]]);
     }
 

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::property_names::PropertyNames;
-use crate::model::dimensions::Dimensions;
 use crate::model::profile::Profile;
+use crate::model::vector_dimensions::VectorDimensions;
 
 /// Encodes the source's content in the form that the cache takes. It does no I/O, and keeps nothing from one batch to the next
 /// except the property names that the graph has.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     pub(super) profile: Arc<Profile>,
-    pub(super) dimensions: Dimensions,
+    pub(super) dimensions: VectorDimensions,
     pub(super) names: PropertyNames,
 }
 
 impl Encoder {
     /// Creates an encoder for a profile. Vectors of a property with an unknown dimension are accepted with any dimension.
-    pub fn new(profile: Arc<Profile>, dimensions: Dimensions) -> Self {
+    pub fn new(profile: Arc<Profile>, dimensions: VectorDimensions) -> Self {
         let names = PropertyNames::new(&profile, []);
         Self { profile, dimensions, names }
     }

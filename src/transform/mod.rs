@@ -21,7 +21,7 @@ pub(crate) mod values;
 pub(crate) mod vectors;
 pub(crate) mod writer;
 
-pub use crate::model::dimensions::Dimensions;
+pub use crate::model::vector_dimensions::VectorDimensions;
 pub(crate) use admission::Admission;
 pub use encoder::Encoder;
 pub(crate) use property_names::MAX_PROPERTY_NAMES;

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::error::ErrorKind;
-use neo4j_falkordb_sync::model::detail::Detail;
 use neo4j_falkordb_sync::model::element::{ElementNumber, Properties, SourceNode, SourceRelationship, property};
 use neo4j_falkordb_sync::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use neo4j_falkordb_sync::model::kind_rows::KindRows;
 use neo4j_falkordb_sync::model::name::PropertyName;
 use neo4j_falkordb_sync::model::outside_profile::OutsideProfile;
 use neo4j_falkordb_sync::model::profile::Profile;
+use neo4j_falkordb_sync::model::projection::Projection;
 use neo4j_falkordb_sync::model::value::Value;
 use neo4j_falkordb_sync::source::BoltSource;
 use neo4j_falkordb_sync::source::bolt::{BoltReader, Connection, Limits, Probe, Server};
@@ -145,7 +145,7 @@ async fn pages_and_questions_are_equal() {
         };
         let expected: Vec<SourceNode> = nodes.iter().filter(is_of).cloned().collect();
         let element = ElementKind::Node(id);
-        let pages = pages(async |after: String| source.page(element, Detail::Whole, &after, 7).await.unwrap()).await;
+        let pages = pages(async |after: String| source.page(element, Projection::Whole, &after, 7).await.unwrap()).await;
         let pages: Vec<Vec<SourceNode>> = pages.into_iter().map(KindRows::into_nodes).collect();
         let key = kind.key.as_str();
         compare(&pages, &expected, key, |node| (node.number, node.properties.clone()), node_text);
@@ -159,7 +159,7 @@ async fn pages_and_questions_are_equal() {
         let of_kind = relationships.iter().filter(|(name, _)| name == kind.rel_type.as_str());
         let expected: Vec<SourceRelationship> = of_kind.map(|(_, relationship)| relationship.clone()).collect();
         let element = ElementKind::Relationship(id);
-        let pages = pages(async |after: String| source.page(element, Detail::Whole, &after, 7).await.unwrap()).await;
+        let pages = pages(async |after: String| source.page(element, Projection::Whole, &after, 7).await.unwrap()).await;
         let pages: Vec<Vec<SourceRelationship>> = pages.into_iter().map(KindRows::into_relationships).collect();
         let key = kind.key.as_str();
         compare(&pages, &expected, key, |fact| (fact.number, fact.properties.clone()), relationship_text);
@@ -408,7 +408,7 @@ async fn a_page_ends_where_it_is_heavy_and_not_between_elements_of_one_key() {
     let kind = ElementKind::Node(NodeKindId(0));
     let (mut pages, mut after) = (Vec::new(), Some(String::new()));
     while let Some(from) = after {
-        let page = source.page(kind, Detail::Whole, &from, 1000).await.unwrap();
+        let page = source.page(kind, Projection::Whole, &from, 1000).await.unwrap();
         pages.push(page.rows.elements().map(|(_, row)| property(row, "uuid").cloned().unwrap()).collect::<Vec<_>>());
         after = page.next;
     }

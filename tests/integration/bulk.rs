@@ -20,7 +20,7 @@ use neo4j_falkordb_sync::sink::{
     LEASE_TTL, Ownership, RedisLease, Sink, Swap, Swapped, missing_permissions, vectors,
 };
 use neo4j_falkordb_sync::transform::bulk::BulkBatch;
-use neo4j_falkordb_sync::transform::{Dimensions, Encoder};
+use neo4j_falkordb_sync::transform::{Encoder, VectorDimensions};
 use redis::aio::MultiplexedConnection;
 
 use super::sink::graphs;
@@ -86,7 +86,7 @@ impl Stage {
     }
 
     fn transformer(&self) -> Encoder {
-        Encoder::new(self.profile.clone(), Dimensions::default())
+        Encoder::new(self.profile.clone(), VectorDimensions::default())
     }
 
     /// Loads all payloads, and keeps the ids of their nodes.

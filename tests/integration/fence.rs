@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use neo4j_falkordb_sync::error::{ErrorKind, Result};
 use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
 use neo4j_falkordb_sync::model::graph_name::GraphName;
-use neo4j_falkordb_sync::model::index::{IndexTarget, UnsafeIndexes};
+use neo4j_falkordb_sync::model::index::{IndexTarget, UnsafeIndexPolicy};
 use neo4j_falkordb_sync::model::kind::KindName;
 use neo4j_falkordb_sync::model::prepared::{PreparedRows, Quarantined};
 use neo4j_falkordb_sync::model::profile::Profile;
@@ -15,7 +15,7 @@ use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::{
     BulkLoader, CacheConnection, CheckpointStore, FalkorSink, GraphKeys, GraphRole, GraphSet, GraphSwap, Ownership,
-    RedisCheckpointStore, Safety, Sink, Swap,
+    RedisCheckpointStore, Sink, Swap, UnsafeIndexCheck,
 };
 use neo4rs::query;
 use redis::{Value, cmd};
@@ -382,7 +382,7 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
     let ownership = owned(control.as_str()).await;
     let routes = Routes::new(GraphName::new("default_db").unwrap());
     let profile = Profile::graphiti().unwrap().with_a_graph_for_each_group(routes).unwrap();
-    let safety = Safety::new(control.clone(), UnsafeIndexes::Keep);
+    let safety = UnsafeIndexCheck::new(control.clone(), UnsafeIndexPolicy::Keep);
     let graphs = GraphSet::new(server().await, Arc::new(profile), ownership).with_safety(safety);
     let rows = |key: &str, group: &str| {
         let mut rows = batch(vec![nodes("Entity", &[], &[(key, "")])], vec![]);
@@ -445,7 +445,7 @@ impl Owned {
             owned.sink.clear().await.unwrap();
             owned.sink.apply(&batch(vec![nodes("Entity", &["Person"], &[("a", "")])], vec![])).await.unwrap();
         }
-        let safety = Safety::new(owned.name.clone(), UnsafeIndexes::Drop);
+        let safety = UnsafeIndexCheck::new(owned.name.clone(), UnsafeIndexPolicy::Drop);
         owned.sink = owned.sink.guarded(safety);
         owned
     }

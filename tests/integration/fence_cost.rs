@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::model::key::Key;
-use neo4j_falkordb_sync::model::prepared::NodeGroup;
+use neo4j_falkordb_sync::model::prepared::NodeWriteSet;
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::sink::statements::{NodePattern, surplus_labels, upsert_nodes};
 use neo4j_falkordb_sync::sink::{CacheConnection, Sink};
@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// Between two questions of a reader.
 const PAUSE: Duration = Duration::from_millis(1);
 
-fn group(batch: usize, dimension: usize) -> NodeGroup {
+fn group(batch: usize, dimension: usize) -> NodeWriteSet {
     let mut group = nodes("Entity", &[], &[]);
     if dimension > 0 {
         group.vectors = vec![property("name_embedding")];
@@ -44,7 +44,7 @@ fn group(batch: usize, dimension: usize) -> NodeGroup {
 }
 
 /// What a batch was before the fence: one query for its rows, one for surplus labels.
-fn unfenced(graph: &str, profile: &Profile, group: &NodeGroup) -> [Cmd; 2] {
+fn unfenced(graph: &str, profile: &Profile, group: &NodeWriteSet) -> [Cmd; 2] {
     let pattern = NodePattern::of(profile, &label("Entity"), &property("uuid"));
     let rows: Vec<&str> = (0..group.rows.len()).map(|row| std::str::from_utf8(group.rows.row(row)).unwrap()).collect();
     let write = format!("CYPHER rows=[{}] {}", rows.join(","), upsert_nodes(&pattern, group));
@@ -78,7 +78,7 @@ struct Measured {
     reads: Vec<Duration>,
 }
 
-async fn measure(fenced: bool, groups: &[NodeGroup]) -> Measured {
+async fn measure(fenced: bool, groups: &[NodeWriteSet]) -> Measured {
     let graph = fresh_name("cost");
     let profile = Arc::new(Profile::graphiti().unwrap());
     let mut sink = sink(server().await, &owned(&graph).await);
@@ -120,7 +120,7 @@ fn milliseconds(reads: &mut [Duration], share: f64) -> f64 {
 #[ignore = "a measurement"]
 async fn what_the_fence_costs() {
     for dimension in [0, 256] {
-        let groups: Vec<NodeGroup> = (0..BATCHES).map(|number| group(number, dimension)).collect();
+        let groups: Vec<NodeWriteSet> = (0..BATCHES).map(|number| group(number, dimension)).collect();
         let mut measured = [Vec::new(), Vec::new()];
         let mut reads = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {

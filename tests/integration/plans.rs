@@ -1,10 +1,10 @@
 //! Every query that reads the source is served by an index: a scan that hides in a plan costs the user's server, not ours.
 
-use neo4j_falkordb_sync::model::detail::Detail;
-use neo4j_falkordb_sync::model::discovery::Found;
+use neo4j_falkordb_sync::model::discovery::DiscoveredSchema;
 use neo4j_falkordb_sync::model::kind::ElementKind;
 use neo4j_falkordb_sync::model::name::Label;
 use neo4j_falkordb_sync::model::profile::Profile;
+use neo4j_falkordb_sync::model::projection::Projection;
 use neo4j_falkordb_sync::source::queries::Queries;
 use serde_json::{Value, json};
 
@@ -71,9 +71,9 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     let mut explained = 0;
     for kind in profile.kinds() {
         let texts = [
-            Some(queries.page(kind, Detail::Whole)),
-            Some(queries.page(kind, Detail::WithoutVectors)),
-            Some(queries.page(kind, Detail::Vectors)),
+            Some(queries.page(kind, Projection::Whole)),
+            Some(queries.page(kind, Projection::WithoutVectors)),
+            Some(queries.page(kind, Projection::Vectors)),
             Some(queries.by_key(kind)),
             if let ElementKind::Node(id) = kind { Some(queries.deciding_by_key(id)) } else { None },
             queries.changed_keys(kind),
@@ -102,9 +102,9 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
     }
     assert_eq!(explained, 4 * 5 + 2 + 5 * 4 + 1 + 9 * 2 + 2 + 5, "each query of each kind");
     // The order of a page comes from the index too: a sort would read the whole kind for each page.
-    let page = queries.page(entity, Detail::Whole);
+    let page = queries.page(entity, Projection::Whole);
     assert!(!plan(&page).await.contains("Sort"), "{}", plan(&page).await);
-    let facts = queries.page(ElementKind::Relationship(profile.relationship_ids().next().unwrap()), Detail::Whole);
+    let facts = queries.page(ElementKind::Relationship(profile.relationship_ids().next().unwrap()), Projection::Whole);
     assert!(!plan(&facts).await.contains("Sort"), "{}", plan(&facts).await);
     // And the watermark is found by the timestamp's index, not by walking the keys.
     let changed = queries.changed_keys(entity).unwrap();
@@ -132,7 +132,7 @@ async fn look_ups_by_key_seek_the_index_of_a_graph_that_has_just_grown() {
     let by_beginning = of_both.into_iter().flat_map(|kind| [queries.key_groups(kind, None), queries.identities(kind, None)]);
     let followed = profile.follow.iter().filter_map(|rule| queries.followed(rule));
     let by_key = of_both.map(|kind| queries.by_key(kind));
-    let pages = of_both.map(|kind| queries.page(kind, Detail::Whole));
+    let pages = of_both.map(|kind| queries.page(kind, Projection::Whole));
     let changed = of_both.into_iter().filter_map(|kind| queries.changed_keys(kind));
     for text in by_key.into_iter().chain(by_beginning).chain(followed).chain(pages).chain(changed) {
         assert_indexed(&plan_of(&server, &text).await, &text);
@@ -150,7 +150,7 @@ async fn a_source_with_any_indices_or_none_is_read() {
     let (entity, fact) = (profile.node_ids().next().unwrap(), profile.relationship_ids().next().unwrap());
     let mut texts = Vec::new();
     for kind in [ElementKind::Node(entity), ElementKind::Relationship(fact)] {
-        texts.extend([queries.by_key(kind), queries.page(kind, Detail::Whole)]);
+        texts.extend([queries.by_key(kind), queries.page(kind, Projection::Whole)]);
         texts.extend(queries.changed_keys(kind));
         texts.extend([queries.key_groups(kind, None), queries.identities(kind, None)]);
     }
@@ -198,7 +198,7 @@ async fn elements_without_a_key_are_found_by_their_numbers() {
     let source = source_lock().await;
     build(&source.graph, &GraphSpec { dimension: 8, ..GraphSpec::default() }).await.unwrap();
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let mut found = Found::default();
+    let mut found = DiscoveredSchema::default();
     (found.labels, found.types) = (names(&["Entity", "Episodic"]), names(&["RELATES_TO"]));
     let profile = Profile::generic().unwrap().discovered(&found).unwrap();
     let queries = Queries::new(&profile);
@@ -206,7 +206,7 @@ async fn elements_without_a_key_are_found_by_their_numbers() {
         let kind = ElementKind::Node(id);
         let by_key = plan(&queries.by_key(kind)).await;
         assert!(by_key.contains("NodeByIdSeek") && !by_key.contains("Scan"), "{by_key}");
-        let page = plan(&queries.page(kind, Detail::Whole)).await;
+        let page = plan(&queries.page(kind, Projection::Whole)).await;
         // The scan yields them in order, so that it ends with the page. Of nodes without a label, Neo4j has none but that of all.
         let in_order = page.contains("NodeByLabel") && !page.contains("Sort") && !page.contains("Top");
         assert!(in_order || profile.node(id).unlabelled, "{page}");
@@ -215,7 +215,7 @@ async fn elements_without_a_key_are_found_by_their_numbers() {
         let kind = ElementKind::Relationship(id);
         let by_key = plan(&queries.by_key(kind)).await;
         assert!(by_key.contains("DirectedRelationshipByIdSeek") && !by_key.contains("Scan"), "{by_key}");
-        let page = plan(&queries.page(kind, Detail::Whole)).await;
+        let page = plan(&queries.page(kind, Projection::Whole)).await;
         assert!(page.contains("DirectedRelationshipTypeScan") && !page.contains("Sort") && !page.contains("Top"), "{page}");
     }
 }

@@ -12,7 +12,7 @@ use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::kind::KindName;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName, RelationshipType};
-use neo4j_falkordb_sync::model::prepared::{EndpointKind, NodeGroup, PreparedRows, Quarantined, RelationshipGroup};
+use neo4j_falkordb_sync::model::prepared::{EndpointKind, NodeWriteSet, PreparedRows, Quarantined, RelationshipWriteSet};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::statements::{self, NodePattern, RelationshipPattern};
@@ -142,8 +142,8 @@ pub(crate) fn fact_identity(key: &str, start: &str, end: &str) -> RelationshipId
 }
 
 /// Nodes of a kind; `properties` is the text of what they hold besides the key.
-pub(crate) fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeGroup {
-    let mut group = NodeGroup {
+pub(crate) fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeWriteSet {
+    let mut group = NodeWriteSet {
         group: None,
         label: label(of),
         key: property("uuid"),
@@ -160,9 +160,9 @@ pub(crate) fn nodes(of: &str, extra: &[&str], keys: &[(&str, &str)]) -> NodeGrou
 }
 
 /// Facts between entities: key, start, end, and the text of what they hold besides the key.
-pub(crate) fn facts(rows: &[(&str, &str, &str, &str)]) -> RelationshipGroup {
+pub(crate) fn facts(rows: &[(&str, &str, &str, &str)]) -> RelationshipWriteSet {
     let entity = EndpointKind { label: label("Entity"), key: property("uuid") };
-    let mut group = RelationshipGroup {
+    let mut group = RelationshipWriteSet {
         group: None,
         rel_type: RelationshipType::parse("RELATES_TO").unwrap(),
         key: property("uuid"),
@@ -179,7 +179,7 @@ pub(crate) fn facts(rows: &[(&str, &str, &str, &str)]) -> RelationshipGroup {
     group
 }
 
-pub(crate) fn batch(nodes: Vec<NodeGroup>, relationships: Vec<RelationshipGroup>) -> PreparedRows {
+pub(crate) fn batch(nodes: Vec<NodeWriteSet>, relationships: Vec<RelationshipWriteSet>) -> PreparedRows {
     PreparedRows { nodes, relationships, ..PreparedRows::default() }
 }
 

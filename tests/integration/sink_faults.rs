@@ -8,7 +8,7 @@ use neo4j_falkordb_sync::error::{Directive, ErrorKind};
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName};
-use neo4j_falkordb_sync::model::prepared::{NodeGroup, PreparedRows};
+use neo4j_falkordb_sync::model::prepared::{NodeWriteSet, PreparedRows};
 use neo4j_falkordb_sync::sink::{CacheAddress, CacheConnection, FalkorSink, Ownership, Sink};
 use redis::cmd;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -120,7 +120,7 @@ async fn number_after(stream: &mut BufReader<TcpStream>, sign: char) -> Option<u
 
 /// 64 entities.
 fn batch() -> PreparedRows {
-    let mut group = NodeGroup {
+    let mut group = NodeWriteSet {
         group: None,
         label: Label::parse("Entity").unwrap(),
         key: PropertyName::parse("uuid").unwrap(),

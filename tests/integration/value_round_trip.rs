@@ -12,7 +12,7 @@ use neo4j_falkordb_sync::model::name::PropertyName;
 use neo4j_falkordb_sync::model::prepared::{EncodedRows, PreparedRows, not_a_number_expression};
 use neo4j_falkordb_sync::model::profile::Profile;
 use neo4j_falkordb_sync::model::value::Value;
-use neo4j_falkordb_sync::transform::{Dimensions, Encoder};
+use neo4j_falkordb_sync::transform::{Encoder, VectorDimensions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
@@ -126,7 +126,7 @@ fn scalar(cell: redis::Value) -> Scalar {
 }
 
 fn transformer() -> Encoder {
-    Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default())
+    Encoder::new(Arc::new(Profile::graphiti().unwrap()), VectorDimensions::default())
 }
 
 fn node(key: &str, mut properties: Properties) -> SourceNode {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::Command;
 
-use neo4j_falkordb_sync::telemetry::metrics::names::{ALL, PREFIX, Sort};
+use neo4j_falkordb_sync::telemetry::metrics::names::{ALL, MetricType, PREFIX};
 use serde_yaml::Value;
 
 use super::{shipped, text};
@@ -15,7 +15,7 @@ fn series() -> BTreeMap<String, BTreeSet<&'static str>> {
     for metric in ALL {
         let labels: BTreeSet<&str> = metric.labels.iter().copied().collect();
         let name = metric.exported();
-        if metric.sort == Sort::Histogram {
+        if metric.sort == MetricType::Histogram {
             series.insert(format!("{name}_bucket"), labels.iter().copied().chain(["le"]).collect());
             series.insert(format!("{name}_sum"), labels.clone());
             series.insert(format!("{name}_count"), labels);

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::model::changes::{BatchChanges, Operation};
+use crate::model::changes::{BatchChanges, CacheOperation};
 use crate::model::kind::KindName;
 use crate::model::pass::Cursor;
 use crate::model::prepared::{PreparedRows, Quarantined};
-use crate::sink::Applied;
+use crate::sink::ApplyResult;
 use crate::telemetry::logging::AUDIT_TARGET;
 use crate::transform::bulk::{BulkBatch, BulkPayload};
 
@@ -33,7 +33,7 @@ fn note_read(changes: &mut BatchChanges, kinds: &BTreeMap<&str, u64>, read: u64,
 }
 
 /// Adds the rows that the cache took. If a change feed told them, `created` are the keys that are new.
-pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Applied, created: Option<&BTreeSet<String>>) {
+pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &ApplyResult, created: Option<&BTreeSet<String>>) {
     let refused: HashSet<(KindName<'_>, &str)> = applied.refused.iter().map(Quarantined::place).collect();
     let absent: HashSet<_> = applied.absent_endpoints.iter().collect();
     let mut written: BTreeMap<KindName<'_>, Vec<&str>> = BTreeMap::new();
@@ -48,12 +48,12 @@ pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Ap
     for (kind, keys) in written {
         let taken = keys.into_iter().filter(|key| !refused.contains(&(kind, *key)));
         let Some(created) = created else {
-            changes.note(kind.as_str(), Operation::Written, taken);
+            changes.note(kind.as_str(), CacheOperation::Written, taken);
             continue;
         };
         let (new, known): (Vec<&str>, Vec<&str>) = taken.partition(|key| created.contains(*key));
-        changes.note(kind.as_str(), Operation::Created, new);
-        changes.note(kind.as_str(), Operation::Updated, known);
+        changes.note(kind.as_str(), CacheOperation::Created, new);
+        changes.note(kind.as_str(), CacheOperation::Updated, known);
     }
     // A delete of an absent element changes nothing.
     if applied.nodes_deleted + applied.relationships_deleted == 0 {
@@ -67,7 +67,7 @@ pub(super) fn note(changes: &mut BatchChanges, rows: &PreparedRows, applied: &Ap
         deleted.entry(relationship.rel_type.as_str()).or_default().push(relationship.key.as_str());
     }
     for (kind, keys) in deleted {
-        changes.note(kind, Operation::Deleted, keys);
+        changes.note(kind, CacheOperation::Deleted, keys);
     }
 }
 
@@ -105,8 +105,8 @@ pub(super) fn log(changes: &BatchChanges, staged: bool) {
         changes.kinds.iter().filter(|change| change.operation == operation).map(|change| change.count).sum()
     };
     let read: u64 = changes.read.values().sum();
-    let written = [Operation::Written, Operation::Created, Operation::Updated].into_iter().map(count).sum::<u64>();
-    let deleted = count(Operation::Deleted);
+    let written = [CacheOperation::Written, CacheOperation::Created, CacheOperation::Updated].into_iter().map(count).sum::<u64>();
+    let deleted = count(CacheOperation::Deleted);
     let seconds = changes.took.as_secs_f64();
     tracing::debug!(sequence = changes.sequence, read, written, deleted, seconds, staged, "batch applied");
     for change in &changes.kinds {
@@ -114,7 +114,7 @@ pub(super) fn log(changes: &BatchChanges, staged: bool) {
         let operation = change.operation.word();
         let (sequence, transaction) = (changes.sequence, changes.transaction);
         tracing::info!(target: AUDIT_TARGET, sequence, transaction, operation, kind, number, first, last, staged, "cache changed");
-        if change.operation == Operation::Deleted {
+        if change.operation == CacheOperation::Deleted {
             for keys in change.keys.chunks(KEYS_A_LINE) {
                 tracing::info!(target: AUDIT_TARGET, sequence = changes.sequence, kind, keys = keys.join(" "), "deleted by key");
             }

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::kind::KindName;
 use crate::model::name::RelationshipType;
-use crate::model::prepared::{Cause, PreparedRows, Quarantined, is_name, name_by_end};
-use crate::sink::Applied;
+use crate::model::prepared::{PreparedRows, QuarantineCause, Quarantined, is_name, name_by_end};
+use crate::sink::ApplyResult;
 use crate::telemetry::status::QUARANTINE_ALARM;
 
 /// The most entries of one kind and reason that the log names. The others are in the quarantine.
@@ -62,7 +62,7 @@ impl Writer {
     pub(super) async fn update_quarantine(
         &mut self,
         rows: &PreparedRows,
-        applied: &Applied,
+        applied: &ApplyResult,
         healed: Vec<Quarantined>,
         waiting: &Waiting,
     ) -> Result<()> {
@@ -177,7 +177,8 @@ pub(super) fn unresolved(identity: &RelationshipIdentity, graph_per_group: bool)
     } else {
         "a node at one end is not in the cache and cannot be written"
     };
-    Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, reason).because_of(Cause::End)
+    Quarantined::new(KindName::Type(identity.rel_type.as_str()), identity.key.to_string(), None, reason)
+        .because_of(QuarantineCause::End)
 }
 
 fn relationship_place(identity: &RelationshipIdentity) -> (KindName<'_>, &str) {

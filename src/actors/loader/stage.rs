@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::kind::Step;
 use crate::model::pass::{Cursor, PassUnderWay, Totals};
-use crate::model::stage::{Loading, StageFill};
+use crate::model::stage::{PendingPayload, StageFill};
 use crate::sink::{StageSink, stage_after};
 use crate::transform::bulk::BulkBatch;
 
@@ -60,7 +60,7 @@ impl Writer {
             let mut then = self.pass_mut()?.totals;
             then.add(&totals);
             let whole = if left == 0 { cursor.clone() } else { None };
-            let loading = Loading { after: stage_after(before, payload), cursor: whole, totals: then };
+            let loading = PendingPayload { after: stage_after(before, payload), cursor: whole, totals: then };
             self.fill()?.loading = Some(loading);
             self.store_checkpoint().await?;
             failpoint!(if payload.relationship_count() == 0 { "load-nodes" } else { "load-relationships" });

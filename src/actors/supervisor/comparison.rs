@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::{Ending, Schedule, State, Supervisor, Then};
 use crate::actors::pass_order::PassOrder;
-use crate::actors::pipeline::Done;
+use crate::actors::pipeline::OneShotResult;
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::{Finding, Verdict};
-use crate::model::pass::{Mode, PassSummary, Totals};
+use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
-use crate::sync::Slice;
-use crate::telemetry::status::{ChangeSource, PipelineState};
+use crate::sync::SliceOrder;
+use crate::telemetry::status::{ChangeDetection, PipelineState};
 
 /// The time between the beginnings of slices. Slices are short, because a pass waits for the one under way.
 const SLICE: Duration = Duration::from_millis(250);
@@ -144,10 +144,10 @@ impl Supervisor {
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             Schedule::Once(_) | Schedule::Stage(_) if outcome.verdict.is_some() => {
-                let done = Done { pass: summary, verdict: outcome.verdict, held: self.status.held.clone() };
+                let done = OneShotResult { pass: summary, verdict: outcome.verdict, held: self.status.held.clone() };
                 self.end(Ending::Drained, Then::Stop(Ok(Some(Box::new(done)))), ctx);
             }
-            Schedule::Once(_) | Schedule::Stage(_) => self.start_pass(PassOrder::Begin(Mode::Differential)),
+            Schedule::Once(_) | Schedule::Stage(_) => self.start_pass(PassOrder::Begin(PassMode::Differential)),
             Schedule::Continuous { .. } => {
                 if let Some(mode) = self.passes.take_requested() {
                     return self.start_pass(PassOrder::Begin(mode));
@@ -165,7 +165,7 @@ impl Supervisor {
             collapsed = verdict.excepted.collapsed, foreign = verdict.foreign.values().sum::<u64>(), "comparison ended"
         );
         if let Some(started) = self.comparing.started {
-            self.status.statistics.add_ended(Mode::Differential, started.elapsed());
+            self.status.statistics.add_ended(PassMode::Differential, started.elapsed());
         }
         // A commit that comes during a slice looks like a difference.
         let is_quiet = self.status.newest_bookmark() == Some(&verdict.began_at);
@@ -232,7 +232,7 @@ impl Supervisor {
             self.comparing.is_audit = self.is_proven_by_log();
         }
         let rows = self.slice_rows(since_last);
-        PassOrder::Compare(Slice { rows, ordered, number: self.comparing.orders })
+        PassOrder::Compare(SliceOrder { rows, ordered, number: self.comparing.orders })
     }
 
     /// Whether a commit followed the last proof of equality, or a client wants a comparison, or the interval is over.
@@ -251,7 +251,7 @@ impl Supervisor {
     /// Whether the log proves equality: if it told everything since both sides were equal, each pass proves equality anew.
     fn is_proven_by_log(&self) -> bool {
         let applied = self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
-        self.status.change_source == ChangeSource::TransactionLog
+        self.status.change_source == ChangeDetection::TransactionLog
             && applied.is_some()
             && self.status.equal_as_of.as_ref() == applied
     }
@@ -318,7 +318,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
-    use crate::model::comparison::{Difference, Excepted};
+    use crate::model::comparison::{Difference, ProofExceptions};
     use crate::model::element::{ElementIdentity, NodeIdentity};
     use crate::model::key::Key;
     use crate::model::kind::{ElementKind, NodeKindId};
@@ -341,7 +341,7 @@ mod tests {
             begun_with: None,
             listed: keys.iter().map(finding).collect(),
             read: 10,
-            excepted: Excepted::default(),
+            excepted: ProofExceptions::default(),
             foreign: BTreeMap::new(),
         }
     }

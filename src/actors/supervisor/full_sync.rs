@@ -17,10 +17,10 @@ use crate::actors::full_sync::{Ended, FullSync};
 use crate::actors::generation_actors;
 use crate::actors::messages::{BeginFullSync, Quiesce, StatusChanged};
 use crate::actors::pass_order::PassOrder;
-use crate::actors::pipeline::Done;
+use crate::actors::pipeline::OneShotResult;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::guard::HeldDeletes;
-use crate::model::pass::{Cursor, Mode, PassSummary, Totals};
+use crate::model::pass::{Cursor, PassMode, PassSummary, Totals};
 use crate::telemetry::status::{FullSyncStatus, PipelineState};
 
 /// A full sync that runs.
@@ -98,7 +98,7 @@ impl Supervisor {
             quit,
         };
         tracing::info!(pipeline = %self.pipeline.name, generation = self.generation.0, fed = !self.leaves_graph_alone(), "full sync begins");
-        self.show_full_sync(Mode::Full, Totals::default(), None, self.status.expected);
+        self.show_full_sync(PassMode::Full, Totals::default(), None, self.status.expected);
         let span = generation_actors::span(&self.pipeline.name, self.generation);
         let task = actix::spawn(full_sync.run().instrument(span));
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
@@ -107,12 +107,12 @@ impl Supervisor {
         }));
     }
 
-    fn show_full_sync(&mut self, pass: Mode, totals: Totals, cursor: Option<Cursor>, expected: Option<u64>) {
+    fn show_full_sync(&mut self, pass: PassMode, totals: Totals, cursor: Option<Cursor>, expected: Option<u64>) {
         let Some(full_sync) = &self.full_sync else { return };
         let since = full_sync.since;
         self.status.full_sync = Some(FullSyncStatus { since, pass, totals, expected, cursor: cursor.clone() });
         if self.passes.is_idle() && self.status.watermark.is_none() {
-            return self.show(PipelineState::Running { mode: Mode::Full, since, totals, cursor });
+            return self.show(PipelineState::Running { mode: PassMode::Full, since, totals, cursor });
         }
         self.show_again();
     }
@@ -151,10 +151,10 @@ impl Supervisor {
         self.swap_held.clear();
         self.passes.use_approval();
         self.status.statistics.add_progress(&Totals::default(), &summary.totals);
-        self.status.statistics.add_ended(Mode::Full, took);
+        self.status.statistics.add_ended(PassMode::Full, took);
         self.status.applied(summary.clone());
         let then = match self.pipeline.schedule {
-            Schedule::Once(Mode::Full) => Then::Stop(Ok(Some(Done::of(summary)))),
+            Schedule::Once(PassMode::Full) => Then::Stop(Ok(Some(OneShotResult::of(summary)))),
             // The new graph has a checkpoint of its own, and no memory of the old graph applies to it.
             _ => Then::Restart(Duration::ZERO),
         };
@@ -176,7 +176,7 @@ impl Supervisor {
             return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
         }
         if self.passes.is_idle() && self.status.watermark.is_some() {
-            return self.start_pass(PassOrder::Begin(Mode::Incremental));
+            return self.start_pass(PassOrder::Begin(PassMode::Incremental));
         }
         self.show(PipelineState::Idle);
     }
@@ -204,7 +204,7 @@ impl Supervisor {
     /// Continues with the live graph. The full sync is tried again if nothing else can help.
     fn full_sync_failed(&mut self, error: Error, since: DateTime<Utc>, ctx: &mut Context<Self>) {
         self.note_fault(&error);
-        self.status.broken_off(Mode::Full, since, Totals::default(), error.chain());
+        self.status.broken_off(PassMode::Full, since, Totals::default(), error.chain());
         if self.is_one_shot() {
             return self.end(Ending::Cut, Then::Stop(Err(error)), ctx);
         }
@@ -213,7 +213,7 @@ impl Supervisor {
             self.full_wanted = true;
             self.show_pause(next);
         } else if self.passes.is_idle() {
-            self.start_pass(PassOrder::Begin(Mode::Incremental));
+            self.start_pass(PassOrder::Begin(PassMode::Incremental));
         }
         if let AfterFault::After(pause) | AfterFault::Halted(pause) = next {
             ctx.run_later(pause, |supervisor, ctx| supervisor.begin_full_sync(ctx));

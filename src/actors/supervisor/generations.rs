@@ -10,10 +10,10 @@ use tracing::Instrument;
 
 use super::restarts::AfterFault;
 use super::{Ending, PipelineOutcome, Schedule, State, Supervisor, Then};
-use crate::actors::Reports;
+use crate::actors::ExitRecipients;
 use crate::actors::generation_actors::{self, GenerationActors};
 use crate::actors::ignore_quarantine::ignore_quarantine;
-use crate::actors::launch::{LaunchRequest, Launched, PriorGenerations, ResolvedPipeline, launch};
+use crate::actors::launch::{FittedPipeline, LaunchRequest, Launched, PriorGenerations, launch};
 use crate::actors::loader;
 use crate::actors::member::Member;
 use crate::actors::messages::{LeaderFound, WorkerExit};
@@ -22,9 +22,9 @@ use crate::actors::rollback::roll_back;
 use crate::actors::standby;
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 use crate::model::prepared::Quarantined;
-use crate::sync::first_pass::Reason;
+use crate::sync::first_pass::PassReason;
 use crate::telemetry::status::{FaultReport, PipelineState};
 
 /// The time that a generation that is cut may take to finish requests under way: longer than any request's timeout.
@@ -59,7 +59,7 @@ impl Supervisor {
     pub(super) fn launched(
         &mut self,
         generation: Generation,
-        outcome: Result<(ResolvedPipeline, Launched)>,
+        outcome: Result<(FittedPipeline, Launched)>,
         ctx: &mut Context<Self>,
     ) {
         if generation != self.generation || !matches!(self.state, State::Launching) {
@@ -86,12 +86,12 @@ impl Supervisor {
         let (mode, generation) = (launched.order.mode(), self.generation.0);
         if self.is_stage() {
             tracing::debug!(pipeline = %self.pipeline.name, generation, %mode, reason, "stage pass begins");
-        } else if mode == Mode::Full && launched.beside {
+        } else if mode == PassMode::Full && launched.beside {
             tracing::info!(pipeline = %self.pipeline.name, generation, reason, "full sync needed");
         } else {
             tracing::info!(pipeline = %self.pipeline.name, generation, %mode, reason, "pass begins");
         }
-        if matches!(launched.reason, Some(Reason::SourceRestored | Reason::OtherSource)) {
+        if matches!(launched.reason, Some(PassReason::SourceRestored | PassReason::OtherSource)) {
             self.status.forget_source();
         }
         self.leader = None;
@@ -130,7 +130,7 @@ impl Supervisor {
         self.full_wanted |= self.wants_full_sync(&launched);
         let order = launched.order.clone();
         let address = ctx.address();
-        let reports = Reports {
+        let reports = ExitRecipients {
             exited: address.clone().recipient(),
             stopped: address.clone().recipient(),
             span: generation_actors::span(&self.pipeline.name, self.generation),
@@ -150,7 +150,7 @@ impl Supervisor {
             reports,
         );
         self.state = State::Running(group);
-        if !self.full_wanted || self.pipeline.schedule != Schedule::Once(Mode::Full) {
+        if !self.full_wanted || self.pipeline.schedule != Schedule::Once(PassMode::Full) {
             self.start_pass(order);
         }
         if self.full_wanted {
@@ -161,12 +161,12 @@ impl Supervisor {
     /// Whether a full sync beside the graph has to be done: because it was requested, because the graph needs it, or because one
     /// was broken off.
     fn wants_full_sync(&mut self, launched: &Launched) -> bool {
-        let asked = self.passes.requested() == Some(Mode::Full);
+        let asked = self.passes.requested() == Some(PassMode::Full);
         if launched.beside && asked {
             self.passes.take_requested();
         }
-        let goes_on = launched.stage_under_way && self.pipeline.schedule != Schedule::Once(Mode::Incremental);
-        launched.beside && (asked || goes_on || launched.order.mode() == Mode::Full)
+        let goes_on = launched.stage_under_way && self.pipeline.schedule != Schedule::Once(PassMode::Incremental);
+        launched.beside && (asked || goes_on || launched.order.mode() == PassMode::Full)
     }
 
     pub(super) fn launch_failed(&mut self, error: Error, ctx: &mut Context<Self>) {

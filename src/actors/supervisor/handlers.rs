@@ -17,7 +17,7 @@ use crate::actors::messages::{
 use crate::actors::pipeline::Reconfigure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 use crate::telemetry::status::PipelineState;
 
 impl Actor for Supervisor {
@@ -98,7 +98,7 @@ impl Handler<SourceMoved> for Supervisor {
         // A commit before the first query of the last pass is in the cache.
         let lacking = self.status.saw(message.bookmark, message.committed_at.unwrap_or_else(Utc::now));
         if current && follows && lacking {
-            self.request(Mode::Incremental);
+            self.request(PassMode::Incremental);
         } else if current && follows && self.passes.is_idle() {
             // A pass was faster than the probe: the commit is applied, and not compared yet.
             self.schedule_slice(ctx);
@@ -140,7 +140,7 @@ impl Handler<IndexMade> for Supervisor {
     fn handle(&mut self, message: IndexMade, _: &mut Self::Context) {
         let follows = self.pipeline.schedule.follows();
         if message.generation == self.generation && follows {
-            self.request(Mode::Incremental);
+            self.request(PassMode::Incremental);
         }
     }
 }
@@ -176,7 +176,7 @@ impl Handler<AwaitApplied> for Supervisor {
     fn handle(&mut self, AwaitApplied(bookmark): AwaitApplied, _: &mut Self::Context) -> Self::Result {
         self.once_reached(bookmark, |supervisor| {
             let covering = supervisor.passes.promise();
-            supervisor.request(Mode::Incremental);
+            supervisor.request(PassMode::Incremental);
             covering
         })
     }
@@ -193,7 +193,7 @@ impl Handler<AwaitVerified> for Supervisor {
                 supervisor.go_on_comparing();
             } else {
                 // A pass finds and mends such changes sooner, and a comparison that mends proves nothing.
-                supervisor.request(Mode::Incremental);
+                supervisor.request(PassMode::Incremental);
             }
             number
         })
@@ -223,7 +223,7 @@ impl Handler<Approve> for Supervisor {
 
     fn handle(&mut self, _: Approve, _: &mut Self::Context) {
         self.passes.approve();
-        let mode = if self.swap_held.is_empty() { Mode::Incremental } else { Mode::Full };
+        let mode = if self.swap_held.is_empty() { PassMode::Incremental } else { PassMode::Full };
         self.request(mode);
     }
 }

@@ -18,7 +18,7 @@ use comparison::Comparing;
 
 use super::credit::CreditPool;
 use super::generation_actors::{Ending, GenerationActors};
-use super::launch::ResolvedPipeline;
+use super::launch::FittedPipeline;
 use super::messages::{Shutdown, StatusChanged};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule};
 use crate::error::Result;
@@ -37,7 +37,7 @@ pub(super) use handlers::StopMember;
 pub(crate) struct Supervisor {
     pipeline: Pipeline,
     /// The profile of the generation, and the connections for it.
-    fitted: ResolvedPipeline,
+    fitted: FittedPipeline,
     generation: Generation,
     state: State,
     passes: PassQueue,

@@ -10,11 +10,11 @@ use super::pass_queue::Terms;
 use super::{Ending, Schedule, State, Supervisor, Then};
 use crate::actors::messages::StartPass;
 use crate::actors::pass_order::PassOrder;
-use crate::actors::pipeline::Done;
-use crate::model::pass::{Mode, PassSummary};
+use crate::actors::pipeline::OneShotResult;
+use crate::model::pass::{PassMode, PassSummary};
 use crate::model::pass_outcome::PassOutcome;
 use crate::sync::READ_AGAIN;
-use crate::telemetry::status::{ChangeSource, PipelineState};
+use crate::telemetry::status::{ChangeDetection, PipelineState};
 
 /// The most passes over a stage while its counts differ from the source's. After them the gate of the swap decides.
 const MAX_STAGE_PASSES: u64 = 5;
@@ -34,7 +34,7 @@ impl Supervisor {
         if !matches!(self.state, State::Running(_)) {
             return;
         }
-        if self.beside && order.mode() == Mode::Full {
+        if self.beside && order.mode() == PassMode::Full {
             return self.want_full_sync();
         }
         if self.leaves_graph_alone() {
@@ -44,7 +44,7 @@ impl Supervisor {
             self.passes.hold(order);
             return self.show(PipelineState::Paused);
         }
-        let order = if order == PassOrder::Begin(Mode::Differential) { self.next_slice() } else { order };
+        let order = if order == PassOrder::Begin(PassMode::Differential) { self.next_slice() } else { order };
         let mode = order.mode();
         let Terms { thorough, allow_deletes } = self.passes.begin(&order);
         self.status.passes_begun = self.passes.begun();
@@ -52,7 +52,7 @@ impl Supervisor {
         if let State::Running(group) = &self.state {
             group.start_pass(start);
         }
-        if mode == Mode::Full {
+        if mode == PassMode::Full {
             // A full pass empties the graph: until its end there is nothing to rely on.
             self.status.watermark = None;
             self.status.equal_as_of = None;
@@ -81,11 +81,11 @@ impl Supervisor {
     }
 
     /// Runs a pass now, or after the one under way: only one, however often it is requested meanwhile.
-    pub(super) fn request(&mut self, mode: Mode) {
-        if self.beside && mode == Mode::Full {
+    pub(super) fn request(&mut self, mode: PassMode) {
+        if self.beside && mode == PassMode::Full {
             return self.want_full_sync();
         }
-        if mode == Mode::Differential {
+        if mode == PassMode::Differential {
             return self.order_comparison();
         }
         if matches!(self.state, State::Running(_)) && self.passes.is_idle() {
@@ -95,7 +95,7 @@ impl Supervisor {
     }
 
     pub(super) fn pass_ended(&mut self, summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
-        if summary.mode == Mode::Differential {
+        if summary.mode == PassMode::Differential {
             return self.comparison_advanced(summary, outcome, ctx);
         }
         let Some(pass) = self.passes.end() else { return };
@@ -107,8 +107,8 @@ impl Supervisor {
         self.status.last_fault = None;
         self.status.applied(summary.clone());
         self.status.settled = outcome.is_settled();
-        if summary.mode == Mode::Incremental {
-            self.status.change_source = if outcome.is_told { ChangeSource::TransactionLog } else { ChangeSource::Probe };
+        if summary.mode == PassMode::Incremental {
+            self.status.change_source = if outcome.is_told { ChangeDetection::TransactionLog } else { ChangeDetection::Probe };
         }
         if outcome.log_gap.is_some() && outcome.is_settled() && !self.is_stage() {
             self.owe_comparison();
@@ -120,26 +120,28 @@ impl Supervisor {
         self.tell_quiet();
         if pass.resumed && !self.is_stage() {
             // The pass read the source as of its beginning, which may be long ago: the changes since then are next.
-            let next = self.passes.requested().unwrap_or(Mode::Incremental);
+            let next = self.passes.requested().unwrap_or(PassMode::Incremental);
             return self.start_pass(PassOrder::Begin(next));
         }
         self.passes.count_ended(&outcome, pass.finds_all());
         self.status.passes_ended = self.passes.ended();
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
-            Schedule::Once(Mode::Incremental) if outcome.look_again_soon && self.status.passes_begun < MAX_ONE_SHOT_PASSES => {
+            Schedule::Once(PassMode::Incremental)
+                if outcome.look_again_soon && self.status.passes_begun < MAX_ONE_SHOT_PASSES =>
+            {
                 self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, pass.started, ctx);
             }
             // An incremental pass comes only after any full pass that was needed.
-            Schedule::Once(mode) if summary.mode == mode || (mode == Mode::Full && summary.mode == Mode::Incremental) => {
-                let done = Box::new(Done { held: self.status.held.clone(), ..*Done::of(summary) });
+            Schedule::Once(mode) if summary.mode == mode || (mode == PassMode::Full && summary.mode == PassMode::Incremental) => {
+                let done = Box::new(OneShotResult { held: self.status.held.clone(), ..*OneShotResult::of(summary) });
                 self.end(Ending::Drained, Then::Stop(Ok(Some(done))), ctx);
             }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),
             Schedule::Stage(_) if outcome.look_again_soon && self.status.passes_begun < MAX_STAGE_PASSES => {
                 self.schedule_next(Some(LOOK_AGAIN_SOON), outcome, pass.started, ctx);
             }
-            Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(Done::of(summary)))), ctx),
+            Schedule::Stage(_) => self.end(Ending::Drained, Then::Stop(Ok(Some(OneShotResult::of(summary)))), ctx),
             Schedule::Continuous { interval, .. } => self.schedule_next(interval, outcome, pass.started, ctx),
         }
     }
@@ -199,7 +201,7 @@ impl Supervisor {
         ctx.run_later(interval, move |supervisor, _| {
             let is_last = supervisor.generation == generation && supervisor.pass_number == number;
             if is_last {
-                supervisor.request(Mode::Incremental);
+                supervisor.request(PassMode::Incremental);
             }
         });
     }

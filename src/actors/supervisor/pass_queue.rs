@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::actors::pass_order::PassOrder;
 use crate::actors::pipeline::Schedule;
-use crate::model::pass::{Mode, Totals};
+use crate::model::pass::{PassMode, Totals};
 use crate::model::pass_outcome::PassOutcome;
 
 /// The passes of one pipeline, over all its generations.
@@ -12,7 +12,7 @@ use crate::model::pass_outcome::PassOutcome;
 pub(super) struct PassQueue {
     running: Option<RunningPass>,
     /// A pass that was requested and has not begun.
-    requested: Option<Mode>,
+    requested: Option<PassMode>,
     /// The order that waits for the end of a pause.
     held: Option<PassOrder>,
     /// Whether a client waits for the next pass, which then has to be thorough.
@@ -36,7 +36,7 @@ pub(super) struct PassQueue {
 /// The pass that runs.
 #[derive(Debug)]
 pub(super) struct RunningPass {
-    pub(super) mode: Mode,
+    pub(super) mode: PassMode,
     /// Whether an earlier generation began it.
     pub(super) resumed: bool,
     /// Whether the pass was begun for a client that waits for everything that a commit may have changed.
@@ -57,7 +57,7 @@ pub(super) struct Terms {
 impl RunningPass {
     /// Whether the pass finds everything that was committed before it began. A full pass reads everything.
     pub(super) fn finds_all(&self) -> bool {
-        self.thorough || self.mode == Mode::Full
+        self.thorough || self.mode == PassMode::Full
     }
 }
 
@@ -65,7 +65,7 @@ impl PassQueue {
     pub(super) fn new(schedule: Schedule, approved: bool) -> Self {
         let (requested, keeps_approval) = match schedule {
             Schedule::Once(mode) | Schedule::Stage(mode) => (Some(mode), true),
-            Schedule::Continuous { full_first, .. } => (full_first.then_some(Mode::Full), false),
+            Schedule::Continuous { full_first, .. } => (full_first.then_some(PassMode::Full), false),
         };
         Self {
             running: None,
@@ -78,7 +78,7 @@ impl PassQueue {
             counted: Totals::default(),
             approved,
             keeps_approval,
-            always_thorough: schedule == Schedule::Once(Mode::Incremental),
+            always_thorough: schedule == Schedule::Once(PassMode::Incremental),
         }
     }
 
@@ -86,7 +86,7 @@ impl PassQueue {
         self.running.is_none()
     }
 
-    pub(super) fn requested(&self) -> Option<Mode> {
+    pub(super) fn requested(&self) -> Option<PassMode> {
         self.requested
     }
 
@@ -103,13 +103,13 @@ impl PassQueue {
     }
 
     /// Requests a pass after the one that runs. A full pass covers an incremental one.
-    pub(super) fn request(&mut self, mode: Mode) {
-        if self.requested != Some(Mode::Full) {
+    pub(super) fn request(&mut self, mode: PassMode) {
+        if self.requested != Some(PassMode::Full) {
             self.requested = Some(mode);
         }
     }
 
-    pub(super) fn take_requested(&mut self) -> Option<Mode> {
+    pub(super) fn take_requested(&mut self) -> Option<PassMode> {
         self.requested.take()
     }
 
@@ -132,12 +132,12 @@ impl PassQueue {
 
     /// Keeps an order for the end of the pause. An incremental pass does not replace an order that does more.
     pub(super) fn hold(&mut self, order: PassOrder) {
-        if order == PassOrder::Begin(Mode::Full) {
+        if order == PassOrder::Begin(PassMode::Full) {
             // A new generation may begin before the pause ends.
-            self.requested = Some(Mode::Full);
+            self.requested = Some(PassMode::Full);
         }
-        let goes_first = matches!(self.held, Some(PassOrder::Resume(_) | PassOrder::Begin(Mode::Full)));
-        if !goes_first || order.mode() == Mode::Full {
+        let goes_first = matches!(self.held, Some(PassOrder::Resume(_) | PassOrder::Begin(PassMode::Full)));
+        if !goes_first || order.mode() == PassMode::Full {
             self.held = Some(order);
         }
     }
@@ -158,11 +158,11 @@ impl PassQueue {
             // A comparison covers no commit: a client that waits for one waits for the next pass.
             PassOrder::Compare(_) => (false, Totals::default(), false),
         };
-        if self.requested == Some(mode) || mode == Mode::Full {
+        if self.requested == Some(mode) || mode == PassMode::Full {
             self.requested = None;
         }
         self.counted = counted;
-        let thorough = awaited || (self.always_thorough && mode == Mode::Incremental);
+        let thorough = awaited || (self.always_thorough && mode == PassMode::Incremental);
         let (approved, started) = (self.approved, Instant::now());
         self.running = Some(RunningPass { mode, resumed, thorough, approved, started });
         Terms { thorough, allow_deletes: approved }
@@ -202,7 +202,7 @@ impl PassQueue {
         }
         if self.ended < self.promised {
             self.awaited = true;
-            self.requested.get_or_insert(Mode::Incremental);
+            self.requested.get_or_insert(PassMode::Incremental);
         }
     }
 
@@ -224,10 +224,10 @@ mod tests {
     const CONTINUOUS: Schedule = Schedule::Continuous { full_first: false, interval: None };
 
     fn incremental() -> PassOrder {
-        PassOrder::Begin(Mode::Incremental)
+        PassOrder::Begin(PassMode::Incremental)
     }
 
-    fn resumed(mode: Mode) -> PassOrder {
+    fn resumed(mode: PassMode) -> PassOrder {
         PassOrder::Resume(Box::new(PassUnderWay::begin(mode, chrono::Utc::now(), None)))
     }
 
@@ -242,7 +242,7 @@ mod tests {
         assert!(!queue.begin(&incremental()).thorough);
         assert_eq!(queue.promise(), 2, "the one that runs began before");
         ends(&mut queue, &PassOutcome::default());
-        assert_eq!((queue.ended(), queue.take_requested()), (1, Some(Mode::Incremental)));
+        assert_eq!((queue.ended(), queue.take_requested()), (1, Some(PassMode::Incremental)));
         assert!(queue.begin(&incremental()).thorough);
         ends(&mut queue, &PassOutcome::default());
         assert_eq!((queue.ended(), queue.requested()), (2, None));
@@ -256,7 +256,7 @@ mod tests {
         queue.begin(&incremental());
         ends(&mut queue, &PassOutcome { look_again_soon: true, ..PassOutcome::default() });
         for _ in 0..3 {
-            assert!(queue.ended() < promised && queue.requested() == Some(Mode::Incremental));
+            assert!(queue.ended() < promised && queue.requested() == Some(PassMode::Incremental));
             assert!(queue.begin(&incremental()).thorough, "the client still waits");
             ends(&mut queue, &PassOutcome { look_again_soon: true, ..PassOutcome::default() });
         }
@@ -272,18 +272,18 @@ mod tests {
         queue.promise();
         queue.begin(&incremental());
         assert!(queue.break_off().is_some() && queue.break_off().is_none());
-        assert!(!queue.begin(&resumed(Mode::Incremental)).thorough, "its begin did not look everywhere");
+        assert!(!queue.begin(&resumed(PassMode::Incremental)).thorough, "its begin did not look everywhere");
         assert!(queue.end().unwrap().resumed);
         assert!(queue.begin(&incremental()).thorough);
         queue.end();
-        queue.begin(&PassOrder::Begin(Mode::Full));
+        queue.begin(&PassOrder::Begin(PassMode::Full));
         queue.break_off();
         assert!(!queue.begin(&incremental()).thorough, "nobody waited for the full pass");
     }
 
     #[test]
     fn an_approval_is_for_one_pass_unless_a_command_has_it() {
-        for (schedule, after) in [(CONTINUOUS, false), (Schedule::Once(Mode::Incremental), true)] {
+        for (schedule, after) in [(CONTINUOUS, false), (Schedule::Once(PassMode::Incremental), true)] {
             let mut queue = PassQueue::new(schedule, false);
             queue.begin(&incremental());
             queue.approve();
@@ -299,20 +299,20 @@ mod tests {
     fn a_pause_keeps_the_order_that_does_most() {
         let mut queue = PassQueue::new(CONTINUOUS, false);
         queue.hold(incremental());
-        queue.hold(resumed(Mode::Incremental));
+        queue.hold(resumed(PassMode::Incremental));
         queue.hold(incremental());
         assert!(matches!(queue.take_held(), Some(PassOrder::Resume(_))));
-        queue.hold(PassOrder::Begin(Mode::Full));
+        queue.hold(PassOrder::Begin(PassMode::Full));
         queue.hold(incremental());
-        assert_eq!((queue.take_held(), queue.requested()), (Some(PassOrder::Begin(Mode::Full)), Some(Mode::Full)));
-        queue.request(Mode::Incremental);
-        assert_eq!(queue.take_requested(), Some(Mode::Full), "a full pass covers an incremental one");
+        assert_eq!((queue.take_held(), queue.requested()), (Some(PassOrder::Begin(PassMode::Full)), Some(PassMode::Full)));
+        queue.request(PassMode::Incremental);
+        assert_eq!(queue.take_requested(), Some(PassMode::Full), "a full pass covers an incremental one");
     }
 
     #[test]
     fn the_only_pass_of_a_command_is_thorough() {
-        let mut queue = PassQueue::new(Schedule::Once(Mode::Incremental), false);
-        assert_eq!(queue.requested(), Some(Mode::Incremental));
+        let mut queue = PassQueue::new(Schedule::Once(PassMode::Incremental), false);
+        assert_eq!(queue.requested(), Some(PassMode::Incremental));
         assert!(queue.begin(&incremental()).thorough && queue.requested().is_none());
     }
 }

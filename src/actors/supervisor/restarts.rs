@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::actors::pipeline::Timing;
+use crate::actors::pipeline::SupervisionTimeouts;
 use crate::error::{Directive, Error, ErrorKind};
 
 /// The most generations in a row that may end without an acknowledged batch before a one-shot command gives up.
@@ -41,7 +41,7 @@ impl Restarts {
         self.failures = 0;
     }
 
-    pub(super) fn after(&mut self, error: &Error, is_one_shot: bool, timing: &Timing) -> AfterFault {
+    pub(super) fn after(&mut self, error: &Error, is_one_shot: bool, timing: &SupervisionTimeouts) -> AfterFault {
         if error.kind() == ErrorKind::SourceOutgrown {
             return AfterFault::Again;
         }
@@ -54,7 +54,7 @@ impl Restarts {
     }
 
     /// Decides what follows a failed full sync beside the graph.
-    pub(super) fn after_full_sync(&mut self, error: &Error, timing: &Timing) -> AfterFault {
+    pub(super) fn after_full_sync(&mut self, error: &Error, timing: &SupervisionTimeouts) -> AfterFault {
         self.failures += 1;
         let halted = error.directive() == Directive::Halt;
         let pause = match error.kind() {
@@ -70,9 +70,9 @@ mod tests {
     use super::*;
     use crate::retry::Backoff;
 
-    fn timing() -> Timing {
+    fn timing() -> SupervisionTimeouts {
         let backoff = Backoff { base: Duration::from_millis(10), cap: Duration::from_secs(60) };
-        Timing { backoff, halted: Duration::from_secs(30), ..Timing::default() }
+        SupervisionTimeouts { backoff, halted: Duration::from_secs(30), ..SupervisionTimeouts::default() }
     }
 
     fn error(kind: ErrorKind) -> Error {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::chunk::Frames;
 use super::fault::Fault;
 use super::limits::{Limits, within};
-use super::message::{Requests, RunSettings, Summary, answer_tag, read_failure, read_summary, read_tag};
+use super::message::{Requests, RunSettings, SuccessMetadata, answer_tag, read_failure, read_summary, read_tag};
 use super::packstream::Decoder;
 use super::server::{Server, Transport};
 use crate::source::request::Request;
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// Runs a query and discards all its rows.
-    pub(crate) async fn run_without_rows(&mut self, request: &Request, limit: Duration) -> Result<Summary, Fault> {
+    pub(crate) async fn run_without_rows(&mut self, request: &Request, limit: Duration) -> Result<SuccessMetadata, Fault> {
         self.begin(request, limit)?;
         self.requests.discard()?;
         self.send().await?;
@@ -154,9 +154,9 @@ impl Connection {
     }
 
     /// Runs a query and counts its rows and their bytes from the headers of chunks alone: no reader can be faster.
-    pub(crate) async fn run_counting(&mut self, request: &Request, limit: Duration) -> Result<Counted, Fault> {
+    pub(crate) async fn run_counting(&mut self, request: &Request, limit: Duration) -> Result<AnswerSize, Fault> {
         self.run(request, limit).await?;
-        let mut counted = Counted::default();
+        let mut counted = AnswerSize::default();
         let mut tag = None;
         loop {
             match self.frames.pass(&mut tag) {
@@ -245,13 +245,13 @@ impl Connection {
     }
 
     /// Reads the answer to a request that has no rows.
-    async fn summary(&mut self, expected: &'static str) -> Result<Summary, Fault> {
+    async fn summary(&mut self, expected: &'static str) -> Result<SuccessMetadata, Fault> {
         let place = self.message().await?;
         self.read_end(place, expected)
     }
 
     /// Reads an answer that ends a request.
-    fn read_end(&mut self, place: Range<usize>, expected: &'static str) -> Result<Summary, Fault> {
+    fn read_end(&mut self, place: Range<usize>, expected: &'static str) -> Result<SuccessMetadata, Fault> {
         let mut decoder = Decoder::new(self.frames.bytes(place));
         match read_tag(&mut decoder)? {
             answer_tag::SUCCESS => {
@@ -309,14 +309,14 @@ pub(crate) enum Row<'a> {
 
 /// The size of an answer that was counted and not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct AnswerSize {
     /// The number of rows.
     pub rows: u64,
     /// The bytes of all rows.
     pub bytes: u64,
 }
 
-impl Counted {
+impl AnswerSize {
     fn add(&mut self, bytes: usize) {
         self.rows += 1;
         self.bytes += bytes as u64;

@@ -235,7 +235,7 @@ fn write_parameter(to: &mut PackStreamWriter, value: &Parameter) -> Decoded<()> 
 
 /// The parts that we use of the server's answer at the end of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Summary {
+pub(crate) struct SuccessMetadata {
     /// The columns of a query.
     pub(crate) columns: Vec<String>,
     /// The bookmark after the query.
@@ -254,8 +254,8 @@ pub(super) fn read_tag(decoder: &mut Decoder<'_>) -> Decoded<u8> {
 }
 
 /// Reads the map of a success.
-pub(super) fn read_summary(decoder: &mut Decoder<'_>) -> Decoded<Summary> {
-    let mut summary = Summary::default();
+pub(super) fn read_summary(decoder: &mut Decoder<'_>) -> Decoded<SuccessMetadata> {
+    let mut summary = SuccessMetadata::default();
     for_each_entry(decoder, |name, value| {
         match name {
             "fields" => summary.columns = texts(value)?,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Counted, Row};
+use super::connection::{AnswerSize, Connection, Row};
 use super::fault::Fault;
 use super::limits::Limits;
 use super::packstream::{DecodeError, Decoded, Decoder};
@@ -21,7 +21,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::element::{Properties, SourceNode, SourceRelationship};
 use crate::source::address::SourceAddress;
 use crate::source::codes::why_unreachable;
-use crate::source::reader::{Portion, Reader, tell_if_slow};
+use crate::source::reader::{PartialRows, Reader, tell_if_slow};
 use crate::source::request::Request;
 
 /// A reader that uses Bolt 5.
@@ -41,7 +41,7 @@ impl BoltReader {
     }
 
     /// Runs a query and discards its rows unread: the best speed that a reader can reach.
-    pub async fn count(&self, doing: &str, request: Request) -> Result<Counted> {
+    pub async fn count(&self, doing: &str, request: Request) -> Result<AnswerSize> {
         self.limited(doing, Count(request)).await
     }
 
@@ -112,9 +112,9 @@ struct Count(Request);
 
 #[async_trait]
 impl Exchange for Count {
-    type Outcome = Counted;
+    type Outcome = AnswerSize;
 
-    async fn run(self, lease: &mut PooledConnection) -> Result<Counted, Fault> {
+    async fn run(self, lease: &mut PooledConnection) -> Result<AnswerSize, Fault> {
         let limit = lease.connection.limits().query;
         lease.connection.run_counting(&self.0, limit).await
     }
@@ -182,9 +182,9 @@ impl<T> First<T> {
 
 #[async_trait]
 impl<T: Record> Exchange for First<T> {
-    type Outcome = Portion<T>;
+    type Outcome = PartialRows<T>;
 
-    async fn run(self, lease: &mut PooledConnection) -> Result<Portion<T>, Fault> {
+    async fn run(self, lease: &mut PooledConnection) -> Result<PartialRows<T>, Fault> {
         let limit = lease.connection.limits().query;
         let columns = lease.connection.run(&self.request, limit).await?;
         check_columns::<T>(&columns)?;
@@ -197,10 +197,10 @@ impl<T: Record> Exchange for First<T> {
                 lease.connection.reset().await?;
                 // A query that is cut off yields no bookmark.
                 lease.connection.run_without_rows(&Request::new(QUESTION), limit).await?;
-                return Ok(Portion { rows, is_whole: false });
+                return Ok(PartialRows { rows, is_whole: false });
             }
         }
-        Ok(Portion { rows, is_whole: true })
+        Ok(PartialRows { rows, is_whole: true })
     }
 }
 
@@ -221,11 +221,11 @@ fn read_by_name(columns: &[String], mut decoder: Decoder<'_>) -> Decoded<Propert
 
 #[async_trait]
 impl Reader for BoltReader {
-    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceNode>> {
+    async fn nodes(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceNode>> {
         self.limited(doing, First::new(request, most)).await
     }
 
-    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<Portion<SourceRelationship>> {
+    async fn relationships(&self, doing: &str, request: Request, most: usize) -> Result<PartialRows<SourceRelationship>> {
         self.limited(doing, First::new(request, most)).await
     }
 
@@ -234,7 +234,7 @@ impl Reader for BoltReader {
         doing: &str,
         request: Request,
         most: usize,
-    ) -> Result<Portion<(String, SourceRelationship)>> {
+    ) -> Result<PartialRows<(String, SourceRelationship)>> {
         self.limited(doing, First::new(request, most)).await
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Questions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::discovery::Found;
+use crate::model::discovery::DiscoveredSchema;
 use crate::model::index::{Similarity, VectorOptions};
 use crate::model::kind::Step;
 use crate::model::name::PropertyName;
@@ -31,15 +31,15 @@ pub(super) async fn discovered(questions: &Questions<'_>, profile: &Profile, bef
     })
 }
 
-async fn kinds(questions: &Questions<'_>) -> Result<Found> {
+async fn kinds(questions: &Questions<'_>) -> Result<DiscoveredSchema> {
     let labels = questions.names("labels", queries::LABELS).await?;
     let types = questions.names("relationship types", queries::RELATIONSHIP_TYPES).await?;
-    Ok(Found { labels, types, ..Found::default() })
+    Ok(DiscoveredSchema { labels, types, ..DiscoveredSchema::default() })
 }
 
 /// Forgets the label that is to mark nodes without one, if no node carries it. Neo4j lists an unused label while an index or a
 /// constraint is on it.
-async fn forget_unused_label(questions: &Questions<'_>, profile: &Profile, found: &mut Found) -> Result<()> {
+async fn forget_unused_label(questions: &Questions<'_>, profile: &Profile, found: &mut DiscoveredSchema) -> Result<()> {
     let label = profile.discover.as_ref().and_then(|discovery| discovery.unlabelled.as_ref());
     let Some(label) = label.filter(|label| found.labels.contains(label.as_str())) else { return Ok(()) };
     if !questions.exists("nodes with a label", &queries::label_count(label)).await? {
@@ -49,7 +49,7 @@ async fn forget_unused_label(questions: &Questions<'_>, profile: &Profile, found
 }
 
 /// Notes the property that is to hold the elements' numbers, if an element has it.
-async fn note_identity(questions: &Questions<'_>, profile: &Profile, found: &mut Found) -> Result<()> {
+async fn note_identity(questions: &Questions<'_>, profile: &Profile, found: &mut DiscoveredSchema) -> Result<()> {
     let identity = profile.discover.as_ref().and_then(|discovery| discovery.identity.as_ref());
     let Some(identity) = identity else { return Ok(()) };
     let known: BTreeSet<String> = questions.names("property names", queries::PROPERTY_KEYS).await?;
@@ -65,13 +65,13 @@ async fn note_identity(questions: &Questions<'_>, profile: &Profile, found: &mut
 }
 
 /// Notes a range index on one property. Neo4j does not use an index on several properties for a condition on one of them.
-fn note_index(found: &mut Found, index: &SourceIndex) {
+fn note_index(found: &mut DiscoveredSchema, index: &SourceIndex) {
     let (SourceIndexKind::Range, [property]) = (&index.kind, &index.properties[..]) else { return };
     found.indexed.extend(index.on.iter().map(|name| (name.clone(), property.clone())));
 }
 
 /// Notes the property of a vector index. FalkorDB's vector index needs a dimension and knows fewer similarities.
-fn note_vector(found: &mut Found, index: &SourceIndex) {
+fn note_vector(found: &mut DiscoveredSchema, index: &SourceIndex) {
     let SourceIndexKind::Vector { dimension, similarity, m, ef_construction } = &index.kind else { return };
     let Some(property) = index.properties.first().and_then(|name| PropertyName::parse(name).ok()) else { return };
     let options = dimension.zip(Similarity::parse(similarity)).map(|(dimension, similarity)| VectorOptions {
@@ -87,7 +87,7 @@ fn note_vector(found: &mut Found, index: &SourceIndex) {
 }
 
 /// Notes keys that a rule names and that hold numbers. Asks only if the key has an index: without one, the question is a scan.
-async fn note_numbers(questions: &Questions<'_>, profile: &Profile, found: &mut Found) -> Result<()> {
+async fn note_numbers(questions: &Questions<'_>, profile: &Profile, found: &mut DiscoveredSchema) -> Result<()> {
     let Some(discovery) = &profile.discover else { return Ok(()) };
     let keyed_labels = found.labels.iter().filter_map(|name| {
         let rule = discovery.nodes.iter().find(|rule| rule.label.matches(name))?;

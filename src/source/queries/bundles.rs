@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{Queries, node_columns};
-use crate::model::detail::Detail;
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::PropertyName;
+use crate::model::projection::Projection;
 
 impl Queries<'_> {
     /// Reads all nodes that carry the label of one of these kinds, which do not include the kind of nodes without a label. The
     /// labels of a node show its kind.
-    pub(crate) fn node_bundle(&self, ids: &[NodeKindId], detail: Detail) -> String {
+    pub(crate) fn node_bundle(&self, ids: &[NodeKindId], detail: Projection) -> String {
         let scope = self.scope().alone("n");
         let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.node(*id).vectors).collect();
         let columns = node_columns(&self.bundled("n", ids.first().map(|id| ElementKind::Node(*id)), &vectors, detail));
@@ -18,14 +18,20 @@ impl Queries<'_> {
     }
 
     /// Reads all relationships of these kinds, with their types.
-    pub(crate) fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Detail) -> String {
+    pub(crate) fn relationship_bundle(&self, ids: &[RelationshipKindId], detail: Projection) -> String {
         let vectors: BTreeSet<&PropertyName> = ids.iter().flat_map(|id| &self.profile.relationship(*id).vectors).collect();
         let properties = self.bundled("e", ids.first().map(|id| ElementKind::Relationship(*id)), &vectors, detail);
         let columns = self.relationship_columns(&properties).replacen("RETURN ", "RETURN type(e) AS type, ", 1);
         format!("MATCH {} WHERE true{} {columns}", self.types_of(ids), self.copied_ends())
     }
 
-    fn bundled(&self, variable: &str, kind: Option<ElementKind>, vectors: &BTreeSet<&PropertyName>, detail: Detail) -> String {
+    fn bundled(
+        &self,
+        variable: &str,
+        kind: Option<ElementKind>,
+        vectors: &BTreeSet<&PropertyName>,
+        detail: Projection,
+    ) -> String {
         let vectors: Vec<PropertyName> = vectors.iter().map(|name| (*name).clone()).collect();
         match kind {
             Some(kind) => self.projection(variable, kind, &vectors, detail),

@@ -1,7 +1,7 @@
 //! For fuzzing: reads arbitrary bytes as a file of the log.
 
 use super::header::{FileHeader, HEADER_BYTES};
-use super::transaction::{Previous, TransactionReader};
+use super::transaction::{PrecedingTransaction, TransactionReader};
 
 /// Reads these bytes as a file of the log, and returns what is wrong with a transaction that was read.
 pub fn check_log(bytes: &[u8]) -> Result<(), String> {
@@ -17,7 +17,7 @@ pub fn check_log(bytes: &[u8]) -> Result<(), String> {
                 return Err(format!("{elements} elements from {offset}: {transaction:?}"));
             }
             offset = transaction.end;
-            previous = Some(Previous { id: transaction.id, checksum: Some(transaction.checksum) });
+            previous = Some(PrecedingTransaction { id: transaction.id, checksum: Some(transaction.checksum) });
         }
     }
     Ok(())

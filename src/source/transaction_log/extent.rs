@@ -11,14 +11,14 @@ const SMALL: u64 = 1 << 30;
 
 /// The transactions that a log holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct LogExtent {
+pub(crate) struct LogRange {
     /// The first transaction that it holds.
     pub(crate) oldest: u64,
     /// The last transaction that it holds.
     pub(crate) newest: u64,
 }
 
-impl LogExtent {
+impl LogRange {
     /// Reads the extent of the log in a directory. `created_ms` is the creation time of the database's store, if known.
     pub(crate) fn of(directory: &LogDirectory, created_ms: Option<i64>) -> Result<Self, LogRefusal> {
         let files = directory.open_all()?;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::elements::OldValues;
 use super::transaction::Transaction;
 use crate::model::bookmark::Bookmark;
-use crate::model::committed::{Changed, Committed};
+use crate::model::committed::{ChangeSet, CommittedChanges};
 use crate::model::key::Key;
 use crate::model::log_position::LogPosition;
 use crate::source::change_feed::{ChangeFeed, FeedSegment, FeedState};
@@ -58,8 +58,8 @@ struct Shared {
 #[derive(Debug)]
 struct Untaken {
     followed: FeedState,
-    nodes: Changed,
-    relationships: Changed,
+    nodes: ChangeSet,
+    relationships: ChangeSet,
     /// The bytes of the old texts of both kinds.
     text_bytes: usize,
     committed_ms: Option<i64>,
@@ -92,8 +92,8 @@ impl LogFeed {
     pub(super) fn new(database: Bookmark) -> Self {
         let state = Untaken {
             followed: FeedState::Opening,
-            nodes: Changed::default(),
-            relationships: Changed::default(),
+            nodes: ChangeSet::default(),
+            relationships: ChangeSet::default(),
             text_bytes: 0,
             committed_ms: None,
             untold_ms: None,
@@ -241,7 +241,7 @@ impl ChangeFeed for LogFeed {
         self.0.doubted.store(true, Ordering::Relaxed);
     }
 
-    async fn take(&self, segment: u64, transaction: u64) -> Option<Committed> {
+    async fn take(&self, segment: u64, transaction: u64) -> Option<CommittedChanges> {
         if !self.has_told(segment, transaction).await {
             self.lose(format!("the log does not contain transaction {transaction}, which the server has committed"));
         }
@@ -253,7 +253,7 @@ impl ChangeFeed for LogFeed {
         let committed_at = state.committed_ms.and_then(DateTime::from_timestamp_millis);
         state.forget_changes();
         let is_partial = position.transaction < transaction;
-        Some(Committed { bookmark, committed_at, nodes, relationships, position, is_partial })
+        Some(CommittedChanges { bookmark, committed_at, nodes, relationships, position, is_partial })
     }
 
     fn skip(&self, last: u64) {

@@ -14,7 +14,7 @@ use super::elements::TokenKind;
 use super::header::{FileHeader, HEADER_BYTES};
 use super::input::ReadAt;
 use super::parse_error::LogParseError;
-use super::transaction::{Previous, Transaction, TransactionReader};
+use super::transaction::{PrecedingTransaction, Transaction, TransactionReader};
 
 const VERSIONS: [&str; 4] = ["5.15.0", "5.26.12", "2026.05.0", "2026.08.1"];
 
@@ -57,7 +57,7 @@ impl ReadAt for Prefix<'_> {
 /// A reader at a place of a log.
 struct FixtureReader {
     offset: u64,
-    previous: Option<Previous>,
+    previous: Option<PrecedingTransaction>,
     read: Vec<Transaction>,
 }
 
@@ -74,7 +74,7 @@ impl FixtureReader {
                 Ok(None) => return None,
                 Ok(Some(transaction)) => {
                     self.offset = transaction.end;
-                    self.previous = Some(Previous { id: transaction.id, checksum: Some(transaction.checksum) });
+                    self.previous = Some(PrecedingTransaction { id: transaction.id, checksum: Some(transaction.checksum) });
                     self.read.push(transaction);
                 }
                 Err(oddity) => return Some(oddity),
@@ -183,7 +183,7 @@ fn a_log_that_is_cut_anywhere_is_read_up_to_the_cut_and_on_from_it() {
         // What ends before every cut is read once.
         let after = whole.read.iter().position(|transaction| transaction.end as usize > from).unwrap();
         let last = &whole.read[after - 1];
-        let (offset, previous) = (last.end, Some(Previous { id: last.id, checksum: Some(last.checksum) }));
+        let (offset, previous) = (last.end, Some(PrecedingTransaction { id: last.id, checksum: Some(last.checksum) }));
         let expected = &whole.read[after..];
         for cut in from..written {
             for size in [cut, 2 * bytes.len()] {

@@ -57,7 +57,7 @@ pub(crate) enum LogStart {
 
 /// The news that a follower reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LogNews {
+pub(crate) enum LogEvent {
     /// Commits that the follower has read.
     Committed {
         /// The bookmark of the last one.
@@ -120,19 +120,19 @@ impl LogFollower {
 
     /// Follows the log until `quit` is cancelled, and reports after each part what it read. Blocks. Fails if the log no longer
     /// holds what was read from it: then the cache holds data that the database does not.
-    pub(crate) fn run(mut self, quit: &CancellationToken, said: impl Fn(LogNews)) -> Result<(), LogRefusal> {
+    pub(crate) fn run(mut self, quit: &CancellationToken, said: impl Fn(LogEvent)) -> Result<(), LogRefusal> {
         let mut last_news = Instant::now();
         let mut reach = ReachWatch::default();
         while !quit.is_cancelled() {
             if self.is_following() {
-                reach.look(&self.directory).map(|reach| LogNews::Reach(Some(reach))).into_iter().for_each(&said);
+                reach.look(&self.directory).map(|reach| LogEvent::Reach(Some(reach))).into_iter().for_each(&said);
             }
             if let Some(reason) = self.given_up() {
                 tracing::warn!(reason, remedy = NOT_TOLD, "transaction log not followed: the source is probed");
                 self.stop_reading();
                 self.start = LogStart::Newest;
                 reach = ReachWatch::default();
-                said(LogNews::Reach(None));
+                said(LogEvent::Reach(None));
                 sleep_until_quit(DISTRUST, quit);
                 continue;
             }
@@ -142,7 +142,7 @@ impl LogFollower {
                 Err(refusal) if self.is_rewritten(&refusal) => return Err(refusal),
                 Err(refusal) => {
                     reach = ReachWatch::default();
-                    said(LogNews::Reach(None));
+                    said(LogEvent::Reach(None));
                     let is_first = !matches!(self.start, LogStart::Newest);
                     self.note_lost(&refusal);
                     if !(is_first && refusal.is_another_history()) {

@@ -6,7 +6,7 @@ use super::directory::{LogDirectory, LogFile};
 use super::header::{FileHeader, HEADER_BYTES};
 use super::parse_error::LogParseError;
 use super::refusal::LogRefusal;
-use super::transaction::{Previous, Transaction, TransactionReader};
+use super::transaction::{PrecedingTransaction, Transaction, TransactionReader};
 use crate::model::key::MAX_KEY_BYTES;
 use crate::model::log_position::LogPosition;
 
@@ -125,7 +125,7 @@ impl Tail {
     /// Reads the next transaction. Keeps the old texts of properties for which `wanted` is true.
     pub(crate) fn next(&mut self, wanted: &dyn Fn(u32) -> bool) -> Result<NextTransaction, LogRefusal> {
         loop {
-            let previous = Previous { id: self.position.transaction, checksum: self.position.checksum };
+            let previous = PrecedingTransaction { id: self.position.transaction, checksum: self.position.checksum };
             match self.file.reader.read(self.position.offset, Some(previous), wanted) {
                 Ok(Some(transaction)) => {
                     self.position.start = Some(transaction.start);

@@ -17,7 +17,7 @@ const COMMIT: u8 = 5;
 
 /// The transaction before the wanted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Previous {
+pub(crate) struct PrecedingTransaction {
     /// The id of the transaction.
     pub id: u64,
     /// Its checksum; unknown for the transaction before the oldest file.
@@ -79,7 +79,7 @@ impl<R: ReadAt> TransactionReader<R> {
     pub(crate) fn read(
         &mut self,
         offset: u64,
-        previous: Option<Previous>,
+        previous: Option<PrecedingTransaction>,
         wanted: &dyn Fn(u32) -> bool,
     ) -> Result<Option<Transaction>, LogParseError> {
         if self.input.position() != offset {
@@ -95,7 +95,7 @@ impl<R: ReadAt> TransactionReader<R> {
     fn transaction(
         &mut self,
         offset: u64,
-        previous: Option<Previous>,
+        previous: Option<PrecedingTransaction>,
         wanted: &dyn Fn(u32) -> bool,
     ) -> Result<Option<Transaction>, LogParseError> {
         let wanted = WantedTexts { named: wanted, longest: self.longest_text };
@@ -138,7 +138,7 @@ impl<R: ReadAt> TransactionReader<R> {
     }
 }
 
-fn follows(id: i64, previous_checksum: Option<u32>, previous: Option<Previous>) -> Result<u64, LogParseError> {
+fn follows(id: i64, previous_checksum: Option<u32>, previous: Option<PrecedingTransaction>) -> Result<u64, LogParseError> {
     let last = previous.map(|previous| previous.id);
     let number = u64::try_from(id).ok().filter(|number| last.is_none_or(|last| *number == last.saturating_add(1)));
     let number = number.ok_or(LogParseError::Sequence { last: last.unwrap_or_default(), found: id })?;

@@ -1,8 +1,8 @@
 //! Both sides of a comparison, and the rules that convert one into the other.
 
 use super::super::cache_view::CacheView;
-use crate::model::excluded::Excluded;
 use crate::model::profile::Profile;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::Source;
 use crate::transform::Encoder;
 
@@ -14,5 +14,5 @@ pub(crate) struct ComparisonContext<'a> {
     pub encoder: &'a Encoder,
     pub profile: &'a Profile,
     /// Elements and properties that the cache cannot hold.
-    pub excluded: &'a Excluded,
+    pub excluded: &'a QuarantineIndex,
 }

@@ -10,10 +10,10 @@ use super::expected::{ExpectedContents, expected, expected_by_key};
 use super::part::{PAGE, Part};
 use crate::error::Result;
 use crate::model::comparison::{Difference, Finding};
-use crate::model::detail::Detail;
 use crate::model::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use crate::model::kind::{ElementKind, KindName, NodeKindId};
-use crate::model::prepared::Cause;
+use crate::model::prepared::QuarantineCause;
+use crate::model::projection::Projection;
 use crate::transform::comparison::Content;
 
 /// Separates what the cache lacks for a known reason, which is no difference, from what differs. If a row could be kept by its
@@ -34,7 +34,9 @@ pub(super) async fn excused(
         let is_missing = finding.difference == Difference::Missing;
         match &finding.identity {
             _ if !is_missing => differing.push(finding),
-            _ if matches!(own, Some(Cause::Cache | Cause::Graph)) || (own.is_some() && sides.excluded.is_ignored(name, key)) => {
+            _ if matches!(own, Some(QuarantineCause::Cache | QuarantineCause::Graph))
+                || (own.is_some() && sides.excluded.is_ignored(name, key)) =>
+            {
                 lacking.push(finding);
             }
             ElementIdentity::Node(_) => differing.push(finding),
@@ -42,9 +44,9 @@ pub(super) async fn excused(
                 let end = sides.excluded.listed_end(relationship);
                 match end.and_then(|end| sides.excluded.cause_of(KindName::Label(end.label.as_str()), end.key.as_str())) {
                     // The element would be in the cache under its key.
-                    Some(Cause::Content | Cause::Graph) => lacking.push(finding),
-                    Some(Cause::Cache | Cause::End) => unclear.push(finding),
-                    None if own == Some(Cause::End) => unclear.push(finding),
+                    Some(QuarantineCause::Content | QuarantineCause::Graph) => lacking.push(finding),
+                    Some(QuarantineCause::Cache | QuarantineCause::End) => unclear.push(finding),
+                    None if own == Some(QuarantineCause::End) => unclear.push(finding),
                     None => differing.push(finding),
                 }
             }
@@ -80,7 +82,7 @@ async fn ends_in_cache(sides: &mut ComparisonContext<'_>, relationships: &[Findi
         let mut left = &keys[..];
         while !left.is_empty() {
             let view = &mut *sides.view;
-            let found = view.contents(ElementKind::Node(kind), Detail::Key, left).await?;
+            let found = view.contents(ElementKind::Node(kind), Projection::Key, left).await?;
             left = &left[found.keys..];
             let node = |identity| if let ElementIdentity::Node(node) = identity { Some(node) } else { None };
             there.extend(found.elements.into_keys().filter_map(node));
@@ -117,7 +119,7 @@ pub(super) async fn differing_of(
     while !left.is_empty() {
         let (here, answered) = expected_by_key(sides, kind, left).await?;
         let view = &mut *sides.view;
-        let there = view.contents(kind, Detail::Whole, &left[..answered]).await?;
+        let there = view.contents(kind, Projection::Whole, &left[..answered]).await?;
         // Both sides were asked for these keys.
         let (asked, after) = left.split_at(there.keys);
         let there = there.elements;

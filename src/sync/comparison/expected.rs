@@ -6,7 +6,7 @@ use super::super::bundles::bundled;
 use super::context::ComparisonContext;
 use super::part::{Part, QUESTION};
 use crate::error::Result;
-use crate::model::comparison::Excepted;
+use crate::model::comparison::ProofExceptions;
 use crate::model::element::{ElementIdentity, ElementNumber, Properties};
 use crate::model::kind::ElementKind;
 use crate::model::kind_rows::KindRows;
@@ -67,7 +67,7 @@ pub(super) struct ExpectedContents {
     pub(super) contents: BTreeMap<ElementIdentity, Content>,
     pub(super) next: Option<String>,
     /// The elements and properties that are left out by rule.
-    pub(super) excepted: Excepted,
+    pub(super) excepted: ProofExceptions,
 }
 
 impl ExpectedContents {
@@ -81,11 +81,11 @@ impl ExpectedContents {
         let elements = (contents.len() - identified) as u64;
         let contents = lowest(rows, contents);
         let collapsed = (identified - contents.len()) as u64;
-        Self { contents, next, excepted: Excepted { elements, properties, collapsed } }
+        Self { contents, next, excepted: ProofExceptions { elements, properties, collapsed } }
     }
 
     fn nothing() -> Self {
-        Self { contents: BTreeMap::new(), next: None, excepted: Excepted::default() }
+        Self { contents: BTreeMap::new(), next: None, excepted: ProofExceptions::default() }
     }
 }
 

@@ -20,12 +20,12 @@ use self::orphan_scan::{OrphanScan, Orphans, SeenElements, VISITED_FOR_A_ROW};
 use self::part::{PAGE, Part, QUESTION, steps};
 use super::key_sets::ElementHasher;
 use crate::error::Result;
-use crate::model::comparison::{ComparisonUnderWay, Excepted, Finding, Verdict};
+use crate::model::comparison::{ComparisonUnderWay, Finding, ProofExceptions, Verdict};
 use crate::model::element::{ElementIdentity, NodeIdentity};
-use crate::model::excluded::Excluded;
 use crate::model::kind::ElementKind;
 use crate::model::pass::Cursor;
 use crate::model::profile::{Identity, Profile};
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::Source;
 
 pub(crate) use self::context::ComparisonContext;
@@ -36,7 +36,7 @@ pub(crate) const LISTED: usize = 10_000;
 
 /// The result of one step of a comparison.
 #[derive(Debug, Default)]
-pub(crate) struct Advance {
+pub(crate) struct ComparisonProgress {
     pub found: Vec<Finding>,
     /// Elements that the cache lacks for a reason that is not in the source: it refused the row, or an end of it is not there.
     /// Such an element is a difference only if another attempt mends it.
@@ -86,7 +86,7 @@ pub(crate) struct Comparison {
     /// Elements of the source that were read so far, including those that are left out.
     read: u64,
     /// The elements and properties that were left out by rule so far.
-    excepted: Excepted,
+    excepted: ProofExceptions,
     /// The numbers of nodes and relationships that were found on both sides, or differed.
     compared: [u64; 2],
     /// Relationships of the kind under way that wait for an end.
@@ -125,7 +125,7 @@ impl Comparison {
             hasher: ElementHasher::default(),
             resumed: false,
             read: 0,
-            excepted: Excepted::default(),
+            excepted: ProofExceptions::default(),
             compared: [0, 0],
             waiting: BTreeMap::new(),
             met: Met::default(),
@@ -157,10 +157,10 @@ impl Comparison {
         sides: &mut ComparisonContext<'_>,
         rows: usize,
         spared: &BTreeSet<ElementKind>,
-    ) -> Result<Advance> {
+    ) -> Result<ComparisonProgress> {
         let steps = steps(sides.profile);
         let (mut place, mut after) = self.place(sides.profile, &steps);
-        let mut advance = Advance::default();
+        let mut advance = ComparisonProgress::default();
         let mut left = rows;
         let (mut ahead, mut together) = (None, SmallKindPrefetch::of(sides.source, sides.encoder, sides.profile).await?);
         while left > 0 {
@@ -198,7 +198,7 @@ impl Comparison {
         let next = steps.get(place);
         self.standing.at_vectors = next.is_some_and(|step| !step.is_first_round());
         self.standing.cursor = next.map(|step| Cursor { step: step.kind_step(sides.profile), after });
-        Ok(Advance { is_over: next.is_none(), ..advance })
+        Ok(ComparisonProgress { is_over: next.is_none(), ..advance })
     }
 
     /// Sorts the differences of a page, and notes what the page holds.
@@ -208,7 +208,7 @@ impl Comparison {
         step: Part,
         page: &ExpectedContents,
         suspects: &[ElementIdentity],
-        advance: &mut Advance,
+        advance: &mut ComparisonProgress,
     ) -> Result<()> {
         self.count_page(step, page);
         let mut differing = differing(sides, step.kind, suspects).await?;
@@ -226,7 +226,7 @@ impl Comparison {
     }
 
     /// Ends the pages of a kind. What only the cache holds is still to be found.
-    fn end_pages(&mut self, kind: ElementKind, advance: &mut Advance) {
+    fn end_pages(&mut self, kind: ElementKind, advance: &mut ComparisonProgress) {
         let by_end = std::mem::take(&mut self.waiting);
         if self.is_whole {
             advance.waiting.insert(kind, by_end);
@@ -234,7 +234,7 @@ impl Comparison {
         self.orphan_scan = Some(OrphanScan::new(std::mem::take(&mut self.seen)));
     }
 
-    async fn end_orphan_scan(&mut self, source: &dyn Source, advance: &mut Advance) -> Result<()> {
+    async fn end_orphan_scan(&mut self, source: &dyn Source, advance: &mut ComparisonProgress) -> Result<()> {
         let Some(scan) = self.orphan_scan.take() else { return Ok(()) };
         let Orphans { found, is_whole, is_even } = scan.end();
         // If the source was written meanwhile, or something was found, that explains an uneven count, and nothing is proven in
@@ -248,7 +248,7 @@ impl Comparison {
         Ok(())
     }
 
-    fn found_any(&self, advance: &Advance) -> bool {
+    fn found_any(&self, advance: &ComparisonProgress) -> bool {
         self.standing.findings > 0 || !self.named.is_empty() || !advance.found.is_empty()
     }
 
@@ -259,7 +259,7 @@ impl Comparison {
     }
 
     /// Notes relationships that wait for a listed end.
-    fn note_waiting(&mut self, excluded: &Excluded, lacking: &[Finding]) {
+    fn note_waiting(&mut self, excluded: &QuarantineIndex, lacking: &[Finding]) {
         for finding in lacking {
             let ElementIdentity::Relationship(relationship) = &finding.identity else { continue };
             if let Some(end) = excluded.listed_end(relationship) {

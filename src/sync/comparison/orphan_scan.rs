@@ -4,7 +4,7 @@
 //! part by part: elements with an unknown hash are suspects, and are looked up by key on both sides. Each step is short, so that
 //! passes run in between, whatever the size of the kind.
 
-use super::super::cache_view::{CacheView, Keyed, ScanPosition};
+use super::super::cache_view::{CacheView, ScanCursor, ScannedElement};
 use super::super::key_sets::ElementHasher;
 use super::context::ComparisonContext;
 use super::differences::differing_of;
@@ -41,7 +41,7 @@ impl SeenElements {
 pub(super) struct OrphanScan {
     seen: Vec<u64>,
     /// The beginning of the next part; absent once everything is visited.
-    next: Option<ScanPosition>,
+    next: Option<ScanCursor>,
     visited: u64,
     /// Elements that are still to be looked up.
     suspects: Vec<ElementIdentity>,
@@ -65,7 +65,7 @@ impl OrphanScan {
         let mut seen = seen.hashes;
         seen.sort_unstable();
         let (suspects, orphans) = (Vec::new(), Vec::new());
-        Self { seen, next: Some(ScanPosition::default()), visited: 0, suspects, more: false, orphans }
+        Self { seen, next: Some(ScanCursor::default()), visited: 0, suspects, more: false, orphans }
     }
 
     /// Whether there is nothing left to do.
@@ -90,11 +90,11 @@ impl OrphanScan {
         &mut self,
         view: &mut dyn CacheView,
         kind: ElementKind,
-        from: &ScanPosition,
+        from: &ScanCursor,
         hasher: &ElementHasher,
     ) -> Result<usize> {
         let before = self.visited;
-        self.next = view.scan_part(kind, from, PART, &mut |keyed: Keyed| self.visit(hasher, keyed.identity)).await?;
+        self.next = view.scan_part(kind, from, PART, &mut |keyed: ScannedElement| self.visit(hasher, keyed.identity)).await?;
         let visited = usize::try_from(self.visited - before).unwrap_or(usize::MAX);
         Ok(visited / VISITED_FOR_A_ROW)
     }

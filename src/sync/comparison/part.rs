@@ -1,8 +1,8 @@
 //! The parts that a comparison goes through, one after the other.
 
-use crate::model::detail::Detail;
 use crate::model::kind::{ElementKind, Step};
 use crate::model::profile::Profile;
+use crate::model::projection::Projection;
 
 /// Rows that are compared at once: a page of the source, and the cache's reply for its keys.
 pub(super) const PAGE: usize = 1000;
@@ -14,12 +14,12 @@ pub(super) const QUESTION: usize = 20;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     pub(super) kind: ElementKind,
-    pub(super) detail: Detail,
+    pub(super) detail: Projection,
 }
 
 impl Part {
     pub(super) fn is_first_round(self) -> bool {
-        self.detail != Detail::Vectors
+        self.detail != Projection::Vectors
     }
 
     pub(super) fn kind_step(self, profile: &Profile) -> Step {
@@ -32,6 +32,6 @@ impl Part {
 pub(super) fn steps(profile: &Profile) -> Vec<Part> {
     let kinds = profile.kinds();
     let with_vectors = kinds.iter().copied().filter(|kind| !profile.vectors(*kind).is_empty());
-    let second = with_vectors.map(|kind| Part { kind, detail: Detail::Vectors });
-    kinds.iter().map(|kind| Part { kind: *kind, detail: Detail::WithoutVectors }).chain(second).collect()
+    let second = with_vectors.map(|kind| Part { kind, detail: Projection::Vectors });
+    kinds.iter().map(|kind| Part { kind: *kind, detail: Projection::WithoutVectors }).chain(second).collect()
 }

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::model::key::Key;
     use crate::model::name::{Label, PropertyName, RelationshipType};
-    use crate::model::prepared::{EncodedRows, EndpointKind, RelationshipGroup};
+    use crate::model::prepared::{EncodedRows, EndpointKind, RelationshipWriteSet};
 
     fn node(key: &str) -> NodeIdentity {
         NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() }
@@ -70,7 +70,7 @@ mod tests {
         }
         let key = PropertyName::parse("uuid").unwrap();
         let (start, end) = (end.clone(), end);
-        let group = RelationshipGroup { group: None, rel_type, key, start, end, vectors: vec![], not_a_number: vec![], rows };
+        let group = RelationshipWriteSet { group: None, rel_type, key, start, end, vectors: vec![], not_a_number: vec![], rows };
         PreparedRows { relationships: vec![group], ..PreparedRows::default() }
     }
 

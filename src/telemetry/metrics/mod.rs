@@ -15,13 +15,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use names::{ALL, Metric, PREFIX, Sort};
+use names::{ALL, Metric, MetricType, PREFIX};
 
 use super::process::Process;
-use super::status::{ChangeSource, PipelineState, PipelineStatus, ServiceStatus, Side};
+use super::status::{ChangeDetection, PipelineState, PipelineStatus, ServiceStatus, Side};
 use super::tally;
 use crate::model::bookmark::Bookmark;
-use crate::model::pass::Mode;
+use crate::model::pass::PassMode;
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -58,15 +58,15 @@ impl Metrics {
         for metric in ALL {
             let registry = if metric.own { &mut metrics.own } else { &mut metrics.of_every_process };
             match metric.sort {
-                Sort::Counter => {
+                MetricType::Counter => {
                     let counters = metrics.counters.entry(metric.name).or_default();
                     registry.register(metric.name, metric.help, counters.clone());
                 }
-                Sort::Gauge => {
+                MetricType::Gauge => {
                     let gauges = metrics.gauges.entry(metric.name).or_default();
                     registry.register(metric.name, metric.help, gauges.clone());
                 }
-                Sort::Histogram => {
+                MetricType::Histogram => {
                     let make = || Histograms::new_with_constructor(|| Histogram::new(BUCKETS));
                     let histograms = metrics.histograms.entry(metric.name).or_insert_with(make);
                     registry.register(metric.name, metric.help, histograms.clone());
@@ -158,7 +158,7 @@ impl Metrics {
         for (server, side) in [(names::NEO4J, Side::Source), (names::FALKORDB, Side::Cache)] {
             self.set(names::SERVER_UP, &[name, server], flag(lost != Some(side)));
         }
-        set(names::TRANSACTION_LOG_READ, flag(status.change_source == ChangeSource::TransactionLog));
+        set(names::TRANSACTION_LOG_READ, flag(status.change_source == ChangeDetection::TransactionLog));
         let oldest = status.log_reach.as_ref().and_then(|reach| reach.oldest_at);
         let reach = oldest.map(|oldest| (now - oldest).as_seconds_f64().max(0.0));
         self.set_if_known(names::TRANSACTION_LOG_REACH, &[name], reach);
@@ -231,7 +231,7 @@ impl Metrics {
 fn full_sync(status: &PipelineStatus) -> Option<(u64, u64)> {
     match (&status.full_sync, &status.state) {
         (Some(full_sync), _) => Some((full_sync.totals.read, full_sync.expected.unwrap_or_default())),
-        (None, PipelineState::Running { mode: Mode::Full, totals, .. }) => {
+        (None, PipelineState::Running { mode: PassMode::Full, totals, .. }) => {
             Some((totals.read, status.expected.unwrap_or_default()))
         }
         _ => None,
@@ -260,7 +260,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::changes::{BatchChanges, Operation};
+    use crate::model::changes::{BatchChanges, CacheOperation};
 
     #[test]
     fn what_the_status_counts_is_exported_once() {
@@ -270,10 +270,10 @@ mod tests {
         let mut second = first.clone();
         let mut changes = BatchChanges::default();
         changes.note_read("Entity", 7);
-        changes.note("Entity", Operation::Written, ["a", "b", "c"]);
+        changes.note("Entity", CacheOperation::Written, ["a", "b", "c"]);
         second.statistics.add_changes(&changes);
-        second.statistics.add_ended(Mode::Full, Duration::from_secs(2));
-        second.statistics.add_failed(Mode::Full);
+        second.statistics.add_ended(PassMode::Full, Duration::from_secs(2));
+        second.statistics.add_failed(PassMode::Full);
         second.statistics.add_freshness(0.4);
         second.statistics.add_fault("cache_connection");
         metrics.count(Some(&first), &second);

@@ -39,7 +39,7 @@ pub(crate) const OPEN: &str = "open";
 
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
+pub enum MetricType {
     /// A value that only grows; exported with the suffix `_total`.
     Counter,
     /// The present value of a quantity.
@@ -54,7 +54,7 @@ pub struct Metric {
     /// The name without the prefix, and without the suffix of its type.
     pub name: &'static str,
     /// The type of the metric.
-    pub sort: Sort,
+    pub sort: MetricType,
     /// The labels of its series.
     pub labels: &'static [&'static str],
     /// The meaning of the metric, for people.
@@ -65,15 +65,15 @@ pub struct Metric {
 
 impl Metric {
     const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        Self { name, sort: Sort::Counter, labels, help, own: true }
+        Self { name, sort: MetricType::Counter, labels, help, own: true }
     }
 
     const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        Self { name, sort: Sort::Gauge, labels, help, own: true }
+        Self { name, sort: MetricType::Gauge, labels, help, own: true }
     }
 
     const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        Self { name, sort: Sort::Histogram, labels, help, own: true }
+        Self { name, sort: MetricType::Histogram, labels, help, own: true }
     }
 
     const fn of_every_process(self) -> Self {
@@ -83,7 +83,7 @@ impl Metric {
     /// The name as used in a query.
     pub fn exported(&self) -> String {
         let prefix = if self.own { format!("{PREFIX}_") } else { String::new() };
-        let suffix = if self.sort == Sort::Counter { "_total" } else { "" };
+        let suffix = if self.sort == MetricType::Counter { "_total" } else { "" };
         format!("{prefix}{}{suffix}", self.name)
     }
 }
@@ -294,7 +294,7 @@ mod tests {
             let Metric { name, sort, .. } = metric;
             assert!(name.chars().all(|char| char.is_ascii_lowercase() || char == '_'), "{name}");
             assert!(!name.ends_with("_total"), "{name}: the exporter adds it");
-            assert!(sort != Sort::Histogram || name.ends_with("_seconds"), "{name}: a histogram of what?");
+            assert!(sort != MetricType::Histogram || name.ends_with("_seconds"), "{name}: a histogram of what?");
             assert!(!metric.help.ends_with('.') && !metric.help.is_empty(), "{name}");
         }
         assert_eq!(ROWS_READ.exported(), "neo4j_falkordb_sync_rows_read_total");

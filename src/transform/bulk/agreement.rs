@@ -16,7 +16,7 @@ use crate::model::value::Value;
 use crate::transform::values::{fit, write_value};
 use crate::transform::vectors::check_vector;
 use crate::transform::writer::ParameterText;
-use crate::transform::{Dimensions, Encoder};
+use crate::transform::{Encoder, VectorDimensions};
 
 /// Two kinds with vectors, one of them with a known dimension, and kinds with names that the binary form cannot express.
 const PROFILE: &str = "
@@ -68,7 +68,7 @@ static TRANSFORMER: LazyLock<Result<Encoder, String>> = LazyLock::new(transforme
 fn transformer() -> Result<Encoder, String> {
     let name = |error: crate::model::name::UnusableName| error.to_string();
     let profile = Profile::parse(PROFILE).map_err(|error| error.to_string())?;
-    let mut dimensions = Dimensions::default();
+    let mut dimensions = VectorDimensions::default();
     let vector = PropertyName::parse("v").map_err(name)?;
     dimensions.set_node(Label::parse("A").map_err(name)?, vector.clone(), DIMENSION);
     dimensions.set_relationship(RelationshipType::parse("R").map_err(name)?, vector, DIMENSION);

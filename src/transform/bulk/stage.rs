@@ -70,7 +70,7 @@ mod tests {
     use crate::model::name::Label;
     use crate::model::profile::Profile;
     use crate::model::value::Value;
-    use crate::transform::Dimensions;
+    use crate::transform::VectorDimensions;
 
     fn text(text: &str) -> Value {
         Value::String(text.to_owned())
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn nodes_are_numbered_in_the_order_of_loading_and_only_once() {
-        let encoder = Arc::new(Encoder::new(Arc::new(Profile::graphiti().unwrap()), Dimensions::default()));
+        let encoder = Arc::new(Encoder::new(Arc::new(Profile::graphiti().unwrap()), VectorDimensions::default()));
         let mut stage = StageEncoder::new(encoder, IdMap::default());
         let nodes =
             |keys: &[&str]| SourceRows::Kind(KindRows::Nodes(NodeKindId(0), keys.iter().map(|key| entity(key)).collect()));

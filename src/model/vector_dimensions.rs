@@ -13,12 +13,12 @@ use super::profile::Profile;
 /// kept in a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Dimensions {
+pub struct VectorDimensions {
     nodes: BTreeMap<Label, BTreeMap<PropertyName, usize>>,
     relationships: BTreeMap<RelationshipType, BTreeMap<PropertyName, usize>>,
 }
 
-impl Dimensions {
+impl VectorDimensions {
     /// The dimensions that a profile's vector indices name.
     pub(crate) fn of_profile(profile: &Profile) -> Self {
         let mut dimensions = Self::default();
@@ -100,7 +100,7 @@ mod tests {
     fn a_profiles_vector_index_names_a_dimension() {
         let text = "name: x\nnodes: [{label: A, key: id, vectors: [v, w]}]\nindexes:\n  - {kind: range, label: A, properties: [id]}\n  \
                     - {kind: vector, label: A, properties: [v], vector: {dimension: 3, similarity: cosine}}\n";
-        let dimensions = Dimensions::of_profile(&Profile::parse(text).unwrap());
+        let dimensions = VectorDimensions::of_profile(&Profile::parse(text).unwrap());
         let of = |property| dimensions.of_node(&Label::parse("A").unwrap(), &PropertyName::parse(property).unwrap());
         assert_eq!((of("v"), of("w")), (Some(3), None));
     }
@@ -109,11 +109,11 @@ mod tests {
     fn dimensions_are_kept_apart_by_kind_and_survive_a_checkpoint() {
         let property = PropertyName::parse("embedding").unwrap();
         let (label, rel_type) = (Label::parse("X").unwrap(), RelationshipType::parse("X").unwrap());
-        let mut dimensions = Dimensions::default();
+        let mut dimensions = VectorDimensions::default();
         dimensions.set_node(label.clone(), property.clone(), 3);
         assert_eq!(dimensions.of_relationship(&rel_type, &property), None);
         dimensions.set_relationship(rel_type.clone(), property.clone(), 4);
-        let kept: Dimensions = serde_json::from_str(&serde_json::to_string(&dimensions).unwrap()).unwrap();
+        let kept: VectorDimensions = serde_json::from_str(&serde_json::to_string(&dimensions).unwrap()).unwrap();
         assert_eq!(kept, dimensions);
         assert_eq!((kept.of_node(&label, &property), kept.of_relationship(&rel_type, &property)), (Some(3), Some(4)));
     }

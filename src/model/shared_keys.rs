@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// is, so every pass reads the elements of these keys again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Duplicates(Vec<OfKind>);
+pub(crate) struct SharedKeys(Vec<OfKind>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct OfKind {
@@ -21,7 +21,7 @@ struct OfKind {
     keys: Vec<String>,
 }
 
-impl Duplicates {
+impl SharedKeys {
     /// The duplicates, as many as a checkpoint may name.
     pub(crate) fn bounded(kinds: impl IntoIterator<Item = (Step, Vec<String>)>) -> Self {
         let (mut number, mut bytes) = (0, 0);
@@ -57,9 +57,9 @@ mod tests {
     #[test]
     fn they_are_bounded_by_number_and_by_bytes() {
         let kind = Step::Nodes(Label::parse("Entity").unwrap());
-        let kept = |keys: Vec<String>| Duplicates::bounded([(kind.clone(), keys)]).of(&kind).len();
+        let kept = |keys: Vec<String>| SharedKeys::bounded([(kind.clone(), keys)]).of(&kind).len();
         assert_eq!(kept((0..MAX_KEYS + 5).map(|number| number.to_string()).collect()), MAX_KEYS);
         assert_eq!(kept((0..40).map(|_| "x".repeat(4096)).collect()), 16);
-        assert!(Duplicates::bounded([(kind, Vec::new())]).is_empty());
+        assert!(SharedKeys::bounded([(kind, Vec::new())]).is_empty());
     }
 }

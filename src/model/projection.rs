@@ -6,7 +6,7 @@ use super::name::PropertyName;
 
 /// The properties of an element to read. The key is always among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Detail {
+pub enum Projection {
     /// All properties of the element.
     Whole,
     /// All properties but the vectors of the element's kind, which take most of its bytes and most of the time to read it.
@@ -17,7 +17,7 @@ pub enum Detail {
     Key,
 }
 
-impl Detail {
+impl Projection {
     /// The Cypher for these properties as a map. Neo4j and FalkorDB understand it alike, except for the quoting of names. A
     /// property that is left out, or that the element does not have, may be null in the map.
     pub(crate) fn projection(
@@ -28,16 +28,16 @@ impl Detail {
         quoted: fn(&PropertyName) -> String,
     ) -> String {
         let mut entries = match self {
-            Detail::WithoutVectors if !vectors.is_empty() => ".*".to_owned(),
-            Detail::Key => return format!("{variable}{{.{}}}", quoted(key)),
-            Detail::Vectors => format!(".{}", quoted(key)),
-            Detail::Whole | Detail::WithoutVectors => return format!("properties({variable})"),
+            Projection::WithoutVectors if !vectors.is_empty() => ".*".to_owned(),
+            Projection::Key => return format!("{variable}{{.{}}}", quoted(key)),
+            Projection::Vectors => format!(".{}", quoted(key)),
+            Projection::Whole | Projection::WithoutVectors => return format!("properties({variable})"),
         };
         for vector in vectors {
             // Writing to a text cannot fail.
             let _ = match self {
-                Detail::Vectors => write!(entries, ", .{}", quoted(vector)),
-                Detail::Whole | Detail::WithoutVectors | Detail::Key => write!(entries, ", {}: null", quoted(vector)),
+                Projection::Vectors => write!(entries, ", .{}", quoted(vector)),
+                Projection::Whole | Projection::WithoutVectors | Projection::Key => write!(entries, ", {}: null", quoted(vector)),
             };
         }
         format!("{variable}{{{entries}}}")
@@ -53,7 +53,7 @@ mod tests {
     fn vectors_are_left_out_or_taken_alone() {
         let name = |text| PropertyName::parse(text).unwrap();
         let (key, vectors) = (name("uuid"), [name("v"), name("w")]);
-        let all = [Detail::Whole, Detail::WithoutVectors, Detail::Vectors, Detail::Key];
+        let all = [Projection::Whole, Projection::WithoutVectors, Projection::Vectors, Projection::Key];
         assert_eq!(
             all.map(|detail| detail.projection("n", &key, &vectors, PropertyName::quoted)),
             ["properties(n)", "n{.*, `v`: null, `w`: null}", "n{.`uuid`, .`v`, .`w`}", "n{.`uuid`}"]

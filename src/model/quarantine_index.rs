@@ -7,11 +7,11 @@ use parking_lot::RwLock;
 
 use super::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use super::kind::KindName;
-use super::prepared::{Cause, Quarantined, is_name};
+use super::prepared::{QuarantineCause, Quarantined, is_name};
 
 /// The quarantine of a graph's writer, as comparisons of the graph need it. Clones share one list.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Excluded(Arc<RwLock<QuarantineList>>);
+pub(crate) struct QuarantineIndex(Arc<RwLock<QuarantineList>>);
 
 #[derive(Debug, Default)]
 struct QuarantineList {
@@ -64,10 +64,10 @@ struct Element {
     ignored: bool,
     /// The number of elements of the source that the entry covers.
     number: u64,
-    cause: Cause,
+    cause: QuarantineCause,
 }
 
-impl Excluded {
+impl QuarantineIndex {
     /// The list of a quarantine.
     pub(crate) fn of<'q>(quarantine: impl IntoIterator<Item = &'q Quarantined>) -> Self {
         let excluded = Self::default();
@@ -123,14 +123,14 @@ impl Excluded {
 
     /// Whether an element is listed because its group has no graph.
     pub(crate) fn is_without_graph(&self, kind: KindName<'_>, key: &str) -> bool {
-        self.element(kind, key).is_some_and(|element| element.cause == Cause::Graph)
+        self.element(kind, key).is_some_and(|element| element.cause == QuarantineCause::Graph)
     }
 
     /// Keys of elements of a label or type that are listed because their group has no graph: up to `limit`.
     pub(crate) fn keys_without_graph(&self, kind: KindName<'_>, limit: usize) -> Vec<String> {
         let listed = self.0.read();
         let elements = listed.kinds.of(kind).into_iter().flat_map(|names| &names.elements);
-        elements.filter(|(_, element)| element.cause == Cause::Graph).map(|(key, _)| key.clone()).take(limit).collect()
+        elements.filter(|(_, element)| element.cause == QuarantineCause::Graph).map(|(key, _)| key.clone()).take(limit).collect()
     }
 
     fn element(&self, kind: KindName<'_>, key: &str) -> Option<Element> {
@@ -138,7 +138,7 @@ impl Excluded {
     }
 
     /// The cause that keeps the element of this key out of the cache, if this key is listed.
-    pub(crate) fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
+    pub(crate) fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<QuarantineCause> {
         self.0.read().cause_of(kind, key)
     }
 
@@ -152,11 +152,11 @@ impl Excluded {
         }
         let (kind, key) = (identity.kind_name(), identity.key().as_str());
         match listed.cause_of(kind, key) {
-            Some(Cause::Cache | Cause::End | Cause::Graph) => return true,
+            Some(QuarantineCause::Cache | QuarantineCause::End | QuarantineCause::Graph) => return true,
             // An operator has ignored the entry.
-            Some(Cause::Content) if listed.is_ignored(kind, key) => return true,
+            Some(QuarantineCause::Content) if listed.is_ignored(kind, key) => return true,
             // The element had other content then.
-            Some(Cause::Content) | None => {}
+            Some(QuarantineCause::Content) | None => {}
         }
         let ElementIdentity::Relationship(relationship) = identity else { return false };
         [&relationship.start, &relationship.end]
@@ -201,7 +201,7 @@ impl Excluded {
 
 impl QuarantineList {
     /// If an element's key reads like a name, the entry of this name does not concern the element.
-    fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<Cause> {
+    fn cause_of(&self, kind: KindName<'_>, key: &str) -> Option<QuarantineCause> {
         let element = self.kinds.of(kind)?.elements.get(key)?;
         (!is_name(key)).then_some(element.cause)
     }
@@ -247,7 +247,7 @@ mod tests {
         let (entity, saga) = (KindName::Label("Entity"), KindName::Label("Saga"));
         let whole = Quarantined::new(entity, "a", None, "reason");
         let property = Quarantined::new(entity, "b", Some("name".to_owned()), "reason");
-        let excluded = Excluded::of([&whole, &property]);
+        let excluded = QuarantineIndex::of([&whole, &property]);
         assert!(excluded.contains(entity, "a") && !excluded.contains(entity, "b") && !excluded.contains(saga, "a"));
         assert!(!excluded.contains(KindName::Type("Entity"), "a"), "a type of that name is something else");
         assert!(!excluded.is_ignored(entity, "a"));
@@ -270,10 +270,10 @@ mod tests {
             ElementIdentity::Relationship(RelationshipIdentity { rel_type, key, start: node(start), end: node(end) })
         };
         let listed = Quarantined::new(KindName::Label("Entity"), "hub", None, "reason");
-        let excluded = Excluded::of([&listed]);
+        let excluded = QuarantineIndex::of([&listed]);
         assert!(excluded.covers(&fact("hub", "a")) && excluded.covers(&fact("a", "hub")) && !excluded.covers(&fact("a", "b")));
         assert!(!excluded.covers(&ElementIdentity::Node(node("hub"))), "its content tells");
-        excluded.replace([&listed], [&listed.clone().because_of(Cause::Cache)]);
+        excluded.replace([&listed], [&listed.clone().because_of(QuarantineCause::Cache)]);
         assert!(excluded.covers(&ElementIdentity::Node(node("hub"))), "only another attempt tells");
         excluded.add([&Quarantined::waiting(&rel_type, &node("hub"), 7)]);
         let number = |kind| excluded.number_of(kind);
@@ -287,8 +287,8 @@ mod tests {
     fn a_relationship_waits_for_the_end_that_is_listed() {
         let rel_type = RelationshipType::parse("RELATES_TO").unwrap();
         let fact = RelationshipIdentity { rel_type, key: Key::parse("f").unwrap(), start: node("a"), end: node("b") };
-        let excluded = Excluded::of(&[Quarantined::new(KindName::Label("Entity"), "b", None, "r")]);
+        let excluded = QuarantineIndex::of(&[Quarantined::new(KindName::Label("Entity"), "b", None, "r")]);
         assert_eq!(excluded.listed_end(&fact), Some(&node("b")));
-        assert_eq!(Excluded::default().listed_end(&fact), None);
+        assert_eq!(QuarantineIndex::default().listed_end(&fact), None);
     }
 }
