@@ -66,7 +66,7 @@ NEWER_JAVA_HOME ?= $(firstword $(wildcard /usr/lib/jvm/*-25-* /usr/lib/jvm/*-25)
 test-newer: tools ## The tests that depend on the version of Neo4j, against the newest one (NEWER_NEO4J, NEWER_JAVA_HOME)
 	@if [ ! -x "$(NEWER_JAVA_HOME)/bin/java" ]; then echo "SKIPPED: Neo4j $(NEWER_NEO4J) needs Java 25, and there is none: NEWER_JAVA_HOME names one"; exit 0; fi; \
 	NEO4J_FALKORDB_SYNC_NEO4J=$(NEWER_NEO4J) NEO4J_FALKORDB_SYNC_JAVA_HOME=$(NEWER_JAVA_HOME) \
-	  $(CARGO) test --test integration -- --nocapture pipeline:: generic:: compatibility:: plans:: bolt:: full_sync:: value_round_trip:: identity:: changes:: transaction_log::; \
+	  $(CARGO) test --test integration -- --nocapture pipeline:: generic:: compatibility:: plans:: bolt:: full_sync:: value_round_trip:: identity:: changes:: transaction_log:: && \
 	NEO4J_FALKORDB_SYNC_UPGRADE_TO=$(NEWER_NEO4J) NEO4J_FALKORDB_SYNC_UPGRADE_JAVA_HOME=$(NEWER_JAVA_HOME) \
 	  $(CARGO) test --test integration -- --nocapture --ignored transaction_log::server::a_server_that_is_upgraded_in_place_is_followed
 

@@ -74,7 +74,7 @@ pub async fn by_bulk(batches: &[BulkBatch], profile: &Arc<Profile>) -> Took {
     }
     loader.convert_nodes(profile, 0..totals.nodes).await.unwrap();
     for kind in &profile.relationships {
-        loader.convert_relationships(kind).await.unwrap();
+        loader.convert_relationships(kind, 0..totals.nodes).await.unwrap();
     }
     let mut sink = graphs.sink(GraphRole::Stage);
     sink.prepare().await.unwrap();

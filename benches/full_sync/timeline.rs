@@ -8,7 +8,7 @@ use crate::support::graph::build;
 use crate::support::servers::{fresh_graph_name, shared, source_lock};
 
 /// The lines of the log with which a phase ends.
-const ENDS: [&str; 6] = ["full sync begins", "kind loaded", "kind complete", "stage filled", "stage advanced", "full sync ended"];
+const ENDS: [&str; 5] = ["full sync begins", "kind loaded", "stage filled", "stage advanced", "full sync ended"];
 
 /// The time between two looks at the log.
 const LOOK: Duration = Duration::from_millis(10);

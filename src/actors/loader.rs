@@ -3,6 +3,7 @@
 mod changes;
 mod quarantine;
 mod stage;
+mod unconverted;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::transform::Encoded;
 use crate::transform::PreparedContent;
 
 use quarantine::{QuarantineLog, unresolved};
+use unconverted::Unconverted;
 
 /// The interval at which the place of a comparison is stored: this much of it is repeated after a crash.
 const COMPARISON_STORED: Duration = Duration::from_secs(5);
@@ -131,6 +133,8 @@ struct Writer {
     converts_as_it_loads: bool,
     /// The kind that is being loaded into a stage.
     loading_kind: Option<Step>,
+    /// The relationships of the stage whose vectors are still lists.
+    unconverted: Unconverted,
     profile: Arc<Profile>,
     store: Box<dyn CheckpointStore>,
     checkpoint: Checkpoint,
@@ -155,6 +159,7 @@ impl Writer {
             stage: parts.stage,
             converts_as_it_loads: false,
             loading_kind: None,
+            unconverted: Unconverted::default(),
             profile: parts.profile,
             store: parts.store,
             indexes: IndexUpkeep::new(parts.checkpoint.lost_indexes.clone()),

@@ -166,8 +166,8 @@ impl StageSink for BulkLoader {
         BulkLoader::convert_nodes(self, profile, ids).await
     }
 
-    async fn convert_relationships(&mut self, kind: &RelationshipKind) -> Result<u64> {
-        BulkLoader::convert_relationships(self, kind).await
+    async fn convert_relationships(&mut self, kind: &RelationshipKind, ids: Range<u64>) -> Result<u64> {
+        BulkLoader::convert_relationships(self, kind, ids).await
     }
 
     async fn ids(&mut self, profile: &Profile) -> Result<IdMap> {

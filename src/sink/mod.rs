@@ -82,6 +82,7 @@ pub use safety::UnsafeIndexCheck;
 pub(crate) use safety::made_of;
 pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
+pub(crate) use vectors::CONVERTED_AT_ONCE;
 
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
@@ -156,8 +157,8 @@ pub(crate) trait StageSink: Send {
     /// there were. Can be repeated.
     async fn convert_nodes(&mut self, profile: &Profile, ids: Range<u64>) -> Result<u64>;
 
-    /// As [`Self::convert_nodes`], on all relationships of a kind.
-    async fn convert_relationships(&mut self, kind: &RelationshipKind) -> Result<u64>;
+    /// As [`Self::convert_nodes`], on the relationships of a kind that start at the nodes of these ids.
+    async fn convert_relationships(&mut self, kind: &RelationshipKind, ids: Range<u64>) -> Result<u64>;
 
     /// Reads the id of each node.
     async fn ids(&mut self, profile: &Profile) -> Result<IdMap>;

@@ -61,14 +61,9 @@ impl BulkLoader {
         self.convert_ranges(&node_statements(profile), ids).await
     }
 
-    /// As [`Self::convert_nodes`], for all relationships of a kind.
-    pub async fn convert_relationships(&mut self, kind: &RelationshipKind) -> Result<u64> {
-        let statements = relationship_statements(kind);
-        if statements.is_empty() {
-            return Ok(0);
-        }
-        let nodes = self.totals().await?.nodes;
-        self.convert_ranges(&statements, 0..nodes).await
+    /// As [`Self::convert_nodes`], for the relationships of a kind that start at the nodes of these ids.
+    pub async fn convert_relationships(&mut self, kind: &RelationshipKind, ids: Range<u64>) -> Result<u64> {
+        self.convert_ranges(&relationship_statements(kind), ids).await
     }
 
     async fn convert_ranges(&mut self, statements: &[String], all: Range<u64>) -> Result<u64> {

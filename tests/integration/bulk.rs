@@ -106,7 +106,7 @@ impl Stage {
         let profile = self.profile.clone();
         let mut converted = self.loader.convert_nodes(&profile, 0..self.totals.nodes).await.unwrap();
         for kind in &profile.relationships {
-            converted += self.loader.convert_relationships(kind).await.unwrap();
+            converted += self.loader.convert_relationships(kind, 0..self.totals.nodes).await.unwrap();
         }
         converted
     }

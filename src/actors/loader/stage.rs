@@ -12,8 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::model::kind::Step;
 use crate::model::pass::{Cursor, PassUnderWay, Totals};
+use crate::model::profile::RelationshipKind;
 use crate::model::stage::{PendingPayload, StageFill};
-use crate::sink::{StageSink, stage_after};
+use crate::sink::{CONVERTED_AT_ONCE, StageSink, stage_after};
 use crate::transform::bulk::BulkBatch;
 
 impl Writer {
@@ -40,7 +41,7 @@ impl Writer {
         added.extend(batch.by_parameters.quarantined.iter().cloned());
         self.add_to_quarantine(&added, &[]).await?;
         if let Some(cursor) = &cursor {
-            self.enter(&cursor.step).await?;
+            self.enter(&cursor.step)?;
         }
         let mut totals = Totals {
             read,
@@ -68,6 +69,7 @@ impl Writer {
             failpoint!(if payload.relationship_count() == 0 { "loaded-nodes" } else { "loaded-relationships" });
             *self.fill()? = StageFill { holds, loading: None };
             self.convert_nodes(before.nodes..holds.nodes).await?;
+            self.convert_next().await?;
         }
         let pass = self.pass_mut()?;
         pass.totals.add(&totals);
@@ -82,43 +84,50 @@ impl Writer {
         batch.absent_endpoints.iter().filter(|identity| self.excluded.listed_end(identity).is_some()).count() as u64
     }
 
-    /// Enters a kind. Before its first batch, the previous kind is complete: its vectors are converted while the source is still
-    /// being read. A later generation leaves all of it to the end, because it does not know what was loaded and not converted.
+    /// Enters a kind. Before its first batch, the previous kind is complete.
     ///
     /// No index exists before everything is loaded and converted. FalkorDB's indexer holds the graph's lock for some 10,000
     /// elements at a time, and each payload or conversion waits for it, on the main thread and with all clients: 150 to 310 ms for
     /// a payload that takes 4 ms without an index.
-    async fn enter(&mut self, step: &Step) -> Result<()> {
+    fn enter(&mut self, step: &Step) -> Result<()> {
         if self.profile.has_many_kinds() || self.loading_kind.as_ref() == Some(step) {
             return Ok(());
         }
-        let whole = self.loading_kind.replace(step.clone());
-        if !self.converts_as_it_loads {
-            return Ok(());
-        }
-        match whole {
-            Some(whole) => self.complete(&whole).await,
+        match self.loading_kind.replace(step.clone()) {
+            Some(whole) => self.leave(&whole),
             None => Ok(()),
         }
     }
 
-    /// Converts the vectors of a kind whose last batch is loaded.
-    async fn complete(&mut self, kind: &Step) -> Result<()> {
-        tracing::debug!(kind = kind.name(), "kind loaded");
-        self.convert_relationships(Some(kind)).await?;
-        tracing::debug!(kind = kind.name(), "kind complete");
-        Ok(())
+    /// Leaves a kind whose last batch is loaded: its vectors are converted from now on. A later generation converts all of them at
+    /// the end, because it does not know what was loaded and not converted.
+    fn leave(&mut self, whole: &Step) -> Result<()> {
+        tracing::debug!(kind = whole.name(), "kind loaded");
+        if self.converts_as_it_loads {
+            self.to_convert(|kind| *whole == Step::Relationships(kind.rel_type.clone()))
+        } else {
+            Ok(())
+        }
     }
 
-    /// Converts the relationships of one step, or of all steps.
-    async fn convert_relationships(&mut self, only: Option<&Step>) -> Result<()> {
-        let profile = Arc::clone(&self.profile);
-        for kind in &profile.relationships {
-            if only.is_none_or(|step| *step == Step::Relationships(kind.rel_type.clone())) {
-                self.stage()?.convert_relationships(kind).await?;
+    /// Notes that the vectors of these kinds are to be converted.
+    fn to_convert(&mut self, is_meant: impl Fn(&RelationshipKind) -> bool) -> Result<()> {
+        let nodes = self.fill()?.holds.nodes;
+        for id in self.profile.relationship_ids() {
+            let kind = self.profile.relationship(id);
+            if is_meant(kind) && !kind.vectors.is_empty() {
+                self.unconverted.add(id, nodes);
             }
         }
         Ok(())
+    }
+
+    /// Converts the next piece of relationships, if any is left. Returns whether there was one.
+    async fn convert_next(&mut self) -> Result<bool> {
+        let Some((kind, ids)) = self.unconverted.take(CONVERTED_AT_ONCE) else { return Ok(false) };
+        let profile = Arc::clone(&self.profile);
+        self.stage()?.convert_relationships(profile.relationship(kind), ids).await?;
+        Ok(true)
     }
 
     /// Does what is left once everything is loaded: vectors, then indices. If it is broken off, it is repeated.
@@ -138,9 +147,10 @@ impl Writer {
         failpoint!("vectors-begin");
         let begun = Instant::now();
         match self.loading_kind.take().filter(|_| self.converts_as_it_loads) {
-            Some(last) => self.complete(&last).await?,
-            None => self.convert_relationships(None).await?,
+            Some(last) => self.leave(&last)?,
+            None => self.to_convert(|_| true)?,
         }
+        while self.convert_next().await? {}
         let vectors = begun.elapsed().as_secs_f64();
         failpoint!("vectors-end");
         failpoint!("indices-begin");
