@@ -90,7 +90,7 @@ impl GenerationActors {
         let log_follower = follower.map(|follower| {
             let (moved, reached) = (watchers.moved.clone(), watchers.reached.clone());
             let said = move |news| match news {
-                LogNews::Committed { bookmark, committed_at } => {
+                LogEvent::Committed { bookmark, committed_at } => {
                     moved.do_send(SourceMoved { generation, bookmark, committed_at });
                 }
                 LogEvent::Reach(reach) => reached.do_send(LogReached { generation, reach }),

@@ -41,7 +41,7 @@ pub enum SourceRows {
     /// Elements that the source no longer has, looked up by key just now.
     Absent(Vec<ElementIdentity>),
     /// The result of a review of quarantined elements.
-    Review(Review),
+    Review(QuarantineReview),
 }
 
 impl SourceRows {

@@ -70,7 +70,7 @@ pub struct Checkpoint {
     #[serde(default)]
     pub(crate) guard: Guard,
     /// Keys that several elements share.
-    #[serde(default, skip_serializing_if = "Duplicates::is_empty")]
+    #[serde(default, skip_serializing_if = "SharedKeys::is_empty")]
     pub(crate) duplicates: SharedKeys,
     /// The pass under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found_kinds: Vec<Step>,
     /// The number of values in the vectors of each property, according to the last full pass.
-    #[serde(default, skip_serializing_if = "Dimensions::is_empty")]
+    #[serde(default, skip_serializing_if = "VectorDimensions::is_empty")]
     pub dimensions: VectorDimensions,
     /// Foreign indices and constraints that the last full sync could not make again, with the reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -229,7 +229,7 @@ pub struct Quarantined {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub number: u64,
     /// The cause that keeps the element out of the cache.
-    #[serde(default, skip_serializing_if = "Cause::is_content")]
+    #[serde(default, skip_serializing_if = "QuarantineCause::is_content")]
     pub(crate) cause: QuarantineCause,
 }
 

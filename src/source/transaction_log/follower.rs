@@ -152,7 +152,7 @@ impl LogFollower {
             }
             if let Some((bookmark, committed_at)) = self.feed.take_untold() {
                 last_news = Instant::now();
-                said(LogNews::Committed { bookmark, committed_at });
+                said(LogEvent::Committed { bookmark, committed_at });
             }
         }
         Ok(())
