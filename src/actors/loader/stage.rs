@@ -104,14 +104,14 @@ impl Writer {
     fn leave(&mut self, whole: &Step) -> Result<()> {
         tracing::debug!(kind = whole.name(), "kind loaded");
         if self.converts_as_it_loads {
-            self.to_convert(|kind| *whole == Step::Relationships(kind.rel_type.clone()))
+            self.await_conversion(|kind| *whole == Step::Relationships(kind.rel_type.clone()))
         } else {
             Ok(())
         }
     }
 
     /// Notes that the vectors of these kinds are to be converted.
-    fn to_convert(&mut self, is_meant: impl Fn(&RelationshipKind) -> bool) -> Result<()> {
+    fn await_conversion(&mut self, is_meant: impl Fn(&RelationshipKind) -> bool) -> Result<()> {
         let nodes = self.fill()?.holds.nodes;
         for id in self.profile.relationship_ids() {
             let kind = self.profile.relationship(id);
@@ -148,7 +148,7 @@ impl Writer {
         let begun = Instant::now();
         match self.loading_kind.take().filter(|_| self.converts_as_it_loads) {
             Some(last) => self.leave(&last)?,
-            None => self.to_convert(|_| true)?,
+            None => self.await_conversion(|_| true)?,
         }
         while self.convert_next().await? {}
         let vectors = begun.elapsed().as_secs_f64();
