@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::actors::launch::{ConnectionFactory, FittedPipeline, StageAccess};
+use crate::actors::connection_factory::{ConnectionFactory, FittedPipeline, StageAccess};
 use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::leader::Leader;

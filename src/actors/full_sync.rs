@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::connection_factory::{ConnectionFactory, StageAccess};
 use super::credit::CreditLimits;
 use super::generation_actors::GenerationSettings;
-use super::launch::{ConnectionFactory, StageAccess};
 use super::messages::{Quiesce, Shutdown, StatusChanged};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule, SupervisionTimeouts};
 use crate::error::{Error, ErrorKind, Result};

@@ -1,9 +1,9 @@
 //! An operator's decision to ignore what is quarantined.
 
-use super::launch::ConnectionFactory;
+use super::connection_factory::ConnectionFactory;
 use super::lease_keeper::KeptLease;
 use crate::error::Result;
-use crate::model::prepared::Quarantined;
+use crate::model::quarantined::Quarantined;
 use crate::sink::CheckpointStore;
 
 /// Marks the current quarantine entries as ignored, and returns their number. It takes the lease for this time, so no other

@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::launch::ConnectionFactory;
+use super::connection_factory::ConnectionFactory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::element::{
     ElementIdentity, ElementNumber, NodeIdentity, RelationshipIdentity, SourceEndpoint, SourceNode, SourceRelationship,
 };
+use crate::model::follow_rule::FollowRule;
 use crate::model::index::IndexDefinition;
 use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
@@ -25,9 +26,10 @@ use crate::model::kind_rows::KindRows;
 use crate::model::leader::Leader;
 use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
-use crate::model::prepared::{PreparedRows, Quarantined};
-use crate::model::profile::{FollowRule, Profile};
+use crate::model::prepared::PreparedRows;
+use crate::model::profile::Profile;
 use crate::model::projection::Projection;
+use crate::model::quarantined::Quarantined;
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
 use crate::sink::{ApplyResult, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};

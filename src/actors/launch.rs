@@ -7,15 +7,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::Utc;
 
+use super::connection_factory::{ConnectionFactory, FittedPipeline};
 use super::lease_keeper::KeptLease;
 use super::pass_order::PassOrder;
+use super::stage_beside::StageBeside;
 use crate::error::{ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
 use crate::model::pass::PassMode;
-use crate::model::prepared::Quarantined;
 use crate::model::profile::{Profile, ProfileFingerprint};
+use crate::model::quarantined::Quarantined;
 use crate::model::source_identity::SourceIdentity;
 use crate::model::stage::PayloadState;
 use crate::model::vector_dimensions::VectorDimensions;
@@ -29,58 +31,6 @@ use crate::sync::first_pass::{LaunchDecision, LaunchFacts, PassReason, first_pas
 
 /// The most missing indices of the source that the log names: `check` names all of them.
 const NAMED_INDEXES: usize = 20;
-
-/// A profile that fits the source in its current state, and the connections for it.
-#[derive(Clone)]
-pub(crate) struct FittedPipeline {
-    pub connector: Arc<dyn ConnectionFactory>,
-    pub profile: Arc<Profile>,
-}
-
-/// Makes the connections of a generation; each generation gets new ones.
-#[async_trait]
-pub(crate) trait ConnectionFactory: Send + Sync + 'static {
-    /// Returns the pipeline for the kinds that the source has now; absent if the profile names its kinds.
-    async fn fitted(&self) -> Result<Option<FittedPipeline>> {
-        Ok(None)
-    }
-    async fn source(&self) -> Result<Arc<dyn Source>>;
-    async fn sink(&self) -> Result<Box<dyn Sink>>;
-    /// Connects to the data that is kept beside the graph.
-    async fn store(&self) -> Result<Box<dyn CheckpointStore>>;
-    /// Connects to the graph for reading, separately from its writer.
-    async fn view(&self) -> Result<Box<dyn CacheView>>;
-    /// Connects to the lease, the right to write.
-    async fn lease(&self) -> Result<Box<dyn GraphLease>>;
-    /// Returns what a full sync beside the graph needs; absent if full syncs are done in the graph itself.
-    async fn stage_access(&self) -> Result<Option<StageAccess>> {
-        Ok(None)
-    }
-    /// Returns the graph as a stage for GRAPH.BULK; absent for a graph that others read, and if that command cannot be used.
-    async fn stage(&self) -> Result<Option<Box<dyn StageSink>>> {
-        Ok(None)
-    }
-    /// Whether an operator allows the service to replace a graph that it did not fill.
-    fn takes_over(&self) -> bool {
-        false
-    }
-    /// Returns the directory of the source's transaction log, if this process can read it.
-    fn transaction_log(&self) -> Option<LogDirectory> {
-        None
-    }
-}
-
-/// Everything that a full sync beside the live graph needs.
-pub(crate) struct StageAccess {
-    /// The connections to its stage while payloads fill it.
-    pub by_payloads: Arc<dyn ConnectionFactory>,
-    /// The connections to its stage as to any other graph.
-    pub by_statements: Arc<dyn ConnectionFactory>,
-    /// The swap that makes the stage the live graph.
-    pub swap: Box<dyn Swap>,
-    /// Whether the replaced graph is kept.
-    pub keep_previous: bool,
-}
 
 /// A stage under way.
 pub(crate) struct StageInProgress {
@@ -356,34 +306,6 @@ async fn read(store: &mut dyn CheckpointStore, profile: &Profile) -> Result<(Opt
     store.update_quarantine(&told_apart, &older).await?;
     quarantine.extend(told_apart);
     Ok((checkpoint, quarantine, store.is_paused().await?))
-}
-
-/// A stage beside the graph.
-struct StageBeside {
-    access: StageAccess,
-    /// Whether a full sync can continue with this stage.
-    under_way: bool,
-}
-
-impl StageBeside {
-    async fn look(access: StageAccess, profile: &Profile, source: &SourceIdentity) -> Result<Self> {
-        let stored = access.by_statements.store().await?.load().await?;
-        let fits = |stored: &Checkpoint| {
-            stored.profile == profile.fingerprint()
-                && stored.source == *source
-                && !is_routed_otherwise(stored, profile.routes.as_ref())
-        };
-        let under_way = stored.as_ref().is_some_and(fits);
-        Ok(Self { access, under_way })
-    }
-
-    async fn drop_what_nobody_owns(&mut self) -> Result<()> {
-        if self.under_way || !self.access.swap.is_staged().await? {
-            return Ok(());
-        }
-        tracing::warn!("dropping a stage graph that no full sync owns");
-        self.access.swap.drop_stage().await
-    }
 }
 
 /// Finds out what became of the last payload, and which id each node has. A stage that cannot be continued is begun anew.

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection_factory::{ConnectionFactory, FittedPipeline};
 use super::in_memory::{InMemory, InjectedFault, Place, World};
-use super::launch::{ConnectionFactory, FittedPipeline, LaunchRequest, Launched, PriorGenerations, launch};
+use super::launch::{LaunchRequest, Launched, PriorGenerations, launch};
 use super::lease_keeper::KeptLease;
 use crate::error::{ErrorKind, Result};
 use crate::sink::LEASE_TTL;

@@ -18,7 +18,7 @@ use crate::model::leader::Leader;
 use crate::model::log_reach::LogReach;
 use crate::model::pass::{Cursor, PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
-use crate::model::prepared::Quarantined;
+use crate::model::quarantined::Quarantined;
 use crate::telemetry::status::{IndexStatus, PipelineStatus, Side};
 use crate::transform::PreparedContent;
 

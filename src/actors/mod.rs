@@ -8,6 +8,7 @@
 //!
 //! A pipeline's actors live and end together, as one generation: half a restart would break the order of the checkpoint.
 
+pub(crate) mod connection_factory;
 pub(crate) mod credit;
 pub(crate) mod extractor;
 mod feed_reader;
@@ -26,6 +27,7 @@ pub(crate) mod pipeline;
 mod prober;
 pub(crate) mod rollback;
 mod shell;
+mod stage_beside;
 mod standby;
 pub(crate) mod stream_load;
 pub(crate) mod supervisor;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
+use super::connection_factory::{ConnectionFactory, FittedPipeline};
 use super::generation_actors::GenerationSettings;
-use super::launch::{ConnectionFactory, FittedPipeline};
 use super::messages::StatusChanged;
 use crate::error::Result;
 use crate::model::comparison::Verdict;

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 
-use super::launch::ConnectionFactory;
+use super::connection_factory::ConnectionFactory;
 use super::lease_keeper::KeptLease;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -11,7 +11,7 @@ use super::arguments::{CheckArguments, Output};
 use super::exit::Exit;
 use super::parts::CountedParts;
 use super::print;
-use crate::actors::launch::ConnectionFactory;
+use crate::actors::connection_factory::ConnectionFactory;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};

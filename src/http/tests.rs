@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::kind::KindName;
 use crate::model::pass::{PassMode, PassSummary, Totals};
-use crate::model::prepared::Quarantined;
+use crate::model::quarantined::Quarantined;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
 

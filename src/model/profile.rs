@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::follow_rule::FollowRule;
 use super::index::{IndexDefinition, IndexKind, IndexTarget};
 use super::kind::{ElementKind, KindName, NodeKindId, RelationshipKindId, Step};
 use super::kind_rules::Discovery;
@@ -130,53 +131,6 @@ pub struct RelationshipKind {
     /// The same as [`NodeKind::vectors`].
     #[serde(default)]
     pub vectors: Vec<PropertyName>,
-}
-
-/// Elements to read again beside a changed element, because the source's writer changes them without touching a timestamp.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, untagged)]
-pub enum FollowRule {
-    /// The relationships of a type at a changed node, and the nodes at their other ends.
-    Relationships {
-        /// The changed node's kind.
-        from: Label,
-        /// The type of the relationships.
-        #[serde(rename = "type")]
-        rel_type: RelationshipType,
-        /// Their direction, seen from the changed node.
-        direction: Direction,
-    },
-    /// The relationships of a type whose keys a changed node lists.
-    ListedRelationships {
-        /// The changed node's kind.
-        from: Label,
-        /// The property that lists their keys.
-        list: PropertyName,
-        /// The type of the relationships.
-        #[serde(rename = "type")]
-        rel_type: RelationshipType,
-    },
-    /// The nodes of a kind whose keys a changed relationship lists: the last ones of the list, because new keys are appended.
-    ListedNodes {
-        /// The changed relationship's type.
-        from_type: RelationshipType,
-        /// The property that lists their keys.
-        list: PropertyName,
-        /// The kind of the nodes.
-        label: Label,
-        /// The number of keys at the end of the list.
-        last: u32,
-    },
-}
-
-/// The direction of a relationship, seen from a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// The relationship points away from the node.
-    Out,
-    /// The relationship points towards the node.
-    In,
 }
 
 /// The digest in a checkpoint by which a changed profile is recognised.

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 
 use super::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use super::kind::KindName;
-use super::prepared::{QuarantineCause, Quarantined, is_name};
+use super::quarantined::{QuarantineCause, Quarantined, is_name};
 
 /// The quarantine of a graph's writer, as comparisons of the graph need it. Clones share one list.
 #[derive(Debug, Clone, Default)]

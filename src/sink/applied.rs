@@ -1,7 +1,7 @@
 //! The effect of a batch on the cache.
 
 use crate::model::element::RelationshipIdentity;
-use crate::model::prepared::Quarantined;
+use crate::model::quarantined::Quarantined;
 
 /// The effect of a batch on the cache. Every row of the batch is in exactly one of the counts or lists.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -12,7 +12,7 @@ use super::keys::GraphRole;
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::prepared::Quarantined;
+use crate::model::quarantined::Quarantined;
 
 /// A checkpoint under a key of the cache's Redis, and the quarantine in a set beside it, one member for each entry.
 #[derive(Debug)]

@@ -89,8 +89,9 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
 use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::leader::Leader;
-use crate::model::prepared::{PreparedRows, Quarantined};
+use crate::model::prepared::PreparedRows;
 use crate::model::profile::{Profile, RelationshipKind};
+use crate::model::quarantined::Quarantined;
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
 

@@ -8,8 +8,9 @@ use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::graph_name::{GraphName, GraphNameError};
 use crate::model::key::Key;
 use crate::model::kind::KindName;
-use crate::model::prepared::{NodeWriteSet, PreparedRows, QuarantineCause, Quarantined, RelationshipWriteSet};
+use crate::model::prepared::{NodeWriteSet, PreparedRows, RelationshipWriteSet};
 use crate::model::profile::Profile;
+use crate::model::quarantined::{QuarantineCause, Quarantined};
 use crate::model::routes::Routes;
 
 /// The part of a batch that goes to each graph.

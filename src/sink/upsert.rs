@@ -17,8 +17,9 @@ use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::key::Key;
 use crate::model::kind::KindName;
 use crate::model::name::Label;
-use crate::model::prepared::{NodeWriteSet, PreparedRows, QuarantineCause, Quarantined, RelationshipWriteSet};
+use crate::model::prepared::{NodeWriteSet, PreparedRows, RelationshipWriteSet};
 use crate::model::profile::Profile;
+use crate::model::quarantined::{QuarantineCause, Quarantined};
 
 /// The reason for a relationship that is missing although both its endpoints exist.
 const NOT_KEPT: &str = "FalkorDB accepted the row but did not keep it, although both of its nodes exist";

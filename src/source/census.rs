@@ -10,10 +10,11 @@ use super::request::Request;
 use super::tallies::{FEW, Tallies};
 use crate::error::Result;
 use crate::model::element::{ElementIdentity, NodeIdentity, Properties, RelationshipIdentity};
+use crate::model::follow_rule::FollowRule;
 use crate::model::key::{Key, KeyPrefixes};
 use crate::model::kind::ElementKind;
 use crate::model::name::Label;
-use crate::model::profile::{FollowRule, Profile};
+use crate::model::profile::Profile;
 use crate::model::value::Value;
 
 pub(super) async fn counts(reader: &impl Reader, profile: &Profile, tallies: &Tallies) -> Result<Vec<u64>> {

@@ -28,12 +28,13 @@ use super::{
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
 use crate::model::element::{ElementIdentity, ElementNumber, Properties, SourceNode, SourceRelationship};
+use crate::model::follow_rule::FollowRule;
 use crate::model::key::KeyPrefixes;
 use crate::model::kind::{ElementKind, NodeKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::{Label, PropertyName};
 use crate::model::outside_profile::OutsideProfile;
-use crate::model::profile::{FollowRule, Identity, Profile};
+use crate::model::profile::{Identity, Profile};
 use crate::model::projection::Projection;
 use crate::model::source_identity::SourceIdentity;
 use crate::model::value::Value;
@@ -103,7 +104,7 @@ impl<R: Reader> GraphSource<R> {
 
     async fn relationships_outside(&self) -> Result<BTreeMap<String, u64>> {
         const DOING: &str = "relationship types";
-        let mut names: Vec<String> = self.questions().names(DOING, queries::RELATIONSHIP_TYPES).await?;
+        let mut names: Vec<String> = self.questions().names(DOING, queries::server::RELATIONSHIP_TYPES).await?;
         let known: HashSet<&str> = self.profile.relationships.iter().map(|kind| kind.rel_type.as_str()).collect();
         names.retain(|name| !known.contains(name.as_str()));
         let mut outside = self.tallies.of_types(&self.reader, &self.profile, &names).await?;
@@ -135,19 +136,20 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn created_ms(&self) -> Result<Option<i64>> {
-        let told: Vec<String> = self.questions().names("the creation time of the database", queries::CREATED).await?;
+        let told: Vec<String> = self.questions().names("the creation time of the database", queries::server::CREATED).await?;
         let parsed = told.first().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         Ok(parsed.map(|created| created.timestamp_millis()))
     }
 
     async fn log_retention(&self) -> Result<Option<String>> {
-        let told: Vec<String> = self.questions().names("the retention of the transaction log", queries::LOG_RETENTION).await?;
+        let told: Vec<String> =
+            self.questions().names("the retention of the transaction log", queries::server::LOG_RETENTION).await?;
         Ok(told.into_iter().next())
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {
         const DOING: &str = "the clock";
-        match column(&mut self.row(DOING, Request::new(queries::CLOCK)).await?, "now") {
+        match column(&mut self.row(DOING, Request::new(queries::server::CLOCK)).await?, "now") {
             Some(Value::Integer(now)) => DateTime::from_timestamp_millis(now).ok_or_else(|| lacking(DOING)),
             _ => Err(lacking(DOING)),
         }
@@ -343,7 +345,7 @@ impl<R: Reader> Source for GraphSource<R> {
     }
 
     async fn node_total(&self) -> Result<u64> {
-        let row = self.row("a count of all nodes", Request::new(queries::NODE_TOTAL)).await?;
+        let row = self.row("a count of all nodes", Request::new(queries::server::NODE_TOTAL)).await?;
         count_of(row, "a count of all nodes")
     }
 

@@ -21,7 +21,8 @@ pub(super) async fn outgrown(reader: &impl Reader, profile: &Profile) -> Result<
     if profile.discover.is_none() {
         return Ok(None);
     }
-    let questions = [queries::LABELS, queries::RELATIONSHIP_TYPES, queries::VECTOR_INDEXES].map(Request::new);
+    let questions =
+        [queries::server::LABELS, queries::server::RELATIONSHIP_TYPES, queries::server::VECTOR_INDEXES].map(Request::new);
     let answers: Result<[Vec<Properties>; 3], _> = reader.each(DOING, questions.to_vec()).await?.try_into();
     let [labels, types, indexes] = answers.map_err(|_| lacking(DOING))?;
     let names = |rows: Vec<Properties>| {

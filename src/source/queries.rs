@@ -1,84 +1,20 @@
 //! The texts of all queries that read the source. This module is pure, so tests can ask Neo4j to explain each text.
 
 mod bundles;
+mod changed;
 mod counts;
 mod seeks;
+pub(super) mod server;
 
 pub(crate) use self::seeks::{SeekTarget, with_numbers, with_texts};
 
 use super::expressions::{self, between_kinds, not_of_an_earlier_kind, of_no_kind};
 use super::scope::Scope;
+use crate::model::follow_rule::{Direction, FollowRule};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName};
-use crate::model::profile::{Direction, FollowRule, Identity, NodeKind, Profile, RelationshipKind};
+use crate::model::profile::{Identity, NodeKind, Profile, RelationshipKind};
 use crate::model::projection::Projection;
-
-/// The source's own clock, in milliseconds since the epoch.
-pub(crate) const CLOCK: &str = "RETURN datetime().epochMillis AS now";
-
-/// The id and name that distinguish one database from another.
-pub(crate) const IDENTITY: &str = "CALL db.info() YIELD id, name RETURN id, name";
-
-/// The creation time of the database's store: a part of the store id in the files of its log.
-pub(crate) const CREATED: &str = "CALL db.info() YIELD creationDate RETURN creationDate AS name";
-
-/// The server's setting for how long it keeps its transaction log.
-pub(crate) const LOG_RETENTION: &str = "SHOW SETTINGS 'db.tx_log.rotation.retention_policy' YIELD value RETURN value AS name";
-
-/// The server's version, such as `5.26.12`, and its edition.
-pub(crate) const SERVER_VERSION: &str = "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' \
-    RETURN versions[0] AS version, edition";
-
-/// The names of all relationship types.
-pub(crate) const RELATIONSHIP_TYPES: &str = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name";
-
-/// All indices except those that every database has, with the options that FalkorDB needs to make the same indices.
-pub(crate) const INDEXES: &str = "SHOW INDEXES YIELD name, type, entityType, labelsOrTypes, properties, options WHERE type <> 'LOOKUP' \
-    RETURN name, type AS kind, entityType AS entity, labelsOrTypes AS names, properties, \
-    options.indexConfig['fulltext.analyzer'] AS analyzer, options.indexConfig['vector.dimensions'] AS dimension, \
-    options.indexConfig['vector.similarity_function'] AS similarity, options.indexConfig['vector.hnsw.m'] AS m, \
-    options.indexConfig['vector.hnsw.ef_construction'] AS ef ORDER BY name";
-
-/// The targets of all vector indices: enough to detect a new one.
-pub(crate) const VECTOR_INDEXES: &str = "SHOW INDEXES YIELD type, entityType, labelsOrTypes, properties WHERE type = 'VECTOR' \
-    RETURN entityType AS entity, labelsOrTypes AS names, properties";
-
-/// The number of labels in the database.
-pub(crate) const NUMBER_OF_LABELS: &str = "CALL db.labels() YIELD label RETURN count(label) AS count";
-
-/// The number of relationship types in the database.
-pub(crate) const NUMBER_OF_TYPES: &str =
-    "CALL db.relationshipTypes() YIELD relationshipType RETURN count(relationshipType) AS count";
-
-/// All counts of labels and types that Neo4j keeps.
-pub(crate) const STATISTICS: &str = "CALL db.stats.retrieve('GRAPH COUNTS') YIELD data \
-    UNWIND [n IN data.nodes WHERE n.label IS NOT NULL | {of: 'node', name: n.label, count: n.count}] \
-    + [e IN data.relationships WHERE e.relationshipType IS NOT NULL AND e.startLabel IS NULL AND e.endLabel IS NULL \
-    | {of: 'relationship', name: e.relationshipType, count: e.count}] AS row \
-    RETURN row.of AS of, row.name AS name, row.count AS count";
-
-/// The names of all labels.
-pub(crate) const LABELS: &str = "CALL db.labels() YIELD label RETURN label AS name";
-
-/// All property names that were ever used: a name stays after the last element with it is gone.
-pub(crate) const PROPERTY_KEYS: &str = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name";
-
-/// The number of nodes; Neo4j keeps it, so no scan is needed.
-pub(crate) const NODE_TOTAL: &str = "MATCH (n) RETURN count(n) AS count";
-
-/// The number of nodes without a label. Only a scan of all nodes yields it.
-pub(crate) const UNLABELLED: &str = "MATCH (n:!%) RETURN count(n) AS count";
-
-/// Asks whether any element has this property. Only a scan of all elements answers this, so ask only for a name that was used.
-pub(crate) fn has_property(property: &PropertyName) -> [String; 2] {
-    ["(n)", "()-[n]->()"]
-        .map(|pattern| format!("MATCH {pattern} WHERE n.{} IS NOT NULL RETURN 1 AS count LIMIT 1", property.quoted_for_neo4j()))
-}
-
-/// Counts the nodes with a label; Neo4j keeps the count, so no scan is needed.
-pub(crate) fn label_count(label: &Label) -> String {
-    format!("MATCH (n:{}) RETURN count(n) AS count", label.quoted_for_neo4j())
-}
 
 /// Writes the queries of one profile.
 #[derive(Debug, Clone, Copy)]
@@ -328,64 +264,6 @@ impl<'a> Queries<'a> {
             "MATCH {pattern} WHERE rand() < {share} AND n.{property} IS :: LIST<ANY> WITH size(n.{property}) AS dimension \
              WHERE dimension > 0 RETURN dimension, count(*) AS count ORDER BY count DESC, dimension LIMIT 1"
         )
-    }
-
-    /// Reads the keys of nodes of a kind written since `$zoned` (`$local` for values without a zone), in order: `$after`,
-    /// `$limit`. After the keys come the numbers of nodes with no key that a page can reach.
-    fn changed_node_keys(&self, id: NodeKindId) -> Option<String> {
-        let kind = self.profile.node(id);
-        self.changed_in(
-            ElementKind::Node(id),
-            &expressions::node(kind, None),
-            "n",
-            (&expressions::key("n", kind.identity, &kind.key), &self.scope().later("n")),
-        )
-    }
-
-    /// As [`Self::changed_node_keys`], for a relationship kind.
-    fn changed_relationship_keys(&self, id: RelationshipKindId) -> Option<String> {
-        let RelationshipKind { rel_type, key, identity, .. } = self.profile.relationship(id);
-        self.changed_in(
-            ElementKind::Relationship(id),
-            &format!("()-[e:{}]->()", rel_type.quoted_for_neo4j()),
-            "e",
-            (&expressions::key("e", *identity, key), &self.scope().later("e")),
-        )
-    }
-
-    /// One index seek for each timestamp and value type (zoned and local values do not compare, so each needs its own), then the
-    /// order. The key's condition comes after them, or the planner would walk the key's index and filter.
-    ///
-    /// The groups come after all of them, for the same reason.
-    fn changed_in(&self, kind: ElementKind, pattern: &str, variable: &str, (key, scope): (&str, &str)) -> Option<String> {
-        let timestamps = self.profile.timestamps(kind);
-        // The text of all timestamps: a key is read again at once when one of them moves. A value that is not a time may have any
-        // type, and `toString` aborts the query if it meets a list.
-        let stamp = timestamps
-            .iter()
-            .map(|timestamp| format!("coalesce(toStringOrNull({variable}.{}), '')", timestamp.quoted_for_neo4j()))
-            .collect::<Vec<_>>()
-            .join(" + '|' + ");
-        let seeks: Vec<String> = timestamps
-            .iter()
-            .flat_map(|timestamp| ["$zoned", "$local"].map(|since| (timestamp, since)))
-            .map(|(timestamp, since)| {
-                let (hint, timestamp) = (expressions::seek(self.profile, kind, timestamp), timestamp.quoted_for_neo4j());
-                format!(
-                    "MATCH {pattern}{hint} WHERE {variable}.{timestamp} > {since}{scope} \
-                     WITH {variable}, CASE WHEN {key} IS :: STRING NOT NULL AND {key} <> '' THEN {key} END AS k \
-                     RETURN k, CASE WHEN k IS NULL THEN id({variable}) END AS number, {stamp} AS s"
-                )
-            })
-            .collect();
-        if seeks.is_empty() {
-            return None;
-        }
-        Some(format!(
-            "CALL () {{ {} }} WITH DISTINCT k, number, s WHERE k > $after OR number IS NOT NULL \
-             RETURN k, number, s ORDER BY k LIMIT $limit",
-            seeks.join(" UNION ")
-        ))
     }
 
     /// Reads nodes of a kind that no page reaches, because their key is absent, empty or not a string: `$limit`. `None` for a

@@ -139,7 +139,7 @@ impl Tallies {
         wanted: impl Fn(&str) -> bool + Send,
     ) -> Result<ByName> {
         const DOING: &str = "labels";
-        let all = reader.rows(DOING, Request::new(queries::LABELS)).await?;
+        let all = reader.rows(DOING, Request::new(queries::server::LABELS)).await?;
         let all = all.into_iter().map(|mut row| take_text(&mut row, "name", DOING)).collect::<Result<Vec<_>>>()?;
         let known = all.len() as u64;
         let names: Vec<String> = all.into_iter().filter(|name| wanted(name)).collect();
@@ -149,7 +149,7 @@ impl Tallies {
             return Ok(names.iter().cloned().zip(each(reader, DOING, one_by_one()).await?).collect());
         }
         let (nodes, _) = totals(reader, &queries).await?;
-        let types = single(reader, DOING, queries::NUMBER_OF_TYPES).await?;
+        let types = single(reader, DOING, queries::server::NUMBER_OF_TYPES).await?;
         let sizes = Sizes { labels: known, types, names: names.len() as u64, elements: nodes, again: true };
         let told = self.told(reader, profile, sizes).await?;
         let counted = match (told, self.way(profile, sizes)) {
@@ -174,7 +174,7 @@ impl Tallies {
         }
         let queries = Queries::new(profile);
         let (_, relationships) = totals(reader, &queries).await?;
-        let labels = single(reader, DOING, queries::NUMBER_OF_LABELS).await?;
+        let labels = single(reader, DOING, queries::server::NUMBER_OF_LABELS).await?;
         let types = (names.len() + profile.relationships.len()) as u64;
         let sizes = Sizes { labels, types, names: names.len() as u64, elements: relationships, again: false };
         let told = self.told(reader, profile, sizes).await?;
@@ -207,7 +207,7 @@ impl Tallies {
     /// Reads counts of labels and types; `None` if the server refuses.
     async fn statistics(&self, reader: &impl Reader) -> Result<Option<(ByName, ByName)>> {
         const DOING: &str = "the statistics";
-        let rows = match reader.rows(DOING, Request::new(queries::STATISTICS)).await {
+        let rows = match reader.rows(DOING, Request::new(queries::server::STATISTICS)).await {
             Ok(rows) => rows,
             Err(error) if error.kind() == ErrorKind::SourceRefused => {
                 tracing::info!(error = %error.chain(), "source does not report its statistics, reading counts one by one");
@@ -292,7 +292,7 @@ mod tests {
 
         async fn rows(&self, _: &str, request: Request) -> Result<Vec<Properties>> {
             self.asked.lock().push(request.text.clone());
-            if request.text == queries::STATISTICS {
+            if request.text == queries::server::STATISTICS {
                 return Err(Error::new(ErrorKind::SourceRefused, "not for everybody"));
             }
             Ok(vec![vec![("count".to_owned(), Value::Integer(1_000_000))]])
@@ -313,7 +313,7 @@ mod tests {
             assert_eq!(tallies.of_kinds(&source, &profile).await.unwrap(), vec![1_000_000; 22]);
         }
         let asked = source.asked.lock().clone();
-        assert_eq!(asked.iter().filter(|text| *text == queries::STATISTICS).count(), 1);
+        assert_eq!(asked.iter().filter(|text| *text == queries::server::STATISTICS).count(), 1);
         assert_eq!(asked.iter().filter(|text| text.contains("`L07`")).count(), 2);
     }
 

@@ -54,7 +54,7 @@ impl Unlabelled {
             Some(last) if precision == Precision::Believed && last.is_believed(difference) => last.count,
             _ => {
                 let begun = Instant::now();
-                let count = counted(reader, "nodes without a label", Request::new(queries::UNLABELLED)).await?;
+                let count = counted(reader, "nodes without a label", Request::new(queries::server::UNLABELLED)).await?;
                 self.last = Some(Last { difference, count, pause: ScanPause::after(begun.elapsed(), Instant::now()) });
                 count
             }

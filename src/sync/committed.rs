@@ -10,6 +10,9 @@
 //!
 //! The pass looks at no timestamp, no count and no key set.
 
+mod former;
+mod review;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
@@ -26,11 +29,12 @@ use crate::model::element::{ElementIdentity, ElementNumber};
 use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
-use crate::model::prepared::{id_in_name, name_by_id};
 use crate::model::profile::Identity;
 use crate::model::projection::Projection;
+use crate::model::quarantined::{id_in_name, name_by_id};
 use crate::source::{FoundElement, number_key};
 use crate::transform::comparison::Content;
+use former::{Former, FormerOwners};
 
 /// Elements that are looked up by number at once: an answer has some 100 bytes for each.
 const NUMBERS: usize = 10_000;
@@ -60,46 +64,6 @@ pub(super) async fn read(
     pass.review(committed).await?;
     reader.created = None;
     Ok(PassOutcome { look_again_soon: committed.is_partial, ..PassOutcome::default() })
-}
-
-/// The former state of changed elements.
-struct Former<'c> {
-    /// Texts that were replaced or deleted and are keys in the cache, each with the elements that had the text.
-    keys: BTreeMap<String, FormerOwners>,
-    changed: &'c ChangeSet,
-    /// Whether a property decides whether an element is copied.
-    is_filtered: bool,
-}
-
-/// Elements that had a text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum FormerOwners {
-    One(u64),
-    Several,
-}
-
-impl Former<'_> {
-    fn is_new(&self, number: ElementNumber) -> bool {
-        self.changed.elements.get(number.0) == Some(Change::Created)
-    }
-
-    fn is_relabelled(&self, number: ElementNumber) -> bool {
-        self.changed.relabelled.contains(&number.0)
-    }
-
-    /// Whether an element that has no place in the cache now can have had one before: by its labels, its key or its group.
-    fn may_have_had_place(&self, number: ElementNumber) -> bool {
-        let own = self.changed.old_texts.get(&number.0);
-        let had = |text: &String| self.is_filtered || self.keys.contains_key(text);
-        self.is_relabelled(number) || own.is_some_and(|own| own.iter().any(had))
-    }
-
-    /// Whether an element had another key before, or another element had its key.
-    fn has_moved(&self, number: ElementNumber, key: &str) -> bool {
-        let others = self.keys.get(key).is_some_and(|owners| *owners != FormerOwners::One(number.0));
-        let own = self.changed.old_texts.get(&number.0);
-        others || own.is_some_and(|own| own.iter().any(|text| text != key && self.keys.contains_key(text)))
-    }
 }
 
 /// The current state of a node that existed before.
@@ -413,48 +377,5 @@ impl CommittedPass<'_, '_, '_> {
             self.changes.memory.guard.observe(&self.reader.profile.step(kind), count, Utc::now());
         }
         Ok(())
-    }
-
-    /// Looks again at changed elements that are listed as unusable.
-    async fn review(&mut self, committed: &CommittedChanges) -> Result<()> {
-        if self.reader.excluded.is_empty() {
-            return Ok(());
-        }
-        self.review_nodes(&committed.nodes).await?;
-        for (kind, listed) in self.listed(false, &committed.relationships) {
-            unusable::recheck(self.reader, kind, listed).await?;
-        }
-        unusable::follow_freed(self.reader, self.changes.memory).await?;
-        self.reader.settle().await
-    }
-
-    /// Another node may have a listed key from now on, and no step has looked at its relationships.
-    async fn review_nodes(&mut self, changed: &ChangeSet) -> Result<()> {
-        let mut before = self.listed(true, changed);
-        before.retain(|(_, listed)| !listed.is_empty());
-        if before.is_empty() {
-            return Ok(());
-        }
-        for (kind, listed) in &before {
-            unusable::recheck(self.reader, *kind, listed.clone()).await?;
-        }
-        self.reader.settle().await?;
-        for (kind, mut freed) in before {
-            let name = self.reader.profile.name_of(kind);
-            freed.retain(|key| id_in_name(key).is_none() && !self.reader.excluded.contains(name, key));
-            self.surrounded.extend(self.reader.numbers_of(kind, &freed).await?);
-        }
-        self.read_surroundings().await
-    }
-
-    /// Returns the listed names among these changed elements and among their old texts.
-    fn listed(&self, of_nodes: bool, changed: &ChangeSet) -> Vec<(ElementKind, Vec<String>)> {
-        let by_number = changed.elements.iter().map(|(number, _)| name_by_id(ElementNumber(number)));
-        let names: Vec<String> = by_number.chain(changed.old_texts.values().flatten().cloned()).collect();
-        let of_kind = |kind| {
-            let name = self.reader.profile.name_of(kind);
-            (kind, names.iter().filter(|text| self.reader.excluded.contains(name, text)).cloned().collect())
-        };
-        self.kinds(of_nodes).map(of_kind).collect()
     }
 }

@@ -16,7 +16,7 @@ use crate::model::element::ElementIdentity;
 use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
-use crate::model::prepared::QuarantineCause;
+use crate::model::quarantined::QuarantineCause;
 use crate::transform::comparison::COPIES;
 
 /// The most findings that the log of one slice names; the rest is counted.

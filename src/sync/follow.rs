@@ -7,8 +7,9 @@ use futures::future::try_join_all;
 use super::keys::Keys;
 use super::reader::PassReader;
 use crate::error::Result;
+use crate::model::follow_rule::FollowRule;
 use crate::model::kind::ElementKind;
-use crate::model::profile::{FollowRule, Profile};
+use crate::model::profile::Profile;
 use crate::source::{Followed, Source};
 
 /// Keys asked about at once.

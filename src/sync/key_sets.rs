@@ -17,10 +17,10 @@ use crate::error::Result;
 use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity};
 use crate::model::graph_name::GraphName;
 use crate::model::kind::ElementKind;
-use crate::model::prepared::name_by_id;
 use crate::model::profile::Profile;
 use crate::model::projection::Projection;
 use crate::model::quarantine_index::QuarantineIndex;
+use crate::model::quarantined::name_by_id;
 use crate::source::{Page, Source};
 use crate::transform::{Admission, Encoder};
 

@@ -1,5 +1,7 @@
 //! The memory of the incremental passes of one generation: bounded, and only ever used to avoid work.
 
+mod readings;
+
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -10,6 +12,9 @@ use chrono::{DateTime, Utc};
 use super::comparison::Comparison;
 use super::key_sets::ElementHasher;
 use super::keys::Keys;
+pub(super) use readings::CountVerdict;
+use readings::Readings;
+
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::comparison::ComparisonUnderWay;
@@ -368,61 +373,6 @@ impl Memory {
     pub(super) fn explain(&mut self, kind: ElementKind, difference: i64) {
         self.kinds.explained.insert(kind, difference);
     }
-}
-
-/// Counts on both sides, reading by reading.
-#[derive(Debug)]
-struct Readings<K> {
-    /// By how much the source's count exceeds the cache's, beyond the quarantine, for reasons that a comparison of the keys has
-    /// confirmed: collapsed elements, deletes that are held, and such.
-    explained: HashMap<K, i64>,
-    /// The differences at the last reading.
-    suspicious: HashMap<K, i64>,
-}
-
-impl<K> Default for Readings<K> {
-    fn default() -> Self {
-        Self { explained: HashMap::new(), suspicious: HashMap::new() }
-    }
-}
-
-impl<K: Eq + Hash> Readings<K> {
-    fn is_explained<Q: Eq + Hash + ?Sized>(&self, of: &Q, source: u64, cache: u64) -> bool
-    where
-        K: Borrow<Q>,
-    {
-        source.cast_signed() - cache.cast_signed() == self.explained.get(of).copied().unwrap_or(0)
-    }
-
-    /// Takes a reading. Returns whether the keys have to be compared: they have to if two readings in a row show a difference
-    /// that is not explained.
-    fn take(&mut self, of: K, source: u64, cache: u64) -> CountVerdict {
-        if self.is_explained(&of, source, cache) {
-            self.suspicious.remove(&of);
-            return CountVerdict::Agrees;
-        }
-        let difference = source.cast_signed() - cache.cast_signed();
-        if self.suspicious.get(&of) == Some(&difference) {
-            self.suspicious.remove(&of);
-            return CountVerdict::Sweep;
-        }
-        self.suspicious.insert(of, difference);
-        CountVerdict::LookAgain
-    }
-
-    fn explain(&mut self, of: K, source: u64, cache: u64) {
-        self.explained.insert(of, source.cast_signed() - cache.cast_signed());
-    }
-}
-
-/// The result of comparing the counts of a kind once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CountVerdict {
-    Agrees,
-    /// A difference that commits in the meantime may explain.
-    LookAgain,
-    /// A difference that commits in the meantime do not explain.
-    Sweep,
 }
 
 /// The time from which on rows count as recently written.

@@ -13,9 +13,10 @@ use crate::model::element::{ElementIdentity, ElementNumber, RelationshipIdentity
 use crate::model::kind::ElementKind;
 use crate::model::kind_rows::{KindRows, RowsPart};
 use crate::model::pass::{Cursor, PassUnderWay};
-use crate::model::prepared::{QuarantineReview, is_name};
+use crate::model::prepared::QuarantineReview;
 use crate::model::profile::Profile;
 use crate::model::quarantine_index::QuarantineIndex;
+use crate::model::quarantined::is_name;
 use crate::source::{KeyLookup, Source};
 use crate::transform::{Admission, Encoder};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::element::ElementIdentity;
 use crate::model::kind::{ElementKind, KindName};
 use crate::model::kind_rows::KindRows;
-use crate::model::prepared::name_by_id;
 use crate::model::quarantine_index::QuarantineIndex;
+use crate::model::quarantined::name_by_id;
 use crate::transform::{Admission, Encoder};
 
 /// The most refused elements that a pass remembers to delete from the cache. Their entries lead to the rest again.

@@ -21,10 +21,11 @@ use crate::model::element::{ElementIdentity, ElementNumber, NodeIdentity, Proper
 use crate::model::key::Key;
 use crate::model::kind::{ElementKind, KindName, NodeKindId};
 use crate::model::kind_rows::KindRows;
-use crate::model::prepared::{QuarantineReview, id_in_name, is_name_by_end, name_by_id};
+use crate::model::prepared::QuarantineReview;
 use crate::model::profile::Profile;
 use crate::model::projection::Projection;
 use crate::model::quarantine_index::QuarantineIndex;
+use crate::model::quarantined::{id_in_name, is_name_by_end, name_by_id};
 use crate::source::KeyLookup;
 
 /// Elements of a kind that are looked at in one go: enough to show what is wrong, and bounded.
@@ -401,7 +402,7 @@ pub(super) fn subtract(profile: &Profile, excluded: &QuarantineIndex, counts: &m
 mod tests {
     use super::*;
     use crate::model::name::{Label, RelationshipType};
-    use crate::model::prepared::Quarantined;
+    use crate::model::quarantined::Quarantined;
 
     fn node(key: &str) -> NodeIdentity {
         NodeIdentity { label: Label::parse("Entity").unwrap(), key: Key::parse(key).unwrap() }

@@ -1,13 +1,20 @@
 //! The state of the service as the API, `status` and the page show it. Field names are an interface.
 
+mod index_status;
+mod side;
+mod state;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use super::statistics::{PassRecord, PassResult, Statistics, ThroughputSample};
+pub(crate) use index_status::IndexStatus;
+pub(crate) use side::{FaultReport, Side, SideFailure};
+pub(crate) use state::{ChangeDetection, FullSyncStatus, InFlight, PipelineState};
+
 use super::unapplied::UnappliedCommits;
 use crate::model::bookmark::Bookmark;
 use crate::model::comparison::ProofExceptions;
@@ -15,8 +22,8 @@ use crate::model::guard::HeldDeletes;
 use crate::model::leader::Leader;
 use crate::model::log_reach::LogReach;
 use crate::model::outside_profile::OutsideProfile;
-use crate::model::pass::{Cursor, PassMode, PassSummary, Totals};
-use crate::model::prepared::Quarantined;
+use crate::model::pass::{PassMode, PassSummary, Totals};
+use crate::model::quarantined::Quarantined;
 
 /// The most passes in the history: with a commit every second or two, the last few minutes; with quiet sources, days.
 pub(crate) const HISTORY: usize = 100;
@@ -38,17 +45,6 @@ pub(crate) const UNREACHABLE_FAILURES: u32 = 2;
 pub(crate) struct ServiceStatus {
     /// The pipelines by name.
     pub pipelines: BTreeMap<String, PipelineStatus>,
-}
-
-/// How a pass learns what changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ChangeDetection {
-    /// The pass looks for changes in the source.
-    #[default]
-    Probe,
-    /// The source's transaction log told the changes.
-    TransactionLog,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -169,125 +165,6 @@ pub(crate) struct PipelineStatus {
     /// The last samples, oldest first; at most [`SAMPLES`]. Shown separately.
     #[serde(skip)]
     pub samples: Arc<VecDeque<ThroughputSample>>,
-}
-
-/// The present state of a pipeline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub(crate) enum PipelineState {
-    /// Connecting, and deciding what to do first.
-    Starting,
-    Running {
-        mode: PassMode,
-        /// The beginning of the pass, by this machine's clock.
-        since: DateTime<Utc>,
-        /// The results of the pass so far.
-        totals: Totals,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cursor: Option<Cursor>,
-    },
-    /// The pipeline is in step, and waits for the next pass.
-    Idle,
-    /// An operator has paused the passes.
-    Paused,
-    /// The pipeline waits before the next attempt.
-    BackingOff {
-        until: DateTime<Utc>,
-    },
-    /// Another process leads the pipeline. This one takes over once that process has gone.
-    Standby {
-        leader: Leader,
-        /// The beginning of the standby, by this machine's clock.
-        since: DateTime<Utc>,
-    },
-    /// The pipeline needs an operator; it is retried at long intervals.
-    Halted,
-    Stopping,
-    Stopped,
-}
-
-/// The progress of a full sync beside the graph.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct FullSyncStatus {
-    /// The beginning of the full sync, by this machine's clock.
-    pub since: DateTime<Utc>,
-    /// The present pass of its stage: a full pass fills it, incremental passes let it catch up.
-    pub pass: PassMode,
-    /// The results of that pass so far.
-    pub totals: Totals,
-    /// The number of the source's elements when it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
-}
-
-/// Indices of the cache that differ from the profile's.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct IndexStatus {
-    /// Indices that are neither the profile's nor the source's: they are left alone.
-    pub(crate) foreign: Vec<String>,
-    /// Indices of the source that FalkorDB cannot express, with the reason.
-    pub(crate) inexpressible: Vec<String>,
-    /// Existing indices with which FalkorDB answers wrongly.
-    #[serde(rename = "unsafe")]
-    pub(crate) unsafe_ones: Vec<String>,
-    /// Indices of the profile and the source that are not made, because FalkorDB would answer wrongly with them.
-    pub(crate) left_out: Vec<String>,
-    /// Indices among these that existed, and were dropped in this generation.
-    pub(crate) dropped: Vec<String>,
-    /// The constraints of the cache. All are foreign.
-    pub(crate) constraints: Vec<String>,
-    /// Foreign indices and constraints that the last full sync could not make again, each with its reason.
-    pub(crate) lost: Vec<String>,
-}
-
-/// A fault as shown to an operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FaultReport {
-    pub at: DateTime<Utc>,
-    /// The error with its causes.
-    pub error: String,
-    pub remedy: String,
-}
-
-/// The two servers of a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Side {
-    Source,
-    Cache,
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Side::Source => "Neo4j",
-            Side::Cache => "FalkorDB",
-        })
-    }
-}
-
-/// The failed probes of a side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SideFailure {
-    /// The number of consecutive failures.
-    pub failures: u32,
-    /// The time of the first failure.
-    pub since: DateTime<Utc>,
-    /// The reason for the last failure.
-    pub error: String,
-}
-
-/// The rows between reading and acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct InFlight {
-    pub batches: usize,
-    /// Rows, including those being read.
-    pub rows: usize,
-    /// Their bytes in memory.
-    pub bytes: usize,
 }
 
 impl PipelineStatus {

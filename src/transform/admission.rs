@@ -11,8 +11,8 @@ use crate::model::key::Key;
 use crate::model::kind::{KindName, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::Label;
-use crate::model::prepared::Quarantined;
 use crate::model::profile::{NodeKind, RelationshipKind};
+use crate::model::quarantined::Quarantined;
 use crate::model::routes::Routes;
 
 /// The decision whether the cache keeps an element of the source.

@@ -14,8 +14,9 @@ use crate::model::key::Key;
 use crate::model::kind::{KindName, NodeKindId, RelationshipKindId};
 use crate::model::kind_rows::KindRows;
 use crate::model::name::Label;
-use crate::model::prepared::{EncodedRows, EndpointKind, NodeWriteSet, PreparedRows, Quarantined, RelationshipWriteSet};
+use crate::model::prepared::{EncodedRows, EndpointKind, NodeWriteSet, PreparedRows, RelationshipWriteSet};
 use crate::model::profile::{NodeKind, RelationshipKind};
+use crate::model::quarantined::Quarantined;
 
 impl Encoder {
     /// Encodes elements of one kind.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use crate::model::element::ElementNumber;
 use crate::model::key::Key;
 use crate::model::kind::KindName;
-use crate::model::prepared::{Quarantined, is_name, name_by_id};
+use crate::model::quarantined::{Quarantined, is_name, name_by_id};
 
 /// A row that cannot be kept.
 #[derive(Debug)]

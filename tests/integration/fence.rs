@@ -9,8 +9,9 @@ use neo4j_falkordb_sync::model::checkpoint::Checkpoint;
 use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::index::{IndexTarget, UnsafeIndexPolicy};
 use neo4j_falkordb_sync::model::kind::KindName;
-use neo4j_falkordb_sync::model::prepared::{PreparedRows, Quarantined};
+use neo4j_falkordb_sync::model::prepared::PreparedRows;
 use neo4j_falkordb_sync::model::profile::Profile;
+use neo4j_falkordb_sync::model::quarantined::Quarantined;
 use neo4j_falkordb_sync::model::routes::Routes;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::{

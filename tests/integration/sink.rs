@@ -12,8 +12,9 @@ use neo4j_falkordb_sync::model::graph_name::GraphName;
 use neo4j_falkordb_sync::model::key::Key;
 use neo4j_falkordb_sync::model::kind::KindName;
 use neo4j_falkordb_sync::model::name::{Label, PropertyName, RelationshipType};
-use neo4j_falkordb_sync::model::prepared::{EndpointKind, NodeWriteSet, PreparedRows, Quarantined, RelationshipWriteSet};
+use neo4j_falkordb_sync::model::prepared::{EndpointKind, NodeWriteSet, PreparedRows, RelationshipWriteSet};
 use neo4j_falkordb_sync::model::profile::Profile;
+use neo4j_falkordb_sync::model::quarantined::Quarantined;
 use neo4j_falkordb_sync::model::source_identity::SourceIdentity;
 use neo4j_falkordb_sync::sink::statements::{self, NodePattern, RelationshipPattern};
 use neo4j_falkordb_sync::sink::{

@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::kind::KindName;
 use crate::model::name::RelationshipType;
-use crate::model::prepared::{PreparedRows, QuarantineCause, Quarantined, is_name, name_by_end};
+use crate::model::prepared::PreparedRows;
+use crate::model::quarantined::{QuarantineCause, Quarantined, is_name, name_by_end};
 use crate::sink::ApplyResult;
 use crate::telemetry::status::QUARANTINE_ALARM;
 

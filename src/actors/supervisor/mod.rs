@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 
 use comparison::Comparing;
 
+use super::connection_factory::FittedPipeline;
 use super::credit::CreditPool;
 use super::generation_actors::{Ending, GenerationActors};
-use super::launch::FittedPipeline;
 use super::messages::{Shutdown, StatusChanged};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule};
 use crate::error::Result;

@@ -32,8 +32,8 @@ pub(super) async fn discovered(questions: &Questions<'_>, profile: &Profile, bef
 }
 
 async fn kinds(questions: &Questions<'_>) -> Result<DiscoveredSchema> {
-    let labels = questions.names("labels", queries::LABELS).await?;
-    let types = questions.names("relationship types", queries::RELATIONSHIP_TYPES).await?;
+    let labels = questions.names("labels", queries::server::LABELS).await?;
+    let types = questions.names("relationship types", queries::server::RELATIONSHIP_TYPES).await?;
     Ok(DiscoveredSchema { labels, types, ..DiscoveredSchema::default() })
 }
 
@@ -42,7 +42,7 @@ async fn kinds(questions: &Questions<'_>) -> Result<DiscoveredSchema> {
 async fn forget_unused_label(questions: &Questions<'_>, profile: &Profile, found: &mut DiscoveredSchema) -> Result<()> {
     let label = profile.discover.as_ref().and_then(|discovery| discovery.unlabelled.as_ref());
     let Some(label) = label.filter(|label| found.labels.contains(label.as_str())) else { return Ok(()) };
-    if !questions.exists("nodes with a label", &queries::label_count(label)).await? {
+    if !questions.exists("nodes with a label", &queries::server::label_count(label)).await? {
         found.labels.remove(label.as_str());
     }
     Ok(())
@@ -52,11 +52,11 @@ async fn forget_unused_label(questions: &Questions<'_>, profile: &Profile, found
 async fn note_identity(questions: &Questions<'_>, profile: &Profile, found: &mut DiscoveredSchema) -> Result<()> {
     let identity = profile.discover.as_ref().and_then(|discovery| discovery.identity.as_ref());
     let Some(identity) = identity else { return Ok(()) };
-    let known: BTreeSet<String> = questions.names("property names", queries::PROPERTY_KEYS).await?;
+    let known: BTreeSet<String> = questions.names("property names", queries::server::PROPERTY_KEYS).await?;
     if !known.contains(identity.as_str()) {
         return Ok(());
     }
-    for text in queries::has_property(identity) {
+    for text in queries::server::has_property(identity) {
         if questions.exists("elements with a property", &text).await? {
             found.properties.insert(identity.to_string());
         }

@@ -18,7 +18,7 @@ impl Questions<'_> {
     /// Reads all indices except those that every database has.
     pub(in crate::source) async fn indexes(&self) -> Result<Vec<SourceIndex>> {
         const DOING: &str = "indices";
-        let rows: Vec<Index> = self.rows(DOING, queries::INDEXES).await?;
+        let rows: Vec<Index> = self.rows(DOING, queries::server::INDEXES).await?;
         rows.into_iter().map(|row| row.into_source_index().ok_or_else(|| lacking(DOING))).collect()
     }
 

@@ -71,7 +71,7 @@ impl ControlPlane {
         if let Err(fault) = self.driver.connect().await {
             return Err(self.unreachable(fault).await);
         }
-        let component = match self.driver.ask::<Component>(queries::SERVER_VERSION.to_owned(), None).await {
+        let component = match self.driver.ask::<Component>(queries::server::SERVER_VERSION.to_owned(), None).await {
             Ok(rows) => rows.into_iter().next(),
             Err(fault) if fault.kind() == ErrorKind::SourceRefused => None,
             Err(fault) => return Err(self.unreachable(fault).await),
@@ -134,7 +134,7 @@ impl Questions<'_> {
     /// Returns the identity of the database.
     pub(super) async fn identity(&self) -> Result<SourceIdentity> {
         const DOING: &str = "the database's identity";
-        let row: Option<Database> = self.rows(DOING, queries::IDENTITY).await?.into_iter().next();
+        let row: Option<Database> = self.rows(DOING, queries::server::IDENTITY).await?.into_iter().next();
         let Database { id, name } = row.ok_or_else(|| super::columns::lacking(DOING))?;
         Ok(SourceIdentity { id, name })
     }

@@ -40,7 +40,7 @@ pub(super) struct Dimension {
     pub(super) dimension: i64,
 }
 
-/// A row of [`crate::source::queries::INDEXES`].
+/// A row of [`crate::source::queries::server::INDEXES`].
 #[derive(Debug, Deserialize)]
 pub(super) struct Index {
     name: String,

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::model::comparison::{Difference, Finding};
 use crate::model::element::{ElementIdentity, NodeIdentity, RelationshipIdentity};
 use crate::model::kind::{ElementKind, KindName, NodeKindId};
-use crate::model::prepared::QuarantineCause;
 use crate::model::projection::Projection;
+use crate::model::quarantined::QuarantineCause;
 use crate::transform::comparison::Content;
 
 /// Separates what the cache lacks for a known reason, which is no difference, from what differs. If a row could be kept by its

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::model::element::{NodeIdentity, RelationshipIdentity};
 use crate::model::kind::KindName;
-use crate::model::prepared::{PreparedRows, Quarantined};
+use crate::model::prepared::PreparedRows;
+use crate::model::quarantined::Quarantined;
 
 /// Nodes that would be quarantined, by label and key. The survey looks at nodes before relationships.
 #[derive(Debug, Default)]

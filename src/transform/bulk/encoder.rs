@@ -14,8 +14,9 @@ use crate::model::element::{NodeIdentity, Properties, RelationshipIdentity, Sour
 use crate::model::key::Key;
 use crate::model::kind::{KindName, NodeKindId, RelationshipKindId};
 use crate::model::name::{Label, PropertyName, RelationshipType};
-use crate::model::prepared::{Conversions, PreparedRows, Quarantined};
+use crate::model::prepared::{Conversions, PreparedRows};
 use crate::model::profile::NodeKind;
+use crate::model::quarantined::Quarantined;
 
 /// A batch encoded for the bulk load. Every row is in exactly one place: a payload, `by_parameters`, `quarantined`,
 /// `absent_endpoints`, or counted in `collapsed`; a node that was loaded before is in none of them.
