@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::Utc;
 
-use super::connection_factory::{ConnectionFactory, FittedPipeline};
+use super::connection_factory::FittedPipeline;
 use super::lease_keeper::KeptLease;
 use super::pass_order::PassOrder;
 use super::stage_beside::StageBeside;
@@ -21,13 +20,13 @@ use crate::model::quarantined::Quarantined;
 use crate::model::source_identity::SourceIdentity;
 use crate::model::stage::PayloadState;
 use crate::model::vector_dimensions::VectorDimensions;
-use crate::sink::{CheckpointStore, GraphLease, GraphState, Sink, StageSink, Swap};
+use crate::sink::{CheckpointStore, GraphState, Sink, StageSink};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::transaction_log::{LogDirectory, LogFollower, LogStart, LoggedDatabase};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
 use crate::sync::dimensions::dimensions;
-use crate::sync::first_pass::{LaunchDecision, LaunchFacts, PassReason, first_pass, is_routed_otherwise};
+use crate::sync::first_pass::{LaunchDecision, LaunchFacts, PassReason, first_pass};
 
 /// The most missing indices of the source that the log names: `check` names all of them.
 const NAMED_INDEXES: usize = 20;

@@ -23,7 +23,7 @@ use super::shell::{Quitting, Role, Shell};
 use super::{ExitRecipients, MAILBOX_CAPACITY};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint;
-use crate::model::batch::{BatchContent, Generation, PassEnd};
+use crate::model::batch::{BatchContent, Generation};
 use crate::model::bookmark::Bookmark;
 use crate::model::changes::BatchChanges;
 use crate::model::checkpoint::Checkpoint;
@@ -41,7 +41,7 @@ use crate::telemetry::status::QUARANTINE_SHOWN;
 use crate::transform::Encoded;
 use crate::transform::PreparedContent;
 
-use quarantine::{QuarantineLog, unresolved};
+use quarantine::QuarantineLog;
 use unconverted::Unconverted;
 
 /// The interval at which the place of a comparison is stored: this much of it is repeated after a crash.

@@ -149,6 +149,8 @@ pub(crate) struct LeaderFound {
     /// The generation that found the lease held.
     pub generation: Generation,
     pub leader: Leader,
+    /// The number of the leader's last checkpoint, if there is one.
+    pub sequence: Option<u64>,
 }
 
 /// The log follower to the supervisor: the current reach of the log.

@@ -21,7 +21,7 @@ use crate::telemetry::logging::LevelControl;
 pub(super) fn rules(config: &Config) -> HttpRules {
     let limit = config.monitoring.ready_lag;
     let limits = config.pipelines().iter().map(|pipeline| (pipeline.name.to_string(), limit)).collect();
-    let hosts = Hosts { bound: Some(config.monitoring.bind), allowed: config.monitoring.allowed_hosts.clone() };
+    let hosts = Hosts { bound: Some(config.monitoring.bind), allowed: config.monitoring.hosts(&host_name()) };
     let standby_is_ready = config.monitoring.standby_is_ready;
     HttpRules { limits, standby_is_ready, token: config.monitoring.api_token.clone(), hosts }
 }
@@ -49,6 +49,8 @@ pub(super) struct Reloader {
     pub(super) level: LevelControl,
     pub(super) supervisors: BTreeMap<String, Recipient<Reconfigure>>,
     pub(super) health: Recipient<StatusChanged>,
+    /// The address of the HTTP server, which changes only with a restart.
+    pub(super) url: Option<String>,
 }
 
 #[async_trait(?Send)]
@@ -89,7 +91,7 @@ impl Reloader {
             return Ok(());
         }
         // A profile or a secret may have changed in its file under the same name: its content decides.
-        let pipeline = pipelines::assemble(wanted, self.url(), schedule(&wanted.sync), self.health.clone())?;
+        let pipeline = pipelines::assemble(wanted, self.url.clone(), schedule(&wanted.sync), self.health.clone())?;
         let changed = known != wanted;
         let answered = supervisor.send(Reconfigure { pipeline: Box::new(pipeline), changed }).await;
         let ended = |_| Error::new(ErrorKind::ActorStopped, format!("pipeline {} has ended", wanted.name));
@@ -97,11 +99,6 @@ impl Reloader {
             done.applied.push(format!("pipeline {}", wanted.name));
         }
         Ok(())
-    }
-
-    /// The address of the HTTP server, which changes only with a restart.
-    fn url(&self) -> Option<String> {
-        self.current.lock().monitoring.url(&host_name())
     }
 
     fn follow_the_rest(&self, before: &Config, wanted: &Config, done: &mut Reloaded) {

@@ -56,10 +56,10 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
     let (health, status) = Health::new();
     let applied = health.applied();
     let health = health.counting(metrics.clone()).start();
+    let url = config.monitoring.url(&host_name());
     let mut assembled = Vec::new();
     for pipeline in config.pipelines() {
-        let url = config.monitoring.url(&host_name());
-        assembled.push(pipelines::assemble(pipeline, url, schedule(&pipeline.sync), health.clone().recipient())?);
+        assembled.push(pipelines::assemble(pipeline, url.clone(), schedule(&pipeline.sync), health.clone().recipient())?);
     }
     let running: Vec<RunningPipeline> = assembled
         .into_iter()
@@ -83,6 +83,7 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
         level,
         supervisors: supervisors.collect(),
         health: health.recipient(),
+        url,
     });
     let shown = HttpState { status, metrics, applied, rules, reload: reloader.clone() };
     let http = listener.map(|listener| start_http(listener, shown, &running)).transpose()?;

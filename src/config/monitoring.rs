@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::scalar::shown;
 use super::secret::Secret;
 use super::section::Section;
-use crate::model::host::{AllowedHost, HostError};
+use crate::model::host::{AllowedHost, Host, HostError};
 
 /// The port of the reference service.
 const DEFAULT_PORT: u16 = 8080;
@@ -51,8 +51,21 @@ impl MonitoringConfig {
 
     /// The address by which clients of another process find this one's HTTP server; `None` if HTTP is off.
     pub(crate) fn url(&self, host: &str) -> Option<String> {
-        let port = self.health_port?;
-        Some(self.advertised_url.clone().unwrap_or_else(|| format!("http://{host}:{port}")))
+        let address = self.address()?;
+        if self.advertised_url.is_some() {
+            return self.advertised_url.clone();
+        }
+        if !self.bind.is_unspecified() {
+            return Some(format!("http://{address}"));
+        }
+        // A machine without a name cannot be found by it.
+        host.parse::<Host>().is_ok().then(|| format!("http://{host}:{}", address.port()))
+    }
+
+    /// The hosts that are answered: those that the configuration allows, and the host of the address that a standby names.
+    pub(crate) fn hosts(&self, host: &str) -> Vec<AllowedHost> {
+        let advertised = self.url(host).as_deref().and_then(host_of).map(AllowedHost::One);
+        self.allowed_hosts.iter().cloned().chain(advertised).collect()
     }
 
     pub(super) fn read(section: &Section<'_>) -> Self {
@@ -64,7 +77,7 @@ impl MonitoringConfig {
             api_token: read_token(section),
             ready_lag: section.seconds("ready_lag_seconds", 1..=MAX_READY_LAG_SECONDS).unwrap_or(DEFAULT_READY_LAG),
             standby_is_ready: section.flag("standby_is_ready").unwrap_or(false),
-            advertised_url: section.text("advertised_url").filter(|url| !url.is_empty()),
+            advertised_url: read_advertised_url(section),
         }
     }
 }
@@ -75,6 +88,22 @@ fn read_bind(section: &Section<'_>) -> Option<IpAddr> {
         section.problem("bind", "is not an IP address (0.0.0.0 accepts all connections, 127.0.0.1 only those of this machine)");
     }
     address.ok()
+}
+
+/// Returns the host of an address with a scheme, as a `Host` header names it.
+fn host_of(url: &str) -> Option<Host> {
+    let rest = url.split_once("://")?.1;
+    Host::of_header(rest.split('/').next()?).ok()
+}
+
+fn read_advertised_url(section: &Section<'_>) -> Option<String> {
+    let url = section.text("advertised_url").filter(|url| !url.is_empty())?;
+    let is_http = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+    if !is_http || host_of(&url).is_none() {
+        section.problem("advertised_url", "is not an address (write http:// or https://, the host and the port)");
+        return None;
+    }
+    Some(url)
 }
 
 fn read_allowed_hosts(section: &Section<'_>) -> Vec<AllowedHost> {
@@ -95,4 +124,41 @@ fn read_token(section: &Section<'_>) -> Option<Secret> {
         );
     }
     Some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(bind: &str, advertised_url: Option<&str>) -> MonitoringConfig {
+        MonitoringConfig {
+            health_port: Some(8080),
+            bind: bind.parse().unwrap_or(DEFAULT_BIND),
+            allowed_hosts: Vec::new(),
+            metrics_enabled: true,
+            api_token: None,
+            ready_lag: DEFAULT_READY_LAG,
+            standby_is_ready: false,
+            advertised_url: advertised_url.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_standby_names_an_address_that_reaches_the_leader() {
+        let url = |bind, advertised, host| config(bind, advertised).url(host);
+        assert_eq!(url("0.0.0.0", None, "box").as_deref(), Some("http://box:8080"));
+        assert_eq!(url("127.0.0.1", None, "box").as_deref(), Some("http://127.0.0.1:8080"));
+        assert_eq!(url("::1", None, "box").as_deref(), Some("http://[::1]:8080"));
+        assert_eq!(url("0.0.0.0", Some("https://sync.example"), "box").as_deref(), Some("https://sync.example"));
+        assert_eq!(url("0.0.0.0", None, "an unknown host"), None);
+        assert_eq!(MonitoringConfig { health_port: None, ..config("0.0.0.0", None) }.url("box"), None);
+    }
+
+    #[test]
+    fn the_leader_answers_under_the_host_of_that_address() {
+        let hosts = |advertised| config("0.0.0.0", advertised).hosts("box");
+        let one = |host: &str| vec![AllowedHost::One(Host::of_header(host).unwrap_or_else(|_| panic!("{host} is a host")))];
+        assert_eq!(hosts(None), one("box"));
+        assert_eq!(hosts(Some("https://sync.example:8443/under")), one("sync.example"));
+    }
 }

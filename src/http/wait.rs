@@ -201,6 +201,13 @@ async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus
         }
     };
     let met = |pipeline: &PipelineStatus| order.is_met(pipeline, Some(number));
-    let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(met)).await;
-    if waited.is_ok() { WaitOutcome::Met } else { WaitOutcome::Ended }
+    let over = |pipeline: &PipelineStatus| met(pipeline) || pipeline.leader().is_some();
+    let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(over)).await;
+    match waited {
+        Err(_) => WaitOutcome::Ended,
+        Ok(status) => match status.pipelines.get(order.name).and_then(PipelineStatus::leader) {
+            Some(leader) => WaitOutcome::Standby(leader.clone()),
+            None => WaitOutcome::Met,
+        },
+    }
 }

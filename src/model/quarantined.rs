@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use chrono::{DateTime, Utc};
 
 use super::element::{ElementNumber, NodeIdentity};
-use super::kind::{ElementClass, ElementKind, KindName};
+use super::kind::{ElementClass, KindName};
 use super::name::RelationshipType;
 use super::profile::Profile;
 

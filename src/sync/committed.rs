@@ -31,7 +31,6 @@ use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::profile::Identity;
 use crate::model::projection::Projection;
-use crate::model::quarantined::{id_in_name, name_by_id};
 use crate::source::{FoundElement, number_key};
 use crate::transform::comparison::Content;
 use former::{Former, FormerOwners};

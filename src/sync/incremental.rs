@@ -19,15 +19,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{try_join, try_join_all, try_join3};
 
 use super::PassContext;
-use super::bundles::Suspects;
-use super::delete_guard::{GuardContext, weigh};
 use super::follow::follow;
-use super::key_sets::{KeyDifferences, KeySets, LabelComparison};
 use super::keys::Keys;
 use super::labels;
 use super::memory::{CountVerdict, PassTime, overlap_begin};
 use super::reader::PassReader;
-use super::sweep::{KeySetDifference, find};
 use super::unusable;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;

@@ -215,6 +215,24 @@ impl PipelineStatus {
         }
     }
 
+    /// Forgets what this process knew as the leader: another one has applied and decided since. The numbers of passes and the
+    /// statistics stay.
+    pub(crate) fn forget_leadership(&mut self) {
+        let kept = Self::new(&self.name, &self.graph);
+        *self = Self {
+            state: self.state.clone(),
+            generation: self.generation,
+            faults: self.faults,
+            passes_begun: self.passes_begun,
+            passes_ended: self.passes_ended,
+            proven_by: self.proven_by,
+            statistics: self.statistics.clone(),
+            history: Arc::clone(&self.history),
+            samples: Arc::clone(&self.samples),
+            ..kept
+        };
+    }
+
     /// The process that leads the pipeline, while this one stands by.
     pub(crate) fn leader(&self) -> Option<&Leader> {
         match &self.state {

@@ -36,6 +36,11 @@ impl Process {
         Self { running, http }
     }
 
+    async fn signal(&self, name: &str) {
+        let sent = tokio::process::Command::new("kill").arg(name).arg(self.running.pid().to_string()).status().await;
+        assert!(sent.unwrap().success());
+    }
+
     /// A process that has found out that another one leads.
     async fn on_standby(service: &Service) -> Self {
         let mut process = Self::start(service).await;
@@ -114,7 +119,7 @@ async fn a_standby_says_who_leads_and_nothing_is_a_fault() {
     assert_eq!(status["state"]["state"], "standby", "{status}");
     assert_eq!(status["state"]["leader"]["pid"], leads.running.pid(), "{status}");
     let url = status["state"]["leader"]["url"].as_str().unwrap().to_owned();
-    assert!(url.ends_with(&format!(":{}", leads.http.port)), "{url}");
+    assert_eq!(url, format!("http://127.0.0.1:{}", leads.http.port), "the address that it listens on");
     assert_eq!((&status["faults"], &status["last_fault"]), (&Value::from(0), &Value::Null), "{status}");
     assert_eq!(stands_by.http.get("/health").await.0, 200);
     let (code, ready) = stands_by.http.get("/ready").await;
@@ -143,6 +148,36 @@ async fn a_standby_says_who_leads_and_nothing_is_a_fault() {
     for process in [stands_by, ready] {
         assert_eq!(process.running.terminate().await, 0, "a standby ends as it is asked to");
     }
+}
+
+/// What an operator decided while another process led stands, whatever this process was told before.
+#[tokio::test]
+async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
+    let (pair, service) = served("standby_back").await;
+    let mut first = Process::start(&service).await;
+    first.http.until_ready(true).await;
+    // From now on the first process remembers that an operator has resumed the pipeline.
+    assert_eq!(first.http.command("pause").await.0, 200);
+    assert_eq!(first.http.command("resume").await.0, 200);
+    let second = Process::on_standby(&service).await;
+    first.signal("-STOP").await;
+    until_leads(&pair, &second, Instant::now()).await;
+    second.http.until_ready(true).await;
+    assert_eq!(second.http.command("pause").await.0, 200);
+    first.signal("-CONT").await;
+    first.running.line("standing by").await;
+    assert_eq!(second.running.terminate().await, 0);
+    until_leads(&pair, &first, Instant::now()).await;
+    let began = Instant::now();
+    loop {
+        let status = first.http.status().await;
+        if status["state"]["state"] == "paused" {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30) && status["state"]["state"] != "idle", "{status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(first.running.terminate().await, 0);
 }
 
 /// Kills the leader or ends it, again and again, while the source is written; a new process stands by each time.

@@ -92,6 +92,11 @@ impl Awaited {
 }
 
 impl Comparing {
+    /// Forgets everything but the numbers, which clients compare.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self { orders: self.orders, timer: self.timer, ..Self::default() };
+    }
+
     /// Starts with the state of a new generation.
     pub(super) fn begin(&mut self, ordered: bool, ended_at: Option<DateTime<Utc>>) {
         self.ordered |= ordered;

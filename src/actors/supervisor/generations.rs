@@ -33,6 +33,9 @@ const CUT_DEADLINE: Duration = Duration::from_secs(150);
 
 impl Supervisor {
     pub(super) fn launch(&mut self, ctx: &mut Context<Self>) {
+        if let Some(watch) = self.lease_watch.take() {
+            ctx.cancel_future(watch);
+        }
         self.generation = self.generation.next();
         self.state = State::Launching;
         self.status.generation = self.generation.0;
@@ -171,8 +174,8 @@ impl Supervisor {
     }
 
     pub(super) fn launch_failed(&mut self, error: Error, ctx: &mut Context<Self>) {
-        if error.kind() == ErrorKind::LeaseHeld && !self.is_one_shot() && !self.shutting_down {
-            return self.stand_by(ctx);
+        if error.kind() == ErrorKind::LeaseHeld && !self.is_one_shot() {
+            return if self.shutting_down { self.finish(Ok(None), ctx) } else { self.stand_by(ctx) };
         }
         self.note_fault(&error);
         if self.shutting_down {
@@ -192,10 +195,11 @@ impl Supervisor {
         self.state = State::Waiting;
         let (generation, connector, found) = (self.generation, Arc::clone(&self.pipeline.connector), ctx.address().recipient());
         let wait = async move {
-            let tell = |leader| found.do_send(LeaderFound { generation, leader });
-            standby::until_free(connector.lease().await?, tell).await
+            let tell = |leader, sequence| found.do_send(LeaderFound { generation, leader, sequence });
+            standby::until_free(connector.lease().await?, connector.store().await?, tell).await
         };
-        ctx.spawn(wait.into_actor(self).map(move |outcome, supervisor, ctx| {
+        let watch = ctx.spawn(wait.into_actor(self).map(move |outcome, supervisor, ctx| {
+            supervisor.lease_watch = None;
             if supervisor.generation != generation || !matches!(supervisor.state, State::Waiting) {
                 return;
             }
@@ -204,6 +208,17 @@ impl Supervisor {
                 Err(error) => supervisor.launch_failed(error, ctx),
             }
         }));
+        self.lease_watch = Some(watch);
+    }
+
+    /// Forgets what this process knew and was asked for as the leader: another one has applied and decided since.
+    pub(super) fn forget_leadership(&mut self) {
+        (self.pause_said, self.full_wanted) = (None, false);
+        self.swap_held.clear();
+        self.passes.forget_requests();
+        self.comparing.forget_all();
+        self.restarts.was_quiet();
+        self.status.forget_leadership();
     }
 
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {

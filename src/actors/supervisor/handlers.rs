@@ -121,16 +121,22 @@ impl Handler<LogReached> for Supervisor {
 impl Handler<LeaderFound> for Supervisor {
     type Result = ();
 
-    /// Logs a leader once: a standby that another standby has overtaken is no news while the leader stays.
-    fn handle(&mut self, LeaderFound { generation, leader }: LeaderFound, _: &mut Self::Context) {
+    /// Logs a leader once: that another standby was faster is no news while the leader stays.
+    fn handle(&mut self, LeaderFound { generation, leader, sequence }: LeaderFound, _: &mut Self::Context) {
         if generation != self.generation || !matches!(self.state, State::Waiting) || self.shutting_down {
             return;
         }
-        if self.leader.as_ref() != Some(&leader) {
+        let is_news = self.leader.replace(leader.clone()).as_ref() != Some(&leader);
+        let since = match self.status.state {
+            PipelineState::Standby { since, .. } => since,
+            _ => Utc::now(),
+        };
+        self.forget_leadership();
+        self.status.checkpoint_sequence = sequence.unwrap_or_default();
+        self.show(PipelineState::Standby { leader: leader.clone(), since });
+        if is_news {
             tracing::info!(pipeline = %self.pipeline.name, generation = generation.0, %leader, "standing by");
         }
-        self.leader = Some(leader.clone());
-        self.show(PipelineState::Standby { leader, since: Utc::now() });
     }
 }
 

@@ -8,7 +8,7 @@ mod next_pass;
 mod pass_queue;
 mod restarts;
 
-use actix::{Actor, Addr, Recipient};
+use actix::{Actor, Addr, Recipient, SpawnHandle};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(crate) struct Supervisor {
     restarts: Restarts,
     /// The process that leads the pipeline, while this one stands by.
     leader: Option<Leader>,
+    /// The task that looks at the lease, while this process stands by.
+    lease_watch: Option<SpawnHandle>,
     shutting_down: bool,
     /// Whether full syncs are done beside the graph.
     beside: bool,
@@ -111,6 +113,7 @@ impl Supervisor {
             pass_number: 0,
             restarts: Restarts::default(),
             leader: None,
+            lease_watch: None,
             shutting_down: false,
             beside: false,
             full_wanted: false,

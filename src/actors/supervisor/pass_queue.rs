@@ -82,6 +82,12 @@ impl PassQueue {
         }
     }
 
+    /// Forgets what was requested, held and approved. Numbers go on, because clients compare them.
+    pub(super) fn forget_requests(&mut self) {
+        (self.requested, self.held, self.awaited) = (None, None, false);
+        self.approved &= self.keeps_approval;
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_none()
     }
