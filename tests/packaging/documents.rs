@@ -8,13 +8,17 @@ use serde_yaml::Value;
 
 use super::{shipped, text};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "CHANGELOG.md",
     "docs/compatibility.md",
     "docs/configuration.md",
+    "docs/glossary.md",
     "docs/monitoring.md",
     "docs/profiles.md",
+    "docs/quarantine.md",
+    "docs/standby.md",
+    "docs/transaction-log.md",
     "docs/troubleshooting.md",
 ];
 
