@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 
+use super::unconverted::Unconverted;
 use super::{Writer, changes};
 use crate::actors::messages::Acknowledged;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +28,7 @@ impl Writer {
         self.checkpoint.begin_anew();
         self.checkpoint.stage = Some(StageFill::default());
         self.converts_as_it_loads = true;
+        (self.loading_kind, self.unconverted) = (None, Unconverted::default());
         self.checkpoint.pass = Some(PassUnderWay { prepared: true, ..pass });
         self.checkpoint.sequence += 1;
         self.checkpoint.written_at = Utc::now();
