@@ -59,7 +59,8 @@
 //!   from the feed, `sync::pass` picks the strategy, and `sync::committed` reads exactly the changed elements. It finds deleted ones
 //!   by their former keys, `delete_guard` weighs them, and `PassReader::delete_absent` deletes them.
 //! - *another change feed* plugged in: it implements `source::change_feed::ChangeFeed`, which tells `model::committed::CommittedChanges`;
-//!   `actors::launch` opens it, and `actors::feed_reader` is its only reader.
+//!   `actors::launch` opens it (`FollowedLog`), `actors::generation_actors` runs its task, `actors::feed_reader` takes what it told, and
+//!   `model::log_position` is its place. `actors::prober` asks only whether it is in use.
 //! - *a change noticed by probing*: `sync::incremental` reads what timestamps and follow rules tell, and compares counts. Nothing reports
 //!   a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits), `delete_guard` weighs what is orphaned,
 //!   and `PassReader::delete_absent` deletes it. What leaves no trace at all is found by `comparison`.
@@ -72,6 +73,8 @@
 //!   written but is not in the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
 //! - *the one writer ensured*: `sink::lease` takes the lease, `actors::lease_keeper` renews it and notices its loss, and `sink::fence`
 //!   makes every write a transaction that the server drops once another process has taken the lease.
+//! - *a second process while another one leads*: `sink::lease` answers `LeaseHeld` to `actors::launch`; `supervisor::generations` stands by
+//!   with `actors::standby`, and launches again once the lease is free; meanwhile `http::chosen` and `http::wait` name the leader.
 //! - *the graph of an element chosen*, where each group has one: `transform::admission` reads the group, `model::routes` names the graph,
 //!   and `sink::routing` splits the batch.
 //! - *an element or a property quarantined*: `transform::admission` decides that the cache cannot hold an element, `transform::encode`

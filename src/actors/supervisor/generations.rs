@@ -98,7 +98,7 @@ impl Supervisor {
         if matches!(launched.reason, Some(PassReason::SourceRestored | PassReason::OtherSource)) {
             self.status.forget_source();
         }
-        self.leader = None;
+        (self.has_led, self.leader) = (true, None);
         self.status.expected = launched.expected;
         self.status.log_reach = None;
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
@@ -211,8 +211,12 @@ impl Supervisor {
         self.lease_watch = Some(watch);
     }
 
-    /// Forgets what this process knew and was asked for as the leader: another one has applied and decided since.
+    /// Forgets what this process knew and was asked for as the leader: another one has applied and decided since. A process that
+    /// has not led yet keeps what it was started for.
     pub(super) fn forget_leadership(&mut self) {
+        if !std::mem::take(&mut self.has_led) {
+            return;
+        }
         (self.pause_said, self.full_wanted) = (None, false);
         self.swap_held.clear();
         self.passes.forget_requests();

@@ -52,6 +52,8 @@ pub(crate) struct Supervisor {
     /// Counts the ends of passes: a timer that is set after one is void after the next.
     pass_number: u64,
     restarts: Restarts,
+    /// Whether this process has led the pipeline since it last stood by.
+    has_led: bool,
     /// The process that leads the pipeline, while this one stands by.
     leader: Option<Leader>,
     /// The task that looks at the lease, while this process stands by.
@@ -112,6 +114,7 @@ impl Supervisor {
             swap_held: Vec::new(),
             pass_number: 0,
             restarts: Restarts::default(),
+            has_led: false,
             leader: None,
             lease_watch: None,
             shutting_down: false,
