@@ -68,7 +68,8 @@
 //!   `pass_queue` remembers what was requested and promised, `restarts` says what follows a fault, `supervisor::comparison` when a
 //!   slice of the comparison comes between, and `supervisor::full_sync` when a full sync begins.
 //! - *a full sync*: `actors::full_sync` fills a stage graph beside the live graph, and `sink::swap` puts it in the live graph's place by
-//!   the commands of `sink::swap_commands`. `FullSync::refusal` and `FullSync::losses` decide whether it may.
+//!   the commands of `sink::swap_commands`. `FullSync::refusal` and `FullSync::losses` (by `delete_guard::losses`) decide whether it
+//!   may; the swap itself refuses if the lease is lost or the stage is not whole.
 //! - *the work resumed after a crash*: `actors::launch` reads the checkpoint, and `sync::first_pass` decides what runs. A batch that was
 //!   written but is not in the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
 //! - *the one writer ensured*: `sink::lease` takes the lease, `actors::lease_keeper` renews it and notices its loss, and `sink::fence`
@@ -77,14 +78,15 @@
 //!   with `actors::standby`, and launches again once the lease is free; meanwhile `http::chosen` and `http::wait` name the leader.
 //! - *the graph of an element chosen*, where each group has one: `transform::admission` reads the group, `model::routes` names the graph,
 //!   and `sink::routing` splits the batch.
-//! - *an element or a property quarantined*: `transform::admission` decides that the cache cannot hold an element, `transform::encode`
-//!   a property, `sync::unusable` that no page reaches an element; `sink::upsert` and `sink::routing` that FalkorDB refuses it.
+//! - *an element or a property quarantined*: `transform::admission` decides that the cache cannot hold an element, `transform::layout`
+//!   a property, `actors::loader` that a relationship lacks an end, `sync::unusable` that no page reaches an element; `sink::upsert` and `sink::routing` that FalkorDB refuses it.
 //!   `actors::loader::quarantine` lists it with the reason, `sink::checkpoint_store` keeps it, and `http::views` shows it.
 //! - *a delete held or approved*: `sync::delete_guard` weighs it by `model::guard`, whose memory is in the checkpoint; an approval
 //!   (`pass_queue`) lasts for one pass and does not survive a restart.
 //! - *a client's wait answered*: for `applied`, `http::wait` asks the supervisor for a pass that covers the commit (`AwaitApplied` in
 //!   `actors::messages`); for `verified`, for a comparison that begins after it (`AwaitVerified`, `supervisor::comparison`).
-//!   `PipelineStatus` in `telemetry::status` decides the answer.
+//!   `PipelineStatus` in `telemetry::status` decides the answer by what is applied and proven; `model::checkpoint` notes a proof by a
+//!   comparison (`note_compared`) and by the log (`note_told`).
 //! - *a value type*: `model::value`; read by `source::bolt::value`; written by `transform::values`; read back for comparisons by
 //!   `sink::content`; if it becomes text, also in `source::queries::seeks`.
 //! - *a setting*: `config` has a file for each section, `config::environment` its variable, `cli::pipelines` hands it to

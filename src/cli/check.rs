@@ -161,7 +161,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
 async fn look_at_log(connector: &ServerConnector, source: &dyn Source) -> Result<Option<LogFindings>> {
     let Some(directory) = connector.transaction_log() else { return Ok(None) };
     let created_ms = source.created_ms().await?;
-    // A user may be refused this question; the log is equally useful without the answer.
+    // Neo4j may refuse this query to the user; the log is just as useful without the answer.
     let retention = source.log_retention().await.ok().flatten();
     let state = match LogRange::of(&directory, created_ms) {
         Ok(extent) => LogState::Readable(extent),

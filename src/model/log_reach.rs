@@ -13,8 +13,8 @@ pub(crate) struct LogReach {
 }
 
 impl LogReach {
-    /// The number of transactions that the log may still lose before it lacks one after `applied`: the margin of a checkpoint.
-    /// Negative if the log lacks some.
+    /// The number of its oldest transactions that the log can lose before one after `applied` is missing: the margin of a checkpoint.
+    /// Negative if some are missing already.
     pub(crate) fn margin(&self, applied: u64) -> i64 {
         let next = i64::try_from(applied).unwrap_or(i64::MAX).saturating_add(1);
         next.saturating_sub(i64::try_from(self.oldest).unwrap_or(i64::MAX))

@@ -42,7 +42,7 @@ pub enum ProfileError {
     #[error("the profile gives two properties the same name, or renames a property twice")]
     AmbiguousNames,
     /// Follow rules look elements up by their key property.
-    #[error("the profile follows {0}, which has no key property")]
+    #[error("a follow rule of the profile leads to {0}, which has no key property")]
     FollowsNumbered(String),
     /// The index cannot be created.
     #[error("the profile's index on {0} lacks an option that its kind requires, or has an option of another kind")]

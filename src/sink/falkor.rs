@@ -41,7 +41,7 @@ pub struct FalkorSink {
     plan: IndexPlan,
     /// The pipeline's graphs. Only this sink makes or deletes them.
     graphs: BTreeSet<GraphName>,
-    /// Graphs of groups with checked indices, each with the result.
+    /// The graphs of groups whose indices were checked, each with the result of the check.
     prepared: BTreeMap<GraphName, IndexReport>,
     /// The foreign indices and constraints of graphs that were cleared, until they are made again.
     cleared: BTreeMap<GraphName, SchemaObjects>,

@@ -47,7 +47,7 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Distinguishes this process from all others, and begins the text of its fence.
+    /// The token that distinguishes this process from all others. The value of the fence begins with it.
     pub fn token(&self) -> &str {
         &self.token
     }

@@ -2,7 +2,7 @@
 //!
 //! Questions are sent in one pipeline: Redis reads a connection's next command only after it answered the previous one, so the
 //! answers arrive in order. Writes are sent in transactions, one after another, and each is carried out only while this process
-//! owns the graph: a transaction watches the fence from the end of the previous one.
+//! owns the graph: after each transaction, the connection watches the fence for the next one.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;

@@ -15,8 +15,8 @@ use crate::model::name::{Label, PropertyName, RelationshipType};
 use crate::model::prepared::{NodeWriteSet, RelationshipWriteSet, not_a_number_expression};
 use crate::model::profile::Profile;
 
-/// The pattern that finds a node by its identity: the label of its kind, its key, and the labels that would assign it to another
-/// kind.
+/// The pattern that finds a node by its identity: the label of its kind, its key, and none of the labels that would assign it to an
+/// earlier kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodePattern {
     label: Label,

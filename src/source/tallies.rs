@@ -21,7 +21,7 @@ use crate::model::kind::ElementKind;
 use crate::model::name::{Label, quoted_for_neo4j};
 use crate::model::profile::Profile;
 
-/// The most kinds that one query counts. Its text never changes, so it is planned once.
+/// The most kinds that one query counts. The text of the query is always the same, so Neo4j plans it once.
 pub(super) const FEW: usize = 16;
 
 /// The cost of each way, in nanoseconds.
@@ -123,7 +123,7 @@ impl Tallies {
 
     /// Counts all labels that nodes may carry besides those of a profile's kinds.
     pub(super) async fn of_labels(&self, reader: &impl Reader, profile: &Profile) -> Result<ByName> {
-        // The cache cannot hold a label that our own type refuses.
+        // The cache cannot hold a label that `Label::parse` refuses.
         self.of_some_labels(reader, profile, |name| Label::parse(name).is_ok()).await
     }
 

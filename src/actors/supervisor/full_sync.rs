@@ -102,7 +102,7 @@ impl Supervisor {
         let span = generation_actors::span(&self.pipeline.name, self.generation);
         let task = actix::spawn(full_sync.run().instrument(span));
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {
-            let panicked = |error| Err(Error::caused(ErrorKind::Panic, "the full sync failed", error));
+            let panicked = |error| Err(Error::caused(ErrorKind::Panic, "the full sync panicked", error));
             supervisor.full_sync_ended(outcome.unwrap_or_else(panicked), ctx);
         }));
     }

@@ -7,8 +7,8 @@ use std::hash::Hash;
 /// Counts on both sides, reading by reading.
 #[derive(Debug)]
 pub(super) struct Readings<K> {
-    /// By how much the source's count exceeds the cache's, beyond the quarantine, for reasons that a comparison of the keys has
-    /// confirmed: collapsed elements, deletes that are held, and such.
+    /// How many more elements the source has than the cache, apart from quarantined ones, for reasons that a comparison of keys has
+    /// confirmed: collapsed elements and held deletes.
     pub(super) explained: HashMap<K, i64>,
     /// The differences at the last reading.
     pub(super) suspicious: HashMap<K, i64>,

@@ -39,7 +39,7 @@ impl Estimate {
         Self { element, vectors: profile.vectors(kind).iter().map(ToString::to_string).collect(), indexed, bytes: 0 }
     }
 
-    /// Adds an element. One without a key would not be written.
+    /// Adds an element to the estimate. Skips an element without a key, because it would not be written.
     pub(super) fn add(&mut self, properties: &Properties, key: Option<&str>) {
         if key.is_none() {
             return;
