@@ -15,7 +15,7 @@ pub enum ProfileError {
     #[error("the profile names {0} twice")]
     Repeated(String),
     /// A follow rule names a label or type that no kind has.
-    #[error("the profile follows {0}, which is not one of its kinds")]
+    #[error("a follow rule of the profile leads to {0}, which is not one of its kinds")]
     FollowsUnknown(String),
     /// Upserts by an unindexed key would scan the whole label for each row.
     #[error("the profile has no range index on {0}, the key of one of its kinds")]
