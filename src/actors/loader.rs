@@ -242,7 +242,7 @@ impl Writer {
         self.checkpoint.begin_anew();
         self.checkpoint.pass = None;
         self.store_checkpoint().await?;
-        Ok(Error::new(ErrorKind::CacheChanged, "the graph was deleted from the cache, or replaced by another graph"))
+        Ok(Error::new(ErrorKind::CacheChanged, "the cache no longer has the graph, or another graph is in its place"))
     }
 
     async fn mirror(&mut self, MirroredIndexes { wanted, inexpressible }: MirroredIndexes) -> Result<Acknowledged> {
