@@ -149,7 +149,7 @@ pub(crate) struct LeaderFound {
     /// The generation that found the lease held.
     pub generation: Generation,
     pub leader: Leader,
-    /// The number of the leader's last checkpoint, if there is one.
+    /// The number of the leader's last checkpoint; absent if it is not known.
     pub sequence: Option<u64>,
 }
 

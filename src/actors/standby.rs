@@ -25,7 +25,8 @@ pub(super) async fn until_free(
         let Some(leader) = lease.leader().await? else { break };
         let is_new = told.as_ref() != Some(&leader);
         if is_new || look % LOOKS_PER_CHECKPOINT == 0 {
-            let sequence = store.load().await?.map(|checkpoint| checkpoint.sequence);
+            // A standby needs no checkpoint: one that this version cannot read, as a newer leader may write it, is no fault.
+            let sequence = store.load().await.ok().flatten().map(|checkpoint| checkpoint.sequence);
             tell(leader.clone(), sequence);
             told = Some(leader);
         }

@@ -115,11 +115,6 @@ impl Followed {
         assert!(found.is_empty(), "{} differences: {}\n{}", found.len(), report(&found), self.running.log_from(from));
         self.http.until_ready(false).await;
     }
-
-    async fn signal(&self, name: &str) {
-        let pid = self.running.pid().to_string();
-        assert!(tokio::process::Command::new("kill").args([name, &pid]).status().await.unwrap().success());
-    }
 }
 
 /// Nothing but passes brings changes over.
@@ -134,10 +129,10 @@ fn service(pair: &Pair, cache: &FalkorAddress) -> Service {
 async fn a_process_that_was_stopped_in_a_pass_writes_nothing_after_its_successor() {
     let mut followed = Followed::new("fence_stopped").await;
     followed.is_in_the_middle_of_a_pass().await;
-    followed.signal("-STOP").await;
+    followed.running.signal("-STOP").await;
     let successor = followed.is_succeeded().await;
     let from = followed.running.length();
-    followed.signal("-CONT").await;
+    followed.running.signal("-CONT").await;
     followed.has_written_nothing(from).await;
     assert_eq!(followed.running.terminate().await, 0);
     assert_eq!(successor.terminate().await, 0);

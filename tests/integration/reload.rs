@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::api::{Http, TOKEN};
@@ -79,8 +78,7 @@ async fn what_can_be_followed_is_and_the_rest_is_named() {
     // The signal that services are reloaded by.
     write(&file, "sync: {batch_size: 300}");
     let from = running.length();
-    let sent = Command::new("kill").arg("-HUP").arg(running.pid().to_string()).status().await.unwrap();
-    assert!(sent.success());
+    running.signal("-HUP").await;
     let line = running.line_from(from, "configuration reloaded").await;
     assert!(line.contains("pipeline default"), "{line}");
     http.until_ready(true).await;

@@ -36,11 +36,6 @@ impl Process {
         Self { running, http }
     }
 
-    async fn signal(&self, name: &str) {
-        let sent = tokio::process::Command::new("kill").arg(name).arg(self.running.pid().to_string()).status().await;
-        assert!(sent.unwrap().success());
-    }
-
     /// A process that has found out that another one leads.
     async fn on_standby(service: &Service) -> Self {
         let mut process = Self::start(service).await;
@@ -160,11 +155,11 @@ async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
     assert_eq!(first.http.command("pause").await.0, 200);
     assert_eq!(first.http.command("resume").await.0, 200);
     let second = Process::on_standby(&service).await;
-    first.signal("-STOP").await;
+    first.running.signal("-STOP").await;
     until_leads(&pair, &second, Instant::now()).await;
     second.http.until_ready(true).await;
     assert_eq!(second.http.command("pause").await.0, 200);
-    first.signal("-CONT").await;
+    first.running.signal("-CONT").await;
     first.running.line("standing by").await;
     assert_eq!(second.running.terminate().await, 0);
     until_leads(&pair, &first, Instant::now()).await;

@@ -185,9 +185,14 @@ impl Running {
 
     /// As [`Self::terminate`], where its log is still wanted.
     pub async fn terminate_now(&mut self) -> i32 {
-        let killed = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status().await.unwrap();
-        assert!(killed.success());
+        self.signal("-TERM").await;
         self.ended().await
+    }
+
+    /// Sends a signal, such as `-STOP`.
+    pub async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(name).arg(self.pid().to_string()).status().await.unwrap();
+        assert!(sent.success(), "kill {name}");
     }
 
     /// Waits for its end.

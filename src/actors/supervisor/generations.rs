@@ -221,7 +221,6 @@ impl Supervisor {
         self.swap_held.clear();
         self.passes.forget_requests();
         self.comparing.forget_all();
-        self.restarts.was_quiet();
         self.status.forget_leadership();
     }
 

@@ -132,7 +132,10 @@ impl Handler<LeaderFound> for Supervisor {
             _ => Utc::now(),
         };
         self.forget_leadership();
-        self.status.checkpoint_sequence = sequence.unwrap_or_default();
+        self.restarts.was_quiet();
+        if let Some(sequence) = sequence {
+            self.status.checkpoint_sequence = sequence;
+        }
         self.show(PipelineState::Standby { leader: leader.clone(), since });
         if is_news {
             tracing::info!(pipeline = %self.pipeline.name, generation = generation.0, %leader, "standing by");
