@@ -149,7 +149,7 @@ pub(crate) struct LeaderFound {
     /// The generation that found the lease held.
     pub generation: Generation,
     pub leader: Leader,
-    /// The number of the leader's last checkpoint; absent if it is not known.
+    /// The number of the leader's last checkpoint; absent if it is not known, or if the cache was restarted since.
     pub sequence: Option<u64>,
 }
 

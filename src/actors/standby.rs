@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::model::leader::Leader;
-use crate::sink::{CheckpointStore, GraphLease};
+use crate::sink::{CheckpointStore, GraphLease, Sink};
 
 /// The pause between two looks at the lease: one read of a small key. A leader that gives its lease back has a successor within
 /// a second, of which this is a part.
@@ -18,6 +18,7 @@ const LOOKS_PER_CHECKPOINT: usize = 25;
 pub(super) async fn until_free(
     mut lease: Box<dyn GraphLease>,
     mut store: Box<dyn CheckpointStore>,
+    mut sink: Box<dyn Sink>,
     tell: impl Fn(Leader, Option<u64>),
 ) -> Result<()> {
     let mut told = None;
@@ -25,12 +26,39 @@ pub(super) async fn until_free(
         let Some(leader) = lease.leader().await? else { break };
         let is_new = told.as_ref() != Some(&leader);
         if is_new || look % LOOKS_PER_CHECKPOINT == 0 {
-            // A standby needs no checkpoint: one that this version cannot read, as a newer leader may write it, is no fault.
-            let sequence = store.load().await.ok().flatten().map(|checkpoint| checkpoint.sequence);
-            tell(leader.clone(), sequence);
+            tell(leader.clone(), last_sequence(store.as_mut(), sink.as_mut()).await);
             told = Some(leader);
         }
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
+}
+
+/// Returns the number of the last checkpoint, if the server that is asked now is the one that the leader stored it in. A server
+/// that was restarted may have brought back an older checkpoint, and the lease of a process that has gone with it.
+///
+/// A standby needs no checkpoint: one that this version cannot read, as a newer leader may write it, is no fault.
+async fn last_sequence(store: &mut dyn CheckpointStore, sink: &mut dyn Sink) -> Option<u64> {
+    let checkpoint = store.load().await.ok().flatten()?;
+    // Asked after the checkpoint: in the other order, a restart in between would not show.
+    let run_id = sink.identify().await.ok()?.run_id;
+    is_same_life(checkpoint.cache_run_id.as_deref(), run_id.as_deref()).then_some(checkpoint.sequence)
+}
+
+fn is_same_life(one: Option<&str>, other: Option<&str>) -> bool {
+    one.is_some() && one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_checkpoint_that_was_stored_in_this_life_of_the_server_is_the_last_one() {
+        assert!(is_same_life(Some("b"), Some("b")));
+        // The server was restarted, and the lease came back with the checkpoint.
+        assert!(!is_same_life(Some("a"), Some("b")));
+        // A server that does not say who it is may have been restarted.
+        assert!(!is_same_life(None, Some("b")) && !is_same_life(Some("a"), None) && !is_same_life(None, None));
+    }
 }

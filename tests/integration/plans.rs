@@ -9,11 +9,7 @@ use neo4j_falkordb_sync::source::queries::Queries;
 use serde_json::{Value, json};
 
 use crate::support::graph::{GraphSpec, build, create_indices};
-use crate::support::servers::{Neo4jOptions, Neo4jServer, shared, source_lock};
-
-async fn plan(text: &str) -> String {
-    plan_of(&shared().await.neo4j, text).await
-}
+use crate::support::servers::{Neo4jOptions, Neo4jServer, source_lock};
 
 /// A server's plan for a query, through the HTTP interface: the Bolt driver does not hand plans out.
 async fn plan_of(server: &Neo4jServer, text: &str) -> String {
@@ -79,36 +75,36 @@ async fn every_query_of_a_pass_is_served_by_an_index() {
             queries.changed_keys(kind),
         ];
         for text in texts.into_iter().flatten() {
-            assert_indexed(&plan(&text).await, &text);
+            assert_indexed(&plan_of(source.server, &text).await, &text);
             explained += 1;
         }
     }
     for kind in profile.kinds() {
         for text in [queries.key_groups(kind, None), queries.identities(kind, None)] {
-            assert_indexed(&plan(&text).await, &text);
+            assert_indexed(&plan_of(source.server, &text).await, &text);
             explained += 1;
         }
     }
     let person = Label::parse("Person").unwrap();
     let entity = ElementKind::Node(profile.node_ids().next().unwrap());
     for text in [queries.key_groups(entity, Some(&person)), queries.identities(entity, Some(&person))] {
-        assert_indexed(&plan(&text).await, &text);
+        assert_indexed(&plan_of(source.server, &text).await, &text);
         explained += 1;
     }
     for rule in &profile.follow {
         let text = queries.followed(rule).unwrap();
-        assert_indexed(&plan(&text).await, &text);
+        assert_indexed(&plan_of(source.server, &text).await, &text);
         explained += 1;
     }
     assert_eq!(explained, 4 * 5 + 2 + 5 * 4 + 1 + 9 * 2 + 2 + 5, "each query of each kind");
     // The order of a page comes from the index too: a sort would read the whole kind for each page.
     let page = queries.page(entity, Projection::Whole);
-    assert!(!plan(&page).await.contains("Sort"), "{}", plan(&page).await);
+    assert!(!plan_of(source.server, &page).await.contains("Sort"), "{}", plan_of(source.server, &page).await);
     let facts = queries.page(ElementKind::Relationship(profile.relationship_ids().next().unwrap()), Projection::Whole);
-    assert!(!plan(&facts).await.contains("Sort"), "{}", plan(&facts).await);
+    assert!(!plan_of(source.server, &facts).await.contains("Sort"), "{}", plan_of(source.server, &facts).await);
     // And the watermark is found by the timestamp's index, not by walking the keys.
     let changed = queries.changed_keys(entity).unwrap();
-    assert!(plan(&changed).await.contains("created_at"), "{}", plan(&changed).await);
+    assert!(plan_of(source.server, &changed).await.contains("created_at"), "{}", plan_of(source.server, &changed).await);
 }
 
 /// A planner goes by what it counted when it last took a sample of an index: none, where the graph was empty until now.
@@ -204,18 +200,18 @@ async fn elements_without_a_key_are_found_by_their_numbers() {
     let queries = Queries::new(&profile);
     for id in profile.node_ids() {
         let kind = ElementKind::Node(id);
-        let by_key = plan(&queries.by_key(kind)).await;
+        let by_key = plan_of(source.server, &queries.by_key(kind)).await;
         assert!(by_key.contains("NodeByIdSeek") && !by_key.contains("Scan"), "{by_key}");
-        let page = plan(&queries.page(kind, Projection::Whole)).await;
+        let page = plan_of(source.server, &queries.page(kind, Projection::Whole)).await;
         // The scan yields them in order, so that it ends with the page. Of nodes without a label, Neo4j has none but that of all.
         let in_order = page.contains("NodeByLabel") && !page.contains("Sort") && !page.contains("Top");
         assert!(in_order || profile.node(id).unlabelled, "{page}");
     }
     for id in profile.relationship_ids() {
         let kind = ElementKind::Relationship(id);
-        let by_key = plan(&queries.by_key(kind)).await;
+        let by_key = plan_of(source.server, &queries.by_key(kind)).await;
         assert!(by_key.contains("DirectedRelationshipByIdSeek") && !by_key.contains("Scan"), "{by_key}");
-        let page = plan(&queries.page(kind, Projection::Whole)).await;
+        let page = plan_of(source.server, &queries.page(kind, Projection::Whole)).await;
         assert!(page.contains("DirectedRelationshipTypeScan") && !page.contains("Sort") && !page.contains("Top"), "{page}");
     }
 }

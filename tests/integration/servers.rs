@@ -27,10 +27,16 @@ async fn shared_servers_answer() {
 async fn a_turn_with_the_source_begins_empty() {
     let first = source_lock().await;
     first.graph.run(query("CREATE (:Entity)-[:RELATES_TO]->(:Entity)")).await.unwrap();
+    let written_to = first.address.uri.clone();
     drop(first);
-    let second = source_lock().await;
-    let mut rows = second.graph.execute(query("MATCH (n) RETURN count(n) AS count")).await.unwrap();
-    assert_eq!(rows.next().await.unwrap().unwrap().get::<i64>("count").unwrap(), 0);
+    loop {
+        let turn = source_lock().await;
+        let mut rows = turn.graph.execute(query("MATCH (n) RETURN count(n) AS count")).await.unwrap();
+        assert_eq!(rows.next().await.unwrap().unwrap().get::<i64>("count").unwrap(), 0);
+        if turn.address.uri == written_to {
+            break;
+        }
+    }
 }
 
 #[tokio::test]

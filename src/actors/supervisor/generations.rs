@@ -196,7 +196,7 @@ impl Supervisor {
         let (generation, connector, found) = (self.generation, Arc::clone(&self.pipeline.connector), ctx.address().recipient());
         let wait = async move {
             let tell = |leader, sequence| found.do_send(LeaderFound { generation, leader, sequence });
-            standby::until_free(connector.lease().await?, connector.store().await?, tell).await
+            standby::until_free(connector.lease().await?, connector.store().await?, connector.sink().await?, tell).await
         };
         let watch = ctx.spawn(wait.into_actor(self).map(move |outcome, supervisor, ctx| {
             supervisor.lease_watch = None;
