@@ -9,10 +9,8 @@ pub mod ports;
 pub mod process;
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 
-use parking_lot::Mutex;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::{Error, Result};
 pub use falkordb::{FalkorAddress, FalkorOptions, FalkorServer};
@@ -40,13 +38,6 @@ async fn start_both() -> Result<Shared> {
     Ok(Shared { neo4j, falkordb })
 }
 
-/// The number of tests that write to a Neo4j at the same time. A turn mostly waits for a server, so one alone leaves a processor
-/// idle.
-const SOURCES: usize = 2;
-
-/// The Neo4j servers for turns that no test has now, the first of all on top.
-static FREE: LazyLock<Mutex<Vec<usize>>> = LazyLock::new(|| Mutex::new((0..SOURCES).rev().collect()));
-
 /// A turn with a shared Neo4j, emptied of data. Community has a single user database, so tests that write to one server go one
 /// after the other; each uses a FalkorDB graph of its own.
 pub struct SourceTurn {
@@ -55,26 +46,20 @@ pub struct SourceTurn {
     /// Where the server writes the transaction log of the database.
     pub log: PathBuf,
     pub server: &'static Neo4jServer,
-    // Before the permit: whoever gets the permit finds a server.
-    _place: Place,
-    _turn: SemaphorePermit<'static>,
-}
-
-/// The place of a server in the list of those for turns; given back when the turn ends.
-struct Place(usize);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        FREE.lock().push(self.0);
-    }
+    _turn: MutexGuard<'static, ()>,
 }
 
 /// Waits for a turn with a shared Neo4j and empties it. Its indices stay: they cost seconds to make.
+///
+/// There are two servers: a turn mostly waits for a server, so one alone leaves a processor idle.
 pub async fn source_lock() -> SourceTurn {
-    static TURNS: Semaphore = Semaphore::const_new(SOURCES);
-    let turn = TURNS.acquire().await.expect("this semaphore is never closed");
-    let place = Place(FREE.lock().pop().expect("there is a server for each permit"));
-    let server = source(place.0).await;
+    static FIRST: Mutex<()> = Mutex::const_new(());
+    static SECOND: Mutex<()> = Mutex::const_new(());
+    let (server, turn) = tokio::select! {
+        biased;
+        turn = FIRST.lock() => (&shared().await.neo4j, turn),
+        turn = SECOND.lock() => (second_source().await, turn),
+    };
     let address = server.address();
     // A pool of one's own: a connection belongs to the runtime that made it, and each test has its own.
     let graph = match address.connect().await {
@@ -84,16 +69,15 @@ pub async fn source_lock() -> SourceTurn {
     if let Err(error) = neo4j::clear(&graph).await {
         panic!("the shared Neo4j could not be emptied: {error}");
     }
-    SourceTurn { graph, address, log: server.transaction_log(), server, _place: place, _turn: turn }
+    SourceTurn { graph, address, log: server.transaction_log(), server, _turn: turn }
 }
 
-/// The server of a place: the first one is among those that every test shares, and each other one starts when it is needed.
-async fn source(place: usize) -> &'static Neo4jServer {
-    static OTHERS: [OnceCell<Neo4jServer>; SOURCES - 1] = [const { OnceCell::const_new() }; SOURCES - 1];
-    let Some(other) = place.checked_sub(1) else { return &shared().await.neo4j };
-    match OTHERS[other].get_or_try_init(Neo4jServer::start).await {
+/// Starts the second Neo4j when two tests want a turn at the same time.
+async fn second_source() -> &'static Neo4jServer {
+    static SECOND: OnceCell<Neo4jServer> = OnceCell::const_new();
+    match SECOND.get_or_try_init(Neo4jServer::start).await {
         Ok(server) => server,
-        Err(error) => panic!("no further Neo4j to test with: {error}"),
+        Err(error) => panic!("no second Neo4j to test with: {error}"),
     }
 }
 
