@@ -7,6 +7,7 @@
 //! its successor is refused, not applied twice (`WATCH` sees GRAPH.BULK, and reads do not disturb it: tried on 4.16.3).
 //!
 //! `BEGIN` is never sent: [`BulkLoader::begin`] makes the stage once, and a payload for a stage that no longer exists is refused.
+//! FalkorDB also leaves the word out of what it sends to replicas and to the append-only file.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct BulkLoader {
     pub(super) connection: CacheConnection,
     pub(super) stage: StageKey,
     pub(super) ownership: Ownership,
+    /// Makes an empty graph, unless it exists.
+    make: Vec<Cmd>,
 }
 
 impl GraphSet {
@@ -78,7 +81,8 @@ impl BulkLoader {
     /// The stage of a pipeline's only graph, which this process owns.
     pub(super) fn new(graphs: &GraphSet) -> Self {
         let (connection, stage) = (CacheConnection::new(graphs.address.clone()), StageKey::of(graphs.name()));
-        Self { connection, stage, ownership: graphs.ownership.clone() }
+        let make = make(stage.as_str(), &graphs.profile);
+        Self { connection, stage, ownership: graphs.ownership.clone(), make }
     }
 
     /// Refuses to continue on a server that was restarted after the first use.
@@ -90,9 +94,10 @@ impl BulkLoader {
     pub async fn begin(&mut self) -> Result<StageTotals> {
         let mut unlink = cmd("UNLINK");
         unlink.arg(&self.stage.checkpoint).arg(&self.stage.quarantine);
-        // The cheapest query: GRAPH.QUERY makes a missing graph, and only an existing graph can be deleted.
-        let make = write_query(&self.stage.graph, b"RETURN 1");
-        self.make(&[make.clone(), delete(&self.stage.graph), unlink, make]).await?;
+        // Only an existing graph can be deleted.
+        let before = [delete(&self.stage.graph), unlink];
+        let commands: Vec<Cmd> = self.make.iter().chain(&before).chain(&self.make).cloned().collect();
+        self.make(&commands).await?;
         self.totals().await
     }
 
@@ -143,6 +148,21 @@ impl BulkLoader {
     async fn make(&mut self, commands: &[Cmd]) -> Result<()> {
         while_owned(&mut self.connection, "create the stage graph", &self.ownership, commands, LOAD_TIMEOUT).await.map(drop)
     }
+}
+
+/// The commands that make an empty graph, here, on replicas and in the append-only file. FalkorDB passes on only queries that change
+/// something, and GRAPH.BULK makes no graph: a replica that has not received the graph loses its payloads. An index that is dropped
+/// again leaves nothing but the name of a kind.
+fn make(graph: &str, profile: &Profile) -> Vec<Cmd> {
+    let texts = match profile.nodes.first() {
+        Some(kind) => {
+            let on = format!("INDEX FOR (n:{}) ON (n.{})", kind.label.quoted(), kind.key.quoted());
+            vec![format!("CREATE {on}"), format!("DROP {on}")]
+        }
+        // A profile without nodes has no payloads.
+        None => vec!["CREATE (n) DELETE n".to_owned()],
+    };
+    texts.iter().map(|text| write_query(graph, text.as_bytes())).collect()
 }
 
 #[async_trait]

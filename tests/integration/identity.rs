@@ -9,7 +9,7 @@ use neo4rs::{Graph, query};
 use super::pipeline::PROGRAM;
 use crate::support::comparer::{compare, report};
 use crate::support::graph::{GraphSpec, World, build};
-use crate::support::servers::{FalkorServer, Neo4jAddress, Neo4jServer, source_lock};
+use crate::support::servers::{FalkorOptions, FalkorServer, Neo4jAddress, Neo4jServer, source_lock};
 use crate::support::service::{Running, Service};
 
 /// A full pass of these small graphs takes a second; pauses between generations grow while faults come one after the other.
@@ -36,7 +36,10 @@ struct Watched {
 
 impl Watched {
     async fn new(address: Neo4jAddress, source: Graph) -> Self {
-        let cache = FalkorServer::start().await.unwrap();
+        Self::with(address, source, FalkorServer::start().await.unwrap()).await
+    }
+
+    async fn with(address: Neo4jAddress, source: Graph, cache: FalkorServer) -> Self {
         // Whole graphs come and go here, and nobody is asked.
         let service = Service::new(PROGRAM, &address, &cache.address(), GRAPH).with("SYNC_MAX_DELETE_FRACTION", 1);
         let mut watched = Self { source, cache, service, running: None, writes: 0, mark: 0, began: Instant::now() };
@@ -227,6 +230,31 @@ async fn a_cache_restored_from_an_older_state_is_brought_in_step() {
     watched.line("pass ended").await;
     watched.converges("a restart of the cache while the service was down").await;
     watched.assert_no_full_pass("a restart of the cache while the service was down");
+    watched.stop().await;
+}
+
+/// A server that keeps an append-only file writes what it receives, and makes its graphs again from that.
+#[tokio::test]
+async fn a_cache_that_lives_on_from_its_append_only_file_holds_everything() {
+    let turn = source_lock().await;
+    let world = build(&turn.graph, &spec(3)).await.unwrap();
+    let options = FalkorOptions {
+        arguments: ["--appendonly", "yes", "--appendfsync", "always"].map(str::to_owned).to_vec(),
+        ..FalkorOptions::default()
+    };
+    let cache = FalkorServer::start_with(options).await.unwrap();
+    let mut watched = Watched::with(turn.address.clone(), turn.graph.clone(), cache).await;
+    for what in ["the first full sync", "changes after it"] {
+        watched.begin();
+        watched.cache.kill();
+        watched.cache.restart().await.unwrap();
+        watched.line("pass ended").await;
+        let found = compare(&watched.source, &watched.cache.address(), GRAPH).await.unwrap();
+        assert!(found.is_empty(), "a restart after {what}: {}", report(&found));
+        watched.assert_no_full_pass(what);
+        watched.write_traceably(&world).await;
+        watched.converges(what).await;
+    }
     watched.stop().await;
 }
 
