@@ -6,14 +6,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::actors::connection_factory::{ConnectionFactory, FittedPipeline, StageAccess};
-use crate::config::{FalkorConfig, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig, ProfileChoice};
+use crate::config::{
+    FalkorConfig, FalkorLocation, FalkorTls, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig,
+    ProfileChoice, SentinelConfig,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::leader::Leader;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    CacheAddress, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease, Sink, StageSink, TakeOver,
-    UnsafeIndexCheck,
+    CacheAddress, CacheLocation, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease,
+    SentinelAddress, Sink, StageSink, TakeOver, UnsafeIndexCheck,
 };
 use crate::source::BoltSource;
 use crate::source::transaction_log::LogDirectory;
@@ -136,12 +139,28 @@ fn source_address(config: &Neo4jConfig) -> SourceAddress {
 
 fn cache_address(config: &FalkorConfig) -> CacheAddress {
     CacheAddress {
-        host: config.host.clone(),
-        port: config.port,
+        location: match &config.location {
+            FalkorLocation::Fixed(server) => CacheLocation::Fixed(server.clone()),
+            FalkorLocation::Sentinel(sentinel) => CacheLocation::Sentinel(sentinel_address(sentinel)),
+        },
         username: config.username.clone(),
         password: config.password.clone(),
-        tls: config.tls.as_ref().map(|tls| CacheTls { ca_file: tls.ca_file.clone() }),
+        tls: config.tls.as_ref().map(cache_tls),
     }
+}
+
+fn sentinel_address(config: &SentinelConfig) -> SentinelAddress {
+    SentinelAddress {
+        service: config.service.clone(),
+        hosts: config.hosts.clone(),
+        username: config.username.clone(),
+        password: config.password.clone(),
+        tls: config.tls.as_ref().map(cache_tls),
+    }
+}
+
+fn cache_tls(config: &FalkorTls) -> CacheTls {
+    CacheTls { ca_file: config.ca_file.clone() }
 }
 
 fn read_profile(choice: &ProfileChoice) -> Result<Profile> {

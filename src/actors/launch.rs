@@ -176,6 +176,7 @@ async fn prepare(
         cache_run_id: run_id.as_deref(),
         last_sequence: known.last_sequence,
         graph_exists,
+        reads_log: intent.reads_log && connector.transaction_log().is_some(),
         now: Utc::now(),
     };
     let mut beside = match connector.stage_access().await? {

@@ -127,6 +127,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         cache_run_id: server.run_id.as_deref(),
         last_sequence: 0,
         graph_exists,
+        reads_log: connector.transaction_log().is_some(),
         now: Utc::now(),
     };
     let (policy, indexes) = (sink.unsafe_indexes().await?, sink.indexes().await?);

@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 51] = [
+pub(super) const VARIABLES: [(&str, &str); 58] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -29,6 +29,13 @@ pub(super) const VARIABLES: [(&str, &str); 51] = [
     ("FALKORDB_TAKE_OVER", "falkordb.take_over"),
     ("FALKORDB_TLS_ENABLED", "falkordb.tls.enabled"),
     ("FALKORDB_TLS_CA_FILE", "falkordb.tls.ca_file"),
+    ("FALKORDB_SENTINEL_SERVICE", "falkordb.sentinel.service"),
+    ("FALKORDB_SENTINEL_HOSTS", "falkordb.sentinel.hosts"),
+    ("FALKORDB_SENTINEL_USERNAME", "falkordb.sentinel.username"),
+    ("FALKORDB_SENTINEL_PASSWORD", "falkordb.sentinel.password"),
+    ("FALKORDB_SENTINEL_PASSWORD_FILE", "falkordb.sentinel.password_file"),
+    ("FALKORDB_SENTINEL_TLS_ENABLED", "falkordb.sentinel.tls.enabled"),
+    ("FALKORDB_SENTINEL_TLS_CA_FILE", "falkordb.sentinel.tls.ca_file"),
     ("SYNC_PROFILE", "profile"),
     ("SYNC_INTERVAL_SECONDS", "sync.interval_seconds"),
     ("SYNC_PROBE_INTERVAL_MS", "sync.probe_interval_ms"),

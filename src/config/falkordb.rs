@@ -1,13 +1,15 @@
 //! Settings of the cache.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::neo4j::MAX_POOL_SIZE;
 use super::secret::Secret;
 use super::section::Section;
+use super::sentinel::SentinelConfig;
+use super::tls::FalkorTls;
 use crate::model::graph_name::{GraphName, GraphNameError};
+use crate::model::host_port::HostPort;
 
 const DEFAULT_HOST: &str = "localhost";
 
@@ -26,10 +28,8 @@ const PER_GROUP: &str = "{group_id}";
 /// The connection to the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FalkorConfig {
-    /// The name or address of the host.
-    pub(crate) host: String,
-    /// The port of the server.
-    pub(crate) port: u16,
+    /// The place of the server.
+    pub(crate) location: FalkorLocation,
     /// The user. If absent, Redis's own `default`.
     pub(crate) username: Option<String>,
     /// The password, if the server asks for one.
@@ -44,11 +44,13 @@ pub(crate) struct FalkorConfig {
     pub(crate) take_over: bool,
 }
 
-/// The encryption of the connections to the cache. The server's certificate is always checked.
+/// The place of the cache's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FalkorTls {
-    /// The certificate authority that signed the server's certificate, if the system does not know it.
-    pub ca_file: Option<PathBuf>,
+pub(crate) enum FalkorLocation {
+    /// Always this server.
+    Fixed(HostPort),
+    /// The master that Redis Sentinel names.
+    Sentinel(SentinelConfig),
 }
 
 /// The graph that a pipeline fills.
@@ -88,9 +90,11 @@ pub(crate) struct GraphTargetError(#[from] GraphNameError);
 impl FalkorConfig {
     pub(super) fn read(section: &Section<'_>) -> Option<Self> {
         let database = read_database(section);
+        // Both are read, so that the problems of both are found.
+        let fixed = HostPort::new(read_host(section), section.port("port").unwrap_or(DEFAULT_PORT));
+        let sentinel = section.section("sentinel", SentinelConfig::read).map(FalkorLocation::Sentinel);
         Some(Self {
-            host: read_host(section),
-            port: section.port("port").unwrap_or(DEFAULT_PORT),
+            location: sentinel.unwrap_or(FalkorLocation::Fixed(fixed)),
             username: section.text("username"),
             password: section.secret("password", "password_file"),
             pool_size: section.integer("pool_size", 1..=MAX_POOL_SIZE, "connections").unwrap_or(DEFAULT_POOL_SIZE) as usize,
@@ -118,15 +122,14 @@ fn read_database(section: &Section<'_>) -> Option<GraphTarget> {
     }
 }
 
-impl FalkorTls {
-    /// A named certificate authority implies encryption.
-    fn read(section: &Section<'_>) -> Option<Self> {
-        let ca_file = section.path("ca_file");
-        let enabled = section.flag("enabled").unwrap_or(ca_file.is_some());
-        if !enabled && ca_file.is_some() {
-            section.problem("ca_file", "has no effect while enabled is false");
+impl FalkorLocation {
+    /// Whether both can be the same server. Host names are compared as texts.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(server), Self::Fixed(other)) => server.is_same(other),
+            (Self::Sentinel(sentinel), Self::Sentinel(other)) => sentinel.watches_same(other),
+            _ => false,
         }
-        enabled.then_some(Self { ca_file })
     }
 }
 

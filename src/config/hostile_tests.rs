@@ -132,5 +132,5 @@ proptest! {
 
 #[test]
 fn the_secrets_are_where_they_are_looked_for() {
-    assert_eq!(edited(&[]).matches(SECRET).count(), 3);
+    assert_eq!(edited(&[]).matches(SECRET).count(), 4);
 }

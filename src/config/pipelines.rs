@@ -111,7 +111,7 @@ impl PipelineConfig {
     }
 
     fn same_server(&self, other: &Self) -> bool {
-        self.falkordb.port == other.falkordb.port && self.falkordb.host.eq_ignore_ascii_case(&other.falkordb.host)
+        self.falkordb.location.may_be(&other.falkordb.location)
     }
 
     /// Whether two pipelines on one server could both write the same graph, or the same keys beside a graph.
@@ -216,7 +216,9 @@ fn check_apart(pipelines: &[PipelineConfig], report: &Report) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::falkordb::FalkorLocation;
     use super::*;
+    use crate::model::host_port::HostPort;
 
     const SHARED: &str = "neo4j: {password: hunter2}\nfalkordb: {host: cache}\nsync: {batch_size: 5}\n";
 
@@ -250,8 +252,8 @@ mod tests {
         );
         assert!(problems.is_empty(), "{problems:?}");
         let [a, b] = pipelines.as_slice() else { panic!("two pipelines") };
-        assert_eq!((a.falkordb.host.as_str(), a.falkordb.port), ("cache", 6379));
-        assert_eq!((b.falkordb.host.as_str(), b.falkordb.port), ("cache", 6380));
+        assert_eq!(a.falkordb.location, FalkorLocation::Fixed(HostPort::new("cache", 6379)));
+        assert_eq!(b.falkordb.location, FalkorLocation::Fixed(HostPort::new("cache", 6380)));
         assert_eq!((a.sync.node_batch_size, a.sync.relationship_batch_size), (5, 5));
         assert_eq!((b.sync.node_batch_size, b.sync.relationship_batch_size), (7, 5));
         assert_eq!((&a.profile, &b.profile), (&ProfileChoice::Graphiti, &ProfileChoice::File("p.yaml".into())));

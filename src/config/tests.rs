@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::environment::VARIABLES;
+use super::falkordb::FalkorLocation;
 use super::size::ByteSize;
 use super::*;
+use crate::model::host_port::HostPort;
 
 /// The file that the product ships.
 const SHIPPED: &str = include_str!("../../config/sync.yaml");
@@ -67,7 +69,7 @@ fn test_config_loads_the_reference_file() {
     assert_eq!(pipeline.neo4j.password.expose(), "graphiti123");
     assert_eq!(pipeline.neo4j.database.as_deref(), Some("neo4j"));
     assert_eq!((pipeline.neo4j.pool_size, pipeline.falkordb.pool_size), (10, 5));
-    assert_eq!((pipeline.falkordb.host.as_str(), pipeline.falkordb.port), ("falkordb", 6379));
+    assert_eq!(pipeline.falkordb.location, FalkorLocation::Fixed(HostPort::new("falkordb", 6379)));
     assert_eq!(pipeline.falkordb.database.to_string(), "graphiti_cache");
     assert_eq!(pipeline.sync, defaults().pipelines()[0].sync);
     assert_eq!((config.logging.level, config.logging.format), (LogLevel::Info, LogFormat::Json));

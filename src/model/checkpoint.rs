@@ -117,6 +117,12 @@ pub(crate) enum CheckpointError {
 }
 
 impl Checkpoint {
+    /// Whether the place in the change feed is that of the commit that the cache holds: everything after it is read from there.
+    pub(crate) fn has_log_position(&self) -> bool {
+        let applied = self.bookmark.as_ref().filter(|_| self.is_filled()).and_then(Bookmark::transaction);
+        self.log.as_ref().is_some_and(|position| applied == Some(position.transaction))
+    }
+
     /// A checkpoint of a cache in which nothing is done yet.
     pub fn new(profile: ProfileFingerprint, source: SourceIdentity) -> Self {
         Self {

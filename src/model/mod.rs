@@ -12,6 +12,7 @@ pub mod follow_rule;
 pub mod graph_name;
 pub(crate) mod guard;
 pub(crate) mod host;
+pub mod host_port;
 pub mod id_map;
 pub mod index;
 pub mod key;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::config::Secret;
+use crate::model::host_port::HostPort;
 
 /// Encryption towards the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,10 +16,8 @@ pub struct CacheTls {
 /// Everything needed to connect to a FalkorDB server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheAddress {
-    /// The host name or IP address of the server.
-    pub host: String,
-    /// The TCP port of the server.
-    pub port: u16,
+    /// The place of the server.
+    pub location: CacheLocation,
     /// ACL user. If absent, the default user.
     pub username: Option<String>,
     /// The password of the ACL user.
@@ -27,16 +26,44 @@ pub struct CacheAddress {
     pub tls: Option<CacheTls>,
 }
 
+/// The place of the cache's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheLocation {
+    /// Always this server.
+    Fixed(HostPort),
+    /// The server that the sentinels name as the master at the moment of each connection.
+    Sentinel(SentinelAddress),
+}
+
+/// The sentinels that watch the cache's server and its replicas, and the login to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentinelAddress {
+    /// The name that the sentinels give to the master.
+    pub service: String,
+    /// The sentinels, at least one.
+    pub hosts: Vec<HostPort>,
+    /// ACL user. If absent, the default user.
+    pub username: Option<String>,
+    /// The password of the ACL user.
+    pub password: Option<Secret>,
+    /// The encryption of the connections to the sentinels.
+    pub tls: Option<CacheTls>,
+}
+
 impl CacheAddress {
     /// A server without user, password and encryption.
     pub fn plain(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port, username: None, password: None, tls: None }
+        let location = CacheLocation::Fixed(HostPort::new(host, port));
+        Self { location, username: None, password: None, tls: None }
     }
 }
 
 impl fmt::Display for CacheAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match &self.location {
+            CacheLocation::Fixed(server) => server.fmt(f),
+            CacheLocation::Sentinel(sentinel) => write!(f, "the master of {} (Sentinel)", sentinel.service),
+        }
     }
 }
 

@@ -7,30 +7,20 @@
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    RedisConnectionInfo, RedisError, TlsCertificates, Value, cmd,
-};
+use redis::{Cmd, Pipeline, RedisError, Value, cmd};
 use tokio::time::{Instant, timeout};
 
-use super::address::{CacheAddress, CacheTls};
-use super::classify::{self, DriverFailure};
-use super::reply;
+use super::address::{CacheAddress, CacheLocation};
+use super::dial::{Peer, dial};
+use super::{classify, reply, sentinel};
 use crate::error::{Directive, Error, ErrorKind, Result};
+use crate::model::host_port::HostPort;
 use crate::retry::Attempts;
 use crate::telemetry::tally::GaugeGuard;
-
-/// The time limit for making a connection, TLS and login included: ten round trips across a continent, and slack.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time limit of a small command. FalkorDB stops everything while it commits or loads in bulk; the longest such pause seen
 /// with batches of this size was well under a second, and an unlucky snapshot's fork takes a few.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Keepalive detects a peer that vanished while nothing was sent, so that the first command after a quiet hour does not hang.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// A connection that was idle for this long may have lost its peer silently. The limit is longer than the time between renewals
 /// of a lease, so that a connection in constant use is not checked.
@@ -45,6 +35,8 @@ const SLOW: Duration = Duration::from_millis(200);
 /// A connection to FalkorDB. Its single owner sends one command after another.
 pub struct CacheConnection {
     address: CacheAddress,
+    /// The server of the last connection.
+    server: Option<HostPort>,
     live: Option<MultiplexedConnection>,
     used: Instant,
     /// Counts this connection as open until it is dropped.
@@ -83,7 +75,8 @@ impl std::fmt::Debug for CacheConnection {
 impl CacheConnection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
-        Self { address, live: None, used: Instant::now(), open: None, life: Life::Any, watch: Watch::New, only_reads: false }
+        let (server, live, open) = (None, None, None);
+        Self { address, server, live, used: Instant::now(), open, life: Life::Any, watch: Watch::New, only_reads: false }
     }
 
     /// A connection that only reads, made at its first use. A command that fails for a passing reason is repeated.
@@ -108,6 +101,24 @@ impl CacheConnection {
         if let Ok(Ok(_)) = timeout(SIGN_OF_LIFE, live.req_packed_command(&cmd("UNWATCH"))).await {
             self.forget_watch();
             self.live = Some(live);
+        }
+    }
+
+    /// Gives up a connection to a server that is no longer the master according to the sentinels; the next command connects to the
+    /// new one. A former master that is cut off from them, or was stopped, still accepts writes, which are lost. If no sentinel
+    /// answers, the master that was known last stays the master.
+    pub(super) async fn follow_master(&mut self) {
+        let (CacheLocation::Sentinel(address), Some(server), Some(_)) = (&self.address.location, &self.server, &self.live) else {
+            return;
+        };
+        match sentinel::master(address).await {
+            Ok(master) if master != *server => {
+                tracing::info!(from = %server, to = %master, "master changed");
+                self.live = None;
+                self.open = None;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = %error.chain(), "sentinels do not name a master"),
         }
     }
 
@@ -145,7 +156,7 @@ impl CacheConnection {
         let outcome = timeout(within, live.req_packed_command(command)).await;
         note_if_slow(doing, begun);
         let value = self.settle(doing, within, live, outcome)?;
-        answer(doing, value)
+        self.read(doing, value)
     }
 
     /// Sends all commands at once and returns the reply to each, with error replies as errors in their places.
@@ -177,7 +188,23 @@ impl CacheConnection {
             self.open = None;
             return Err(Error::new(ErrorKind::CacheProtocol, format!("cannot {doing}: replies are missing")));
         }
-        Ok(values.into_iter().map(|value| answer(doing, value)).collect())
+        Ok(values.into_iter().map(|value| self.read(doing, value)).collect())
+    }
+
+    /// Reads a reply. A master that has become a replica is a lost connection: the sentinels name the new one. At a fixed address it
+    /// is a configuration that does not mend itself.
+    fn read(&self, doing: &str, value: Value) -> Result<Value> {
+        match reply::answer(doing, value) {
+            Err(error) if error.kind() == ErrorKind::CacheReadOnly && self.has_sentinels() => {
+                let message = format!("cannot {doing}: {} is no longer the master", self.address);
+                Err(Error::caused(ErrorKind::CacheConnection, message, error))
+            }
+            answer => answer,
+        }
+    }
+
+    fn has_sentinels(&self) -> bool {
+        matches!(self.address.location, CacheLocation::Sentinel(_))
     }
 
     /// Takes the connection out, so that a cancelled caller leaves none behind in an unknown state.
@@ -185,7 +212,8 @@ impl CacheConnection {
         match self.live.take() {
             Some(live) => Ok(live),
             None => {
-                let mut live = connect(&self.address, doing).await?;
+                let (server, mut live) = connect(&self.address, doing).await?;
+                self.server = Some(server);
                 self.same_life(doing, &mut live).await?;
                 self.watch = Watch::New;
                 self.open = Some(GaugeGuard::falkordb_connection());
@@ -199,7 +227,7 @@ impl CacheConnection {
         let Life::First(known) = &mut self.life else { return Ok(()) };
         let message = || format!("cannot {doing}: {} does not report its run id", self.address);
         let info = match timeout(COMMAND_TIMEOUT, live.req_packed_command(cmd("INFO").arg("server"))).await {
-            Ok(Ok(value)) => answer(doing, value),
+            Ok(Ok(value)) => reply::answer(doing, value),
             Ok(Err(error)) => Err(classify::driver_error(message(), error)),
             Err(_) => Err(Error::new(ErrorKind::CacheTimeout, message())),
         };
@@ -269,90 +297,19 @@ fn note_if_slow(doing: &str, begun: Instant) {
     }
 }
 
-async fn connect(address: &CacheAddress, doing: &str) -> Result<MultiplexedConnection> {
-    let client = client(address)?;
-    // Both timeouts of the driver are off: ours enclose it, and the driver's would name neither the command nor the server.
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    match timeout(CONNECT_TIMEOUT, client.get_multiplexed_async_connection_with_config(&config)).await {
-        Ok(Ok(live)) => Ok(live),
-        Ok(Err(error)) => Err(refusal(address, doing, error)),
-        Err(_) => {
-            let message = format!("cannot {doing}: no connection to {address} within {} s", CONNECT_TIMEOUT.as_secs());
-            Err(Error::new(ErrorKind::CacheConnection, message))
-        }
-    }
-}
-
-/// The beginning of rustls' message about a server that it does not trust.
-const UNTRUSTED: &str = "invalid peer certificate";
-
-/// The error for a failed connection attempt. If it is neither known nor about the login, the server is not ready, or not Redis.
-fn refusal(address: &CacheAddress, doing: &str, error: RedisError) -> Error {
-    if let Some(message) = foreign_protocol(address, &error) {
-        return Error::new(ErrorKind::CacheConnection, format!("cannot {doing}: {message}"));
-    }
-    let kind = match classify::driver_kind(&error) {
-        // This never passes by itself: the authority is missing in the configuration, or the name is not the server's.
-        _ if error.to_string().contains(UNTRUSTED) => ErrorKind::Configuration,
-        ErrorKind::CacheTimeout | ErrorKind::CacheRefused | ErrorKind::CacheProtocol => ErrorKind::CacheConnection,
-        kind => kind,
+/// Connects to the server of an address, which the sentinels name if there are any.
+async fn connect(address: &CacheAddress, doing: &str) -> Result<(HostPort, MultiplexedConnection)> {
+    let server = match &address.location {
+        CacheLocation::Fixed(server) => server.clone(),
+        CacheLocation::Sentinel(sentinels) => sentinel::master(sentinels).await?,
     };
-    Error::caused(kind, format!("cannot {doing}: cannot connect to {address}"), DriverFailure(error))
-}
-
-/// Returns a message if a server takes the connection but does not answer the first command as Redis does: it sends something
-/// else, or hangs up. A server that is stopping hangs up as well, so it is retried like any server that is not ready.
-fn foreign_protocol(address: &CacheAddress, error: &RedisError) -> Option<String> {
-    if error.kind() == redis::ErrorKind::Parse {
-        return Some(format!("{address} does not answer like Redis: does FalkorDB use another port?"));
+    let CacheAddress { username, password, tls, .. } = address;
+    let peer = Peer { server: &server, username: username.as_deref(), password: password.as_ref(), tls: tls.as_ref() };
+    let mut live = dial(peer, doing).await?;
+    if matches!(address.location, CacheLocation::Sentinel(_)) {
+        sentinel::expect_master(&server, &mut live).await?;
     }
-    let hangs_up = error.is_connection_dropped() && !error.is_connection_refusal();
-    hangs_up.then(|| format!("{address} closes the connection at the first command: does FalkorDB use another port?"))
-}
-
-fn client(address: &CacheAddress) -> Result<Client> {
-    let refused =
-        |error| Error::caused(ErrorKind::Configuration, format!("cannot use the address {address}"), DriverFailure(error));
-    let info = connection_info(address).map_err(refused)?;
-    match address.tls.as_ref().and_then(|tls| tls.ca_file.as_ref()) {
-        None => Client::open(info).map_err(refused),
-        Some(path) => {
-            let pem = std::fs::read(path)
-                .map_err(|error| Error::caused(ErrorKind::Configuration, format!("cannot read {}", path.display()), error))?;
-            let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
-            Client::build_with_tls(info, certificates).map_err(refused)
-        }
-    }
-}
-
-fn connection_info(address: &CacheAddress) -> std::result::Result<ConnectionInfo, RedisError> {
-    let mut login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
-    if let Some(username) = &address.username {
-        login = login.set_username(username);
-    }
-    if let Some(password) = &address.password {
-        login = login.set_password(password.expose());
-    }
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
-    // Closed at once, together with unsent data: a write that was given up must not arrive after a newer one.
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_linger_time(Duration::ZERO);
-    Ok(endpoint(address).into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
-}
-
-fn endpoint(address: &CacheAddress) -> ConnectionAddr {
-    let (host, port) = (address.host.clone(), address.port);
-    match address.tls {
-        Some(CacheTls { .. }) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-        None => ConnectionAddr::Tcp(host, port),
-    }
-}
-
-/// Converts an error reply to an error; its cause is the server's own words, stripped of values.
-pub(super) fn answer(doing: &str, value: Value) -> Result<Value> {
-    match value {
-        Value::ServerError(error) => Err(classify::server_error(doing, &error)),
-        value => Ok(value),
-    }
+    Ok((server, live))
 }
 
 #[cfg(test)]
@@ -366,39 +323,5 @@ mod tests {
         assert!(kept[0].is_ok() && kept[1].is_err(), "an error that stays is the caller's to look at");
         let again = all_or_transient(vec![Ok(Value::Okay), error(ErrorKind::CacheProtocol), error(ErrorKind::CacheBusy)]);
         assert_eq!(again.unwrap_err().kind(), ErrorKind::CacheBusy);
-    }
-
-    #[test]
-    fn an_untrusted_certificate_is_not_waited_for() {
-        let address = CacheAddress::plain("cache", 6379);
-        let kind = |text: &str| refusal(&address, "ask", RedisError::from(std::io::Error::other(text.to_owned()))).kind();
-        assert_eq!(kind("invalid peer certificate: UnknownIssuer"), ErrorKind::Configuration);
-        assert_eq!(kind("connection reset"), ErrorKind::CacheConnection);
-    }
-
-    #[test]
-    fn a_server_that_is_not_redis_is_named() {
-        let address = CacheAddress::plain("cache", 7687);
-        let said = |error: RedisError| {
-            let error = refusal(&address, "load the checkpoint", error);
-            assert_eq!(error.kind(), ErrorKind::CacheConnection);
-            error.chain()
-        };
-        let hung_up = "cannot load the checkpoint: cache:7687 closes the connection at the first command: does FalkorDB use \
-                       another port?";
-        assert_eq!(said(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()), hung_up);
-        let garbled = "cannot load the checkpoint: cache:7687 does not answer like Redis: does FalkorDB use another port?";
-        assert_eq!(said((redis::ErrorKind::Parse, "Parse error at 1\nUnexpected `33`").into()), garbled);
-        assert!(
-            said(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()).contains("cannot connect to cache:7687")
-        );
-    }
-
-    #[test]
-    fn a_certificate_file_that_is_not_there_is_named() {
-        let tls = Some(CacheTls { ca_file: Some("/nowhere/ca.pem".into()) });
-        let error =
-            client(&CacheAddress { tls, ..CacheAddress::plain("cache", 6379) }).map(|_| ()).map_err(|error| error.chain());
-        assert!(error.is_err_and(|text| text.contains("/nowhere/ca.pem")));
     }
 }

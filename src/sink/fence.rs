@@ -232,7 +232,7 @@ fn executed(doing: &str, answers: Vec<Result<Value>>) -> Result<Option<Vec<Resul
     }
     match last {
         Value::Nil => Ok(None),
-        Value::Array(replies) => Ok(Some(replies.into_iter().map(|value| super::connection::answer(doing, value)).collect())),
+        Value::Array(replies) => Ok(Some(replies.into_iter().map(|value| reply::answer(doing, value)).collect())),
         _ => Err(reply::unexpected("a transaction's reply")),
     }
 }

@@ -2,6 +2,7 @@
 
 use redis::Value;
 
+use super::classify;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The rows of a query's verbose reply: header, rows, statistics. A query without a result has only statistics.
@@ -50,6 +51,14 @@ pub(super) fn text(value: &Value) -> Result<String> {
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text.clone()),
         Value::Okay => Ok("OK".to_owned()),
         _ => Err(unexpected("a string")),
+    }
+}
+
+/// Converts an error reply to an error; its cause is the server's own words, stripped of values.
+pub(super) fn answer(doing: &str, value: Value) -> Result<Value> {
+    match value {
+        Value::ServerError(error) => Err(classify::server_error(doing, &error)),
+        value => Ok(value),
     }
 }
 

@@ -25,8 +25,9 @@ impl CacheServer {
     }
 }
 
-/// Identifies the server. A server without the graph module is an error.
+/// Identifies the server: the present master if sentinels name it. A server without the graph module is an error.
 pub(super) async fn identify(connection: &mut CacheConnection) -> Result<CacheServer> {
+    connection.follow_master().await;
     let modules = permitted(connection.command("list the modules", cmd("MODULE").arg("LIST"), COMMAND_TIMEOUT).await)?;
     let module_version = modules.map(graph_module).transpose()?;
     let info = permitted(connection.command("read the server's run id", cmd("INFO").arg("server"), COMMAND_TIMEOUT).await)?;

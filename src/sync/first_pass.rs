@@ -35,6 +35,8 @@ pub(crate) struct LaunchFacts<'a> {
     pub last_sequence: u64,
     /// Whether the cache has the graph.
     pub graph_exists: bool,
+    /// Whether passes read the source's transaction log.
+    pub reads_log: bool,
     pub now: DateTime<Utc>,
 }
 
@@ -119,10 +121,12 @@ pub(crate) fn first_pass(facts: &LaunchFacts<'_>, wanted: Option<PassMode>) -> L
     if source_went_back(facts, checkpoint) {
         return begin(PassReason::SourceRestored);
     }
-    if checkpoint.sequence < facts.last_sequence {
+    // The log tells everything after the checkpoint's place in it, however old the checkpoint is.
+    let is_told = facts.reads_log && checkpoint.has_log_position();
+    if checkpoint.sequence < facts.last_sequence && !is_told {
         return begin(PassReason::CacheRestored);
     }
-    if may_be_older(facts, checkpoint) {
+    if may_be_older(facts, checkpoint) && !is_told {
         return begin(PassReason::CacheRestarted);
     }
     match &checkpoint.pass {
@@ -198,6 +202,7 @@ mod tests {
 
     use super::*;
     use crate::model::graph_name::GraphName;
+    use crate::model::log_position::{LogPosition, StoreId};
     use crate::model::profile::Profile;
 
     struct World {
@@ -210,6 +215,7 @@ mod tests {
         bookmark: Bookmark,
         last_bookmark: Option<Bookmark>,
         cache_run_id: &'static str,
+        reads_log: bool,
     }
 
     /// Makes a bookmark of one database at this commit.
@@ -237,6 +243,7 @@ mod tests {
                 bookmark: bookmark(50),
                 last_bookmark: None,
                 cache_run_id: "first",
+                reads_log: false,
             }
         }
 
@@ -259,6 +266,7 @@ mod tests {
                 cache_run_id: Some(self.cache_run_id),
                 last_sequence: self.last_sequence,
                 graph_exists: self.graph_exists,
+                reads_log: self.reads_log,
                 now: Utc::now(),
             };
             first_pass(&facts, wanted)
@@ -323,6 +331,26 @@ mod tests {
         assert_eq!(World { bookmark: bookmark(60), ..World::in_step() }.decide(None), goes_on, "the same life");
         let watched = World { bookmark: bookmark(60), last_sequence: 7, ..restarted() };
         assert_eq!(watched.decide(None), goes_on, "nothing is lost that this process stored");
+    }
+
+    /// What replaced the cache's server may hold an older state: a backup, or a replica that had not received everything.
+    #[test]
+    fn an_older_cache_goes_on_from_its_place_in_the_log() {
+        let goes_on = LaunchDecision::Begin(PassMode::Incremental, PassReason::Scheduled);
+        let at = |transaction: Option<u64>, last_sequence| {
+            let mut world =
+                World { cache_run_id: "second", bookmark: bookmark(60), reads_log: true, last_sequence, ..World::in_step() };
+            let store = StoreId { created_ms: 0, random: 1, format: "aligned".to_owned() };
+            let position = |transaction| LogPosition { store, file: 0, start: None, offset: 64, transaction, checksum: None };
+            world.checkpoint.as_mut().unwrap().log = transaction.map(position);
+            world
+        };
+        assert_eq!(at(Some(50), 8).decide(None), goes_on, "this process stored more than the cache has");
+        assert_eq!(at(Some(50), 0).decide(None), goes_on, "nothing is known of what the cache had");
+        assert_eq!(at(Some(49), 8).decide(None), full(PassReason::CacheRestored), "the last pass read past the log's place");
+        assert_eq!(at(None, 8).decide(None), full(PassReason::CacheRestored));
+        let probes = World { reads_log: false, ..at(Some(50), 8) };
+        assert_eq!(probes.decide(None), full(PassReason::CacheRestored), "nothing tells what leaves no trace");
     }
 
     #[test]

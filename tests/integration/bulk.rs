@@ -71,7 +71,7 @@ struct Stage {
 impl Stage {
     async fn new(test: &str) -> Self {
         let address = server().await;
-        let client = redis::Client::open(format!("redis://{}:{}/", address.host, address.port)).unwrap();
+        let client = redis::Client::open(format!("redis://{address}/")).unwrap();
         let raw = client.get_multiplexed_async_connection().await.unwrap();
         let name = GraphName::new(format!("bulk_{test}_{}", std::process::id())).unwrap();
         let ownership = Ownership::claim(&name).unwrap();

@@ -60,6 +60,7 @@ mod property_names;
 mod randomised;
 mod refusals;
 mod reload;
+mod sentinel;
 mod servers;
 mod sink;
 mod sink_faults;

@@ -7,6 +7,7 @@ pub mod falkordb;
 pub mod neo4j;
 pub mod ports;
 pub mod process;
+pub mod sentinel;
 
 use std::path::PathBuf;
 
