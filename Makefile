@@ -83,6 +83,18 @@ test-faults: tools ## Run faults at every step, and a soak of half an hour (FAUL
 	$(CARGO) test --features failpoints --test integration -- --nocapture --test-threads 1 --include-ignored faults:: doors:: hostile::
 	$(CARGO) test --features failpoints --test failpoints -- --nocapture --test-threads 1
 
+HELM ?= helm
+MANIFESTS ?= deploy/kubernetes
+CHART := deploy/helm/neo4j-falkordb-sync
+# Without the labels that say that Helm installed them.
+PLAIN := sed -e '/app.kubernetes.io\/managed-by:/d' -e '/helm.sh\/chart:/d' -e '/^\# Source: /d'
+
+.PHONY: manifests
+manifests: ## Write the plain Kubernetes manifests from the Helm chart (needs Helm 3)
+	$(HELM) template neo4j-falkordb-sync $(CHART) 2>/dev/null | $(PLAIN) >$(MANIFESTS)/neo4j-falkordb-sync.yaml
+	$(HELM) template neo4j-falkordb-sync $(CHART) --set serviceMonitor.enabled=true,prometheusRule.enabled=true \
+	  --show-only templates/servicemonitor.yaml --show-only templates/prometheusrule.yaml 2>/dev/null | $(PLAIN) >$(MANIFESTS)/prometheus-operator.yaml
+
 .PHONY: bench
 bench: tools ## Run the benchmarks, which report ratios of things measured side by side
 	$(CARGO) bench

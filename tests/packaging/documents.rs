@@ -8,15 +8,17 @@ use serde_yaml::Value;
 
 use super::{shipped, text};
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "CHANGELOG.md",
     "docs/compatibility.md",
     "docs/configuration.md",
     "docs/glossary.md",
+    "docs/kubernetes.md",
     "docs/monitoring.md",
     "docs/profiles.md",
     "docs/quarantine.md",
+    "docs/sentinel.md",
     "docs/standby.md",
     "docs/transaction-log.md",
     "docs/troubleshooting.md",

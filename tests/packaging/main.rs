@@ -7,8 +7,11 @@
 mod compose;
 mod container;
 mod documents;
+mod kubernetes;
 mod layers;
 mod monitoring;
+#[path = "../support/mod.rs"]
+mod support;
 mod unprivileged;
 
 use std::path::PathBuf;
