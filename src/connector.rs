@@ -15,8 +15,8 @@ use crate::model::leader::Leader;
 use crate::model::profile::Profile;
 use crate::model::routes::Routes;
 use crate::sink::{
-    CacheAddress, CacheLocation, CacheTls, CheckpointStore, GraphLease, GraphRole, GraphSet, Ownership, RedisLease,
-    SentinelAddress, Sink, StageSink, TakeOver, UnsafeIndexCheck,
+    CacheAddress, CacheLocation, CacheTls, CheckpointStore, ClusterAddress, GraphLease, GraphRole, GraphSet, Ownership,
+    RedisLease, SentinelAddress, Sink, StageSink, TakeOver, UnsafeIndexCheck,
 };
 use crate::source::BoltSource;
 use crate::source::transaction_log::LogDirectory;
@@ -142,6 +142,9 @@ fn cache_address(config: &FalkorConfig) -> CacheAddress {
         location: match &config.location {
             FalkorLocation::Fixed(server) => CacheLocation::Fixed(server.clone()),
             FalkorLocation::Sentinel(sentinel) => CacheLocation::Sentinel(sentinel_address(sentinel)),
+            FalkorLocation::Cluster(nodes) => {
+                CacheLocation::Cluster(ClusterAddress { hosts: nodes.clone(), graph: config.database.to_string() })
+            }
         },
         username: config.username.clone(),
         password: config.password.clone(),

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     CachePermission,
     /// The server is a read-only replica.
     CacheReadOnly,
+    /// The server is a node of a Redis cluster, and another node holds the graph.
+    CacheElsewhere,
     /// The graph's key, or one beside it, holds something else.
     CacheWrongType,
     /// The graph is not this pipeline's to fill.
@@ -97,6 +99,7 @@ impl ErrorKind {
         ErrorKind::CacheAuthentication,
         ErrorKind::CachePermission,
         ErrorKind::CacheReadOnly,
+        ErrorKind::CacheElsewhere,
         ErrorKind::CacheWrongType,
         ErrorKind::CacheForeign,
         ErrorKind::CacheUnsupported,
@@ -132,6 +135,7 @@ impl ErrorKind {
             Self::CacheAuthentication => "cache_authentication",
             Self::CachePermission => "cache_permission",
             Self::CacheReadOnly => "cache_read_only",
+            Self::CacheElsewhere => "cache_elsewhere",
             Self::CacheWrongType => "cache_wrong_type",
             Self::CacheForeign => "cache_foreign",
             Self::CacheUnsupported => "cache_unsupported",
@@ -176,6 +180,7 @@ impl ErrorKind {
             | Self::CacheAuthentication
             | Self::CachePermission
             | Self::CacheReadOnly
+            | Self::CacheElsewhere
             | Self::CacheWrongType
             | Self::CacheForeign
             | Self::CacheUnsupported
@@ -207,7 +212,8 @@ impl ErrorKind {
             Self::CacheCannotPersist => "FalkorDB cannot write its snapshot: check its disk and log; the service keeps trying",
             Self::CacheAuthentication => "check falkordb.username and falkordb.password",
             Self::CachePermission => "grant the FalkorDB user the commands that the README lists",
-            Self::CacheReadOnly => "falkordb.host names a read-only replica: set it to the primary",
+            Self::CacheReadOnly => "falkordb.host names a read-only replica: set it to the master",
+            Self::CacheElsewhere => "FalkorDB at this address is a node of a Redis cluster: name the nodes in falkordb.cluster",
             Self::CacheWrongType => "choose another falkordb.database: a key of that name exists and is not a graph",
             Self::CacheForeign => {
                 "choose another falkordb.database; if no other pipeline fills the graph, you can also delete it or \

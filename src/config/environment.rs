@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 58] = [
+pub(super) const VARIABLES: [(&str, &str); 59] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -29,6 +29,7 @@ pub(super) const VARIABLES: [(&str, &str); 58] = [
     ("FALKORDB_TAKE_OVER", "falkordb.take_over"),
     ("FALKORDB_TLS_ENABLED", "falkordb.tls.enabled"),
     ("FALKORDB_TLS_CA_FILE", "falkordb.tls.ca_file"),
+    ("FALKORDB_CLUSTER", "falkordb.cluster"),
     ("FALKORDB_SENTINEL_SERVICE", "falkordb.sentinel.service"),
     ("FALKORDB_SENTINEL_HOSTS", "falkordb.sentinel.hosts"),
     ("FALKORDB_SENTINEL_USERNAME", "falkordb.sentinel.username"),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hosts::read_hosts;
 use super::neo4j::MAX_POOL_SIZE;
 use super::secret::Secret;
 use super::section::Section;
@@ -51,6 +52,8 @@ pub(crate) enum FalkorLocation {
     Fixed(HostPort),
     /// The master that Redis Sentinel names.
     Sentinel(SentinelConfig),
+    /// The node of a Redis cluster that holds the graph; these are nodes of the cluster.
+    Cluster(Vec<HostPort>),
 }
 
 /// The graph that a pipeline fills.
@@ -90,11 +93,8 @@ pub(crate) struct GraphTargetError(#[from] GraphNameError);
 impl FalkorConfig {
     pub(super) fn read(section: &Section<'_>) -> Option<Self> {
         let database = read_database(section);
-        // Both are read, so that the problems of both are found.
-        let fixed = HostPort::new(read_host(section), section.port("port").unwrap_or(DEFAULT_PORT));
-        let sentinel = section.section("sentinel", SentinelConfig::read).map(FalkorLocation::Sentinel);
         Some(Self {
-            location: sentinel.unwrap_or(FalkorLocation::Fixed(fixed)),
+            location: read_location(section, database.as_ref()),
             username: section.text("username"),
             password: section.secret("password", "password_file"),
             pool_size: section.integer("pool_size", 1..=MAX_POOL_SIZE, "connections").unwrap_or(DEFAULT_POOL_SIZE) as usize,
@@ -102,6 +102,27 @@ impl FalkorConfig {
             take_over: section.flag("take_over").unwrap_or(false),
             database: database?,
         })
+    }
+}
+
+/// All are read, so that the problems of all are found.
+fn read_location(section: &Section<'_>, database: Option<&GraphTarget>) -> FalkorLocation {
+    let fixed = HostPort::new(read_host(section), section.port("port").unwrap_or(DEFAULT_PORT));
+    let sentinel = section.section("sentinel", SentinelConfig::read);
+    let cluster = read_hosts(section, "cluster", DEFAULT_PORT);
+    match (sentinel, cluster) {
+        (None, None) => FalkorLocation::Fixed(fixed),
+        (Some(sentinel), None) => FalkorLocation::Sentinel(sentinel),
+        (sentinel, Some(nodes)) => {
+            if sentinel.is_some() {
+                section.problem("cluster", "cannot be combined with sentinel: a cluster needs no sentinels");
+            }
+            if database == Some(&GraphTarget::PerGroup) {
+                let message = format!("cannot be combined with database {PER_GROUP:?}: name one graph for each pipeline");
+                section.problem("cluster", message);
+            }
+            FalkorLocation::Cluster(nodes)
+        }
     }
 }
 
@@ -128,6 +149,9 @@ impl FalkorLocation {
         match (self, other) {
             (Self::Fixed(server), Self::Fixed(other)) => server.is_same(other),
             (Self::Sentinel(sentinel), Self::Sentinel(other)) => sentinel.watches_same(other),
+            (Self::Cluster(nodes), Self::Cluster(other)) => {
+                nodes.iter().any(|node| other.iter().any(|other| other.is_same(node)))
+            }
             _ => false,
         }
     }

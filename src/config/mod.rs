@@ -10,6 +10,7 @@ mod document;
 mod environment;
 mod falkordb;
 mod full_sync;
+mod hosts;
 mod indexes;
 mod logging;
 mod monitoring;

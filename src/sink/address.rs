@@ -33,6 +33,17 @@ pub enum CacheLocation {
     Fixed(HostPort),
     /// The server that the sentinels name as the master at the moment of each connection.
     Sentinel(SentinelAddress),
+    /// The node of a Redis cluster that is the master of the graph's slot at the moment of each connection.
+    Cluster(ClusterAddress),
+}
+
+/// The nodes of a Redis cluster, and the graph whose slot decides about the node. All keys beside a graph are in its slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterAddress {
+    /// Nodes of the cluster, at least one.
+    pub hosts: Vec<HostPort>,
+    /// The name of the graph.
+    pub graph: String,
 }
 
 /// The sentinels that watch the cache's server and its replicas, and the login to them.
@@ -63,6 +74,7 @@ impl fmt::Display for CacheAddress {
         match &self.location {
             CacheLocation::Fixed(server) => server.fmt(f),
             CacheLocation::Sentinel(sentinel) => write!(f, "the master of {} (Sentinel)", sentinel.service),
+            CacheLocation::Cluster(cluster) => write!(f, "the master of the slot of {} (Cluster)", cluster.graph),
         }
     }
 }

@@ -27,8 +27,8 @@ const CODES: [(&str, ErrorKind); 22] = [
     ("READONLY", ErrorKind::CacheReadOnly),
     ("WRONGTYPE", ErrorKind::CacheWrongType),
     ("NOPROTO", ErrorKind::CacheUnsupported),
-    // This cluster node does not hold the graph's slot: the address must name the node that does.
-    ("MOVED", ErrorKind::CacheUnsupported),
+    // This cluster node does not hold the graph's slot.
+    ("MOVED", ErrorKind::CacheElsewhere),
     ("ASK", ErrorKind::CacheBusy),
     ("CROSSSLOT", ErrorKind::CacheUnsupported),
     ("NOSCRIPT", ErrorKind::CacheProtocol),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::address::{CacheAddress, CacheLocation};
 use super::dial::{Peer, dial};
-use super::{classify, reply, sentinel};
+use super::{classify, cluster, reply, sentinel};
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::host_port::HostPort;
 use crate::retry::Attempts;
@@ -104,22 +104,24 @@ impl CacheConnection {
         }
     }
 
-    /// Gives up a connection to a server that is no longer the master according to the sentinels; the next command connects to the
-    /// new one. A former master that is cut off from them, or was stopped, still accepts writes, which are lost. If no sentinel
-    /// answers, the master that was known last stays the master.
+    /// Gives up a connection to a server that is no longer the master; the next command connects to the new one. A former master that
+    /// is cut off from the others, or was stopped, still accepts writes, which are lost. If nobody names the master, the one that was
+    /// known last stays.
     pub(super) async fn follow_master(&mut self) {
-        let (CacheLocation::Sentinel(address), Some(server), Some(_)) = (&self.address.location, &self.server, &self.live) else {
-            return;
-        };
-        match sentinel::master(address).await {
+        let (true, Some(server), Some(_)) = (self.is_followed(), &self.server, &self.live) else { return };
+        match master(&self.address).await {
             Ok(master) if master != *server => {
                 tracing::info!(from = %server, to = %master, "master changed");
-                self.live = None;
-                self.open = None;
+                self.hang_up();
             }
             Ok(_) => {}
-            Err(error) => tracing::debug!(error = %error.chain(), "sentinels do not name a master"),
+            Err(error) => tracing::debug!(error = %error.chain(), "nobody names the master"),
         }
+    }
+
+    fn hang_up(&mut self) {
+        self.live = None;
+        self.open = None;
     }
 
     /// The connection's watch. A connection that is not made yet watches nothing.
@@ -191,20 +193,22 @@ impl CacheConnection {
         Ok(values.into_iter().map(|value| self.read(doing, value)).collect())
     }
 
-    /// Reads a reply. A master that has become a replica is a lost connection: the sentinels name the new one. At a fixed address it
-    /// is a configuration that does not mend itself.
-    fn read(&self, doing: &str, value: Value) -> Result<Value> {
+    /// Reads a reply. A server that is no longer the master of the graph is a lost connection, if somebody names the new one. At a
+    /// fixed address it is a configuration that does not mend itself.
+    fn read(&mut self, doing: &str, value: Value) -> Result<Value> {
         match reply::answer(doing, value) {
-            Err(error) if error.kind() == ErrorKind::CacheReadOnly && self.has_sentinels() => {
-                let message = format!("cannot {doing}: {} is no longer the master", self.address);
+            Err(error) if is_elsewhere(error.kind()) && self.is_followed() => {
+                self.hang_up();
+                let message = format!("cannot {doing}: the connection no longer leads to {}", self.address);
                 Err(Error::caused(ErrorKind::CacheConnection, message, error))
             }
             answer => answer,
         }
     }
 
-    fn has_sentinels(&self) -> bool {
-        matches!(self.address.location, CacheLocation::Sentinel(_))
+    /// Whether the server can change.
+    fn is_followed(&self) -> bool {
+        !matches!(self.address.location, CacheLocation::Fixed(_))
     }
 
     /// Takes the connection out, so that a cancelled caller leaves none behind in an unknown state.
@@ -297,12 +301,22 @@ fn note_if_slow(doing: &str, begun: Instant) {
     }
 }
 
-/// Connects to the server of an address, which the sentinels name if there are any.
+/// Whether an error says that another server has the graph now.
+fn is_elsewhere(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::CacheReadOnly | ErrorKind::CacheElsewhere)
+}
+
+/// The server of an address at this moment.
+async fn master(address: &CacheAddress) -> Result<HostPort> {
+    match &address.location {
+        CacheLocation::Fixed(server) => Ok(server.clone()),
+        CacheLocation::Sentinel(sentinels) => sentinel::master(sentinels).await,
+        CacheLocation::Cluster(nodes) => cluster::master(address, nodes).await,
+    }
+}
+
 async fn connect(address: &CacheAddress, doing: &str) -> Result<(HostPort, MultiplexedConnection)> {
-    let server = match &address.location {
-        CacheLocation::Fixed(server) => server.clone(),
-        CacheLocation::Sentinel(sentinels) => sentinel::master(sentinels).await?,
-    };
+    let server = master(address).await?;
     let CacheAddress { username, password, tls, .. } = address;
     let peer = Peer { server: &server, username: username.as_deref(), password: password.as_ref(), tls: tls.as_ref() };
     let mut live = dial(peer, doing).await?;

@@ -11,6 +11,7 @@ mod bulk;
 mod carry_over;
 mod checkpoint_store;
 mod classify;
+mod cluster;
 mod connection;
 mod constraints;
 mod content;
@@ -59,7 +60,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 
 pub use address::CacheAddress;
-pub(crate) use address::{CacheLocation, CacheTls, SentinelAddress};
+pub(crate) use address::{CacheLocation, CacheTls, ClusterAddress, SentinelAddress};
 pub(crate) use adoption::TakeOver;
 pub(crate) use applied::ApplyResult;
 pub use bulk::BulkLoader;

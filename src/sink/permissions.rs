@@ -79,7 +79,11 @@ pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -
     for (_, command) in &queued {
         pipeline.add_command(command.clone());
     }
-    let answers = connection.pipeline(DOING, &pipeline, COMMAND_TIMEOUT).await?;
+    let mut answers = connection.pipeline(DOING, &pipeline, COMMAND_TIMEOUT).await?;
+    if let Some(place) = answers.iter().position(|answer| answer.as_ref().is_err_and(is_elsewhere)) {
+        // This node refuses every command about the graph, whoever the user is.
+        return answers.swap_remove(place).map(|_| missing);
+    }
     let refused = |answer: &Result<redis::Value>| answer.as_ref().is_err_and(is_missing);
     missing.extend(queued.iter().zip(&answers).filter(|(_, answer)| refused(answer)).map(|((name, _), _)| *name));
     Ok(missing)
@@ -87,6 +91,10 @@ pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -
 
 fn is_missing(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::CachePermission | ErrorKind::CacheUnsupported)
+}
+
+fn is_elsewhere(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::CacheElsewhere | ErrorKind::CacheConnection)
 }
 
 /// Even if carried out, none of these commands would touch the graph: they are incomplete, or use keys that nobody uses.

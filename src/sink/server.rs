@@ -25,7 +25,7 @@ impl CacheServer {
     }
 }
 
-/// Identifies the server: the present master if sentinels name it. A server without the graph module is an error.
+/// Identifies the server: the present master if it can change. A server without the graph module is an error.
 pub(super) async fn identify(connection: &mut CacheConnection) -> Result<CacheServer> {
     connection.follow_master().await;
     let modules = permitted(connection.command("list the modules", cmd("MODULE").arg("LIST"), COMMAND_TIMEOUT).await)?;

@@ -180,7 +180,7 @@ pub fn delete_relationships(pattern: &RelationshipPattern) -> String {
 }
 
 /// Replaces all properties by the row's. Each property is in only one assignment, because FalkorDB frees a property twice if it
-/// is in two; and none is set to null, which would register the name on the primary alone.
+/// is in two; and none is set to null, which would register the name on the master alone.
 fn replace_properties(variable: &str, vectors: &[PropertyName], not_a_number: &[PropertyName]) -> String {
     let mut text = format!("{variable} = r.p");
     for (place, vector) in vectors.iter().enumerate() {

@@ -22,6 +22,7 @@ mod bulk;
 mod carried_over;
 mod changes;
 mod check;
+mod cluster;
 mod comparer;
 mod comparison;
 mod compatibility;

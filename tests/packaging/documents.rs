@@ -8,9 +8,10 @@ use serde_yaml::Value;
 
 use super::{shipped, text};
 
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "CHANGELOG.md",
+    "docs/cluster.md",
     "docs/compatibility.md",
     "docs/configuration.md",
     "docs/glossary.md",

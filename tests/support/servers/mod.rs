@@ -1,6 +1,7 @@
 //! Real servers on loopback ports, without containers: downloaded once, started in a directory of their own,
 //! ended with the process that started them.
 
+pub mod cluster;
 pub mod directory;
 pub mod download;
 pub mod falkordb;
