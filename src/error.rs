@@ -83,7 +83,7 @@ pub enum Directive {
 
 impl ErrorKind {
     /// All kinds, for tests and documentation.
-    pub const ALL: [ErrorKind; 30] = [
+    pub const ALL: [ErrorKind; 31] = [
         ErrorKind::SourceConnection,
         ErrorKind::SourceTimeout,
         ErrorKind::SourceTransient,
