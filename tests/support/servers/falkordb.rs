@@ -161,6 +161,9 @@ fn arguments(programs: &Path, directory: &Path, port: u16, options: &FalkorOptio
         "",
         "--appendonly",
         "no",
+        // As compose.yaml sets it, and for the reason that docs/compatibility.md gives.
+        "--busy-reply-threshold",
+        "600000",
         "--loadmodule",
         &module,
     ];
