@@ -10,7 +10,7 @@ use super::connection_factory::FittedPipeline;
 use super::lease_keeper::KeptLease;
 use super::pass_order::PassOrder;
 use super::stage_beside::StageBeside;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::id_map::IdMap;
@@ -22,7 +22,7 @@ use crate::model::stage::PayloadState;
 use crate::model::vector_dimensions::VectorDimensions;
 use crate::sink::{CheckpointStore, GraphState, Sink, StageSink};
 use crate::source::change_feed::ChangeFeed;
-use crate::source::transaction_log::{LogDirectory, LogFollower, LogStart, LoggedDatabase};
+use crate::source::transaction_log::{LogDirectory, LogFollower, LogStart, LoggedDatabase, reaches};
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
 use crate::sync::dimensions::dimensions;
@@ -84,8 +84,10 @@ pub(crate) struct FollowedLog {
 /// Facts that this process knows from its earlier generations.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PriorGenerations {
-    /// The number of the last checkpoint.
+    /// The number of the last checkpoint that this process knows.
     pub last_sequence: u64,
+    /// Whether no later checkpoint was stored: this process has stored it as the leader.
+    pub is_last: bool,
     /// The last bookmark of the source.
     pub last_bookmark: Option<Bookmark>,
 }
@@ -166,6 +168,15 @@ async fn prepare(
     let fingerprint = &profile.fingerprint();
     let mut store = connector.store().await?;
     let (checkpoint, quarantine, paused) = read(store.as_mut(), profile).await?;
+    // While the master of a cache changes, connections that are made one after the other can lead to different servers.
+    if run_id.as_ref().zip(store.run_id().await?.as_ref()).is_some_and(|(one, other)| one != other) {
+        return Err(Error::new(ErrorKind::CacheChanged, "the connections to the cache lead to different servers"));
+    }
+    let log = connector.transaction_log().filter(|_| intent.reads_log);
+    let log_reaches = match log.zip(checkpoint.as_ref().and_then(Checkpoint::told_up_to)) {
+        Some((log, position)) => reaches(log, position.clone()).await,
+        None => false,
+    };
     let facts = LaunchFacts {
         checkpoint: checkpoint.as_ref(),
         profile: fingerprint,
@@ -175,8 +186,9 @@ async fn prepare(
         last_bookmark: known.last_bookmark.as_ref(),
         cache_run_id: run_id.as_deref(),
         last_sequence: known.last_sequence,
+        is_last: known.is_last,
         graph_exists,
-        reads_log: intent.reads_log && connector.transaction_log().is_some(),
+        log_reaches,
         now: Utc::now(),
     };
     let mut beside = match connector.stage_access().await? {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::connection_factory::ConnectionFactory;
 use crate::error::Result;
 use crate::model::leader::Leader;
-use crate::sink::{CheckpointStore, GraphLease, Sink};
+use crate::sink::{CheckpointStore, Sink};
 
 /// The pause between two looks at the lease: one read of a small key. A leader that gives its lease back has a successor within
 /// a second, of which this is a part.
@@ -14,19 +15,16 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOKS_PER_CHECKPOINT: usize = 25;
 
 /// Looks at the lease until no process holds it, and tells of each leader, and of its checkpoints from time to time. A successor
-/// that knows the number of the last checkpoint can tell a cache that was restarted from one that was restored.
-pub(super) async fn until_free(
-    mut lease: Box<dyn GraphLease>,
-    mut store: Box<dyn CheckpointStore>,
-    mut sink: Box<dyn Sink>,
-    tell: impl Fn(Leader, Option<u64>),
-) -> Result<()> {
+/// that knows the number of an earlier checkpoint recognizes a cache that was restored.
+pub(super) async fn until_free(connector: &dyn ConnectionFactory, tell: impl Fn(Leader, Option<u64>)) -> Result<()> {
+    let mut lease = connector.lease().await?;
+    let mut cache = ObservedCache { connector, connections: None };
     let mut told = None;
     for look in 0.. {
         let Some(leader) = lease.leader().await? else { break };
         let is_new = told.as_ref() != Some(&leader);
         if is_new || look % LOOKS_PER_CHECKPOINT == 0 {
-            tell(leader.clone(), last_sequence(store.as_mut(), sink.as_mut()).await);
+            tell(leader.clone(), cache.last_sequence().await);
             told = Some(leader);
         }
         tokio::time::sleep(LOOK).await;
@@ -34,15 +32,39 @@ pub(super) async fn until_free(
     Ok(())
 }
 
-/// Returns the number of the last checkpoint, if the server that is asked now is the one that the leader stored it in. A server
-/// that was restarted may have brought back an older checkpoint, and the lease of a process that has gone with it.
-///
-/// A standby needs no checkpoint: one that this version cannot read, as a newer leader may write it, is no fault.
-async fn last_sequence(store: &mut dyn CheckpointStore, sink: &mut dyn Sink) -> Option<u64> {
-    let checkpoint = store.load().await.ok().flatten()?;
+/// The cache of the leader. Its connections are of one life of the server, so an error replaces them.
+struct ObservedCache<'a> {
+    connector: &'a dyn ConnectionFactory,
+    connections: Option<(Box<dyn CheckpointStore>, Box<dyn Sink>)>,
+}
+
+impl ObservedCache<'_> {
+    /// Returns the number of the last checkpoint, if the server that is asked now is the one that the leader stored it in. A server
+    /// that was restarted may have brought back an older checkpoint, and the lease of a process that has gone with it.
+    ///
+    /// A standby needs no checkpoint: one that this version cannot read, as a newer leader may write it, is no fault.
+    async fn last_sequence(&mut self) -> Option<u64> {
+        let connections = match self.connections.take() {
+            Some(connections) => connections,
+            None => (self.connector.store().await.ok()?, self.connector.sink().await.ok()?),
+        };
+        let (store, sink) = self.connections.insert(connections);
+        match look(store.as_mut(), sink.as_mut()).await {
+            Ok(sequence) => sequence,
+            Err(error) => {
+                tracing::debug!(error = %error.chain(), "the leader's checkpoint cannot be read");
+                self.connections = None;
+                None
+            }
+        }
+    }
+}
+
+async fn look(store: &mut dyn CheckpointStore, sink: &mut dyn Sink) -> Result<Option<u64>> {
+    let Some(checkpoint) = store.load().await? else { return Ok(None) };
     // Asked after the checkpoint: in the other order, a restart in between would not show.
-    let run_id = sink.identify().await.ok()?.run_id;
-    is_same_life(checkpoint.cache_run_id.as_deref(), run_id.as_deref()).then_some(checkpoint.sequence)
+    let run_id = sink.identify().await?.run_id;
+    Ok(is_same_life(checkpoint.cache_run_id.as_deref(), run_id.as_deref()).then_some(checkpoint.sequence))
 }
 
 fn is_same_life(one: Option<&str>, other: Option<&str>) -> bool {

@@ -15,12 +15,13 @@ use crate::actors::connection_factory::ConnectionFactory;
 use crate::config::{Config, FullSyncStrategy, PipelineConfig};
 use crate::connector::ServerConnector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::outside_profile::OutsideProfile;
 use crate::model::source_identity::SourceIdentity;
 use crate::sink::{Counts, GraphState, IndexReport, TELLS_ENGINE, index_statement, made_of};
 use crate::source::Source;
-use crate::source::transaction_log::{LogRange, keeps_too_little};
+use crate::source::transaction_log::{LogRange, keeps_too_little, reaches};
 use crate::sync::dimensions::dimensions;
 use crate::sync::first_pass::{LaunchDecision, LaunchFacts, first_pass};
 use crate::sync::survey::{KindSurvey, RefusedElements, Survey, survey};
@@ -117,6 +118,10 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
     let checkpoint = connector.store().await?.load().await?;
     let owner = connector.redis_lease().holder().await?.map(|holder| holder.leader.to_string());
     let fingerprint = connector.profile().fingerprint();
+    let log_reaches = match connector.transaction_log().zip(checkpoint.as_ref().and_then(Checkpoint::told_up_to)) {
+        Some((log, position)) => reaches(log, position.clone()).await,
+        None => false,
+    };
     let facts = LaunchFacts {
         checkpoint: checkpoint.as_ref(),
         profile: &fingerprint,
@@ -126,8 +131,9 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         last_bookmark: None,
         cache_run_id: server.run_id.as_deref(),
         last_sequence: 0,
+        is_last: false,
         graph_exists,
-        reads_log: connector.transaction_log().is_some(),
+        log_reaches,
         now: Utc::now(),
     };
     let (policy, indexes) = (sink.unsafe_indexes().await?, sink.indexes().await?);

@@ -170,6 +170,8 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyR
         shown.show(ProgressStep { what: "comparison".to_owned(), done: comparison.rows(), of });
     };
     drop(shown);
+    // This connection does not outlive a life of the server: a cache that was exchanged meanwhile has no verdict.
+    sink.identify().await?;
     let unlisted = verdict.findings - verdict.listed.len() as u64;
     let found = looks.settle(verdict.listed.clone()).await?;
     let differences = found.len() as u64 + unlisted;

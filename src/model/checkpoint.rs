@@ -117,10 +117,10 @@ pub(crate) enum CheckpointError {
 }
 
 impl Checkpoint {
-    /// Whether the place in the change feed is that of the commit that the cache holds: everything after it is read from there.
-    pub(crate) fn has_log_position(&self) -> bool {
+    /// The place in the change feed after the commit that the cache holds: a feed that reaches back to it tells everything since.
+    pub(crate) fn told_up_to(&self) -> Option<&LogPosition> {
         let applied = self.bookmark.as_ref().filter(|_| self.is_filled()).and_then(Bookmark::transaction);
-        self.log.as_ref().is_some_and(|position| applied == Some(position.transaction))
+        self.log.as_ref().filter(|position| applied == Some(position.transaction))
     }
 
     /// A checkpoint of a cache in which nothing is done yet.

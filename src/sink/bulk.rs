@@ -32,6 +32,10 @@ use crate::transform::bulk::BulkPayload;
 /// totals then show whether the payload was applied.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Makes a graph that is missing, here and on replicas, and leaves an existing one as it is. A node that was deleted has had an id, so
+/// a graph that gets payloads is not made by this.
+const TOUCH: &[u8] = b"CREATE (n) DELETE n";
+
 /// The key of a graph that nobody reads: the only kind of key that receives GRAPH.BULK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StageKey {
@@ -94,9 +98,9 @@ impl BulkLoader {
     pub async fn begin(&mut self) -> Result<StageTotals> {
         let mut unlink = cmd("UNLINK");
         unlink.arg(&self.stage.checkpoint).arg(&self.stage.quarantine);
-        // Only an existing graph can be deleted.
-        let before = [delete(&self.stage.graph), unlink];
-        let commands: Vec<Cmd> = self.make.iter().chain(&before).chain(&self.make).cloned().collect();
+        // Only an existing graph can be deleted. What is there may have the index already.
+        let before = [write_query(&self.stage.graph, TOUCH), delete(&self.stage.graph), unlink];
+        let commands: Vec<Cmd> = before.iter().chain(&self.make).cloned().collect();
         self.make(&commands).await?;
         self.totals().await
     }
@@ -160,7 +164,7 @@ fn make(graph: &str, profile: &Profile) -> Vec<Cmd> {
             vec![format!("CREATE {on}"), format!("DROP {on}")]
         }
         // A profile without nodes has no payloads.
-        None => vec!["CREATE (n) DELETE n".to_owned()],
+        None => return vec![write_query(graph, TOUCH)],
     };
     texts.iter().map(|text| write_query(graph, text.as_bytes())).collect()
 }

@@ -9,7 +9,7 @@ use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::fence::{Ownership, while_owned};
 use super::graph_set::GraphSet;
 use super::keys::GraphRole;
-use super::reply;
+use super::{reply, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::quarantined::Quarantined;
@@ -70,6 +70,10 @@ impl CheckpointStore for RedisCheckpointStore {
         let text = reply::optional_text(&answer)?;
         self.known = text.is_some();
         text.map(|text| Checkpoint::from_json(&text)).transpose().map_err(|error| self.unreadable(error))
+    }
+
+    async fn run_id(&mut self) -> Result<Option<String>> {
+        server::run_id(&mut self.connection).await
     }
 
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()> {

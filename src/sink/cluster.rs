@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::address::{CacheAddress, ClusterAddress};
 use super::dial::{Peer, dial};
+use super::witness::{Testimony, newest};
 use super::{classify, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::host_port::HostPort;
@@ -17,48 +18,24 @@ use crate::model::host_port::HostPort;
 /// be renewed within seconds.
 const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a node says about the slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
-    /// The number of the cluster's last change that the node knows.
-    epoch: u64,
-    master: HostPort,
-}
+/// The number of the cluster's last change that a node knows, and whether it names itself: the others may learn later who the master
+/// is than that there is a new one.
+type Rank = (u64, bool);
 
 /// Returns the master of the graph's slot. All nodes are asked at the same time, and the answer of the one that knows the last change
 /// counts: a node that was cut off from the others still names a former master.
 pub(super) async fn master(address: &CacheAddress, cluster: &ClusterAddress) -> Result<HostPort> {
     let answers = join_all(cluster.hosts.iter().map(|host| ask(address, cluster, host))).await;
-    let mut reasons = Vec::new();
-    let mut newest: Option<Told> = None;
-    for answer in answers {
-        match answer {
-            Ok(told) if newest.as_ref().is_none_or(|newest| told.epoch > newest.epoch) => newest = Some(told),
-            Ok(_) => {}
-            Err(error) => reasons.push(error),
-        }
-    }
-    newest.map(|told| told.master).ok_or_else(|| no_master(cluster, reasons))
+    newest(answers, || format!("no node of the cluster names the master of the slot of {}", cluster.graph))
 }
 
-/// The error if no node names a master. What a node answers says more than that another one does not answer.
-fn no_master(cluster: &ClusterAddress, mut reasons: Vec<Error>) -> Error {
-    let message = format!("no node of the cluster names the master of the slot of {}", cluster.graph);
-    // The sort keeps the order of the nodes otherwise.
-    reasons.sort_by_key(|reason| reason.kind() == ErrorKind::CacheConnection);
-    match reasons.into_iter().next() {
-        Some(first) => Error::caused(first.kind(), message, first),
-        None => Error::new(ErrorKind::CacheConnection, message),
-    }
-}
-
-async fn ask(address: &CacheAddress, cluster: &ClusterAddress, host: &HostPort) -> Result<Told> {
+async fn ask(address: &CacheAddress, cluster: &ClusterAddress, host: &HostPort) -> Result<Testimony<Rank>> {
     let doing = format!("ask the node {host} about the cluster");
     let silent = |_| Error::new(ErrorKind::CacheConnection, format!("cannot {doing}: no answer within 1 s"));
     timeout(NODE_TIMEOUT, ask_once(address, cluster, host, &doing)).await.map_err(silent)?
 }
 
-async fn ask_once(address: &CacheAddress, cluster: &ClusterAddress, host: &HostPort, doing: &str) -> Result<Told> {
+async fn ask_once(address: &CacheAddress, cluster: &ClusterAddress, host: &HostPort, doing: &str) -> Result<Testimony<Rank>> {
     let CacheAddress { username, password, tls, .. } = address;
     let peer = Peer { server: host, username: username.as_deref(), password: password.as_ref(), tls: tls.as_ref() };
     let mut live = dial(peer, doing).await?;
@@ -72,7 +49,8 @@ async fn ask_once(address: &CacheAddress, cluster: &ClusterAddress, host: &HostP
     let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("an answer to each question")));
     let slot = reply::integer(&next()?)?;
     let epoch = epoch(&reply::text(&next()?)?)?;
-    Ok(Told { epoch, master: master_of(slot, next()?, host)? })
+    let master = master_of(slot, next()?, host)?;
+    Ok(Testimony { rank: (epoch, master.is_same(host)), master })
 }
 
 /// A server that is no node of a cluster refuses these questions.
@@ -102,9 +80,9 @@ fn master_of(slot: i64, ranges: Value, asked: &HostPort) -> Result<HostPort> {
     Err(Error::new(ErrorKind::CacheConnection, message))
 }
 
-/// A node that does not know its own address leaves it out: it is the one under which it was asked.
+/// A node that does not know its own address leaves it out, or writes a question mark: it is the one under which it was asked.
 fn node_of(node: &[Value], asked: &HostPort) -> Result<HostPort> {
-    let host = reply::optional_text(reply::cell(node, 0)?)?.filter(|host| !host.is_empty());
+    let host = reply::optional_text(reply::cell(node, 0)?)?.filter(|host| !host.is_empty() && host != "?");
     let port = u16::try_from(reply::integer(reply::cell(node, 1)?)?).map_err(|_| reply::unexpected("a port"))?;
     Ok(HostPort { host: host.unwrap_or_else(|| asked.host.clone()), port })
 }
@@ -129,13 +107,15 @@ mod tests {
         let ranges = || {
             Value::Array(vec![
                 range(0, 5460, &[("10.0.0.1", 6379), ("10.0.0.4", 6379)]),
-                range(5461, 16383, &[("", 6380), ("10.0.0.5", 6379)]),
+                range(5461, 10922, &[("", 6380), ("10.0.0.5", 6379)]),
+                range(10923, 16383, &[("?", 6381)]),
             ])
         };
         let asked = HostPort::new("b", 1);
         let master = |slot| master_of(slot, ranges(), &asked).unwrap();
         assert_eq!((master(0), master(5460)), (HostPort::new("10.0.0.1", 6379), HostPort::new("10.0.0.1", 6379)));
         assert_eq!(master(5461), HostPort::new("b", 6380), "it does not know its own address");
+        assert_eq!(master(16383), HostPort::new("b", 6381));
         let gap = master_of(1, Value::Array(vec![range(5, 9, &[("a", 1)])]), &asked).unwrap_err();
         assert_eq!(gap.kind(), ErrorKind::CacheConnection, "a cluster that is not complete may become so");
     }

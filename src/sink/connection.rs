@@ -207,7 +207,7 @@ impl CacheConnection {
     }
 
     /// Whether the server can change.
-    fn is_followed(&self) -> bool {
+    pub(super) fn is_followed(&self) -> bool {
         !matches!(self.address.location, CacheLocation::Fixed(_))
     }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
 use redis::{Cmd, cmd};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
@@ -26,6 +27,9 @@ pub const LEASE_TTL: Duration = Duration::from_secs(5);
 /// The time limit of a command about the lease: a longer one leaves no time to renew.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The interval at which a process that waits for the lease asks whether the master is still the same.
+const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
+
 /// The holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -43,6 +47,8 @@ pub struct RedisLease {
     ownership: Ownership,
     /// The policy for adopting a graph that is not the pipeline's own. Absent if the lease is not for a graph.
     adopts: Option<TakeOver>,
+    /// The time at which the master was last asked for.
+    followed: Option<Instant>,
 }
 
 impl Ownership {
@@ -72,7 +78,7 @@ impl Ownership {
 impl RedisLease {
     /// A lease that is not held yet, for the owner of this claim. It is for a pipeline's name, under which there is no graph.
     pub fn new(address: CacheAddress, ownership: Ownership) -> Self {
-        Self { connection: CacheConnection::new(address), ownership, adopts: None }
+        Self { connection: CacheConnection::new(address), ownership, adopts: None, followed: None }
     }
 
     /// As [`Self::new`], for the graph with the claim's name: the lease is taken only if this graph may be filled.
@@ -150,6 +156,10 @@ impl GraphLease for RedisLease {
     }
 
     async fn leader(&mut self) -> Result<Option<Leader>> {
+        if self.followed.is_none_or(|followed| followed.elapsed() >= FOLLOWED_EVERY) {
+            self.connection.follow_master().await;
+            self.followed = Some(Instant::now());
+        }
         Ok(self.holder().await?.map(|holder| holder.leader))
     }
 

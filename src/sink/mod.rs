@@ -53,6 +53,7 @@ mod upsert;
 pub mod vectors;
 mod view;
 mod weight;
+mod witness;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -207,6 +208,11 @@ pub enum BulkUse {
 pub trait CheckpointStore: Send {
     /// The stored checkpoint, if there is one.
     async fn load(&mut self) -> Result<Option<Checkpoint>>;
+
+    /// The run id of the server that keeps the checkpoint; absent if the user may not ask.
+    async fn run_id(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Replaces the checkpoint. Fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost) if this process no longer owns the
     /// graph, and with [`CacheChanged`](crate::error::ErrorKind::CacheChanged) if the previous checkpoint is gone.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Value, cmd};
+use redis::{Pipeline, Value, cmd};
 use tokio::time::timeout;
 
 use super::address::SentinelAddress;
 use super::dial::{Peer, dial};
+use super::witness::{Testimony, newest};
 use super::{classify, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::host_port::HostPort;
@@ -17,59 +18,34 @@ use crate::model::host_port::HostPort;
 /// lease must be renewed within seconds.
 const SENTINEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a sentinel says about the master.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
-    /// The number of the failover that made this server the master.
-    epoch: u64,
-    master: HostPort,
-}
-
 /// Returns the master. All sentinels are asked at the same time, and the answer after the most failovers counts: a sentinel that was
 /// cut off from the others still names a former master.
 pub(super) async fn master(address: &SentinelAddress) -> Result<HostPort> {
     let answers = join_all(address.hosts.iter().map(|host| ask(address, host))).await;
-    let mut reasons = Vec::new();
-    let mut newest: Option<Told> = None;
-    for answer in answers {
-        match answer {
-            Ok(told) if newest.as_ref().is_none_or(|newest| told.epoch > newest.epoch) => newest = Some(told),
-            Ok(_) => {}
-            Err(error) => reasons.push(error),
-        }
-    }
-    newest.map(|told| told.master).ok_or_else(|| no_master(address, reasons))
+    newest(answers, || format!("no sentinel names the master of {}", address.service))
 }
 
-/// The error if no sentinel names a master. What a sentinel answers says more than that another one does not answer: a wrong password
-/// or an unknown service does not pass by itself.
-fn no_master(address: &SentinelAddress, mut reasons: Vec<Error>) -> Error {
-    let message = format!("no sentinel names the master of {}", address.service);
-    // The sort keeps the order of the sentinels otherwise.
-    reasons.sort_by_key(|reason| reason.kind() == ErrorKind::CacheConnection);
-    match reasons.into_iter().next() {
-        Some(first) => Error::caused(first.kind(), message, first),
-        None => Error::new(ErrorKind::CacheConnection, message),
-    }
-}
-
-async fn ask(address: &SentinelAddress, host: &HostPort) -> Result<Told> {
+async fn ask(address: &SentinelAddress, host: &HostPort) -> Result<Testimony<u64>> {
     let doing = format!("ask the sentinel {host}");
     let silent = |_| Error::new(ErrorKind::CacheConnection, format!("cannot {doing}: no answer within 1 s"));
     timeout(SENTINEL_TIMEOUT, ask_once(address, host, &doing)).await.map_err(silent)?
 }
 
-async fn ask_once(address: &SentinelAddress, host: &HostPort, doing: &str) -> Result<Told> {
+async fn ask_once(address: &SentinelAddress, host: &HostPort, doing: &str) -> Result<Testimony<u64>> {
     let SentinelAddress { service, username, password, tls, .. } = address;
     let peer = Peer { server: host, username: username.as_deref(), password: password.as_ref(), tls: tls.as_ref() };
     let mut live = dial(peer, doing).await?;
-    let command = cmd("SENTINEL").arg("MASTER").arg(service).to_owned();
-    let value = live.req_packed_command(&command).await.map_err(|error| failed(doing, service, error))?;
-    told(reply::answer(doing, value).map_err(|error| unknown_service(doing, service, error))?)
-}
-
-fn failed(doing: &str, service: &str, error: redis::RedisError) -> Error {
-    unknown_service(doing, service, classify::driver_error(format!("cannot {doing}"), error))
+    let mut questions = Pipeline::new();
+    // While a failover lasts, the description of the master still has the address of the former one, but the new epoch.
+    questions.add_command(cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service).to_owned());
+    questions.add_command(cmd("SENTINEL").arg("MASTER").arg(service).to_owned());
+    let failed = |error| unknown_service(doing, service, classify::driver_error(format!("cannot {doing}"), error));
+    let values = live.req_packed_commands(&questions, 0, questions.len()).await.map_err(failed)?;
+    let read = |value| reply::answer(doing, value).map_err(|error| unknown_service(doing, service, error));
+    let mut answers = values.into_iter().map(read);
+    let mut next = || answers.next().unwrap_or_else(|| Err(reply::unexpected("an answer to each question")));
+    let (address, description) = (next()?, next()?);
+    Ok(Testimony { rank: epoch(description)?, master: place(address)? })
 }
 
 /// A sentinel answers only about the services that it watches.
@@ -80,21 +56,18 @@ fn unknown_service(doing: &str, service: &str, error: Error) -> Error {
     Error::caused(ErrorKind::Configuration, format!("cannot {doing}: it does not watch the service {service}"), error)
 }
 
-/// Reads the answer: pairs of a name and a text.
-fn told(answer: Value) -> Result<Told> {
-    let (mut epoch, mut host, mut port) = (None, None, None);
-    for (name, value) in reply::pairs(answer)? {
-        match name.as_str() {
-            "config-epoch" => epoch = reply::text(&value)?.parse().ok(),
-            "ip" => host = Some(reply::text(&value)?),
-            "port" => port = reply::text(&value)?.parse().ok(),
-            _ => {}
-        }
-    }
-    match (epoch, host, port) {
-        (Some(epoch), Some(host), Some(port)) => Ok(Told { epoch, master: HostPort::new(host, port) }),
-        _ => Err(reply::unexpected("a sentinel's description of the master")),
-    }
+/// Reads the number of the failover that made the master, from the pairs of a name and a text that describe it.
+fn epoch(description: Value) -> Result<u64> {
+    let pairs = reply::pairs(description)?;
+    let epoch = pairs.iter().find(|(name, _)| name == "config-epoch").map(|(_, value)| reply::text(value)).transpose()?;
+    epoch.and_then(|epoch| epoch.parse().ok()).ok_or_else(|| reply::unexpected("a sentinel's description of the master"))
+}
+
+/// Reads a host and a port. A sentinel that does not watch the service names none.
+fn place(address: Value) -> Result<HostPort> {
+    let parts = reply::array(address)?;
+    let (host, port) = (reply::text(reply::cell(&parts, 0)?)?, reply::text(reply::cell(&parts, 1)?)?);
+    Ok(HostPort { host, port: port.parse().map_err(|_| reply::unexpected("a port"))? })
 }
 
 /// Fails if a server is a replica: a sentinel can name the former master for a moment, which is one soon. A user that may not ask
@@ -130,29 +103,14 @@ mod tests {
     }
 
     const SAID: [(&str, &str); 5] =
-        [("name", "cache"), ("ip", "10.0.0.7"), ("port", "6379"), ("flags", "master"), ("config-epoch", "3")];
+        [("name", "cache"), ("ip", "10.0.0.6"), ("port", "6379"), ("flags", "master"), ("config-epoch", "3")];
 
     #[test]
     fn a_sentinel_tells_the_master_and_the_failover_that_made_it() {
-        let expected = Told { epoch: 3, master: HostPort::new("10.0.0.7", 6379) };
-        assert_eq!(told(flat(&SAID)).unwrap(), expected);
-        assert_eq!(told(mapped(&SAID)).unwrap(), expected);
-        assert!(told(flat(&SAID[..3])).is_err());
-        assert!(told(Value::Nil).is_err());
-    }
-
-    #[test]
-    fn what_a_sentinel_answers_counts_more_than_silence() {
-        let address = SentinelAddress {
-            service: "cache".to_owned(),
-            hosts: vec![HostPort::new("a", 26379)],
-            username: None,
-            password: None,
-            tls: None,
-        };
-        let error = |kind| Error::new(kind, "x");
-        let kind = |reasons| no_master(&address, reasons).kind();
-        assert_eq!(kind(vec![error(ErrorKind::CacheConnection), error(ErrorKind::Configuration)]), ErrorKind::Configuration);
-        assert_eq!(kind(vec![error(ErrorKind::CacheConnection)]), ErrorKind::CacheConnection);
+        assert_eq!((epoch(flat(&SAID)).unwrap(), epoch(mapped(&SAID)).unwrap()), (3, 3));
+        assert!(epoch(flat(&SAID[..4])).is_err() && epoch(Value::Nil).is_err());
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        assert_eq!(place(Value::Array(vec![text("10.0.0.7"), text("6379")])).unwrap(), HostPort::new("10.0.0.7", 6379));
+        assert!(place(Value::Nil).is_err() && place(Value::Array(vec![text("a")])).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use redis::{Value, cmd};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
-use super::reply::{self, run_id};
+use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The name that FalkorDB's module reports.
@@ -30,9 +30,16 @@ pub(super) async fn identify(connection: &mut CacheConnection) -> Result<CacheSe
     connection.follow_master().await;
     let modules = permitted(connection.command("list the modules", cmd("MODULE").arg("LIST"), COMMAND_TIMEOUT).await)?;
     let module_version = modules.map(graph_module).transpose()?;
-    let info = permitted(connection.command("read the server's run id", cmd("INFO").arg("server"), COMMAND_TIMEOUT).await)?;
-    let run_id = info.as_ref().map(reply::text).transpose()?.and_then(|text| run_id(&text));
-    Ok(CacheServer { run_id, module_version })
+    Ok(CacheServer { run_id: run_id(connection).await?, module_version })
+}
+
+/// Returns the run id of the server. If the master can change, the run id is the only sign that it did, so the user must be allowed to
+/// ask for it.
+pub(super) async fn run_id(connection: &mut CacheConnection) -> Result<Option<String>> {
+    const DOING: &str = "read the server's run id";
+    let info = connection.command(DOING, cmd("INFO").arg("server"), COMMAND_TIMEOUT).await;
+    let info = if connection.is_followed() { info.map(Some) } else { permitted(info) }?;
+    Ok(info.as_ref().map(reply::text).transpose()?.and_then(|text| reply::run_id(&text)))
 }
 
 /// Returns nothing if the user may not ask.
@@ -75,7 +82,8 @@ mod tests {
 
     #[test]
     fn version_and_run_id_are_read() {
-        let server = CacheServer { module_version: Some(41603), run_id: run_id("# Server\r\nrun_id:abc\r\ntcp_port:1\r\n") };
+        let server =
+            CacheServer { module_version: Some(41603), run_id: reply::run_id("# Server\r\nrun_id:abc\r\ntcp_port:1\r\n") };
         assert_eq!((server.version_text().as_deref(), server.run_id.as_deref()), (Some("4.16.3"), Some("abc")));
     }
 }

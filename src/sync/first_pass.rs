@@ -33,10 +33,12 @@ pub(crate) struct LaunchFacts<'a> {
     pub cache_run_id: Option<&'a str>,
     /// The number of the last checkpoint that this process knows; 0 if it knows none.
     pub last_sequence: u64,
+    /// Whether no later checkpoint was stored than that one.
+    pub is_last: bool,
     /// Whether the cache has the graph.
     pub graph_exists: bool,
-    /// Whether passes read the source's transaction log.
-    pub reads_log: bool,
+    /// Whether passes read the source's transaction log, and it reaches back to the place in the checkpoint.
+    pub log_reaches: bool,
     pub now: DateTime<Utc>,
 }
 
@@ -122,7 +124,7 @@ pub(crate) fn first_pass(facts: &LaunchFacts<'_>, wanted: Option<PassMode>) -> L
         return begin(PassReason::SourceRestored);
     }
     // The log tells everything after the checkpoint's place in it, however old the checkpoint is.
-    let is_told = facts.reads_log && checkpoint.has_log_position();
+    let is_told = facts.log_reaches && checkpoint.told_up_to().is_some();
     if checkpoint.sequence < facts.last_sequence && !is_told {
         return begin(PassReason::CacheRestored);
     }
@@ -181,7 +183,7 @@ fn may_be_older(facts: &LaunchFacts<'_>, checkpoint: &Checkpoint) -> bool {
         Some(pass) if pass.mode == PassMode::Full => pass.bookmark.as_ref(),
         _ => checkpoint.bookmark.as_ref(),
     };
-    other_life && facts.last_sequence == 0 && read_at != facts.bookmark
+    other_life && !facts.is_last && read_at != facts.bookmark
 }
 
 fn resume_full(facts: &LaunchFacts<'_>, pass: &PassUnderWay) -> LaunchDecision {
@@ -211,11 +213,12 @@ mod tests {
         source: SourceIdentity,
         graph_exists: bool,
         last_sequence: u64,
+        is_last: bool,
         routes: Option<Routes>,
         bookmark: Bookmark,
         last_bookmark: Option<Bookmark>,
         cache_run_id: &'static str,
-        reads_log: bool,
+        log_reaches: bool,
     }
 
     /// Makes a bookmark of one database at this commit.
@@ -239,11 +242,12 @@ mod tests {
                 source,
                 graph_exists: true,
                 last_sequence: 0,
+                is_last: false,
                 routes: None,
                 bookmark: bookmark(50),
                 last_bookmark: None,
                 cache_run_id: "first",
-                reads_log: false,
+                log_reaches: false,
             }
         }
 
@@ -265,8 +269,9 @@ mod tests {
                 last_bookmark: self.last_bookmark.as_ref(),
                 cache_run_id: Some(self.cache_run_id),
                 last_sequence: self.last_sequence,
+                is_last: self.is_last,
                 graph_exists: self.graph_exists,
-                reads_log: self.reads_log,
+                log_reaches: self.log_reaches,
                 now: Utc::now(),
             };
             first_pass(&facts, wanted)
@@ -329,8 +334,10 @@ mod tests {
         assert_eq!(restarted().decide(None), goes_on);
         assert_eq!(World { bookmark: bookmark(60), ..restarted() }.decide(None), full(PassReason::CacheRestarted));
         assert_eq!(World { bookmark: bookmark(60), ..World::in_step() }.decide(None), goes_on, "the same life");
-        let watched = World { bookmark: bookmark(60), last_sequence: 7, ..restarted() };
-        assert_eq!(watched.decide(None), goes_on, "nothing is lost that this process stored");
+        let watched = || World { bookmark: bookmark(60), last_sequence: 7, is_last: true, ..restarted() };
+        assert_eq!(watched().decide(None), goes_on, "nothing is lost that this process stored");
+        let seen_once = World { is_last: false, ..watched() };
+        assert_eq!(seen_once.decide(None), full(PassReason::CacheRestarted), "the leader may have stored more since");
     }
 
     /// What replaced the cache's server may hold an older state: a backup, or a replica that had not received everything.
@@ -339,7 +346,7 @@ mod tests {
         let goes_on = LaunchDecision::Begin(PassMode::Incremental, PassReason::Scheduled);
         let at = |transaction: Option<u64>, last_sequence| {
             let mut world =
-                World { cache_run_id: "second", bookmark: bookmark(60), reads_log: true, last_sequence, ..World::in_step() };
+                World { cache_run_id: "second", bookmark: bookmark(60), log_reaches: true, last_sequence, ..World::in_step() };
             let store = StoreId { created_ms: 0, random: 1, format: "aligned".to_owned() };
             let position = |transaction| LogPosition { store, file: 0, start: None, offset: 64, transaction, checksum: None };
             world.checkpoint.as_mut().unwrap().log = transaction.map(position);
@@ -349,7 +356,7 @@ mod tests {
         assert_eq!(at(Some(50), 0).decide(None), goes_on, "nothing is known of what the cache had");
         assert_eq!(at(Some(49), 8).decide(None), full(PassReason::CacheRestored), "the last pass read past the log's place");
         assert_eq!(at(None, 8).decide(None), full(PassReason::CacheRestored));
-        let probes = World { reads_log: false, ..at(Some(50), 8) };
+        let probes = World { log_reaches: false, ..at(Some(50), 8) };
         assert_eq!(probes.decide(None), full(PassReason::CacheRestored), "nothing tells what leaves no trace");
     }
 

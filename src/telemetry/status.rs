@@ -81,7 +81,7 @@ pub(crate) struct PipelineStatus {
     /// The end of the last comparison, by this machine's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_at: Option<DateTime<Utc>>,
-    /// The number of the order that began the last comparison that proved equality.
+    /// The number of the order that began the last comparison that proved equality; 0 if none did since the generation began.
     #[serde(default)]
     pub proven_by: u64,
     /// Deletes that wait for approval.
@@ -107,7 +107,7 @@ pub(crate) struct PipelineStatus {
     #[serde(default)]
     pub passes_begun: u64,
     /// The number of the last pass that ended and left nothing for the next one to act on: every commit before its beginning is
-    /// in the cache.
+    /// in the cache. It is 0 if none did since the generation began: the cache may be an older one than before.
     #[serde(default)]
     pub passes_ended: u64,
     /// Whether the last pass left nothing to be checked again.

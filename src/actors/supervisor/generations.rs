@@ -48,6 +48,8 @@ impl Supervisor {
         };
         let known = PriorGenerations {
             last_sequence: self.status.checkpoint_sequence,
+            // A standby reads the leader's checkpoints from time to time.
+            is_last: self.has_led && self.status.checkpoint_sequence > 0,
             last_bookmark: self.status.source_bookmark.clone(),
         };
         let span = generation_actors::span(&self.pipeline.name, self.generation);
@@ -104,7 +106,10 @@ impl Supervisor {
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
         self.status.watermark = launched.checkpoint.watermark;
         self.status.last_pass = launched.checkpoint.last_pass.clone();
-        // A proof belongs to one generation: changes between two generations are unknown.
+        // What a pass applied and a comparison proved belongs to one generation: the cache may be an older one since, and changes
+        // between two generations are unknown.
+        self.status.passes_ended = 0;
+        self.status.proven_by = 0;
         self.status.equal_as_of = None;
         self.status.excepted = None;
         self.status.foreign.clear();
@@ -196,7 +201,7 @@ impl Supervisor {
         let (generation, connector, found) = (self.generation, Arc::clone(&self.pipeline.connector), ctx.address().recipient());
         let wait = async move {
             let tell = |leader, sequence| found.do_send(LeaderFound { generation, leader, sequence });
-            standby::until_free(connector.lease().await?, connector.store().await?, connector.sink().await?, tell).await
+            standby::until_free(connector.as_ref(), tell).await
         };
         let watch = ctx.spawn(wait.into_actor(self).map(move |outcome, supervisor, ctx| {
             supervisor.lease_watch = None;

@@ -1,13 +1,20 @@
 //! The extent of a log, and whether its server keeps enough of it.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::directory::LogDirectory;
 use super::refusal::LogRefusal;
 use super::tail::Tail;
+use crate::model::log_position::LogPosition;
 
 /// A server with a smaller limit by size keeps hardly more than the file that it writes: a file has 256 MiB by default.
 const SMALL: u64 = 1 << 30;
+
+/// The time limit for a look at a file. A directory that hangs, as a network file system may, tells nothing.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The transactions that a log holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,6 +55,12 @@ pub(crate) fn keeps_too_little(policy: &str) -> bool {
         "hours" => number < 24,
         _ => false,
     }
+}
+
+/// Whether a log still holds everything after a position, as it was read.
+pub(crate) async fn reaches(directory: LogDirectory, position: LogPosition) -> bool {
+    let opened = tokio::task::spawn_blocking(move || Tail::resume(directory, &position).is_ok());
+    matches!(timeout(OPEN_TIMEOUT, opened).await, Ok(Ok(true)))
 }
 
 #[cfg(test)]

@@ -46,6 +46,6 @@ mod fixture_tests;
 mod tail_tests;
 
 pub(crate) use directory::LogDirectory;
-pub(crate) use extent::{LogRange, keeps_too_little};
+pub(crate) use extent::{LogRange, keeps_too_little, reaches};
 pub(crate) use feed::LoggedDatabase;
 pub(crate) use follower::{LogEvent, LogFollower, LogStart};
