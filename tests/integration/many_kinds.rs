@@ -11,8 +11,8 @@ use crate::support::http::Http;
 use crate::support::servers::{Neo4jOptions, Neo4jServer, fresh_graph_name, shared};
 use crate::support::service::{Running, Service};
 
-/// A program that is not optimised may take so many times as long.
-const SLOWNESS: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
+/// A program that is not optimised, with other tests beside it, may take so many times as long.
+const SLOWNESS: u64 = if cfg!(debug_assertions) { 6 } else { 1 };
 
 /// In step after this time, with a database that has planned nothing yet.
 const IN_STEP: Duration = Duration::from_secs(30 * SLOWNESS);

@@ -65,7 +65,9 @@ impl Node {
 impl Cluster {
     pub async fn start() -> Result<Self> {
         let timeout = NODE_TIMEOUT_MS.to_string();
-        let arguments = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", &timeout];
+        let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", &timeout];
+        // A replica need not wait for others that may want the same snapshot.
+        let arguments = [&cluster[..], &["--repl-diskless-sync-delay", "0"]].concat();
         let mut servers = Vec::new();
         for _ in 0..2 * RANGES.len() {
             let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();

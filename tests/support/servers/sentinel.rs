@@ -90,7 +90,8 @@ impl Replicated {
     pub async fn start() -> Result<Self> {
         let password = format!(">{SERVER_PASSWORD}");
         let replica_user = ["--user", REPLICA_USER, "on", &password, "~*", "&*", "+@all"];
-        let login = ["--masteruser", REPLICA_USER, "--masterauth", SERVER_PASSWORD];
+        // A replica need not wait for others that may want the same snapshot.
+        let login = ["--masteruser", REPLICA_USER, "--masterauth", SERVER_PASSWORD, "--repl-diskless-sync-delay", "0"];
         let options = |arguments: &[&str]| FalkorOptions {
             arguments: [&replica_user[..], &login[..], arguments].concat().iter().map(|text| (*text).to_owned()).collect(),
             password: Some(SERVER_PASSWORD.to_owned()),
