@@ -148,7 +148,7 @@ async fn what_the_server_says_decides_what_happens() {
         ("-READONLY You can't write against a read only replica.\r\n", ErrorKind::CacheReadOnly),
         ("-NOAUTH Authentication required.\r\n", ErrorKind::CacheAuthentication),
         ("-NOPERM User x has no permissions to run the 'graph.query' command\r\n", ErrorKind::CachePermission),
-        ("-MOVED 3999 127.0.0.1:6381\r\n", ErrorKind::CacheUnsupported),
+        ("-MOVED 3999 127.0.0.1:6381\r\n", ErrorKind::CacheElsewhere),
         ("-ERR unknown command 'GRAPH.QUERY', with args beginning with: 'g'\r\n", ErrorKind::CacheUnsupported),
         ("+OK\r\n", ErrorKind::CacheProtocol),
     ] {
