@@ -80,7 +80,7 @@ mod tests {
         assert!(is_same_life(Some("b"), Some("b")));
         // The server was restarted, and the lease came back with the checkpoint.
         assert!(!is_same_life(Some("a"), Some("b")));
-        // A server that does not say who it is may have been restarted.
+        // A server that does not give its run id may have been restarted.
         assert!(!is_same_life(None, Some("b")) && !is_same_life(Some("a"), None) && !is_same_life(None, None));
     }
 }

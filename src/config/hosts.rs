@@ -8,11 +8,11 @@ use crate::model::host_port::HostPort;
 /// The error for a text that is not a host with or without a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("contains {0:?}, which is not a host (write a name or an address, and the port after a colon)")]
-pub(crate) struct HostError(String);
+pub(crate) struct HostPortError(String);
 
 /// Reads a host and its port.
-fn read_host(text: &str, default_port: u16) -> Result<HostPort, HostError> {
-    let wrong = || HostError(text.to_owned());
+fn read_host(text: &str, default_port: u16) -> Result<HostPort, HostPortError> {
+    let wrong = || HostPortError(text.to_owned());
     let (host, port) = match (text.strip_prefix('['), text.rsplit_once(':')) {
         // An address of IPv6 has brackets, because it contains colons.
         (Some(rest), _) => {
@@ -58,7 +58,7 @@ mod tests {
             assert_eq!(read_host(text, 26379), Ok(HostPort::new(host, port)));
         }
         for text in ["", ":1", "a:", "a:0", "a:b", "a:70000", "::1", "redis://a", "me@a", "a b", "[::1", "[a]:1", "[::1]x"] {
-            assert_eq!(read_host(text, 26379), Err(HostError(text.to_owned())), "{text}");
+            assert_eq!(read_host(text, 26379), Err(HostPortError(text.to_owned())), "{text}");
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::model::host_port::HostPort;
 /// be renewed within seconds.
 const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The number of the cluster's last change that a node knows, and whether it names itself: the others may learn later who the master
-/// is than that there is a new one.
+/// The number of the cluster's last change that a node knows, and whether the node names itself as the master. Other nodes can know the
+/// number of a change before they know the new master.
 type Rank = (u64, bool);
 
 /// Returns the master of the graph's slot. All nodes are asked at the same time, and the answer of the one that knows the last change

@@ -81,7 +81,7 @@ pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -
     }
     let mut answers = connection.pipeline(DOING, &pipeline, COMMAND_TIMEOUT).await?;
     if let Some(place) = answers.iter().position(|answer| answer.as_ref().is_err_and(is_elsewhere)) {
-        // This node refuses every command about the graph, whoever the user is.
+        // The node refuses every command about the graph, for every user.
         return answers.swap_remove(place).map(|_| missing);
     }
     let refused = |answer: &Result<redis::Value>| answer.as_ref().is_err_and(is_missing);

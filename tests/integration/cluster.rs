@@ -1,12 +1,13 @@
 //! A cache in a Redis cluster: the service goes to the node that holds the graph, and follows the graph to another one.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use neo4rs::query;
 
 use super::api::{Http, start};
-use super::pipeline::{PROGRAM, last_bookmark, percent_encoded};
-use super::sentinel::Writer;
+use super::pipeline::PROGRAM;
+use super::sentinel::until_applied;
+use super::standby::Writer;
 use crate::support::comparer::assert_equal;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::servers::cluster::Cluster;
@@ -14,9 +15,6 @@ use crate::support::servers::{SourceTurn, source_lock};
 use crate::support::service::{Running, Service};
 
 const GRAPH: &str = "clustered";
-
-/// A failover takes seconds, and a full pass of these small graphs one.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The service between a source and a cluster.
 struct Clustered {
@@ -49,16 +47,7 @@ impl Clustered {
     }
 
     async fn is_applied(&self) {
-        let bookmark = percent_encoded(&last_bookmark(&self.turn.address).await);
-        let path = format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=30000");
-        let began = Instant::now();
-        loop {
-            let (code, body) = self.http.get(&path).await;
-            if code == 200 {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "{code} {body}\n{}", self.running.log());
-        }
+        until_applied(&self.turn, &self.http, &self.running).await;
     }
 
     async fn is_equal(&self, what: &str) {

@@ -1,13 +1,12 @@
 //! A cache whose master changes: Sentinel makes a replica the master, and the service goes on there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use neo4rs::{Graph, query};
+use neo4rs::query;
 
 use super::api::{Http, start};
 use super::pipeline::{PROGRAM, last_bookmark, percent_encoded};
+use super::standby::Writer;
 use crate::support::comparer::assert_equal;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::servers::sentinel::{REPLICA_USER, Replicated, SENTINEL_PASSWORD, SERVER_PASSWORD, SERVICE};
@@ -18,9 +17,6 @@ const GRAPH: &str = "replicated";
 
 /// A failover takes seconds, and a full pass of these small graphs one.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// The pause between two commits of the writer.
-const WRITES_APART: Duration = Duration::from_millis(50);
 
 /// The service between a source and a cache that sentinels watch.
 struct Replication {
@@ -42,6 +38,20 @@ fn service(turn: &SourceTurn, cache: &Replicated) -> Service {
         .with("FALKORDB_SENTINEL_PASSWORD", SENTINEL_PASSWORD)
         .with("SYNC_SCRUB_ROWS_PER_SECOND", 0)
         .with("LOG_FORMAT", "text")
+}
+
+/// Waits until the service says that everything committed until now is applied.
+pub(crate) async fn until_applied(turn: &SourceTurn, http: &Http, running: &Running) {
+    let bookmark = percent_encoded(&last_bookmark(&turn.address).await);
+    let path = format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=30000");
+    let began = Instant::now();
+    loop {
+        let (code, body) = http.get(&path).await;
+        if code == 200 {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{code} {body}\n{}", running.log());
+    }
 }
 
 impl Replication {
@@ -81,16 +91,7 @@ impl Replication {
 
     /// The service says that a commit of now is applied, while others follow.
     async fn is_applied(&self) {
-        let bookmark = percent_encoded(&last_bookmark(&self.turn.address).await);
-        let path = format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=30000");
-        let began = Instant::now();
-        loop {
-            let (code, body) = self.http.get(&path).await;
-            if code == 200 {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "{code} {body}\n{}", self.running.log());
-        }
+        until_applied(&self.turn, &self.http, &self.running).await;
     }
 
     /// Cuts the replica off, changes what the master then holds alone, and kills the master. Returns its port.
@@ -122,36 +123,6 @@ async fn redis(server: &FalkorServer, command: &[&str]) {
     let mut built = redis::cmd(command[0]);
     built.arg(&command[1..]);
     let _: redis::Value = built.query_async(&mut connection).await.unwrap();
-}
-
-/// Commits one new node after the other until it is stopped.
-pub(crate) struct Writer {
-    stop: Arc<AtomicBool>,
-    written: tokio::task::JoinHandle<usize>,
-}
-
-impl Writer {
-    pub(crate) fn start(graph: Graph) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let written = tokio::spawn(async move {
-            let mut number = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                let text =
-                    "CREATE (:Entity {uuid: $uuid, name: 'n', group_id: 'g', summary: '', created_at: datetime.realtime()})";
-                graph.run(query(text).param("uuid", format!("w{number:06}"))).await.unwrap();
-                number += 1;
-                tokio::time::sleep(WRITES_APART).await;
-            }
-            number
-        });
-        Self { stop, written }
-    }
-
-    pub(crate) async fn end(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        self.written.await.unwrap()
-    }
 }
 
 #[tokio::test]

@@ -51,13 +51,13 @@ impl Process {
 }
 
 /// Commits one new node after the other until it is stopped.
-struct Writer {
+pub(crate) struct Writer {
     stop: Arc<AtomicBool>,
     written: tokio::task::JoinHandle<usize>,
 }
 
 impl Writer {
-    fn start(graph: Graph) -> Self {
+    pub(crate) fn start(graph: Graph) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let written = tokio::spawn(async move {
@@ -74,7 +74,7 @@ impl Writer {
         Self { stop, written }
     }
 
-    async fn end(self) -> usize {
+    pub(crate) async fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.written.await.unwrap()
     }
