@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::model::host_port::HostPort;
+
 /// The port of the Bolt protocol if the URI names none.
 pub(crate) const DEFAULT_BOLT_PORT: u16 = 7687;
 
@@ -40,6 +42,11 @@ impl Scheme {
             Self::Neo4jSecure => "neo4j+s",
             Self::Neo4jSelfSigned => "neo4j+ssc",
         }
+    }
+
+    /// Whether the server tells which members of its cluster to use.
+    pub(crate) const fn routes(self) -> bool {
+        matches!(self, Self::Neo4j | Self::Neo4jSecure | Self::Neo4jSelfSigned)
     }
 
     /// Whether the server's certificate is checked, so that a certificate authority is meaningful.
@@ -94,6 +101,19 @@ impl ConnectionUri {
             Scheme::BoltSelfSigned | Scheme::Neo4jSelfSigned => Scheme::BoltSelfSigned,
         };
         self
+    }
+
+    /// Another server, reached in the same way.
+    #[must_use]
+    pub(crate) fn at(&self, server: &HostPort) -> Self {
+        let HostPort { host, port } = server;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        Self { scheme: self.scheme, host, port: *port }
+    }
+
+    /// The host and the port.
+    pub(crate) fn server(&self) -> HostPort {
+        HostPort::new(self.host.trim_start_matches('[').trim_end_matches(']'), self.port)
     }
 
     /// The name or address of the host; an IPv6 address is in brackets.

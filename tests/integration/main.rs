@@ -61,6 +61,7 @@ mod property_names;
 mod randomised;
 mod refusals;
 mod reload;
+mod routing;
 mod sentinel;
 mod servers;
 mod sink;

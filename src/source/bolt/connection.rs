@@ -10,8 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use super::chunk::Frames;
 use super::fault::Fault;
 use super::limits::{Limits, within};
+use super::members::Members;
 use super::message::{Requests, RunSettings, SuccessMetadata, answer_tag, read_failure, read_summary, read_tag};
-use super::packstream::Decoder;
+use super::packstream::{DecodeError, Decoder};
 use super::server::{Server, Transport};
 use crate::source::request::Request;
 use crate::telemetry::tally::GaugeGuard;
@@ -168,6 +169,16 @@ impl Connection {
         }
         self.outstanding -= 1;
         Ok(counted)
+    }
+
+    /// Asks which members of the cluster serve the database. `address` is the one under which the server was reached.
+    pub(super) async fn members(&mut self, address: &str) -> Result<Members, Fault> {
+        self.requests.clear();
+        self.requests.route(address, self.database.as_deref())?;
+        self.send().await?;
+        let limit = self.limits.handshake;
+        let summary = within(limit, "description of the cluster", self.summary("the members of the cluster")).await?;
+        summary.members.ok_or(Fault::Decode(DecodeError::Missing("members of the cluster")))
     }
 
     /// Whether the server answers.

@@ -58,6 +58,9 @@ pub enum Fault {
     /// A version handshake without a usable answer; the bytes are the answer.
     #[error("{}", version_sentence(*.0))]
     Version([u8; 4]),
+    /// A cluster that has none of the members that are needed at the moment.
+    #[error("the cluster has no {0} at the moment")]
+    Unserved(&'static str),
     /// Certificates or an address that cannot be used.
     #[error("{0}")]
     Setup(String),
@@ -75,7 +78,7 @@ impl Fault {
     /// Returns the kind of the error.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io(_) | Self::Closed => ErrorKind::SourceConnection,
+            Self::Io(_) | Self::Closed | Self::Unserved(_) => ErrorKind::SourceConnection,
             Self::TimedOut { .. } => ErrorKind::SourceTimeout,
             Self::Decode(_) | Self::TooLong(_) | Self::OutOfTurn { .. } => ErrorKind::SourceProtocol,
             Self::Server { code, .. } => kind_of_code(code),
@@ -87,6 +90,11 @@ impl Fault {
     /// Whether the connection can be used again, after a reset. After an expired log on, a new connection is needed.
     pub(super) fn leaves_connection(&self) -> bool {
         matches!(self, Self::Server { code, .. } if !code.starts_with(SECURITY))
+    }
+
+    /// Whether the server did not answer at all, so that another member of its cluster may.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Closed | Self::TimedOut { .. })
     }
 
     /// Wraps the fault in an error that names the interrupted task.

@@ -4,7 +4,8 @@
 
 use super::chunk::write_chunked;
 use super::encode::PackStreamWriter;
-use super::packstream::{DecodeError, Decoded, Decoder, Structure};
+use super::members::Members;
+use super::packstream::{DecodeError, Decoded, Decoder, Structure, for_each_entry};
 use super::value::texts;
 use crate::source::request::{Parameter, Request};
 
@@ -16,6 +17,7 @@ mod request_tag {
     pub(super) const RUN: u8 = 0x10;
     pub(super) const DISCARD: u8 = 0x2F;
     pub(super) const PULL: u8 = 0x3F;
+    pub(super) const ROUTE: u8 = 0x66;
     pub(super) const LOGON: u8 = 0x6A;
 }
 
@@ -150,6 +152,19 @@ impl Requests {
         })
     }
 
+    /// Asks which members of the cluster serve a database; the server's default database if absent. `address` is the one under which
+    /// the server was reached.
+    pub(super) fn route(&mut self, address: &str, database: Option<&str>) -> Decoded<()> {
+        self.add(|to| {
+            to.structure(3, request_tag::ROUTE);
+            to.map(1);
+            text_entry(to, "address", address)?;
+            to.list(0)?;
+            to.map(u8::from(database.is_some()));
+            database.map_or(Ok(()), |database| text_entry(to, "db", database))
+        })
+    }
+
     /// Requests the rows of the query before.
     pub(super) fn pull(&mut self) -> Decoded<()> {
         self.rows(request_tag::PULL)
@@ -242,6 +257,8 @@ pub(crate) struct SuccessMetadata {
     pub(crate) bookmark: Option<String>,
     /// The server's name and version.
     pub(crate) server: Option<String>,
+    /// The members of the cluster.
+    pub(crate) members: Option<Members>,
 }
 
 /// Reads the head of an answer: its tag. Every answer of the server has one field, except IGNORED, which has none.
@@ -261,6 +278,7 @@ pub(super) fn read_summary(decoder: &mut Decoder<'_>) -> Decoded<SuccessMetadata
             "fields" => summary.columns = texts(value)?,
             "bookmark" => summary.bookmark = Some(value.text()?.to_owned()),
             "server" => summary.server = Some(value.text()?.to_owned()),
+            "rt" => summary.members = Some(Members::read(value)?),
             _ => value.skip()?,
         }
         Ok(())
@@ -280,16 +298,6 @@ pub(super) fn read_failure(decoder: &mut Decoder<'_>) -> Decoded<(String, String
         Ok(())
     })?;
     Ok((code.ok_or(DecodeError::Missing("code of a failure"))?, message.unwrap_or_default()))
-}
-
-fn for_each_entry<'a>(decoder: &mut Decoder<'a>, mut read: impl FnMut(&'a str, &mut Decoder<'a>) -> Decoded<()>) -> Decoded<()> {
-    let entries = decoder.map()?;
-    decoder.nested(|inner| {
-        (0..entries).try_for_each(|_| {
-            let name = inner.text()?;
-            read(name, inner)
-        })
-    })
 }
 
 #[cfg(test)]

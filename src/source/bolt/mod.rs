@@ -5,8 +5,9 @@
 //! bytes for each float, and survives whatever a broken server sends: every wait has a limit, and every length is compared with
 //! the bytes present. Questions about the server itself go through the [control plane](super::ControlPlane), by neo4rs.
 //!
-//! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a pool,
-//! [`BoltReader`] (rows that are decoded directly into elements). [`Probe`] has a connection of its own.
+//! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a router (the member of
+//! a cluster for each new connection), a pool, [`BoltReader`] (rows that are decoded directly into elements). [`Probe`] has a
+//! connection of its own, to the leader of a cluster.
 
 #[cfg(test)]
 mod broken_server_tests;
@@ -15,21 +16,25 @@ mod connection;
 mod encode;
 mod fault;
 mod limits;
+mod members;
 mod message;
 mod packstream;
 mod pool;
 mod probe;
 mod reader;
 mod record;
+mod router;
 mod server;
 mod tls;
 mod value;
 
 pub use connection::Connection;
+pub(super) use fault::Fault;
 pub use limits::Limits;
 pub(super) use message::AGENT;
 pub use probe::Probe;
 pub use reader::BoltReader;
 pub(super) use reader::log_on;
+pub(super) use router::Router;
 pub use server::Server;
 pub(super) use tls::refused_certificate;

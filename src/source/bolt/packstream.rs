@@ -278,6 +278,20 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// Reads a map with text names, one entry after the other; each call must read its value.
+pub(super) fn for_each_entry<'a>(
+    decoder: &mut Decoder<'a>,
+    mut read: impl FnMut(&'a str, &mut Decoder<'a>) -> Decoded<()>,
+) -> Decoded<()> {
+    let entries = decoder.map()?;
+    decoder.nested(|inner| {
+        (0..entries).try_for_each(|_| {
+            let name = inner.text()?;
+            read(name, inner)
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::limits::within;
+use super::router::{Purpose, Router};
 use super::server::Server;
 use crate::model::bookmark::Bookmark;
 use crate::telemetry::tally::GaugeGuard;
 
 /// A bounded pool of connections.
 pub(super) struct Pool {
-    server: Server,
+    router: Router,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Kept>>>,
     told: Mutex<Option<Bookmark>>,
@@ -41,12 +42,17 @@ impl Pool {
     /// Creates a pool that has no connection yet.
     pub(super) fn new(server: Server, size: usize) -> Self {
         let permits = size.clamp(1, Semaphore::MAX_PERMITS);
-        Self { server, permits: Arc::new(Semaphore::new(permits)), idle: Arc::default(), told: Mutex::default() }
+        Self {
+            router: Router::new(server),
+            permits: Arc::new(Semaphore::new(permits)),
+            idle: Arc::default(),
+            told: Mutex::default(),
+        }
     }
 
-    /// The server of the connections.
+    /// The configured server.
     pub(super) fn server(&self) -> &Server {
-        &self.server
+        self.router.seed()
     }
 
     /// Remembers a bookmark that the server sent, unless a connection received a newer one.
@@ -69,10 +75,10 @@ impl Pool {
     /// Leases a kept connection that is still alive, or a new one.
     pub(super) async fn lease(&self) -> Result<PooledConnection, Fault> {
         let permit = Arc::clone(&self.permits).acquire_owned().map(|permit| permit.map_err(|_| Fault::Closed));
-        let permit = within(self.server.limits.pool, "free connection", permit).await?;
+        let permit = within(self.server().limits.pool, "free connection", permit).await?;
         let connection = match self.kept().await {
             Some(connection) => connection,
-            None => Connection::open(&self.server).await?,
+            None => self.router.open(Purpose::Reads).await?,
         };
         Ok(PooledConnection { connection, idle: Arc::clone(&self.idle), _permit: permit, _busy: GaugeGuard::neo4j_busy() })
     }
@@ -84,7 +90,7 @@ impl Pool {
             if !connection.is_open() {
                 continue;
             }
-            if since.elapsed() < self.server.limits.idle || connection.is_alive().await {
+            if since.elapsed() < self.server().limits.idle || connection.is_alive().await {
                 return Some(connection);
             }
             // The cause that broke this connection broke the others, too, and each of them would cost a wait.

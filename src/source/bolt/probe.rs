@@ -1,11 +1,13 @@
 //! Asks for the bookmark a few times a second, to learn of new commits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Connection;
 use super::fault::Fault;
 use super::limits::{Limits, within};
 use super::packstream::DecodeError;
+use super::router::{Purpose, Router};
 use super::server::Server;
 use crate::error::Result;
 use crate::model::bookmark::Bookmark;
@@ -17,7 +19,7 @@ pub(super) const QUESTION: &str = "RETURN 1";
 
 /// Asks Neo4j for its bookmark, on a connection of its own.
 pub struct Probe {
-    server: Server,
+    router: Arc<Router>,
     connection: Option<Connection>,
 }
 
@@ -25,35 +27,35 @@ impl Probe {
     /// Creates a probe that connects at its first question.
     pub fn new(address: &SourceAddress, limits: Limits) -> Result<Self> {
         let server = Server::new(address, limits).map_err(|fault| fault.during("cannot use Neo4j as configured"))?;
-        Ok(Self { server, connection: None })
+        Ok(Self { router: Arc::new(Router::new(server)), connection: None })
     }
 
     /// Creates a probe of the same server with a connection of its own.
     pub(crate) fn another(&self) -> Self {
-        Self { server: self.server.clone(), connection: None }
+        Self { router: Arc::clone(&self.router), connection: None }
     }
 
     /// Returns the bookmark of the last commit. After an error, the next call connects anew; a connection that broke since the
     /// last call is replaced at once.
     pub async fn bookmark(&mut self) -> Result<Bookmark> {
         // The question takes a millisecond, so it has the limit of a handshake, not of a query.
-        let limit = self.server.limits.handshake;
+        let limit = self.router.seed().limits.handshake;
         let asked = self.ask(Request::new(QUESTION), limit).await;
-        asked.map_err(|fault| fault.during(format!("cannot read the bookmark from Neo4j at {}", self.server.uri())))
+        asked.map_err(|fault| fault.during(format!("cannot read the bookmark from Neo4j at {}", self.router.seed().uri())))
     }
 
     /// Returns the bookmark of the last commit once the server has applied the given commit. The server itself gives up after
     /// `db.transaction.bookmark_ready_timeout` (30 s by default).
     pub(crate) async fn bookmark_after(&mut self, commit: &Bookmark) -> Result<Bookmark> {
-        let limit = self.server.limits.query;
+        let limit = self.router.seed().limits.query;
         let asked = self.ask(Request::new(QUESTION).after(Some(commit.clone())), limit).await;
-        asked.map_err(|fault| fault.during(format!("Neo4j at {} has not reached the commit", self.server.uri())))
+        asked.map_err(|fault| fault.during(format!("Neo4j at {} has not reached the commit", self.router.seed().uri())))
     }
 
     async fn ask(&mut self, question: Request, limit: Duration) -> Result<Bookmark, Fault> {
         let mut connection = match self.kept() {
             Some(connection) => connection,
-            None => Connection::open(&self.server).await?,
+            None => self.router.open(Purpose::LastCommit).await?,
         };
         let summary = within(limit, "bookmark", connection.run_without_rows(&question, limit)).await?;
         self.connection = Some(connection);

@@ -14,6 +14,7 @@ use super::limits::{Limits, within};
 use super::message::Login;
 use super::tls;
 use crate::config::{ConnectionUri, Secret};
+use crate::model::host_port::HostPort;
 use crate::source::SourceAddress;
 
 /// A silently vanished peer is noticed after `IDLE + PROBES * INTERVAL`, 30 s: before firewalls on the way forget a silent
@@ -56,6 +57,16 @@ impl Server {
     /// The address, for messages.
     pub(crate) fn uri(&self) -> &ConnectionUri {
         &self.uri
+    }
+
+    /// Whether the server tells which members of its cluster to use.
+    pub(super) fn routes(&self) -> bool {
+        self.uri.scheme().routes()
+    }
+
+    /// Another member of the same cluster.
+    pub(super) fn at(&self, member: &HostPort) -> Self {
+        Self { uri: self.uri.at(member), ..self.clone() }
     }
 
     /// Returns the way to log on. An empty user means a server without authentication.

@@ -17,7 +17,7 @@ use super::fault::DriverFault;
 use crate::config::ConnectionUri;
 use crate::model::bookmark::Bookmark;
 use crate::source::address::SourceAddress;
-use crate::source::bolt::AGENT;
+use crate::source::bolt::{AGENT, Limits, Router, Server};
 use crate::source::reader::QUERY_TIMEOUT;
 use crate::telemetry::tally::GaugeGuard;
 
@@ -119,7 +119,8 @@ impl Driver {
     async fn open(&self) -> Result<DriverConnection, DriverFault> {
         let (address, limits) = (self.address.clone(), self.limits);
         fenced(limits.connect, async move {
-            let graph = Graph::connect(config(&address, limits)?)?;
+            let uri = answering(&address).await?;
+            let graph = Graph::connect(config(&address, uri, limits)?)?;
             let connection = DriverConnection { graph, _open: GaugeGuard::neo4j_connection() };
             read::<One>(&connection.graph, query("RETURN 1 AS one".to_owned(), None, limits.connect)).await?;
             Ok(connection)
@@ -144,8 +145,16 @@ struct One {
     _one: i64,
 }
 
-fn config(address: &SourceAddress, limits: DriverLimits) -> Result<neo4rs::Config, DriverFault> {
+/// The server to ask: the driver does not route.
+async fn answering(address: &SourceAddress) -> Result<ConnectionUri, DriverFault> {
     let uri: ConnectionUri = address.uri.parse().map_err(DriverFault::Address)?;
+    if !uri.scheme().routes() {
+        return Ok(uri);
+    }
+    Ok(Router::new(Server::new(address, Limits::default())?).answering().await?)
+}
+
+fn config(address: &SourceAddress, uri: ConnectionUri, limits: DriverLimits) -> Result<neo4rs::Config, DriverFault> {
     let user = if address.user.is_empty() { ANYBODY } else { &address.user };
     let mut builder = ConfigBuilder::new()
         .uri(uri.without_routing().to_string())

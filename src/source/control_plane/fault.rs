@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::config::ConnectionUriError;
 use crate::error::{Error, ErrorKind};
-use crate::source::bolt::refused_certificate;
+use crate::source::bolt::{Fault, refused_certificate};
 use crate::source::codes::kind_of_code;
 
 /// A fault of a question to Neo4j.
@@ -19,6 +19,9 @@ pub(super) enum DriverFault {
     /// The address is not valid.
     #[error("neo4j.uri {0}")]
     Address(ConnectionUriError),
+    /// No member of the cluster can be reached.
+    #[error(transparent)]
+    Unreachable(#[from] Fault),
     /// The query exceeded our own time limit.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
@@ -36,6 +39,7 @@ impl DriverFault {
         match self {
             Self::Driver(error) => kind_of(error),
             Self::Address(_) => ErrorKind::Configuration,
+            Self::Unreachable(fault) => fault.kind(),
             Self::TimedOut(_) => ErrorKind::SourceTimeout,
             Self::Panicked => ErrorKind::SourceProtocol,
             Self::Ended => ErrorKind::SourceConnection,

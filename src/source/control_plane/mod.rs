@@ -12,7 +12,7 @@
 //! - The driver speaks Bolt 4 and drops the code with which a server refuses a log on. Without the code, a wrong password looks
 //!   like a directory service that fails to answer for a moment, so our own Bolt client repeats a refused log on once and obtains
 //!   the code.
-//! - The driver treats `neo4j://` as experimental and warns of it. Neither client routes, so the driver gets `bolt://` instead.
+//! - The driver treats `neo4j://` as experimental and warns of it, so it gets `bolt://` and a member that our own client chose.
 
 #[cfg(test)]
 mod broken_server_tests;
