@@ -1,26 +1,24 @@
 //! A Neo4j that is reached through a routing table: reads go to the members that it names, and past those that do not answer.
 //!
-//! Neo4j Community has one member. A proxy stands for a member where the server itself is enough; a listener that only describes a
-//! cluster stands for the rest.
+//! Neo4j Community has one member. A proxy before it stands for each member, and a listener that only describes a cluster for the
+//! server that names them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use neo4j_falkordb_sync::source::bolt::{BoltReader, Limits, Probe};
-use neo4j_falkordb_sync::source::{Reader, Request, SourceAddress};
+use neo4j_falkordb_sync::source::{Request, SourceAddress};
 use neo4rs::query;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::api::start;
 use super::bolt::source_address;
-use super::pipeline::{PROGRAM, last_bookmark, percent_encoded};
-use crate::support::comparer::assert_equal;
+use super::pipeline::{Pair, percent_encoded};
 use crate::support::graph::{GraphSpec, build};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::servers::{Neo4jOptions, Neo4jServer, fresh_graph_name, ports, shared, source_lock};
-use crate::support::service::Service;
+use crate::support::servers::{ports, source_lock};
 
 /// A listener that speaks as much Bolt as it takes to describe a cluster.
 struct Describer {
@@ -78,7 +76,7 @@ async fn describe(mut stream: TcpStream, table: &[u8], asked: &AtomicUsize) -> O
     stream.read_exact(&mut [0; 20]).await.ok()?;
     stream.write_all(&[0, 0, 8, 5]).await.ok()?;
     loop {
-        let mut message = Vec::new();
+        let mut message: Vec<u8> = Vec::new();
         loop {
             let length = stream.read_u16().await.ok()?;
             if length == 0 && !message.is_empty() {
@@ -115,35 +113,40 @@ fn port_of(uri: &str) -> u16 {
     uri.rsplit(':').next().unwrap().parse().unwrap()
 }
 
+/// Neo4j itself describes what it is: one server, under the address at which it was asked, so it is usable behind any forwarding.
 #[tokio::test]
-async fn reads_go_to_the_member_that_the_server_names() {
-    // The server names the proxy, which is made before it.
-    let bolt = ports::free().unwrap();
-    let proxy = Proxy::before(bolt).await.unwrap();
-    let options = Neo4jOptions { advertised: Some(proxy.port), ..Neo4jOptions::default() };
-    let server = Neo4jServer::start_at(options, bolt).await.unwrap();
-    let address = server.address();
-    let graph = address.connect().await.unwrap();
-    build(&graph, &GraphSpec { entities: 40, facts: 60, dimension: 8, ..GraphSpec::default() }).await.unwrap();
-    let direct = SourceAddress { uri: address.uri.clone(), ..source_address(&address) };
-    let reader = BoltReader::connect(&direct, Limits::default()).await.unwrap();
-    assert_eq!((count(&reader).await, proxy.seen().connections), (3, 0), "bolt:// asks nobody");
+async fn a_server_without_a_cluster_names_itself_as_it_was_reached() {
+    let turn = source_lock().await;
+    let address = source_address(&turn.address);
+    let proxy = Proxy::before(port_of(&address.uri)).await.unwrap();
+    for (scheme, connections) in [("bolt", 1), ("neo4j", 2)] {
+        let before = proxy.seen().connections;
+        let uri = format!("{scheme}://127.0.0.1:{}", proxy.port);
+        let reader = BoltReader::connect(&SourceAddress { uri, ..address.clone() }, Limits::default()).await.unwrap();
+        // With a scheme that routes, the first connection is only for the question.
+        assert_eq!(proxy.seen().connections - before, connections, "{scheme}");
+        assert_eq!(count(&reader).await, 3);
+    }
+}
 
-    let (cache, name) = (shared().await.falkordb.address(), fresh_graph_name("routed"));
-    let mut neo4j = address.clone();
-    neo4j.uri = format!("neo4j://127.0.0.1:{bolt}");
-    let service = Service::new(PROGRAM, &neo4j, &cache, &name);
+#[tokio::test]
+async fn a_service_reads_from_the_members_that_are_named() {
+    let pair = Pair::new("routed").await;
+    build(&pair.source.graph, &GraphSpec { entities: 40, facts: 60, dimension: 8, ..GraphSpec::default() }).await.unwrap();
+    let port = port_of(&pair.source.address.uri);
+    let (reader, leader) = (Proxy::before(port).await.unwrap(), Proxy::before(port).await.unwrap());
+    let describer = Describer::start(table(60, &[leader.port], &[reader.port], &[leader.port])).await;
+    let service = pair.service.clone().with("NEO4J_URI", format!("neo4j://127.0.0.1:{}", describer.port));
     let (running, http) = start(&service).await;
     http.until_ready(true).await;
-    let seen = proxy.seen();
-    assert!(seen.connections >= 2, "the reads and the probe of the service: {seen:?}");
-    graph.run(query("CREATE (:Entity {uuid: 'new', group_id: 'g', created_at: datetime()})")).await.unwrap();
-    let bookmark = percent_encoded(&last_bookmark(&address).await);
+    let seen = (reader.seen().connections, leader.seen().connections);
+    assert!(seen.0 >= 2 && seen.1 >= 1, "the control plane and the reads, and the probe: {seen:?}");
+    pair.source.graph.run(query("CREATE (:Entity {uuid: 'new', group_id: 'g', created_at: datetime()})")).await.unwrap();
+    let bookmark = percent_encoded(&pair.bookmark().await);
     let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=30000")).await;
     assert_eq!(code, 200, "{body}\n{}", running.log());
-    assert_equal(&graph, &cache, &name).await;
+    pair.assert_equal().await;
     assert_eq!(running.terminate().await, 0);
-    server.stop().await;
 }
 
 #[tokio::test]
@@ -187,17 +190,49 @@ async fn members_that_do_not_answer_are_passed_over() {
     assert_eq!(count(&reader).await, 3);
 }
 
+/// A probe gives up sooner than a connection to a silent member does, and does not find the same description again.
+#[tokio::test]
+async fn whoever_gave_up_on_a_silent_leader_asks_for_the_members_again() {
+    let turn = source_lock().await;
+    let address = source_address(&turn.address);
+    let leader = Proxy::before(port_of(&address.uri)).await.unwrap();
+    leader.set(Mode::Blackhole).await;
+    let describer = Describer::start(table(60, &[leader.port], &[], &[])).await;
+    let mut probe = Probe::new(&routed(&address, describer.port), Limits::default()).unwrap();
+    for asked in 1..=2 {
+        let given_up = tokio::time::timeout(Duration::from_secs(2), probe.bookmark()).await;
+        assert!(given_up.is_err(), "a blackhole does not answer");
+        assert_eq!(describer.asked.load(Ordering::Relaxed), asked);
+    }
+    leader.set(Mode::Through).await;
+    probe.bookmark().await.unwrap();
+    assert_eq!(describer.asked.load(Ordering::Relaxed), 3);
+}
+
 #[tokio::test]
 async fn a_cluster_without_a_leader_or_a_reader_says_so() {
     let turn = source_lock().await;
     let address = source_address(&turn.address);
     let port = port_of(&turn.address.uri);
     let describer = Describer::start(table(60, &[], &[port], &[port])).await;
-    let address = routed(&address, describer.port);
-    let reader = BoltReader::connect(&address, Limits::default()).await.unwrap();
-    assert_eq!(count(&reader).await, 3);
-    let mut probe = Probe::new(&address, Limits::default()).unwrap();
+    let leaderless = routed(&address, describer.port);
+    let reader = BoltReader::connect(&leaderless, Limits::default()).await.unwrap();
+    assert_eq!(count(&reader).await, 3, "reads need no leader");
+    let mut probe = Probe::new(&leaderless, Limits::default()).unwrap();
     let error = probe.bookmark().await.unwrap_err().chain();
     assert!(error.contains("the cluster has no leader"), "{error}");
-    tokio::time::timeout(Duration::from_secs(5), reader.count("rows", Request::new("RETURN 1"))).await.unwrap().unwrap();
+    let nobody = Describer::start(table(60, &[], &[], &[port])).await;
+    let error = BoltReader::connect(&routed(&address, nobody.port), Limits::default()).await.map(drop).unwrap_err().chain();
+    assert!(error.contains("the cluster has no member that serves the database"), "{error}");
+}
+
+/// The configured server answers, so its address alone would mislead.
+#[tokio::test]
+async fn an_error_names_the_member_that_cannot_be_reached() {
+    let turn = source_lock().await;
+    let closed = ports::free().unwrap();
+    let describer = Describer::start(table(60, &[closed], &[closed], &[])).await;
+    let address = routed(&source_address(&turn.address), describer.port);
+    let error = BoltReader::connect(&address, Limits::default()).await.map(drop).unwrap_err().chain();
+    assert!(error.contains(&format!("127.0.0.1:{closed}, a member of the cluster: ")) && error.contains(&address.uri), "{error}");
 }

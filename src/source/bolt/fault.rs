@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::chunk::MessageTooLong;
 use super::packstream::DecodeError;
 use crate::error::{Error, ErrorKind};
+use crate::model::host_port::HostPort;
 use crate::source::codes::kind_of_code;
 
 /// The answer to the version handshake from a server that expects HTTP.
@@ -61,6 +62,14 @@ pub enum Fault {
     /// A cluster that has none of the members that are needed at the moment.
     #[error("the cluster has no {0} at the moment")]
     Unserved(&'static str),
+    /// A fault of another server than the configured one.
+    #[error("{member}, a member of the cluster: {fault}")]
+    Member {
+        /// The address under which the cluster names the member.
+        member: HostPort,
+        /// What the member did.
+        fault: Box<Fault>,
+    },
     /// Certificates or an address that cannot be used.
     #[error("{0}")]
     Setup(String),
@@ -84,6 +93,7 @@ impl Fault {
             Self::Server { code, .. } => kind_of_code(code),
             Self::Version([0, 0, 0, 0] | HTTP) | Self::Setup(_) => ErrorKind::Configuration,
             Self::Version(_) => ErrorKind::SourceProtocol,
+            Self::Member { fault, .. } => fault.kind(),
         }
     }
 
@@ -92,9 +102,9 @@ impl Fault {
         matches!(self, Self::Server { code, .. } if !code.starts_with(SECURITY))
     }
 
-    /// Whether the server did not answer at all, so that another member of its cluster may.
-    pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Closed | Self::TimedOut { .. })
+    /// Whether another member of the cluster may do what this server does not: it is silent, or starts, or stops.
+    pub(super) fn is_of_one_member(&self) -> bool {
+        matches!(self.kind(), ErrorKind::SourceConnection | ErrorKind::SourceTimeout | ErrorKind::SourceTransient)
     }
 
     /// Wraps the fault in an error that names the interrupted task.
@@ -121,6 +131,18 @@ mod tests {
         assert!(server("Neo.ClientError.Statement.SyntaxError").leaves_connection());
         assert!(!server("Neo.ClientError.Security.AuthorizationExpired").leaves_connection());
         assert!(!Fault::Closed.leaves_connection());
+    }
+
+    #[test]
+    fn another_member_is_tried_unless_all_would_say_the_same() {
+        let server = |code: &str| Fault::Server { code: code.to_owned(), message: String::new() };
+        assert!(Fault::Closed.is_of_one_member());
+        assert!(server("Neo.TransientError.General.DatabaseUnavailable").is_of_one_member());
+        let refused = server("Neo.ClientError.Security.Unauthorized");
+        assert!(!refused.is_of_one_member());
+        let refused = Fault::Member { member: HostPort::new("b", 7687), fault: Box::new(refused) };
+        assert_eq!(refused.kind(), ErrorKind::SourceAuthentication);
+        assert_eq!(refused.to_string(), "b:7687, a member of the cluster: Neo.ClientError.Security.Unauthorized: ");
     }
 
     #[test]

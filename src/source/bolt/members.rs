@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::message::for_each_entry;
-use super::packstream::{DecodeError, Decoded, Decoder};
+use super::packstream::{DecodeError, Decoded, Decoder, for_each_entry};
 use super::value::texts;
 use crate::model::host_port::HostPort;
 
 /// The port of the Bolt protocol if an address names none.
 const DEFAULT_PORT: u16 = 7687;
+
+/// The shortest time for which a description is used: the probe asks a few times a second, and not for the members each time.
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
 
 /// The longest time for which a description is used, so that a new member gets its share of the reads.
 const LONGEST_TTL: Duration = Duration::from_secs(300);
@@ -33,7 +35,7 @@ impl Members {
         for_each_entry(decoder, |name, value| match name {
             "ttl" => {
                 let seconds = u64::try_from(value.integer()?).unwrap_or_default();
-                members.ttl = Duration::from_secs(seconds).min(LONGEST_TTL);
+                members.ttl = Duration::from_secs(seconds).clamp(SHORTEST_TTL, LONGEST_TTL);
                 Ok(())
             }
             "servers" => members.read_servers(value),
@@ -117,7 +119,7 @@ mod tests {
         };
         assert_eq!(members, expected);
         assert_eq!(Members::read(&mut Decoder::new(&table(i64::MAX, "a"))).unwrap().ttl, LONGEST_TTL);
-        assert_eq!(Members::read(&mut Decoder::new(&table(-1, "a"))).unwrap().ttl, Duration::ZERO);
+        assert_eq!(Members::read(&mut Decoder::new(&table(-1, "a"))).unwrap().ttl, SHORTEST_TTL);
     }
 
     #[test]

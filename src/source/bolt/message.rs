@@ -152,8 +152,8 @@ impl Requests {
         })
     }
 
-    /// Asks which members of the cluster serve a database; the server's default database if absent. `address` is the one under which
-    /// the server was reached.
+    /// Asks which members of the cluster serve a database; the server's default database if absent. `address` is the one under
+    /// which the server was reached: a server without a cluster names it as its own.
     pub(super) fn route(&mut self, address: &str, database: Option<&str>) -> Decoded<()> {
         self.add(|to| {
             to.structure(3, request_tag::ROUTE);

@@ -5,8 +5,8 @@
 //! bytes for each float, and survives whatever a broken server sends: every wait has a limit, and every length is compared with
 //! the bytes present. Questions about the server itself go through the [control plane](super::ControlPlane), by neo4rs.
 //!
-//! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a router (the member of
-//! a cluster for each new connection), a pool, [`BoltReader`] (rows that are decoded directly into elements). [`Probe`] has a
+//! From the socket up: [`Server`] (socket and TLS), frames of chunks, [`Connection`] (one query at a time), a router (the member
+//! of a cluster for each new connection), a pool, [`BoltReader`] (rows that are decoded directly into elements). [`Probe`] has a
 //! connection of its own, to the leader of a cluster.
 
 #[cfg(test)]

@@ -62,8 +62,10 @@ impl Probe {
         summary.bookmark.map(Bookmark::new).ok_or(Fault::Decode(DecodeError::Missing("bookmark")))
     }
 
+    /// The connection of the last question. It ends with the description of the cluster by which it was chosen: a member that no
+    /// longer leads goes on to answer.
     fn kept(&mut self) -> Option<Connection> {
         let mut connection = self.connection.take()?;
-        connection.is_open().then_some(connection)
+        (connection.is_open() && self.router.is_current()).then_some(connection)
     }
 }

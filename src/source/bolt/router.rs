@@ -37,6 +37,8 @@ pub(in crate::source) struct Router {
     known: Mutex<Option<Known>>,
     /// Counts connections, so that the members take turns.
     turns: AtomicUsize,
+    /// Counts questions for the members that had no answer, so that the next one goes to another server.
+    unanswered: AtomicUsize,
 }
 
 /// A description of the cluster, and the end of its validity.
@@ -46,14 +48,39 @@ struct Known {
     until: Instant,
 }
 
+impl Known {
+    fn is_valid(&self) -> bool {
+        Instant::now() < self.until
+    }
+}
+
+/// Ends the validity of the description unless a member answers. Also if nobody waits any longer: a probe gives up sooner than a
+/// connection to a silent member does, and must not find the same member again for minutes.
+struct Doubt<'r>(Option<&'r Router>);
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        let Some(router) = self.0 else { return };
+        // Its routers are kept: the configured server may be gone.
+        if let Some(known) = router.known.lock().as_mut() {
+            known.until = Instant::now();
+        }
+    }
+}
+
 impl Router {
     pub(in crate::source) fn new(seed: Server) -> Self {
-        Self { seed, known: Mutex::default(), turns: AtomicUsize::new(0) }
+        Self { seed, known: Mutex::default(), turns: AtomicUsize::new(0), unanswered: AtomicUsize::new(0) }
     }
 
     /// The configured server.
     pub(super) fn seed(&self) -> &Server {
         &self.seed
+    }
+
+    /// Whether the description of the cluster is still valid. There is none of a server that is used without routing.
+    pub(super) fn is_current(&self) -> bool {
+        !self.seed.routes() || self.known.lock().as_ref().is_some_and(Known::is_valid)
     }
 
     /// The address of a server that answers now, for a client that does not route.
@@ -76,17 +103,19 @@ impl Router {
 
     async fn open_at(&self, purpose: Purpose) -> Result<(Server, Connection), Fault> {
         let members = self.members().await?;
+        let mut doubt = Doubt(Some(self));
         let mut last = Fault::Unserved(purpose.lacking());
         for member in self.in_turn(purpose, &members) {
             let server = self.seed.at(member);
             match Connection::open(&server).await {
-                Ok(connection) => return Ok((server, connection)),
-                Err(fault) if fault.is_silence() => last = fault,
-                Err(fault) => return Err(fault),
+                Ok(connection) => {
+                    doubt.0 = None;
+                    return Ok((server, connection));
+                }
+                Err(fault) if fault.is_of_one_member() => last = self.named(&server, fault),
+                Err(fault) => return Err(self.named(&server, fault)),
             }
         }
-        // None of them answers: the next attempt asks for the members again.
-        *self.known.lock() = None;
         Err(last)
     }
 
@@ -107,24 +136,45 @@ impl Router {
 
     async fn members(&self) -> Result<Members, Fault> {
         let known = self.known.lock().clone();
-        if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
+        if let Some(known) = known.as_ref().filter(|known| known.is_valid()) {
             return Ok(known.members.clone());
         }
-        // A cluster that has moved on may not have the configured server any more.
         let routers = known.map(|known| known.members.routers).unwrap_or_default();
-        let others = routers.iter().map(|router| self.seed.at(router));
-        let mut last = None;
-        for router in std::iter::once(self.seed.clone()).chain(others) {
-            match ask(&router).await {
+        let mut first = None;
+        for server in self.describing(&routers) {
+            // Counted before the answer: whoever gives up waiting for this server begins with another one next time.
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+            match ask(&server).await {
                 Ok(members) => {
+                    self.unanswered.fetch_sub(1, Ordering::Relaxed);
                     *self.known.lock() = Some(Known { until: Instant::now() + members.ttl, members: members.clone() });
                     return Ok(members);
                 }
-                Err(fault) if fault.is_silence() => last = last.or(Some(fault)),
-                Err(fault) => return Err(fault),
+                Err(fault) if fault.is_of_one_member() => first = first.or(Some(self.named(&server, fault))),
+                Err(fault) => return Err(self.named(&server, fault)),
             }
         }
-        Err(last.unwrap_or(Fault::Closed))
+        Err(first.unwrap_or(Fault::Closed))
+    }
+
+    /// The servers that can describe the cluster: the configured one, and those of the last description, because a cluster that
+    /// has moved on may not have the configured one any more. They begin with the one that answered last.
+    fn describing(&self, routers: &[HostPort]) -> Vec<Server> {
+        let others = routers.iter().filter(|router| !router.is_same(&self.seed.uri().server()));
+        let mut servers = vec![self.seed.clone()];
+        servers.extend(others.map(|router| self.seed.at(router)));
+        let first = self.unanswered.load(Ordering::Relaxed) % servers.len();
+        servers.rotate_left(first);
+        servers
+    }
+
+    /// The fault with the address of the server, unless that is the configured one, which every error names.
+    fn named(&self, server: &Server, fault: Fault) -> Fault {
+        let member = server.uri().server();
+        if member.is_same(&self.seed.uri().server()) {
+            return fault;
+        }
+        Fault::Member { member, fault: Box::new(fault) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Isolates neo4rs: every call has a time limit and a task of its own.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use neo4rs::{BoltMap, BoltType, ConfigBuilder, Graph, Query};
@@ -61,6 +61,8 @@ pub(super) struct Driver {
     permits: Semaphore,
     idle: Arc<Mutex<Vec<DriverConnection>>>,
     closer: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Knows the members of a cluster from one connection to the next.
+    router: OnceLock<Arc<Router>>,
 }
 
 /// One connection. A drop closes it, and the server ends what runs on it.
@@ -72,7 +74,8 @@ struct DriverConnection {
 impl Driver {
     pub(super) fn new(address: &SourceAddress, limits: DriverLimits) -> Self {
         let (idle, closer) = (Arc::default(), Mutex::new(None));
-        Self { address: address.clone(), limits, permits: Semaphore::new(CONNECTIONS), idle, closer }
+        let (permits, router) = (Semaphore::new(CONNECTIONS), OnceLock::new());
+        Self { address: address.clone(), limits, permits, idle, closer, router }
     }
 
     /// Connects and proves with a query that the database can be read, unless a connection is open.
@@ -117,15 +120,24 @@ impl Driver {
     }
 
     async fn open(&self) -> Result<DriverConnection, DriverFault> {
-        let (address, limits) = (self.address.clone(), self.limits);
+        let (address, limits, router) = (self.address.clone(), self.limits, self.router()?);
         fenced(limits.connect, async move {
-            let uri = answering(&address).await?;
+            let uri = router.answering().await?;
             let graph = Graph::connect(config(&address, uri, limits)?)?;
             let connection = DriverConnection { graph, _open: GaugeGuard::neo4j_connection() };
             read::<One>(&connection.graph, query("RETURN 1 AS one".to_owned(), None, limits.connect)).await?;
             Ok(connection)
         })
         .await
+    }
+
+    /// Finds the server to ask: the driver does not route.
+    fn router(&self) -> Result<Arc<Router>, DriverFault> {
+        if let Some(router) = self.router.get() {
+            return Ok(Arc::clone(router));
+        }
+        let router = Arc::new(Router::new(Server::new(&self.address, Limits::default())?));
+        Ok(Arc::clone(self.router.get_or_init(|| router)))
     }
 
     fn keep(&self, connection: DriverConnection) {
@@ -143,15 +155,6 @@ impl Driver {
 struct One {
     #[serde(rename = "one")]
     _one: i64,
-}
-
-/// The server to ask: the driver does not route.
-async fn answering(address: &SourceAddress) -> Result<ConnectionUri, DriverFault> {
-    let uri: ConnectionUri = address.uri.parse().map_err(DriverFault::Address)?;
-    if !uri.scheme().routes() {
-        return Ok(uri);
-    }
-    Ok(Router::new(Server::new(address, Limits::default())?).answering().await?)
 }
 
 fn config(address: &SourceAddress, uri: ConnectionUri, limits: DriverLimits) -> Result<neo4rs::Config, DriverFault> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use neo4rs::Error as Driver;
 use thiserror::Error;
 
-use crate::config::ConnectionUriError;
 use crate::error::{Error, ErrorKind};
 use crate::source::bolt::{Fault, refused_certificate};
 use crate::source::codes::kind_of_code;
@@ -16,10 +15,7 @@ pub(super) enum DriverFault {
     /// An error of the driver itself.
     #[error(transparent)]
     Driver(#[from] Driver),
-    /// The address is not valid.
-    #[error("neo4j.uri {0}")]
-    Address(ConnectionUriError),
-    /// No member of the cluster can be reached.
+    /// Our own client cannot use the address, or reach a member of the cluster.
     #[error(transparent)]
     Unreachable(#[from] Fault),
     /// The query exceeded our own time limit.
@@ -38,7 +34,6 @@ impl DriverFault {
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
             Self::Driver(error) => kind_of(error),
-            Self::Address(_) => ErrorKind::Configuration,
             Self::Unreachable(fault) => fault.kind(),
             Self::TimedOut(_) => ErrorKind::SourceTimeout,
             Self::Panicked => ErrorKind::SourceProtocol,

@@ -60,8 +60,6 @@ pub struct Neo4jOptions {
     pub java: Vec<String>,
     /// More lines of neo4j.conf.
     pub settings: Vec<(String, String)>,
-    /// The Bolt port that the server names to clients, if it is not its own.
-    pub advertised: Option<u16>,
 }
 
 impl Default for Neo4jOptions {
@@ -98,20 +96,15 @@ impl Neo4jServer {
         Self::start_with(Neo4jOptions::default()).await
     }
 
-    pub async fn start_with(options: Neo4jOptions) -> Result<Self> {
-        Self::start_at(options, ports::free()?).await
-    }
-
-    /// With this Bolt port, for what has to know it before.
-    pub async fn start_at(mut options: Neo4jOptions, bolt_port: u16) -> Result<Self> {
+    pub async fn start_with(mut options: Neo4jOptions) -> Result<Self> {
         let jars = blocking(download::neo4j).await?;
         options.java.extend(recorded_classes(&jars).await.iter().cloned());
-        Self::start_from(&jars, &options, bolt_port).await
+        Self::start_from(&jars, &options).await
     }
 
-    async fn start_from(jars: &Path, options: &Neo4jOptions, bolt_port: u16) -> Result<Self> {
+    async fn start_from(jars: &Path, options: &Neo4jOptions) -> Result<Self> {
         let directory = Directory::new("neo4j")?;
-        let http_port = ports::free()?;
+        let (bolt_port, http_port) = (ports::free()?, ports::free()?);
         write_configuration(directory.path(), options, bolt_port, http_port)?;
         let program = Program {
             server: "Neo4j",
@@ -236,7 +229,7 @@ fn write_configuration(home: &Path, options: &Neo4jOptions, bolt_port: u16, http
         "server.default_listen_address=127.0.0.1\n\
          server.default_advertised_address=127.0.0.1\n\
          server.bolt.listen_address=127.0.0.1:{bolt_port}\n\
-         server.bolt.advertised_address=127.0.0.1:{}\n\
+         server.bolt.advertised_address=127.0.0.1:{bolt_port}\n\
          server.http.enabled=true\n\
          server.http.listen_address=127.0.0.1:{http_port}\n\
          server.http.advertised_address=127.0.0.1:{http_port}\n\
@@ -247,7 +240,6 @@ fn write_configuration(home: &Path, options: &Neo4jOptions, bolt_port: u16, http
          dbms.security.auth_minimum_password_length=1\n\
          dbms.security.auth_max_failed_attempts=0\n\
          dbms.usage_report.enabled=false\n",
-        options.advertised.unwrap_or(bolt_port),
         options.page_cache
     );
     let chosen = options.settings.iter().map(|(name, value)| format!("{name}={value}\n"));
@@ -291,7 +283,7 @@ async fn recorded_classes(jars: &Path) -> &'static [String] {
 async fn record_classes(jars: &Path, archive: &Path) -> Result<()> {
     let partial = archive.with_extension(format!("partial-{}", std::process::id()));
     let java = vec![format!("-XX:ArchiveClassesAtExit={}", partial.display())];
-    let server = Neo4jServer::start_from(jars, &Neo4jOptions { java, ..Neo4jOptions::default() }, ports::free()?).await?;
+    let server = Neo4jServer::start_from(jars, &Neo4jOptions { java, ..Neo4jOptions::default() }).await?;
     server.stop().await;
     fs::rename(&partial, archive).map_err(Error::file("no record of classes at", &partial))
 }
