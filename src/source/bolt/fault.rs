@@ -97,9 +97,10 @@ impl Fault {
         }
     }
 
-    /// Whether the connection can be used again, after a reset. After an expired log on, a new connection is needed.
+    /// Whether the connection can be used again, after a reset. After an expired log on, a new connection is needed; after a wait
+    /// for a commit in vain, too: it may lead to a member of the cluster that is less far behind.
     pub(super) fn leaves_connection(&self) -> bool {
-        matches!(self, Self::Server { code, .. } if !code.starts_with(SECURITY))
+        matches!(self, Self::Server { code, .. } if !code.starts_with(SECURITY)) && self.kind() != ErrorKind::SourceBehind
     }
 
     /// Whether another member of the cluster may do what this server does not: it is silent, or starts, or stops.
@@ -130,6 +131,7 @@ mod tests {
         let server = |code: &str| Fault::Server { code: code.to_owned(), message: String::new() };
         assert!(server("Neo.ClientError.Statement.SyntaxError").leaves_connection());
         assert!(!server("Neo.ClientError.Security.AuthorizationExpired").leaves_connection());
+        assert!(!server("Neo.TransientError.Transaction.BookmarkTimeout").leaves_connection());
         assert!(!Fault::Closed.leaves_connection());
     }
 
