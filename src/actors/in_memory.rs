@@ -311,6 +311,9 @@ impl Source for InMemorySide {
     async fn relationships_of(&self, _: &[ElementNumber], _: Option<ElementNumber>, _: usize) -> Result<Vec<FoundElement>> {
         Ok(vec![])
     }
+    async fn bookmark_from(&self, _: &Bookmark) -> Result<Bookmark> {
+        self.probe().await
+    }
     fn read_after(&self, _: &Bookmark) {}
     async fn reach(&self, _: &Bookmark) -> Result<()> {
         Ok(())

@@ -26,7 +26,7 @@ use crate::source::transaction_log::{LogDirectory, LogFollower, LogStart, Logged
 use crate::source::{Source, expected_elements, missing_indexes};
 use crate::sync::CacheView;
 use crate::sync::dimensions::dimensions;
-use crate::sync::first_pass::{LaunchDecision, LaunchFacts, PassReason, first_pass};
+use crate::sync::first_pass::{LaunchDecision, LaunchFacts, PassReason, first_pass, newest_known};
 
 /// The most missing indices of the source that the log names: `check` names all of them.
 const NAMED_INDEXES: usize = 20;
@@ -168,6 +168,11 @@ async fn prepare(
     let fingerprint = &profile.fingerprint();
     let mut store = connector.store().await?;
     let (checkpoint, quarantine, paused) = read(store.as_mut(), profile).await?;
+    // A member of a cluster that has just become the leader is behind for a moment, which is no restored backup.
+    let bookmark = match newest_known(checkpoint.as_ref(), known.last_bookmark.as_ref()) {
+        Some(commit) if !bookmark.can_follow(commit) => source.bookmark_from(commit).await?,
+        _ => bookmark,
+    };
     // While the master of a cache changes, connections that are made one after the other can lead to different servers.
     if run_id.as_ref().zip(store.run_id().await?.as_ref()).is_some_and(|(one, other)| one != other) {
         return Err(Error::new(ErrorKind::CacheChanged, "the connections to the cache lead to different servers"));

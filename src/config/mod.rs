@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub(crate) use connection_uri::{ConnectionUri, Scheme};
+pub(crate) use connection_uri::{ConnectionUri, DEFAULT_BOLT_PORT, Scheme};
 pub(crate) use document::SyntaxError;
 pub use environment::Environment;
 pub(crate) use falkordb::{FalkorConfig, FalkorLocation, GraphTarget};

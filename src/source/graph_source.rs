@@ -237,6 +237,12 @@ impl<R: Reader> Source for GraphSource<R> {
         found::attached(&self.reader, &self.profile, nodes, after, limit).await
     }
 
+    async fn bookmark_from(&self, known: &Bookmark) -> Result<Bookmark> {
+        let bookmark = self.probe.lock().await.bookmark_from(known).await?;
+        self.reader.0.heard(&bookmark);
+        Ok(bookmark)
+    }
+
     fn read_after(&self, bookmark: &Bookmark) {
         self.reader.0.heard(bookmark);
     }

@@ -249,6 +249,9 @@ pub trait Source: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<FoundElement>>;
 
+    /// As [`Source::bookmark`], from a member of the cluster that has applied a known commit, if any has.
+    async fn bookmark_from(&self, known: &Bookmark) -> Result<Bookmark>;
+
     /// Makes every read from now on see the commit of this bookmark, or fail.
     fn read_after(&self, bookmark: &Bookmark);
 

@@ -153,13 +153,23 @@ pub(crate) fn is_routed_otherwise(checkpoint: &Checkpoint, routes: Option<&Route
     checkpoint.default_graph.as_ref().zip(routes).is_some_and(|(before, routes)| before != routes.default_graph())
 }
 
-/// Whether the source is behind anything that is known to have been read from it. A pass reads on after its bookmark, a pass
-/// under way is ahead of the last one, and this process may be ahead of the last checkpoint.
+/// Whether the source is behind anything that is known to have been read from it.
 fn source_went_back(facts: &LaunchFacts<'_>, checkpoint: &Checkpoint) -> bool {
     let Some(now) = facts.bookmark else { return false };
+    known_commits(checkpoint, facts.last_bookmark).any(|before| !now.can_follow(before))
+}
+
+/// The newest commit that is known to have been read from the source.
+pub(crate) fn newest_known<'k>(checkpoint: Option<&'k Checkpoint>, last: Option<&'k Bookmark>) -> Option<&'k Bookmark> {
+    let known = checkpoint.map(|checkpoint| known_commits(checkpoint, None)).into_iter().flatten().chain(last);
+    known.reduce(|newest, other| if other.can_follow(newest) { other } else { newest })
+}
+
+/// A pass reads on after its bookmark, a pass under way is ahead of the last one, and this process may be ahead of the last
+/// checkpoint.
+fn known_commits<'k>(checkpoint: &'k Checkpoint, last: Option<&'k Bookmark>) -> impl Iterator<Item = &'k Bookmark> {
     let of_pass = checkpoint.pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
-    let known = [checkpoint.bookmark.as_ref(), checkpoint.newest_read.as_ref(), of_pass, facts.last_bookmark];
-    known.into_iter().flatten().any(|before| !now.can_follow(before))
+    [checkpoint.bookmark.as_ref(), checkpoint.newest_read.as_ref(), of_pass, last].into_iter().flatten()
 }
 
 /// Whether the cache may have been restored to an older state without a sign.

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use neo4j_falkordb_sync::source::bolt::{BoltReader, Limits, Probe};
 use neo4j_falkordb_sync::source::{Request, SourceAddress};
 use neo4rs::query;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -18,7 +21,7 @@ use super::bolt::source_address;
 use super::pipeline::{Pair, percent_encoded};
 use crate::support::graph::{GraphSpec, build};
 use crate::support::proxy::{Mode, Proxy};
-use crate::support::servers::{ports, source_lock};
+use crate::support::servers::{Neo4jAddress, ports, source_lock};
 
 /// A listener that speaks as much Bolt as it takes to describe a cluster.
 struct Describer {
@@ -57,46 +60,114 @@ fn table(ttl: u8, leaders: &[u16], readers: &[u16], routers: &[u16]) -> Vec<u8> 
 
 impl Describer {
     async fn start(table: Vec<u8>) -> Self {
-        let port = ports::free().unwrap();
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (table, asked) = (table.clone(), Arc::clone(&counted));
-                tokio::spawn(async move { describe(stream, &table, &asked).await });
+        let answer = move |message: &[u8]| match *message.get(1)? {
+            HELLO | LOGON => Some(success(&[])),
+            ROUTE => {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Some(table.clone())
             }
-        });
-        Self { port, asked, task }
+            _ => None,
+        };
+        let (listener, port) = listen().await;
+        Self { port, asked, task: tokio::spawn(serve(listener, answer)) }
+    }
+
+    /// Describes itself as the leader, and tells these transactions as the last ones, one after the other. It catches up with a
+    /// commit that a question names if it is told how far.
+    async fn start_leader(mut last: impl Iterator<Item = u8> + Send + 'static, caught_up: Option<u8>) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let (listener, port) = listen().await;
+        let mut told = None;
+        let answer = move |message: &[u8]| match *message.get(1)? {
+            HELLO | LOGON | RESET => Some(success(&[])),
+            ROUTE => Some(table(60, &[port], &[port], &[port])),
+            RUN if holds(message, "bookmarks") => {
+                counted.fetch_add(1, Ordering::Relaxed);
+                told = caught_up;
+                Some(if told.is_some() { success(&[]) } else { failure("Neo.TransientError.Transaction.BookmarkTimeout") })
+            }
+            RUN => {
+                told = last.next();
+                Some(success(&[]))
+            }
+            DISCARD => Some(told.map_or_else(|| vec![0xB0, 0x7E], |told| success(&[("bookmark", &bookmark(told))]))),
+            _ => None,
+        };
+        Self { port, asked, task: tokio::spawn(serve(listener, answer)) }
+    }
+
+    /// The address of a server that lets everybody in.
+    fn address(&self, scheme: &str) -> SourceAddress {
+        let uri = format!("{scheme}://127.0.0.1:{}", self.port);
+        let (user, password, database) = ("neo4j".to_owned(), "any".to_owned(), "neo4j".to_owned());
+        source_address(&Neo4jAddress { uri, user, password, database })
     }
 }
 
-/// Answers until the client hangs up or says something else than a client does that wants a table.
-async fn describe(mut stream: TcpStream, table: &[u8], asked: &AtomicUsize) -> Option<()> {
+const HELLO: u8 = 0x01;
+const LOGON: u8 = 0x6A;
+const RESET: u8 = 0x0F;
+const RUN: u8 = 0x10;
+const DISCARD: u8 = 0x2F;
+const ROUTE: u8 = 0x66;
+
+/// A bookmark as Neo4j writes it: the database and the number of a transaction.
+fn bookmark(transaction: u8) -> String {
+    let bytes = [&[0x91, 0xCC, 16][..], &[7; 16], &[transaction, 0x90]].concat();
+    format!("FB:{}", STANDARD.encode(bytes))
+}
+
+fn success(entries: &[(&str, &str)]) -> Vec<u8> {
+    let entries_of_text: Vec<u8> = entries.iter().flat_map(|(name, value)| [text(name), text(value)].concat()).collect();
+    [vec![0xB1, 0x70], head(0xA0, entries.len()), entries_of_text].concat()
+}
+
+fn failure(code: &str) -> Vec<u8> {
+    [vec![0xB1, 0x7F], head(0xA0, 2), text("code"), text(code), text("message"), text("late")].concat()
+}
+
+fn holds(message: &[u8], word: &str) -> bool {
+    message.windows(word.len()).any(|window| window == word.as_bytes())
+}
+
+async fn listen() -> (TcpListener, u16) {
+    let port = ports::free().unwrap();
+    (TcpListener::bind(("127.0.0.1", port)).await.unwrap(), port)
+}
+
+async fn serve(listener: TcpListener, answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static) {
+    let answer = Arc::new(Mutex::new(answer));
+    while let Ok((stream, _)) = listener.accept().await {
+        let answer = Arc::clone(&answer);
+        tokio::spawn(async move { follow(stream, |message| answer.lock()(message)).await });
+    }
+}
+
+/// Answers until the client hangs up, or says something that has no answer here.
+async fn follow(mut stream: TcpStream, mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<()> {
     stream.read_exact(&mut [0; 20]).await.ok()?;
     stream.write_all(&[0, 0, 8, 5]).await.ok()?;
     loop {
-        let mut message: Vec<u8> = Vec::new();
-        loop {
-            let length = stream.read_u16().await.ok()?;
-            if length == 0 && !message.is_empty() {
-                break;
-            }
-            let mut chunk = vec![0; usize::from(length)];
-            stream.read_exact(&mut chunk).await.ok()?;
-            message.extend(chunk);
-        }
-        let answer = match message.get(1)? {
-            // HELLO and LOGON.
-            0x01 | 0x6A => vec![0xB1, 0x70, 0xA0],
-            0x66 => {
-                asked.fetch_add(1, Ordering::Relaxed);
-                table.to_vec()
-            }
-            _ => return None,
-        };
+        let message = message(&mut stream).await?;
+        let answer = answer(&message)?;
         let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
         stream.write_all(&[&length[..], &answer, &[0, 0]].concat()).await.ok()?;
+    }
+}
+
+async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut message: Vec<u8> = Vec::new();
+    loop {
+        let length = stream.read_u16().await.ok()?;
+        if length == 0 && !message.is_empty() {
+            return Some(message);
+        }
+        let mut chunk = vec![0; usize::from(length)];
+        stream.read_exact(&mut chunk).await.ok()?;
+        message.extend(chunk);
     }
 }
 
@@ -235,4 +306,31 @@ async fn an_error_names_the_member_that_cannot_be_reached() {
     let address = routed(&source_address(&turn.address), describer.port);
     let error = BoltReader::connect(&address, Limits::default()).await.map(drop).unwrap_err().chain();
     assert!(error.contains(&format!("127.0.0.1:{closed}, a member of the cluster: ")) && error.contains(&address.uri), "{error}");
+}
+
+/// A member that has just become the leader applies what its predecessor told a moment later: that is no restored database.
+#[tokio::test]
+async fn a_leader_that_is_behind_is_waited_for() {
+    let leader = Describer::start_leader([10, 8, 13].into_iter(), Some(12)).await;
+    let mut probe = Probe::new(&leader.address("neo4j"), Limits::default()).unwrap();
+    for (transaction, waits) in [(10, 0), (12, 1), (13, 1)] {
+        assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(transaction));
+        assert_eq!(leader.asked.load(Ordering::Relaxed), waits);
+    }
+    // Without routing there is one server, and it has what it told.
+    let server = Describer::start_leader([10, 8].into_iter(), Some(12)).await;
+    let mut probe = Probe::new(&server.address("bolt"), Limits::default()).unwrap();
+    for transaction in [10, 8] {
+        assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(transaction));
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_of_which_no_member_has_a_commit_any_more_was_restored() {
+    let leader = Describer::start_leader([10, 8, 8].into_iter(), None).await;
+    let mut probe = Probe::new(&leader.address("neo4j"), Limits::default()).unwrap();
+    for (transaction, waits) in [(10, 0), (8, 1), (8, 1)] {
+        assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(transaction));
+        assert_eq!(leader.asked.load(Ordering::Relaxed), waits);
+    }
 }

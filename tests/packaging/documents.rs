@@ -8,7 +8,7 @@ use serde_yaml::Value;
 
 use super::{shipped, text};
 
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 15] = [
     "README.md",
     "CHANGELOG.md",
     "docs/cluster.md",
@@ -17,6 +17,7 @@ const DOCUMENTS: [&str; 14] = [
     "docs/glossary.md",
     "docs/kubernetes.md",
     "docs/monitoring.md",
+    "docs/neo4j-cluster.md",
     "docs/profiles.md",
     "docs/quarantine.md",
     "docs/sentinel.md",

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use super::packstream::{DecodeError, Decoded, Decoder, for_each_entry};
 use super::value::texts;
+use crate::config::DEFAULT_BOLT_PORT;
 use crate::model::host_port::HostPort;
-
-/// The port of the Bolt protocol if an address names none.
-const DEFAULT_PORT: u16 = 7687;
 
 /// The shortest time for which a description is used: the probe asks a few times a second, and not for the members each time.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
@@ -75,7 +73,7 @@ fn address(text: &str) -> Decoded<HostPort> {
     let wrong = || DecodeError::Missing("address of a member");
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
-        _ => (text, DEFAULT_PORT),
+        _ => (text, DEFAULT_BOLT_PORT),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() { Err(wrong()) } else { Ok(HostPort::new(host, port)) }

@@ -64,7 +64,7 @@ pub struct Neo4jOptions {
 
 impl Default for Neo4jOptions {
     fn default() -> Self {
-        Self { heap: "2g".to_owned(), page_cache: "512m".to_owned(), java: Vec::new(), settings: Vec::new(), advertised: None }
+        Self { heap: "2g".to_owned(), page_cache: "512m".to_owned(), java: Vec::new(), settings: Vec::new() }
     }
 }
 
