@@ -335,7 +335,7 @@ fn stage_settings(settings: GenerationSettings, mode: PassMode) -> GenerationSet
     let delete_limit = DeleteLimit::new(1.0);
     let stage = GenerationSettings {
         probe_interval: None,
-        scrub_rows_per_second: None,
+        scrub_rate: None,
         differential_interval: None,
         delete_limit,
         ..settings

@@ -25,6 +25,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::guard::DeleteLimit;
 use crate::model::profile::Profile;
 use crate::model::quarantine_index::QuarantineIndex;
+use crate::model::scrub_rate::ScrubRate;
 use crate::source::Source;
 use crate::source::transaction_log::{LogEvent, LogFollower};
 use crate::sync::{BatchLimits, CheckIntervals, Memory};
@@ -42,8 +43,8 @@ pub(crate) struct GenerationSettings {
     pub rhythm: CheckIntervals,
     /// The interval between probes of the source; none if absent.
     pub probe_interval: Option<Duration>,
-    /// Elements per second of the comparison in the background; none runs if absent.
-    pub scrub_rows_per_second: Option<u64>,
+    /// The speed of the comparison in the background; none runs if absent.
+    pub scrub_rate: Option<ScrubRate>,
     /// The interval between comparisons of everything, even if nothing was committed; none if absent.
     pub differential_interval: Option<Duration>,
     /// The largest share of a kind that may be deleted without approval.

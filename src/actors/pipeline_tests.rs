@@ -23,6 +23,7 @@ use crate::model::bookmark::Bookmark;
 use crate::model::guard::DeleteLimit;
 use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
+use crate::model::scrub_rate::ScrubRate;
 use crate::retry::Backoff;
 use crate::sync::{BatchLimits, CheckIntervals};
 use crate::telemetry::status::{PassResult, PipelineState, PipelineStatus, ServiceStatus};
@@ -44,8 +45,8 @@ pub(super) fn run(process: Arc<InMemory>, schedule: Schedule) -> Run {
     run_compared(process, schedule, None)
 }
 
-/// With a comparison in the background that looks at so many rows per second.
-fn run_compared(process: Arc<InMemory>, schedule: Schedule, scrub_rows_per_second: Option<u64>) -> Run {
+/// With a comparison in the background.
+fn run_compared(process: Arc<InMemory>, schedule: Schedule, scrub_rate: Option<ScrubRate>) -> Run {
     let (health, status) = Health::new();
     let timing = SupervisionTimeouts {
         backoff: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(5) },
@@ -62,7 +63,7 @@ fn run_compared(process: Arc<InMemory>, schedule: Schedule, scrub_rows_per_secon
             credit: CreditLimits { rows: IN_FLIGHT, bytes: 1 << 20 },
             rhythm: CheckIntervals { overlap: Duration::from_secs(900), late_check: Duration::from_secs(30) },
             probe_interval: None,
-            scrub_rows_per_second,
+            scrub_rate,
             differential_interval: None,
             delete_limit: DeleteLimit::new(0.5),
         },
@@ -356,7 +357,7 @@ async fn deleted_elements_go_with_an_incremental_pass() {
 async fn passes_follow_one_another_although_a_comparison_begins_between_them() {
     let world = World::of(NODES);
     let schedule = Schedule::Continuous { full_first: false, interval: Some(Duration::from_millis(20)) };
-    let mut run = run_compared(InMemory::process(&world), schedule, Some(1_000_000));
+    let mut run = run_compared(InMemory::process(&world), schedule, Some(ScrubRate::Unlimited));
     run.until("some passes", |status| status.passes_ended >= 4).await;
 }
 

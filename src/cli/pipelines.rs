@@ -36,7 +36,7 @@ pub(super) fn assemble(
             limits,
             rhythm: CheckIntervals { overlap: config.sync.overlap, late_check: config.sync.late_check },
             probe_interval: config.sync.probe_interval,
-            scrub_rows_per_second: config.sync.scrub_rows_per_second,
+            scrub_rate: config.sync.scrub_rate,
             differential_interval: config.sync.differential_interval,
             delete_limit: DeleteLimit::new(config.sync.max_delete_fraction),
             credit: CreditLimits {

@@ -85,6 +85,10 @@ fn details(pipeline: &PipelineStatus) -> String {
         let of = full_sync.expected.map(|expected| format!(" of {expected}")).unwrap_or_default();
         row("full sync", format!("{}{of} elements read", full_sync.totals.read));
     }
+    if let Some(comparison) = &pipeline.comparison {
+        let of = comparison.expected.map(|expected| format!(" of {expected}")).unwrap_or_default();
+        row("comparison", format!("{}{of} elements compared, {} different", comparison.rows, comparison.differences));
+    }
     if let Some(pass) = &pipeline.last_pass {
         let seconds = (pass.ended_at - pass.began_at).as_seconds_f64();
         let (nodes, relationships) = (pass.totals.nodes, pass.totals.relationships);

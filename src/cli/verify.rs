@@ -158,8 +158,8 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyR
         return looks.missing(config).await;
     }
     let mut shown = progress.begin(config.name.as_str());
-    let of = Some(expected_elements(looks.source.as_ref(), looks.connector.profile()).await?);
-    let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0).await?;
+    let elements = expected_elements(looks.source.as_ref(), looks.connector.profile()).await?;
+    let mut comparison = Comparison::begin(looks.source.as_ref(), true, 0, elements).await?;
     let verdict = loop {
         let advance = comparison.advance(&mut looks.sides(), SLICE, &BTreeSet::new()).await?;
         // Nothing is tried here: rows that the cache once refused are left out.
@@ -167,7 +167,7 @@ async fn compare(config: &PipelineConfig, progress: &Progress) -> Result<VerifyR
         if advance.is_over {
             break comparison.verdict(&mut looks.sides()).await?;
         }
-        shown.show(ProgressStep { what: "comparison".to_owned(), done: comparison.rows(), of });
+        shown.show(ProgressStep { what: "comparison".to_owned(), done: comparison.rows(), of: Some(elements) });
     };
     drop(shown);
     // This connection does not outlive a life of the server: a cache that was exchanged meanwhile has no verdict.

@@ -138,6 +138,11 @@ impl<'a> Section<'a> {
         self.number_in(name, &range, &allowed)
     }
 
+    /// Whether a setting that is a number otherwise is this word.
+    pub(super) fn is_word(&self, name: &'static str, word: &str) -> bool {
+        self.value(name).and_then(Value::as_str).is_some_and(|text| text.eq_ignore_ascii_case(word))
+    }
+
     /// A whole number for which zero means off; `None` if the setting is absent, `Some(None)` if it is off.
     pub(super) fn integer_or_off(&self, name: &'static str, range: RangeInclusive<u64>, unit: &str) -> Option<Option<u64>> {
         if self.value(name).and_then(whole_number) == Some(0) {

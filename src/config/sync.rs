@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::size::ByteSize;
+use crate::model::scrub_rate::ScrubRate;
 
 /// The longest interval, overlap or late check: a day, as in the reference service.
 const MAX_SECONDS: u64 = 86_400;
@@ -33,7 +34,11 @@ const DEFAULT_BATCH_BYTES: ByteSize = ByteSize::from_mib(4);
 const DEFAULT_OVERLAP: Duration = Duration::from_secs(900);
 const DEFAULT_LATE_CHECK: Duration = Duration::from_secs(30);
 const DEFAULT_DIFFERENTIAL_SECONDS: u64 = 86_400;
-const DEFAULT_SCRUB_ROWS: u64 = 2_000;
+const DEFAULT_SCRUB_RATE: ScrubRate = ScrubRate::RowsPerSecond(2_000);
+
+/// The word for a scrub without a limit.
+const UNLIMITED: &str = "unlimited";
+
 const DEFAULT_MAX_DELETE_FRACTION: f64 = 0.5;
 
 /// The ways and intervals of keeping the cache equal to the source.
@@ -59,8 +64,8 @@ pub(crate) struct SyncConfig {
     pub enable_incremental: bool,
     /// The interval at which everything is compared; `None` is never.
     pub differential_interval: Option<Duration>,
-    /// The number of rows that the background comparison reads in a second; `None` turns it off.
-    pub scrub_rows_per_second: Option<u64>,
+    /// The speed of the background comparison; `None` turns it off.
+    pub scrub_rate: Option<ScrubRate>,
     /// The largest share of a kind that may be deleted without approval; 1 allows everything.
     pub max_delete_fraction: f64,
 }
@@ -85,9 +90,7 @@ impl SyncConfig {
                 .integer_or_off("differential_interval_seconds", 60..=MAX_DIFFERENTIAL_SECONDS, "seconds")
                 .unwrap_or(Some(DEFAULT_DIFFERENTIAL_SECONDS))
                 .map(Duration::from_secs),
-            scrub_rows_per_second: section
-                .integer_or_off("scrub_rows_per_second", 1..=MAX_SCRUB_ROWS, "rows a second")
-                .unwrap_or(Some(DEFAULT_SCRUB_ROWS)),
+            scrub_rate: read_scrub_rate(section),
             max_delete_fraction: section.share("max_delete_fraction").unwrap_or(DEFAULT_MAX_DELETE_FRACTION),
         };
         config.check_overlap(section);
@@ -108,4 +111,13 @@ impl SyncConfig {
 
 fn read_rows(section: &Section<'_>, name: &'static str) -> Option<usize> {
     section.integer(name, 1..=MAX_BATCH_ROWS, "rows").map(|rows| rows as usize)
+}
+
+fn read_scrub_rate(section: &Section<'_>) -> Option<ScrubRate> {
+    const NAME: &str = "scrub_rows_per_second";
+    if section.is_word(NAME, UNLIMITED) {
+        return Some(ScrubRate::Unlimited);
+    }
+    let rate = section.integer_or_off(NAME, 1..=MAX_SCRUB_ROWS, "rows a second, unlimited");
+    rate.map_or(Some(DEFAULT_SCRUB_RATE), |rate| rate.map(ScrubRate::RowsPerSecond))
 }

@@ -7,6 +7,7 @@ use super::falkordb::FalkorLocation;
 use super::size::ByteSize;
 use super::*;
 use crate::model::host_port::HostPort;
+use crate::model::scrub_rate::ScrubRate;
 
 /// The file that the product ships.
 const SHIPPED: &str = include_str!("../../config/sync.yaml");
@@ -94,7 +95,7 @@ fn test_config_has_the_documented_defaults() {
             full_sync_on_startup: false,
             enable_incremental: true,
             differential_interval: Some(Duration::from_secs(86_400)),
-            scrub_rows_per_second: Some(2_000),
+            scrub_rate: Some(ScrubRate::RowsPerSecond(2_000)),
             max_delete_fraction: 0.5,
         }
     );
@@ -253,7 +254,7 @@ fn test_config_reads_every_variable() {
     assert_eq!(pipeline.falkordb.password.as_ref().unwrap().expose(), "0123456789abcdef");
     assert_eq!(pipeline.falkordb.tls.as_ref().unwrap().ca_file, pipeline.neo4j.ca_file);
     assert_eq!(pipeline.control_name().as_str(), "default");
-    assert_eq!((pipeline.sync.probe_interval, pipeline.sync.scrub_rows_per_second), (None, None));
+    assert_eq!((pipeline.sync.probe_interval, pipeline.sync.scrub_rate), (None, None));
     assert_eq!((pipeline.sync.node_batch_size, pipeline.sync.relationship_batch_size), (5, 6));
     assert_eq!(pipeline.sync.batch_bytes, ByteSize::from_mib(1));
     assert!(pipeline.sync.full_sync_on_startup && !pipeline.sync.enable_incremental);
@@ -262,6 +263,22 @@ fn test_config_reads_every_variable() {
     assert_eq!(config.monitoring.address(), None);
     assert_eq!(config.monitoring.allowed_hosts, ["sync.example.com", "10.0.0.5"].map(|host| host.parse().unwrap()));
     assert!(config.monitoring.api_token.unwrap().matches("0123456789abcdef"));
+}
+
+#[test]
+fn test_scrub_has_a_rate_or_no_limit_or_is_off() {
+    let given = |value| format!("neo4j: {{ password: pw }}\nsync: {{ scrub_rows_per_second: {value} }}");
+    for (value, rate) in [
+        ("5", Some(ScrubRate::RowsPerSecond(5))),
+        ("Unlimited", Some(ScrubRate::Unlimited)),
+        ("0", None),
+        ("off", None),
+    ] {
+        let config = load(&given(value), &[]).unwrap();
+        assert_eq!(config.pipelines()[0].sync.scrub_rate, rate, "{value}");
+    }
+    let allowed = "sync.scrub_rows_per_second: must be a whole number (1 to 1000000 rows a second, unlimited, or 0 for off)";
+    assert_eq!(problems(&given("fast"), &[]), [allowed]);
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub(crate) struct ComparisonUnderWay {
     /// The number of compared elements so far.
     #[serde(default)]
     pub rows: u64,
+    /// The number of the source's elements when the comparison began. Absent in older checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
 }
 
 /// The difference of an element.

@@ -34,6 +34,7 @@ pub mod projection;
 pub(crate) mod quarantine_index;
 pub mod quarantined;
 pub mod routes;
+pub(crate) mod scrub_rate;
 pub(crate) mod shared_keys;
 pub mod source_identity;
 pub mod stage;

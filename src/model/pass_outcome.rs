@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::comparison::Verdict;
+use super::comparison::{ComparisonUnderWay, Verdict};
 
 /// The findings of a pass for the scheduler of the next one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct PassOutcome {
     pub is_told: bool,
     /// Up to this transaction, a comparison must still look for changes that the change feed has not told.
     pub log_gap: Option<u64>,
+    /// The comparison of which the pass was a slice, unless it is over.
+    pub comparison: Option<ComparisonUnderWay>,
     /// The result of a comparison that has gone through everything.
     pub verdict: Option<Verdict>,
 }

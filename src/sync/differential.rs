@@ -66,7 +66,8 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     let holds = changes.memory.guard.holds_any();
     let verdict = verdict.map(|verdict| Verdict { equal_as_of: verdict.equal_as_of.filter(|_| !holds), ..verdict });
     let log_gap = changes.log_gap.filter(|gap| !verdict.as_ref().is_some_and(|verdict| verdict.has_looked_past(*gap)));
-    Ok(PassOutcome { verdict, log_gap, ..PassOutcome::default() })
+    let comparison = changes.memory.comparison().cloned();
+    Ok(PassOutcome { comparison, verdict, log_gap, ..PassOutcome::default() })
 }
 
 fn sides<'s>(reader: &'s PassReader<'_>, changes: &'s mut PassContext<'_>) -> ComparisonContext<'s> {
@@ -130,18 +131,19 @@ async fn under_way(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -
             Ok(comparison)
         }
         _ => {
-            observe(reader, changes).await?;
-            Comparison::begin(reader.source, ordered, number).await
+            let elements = observe(reader, changes).await?;
+            Comparison::begin(reader.source, ordered, number, elements).await
         }
     }
 }
 
-/// Gives the guard the counts of both sides. Without incremental passes, nothing else does.
-async fn observe(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<()> {
+/// Gives the guard the counts of both sides: without incremental passes, nothing else does. Returns the number of the source's
+/// elements.
+async fn observe(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> Result<u64> {
     let source = reader.source;
     let (here, there) = (source.counts().await?, changes.view.counts().await?);
     changes.memory.observe(reader.profile, &here, &there, Utc::now());
-    Ok(())
+    Ok(here.iter().sum())
 }
 
 async fn repair(

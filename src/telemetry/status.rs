@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use super::statistics::{PassRecord, PassResult, Statistics, ThroughputSample};
 pub(crate) use index_status::IndexStatus;
 pub(crate) use side::{FaultReport, Side, SideFailure};
-pub(crate) use state::{ChangeDetection, FullSyncStatus, InFlight, PipelineState};
+pub(crate) use state::{ChangeDetection, ComparisonStatus, FullSyncStatus, InFlight, PipelineState};
 
 use super::unapplied::UnappliedCommits;
 use crate::model::bookmark::Bookmark;
@@ -78,6 +78,9 @@ pub(crate) struct PipelineStatus {
     /// Elements of the cache that the last comparison found without a kind of the profile or a usable key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<String, u64>,
+    /// The comparison under way. Absent until its first slice in this generation has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonStatus>,
     /// The end of the last comparison, by this machine's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_at: Option<DateTime<Utc>>,
@@ -183,6 +186,7 @@ impl PipelineStatus {
             equal_as_of: None,
             excepted: None,
             foreign: BTreeMap::new(),
+            comparison: None,
             compared_at: None,
             proven_by: 0,
             held: Vec::new(),

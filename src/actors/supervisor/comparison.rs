@@ -13,11 +13,12 @@ use crate::model::bookmark::Bookmark;
 use crate::model::comparison::{Finding, Verdict};
 use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
+use crate::model::scrub_rate::ScrubRate;
 use crate::sync::SliceOrder;
-use crate::telemetry::status::{ChangeDetection, PipelineState};
+use crate::telemetry::status::{ChangeDetection, ComparisonStatus, PipelineState};
 
 /// The time between the beginnings of slices. Slices are short, because a pass waits for the one under way.
-const SLICE: Duration = Duration::from_millis(250);
+const SLICE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The longest time that the rows of one slice make up for.
 const MADE_UP_FOR: Duration = Duration::from_millis(500);
@@ -29,11 +30,11 @@ const SPARED: u32 = 15;
 /// The longest time from one slice to the next, which gives a tenth of the rate.
 const STARVED: Duration = Duration::from_millis(2500);
 
-/// Elements of a slice while a client waits for the end: some tenths of a second, which a pass may have to wait.
-const HURRIED_SLICE: usize = 5000;
+/// The most elements of a slice: some tenths of a second, which a pass may have to wait.
+const LARGEST_SLICE: usize = 5000;
 
 /// The rate of a comparison that is due when none runs in the background.
-const DUE_RATE: u64 = 2000;
+const DUE_RATE: ScrubRate = ScrubRate::RowsPerSecond(2000);
 
 /// The longest time a client waits for a proof.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,8 +118,9 @@ impl Comparing {
 
     /// Returns the wait before the next slice: the comparison keeps its rate, and leaves time for passes if one follows the
     /// other.
-    fn pause(&self) -> Duration {
-        let apart = if self.source_moves { (self.last_took * (SPARED + 1)).clamp(SLICE, STARVED) } else { SLICE };
+    fn pause(&self, rate: ScrubRate) -> Duration {
+        let interval = interval(rate);
+        let apart = if self.source_moves { (self.last_took * (SPARED + 1)).clamp(interval, STARVED) } else { interval };
         apart.saturating_sub(self.last_slice.map_or(Duration::ZERO, |at| at.elapsed()))
     }
 
@@ -133,6 +135,26 @@ impl Comparing {
     }
 }
 
+/// The time between the beginnings of slices that keeps the rate.
+fn interval(rate: ScrubRate) -> Duration {
+    match rate {
+        ScrubRate::RowsPerSecond(rows) => SLICE_INTERVAL.min(Duration::from_secs(LARGEST_SLICE as u64) / saturated(rows)),
+        ScrubRate::Unlimited => Duration::ZERO,
+    }
+}
+
+/// Returns as many rows as the rate allows for the time since the last slice: a late timer, or a pass that went first,
+/// reduces nothing. Longer rests are not made up for, and no slice is longer than a pass may have to wait.
+fn slice_rows(rate: ScrubRate, since_last: Duration) -> usize {
+    let ScrubRate::RowsPerSecond(rows) = rate else { return LARGEST_SLICE };
+    let milliseconds = since_last.clamp(interval(rate), MADE_UP_FOR).as_millis();
+    usize::try_from(u128::from(rows) * milliseconds / 1000).unwrap_or(usize::MAX).clamp(1, LARGEST_SLICE)
+}
+
+fn saturated(rows: u64) -> u32 {
+    u32::try_from(rows).unwrap_or(u32::MAX).max(1)
+}
+
 impl Supervisor {
     /// Handles the end of a slice, or of the whole comparison.
     pub(super) fn comparison_advanced(&mut self, mut summary: PassSummary, outcome: PassOutcome, ctx: &mut Context<Self>) {
@@ -142,6 +164,7 @@ impl Supervisor {
         tracing::debug!(pipeline = %self.pipeline.name, generation = self.generation.0, rows, seconds, "comparison advanced");
         self.tell_quiet();
         self.comparing.totals.add(&summary.totals);
+        self.status.comparison = outcome.comparison.clone().map(ComparisonStatus::from);
         if let Some(verdict) = &outcome.verdict {
             summary.totals = std::mem::take(&mut self.comparing.totals);
             self.comparison_ended(verdict, &summary);
@@ -231,12 +254,12 @@ impl Supervisor {
     pub(super) fn next_slice(&mut self) -> PassOrder {
         let ordered = self.comparing.ordered || self.is_one_shot();
         self.comparing.orders += 1;
-        let since_last = self.comparing.last_slice.replace(Instant::now()).map_or(SLICE, |at| at.elapsed());
+        let since_last = self.comparing.last_slice.replace(Instant::now()).map_or(SLICE_INTERVAL, |at| at.elapsed());
         if self.comparing.started.is_none() {
             self.comparing.started = Some(Instant::now());
             self.comparing.is_audit = self.is_proven_by_log();
         }
-        let rows = self.slice_rows(since_last);
+        let rows = if self.is_hurried() { LARGEST_SLICE } else { slice_rows(self.scrub_rate(), since_last) };
         PassOrder::Compare(SliceOrder { rows, ordered, number: self.comparing.orders })
     }
 
@@ -249,7 +272,7 @@ impl Supervisor {
         let now = self.status.newest_bookmark();
         let in_doubt =
             self.status.equal_as_of.as_ref() != now && self.comparing.futile_at.as_ref().is_none_or(|at| Some(at) != now);
-        let in_background = self.pipeline.settings.scrub_rows_per_second.is_some() && in_doubt && !self.is_proven_by_log();
+        let in_background = self.pipeline.settings.scrub_rate.is_some() && in_doubt && !self.is_proven_by_log();
         in_background || self.is_hurried() || self.is_comparison_due()
     }
 
@@ -281,7 +304,7 @@ impl Supervisor {
         }
         self.comparing.timer += 1;
         let (generation, timer) = (self.generation, self.comparing.timer);
-        let pause = if self.is_hurried() { Duration::ZERO } else { self.comparing.pause() };
+        let pause = if self.is_hurried() { Duration::ZERO } else { self.comparing.pause(self.scrub_rate()) };
         ctx.run_later(pause, move |supervisor, _| {
             let is_last = supervisor.generation == generation && supervisor.comparing.timer == timer;
             if is_last && supervisor.passes.is_idle() {
@@ -302,15 +325,8 @@ impl Supervisor {
         waits && !self.status.paused && self.needs_comparison()
     }
 
-    /// Returns as many rows as the rate allows for the time since the last slice: a late timer, or a pass that went first,
-    /// reduces nothing. Longer rests are not made up for.
-    fn slice_rows(&self, since_last: Duration) -> usize {
-        if self.is_hurried() {
-            return HURRIED_SLICE;
-        }
-        let rate = self.pipeline.settings.scrub_rows_per_second.unwrap_or(DUE_RATE);
-        let milliseconds = since_last.clamp(SLICE, MADE_UP_FOR).as_millis();
-        usize::try_from(u128::from(rate) * milliseconds / 1000).unwrap_or(usize::MAX).max(1)
+    fn scrub_rate(&self) -> ScrubRate {
+        self.pipeline.settings.scrub_rate.unwrap_or(DUE_RATE)
     }
 }
 
@@ -364,20 +380,40 @@ mod tests {
         assert_eq!(comparing.futile_at, None);
     }
 
+    const RATE: ScrubRate = ScrubRate::RowsPerSecond(2000);
+
+    #[test]
+    fn a_slice_keeps_the_rate_and_no_pass_waits_long_for_it() {
+        for (rate, since_last, rows, apart) in [
+            (2000, 0, 500, 250),
+            (2000, 300, 600, 250),
+            (2000, 60_000, 1000, 250),
+            (1, 0, 1, 250),
+            (20_000, 0, 5000, 250),
+            (100_000, 0, 5000, 50),
+            (1_000_000, 60_000, 5000, 5),
+        ] {
+            let rate = ScrubRate::RowsPerSecond(rate);
+            assert_eq!(slice_rows(rate, Duration::from_millis(since_last)), rows, "{rate:?}");
+            assert_eq!(interval(rate), Duration::from_millis(apart), "{rate:?}");
+        }
+        assert_eq!((slice_rows(ScrubRate::Unlimited, SLICE_INTERVAL), interval(ScrubRate::Unlimited)), (5000, Duration::ZERO));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_comparison_leaves_passes_that_follow_one_another_nearly_all_the_time() {
         let mut comparing = Comparing { last_slice: Some(Instant::now()), ..Comparing::default() };
         tokio::time::advance(Duration::from_millis(100)).await;
         comparing.last_took = Duration::from_millis(100);
-        assert_eq!(comparing.pause(), SLICE - Duration::from_millis(100));
+        assert_eq!(comparing.pause(RATE), SLICE_INTERVAL - Duration::from_millis(100));
         comparing.note_source(true);
-        assert_eq!(comparing.pause(), Duration::from_millis(1500));
-        comparing.last_took = SLICE;
-        assert_eq!(comparing.pause(), STARVED - Duration::from_millis(100));
+        assert_eq!(comparing.pause(RATE), Duration::from_millis(1500));
+        comparing.last_took = SLICE_INTERVAL;
+        assert_eq!(comparing.pause(RATE), STARVED - Duration::from_millis(100));
         comparing.last_took = Duration::from_millis(1);
-        assert_eq!(comparing.pause(), SLICE - Duration::from_millis(100), "its rate is kept");
-        tokio::time::advance(SLICE).await;
-        assert_eq!(comparing.pause(), Duration::ZERO);
+        assert_eq!(comparing.pause(RATE), SLICE_INTERVAL - Duration::from_millis(100), "its rate is kept");
+        tokio::time::advance(SLICE_INTERVAL).await;
+        assert_eq!(comparing.pause(RATE), Duration::ZERO);
     }
 
     fn commit(transaction: u8) -> Bookmark {

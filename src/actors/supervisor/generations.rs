@@ -113,6 +113,7 @@ impl Supervisor {
         self.status.equal_as_of = None;
         self.status.excepted = None;
         self.status.foreign.clear();
+        self.status.comparison = None;
         self.status.compared_at = launched.checkpoint.compared_at;
         let ordered = launched.checkpoint.comparison.as_ref().is_some_and(|comparison| comparison.ordered);
         self.comparing.begin(ordered && !self.is_one_shot(), launched.checkpoint.compared_at);

@@ -98,12 +98,20 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Begins a comparison. Nothing that was read earlier may be on its way to the cache. `order` is the number of the order that
-    /// the comparison begins with.
-    pub(crate) async fn begin(source: &dyn Source, ordered: bool, order: u64) -> Result<Self> {
+    /// Begins a comparison of as many elements as the source has. Nothing that was read earlier may be on its way to the cache.
+    /// `order` is the number of the order that the comparison begins with.
+    pub(crate) async fn begin(source: &dyn Source, ordered: bool, order: u64, elements: u64) -> Result<Self> {
         let bookmark = source.bookmark().await?;
-        let began_at = Utc::now();
-        let standing = ComparisonUnderWay { began_at, bookmark, ordered, at_vectors: false, cursor: None, findings: 0, rows: 0 };
+        let standing = ComparisonUnderWay {
+            began_at: Utc::now(),
+            bookmark,
+            ordered,
+            at_vectors: false,
+            cursor: None,
+            findings: 0,
+            rows: 0,
+            expected: Some(elements),
+        };
         Ok(Self::of(standing, Some(order)))
     }
 

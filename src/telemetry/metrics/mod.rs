@@ -168,6 +168,9 @@ impl Metrics {
         set(names::PROVEN_EQUAL, flag(equal.is_some() && equal == status.source_bookmark.as_ref()));
         set(names::EQUAL_AS_OF_COMMIT, equal.and_then(Bookmark::transaction).map_or(-1.0, |number| number as f64));
         set(names::COMPARED_AT, status.compared_at.map_or(0.0, |at| at.timestamp() as f64));
+        let comparison = status.comparison.as_ref();
+        set(names::COMPARISON_READ, comparison.map_or(0, |comparison| comparison.rows) as f64);
+        set(names::COMPARISON_EXPECTED, comparison.and_then(|comparison| comparison.expected).unwrap_or(0) as f64);
         let (read, expected) = full_sync(status).unwrap_or_default();
         set(names::FULL_SYNC_READ, read as f64);
         set(names::FULL_SYNC_EXPECTED, expected as f64);

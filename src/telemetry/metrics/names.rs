@@ -190,6 +190,18 @@ pub(crate) const COMPARED_AT: Metric = Metric::gauge(
     BY_PIPELINE,
     "When the last comparison ended, in seconds since 1970; 0 if none has ended",
 );
+/// The progress of a comparison.
+pub(crate) const COMPARISON_READ: Metric = Metric::gauge(
+    "comparison_read_rows",
+    BY_PIPELINE,
+    "Elements that the running comparison has compared; 0 if none is running",
+);
+/// The expected size of a comparison.
+pub(crate) const COMPARISON_EXPECTED: Metric = Metric::gauge(
+    "comparison_expected_rows",
+    BY_PIPELINE,
+    "Elements that the running comparison will compare in total; 0 if none is running",
+);
 /// The progress of a full sync.
 pub(crate) const FULL_SYNC_READ: Metric =
     Metric::gauge("full_sync_read_rows", BY_PIPELINE, "Rows that the running full sync has read; 0 if none is running");
@@ -234,7 +246,7 @@ pub(crate) const PROCESS_START: Metric =
     Metric::gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970").of_every_process();
 
 /// All metrics, in the order of their export.
-pub const ALL: [Metric; 43] = [
+pub const ALL: [Metric; 45] = [
     ROWS_READ,
     ROWS_WRITTEN,
     ROWS_DELETED,
@@ -263,6 +275,8 @@ pub const ALL: [Metric; 43] = [
     PROVEN_EQUAL,
     EQUAL_AS_OF_COMMIT,
     COMPARED_AT,
+    COMPARISON_READ,
+    COMPARISON_EXPECTED,
     FULL_SYNC_READ,
     FULL_SYNC_EXPECTED,
     ROWS_IN_FLIGHT,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::comparison::ComparisonUnderWay;
 use crate::model::leader::Leader;
 use crate::model::pass::{Cursor, PassMode, Totals};
 
@@ -66,6 +67,27 @@ pub(crate) struct FullSyncStatus {
     pub expected: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+}
+
+/// The progress of a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ComparisonStatus {
+    /// The beginning of the comparison, by this machine's clock.
+    pub since: DateTime<Utc>,
+    /// The number of elements compared so far.
+    pub rows: u64,
+    /// The number of the source's elements when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+    /// The number of differing elements so far.
+    pub differences: u64,
+}
+
+impl From<ComparisonUnderWay> for ComparisonStatus {
+    fn from(comparison: ComparisonUnderWay) -> Self {
+        let ComparisonUnderWay { began_at, rows, expected, findings, .. } = comparison;
+        Self { since: began_at, rows, expected, differences: findings }
+    }
 }
 
 /// The rows between reading and acknowledgement.
