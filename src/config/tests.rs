@@ -272,7 +272,6 @@ fn test_scrub_has_a_rate_or_no_limit_or_is_off() {
         ("5", Some(ScrubRate::RowsPerSecond(5))),
         ("Unlimited", Some(ScrubRate::Unlimited)),
         ("0", None),
-        ("off", None),
     ] {
         let config = load(&given(value), &[]).unwrap();
         assert_eq!(config.pipelines()[0].sync.scrub_rate, rate, "{value}");
