@@ -39,6 +39,9 @@ struct Findings {
     source: SourceIdentity,
     cache_address: String,
     cache_version: Option<String>,
+    /// The server's `busy-reply-threshold` in milliseconds, if FalkorDB may end itself because of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_busy_reply_threshold_ms: Option<u64>,
     graph_exists: bool,
     /// Whether each group has its own graph.
     is_per_group: bool,
@@ -136,6 +139,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         log_reaches,
         now: Utc::now(),
     };
+    let threshold = sink.short_busy_threshold().await?;
     let (policy, indexes) = (sink.unsafe_indexes().await?, sink.indexes().await?);
     let survey = look_at_source(&connector, source.as_ref(), policy, limit).await?;
     let outside_profile = source.outside_profile().await?;
@@ -150,6 +154,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         source: identity,
         cache_address: connector.cache_address().to_string(),
         cache_version: server.version_text(),
+        short_busy_reply_threshold_ms: threshold.map(|threshold| threshold.as_millis() as u64),
         graph_exists,
         is_per_group: connector.routes().is_some(),
         cache,

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
@@ -291,6 +292,10 @@ impl Sink for FalkorSink {
             self.sweep.note(graph, found);
         }
         Ok(self.sweep.found(&self.routing))
+    }
+
+    async fn short_busy_threshold(&mut self) -> Result<Option<Duration>> {
+        server::short_busy_threshold(&mut self.lanes[0]).await
     }
 
     async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexPolicy>> {

@@ -57,6 +57,7 @@ mod witness;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -126,6 +127,11 @@ pub trait Sink: Send {
 
     /// The treatment of unsafe indices. Absent if the server answers correctly with all of them.
     async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexPolicy>> {
+        Ok(None)
+    }
+
+    /// The server's `busy-reply-threshold` if it is so short that the server may end itself during a write.
+    async fn short_busy_threshold(&mut self) -> Result<Option<Duration>> {
         Ok(None)
     }
 

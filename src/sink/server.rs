@@ -1,10 +1,21 @@
 //! Identifies the server: FalkorDB's version, and the id that distinguishes one life of the server from the next.
 
+use std::time::Duration;
+
 use redis::{Value, cmd};
 
 use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
+
+/// The setting of Redis after which a working server answers other clients.
+const BUSY_THRESHOLD: &str = "busy-reply-threshold";
+
+/// Longer than any write of this program works before it locks the graph.
+const SAFE_BUSY_THRESHOLD: Duration = Duration::from_secs(60);
+
+/// The first version of FalkorDB that lets no client in during a transaction.
+const KEEPS_OTHERS_OUT: u64 = 41_800;
 
 /// The name that FalkorDB's module reports.
 const MODULE: &str = "graph";
@@ -40,6 +51,28 @@ pub(super) async fn run_id(connection: &mut CacheConnection) -> Result<Option<St
     let info = connection.command(DOING, cmd("INFO").arg("server"), COMMAND_TIMEOUT).await;
     let info = if connection.is_followed() { info.map(Some) } else { permitted(info) }?;
     Ok(info.as_ref().map(reply::text).transpose()?.and_then(|text| reply::run_id(&text)))
+}
+
+/// Returns the server's `busy-reply-threshold` if it is so short that the server may end itself during a write: while a
+/// transaction works for longer, FalkorDB 4.16 lets other clients in, and a check of Redis fails. Returns nothing if the user may
+/// not ask.
+pub(super) async fn short_busy_threshold(connection: &mut CacheConnection) -> Result<Option<Duration>> {
+    let modules = permitted(connection.command("list the modules", cmd("MODULE").arg("LIST"), COMMAND_TIMEOUT).await)?;
+    if modules.map(graph_module).transpose()?.is_some_and(|version| version >= KEEPS_OTHERS_OUT) {
+        return Ok(None);
+    }
+    let mut question = cmd("CONFIG");
+    question.arg("GET").arg(BUSY_THRESHOLD);
+    let answer = connection.command("read busy-reply-threshold", &question, COMMAND_TIMEOUT).await;
+    let Some(answer) = permitted(answer)? else { return Ok(None) };
+    Ok(busy_threshold(answer)?.filter(|threshold| *threshold < SAFE_BUSY_THRESHOLD))
+}
+
+fn busy_threshold(answer: Value) -> Result<Option<Duration>> {
+    let settings = reply::pairs(answer)?;
+    let Some((_, value)) = settings.iter().find(|(name, _)| name == BUSY_THRESHOLD) else { return Ok(None) };
+    let milliseconds = reply::text(value)?.parse().map_err(|_| reply::unexpected("a number of milliseconds"))?;
+    Ok(Some(Duration::from_millis(milliseconds)))
 }
 
 /// Returns nothing if the user may not ask.
@@ -78,6 +111,18 @@ mod tests {
         assert_eq!(graph_module(modules).unwrap(), 41603);
         let plain = graph_module(Value::Array(vec![module("vectorset", 1)])).unwrap_err();
         assert_eq!(plain.kind(), ErrorKind::CacheUnsupported);
+    }
+
+    #[test]
+    fn the_busy_threshold_is_read_from_a_list_or_a_map() {
+        let bulk = |text: &str| Value::BulkString(text.into());
+        let list = Value::Array(vec![bulk("busy-reply-threshold"), bulk("5000")]);
+        let map = Value::Map(vec![(bulk("busy-reply-threshold"), bulk("5000"))]);
+        for answer in [list, map] {
+            assert_eq!(busy_threshold(answer).unwrap(), Some(Duration::from_secs(5)));
+        }
+        assert_eq!(busy_threshold(Value::Array(vec![])).unwrap(), None);
+        assert!(busy_threshold(Value::Array(vec![bulk("busy-reply-threshold"), bulk("soon")])).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use neo4rs::query;
 use super::full_sync::ask;
 use super::pipeline::Pair;
 use crate::support::foreign::Foreign;
+use crate::support::servers::{FalkorOptions, FalkorServer};
 
 /// Customers by their key; products by theirs, which holds numbers and so cannot be; everything else by number.
 const PROFILE: &str = "
@@ -51,7 +52,13 @@ async fn check_tells_what_would_be_done_and_fails_if_something_would_be_quaranti
     );
     let text = pair.service.finish(&["check"]).await.stdout;
     assert!(text.contains("quarantine  nothing") && text.contains("(:Customer)"), "{text}");
+    assert!(!text.contains("hazard"), "{text}");
     println!("{text}");
+
+    let arguments = ["--busy-reply-threshold", "5000"].map(str::to_owned).to_vec();
+    let hazardous = FalkorServer::start_with(FalkorOptions { arguments, ..FalkorOptions::default() }).await.unwrap();
+    let at_risk = pair.service.clone().with("FALKORDB_PORT", hazardous.address().port);
+    assert!(at_risk.finish(&["check"]).await.stdout.contains("hazard      busy-reply-threshold is 5000 ms"));
 
     pair.sync("full").await;
     let mut cache = pair.cache.connect().await.unwrap();

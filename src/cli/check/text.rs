@@ -28,6 +28,12 @@ impl Findings {
             format!("  owner       {}", self.owner.as_deref().unwrap_or("none")),
             format!("  profile     {}", self.profile),
         ];
+        if let Some(milliseconds) = self.short_busy_reply_threshold_ms {
+            lines.push(format!(
+                "  hazard      busy-reply-threshold is {milliseconds} ms: this FalkorDB may end itself during a long write; start it \
+                 with --busy-reply-threshold 600000"
+            ));
+        }
         let outside = self.outside_profile.nodes.iter().chain(&self.outside_profile.relationships);
         lines.extend(self.transaction_log.iter().flat_map(log_lines));
         lines.extend(self.graphs_to_come());
