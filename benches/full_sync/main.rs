@@ -9,6 +9,7 @@
 //! - `readers`: a query of the live graph in a loop, idle and during full syncs of the same server;
 //! - `pipelines`: one source in eight graphs by eight pipelines, against one graph by one;
 //! - `scale`: as `limit`, at each size of `FULL_SYNC_SIZES` (100000 and 1000000 unless named), with the independent comparer;
+//! - `comparison`: `verify` against the same reader, at each size of `FULL_SYNC_SIZES` (100000 unless named);
 //! - `timeline`: a full sync of 1,000,000 elements (`FULL_SYNC_SIZES`), phase by phase: seconds, and the processor time of Neo4j, of
 //!   each of FalkorDB's threads, and ours;
 //! - `serve`: nothing but the servers with the graph, and their addresses, until it is interrupted: for a profiler;
@@ -18,6 +19,7 @@
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 #![allow(clippy::panic, clippy::large_futures, unused_imports)]
 
+mod comparison;
 mod limit;
 mod loader;
 mod memory;
@@ -82,6 +84,9 @@ async fn main() {
     // Minutes and gigabytes: only if named.
     if named.iter().any(|name| name == "scale") {
         scale::run().await;
+    }
+    if named.iter().any(|name| name == "comparison") {
+        comparison::run().await;
     }
     if named.iter().any(|name| name == "timeline") {
         timeline::run().await;
