@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::address::SourceAddress;
-use super::bolt::{BoltReader, Limits, Probe};
+use super::bolt::{BoltReader, Probe};
 use super::control_plane::ControlPlane;
 use super::graph_source::GraphSource;
 use crate::error::Result;
@@ -25,7 +25,9 @@ impl BoltSource {
         profile: Arc<Profile>,
     ) -> Result<Self> {
         control.connect().await?;
-        let reader = BoltReader::connect(address, Limits::default()).await?;
-        Ok(Self::new(reader, Probe::new(address, Limits::default())?, control, profile))
+        // One router knows the members of the cluster from one source to the next: the configured server may have left.
+        let router = control.router()?;
+        let reader = BoltReader::connect_by(Arc::clone(&router), address.pool_size).await?;
+        Ok(Self::new(reader, Probe::by(router), control, profile))
     }
 }

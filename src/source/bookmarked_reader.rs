@@ -3,7 +3,8 @@
 //! Neo4j reveals the bookmark of a transaction before it has applied the transaction: for 60,000 elements 0.8 s before (5.26.12).
 //! A read that does not send the bookmark may see nothing of that transaction, or a part, and be credited with all of it. A read
 //! that sends the bookmark runs once the transaction is applied; on a cluster, once the member that answers has applied it. A
-//! read is credited only with commits that were known before it, so every read sends the newest bookmark.
+//! read is credited only with commits that were known before it, so every read sends the newest bookmark. That may be one of
+//! another read: if a member of a cluster shows an element as changed, no member that is behind may answer for its content.
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -34,13 +35,16 @@ impl<R> BookmarkedReader<R> {
         }
     }
 
-    /// The newest bookmark, if any is known.
-    pub(super) fn newest(&self) -> Option<Bookmark> {
+    /// The newest bookmark that was heard, if any.
+    fn newest(&self) -> Option<Bookmark> {
         self.newest.lock().clone()
     }
 
+}
+
+impl<R: Reader> BookmarkedReader<R> {
     fn after_newest(&self, request: Request) -> Request {
-        request.after(self.newest())
+        request.after(self.told())
     }
 }
 
@@ -69,14 +73,18 @@ impl<R: Reader> Reader for BookmarkedReader<R> {
 
     /// The newest bookmark from any query or question.
     fn told(&self) -> Option<Bookmark> {
-        let (told, newest) = (self.reader.told(), self.newest());
-        let is_newer = told.as_ref().zip(newest.as_ref()).is_none_or(|(told, newest)| told.can_follow(newest));
-        if is_newer { told.or(newest) } else { newest }
+        newer(self.reader.told(), self.newest())
     }
 
     async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
         self.reader.each(doing, requests.into_iter().map(|request| self.after_newest(request)).collect()).await
     }
+}
+
+/// The newer bookmark: what a query told, or what was heard from a question.
+fn newer(told: Option<Bookmark>, heard: Option<Bookmark>) -> Option<Bookmark> {
+    let is_newer = told.as_ref().zip(heard.as_ref()).is_none_or(|(told, heard)| told.can_follow(heard));
+    if is_newer { told.or(heard) } else { heard }
 }
 
 #[cfg(test)]
@@ -92,15 +100,20 @@ mod tests {
     }
 
     #[test]
-    fn every_request_is_sent_after_the_newest_commit() {
+    fn what_was_heard_never_becomes_older() {
         let causal = BookmarkedReader::new(());
-        let sent_after = || causal.after_newest(Request::new("RETURN 1")).after;
-        assert_eq!(sent_after(), None);
-        causal.heard(&bookmark(5));
-        assert_eq!(sent_after(), Some(bookmark(5)));
-        causal.heard(&bookmark(4));
-        assert_eq!(sent_after(), Some(bookmark(5)), "a member that lags makes no read older");
-        causal.heard(&bookmark(6));
-        assert_eq!(sent_after(), Some(bookmark(6)));
+        assert_eq!(causal.newest(), None);
+        for (heard, newest) in [(5, 5), (4, 5), (6, 6)] {
+            causal.heard(&bookmark(heard));
+            assert_eq!(causal.newest(), Some(bookmark(newest)));
+        }
+    }
+
+    #[test]
+    fn a_request_is_sent_after_what_any_read_or_question_saw() {
+        assert_eq!(newer(None, None), None);
+        for (told, heard, sent) in [(Some(5), None, 5), (None, Some(5), 5), (Some(5), Some(6), 6), (Some(6), Some(5), 6)] {
+            assert_eq!(newer(told.map(bookmark), heard.map(bookmark)), Some(bookmark(sent)));
+        }
     }
 }

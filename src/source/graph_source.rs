@@ -65,7 +65,7 @@ impl<R: Reader> GraphSource<R> {
 
     /// The control plane, which sees what every read sees.
     fn questions(&self) -> Questions<'_> {
-        self.control.after(self.reader.0.newest())
+        self.control.after(self.reader.told())
     }
 
     fn queries(&self) -> Queries<'_> {

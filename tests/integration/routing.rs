@@ -74,26 +74,20 @@ impl Describer {
         Self { port, asked, task: tokio::spawn(serve(listener, answer)) }
     }
 
-    /// Describes itself as the leader, and tells these transactions as the last ones, one after the other. It catches up with a
-    /// commit that a question names if it is told how far.
-    async fn start_leader(mut last: impl Iterator<Item = u8> + Send + 'static, caught_up: Option<u8>) -> Self {
+    /// Describes itself as the leader, beside these other members, and tells these transactions as the last ones, one after the
+    /// other.
+    async fn start_leader(mut last: impl Iterator<Item = u8> + Send + 'static, others: &[u16]) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
         let (listener, port) = listen().await;
-        let mut told = None;
+        let routers = [&[port], others].concat();
         let answer = move |message: &[u8]| match *message.get(1)? {
-            HELLO | LOGON | RESET => Some(success(&[])),
-            ROUTE => Some(table(60, &[port], &[port], &[port])),
-            RUN if holds(message, "bookmarks") => {
+            HELLO | LOGON | RUN => Some(success(&[])),
+            ROUTE => Some(table(60, &[port], &[port], &routers)),
+            DISCARD => {
                 counted.fetch_add(1, Ordering::Relaxed);
-                told = caught_up;
-                Some(if told.is_some() { success(&[]) } else { failure("Neo.TransientError.Transaction.BookmarkTimeout") })
+                Some(success(&[("bookmark", &bookmark(last.next()?))]))
             }
-            RUN => {
-                told = last.next();
-                Some(success(&[]))
-            }
-            DISCARD => Some(told.map_or_else(|| vec![0xB0, 0x7E], |told| success(&[("bookmark", &bookmark(told))]))),
             _ => None,
         };
         Self { port, asked, task: tokio::spawn(serve(listener, answer)) }
@@ -109,7 +103,6 @@ impl Describer {
 
 const HELLO: u8 = 0x01;
 const LOGON: u8 = 0x6A;
-const RESET: u8 = 0x0F;
 const RUN: u8 = 0x10;
 const DISCARD: u8 = 0x2F;
 const ROUTE: u8 = 0x66;
@@ -123,14 +116,6 @@ fn bookmark(transaction: u8) -> String {
 fn success(entries: &[(&str, &str)]) -> Vec<u8> {
     let entries_of_text: Vec<u8> = entries.iter().flat_map(|(name, value)| [text(name), text(value)].concat()).collect();
     [vec![0xB1, 0x70], head(0xA0, entries.len()), entries_of_text].concat()
-}
-
-fn failure(code: &str) -> Vec<u8> {
-    [vec![0xB1, 0x7F], head(0xA0, 2), text("code"), text(code), text("message"), text("late")].concat()
-}
-
-fn holds(message: &[u8], word: &str) -> bool {
-    message.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
 async fn listen() -> (TcpListener, u16) {
@@ -310,27 +295,65 @@ async fn an_error_names_the_member_that_cannot_be_reached() {
 
 /// A member that has just become the leader applies what its predecessor told a moment later: that is no restored database.
 #[tokio::test]
-async fn a_leader_that_is_behind_is_waited_for() {
-    let leader = Describer::start_leader([10, 8, 13].into_iter(), Some(12)).await;
+async fn a_leader_that_is_behind_is_asked_again() {
+    let leader = Describer::start_leader([10, 8, 9, 12, 13].into_iter(), &[1]).await;
     let mut probe = Probe::new(&leader.address("neo4j"), Limits::default()).unwrap();
-    for (transaction, waits) in [(10, 0), (12, 1), (13, 1)] {
+    for (transaction, asked) in [(10, 1), (12, 4), (13, 5)] {
         assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(transaction));
-        assert_eq!(leader.asked.load(Ordering::Relaxed), waits);
-    }
-    // Without routing there is one server, and it has what it told.
-    let server = Describer::start_leader([10, 8].into_iter(), Some(12)).await;
-    let mut probe = Probe::new(&server.address("bolt"), Limits::default()).unwrap();
-    for transaction in [10, 8] {
-        assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(transaction));
+        assert_eq!(leader.asked.load(Ordering::Relaxed), asked);
     }
 }
 
+/// Whoever asks gives up sooner, again and again, and learns of it nevertheless.
 #[tokio::test]
-async fn a_cluster_of_which_no_member_has_a_commit_any_more_was_restored() {
-    let leader = Describer::start_leader([10, 8, 8].into_iter(), None).await;
-    let mut probe = Probe::new(&leader.address("neo4j"), Limits::default()).unwrap();
-    for (transaction, waits) in [(10, 0), (8, 1), (8, 1)] {
-        assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(transaction));
-        assert_eq!(leader.asked.load(Ordering::Relaxed), waits);
+async fn a_cluster_that_stays_behind_was_restored() {
+    let leader = Describer::start_leader([10].into_iter().chain(std::iter::repeat(8)), &[1]).await;
+    let limits = Limits { catch_up: Duration::from_secs(2), ..Limits::default() };
+    let mut probe = Probe::new(&leader.address("neo4j"), limits).unwrap();
+    assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(10));
+    let mut given_up = 0;
+    let told = loop {
+        match tokio::time::timeout(Duration::from_millis(700), probe.bookmark()).await {
+            Ok(told) => break told.unwrap(),
+            Err(_) => given_up += 1,
+        }
+        assert!(given_up < 10);
+    };
+    assert!(given_up >= 2, "{given_up}");
+    assert_eq!(told.transaction(), Some(8));
+    assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(8), "from now on");
+}
+
+#[tokio::test]
+async fn a_server_alone_is_never_behind() {
+    for scheme in ["bolt", "neo4j"] {
+        let server = Describer::start_leader([10, 8].into_iter(), &[]).await;
+        let mut probe = Probe::new(&server.address(scheme), Limits::default()).unwrap();
+        for transaction in [10, 8] {
+            assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(transaction), "{scheme}");
+        }
     }
+}
+
+/// The configured server is cut off from the others after a while: it knows of no leader any more.
+#[tokio::test]
+async fn another_member_is_asked_for_the_leader() {
+    let leader = Describer::start_leader([10, 11].into_iter(), &[]).await;
+    let port = leader.port;
+    let tables = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tables);
+    let (listener, seed) = listen().await;
+    let answer = move |message: &[u8]| match *message.get(1)? {
+        HELLO | LOGON => Some(success(&[])),
+        ROUTE if counted.fetch_add(1, Ordering::Relaxed) == 0 => Some(table(1, &[port], &[port], &[seed, port])),
+        ROUTE => Some(table(1, &[], &[seed], &[])),
+        _ => None,
+    };
+    let configured = Describer { port: seed, asked: tables, task: tokio::spawn(serve(listener, answer)) };
+    let mut probe = Probe::new(&configured.address("neo4j"), Limits::default()).unwrap();
+    assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(10));
+    // The description is valid for a second.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(11));
+    assert_eq!(configured.asked.load(Ordering::Relaxed), 2);
 }

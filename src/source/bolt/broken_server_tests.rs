@@ -30,6 +30,7 @@ const LIMITS: Limits = Limits {
     pool: LIMIT,
     idle: PROMPT,
     sign_of_life: LIMIT,
+    catch_up: LIMIT,
     query: Duration::from_secs(2),
     message_bytes: 10_000,
 };

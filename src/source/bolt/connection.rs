@@ -14,6 +14,7 @@ use super::members::Members;
 use super::message::{Requests, RunSettings, SuccessMetadata, answer_tag, read_failure, read_summary, read_tag};
 use super::packstream::{DecodeError, Decoder};
 use super::server::{Server, Transport};
+use crate::model::host_port::HostPort;
 use crate::source::request::Request;
 use crate::telemetry::tally::GaugeGuard;
 
@@ -36,6 +37,7 @@ pub struct Connection {
     database: Option<String>,
     minor: u8,
     server: String,
+    peer: HostPort,
     /// The number of answers still to come. Every failure or cancellation in the middle leaves some, so a connection without any
     /// is fit for the next request.
     outstanding: u32,
@@ -59,6 +61,7 @@ impl Connection {
                 database: server.database.clone(),
                 minor,
                 server: String::new(),
+                peer: server.uri().server(),
                 outstanding: 0,
                 failed: false,
                 told: None,
@@ -78,6 +81,11 @@ impl Connection {
     /// The server's name and version, such as `Neo4j/5.26.12`.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The place of the server, as it was configured or as the cluster names it.
+    pub(super) fn peer(&self) -> &HostPort {
+        &self.peer
     }
 
     /// The time limits of this connection.

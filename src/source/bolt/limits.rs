@@ -21,6 +21,8 @@ pub struct Limits {
     pub idle: Duration,
     /// The limit for the answer to that test.
     pub sign_of_life: Duration,
+    /// The time after which a commit that no leader of the cluster knows any more counts as lost.
+    pub catch_up: Duration,
     /// The limit for one query with all its rows; a stream of rows has no such limit.
     pub query: Duration,
     /// The longest message, in bytes.
@@ -42,6 +44,8 @@ impl Default for Limits {
             idle: Duration::from_millis(250),
             // Far more than a round trip, and less than a reader of the cache should have to wait.
             sign_of_life: Duration::from_secs(3),
+            // As long as a member waits for a commit that a read names, by default.
+            catch_up: Duration::from_secs(30),
             query: QUERY_TIMEOUT,
             message_bytes: 256 << 20,
         }

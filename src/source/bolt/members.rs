@@ -10,8 +10,27 @@ use crate::model::host_port::HostPort;
 /// The shortest time for which a description is used: the probe asks a few times a second, and not for the members each time.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
 
-/// The longest time for which a description is used, so that a new member gets its share of the reads.
-const LONGEST_TTL: Duration = Duration::from_secs(300);
+/// The longest time for which a description is used: a former leader that is cut off from the others goes on to answer.
+const LONGEST_TTL: Duration = Duration::from_secs(10);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Reads under a bookmark: every member answers them, once it has applied the commit.
+    Reads,
+    /// The bookmark of the last commit: only the leader knows it.
+    LastCommit,
+}
+
+impl Purpose {
+    /// The member that serves the purpose, in words.
+    pub(super) fn lacking(self) -> &'static str {
+        match self {
+            Self::Reads => "member that serves the database",
+            Self::LastCommit => "leader",
+        }
+    }
+}
 
 /// The members that serve a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +46,25 @@ pub(crate) struct Members {
 }
 
 impl Members {
+    /// The members that serve a purpose. A cluster without members for reads is read from its leader.
+    pub(super) fn able(&self, purpose: Purpose) -> &[HostPort] {
+        match purpose {
+            Purpose::Reads if !self.readers.is_empty() => &self.readers,
+            Purpose::Reads | Purpose::LastCommit => &self.leaders,
+        }
+    }
+
+    /// Whether a member serves the purpose.
+    pub(super) fn serve(&self, purpose: Purpose) -> bool {
+        !self.able(purpose).is_empty()
+    }
+
+    /// Whether there is more than one server.
+    pub(super) fn is_cluster(&self) -> bool {
+        let mut all = self.readers.iter().chain(&self.leaders).chain(&self.routers);
+        all.next().is_some_and(|first| all.any(|other| !other.is_same(first)))
+    }
+
     /// Reads a routing table: a time to live in seconds, and lists of addresses with their roles.
     pub(super) fn read(decoder: &mut Decoder<'_>) -> Decoded<Self> {
         let mut members = Self::default();
@@ -107,17 +145,28 @@ mod tests {
 
     #[test]
     fn a_routing_table_names_members_by_role() {
-        let members = Members::read(&mut Decoder::new(&table(60, "a:7000"))).unwrap();
+        let members = Members::read(&mut Decoder::new(&table(5, "a:7000"))).unwrap();
         let a = HostPort::new("a", 7000);
         let expected = Members {
             readers: vec![a.clone(), HostPort::new("::1", 7688)],
             leaders: vec![a],
             routers: vec![HostPort::new("b", 7687)],
-            ttl: Duration::from_secs(60),
+            ttl: Duration::from_secs(5),
         };
         assert_eq!(members, expected);
         assert_eq!(Members::read(&mut Decoder::new(&table(i64::MAX, "a"))).unwrap().ttl, LONGEST_TTL);
         assert_eq!(Members::read(&mut Decoder::new(&table(-1, "a"))).unwrap().ttl, SHORTEST_TTL);
+    }
+
+    #[test]
+    fn reads_go_to_readers_or_else_to_the_leader() {
+        let (a, b) = (HostPort::new("a", 1), HostPort::new("b", 1));
+        let led = Members { leaders: vec![a.clone()], routers: vec![a.clone()], ..Members::default() };
+        assert_eq!((led.able(Purpose::Reads), led.able(Purpose::LastCommit)), (&[a.clone()][..], &[a.clone()][..]));
+        assert!(!led.is_cluster());
+        let electing = Members { readers: vec![a.clone(), b.clone()], routers: vec![b.clone()], ..Members::default() };
+        assert_eq!(electing.able(Purpose::Reads), [a, b]);
+        assert!(electing.is_cluster() && electing.serve(Purpose::Reads) && !electing.serve(Purpose::LastCommit));
     }
 
     #[test]

@@ -10,14 +10,17 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::limits::within;
-use super::router::{Purpose, Router};
+use super::members::Purpose;
+use super::router::Router;
 use super::server::Server;
+use crate::error::ErrorKind;
 use crate::model::bookmark::Bookmark;
+use crate::model::host_port::HostPort;
 use crate::telemetry::tally::GaugeGuard;
 
 /// A bounded pool of connections.
 pub(super) struct Pool {
-    router: Router,
+    router: Arc<Router>,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Kept>>>,
     told: Mutex<Option<Bookmark>>,
@@ -34,20 +37,16 @@ pub(super) struct PooledConnection {
     /// The connection itself, while it is leased.
     pub connection: Connection,
     idle: Arc<Mutex<Vec<Kept>>>,
+    router: Arc<Router>,
     _permit: OwnedSemaphorePermit,
     _busy: GaugeGuard,
 }
 
 impl Pool {
     /// Creates a pool that has no connection yet.
-    pub(super) fn new(server: Server, size: usize) -> Self {
+    pub(super) fn new(router: Arc<Router>, size: usize) -> Self {
         let permits = size.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            router: Router::new(server),
-            permits: Arc::new(Semaphore::new(permits)),
-            idle: Arc::default(),
-            told: Mutex::default(),
-        }
+        Self { router, permits: Arc::new(Semaphore::new(permits)), idle: Arc::default(), told: Mutex::default() }
     }
 
     /// The configured server.
@@ -80,7 +79,8 @@ impl Pool {
             Some(connection) => connection,
             None => self.router.open(Purpose::Reads).await?,
         };
-        Ok(PooledConnection { connection, idle: Arc::clone(&self.idle), _permit: permit, _busy: GaugeGuard::neo4j_busy() })
+        let (idle, router) = (Arc::clone(&self.idle), Arc::clone(&self.router));
+        Ok(PooledConnection { connection, idle, router, _permit: permit, _busy: GaugeGuard::neo4j_busy() })
     }
 
     async fn kept(&self) -> Option<Connection> {
@@ -93,10 +93,15 @@ impl Pool {
             if since.elapsed() < self.server().limits.idle || connection.is_alive().await {
                 return Some(connection);
             }
-            // The cause that broke this connection broke the others, too, and each of them would cost a wait.
-            self.idle.lock().clear();
+            // The cause that broke this connection broke the others of the server, too, and each of them would cost a wait.
+            forget(&self.idle, connection.peer());
         }
     }
+}
+
+/// Closes the idle connections to a server.
+fn forget(idle: &Mutex<Vec<Kept>>, peer: &HostPort) {
+    idle.lock().retain(|kept| kept.connection.peer() != peer);
 }
 
 impl PooledConnection {
@@ -109,6 +114,10 @@ impl PooledConnection {
 
     /// Returns the connection to the pool after an error, if the server reported the error and can go on.
     pub(super) async fn give_back_after(mut self, fault: &Fault) {
+        if fault.kind() == ErrorKind::SourceBehind {
+            self.router.avoid(self.connection.peer());
+            forget(&self.idle, self.connection.peer());
+        }
         if fault.leaves_connection() && self.connection.reset().await.is_ok() {
             self.give_back();
         }

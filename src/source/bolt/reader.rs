@@ -14,6 +14,7 @@ use super::packstream::{DecodeError, Decoded, Decoder};
 use super::pool::{Pool, PooledConnection};
 use super::probe::QUESTION;
 use super::record::{Record, check_columns, read_record};
+use super::router::Router;
 use super::server::Server;
 use super::value::value;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +35,12 @@ impl BoltReader {
     /// Connects, and proves with a query that it can read.
     pub async fn connect(address: &SourceAddress, limits: Limits) -> Result<Self> {
         let server = Server::new(address, limits).map_err(|fault| fault.during("cannot use Neo4j as configured"))?;
-        let reader = Self { pool: Arc::new(Pool::new(server, address.pool_size)) };
+        Self::connect_by(Arc::new(Router::new(server)), address.pool_size).await
+    }
+
+    /// Connects to the members that a router chooses, and proves with a query that it can read.
+    pub(in crate::source) async fn connect_by(router: Arc<Router>, pool_size: usize) -> Result<Self> {
+        let reader = Self { pool: Arc::new(Pool::new(router, pool_size)) };
         let first = reader.with_connection(Proof).await;
         first.map_err(|fault| unreachable(fault, reader.pool.server()))?;
         Ok(reader)

@@ -17,7 +17,7 @@ use super::fault::DriverFault;
 use crate::config::ConnectionUri;
 use crate::model::bookmark::Bookmark;
 use crate::source::address::SourceAddress;
-use crate::source::bolt::{AGENT, Limits, Router, Server};
+use crate::source::bolt::{AGENT, Fault, Limits, Router, Server};
 use crate::source::reader::QUERY_TIMEOUT;
 use crate::telemetry::tally::GaugeGuard;
 
@@ -132,7 +132,7 @@ impl Driver {
     }
 
     /// Finds the server to ask: the driver does not route.
-    fn router(&self) -> Result<Arc<Router>, DriverFault> {
+    pub(super) fn router(&self) -> Result<Arc<Router>, Fault> {
         if let Some(router) = self.router.get() {
             return Ok(Arc::clone(router));
         }

@@ -23,6 +23,7 @@ mod indexes;
 mod rows;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
@@ -31,7 +32,7 @@ use self::driver::Driver;
 use self::fault::DriverFault;
 use self::rows::{Component, Database, Dimension, Existence, Named};
 use super::address::SourceAddress;
-use super::bolt::{Limits, Server, log_on};
+use super::bolt::{Limits, Probe, Router, Server, log_on};
 use super::queries;
 use super::reader::tell_if_slow;
 use crate::error::{Error, ErrorKind, Result};
@@ -81,7 +82,19 @@ impl ControlPlane {
 
     /// Returns the profile with the kinds that the source has now, and with those that were found in it before.
     pub async fn discovered(&self, profile: &Profile, before: &[Step]) -> Result<Profile> {
-        discovery::discovered(&self.after(None), profile, before).await
+        discovery::discovered(&self.after(self.last_commit().await?), profile, before).await
+    }
+
+    /// Returns the last commit of a cluster: a member that is behind may not have the newest label or index. A server alone is
+    /// never behind.
+    async fn last_commit(&self) -> Result<Option<Bookmark>> {
+        let router = self.router()?;
+        if router.routes() { Probe::by(router).bookmark().await.map(Some) } else { Ok(None) }
+    }
+
+    /// Returns the router that chooses the servers for all connections to the database.
+    pub(super) fn router(&self) -> Result<Arc<Router>> {
+        self.driver.router().map_err(|fault| fault.during("cannot use Neo4j as configured"))
     }
 
     /// Returns the identity of the database.
