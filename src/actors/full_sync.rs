@@ -333,13 +333,8 @@ fn filling_of(checkpoint: &Checkpoint) -> PassSummary {
 fn stage_settings(settings: GenerationSettings, mode: PassMode) -> GenerationSettings {
     // The stage is weighed as a whole before it replaces the live graph.
     let delete_limit = DeleteLimit::new(1.0);
-    let stage = GenerationSettings {
-        probe_interval: None,
-        scrub_rate: None,
-        differential_interval: None,
-        delete_limit,
-        ..settings
-    };
+    let stage =
+        GenerationSettings { probe_interval: None, scrub_rate: None, differential_interval: None, delete_limit, ..settings };
     match mode {
         PassMode::Full => GenerationSettings {
             limits: BatchLimits { nodes: PAGE, relationships: PAGE, bytes: BATCH_BYTES },

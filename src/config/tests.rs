@@ -268,11 +268,7 @@ fn test_config_reads_every_variable() {
 #[test]
 fn test_scrub_has_a_rate_or_no_limit_or_is_off() {
     let given = |value| format!("neo4j: {{ password: pw }}\nsync: {{ scrub_rows_per_second: {value} }}");
-    for (value, rate) in [
-        ("5", Some(ScrubRate::RowsPerSecond(5))),
-        ("Unlimited", Some(ScrubRate::Unlimited)),
-        ("0", None),
-    ] {
+    for (value, rate) in [("5", Some(ScrubRate::RowsPerSecond(5))), ("Unlimited", Some(ScrubRate::Unlimited)), ("0", None)] {
         let config = load(&given(value), &[]).unwrap();
         assert_eq!(config.pipelines()[0].sync.scrub_rate, rate, "{value}");
     }

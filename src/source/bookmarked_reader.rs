@@ -39,7 +39,6 @@ impl<R> BookmarkedReader<R> {
     fn newest(&self) -> Option<Bookmark> {
         self.newest.lock().clone()
     }
-
 }
 
 impl<R: Reader> BookmarkedReader<R> {

@@ -191,11 +191,8 @@ pub(crate) const COMPARED_AT: Metric = Metric::gauge(
     "When the last comparison ended, in seconds since 1970; 0 if none has ended",
 );
 /// The progress of a comparison.
-pub(crate) const COMPARISON_READ: Metric = Metric::gauge(
-    "comparison_read_rows",
-    BY_PIPELINE,
-    "Elements that the running comparison has compared; 0 if none is running",
-);
+pub(crate) const COMPARISON_READ: Metric =
+    Metric::gauge("comparison_read_rows", BY_PIPELINE, "Elements that the running comparison has compared; 0 if none is running");
 /// The expected size of a comparison.
 pub(crate) const COMPARISON_EXPECTED: Metric = Metric::gauge(
     "comparison_expected_rows",
