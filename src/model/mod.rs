@@ -37,6 +37,7 @@ pub mod routes;
 pub(crate) mod scrub_rate;
 pub(crate) mod shared_keys;
 pub mod source_identity;
+pub(crate) mod spread;
 pub mod stage;
 pub mod value;
 pub(crate) mod vector_dimensions;
