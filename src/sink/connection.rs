@@ -26,6 +26,9 @@ pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// of a lease, so that a connection in constant use is not checked.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// The interval at which a connection that is used several times a second asks whether the master is still the same.
+const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
+
 /// The time limit for the check of an idle connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
@@ -39,6 +42,8 @@ pub struct CacheConnection {
     server: Option<HostPort>,
     live: Option<MultiplexedConnection>,
     used: Instant,
+    /// The time at which the master was last asked for.
+    followed: Option<Instant>,
     /// Counts this connection as open until it is dropped.
     open: Option<GaugeGuard>,
     life: Life,
@@ -75,8 +80,9 @@ impl std::fmt::Debug for CacheConnection {
 impl CacheConnection {
     /// A connection that is made at its first use.
     pub fn new(address: CacheAddress) -> Self {
-        let (server, live, open) = (None, None, None);
-        Self { address, server, live, used: Instant::now(), open, life: Life::Any, watch: Watch::New, only_reads: false }
+        let (server, live, open, followed) = (None, None, None, None);
+        let (life, watch) = (Life::Any, Watch::New);
+        Self { address, server, live, used: Instant::now(), followed, open, life, watch, only_reads: false }
     }
 
     /// A connection that only reads, made at its first use. A command that fails for a passing reason is repeated.
@@ -116,6 +122,14 @@ impl CacheConnection {
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(error = %error.chain(), "nobody names the master"),
+        }
+    }
+
+    /// As [`Self::follow_master`], at most once a second.
+    pub(super) async fn follow_master_at_times(&mut self) {
+        if self.followed.is_none_or(|followed| followed.elapsed() >= FOLLOWED_EVERY) {
+            self.follow_master().await;
+            self.followed = Some(Instant::now());
         }
     }
 

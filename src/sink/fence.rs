@@ -26,6 +26,8 @@ use super::connection::{CacheConnection, Watch};
 use super::reply;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
+use crate::model::leader::Leader;
+use crate::model::spread::InstanceId;
 
 /// The most attempts at a transaction that another one broke: each new connection of this process breaks those of the others
 /// once, and there are fewer connections than this.
@@ -42,12 +44,16 @@ pub struct Ownership {
     pub(super) value: String,
     /// The key that every write watches.
     pub(super) fence: String,
-    /// Distinguishes this process from all others.
+    /// Distinguishes this claim from all others.
     pub(super) token: String,
+    /// This process, which can have claims on several graphs.
+    pub(super) instance: InstanceId,
+    /// This process, as others show it.
+    pub(super) process: Leader,
 }
 
 impl Ownership {
-    /// The token that distinguishes this process from all others. The value of the fence begins with it.
+    /// The token that distinguishes this claim from all others. The value of the fence begins with it.
     pub fn token(&self) -> &str {
         &self.token
     }

@@ -9,6 +9,7 @@ use super::fence::Ownership;
 use super::keys::GraphKeys;
 use super::lease::RedisLease;
 use super::permissions;
+use super::presence::RedisPresence;
 use super::routing::Routing;
 use super::safety::UnsafeIndexCheck;
 use crate::error::{Error, Result};
@@ -97,6 +98,11 @@ impl GraphSet {
         }
     }
 
+    /// This process among the instances that stand beside the graphs.
+    pub(crate) fn presence(&self) -> RedisPresence {
+        RedisPresence::new(self.address.clone(), self.ownership.clone())
+    }
+
     /// Returns why the only graph may not be filled, or nothing if it may.
     pub(crate) async fn refusal(&self, take_over: TakeOver) -> Result<Option<Error>> {
         if self.routing.is_by_group() {
@@ -105,8 +111,8 @@ impl GraphSet {
         adoption::refusal(&mut CacheConnection::new(self.address.clone()), self.name(), take_over).await
     }
 
-    /// Returns the commands that the cache's user may not run.
-    pub(crate) async fn missing_commands(&self) -> Result<Vec<&'static str>> {
-        permissions::missing_commands(self.address.clone(), self.name()).await
+    /// Returns the commands that the cache's user may not run; `spreads` is whether the pipeline is spread over instances.
+    pub(crate) async fn missing_commands(&self, spreads: bool) -> Result<Vec<&'static str>> {
+        permissions::missing_commands(self.address.clone(), self.name(), spreads).await
     }
 }

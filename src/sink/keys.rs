@@ -71,6 +71,11 @@ impl GraphKeys {
         self.key("fence")
     }
 
+    /// The instances of the service that lead the pipeline or could lead it.
+    pub(super) fn instances(&self) -> String {
+        self.key("instances")
+    }
+
     /// The name of the pipeline that fills the graph.
     pub(super) fn marker(&self) -> String {
         self.key("pipeline")
@@ -112,6 +117,7 @@ mod tests {
         }
         assert_eq!(keys.owner(), "{graphiti_cache}:owner");
         assert_eq!(keys.fence(), "{graphiti_cache}:fence");
+        assert_eq!(keys.instances(), "{graphiti_cache}:instances");
         assert_eq!(keys.marker(), "{graphiti_cache}:pipeline");
         assert_eq!(keys.pause(), "{graphiti_cache}:pause");
         assert!(keys.trial().starts_with("{graphiti_cache}:trial:"));

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
 use redis::{Cmd, cmd};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
@@ -19,22 +18,23 @@ use super::{GraphLease, reply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::leader::Leader;
+use crate::model::spread::InstanceId;
 
 /// The lifetime of a lease without a renewal: the time that a successor waits after a crash, and the longest silence of the
 /// network or of the cache that does not cost the ownership.
 pub const LEASE_TTL: Duration = Duration::from_secs(5);
 
 /// The time limit of a command about the lease: a longer one leaves no time to renew.
-const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The interval at which a process that waits for the lease asks whether the master is still the same.
-const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Distinguishes one process from another on the same machine.
+    /// Distinguishes one claim from another, also of the same process.
     pub token: String,
+    /// The process, which can hold the leases of several graphs. Older versions do not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
     /// The process, as others show it.
     #[serde(flatten)]
     pub leader: Leader,
@@ -47,22 +47,21 @@ pub struct RedisLease {
     ownership: Ownership,
     /// The policy for adopting a graph that is not the pipeline's own. Absent if the lease is not for a graph.
     adopts: Option<TakeOver>,
-    /// The time at which the master was last asked for.
-    followed: Option<Instant>,
 }
 
 impl Ownership {
     /// A new claim of this process on a graph. It is made once: the connections of later generations prove with it that they
     /// belong to the same owner.
     pub fn claim(graph: &GraphName) -> Result<Self> {
-        Self::claim_served_at(graph, None)
+        Self::claim_by(graph, InstanceId::random(), None)
     }
 
-    /// As [`Self::claim`], by a process with an HTTP server at this address.
-    pub(crate) fn claim_served_at(graph: &GraphName, url: Option<String>) -> Result<Self> {
+    /// As [`Self::claim`], by this instance, with an HTTP server at this address.
+    pub(crate) fn claim_by(graph: &GraphName, instance: InstanceId, url: Option<String>) -> Result<Self> {
         let since = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let leader = Leader { host: host_name(), pid: std::process::id(), since, url };
-        let holder = Holder { token: format!("{:032x}", rand::random::<u128>()), leader };
+        let process = Leader { host: host_name(), pid: std::process::id(), since, url };
+        let token = format!("{:032x}", rand::random::<u128>());
+        let holder = Holder { token: token.clone(), instance: Some(instance.clone()), leader: process.clone() };
         let value = serde_json::to_string(&holder)
             .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot encode the holder of the lease", error))?;
         Ok(Self {
@@ -70,7 +69,18 @@ impl Ownership {
             key: GraphKeys::of(graph).owner(),
             value,
             fence: GraphKeys::of(graph).fence(),
-            token: holder.token,
+            token,
+            instance,
+            process,
+        })
+    }
+}
+
+impl Holder {
+    /// Reads the value of a lease. One that this program cannot read is an error.
+    pub(super) fn read(key: &str, value: &str) -> Result<Self> {
+        serde_json::from_str(value).map_err(|error| {
+            Error::caused(ErrorKind::CacheProtocol, format!("cannot read the holder of the lease from {key}"), error)
         })
     }
 }
@@ -78,7 +88,7 @@ impl Ownership {
 impl RedisLease {
     /// A lease that is not held yet, for the owner of this claim. It is for a pipeline's name, under which there is no graph.
     pub fn new(address: CacheAddress, ownership: Ownership) -> Self {
-        Self { connection: CacheConnection::new(address), ownership, adopts: None, followed: None }
+        Self { connection: CacheConnection::new(address), ownership, adopts: None }
     }
 
     /// As [`Self::new`], for the graph with the claim's name: the lease is taken only if this graph may be filled.
@@ -89,14 +99,7 @@ impl RedisLease {
     /// Returns the holder of the lease, if anybody holds it. A value that this program cannot read is an error.
     pub async fn holder(&mut self) -> Result<Option<Holder>> {
         let answer = self.connection.command("read the lease", cmd("GET").arg(&self.ownership.key), LEASE_TIMEOUT).await?;
-        let Some(value) = reply::optional_text(&answer)? else { return Ok(None) };
-        serde_json::from_str(&value).map(Some).map_err(|error| {
-            Error::caused(
-                ErrorKind::CacheProtocol,
-                format!("cannot read the holder of the lease from {}", self.ownership.key),
-                error,
-            )
-        })
+        reply::optional_text(&answer)?.map(|value| Holder::read(&self.ownership.key, &value)).transpose()
     }
 
     /// Carries out commands while the lease is ours. The transaction watches the lease itself, so an expiry in between breaks it.
@@ -156,10 +159,7 @@ impl GraphLease for RedisLease {
     }
 
     async fn leader(&mut self) -> Result<Option<Leader>> {
-        if self.followed.is_none_or(|followed| followed.elapsed() >= FOLLOWED_EVERY) {
-            self.connection.follow_master().await;
-            self.followed = Some(Instant::now());
-        }
+        self.connection.follow_master_at_times().await;
         Ok(self.holder().await?.map(|holder| holder.leader))
     }
 
@@ -183,7 +183,7 @@ fn held(key: &str, value: &str) -> Error {
     Error::new(ErrorKind::LeaseHeld, format!("{key} is held by {by}"))
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -202,11 +202,21 @@ mod tests {
     #[test]
     fn a_refusal_names_the_holder() {
         let leader = Leader { host: "box".into(), pid: 7, since: "2026-01-01T00:00:00Z".into(), url: None };
-        let holder = Holder { token: "t".into(), leader };
+        let holder = Holder { token: "t".into(), instance: None, leader };
         let error = held("{g}:owner", &serde_json::to_string(&holder).unwrap());
         assert_eq!(error.kind(), ErrorKind::LeaseHeld);
         assert_eq!(error.to_string(), "{g}:owner is held by process 7 on box, since 2026-01-01T00:00:00Z");
         assert!(held("k", "junk").to_string().contains("does not know"));
+    }
+
+    #[test]
+    fn a_lease_of_an_older_version_names_no_instance() {
+        let claim = Ownership::claim(&GraphName::new("g").unwrap()).unwrap();
+        let holder = Holder::read("k", &claim.value).unwrap();
+        assert_eq!((holder.instance, holder.leader), (Some(claim.instance), claim.process));
+        let older = r#"{"token":"t","host":"box","pid":7,"since":"2026-01-01T00:00:00Z"}"#;
+        assert_eq!(Holder::read("k", older).unwrap().instance, None);
+        assert_eq!(Holder::read("k", "junk").unwrap_err().kind(), ErrorKind::CacheProtocol);
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod lease;
 mod parameters;
 mod permissions;
 mod pipeline_graphs;
+mod presence;
 mod questions;
 mod recent_writes;
 mod reply;
@@ -82,6 +83,7 @@ pub(crate) use lease::host_name;
 pub use lease::{Holder, LEASE_TTL, RedisLease};
 pub(crate) use permissions::TELLS_ENGINE;
 pub use permissions::missing_permissions;
+pub(crate) use presence::{Announced, Surroundings};
 pub(crate) use recent_writes::RecentWrites;
 pub use safety::UnsafeIndexCheck;
 pub(crate) use safety::made_of;
@@ -257,4 +259,15 @@ pub trait GraphLease: Send {
 
     /// Gives the lease back, so that another process need not wait for its end. Does nothing if the lease is no longer ours.
     async fn release(&mut self) -> Result<()>;
+}
+
+/// This process among the instances of the service that lead a pipeline or could lead it.
+#[async_trait]
+pub(crate) trait Presence: Send {
+    /// Returns who leads and who is announced. Also announces this process for the next seconds, so it has to look again and
+    /// again.
+    async fn look(&mut self) -> Result<Surroundings>;
+
+    /// Withdraws the announcement of this process, so that no other waits for its end.
+    async fn withdraw(&mut self) -> Result<()>;
 }

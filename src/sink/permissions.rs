@@ -46,9 +46,9 @@ fn harmless(name: &str, trial: &str, other: &str) -> Cmd {
 /// tells it as well.
 pub(crate) const TELLS_ENGINE: &str = "MODULE LIST";
 
-/// Returns the commands that the user may not run on this graph or beside it, of those that every pass needs and of
-/// `BULK_COMMANDS`.
-pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -> Result<Vec<&'static str>> {
+/// Returns the commands that the user may not run on this graph or beside it, of those that every pass needs, of
+/// `BULK_COMMANDS`, and of those that spreading pipelines over instances needs.
+pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName, spreads: bool) -> Result<Vec<&'static str>> {
     const DOING: &str = "test permissions";
     // Discarded at the end, and the transaction with it.
     let mut connection = CacheConnection::new(address);
@@ -74,7 +74,10 @@ pub(super) async fn missing_commands(address: CacheAddress, graph: &GraphName) -
         // Without a transaction, the following commands would be carried out.
         return Ok(missing);
     }
-    let queued = queued(graph);
+    let mut queued = queued(graph);
+    if spreads {
+        queued.extend(queued_to_spread(graph));
+    }
     let mut pipeline = Pipeline::new();
     for (_, command) in &queued {
         pipeline.add_command(command.clone());
@@ -116,5 +119,16 @@ fn queued(graph: &GraphName) -> Vec<(&'static str, Cmd)> {
         of("GRAPH.BULK", &[&beside, "0", "0", "0", "0"]),
         of("RENAME", &[&beside, &beside]),
         of("UNLINK", &[&beside]),
+    ]
+}
+
+/// As [`queued`]: with these commands, an instance announces itself and finds the others.
+fn queued_to_spread(graph: &GraphName) -> [(&'static str, Cmd); 4] {
+    let beside = GraphKeys::of(graph).trial();
+    [
+        ("TIME", cmd("TIME")),
+        ("HSET", cmd("HSET").arg(&beside).arg("x").arg("x").to_owned()),
+        ("HGETALL", cmd("HGETALL").arg(&beside).to_owned()),
+        ("HDEL", cmd("HDEL").arg(&beside).arg("x").to_owned()),
     ]
 }
