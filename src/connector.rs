@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::actors::connection_factory::{ConnectionFactory, FittedPipeline, StageAccess};
+use crate::actors::spreading::{Membership, Participant};
 use crate::config::{
     FalkorConfig, FalkorLocation, FalkorTls, FullSyncConfig, FullSyncStrategy, GraphTarget, Neo4jConfig, PipelineConfig,
     ProfileChoice, SentinelConfig,
@@ -23,9 +24,21 @@ use crate::source::transaction_log::LogDirectory;
 use crate::source::{ControlPlane, Source, SourceAddress};
 use crate::sync::CacheView;
 
+/// This process, as others find it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Process {
+    /// The address of its HTTP server, if it has one.
+    pub(crate) url: Option<String>,
+    /// The instances that it shares pipelines with, and its own id among them.
+    pub(crate) membership: Arc<Membership>,
+}
+
 /// Connects to a real Neo4j and a real FalkorDB.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerConnector {
+    name: String,
+    /// The instances that share the pipeline; absent if it is not spread over them.
+    membership: Option<Arc<Membership>>,
     source: SourceAddress,
     transaction_log: Option<LogDirectory>,
     control_plane: Arc<ControlPlane>,
@@ -37,21 +50,24 @@ pub(crate) struct ServerConnector {
 impl ServerConnector {
     /// The connections of a pipeline. Reads only the profile at this point.
     pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
-        Self::served_at(config, None)
+        Self::of_process(config, &Process::default())
     }
 
-    /// As [`Self::new`], for a process with an HTTP server at this address.
-    pub(crate) fn served_at(config: &PipelineConfig, url: Option<String>) -> Result<Self> {
+    /// As [`Self::new`], for a process that others find.
+    pub(crate) fn of_process(config: &PipelineConfig, process: &Process) -> Result<Self> {
         let name = config.control_name();
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
-        let graphs = GraphSet::new(cache_address(&config.falkordb), profile, Ownership::claim_served_at(name, url)?)
+        let claim = Ownership::claim_by(name, process.membership.id().clone(), process.url.clone())?;
+        let graphs = GraphSet::new(cache_address(&config.falkordb), profile, claim)
             .with_safety(UnsafeIndexCheck::new(name.clone(), config.indexes.unsafe_ones))
             .with_pool_size(config.falkordb.pool_size);
         let (source, full_sync) = (source_address(&config.neo4j), config.full_sync);
         let take_over = if config.falkordb.take_over { TakeOver::Allowed } else { TakeOver::Refused };
         let control_plane = Arc::new(ControlPlane::new(&source));
         let transaction_log = config.neo4j.transaction_log.clone().map(LogDirectory::new);
-        Ok(Self { source, transaction_log, control_plane, graphs, take_over, full_sync })
+        let membership = config.sync.spread.then(|| Arc::clone(&process.membership));
+        let name = config.name.to_string();
+        Ok(Self { name, membership, source, transaction_log, control_plane, graphs, take_over, full_sync })
     }
 
     /// The profile of the pipeline.
@@ -96,7 +112,7 @@ impl ServerConnector {
 
     /// Returns the commands that the cache's user may not run.
     pub(crate) async fn missing_commands(&self) -> Result<Vec<&'static str>> {
-        self.graphs.missing_commands().await
+        self.graphs.missing_commands(self.membership.is_some()).await
     }
 
     fn sink_of(&self, role: GraphRole) -> Box<dyn Sink> {
@@ -222,6 +238,11 @@ impl ConnectionFactory for ServerConnector {
 
     async fn lease(&self) -> Result<Box<dyn GraphLease>> {
         Ok(Box::new(self.redis_lease()))
+    }
+
+    fn participant(&self) -> Option<Participant> {
+        let membership = self.membership.clone()?;
+        Some(Participant::new(&self.name, membership, Box::new(self.graphs.presence())))
     }
 
     fn takes_over(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::spreading::Participant;
 use crate::error::Result;
 use crate::model::profile::Profile;
 use crate::sink::{CheckpointStore, GraphLease, Sink, StageSink, Swap};
@@ -33,6 +34,10 @@ pub(crate) trait ConnectionFactory: Send + Sync + 'static {
     async fn view(&self) -> Result<Box<dyn CacheView>>;
     /// Connects to the lease, the right to write.
     async fn lease(&self) -> Result<Box<dyn GraphLease>>;
+    /// Returns this process as one of the instances that share the pipelines; absent if the pipeline is not spread over them.
+    fn participant(&self) -> Option<Participant> {
+        None
+    }
     /// Returns what a full sync beside the graph needs; absent if full syncs are done in the graph itself.
     async fn stage_access(&self) -> Result<Option<StageAccess>> {
         Ok(None)

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::connection_factory::ConnectionFactory;
+use super::spreading::{Membership, Participant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::checkpoint::Checkpoint;
@@ -31,8 +32,12 @@ use crate::model::profile::Profile;
 use crate::model::projection::Projection;
 use crate::model::quarantined::Quarantined;
 use crate::model::source_identity::SourceIdentity;
+use crate::model::spread::InstanceId;
 use crate::model::value::Value;
-use crate::sink::{ApplyResult, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, IndexReport, LEASE_TTL, Sink};
+use crate::sink::{
+    Announced, ApplyResult, CacheServer, CheckpointStore, Counts, GraphLease, GraphState, Holder, IndexReport, LEASE_TTL,
+    Presence, Sink, Surroundings,
+};
 use crate::source::{ChangedKey, Followed, FoundElement, KeyLookup, KeyPage, Page, Source, SourceIndex};
 use crate::sync::{AttachedCounts, CacheLookup, CacheView, ScanCursor, ScannedElement};
 
@@ -64,6 +69,8 @@ pub(super) struct World {
     pub(super) paused: Mutex<bool>,
     /// The holder of the lease, and when it runs out.
     owner: Mutex<Option<(u64, Instant)>>,
+    /// The instances by their tokens, and the ends of their announcements.
+    instances: Mutex<BTreeMap<u64, (InstanceId, Instant)>>,
     /// How long the source takes to count.
     pub(super) counting: Mutex<Duration>,
     /// Faults to come: the place, and how many visits pass unharmed before it strikes.
@@ -126,6 +133,7 @@ impl World {
             checkpoint: Mutex::default(),
             paused: Mutex::default(),
             owner: Mutex::default(),
+            instances: Mutex::default(),
             counting: Mutex::default(),
             faults: Mutex::default(),
             pages_read: Mutex::default(),
@@ -206,13 +214,20 @@ fn changed(properties: &[(String, Value)]) -> ChangedKey {
 pub(super) struct InMemory {
     pub(super) world: Arc<World>,
     token: u64,
+    /// The instances that share the pipeline, and its name among them.
+    spread: Option<(&'static str, Arc<Membership>)>,
 }
 
 impl InMemory {
     /// A process of its own: its lease is not another one's.
     pub(super) fn process(world: &Arc<World>) -> Arc<Self> {
-        let token = world.connections.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { world: Arc::clone(world), token })
+        Arc::new(Self { world: Arc::clone(world), token: world.next_token(), spread: None })
+    }
+
+    /// An instance that shares this pipeline, and perhaps others, with other instances.
+    pub(super) fn instance(world: &Arc<World>, pipeline: &'static str, membership: &Arc<Membership>) -> Arc<Self> {
+        let token = world.next_token();
+        Arc::new(Self { world: Arc::clone(world), token, spread: Some((pipeline, Arc::clone(membership))) })
     }
 }
 
@@ -238,6 +253,44 @@ impl ConnectionFactory for InMemory {
     }
     async fn lease(&self) -> Result<Box<dyn GraphLease>> {
         Ok(Box::new(InMemorySide { world: Arc::clone(&self.world), token: self.token }))
+    }
+    fn participant(&self) -> Option<Participant> {
+        let (pipeline, membership) = self.spread.clone()?;
+        let instance = membership.id().clone();
+        let presence = InMemoryPresence { world: Arc::clone(&self.world), token: self.token, instance };
+        Some(Participant::new(pipeline, membership, Box::new(presence)))
+    }
+}
+
+struct InMemoryPresence {
+    world: Arc<World>,
+    token: u64,
+    instance: InstanceId,
+}
+
+fn process(token: u64) -> Leader {
+    Leader { host: format!("process {token}"), pid: 1, since: String::new(), url: None }
+}
+
+#[async_trait]
+impl Presence for InMemoryPresence {
+    async fn look(&mut self) -> Result<Surroundings> {
+        let (owner, now) = (self.world.owner(), Instant::now());
+        let mut instances = self.world.instances.lock();
+        instances.insert(self.token, (self.instance.clone(), now + LEASE_TTL));
+        let instance = |token: u64| instances.get(&token).map(|(instance, _)| instance.clone());
+        let holder = owner.map(|token| Holder { token: token.to_string(), instance: instance(token), leader: process(token) });
+        let valid = instances.iter().filter(|(_, (_, until))| *until > now);
+        let announced = valid.map(|(token, (instance, until))| Announced {
+            instance: instance.clone(),
+            process: process(*token),
+            left: *until - now,
+        });
+        Ok(Surroundings { holder, announced: announced.collect() })
+    }
+    async fn withdraw(&mut self) -> Result<()> {
+        self.world.instances.lock().remove(&self.token);
+        Ok(())
     }
 }
 
@@ -601,8 +654,7 @@ impl GraphLease for InMemorySide {
         }
     }
     async fn leader(&mut self) -> Result<Option<Leader>> {
-        let leader = |token: u64| Leader { host: format!("process {token}"), pid: 1, since: String::new(), url: None };
-        Ok(self.world.owner().map(leader))
+        Ok(self.world.owner().map(process))
     }
     async fn renew(&mut self) -> Result<()> {
         self.world.require_owner(self.token)?;
@@ -618,6 +670,10 @@ impl GraphLease for InMemorySide {
 }
 
 impl World {
+    fn next_token(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Whether a process holds the lease.
     pub(super) fn is_owned(&self) -> bool {
         self.owner().is_some()

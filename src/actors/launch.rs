@@ -101,6 +101,9 @@ pub(crate) struct LaunchRequest {
     pub stage: bool,
     /// Whether passes read what a transaction log tells.
     pub reads_log: bool,
+    /// Whether the lease is taken. If not, the launch ends before that as if another process held the lease, so that this process
+    /// stands by; both sides have answered by then.
+    pub takes_lease: bool,
 }
 
 /// Runs all steps, with the profile that fits the source now. On an error the lease is not held.
@@ -122,6 +125,9 @@ async fn launch_fitted(fitted: &FittedPipeline, intent: LaunchRequest, known: Pr
     let mut sink = connector.sink().await?;
     let run_id = sink.identify().await?.run_id;
     let graph_exists = sink.state().await? == GraphState::Present;
+    if !intent.takes_lease {
+        return Err(Error::new(ErrorKind::LeaseHeld, "the lease is left to the instance that should take it"));
+    }
     let reached = Reached { source, identity, bookmark, sink, run_id, graph_exists };
     let mut lease = KeptLease::acquire(connector.lease().await?).await?;
     let outcome = tokio::select! {

@@ -11,7 +11,7 @@ use super::lease_keeper::KeptLease;
 use crate::error::{ErrorKind, Result};
 use crate::sink::LEASE_TTL;
 
-const INTENT: LaunchRequest = LaunchRequest { wanted: None, stage: false, reads_log: true };
+const INTENT: LaunchRequest = LaunchRequest { wanted: None, stage: false, reads_log: true, takes_lease: true };
 
 async fn launched(process: &Arc<InMemory>) -> Result<Launched> {
     let (connector, profile) = (Arc::clone(process), Arc::clone(&process.world.profile));

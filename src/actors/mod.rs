@@ -27,6 +27,7 @@ pub(crate) mod pipeline;
 mod prober;
 pub(crate) mod rollback;
 mod shell;
+pub(crate) mod spreading;
 mod stage_beside;
 mod standby;
 pub(crate) mod stream_load;

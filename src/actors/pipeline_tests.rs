@@ -16,6 +16,7 @@ use super::in_memory::{InMemory, InjectedFault, Place, World, entity};
 use super::member::Member;
 use super::messages::{Acknowledged, ActorStopped, AwaitApplied, RequestPass, SetPaused, Shutdown, WorkerExit, WorkerExited};
 use super::pipeline::{Pipeline, PipelineOutcome, Schedule, SupervisionTimeouts};
+use super::spreading::{Membership, SpreadTimes};
 use super::supervisor::{StopMember, Supervisor};
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::Generation;
@@ -24,6 +25,7 @@ use crate::model::guard::DeleteLimit;
 use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::scrub_rate::ScrubRate;
+use crate::model::spread::InstanceId;
 use crate::retry::Backoff;
 use crate::sync::{BatchLimits, CheckIntervals};
 use crate::telemetry::status::{PassResult, PipelineState, PipelineStatus, ServiceStatus};
@@ -281,6 +283,45 @@ async fn a_second_process_is_kept_out_until_the_first_has_ended() {
     first.supervisor.do_send(Shutdown);
     first.ended().await.unwrap();
     waiting.until("in step", in_step).await;
+}
+
+/// An instance that shares two pipelines with others. Nothing here waits as long as between processes.
+fn instance(id: &str, worlds: &[Arc<World>; 2]) -> [Run; 2] {
+    let short = Duration::from_millis(50);
+    let times = SpreadTimes { look_around: short, grace: short * 2, settle: short };
+    let membership = Arc::new(Membership::of(InstanceId::new(id), times));
+    let [p, q] = worlds;
+    [(p, "p"), (q, "q")].map(|(world, name)| run(InMemory::instance(world, name, &membership), CONTINUOUS))
+}
+
+fn stands_by(status: &PipelineStatus) -> bool {
+    status.leader().is_some()
+}
+
+#[actix::test]
+async fn one_of_two_pipelines_moves_to_an_instance_that_joins_and_back_when_it_ends() {
+    let worlds = [World::of(NODES), World::of(NODES)];
+    let [mut p, mut q] = instance("a", &worlds);
+    p.until("in step", in_step).await;
+    q.until("in step", in_step).await;
+    let [mut other_p, mut other_q] = instance("b", &worlds);
+    let moves_p = tokio::select! {
+        _ = other_p.until("in step", in_step) => true,
+        _ = other_q.until("in step", in_step) => false,
+    };
+    let (moved, stayed) = if moves_p { (&mut p, &mut q) } else { (&mut q, &mut p) };
+    let status = moved.until("standby", stands_by).await;
+    assert_eq!((status.faults, status.last_fault), (0, None), "a handover is no fault");
+    let other_stayed = if moves_p { &mut other_q } else { &mut other_p };
+    other_stayed.until("standby", stands_by).await;
+    stayed.until("in step", in_step).await;
+    for other in [other_p, other_q] {
+        other.supervisor.do_send(Shutdown);
+        other.ended().await.unwrap();
+    }
+    p.until("in step again", in_step).await;
+    q.until("in step again", in_step).await;
+    assert!(worlds.iter().all(|world| world.differences().is_empty() && world.is_owned()));
 }
 
 #[actix::test]

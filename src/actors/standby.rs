@@ -1,11 +1,12 @@
-//! Waits until the leader of a pipeline has gone.
+//! Waits until this process may take the lease of a pipeline: its leader has gone, or left it to this process.
 
 use std::time::Duration;
 
 use super::connection_factory::ConnectionFactory;
+use super::spreading::{LeaseState, Participant};
 use crate::error::Result;
 use crate::model::leader::Leader;
-use crate::sink::{CheckpointStore, Sink};
+use crate::sink::{CheckpointStore, GraphLease, Sink};
 
 /// The pause between two looks at the lease: one read of a small key. A leader that gives its lease back has a successor within
 /// a second, of which this is a part.
@@ -14,22 +15,50 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The number of looks between two readings of the leader's checkpoint.
 const LOOKS_PER_CHECKPOINT: usize = 25;
 
-/// Looks at the lease until no process holds it, and tells of each leader, and of its checkpoints from time to time. A successor
-/// that knows the number of an earlier checkpoint recognizes a cache that was restored.
-pub(super) async fn until_free(connector: &dyn ConnectionFactory, tell: impl Fn(Leader, Option<u64>)) -> Result<()> {
-    let mut lease = connector.lease().await?;
+/// Looks at the lease until this process may take it, and tells of each leader, and of its checkpoints from time to time. A
+/// successor that knows the number of an earlier checkpoint recognizes a cache that was restored.
+pub(super) async fn until_free(
+    connector: &dyn ConnectionFactory,
+    participant: Option<Participant>,
+    tell: impl Fn(Leader, Option<u64>),
+) -> Result<()> {
+    let mut lease = match participant {
+        Some(participant) => AwaitedLease::Shared(participant),
+        None => AwaitedLease::Simple(connector.lease().await?),
+    };
     let mut cache = ObservedCache { connector, connections: None };
     let mut told = None;
     for look in 0.. {
-        let Some(leader) = lease.leader().await? else { break };
-        let is_new = told.as_ref() != Some(&leader);
-        if is_new || look % LOOKS_PER_CHECKPOINT == 0 {
+        let leader = match lease.look().await? {
+            LeaseState::Free => break,
+            LeaseState::LeftToAnother => None,
+            LeaseState::Held(leader) => Some(leader),
+        };
+        let is_new = told != leader;
+        if let Some(leader) = leader.filter(|_| is_new || look % LOOKS_PER_CHECKPOINT == 0) {
             tell(leader.clone(), cache.last_sequence().await);
             told = Some(leader);
         }
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
+}
+
+/// The lease that a standby waits for.
+enum AwaitedLease {
+    /// Whoever finds it free takes it.
+    Simple(Box<dyn GraphLease>),
+    /// The instances agree on who takes it.
+    Shared(Participant),
+}
+
+impl AwaitedLease {
+    async fn look(&mut self) -> Result<LeaseState> {
+        match self {
+            Self::Simple(lease) => Ok(lease.leader().await?.map_or(LeaseState::Free, LeaseState::Held)),
+            Self::Shared(participant) => participant.look_at_lease().await,
+        }
+    }
 }
 
 /// The cache of the leader. Its connections are of one life of the server, so an error replaces them.

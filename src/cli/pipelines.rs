@@ -9,7 +9,7 @@ use crate::actors::generation_actors::GenerationSettings;
 use crate::actors::messages::StatusChanged;
 use crate::actors::pipeline::{Pipeline, Schedule, SupervisionTimeouts};
 use crate::config::{PipelineConfig, SyncConfig};
-use crate::connector::ServerConnector;
+use crate::connector::{Process, ServerConnector};
 use crate::error::Result;
 use crate::model::guard::DeleteLimit;
 use crate::sync::{BatchLimits, CheckIntervals};
@@ -18,14 +18,14 @@ use crate::sync::{BatchLimits, CheckIntervals};
 /// no stage waits for a pause of another.
 const FULL_BATCHES_IN_FLIGHT: usize = 4;
 
-/// Assembles a pipeline for its supervisor. The address is that of this process's HTTP server, if it has one.
+/// Assembles a pipeline of this process for its supervisor.
 pub(super) fn assemble(
     config: &PipelineConfig,
-    url: Option<String>,
+    process: &Process,
     schedule: Schedule,
     health: Recipient<StatusChanged>,
 ) -> Result<Pipeline> {
-    let connector = ServerConnector::served_at(config, url)?;
+    let connector = ServerConnector::of_process(config, process)?;
     let limits = batch_limits(&config.sync);
     Ok(Pipeline {
         name: config.name.to_string(),

@@ -13,6 +13,7 @@ use crate::actors::messages::StatusChanged;
 use crate::actors::pipeline::Reconfigure;
 use crate::actors::pipeline::Schedule;
 use crate::config::{Config, Environment, Overrides, PipelineConfig, SyncConfig};
+use crate::connector::Process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Hosts, HttpRules, Reload, Reloaded};
 use crate::sink::host_name;
@@ -49,8 +50,8 @@ pub(super) struct Reloader {
     pub(super) level: LevelControl,
     pub(super) supervisors: BTreeMap<String, Recipient<Reconfigure>>,
     pub(super) health: Recipient<StatusChanged>,
-    /// The address of the HTTP server, which changes only with a restart.
-    pub(super) url: Option<String>,
+    /// This process, as others find it. Its address changes only with a restart.
+    pub(super) process: Process,
 }
 
 #[async_trait(?Send)]
@@ -91,7 +92,7 @@ impl Reloader {
             return Ok(());
         }
         // A profile or a secret may have changed in its file under the same name: its content decides.
-        let pipeline = pipelines::assemble(wanted, self.url.clone(), schedule(&wanted.sync), self.health.clone())?;
+        let pipeline = pipelines::assemble(wanted, &self.process, schedule(&wanted.sync), self.health.clone())?;
         let changed = known != wanted;
         let answered = supervisor.send(Reconfigure { pipeline: Box::new(pipeline), changed }).await;
         let ended = |_| Error::new(ErrorKind::ActorStopped, format!("pipeline {} has ended", wanted.name));

@@ -17,6 +17,7 @@ use crate::actors::messages::Shutdown;
 use crate::actors::pipeline::PipelineOutcome;
 use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
+use crate::connector::Process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{ApiState, HttpRules, Reload, bind, serve};
 use crate::sink::host_name;
@@ -56,10 +57,10 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
     let (health, status) = Health::new();
     let applied = health.applied();
     let health = health.counting(metrics.clone()).start();
-    let url = config.monitoring.url(&host_name());
+    let process = Process { url: config.monitoring.url(&host_name()), ..Process::default() };
     let mut assembled = Vec::new();
     for pipeline in config.pipelines() {
-        assembled.push(pipelines::assemble(pipeline, url.clone(), schedule(&pipeline.sync), health.clone().recipient())?);
+        assembled.push(pipelines::assemble(pipeline, &process, schedule(&pipeline.sync), health.clone().recipient())?);
     }
     let running: Vec<RunningPipeline> = assembled
         .into_iter()
@@ -83,7 +84,7 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
         level,
         supervisors: supervisors.collect(),
         health: health.recipient(),
-        url,
+        process,
     });
     let shown = HttpState { status, metrics, applied, rules, reload: reloader.clone() };
     let http = listener.map(|listener| start_http(listener, shown, &running)).transpose()?;

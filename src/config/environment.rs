@@ -10,7 +10,7 @@ use super::document::{Document, insert_at};
 use super::report::Report;
 
 /// Each variable and the path of the setting that it gives.
-pub(super) const VARIABLES: [(&str, &str); 59] = [
+pub(super) const VARIABLES: [(&str, &str); 60] = [
     ("NEO4J_URI", "neo4j.uri"),
     ("NEO4J_USER", "neo4j.user"),
     ("NEO4J_PASSWORD", "neo4j.password"),
@@ -51,6 +51,7 @@ pub(super) const VARIABLES: [(&str, &str); 59] = [
     ("SYNC_DIFFERENTIAL_INTERVAL_SECONDS", "sync.differential_interval_seconds"),
     ("SYNC_SCRUB_ROWS_PER_SECOND", "sync.scrub_rows_per_second"),
     ("SYNC_MAX_DELETE_FRACTION", "sync.max_delete_fraction"),
+    ("SYNC_SPREAD", "sync.spread"),
     ("FULL_SYNC_STRATEGY", "full_sync.strategy"),
     ("FULL_SYNC_KEEP_PREVIOUS", "full_sync.keep_previous"),
     ("INDEXES_UNSAFE", "indexes.unsafe"),

@@ -68,6 +68,8 @@ pub(crate) struct SyncConfig {
     pub scrub_rate: Option<ScrubRate>,
     /// The largest share of a kind that may be deleted without approval; 1 allows everything.
     pub max_delete_fraction: f64,
+    /// Whether instances share the pipelines evenly. If not, an instance leads what it gets.
+    pub spread: bool,
 }
 
 impl SyncConfig {
@@ -92,6 +94,7 @@ impl SyncConfig {
                 .map(Duration::from_secs),
             scrub_rate: read_scrub_rate(section),
             max_delete_fraction: section.share("max_delete_fraction").unwrap_or(DEFAULT_MAX_DELETE_FRACTION),
+            spread: section.flag("spread").unwrap_or(false),
         };
         config.check_overlap(section);
         config

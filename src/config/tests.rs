@@ -97,6 +97,7 @@ fn test_config_has_the_documented_defaults() {
             differential_interval: Some(Duration::from_secs(86_400)),
             scrub_rate: Some(ScrubRate::RowsPerSecond(2_000)),
             max_delete_fraction: 0.5,
+            spread: false,
         }
     );
     assert_eq!(pipeline.full_sync, FullSyncConfig { strategy: FullSyncStrategy::Shadow, keep_previous: false });
@@ -236,6 +237,7 @@ fn test_config_reads_every_variable() {
             ("SYNC_ENABLE_INCREMENTAL", "0"),
             ("SYNC_SCRUB_ROWS_PER_SECOND", "0"),
             ("SYNC_MAX_DELETE_FRACTION", "0.1"),
+            ("SYNC_SPREAD", "true"),
             ("SYNC_PROFILE", "p.yml"),
             ("FULL_SYNC_KEEP_PREVIOUS", "yes"),
             ("ROUTING_DEFAULT_GRAPH", "r"),
@@ -257,7 +259,7 @@ fn test_config_reads_every_variable() {
     assert_eq!((pipeline.sync.probe_interval, pipeline.sync.scrub_rate), (None, None));
     assert_eq!((pipeline.sync.node_batch_size, pipeline.sync.relationship_batch_size), (5, 6));
     assert_eq!(pipeline.sync.batch_bytes, ByteSize::from_mib(1));
-    assert!(pipeline.sync.full_sync_on_startup && !pipeline.sync.enable_incremental);
+    assert!(pipeline.sync.full_sync_on_startup && !pipeline.sync.enable_incremental && pipeline.sync.spread);
     assert_eq!(pipeline.filter.group_ids.len(), 2);
     assert_eq!((config.logging.format, config.logging.keep_files), (LogFormat::Text, 5));
     assert_eq!(config.monitoring.address(), None);

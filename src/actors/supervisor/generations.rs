@@ -33,9 +33,7 @@ const CUT_DEADLINE: Duration = Duration::from_secs(150);
 
 impl Supervisor {
     pub(super) fn launch(&mut self, ctx: &mut Context<Self>) {
-        if let Some(watch) = self.lease_watch.take() {
-            ctx.cancel_future(watch);
-        }
+        self.end_lease_watch(ctx);
         self.generation = self.generation.next();
         self.state = State::Launching;
         self.status.generation = self.generation.0;
@@ -45,6 +43,7 @@ impl Supervisor {
             wanted: self.passes.requested(),
             stage: self.is_stage(),
             reads_log: self.pipeline.schedule.reads_log(),
+            takes_lease: !self.is_joining || self.participant().is_none(),
         };
         let known = PriorGenerations {
             last_sequence: self.status.checkpoint_sequence,
@@ -100,7 +99,7 @@ impl Supervisor {
         if matches!(launched.reason, Some(PassReason::SourceRestored | PassReason::OtherSource)) {
             self.status.forget_source();
         }
-        (self.has_led, self.leader) = (true, None);
+        (self.has_led, self.leader, self.is_joining) = (true, None, false);
         self.status.expected = launched.expected;
         self.status.log_reach = None;
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
@@ -160,6 +159,7 @@ impl Supervisor {
             reports,
         );
         self.state = State::Running(group);
+        self.watch_instances(ctx);
         if !self.full_wanted || self.pipeline.schedule != Schedule::Once(PassMode::Full) {
             self.start_pass(order);
         }
@@ -196,13 +196,15 @@ impl Supervisor {
         self.then(then, ctx);
     }
 
-    /// Waits until the process that leads the pipeline has gone, then launches again.
-    fn stand_by(&mut self, ctx: &mut Context<Self>) {
+    /// Waits until this process may lead the pipeline, then launches again.
+    pub(super) fn stand_by(&mut self, ctx: &mut Context<Self>) {
         self.state = State::Waiting;
+        self.is_joining = false;
+        let participant = self.participant();
         let (generation, connector, found) = (self.generation, Arc::clone(&self.pipeline.connector), ctx.address().recipient());
         let wait = async move {
             let tell = |leader, sequence| found.do_send(LeaderFound { generation, leader, sequence });
-            standby::until_free(connector.as_ref(), tell).await
+            standby::until_free(connector.as_ref(), participant, tell).await
         };
         let watch = ctx.spawn(wait.into_actor(self).map(move |outcome, supervisor, ctx| {
             supervisor.lease_watch = None;
@@ -293,6 +295,7 @@ impl Supervisor {
                 return;
             }
         };
+        self.end_lease_watch(ctx);
         self.passes.take_held();
         self.interrupt_full_sync();
         group.end(ending);
@@ -357,7 +360,10 @@ impl Supervisor {
     pub(super) fn then(&mut self, then: Then, ctx: &mut Context<Self>) {
         match then {
             Then::Stop(outcome) => self.finish(outcome, ctx),
-            Then::Restart(_) | Then::RollBack(_) | Then::IgnoreQuarantine(_) if self.shutting_down => self.finish(Ok(None), ctx),
+            Then::Restart(_) | Then::StandBy | Then::RollBack(_) | Then::IgnoreQuarantine(_) if self.shutting_down => {
+                self.finish(Ok(None), ctx);
+            }
+            Then::StandBy => self.stand_by_for_successor(ctx),
             Then::RollBack(answer) => self.roll_back(answer, ctx),
             Then::IgnoreQuarantine(answer) => self.ignore_quarantine(answer, ctx),
             Then::Restart(pause) => {

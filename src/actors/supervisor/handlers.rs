@@ -25,6 +25,7 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.address = Some(ctx.address());
+        self.join_instances();
         self.launch(ctx);
     }
 }
@@ -299,8 +300,14 @@ impl Handler<Reconfigure> for Supervisor {
             let busy = "the pipeline is starting, stopping, or running a full sync: try again";
             return Err(Error::new(ErrorKind::CacheBusy, busy));
         }
+        let before = self.participant();
         self.pipeline = *pipeline;
         self.fitted = self.pipeline.unfitted();
+        match (self.participant(), before) {
+            (Some(participant), _) => participant.join(),
+            (None, Some(before)) => before.leave(),
+            (None, None) => {}
+        }
         if waits {
             // The new configuration may mend the cause of the wait.
             self.launch(ctx);
@@ -327,6 +334,7 @@ impl Handler<Shutdown> for Supervisor {
             return;
         }
         self.show(PipelineState::Stopping);
+        self.withdraw(ctx);
         match &mut self.state {
             State::Running(_) => self.end(Ending::Drained, Then::Stop(Ok(None)), ctx),
             State::Ending { then, ending, .. } => {

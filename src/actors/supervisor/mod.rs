@@ -4,6 +4,7 @@ mod comparison;
 mod full_sync;
 mod generations;
 mod handlers;
+mod handover;
 mod next_pass;
 mod pass_queue;
 mod restarts;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use comparison::Comparing;
 
@@ -26,6 +28,7 @@ use crate::model::batch::Generation;
 use crate::model::changes::BatchChanges;
 use crate::model::guard::HeldDeletes;
 use crate::model::leader::Leader;
+use crate::model::spread::InstanceId;
 use crate::telemetry::status::{PipelineState, PipelineStatus};
 use full_sync::FullSyncUnderWay;
 use pass_queue::PassQueue;
@@ -56,8 +59,12 @@ pub(crate) struct Supervisor {
     has_led: bool,
     /// The process that leads the pipeline, while this one stands by.
     leader: Option<Leader>,
-    /// The task that looks at the lease, while this process stands by.
+    /// The task that looks at the lease while this process stands by, and at the other instances while it leads.
     lease_watch: Option<SpawnHandle>,
+    /// Whether this process has not looked yet which of the pipelines that instances share it should lead.
+    is_joining: bool,
+    /// The instance that this process handed the pipeline over to last, and when.
+    handed_over: Option<(InstanceId, Instant)>,
     shutting_down: bool,
     /// Whether full syncs are done beside the graph.
     beside: bool,
@@ -92,6 +99,8 @@ enum State {
 /// The step that follows a generation.
 enum Then {
     Restart(Duration),
+    /// Another instance leads the pipeline, and this one stands by.
+    StandBy,
     /// The kept previous graph replaces the live one, and a generation begins with it.
     RollBack(oneshot::Sender<Result<()>>),
     /// The current quarantine entries are ignored from then on.
@@ -117,6 +126,8 @@ impl Supervisor {
             has_led: false,
             leader: None,
             lease_watch: None,
+            is_joining: true,
+            handed_over: None,
             shutting_down: false,
             beside: false,
             full_wanted: false,
