@@ -71,8 +71,13 @@ impl Http {
 }
 
 pub(crate) async fn start(service: &Service) -> (Running, Http) {
+    start_with(service, &["run"]).await
+}
+
+/// As [`start`], with arguments of one's own.
+pub(crate) async fn start_with(service: &Service, arguments: &[&str]) -> (Running, Http) {
     let http = Http { port: ports::free().unwrap() };
-    let running = service.clone().with("HEALTH_PORT", http.port).with("HEALTH_BIND", "127.0.0.1").start(&["run"]);
+    let running = service.clone().with("HEALTH_PORT", http.port).with("HEALTH_BIND", "127.0.0.1").start(arguments);
     (running, http)
 }
 

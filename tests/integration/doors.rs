@@ -43,6 +43,9 @@ const EVERY_PASS: [&str; 17] = [
 ];
 const FULL_SYNC: [&str; 4] = ["graph.bulk", "module|list", "rename", "unlink"];
 
+/// And for pipelines that instances share.
+const SPREAD: [&str; 4] = ["time", "hset", "hgetall", "hdel"];
+
 async fn redis(server: &FalkorServer, command: &[String]) {
     let mut connection = server.connect().await.unwrap();
     let mut built = redis::cmd(&command[0]);
@@ -97,6 +100,15 @@ async fn a_user_with_only_the_commands_of_the_readme_is_enough() {
         // It is only slower without that one.
         assert_eq!(checked.code, i32::from(*without != "graph.bulk"), "{without}: {said}");
     }
+
+    // Those for pipelines that instances share are missed only where they are needed.
+    allow(&server, &pair.graph, &full).await;
+    let spreads = pair.service.clone().with("SYNC_SPREAD", "true");
+    let checked = check(&spreads).await;
+    assert!(checked.code == 1 && checked.stderr.contains("TIME, HSET, HGETALL, HDEL"), "{}", checked.stderr);
+    let all: Vec<&str> = full.iter().copied().chain(SPREAD).collect();
+    allow(&server, &pair.graph, &all).await;
+    assert_eq!(check(&spreads).await.code, 0);
 
     // Without those for a full sync beside the graph.
     allow(&server, &pair.graph, &EVERY_PASS).await;

@@ -66,6 +66,7 @@ mod sentinel;
 mod servers;
 mod sink;
 mod sink_faults;
+mod spread;
 mod standby;
 mod survey;
 mod sweep;
