@@ -12,8 +12,9 @@ use crate::model::leader::Leader;
 use crate::model::spread::{InstanceId, spread};
 use crate::sink::{Announced, Presence, Surroundings};
 
-/// The pause between two looks of a leader. Its announcement needs one a second; a successor is no matter of milliseconds.
-const LEADER_LOOKS_APART: Duration = Duration::from_millis(500);
+/// The pause between two looks of a leader, which is that of a standby: an instance counts as present until a look beside each
+/// graph has shown that it withdrew, and its pipelines wait for that.
+const LEADER_LOOKS_APART: Duration = Duration::from_millis(200);
 
 /// Times of spreading; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,14 +157,13 @@ impl Participant {
         let mut named: Option<(InstanceId, Instant)> = None;
         loop {
             let successor = self.successor().await;
-            match (successor, &named) {
-                (None, _) => named = None,
-                (Some(successor), Some((before, since))) if successor.instance == *before => {
-                    if since.elapsed() >= self.membership.times.settle {
-                        return successor;
-                    }
-                }
-                (Some(successor), _) => named = Some((successor.instance, Instant::now())),
+            let since = match (&successor, named.take()) {
+                (Some(now), Some((before, since))) if now.instance == before => since,
+                _ => Instant::now(),
+            };
+            named = successor.as_ref().map(|successor| (successor.instance.clone(), since));
+            if let Some(successor) = successor.filter(|_| since.elapsed() >= self.membership.times.settle) {
+                return successor;
             }
             tokio::time::sleep(LEADER_LOOKS_APART).await;
         }
