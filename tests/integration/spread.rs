@@ -142,6 +142,28 @@ impl Shared {
         }
     }
 
+    /// Waits until the leaders have ended a pass over each graph. A full sync ends a generation, and between two generations the
+    /// lease is free for the process that should lead.
+    async fn until_in_step(&mut self, processes: &[Process]) {
+        let began = Instant::now();
+        loop {
+            let mut in_step = 0;
+            for process in processes {
+                let status = process.http.json("/api/sync/status").await;
+                let pipelines = status["pipelines"].as_object().unwrap().values();
+                let ended =
+                    |pipeline: &&Value| pipeline["passes_ended"].as_u64() > Some(0) && pipeline["state"]["state"] == "idle";
+                in_step += pipelines.filter(ended).count();
+            }
+            self.leaders().await;
+            if in_step == PIPELINES {
+                return;
+            }
+            assert!(began.elapsed() < SPREAD, "{in_step} in step");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     async fn assert_equal(&self) {
         for graph in &self.graphs {
             let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, graph, ARRIVAL).await;
@@ -170,6 +192,12 @@ fn moved<'l>(before: &'l Leaders, after: &Leaders) -> Vec<&'l String> {
     before.iter().filter(|(graph, leader)| after.get(*graph) != Some(*leader)).map(|(graph, _)| graph).collect()
 }
 
+/// How often each process handed a pipeline over since its log had this length.
+fn handovers(processes: &[Process], since: &[usize]) -> Vec<usize> {
+    let logs = processes.iter().zip(since).map(|(process, from)| process.running.log_from(*from));
+    logs.map(|log| log.matches("handing over").count()).collect()
+}
+
 #[tokio::test]
 async fn processes_share_the_pipelines_evenly_and_move_only_what_has_to_move() {
     let mut shared = Shared::new().await;
@@ -177,6 +205,8 @@ async fn processes_share_the_pipelines_evenly_and_move_only_what_has_to_move() {
     for _ in 0..PROCESSES {
         processes.push(shared.start().await);
     }
+    shared.until_even(&processes).await;
+    shared.until_in_step(&processes).await;
     let before = shared.until_even(&processes).await;
     for process in &processes {
         shared.until_shown(process).await;
@@ -194,6 +224,8 @@ async fn processes_share_the_pipelines_evenly_and_move_only_what_has_to_move() {
     let of_killed = |graph: &&String| before[*graph] == killed.pid;
     assert!(moved(&before, &after).iter().all(of_killed), "only its pipelines move: {before:?} {after:?}");
 
+    shared.until_even(&processes).await;
+    shared.until_in_step(&processes).await;
     let before = shared.until_even(&processes).await;
     let logged: Vec<usize> = processes.iter().map(|process| process.running.length()).collect();
     let joined = shared.start().await;
@@ -202,9 +234,13 @@ async fn processes_share_the_pipelines_evenly_and_move_only_what_has_to_move() {
     let after = shared.until_even(&processes).await;
     let moved = moved(&before, &after);
     assert!(moved.len() == PIPELINES / PROCESSES && moved.iter().all(|graph| after[*graph] == pid), "{before:?} {after:?}");
-    let handed_over = processes.iter().zip(&logged).map(|(process, from)| process.running.log_from(*from));
-    let handed_over: Vec<usize> = handed_over.map(|log| log.matches("handing over").count()).collect();
-    assert_eq!(handed_over, [1, 1], "each of those that were there hands over one");
+    // A line of the log arrives a moment after what it tells.
+    let began = Instant::now();
+    while handovers(&processes, &logged) != [1, 1] {
+        let logs: Vec<String> = processes.iter().map(|process| process.running.log()).collect();
+        assert!(began.elapsed() < SLACK, "each of those that were there hands over one: {logs:#?}");
+        tokio::time::sleep(POLL).await;
+    }
     for process in &processes {
         shared.until_shown(process).await;
         assert!(!process.running.log().contains("\"level\":\"ERROR\""), "{}", process.running.log());
