@@ -26,7 +26,7 @@ use crate::sync::CacheView;
 
 /// This process, as others find it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Process {
+pub(crate) struct LocalInstance {
     /// The address of its HTTP server, if it has one.
     pub(crate) url: Option<String>,
     /// The instances that it shares pipelines with, and its own id among them.
@@ -50,11 +50,11 @@ pub(crate) struct ServerConnector {
 impl ServerConnector {
     /// The connections of a pipeline. Reads only the profile at this point.
     pub(crate) fn new(config: &PipelineConfig) -> Result<Self> {
-        Self::of_process(config, &Process::default())
+        Self::of_process(config, &LocalInstance::default())
     }
 
     /// As [`Self::new`], for a process that others find.
-    pub(crate) fn of_process(config: &PipelineConfig, process: &Process) -> Result<Self> {
+    pub(crate) fn of_process(config: &PipelineConfig, process: &LocalInstance) -> Result<Self> {
         let name = config.control_name();
         let profile = Arc::new(scoped(read_profile(&config.profile)?, config)?);
         let claim = Ownership::claim_by(name, process.membership.id().clone(), process.url.clone())?;

@@ -77,8 +77,8 @@
 //! - *a second process while another one leads*: `sink::lease` answers `LeaseHeld` to `actors::launch`; `supervisor::generations` stands by
 //!   with `actors::standby`, and launches again once the lease is free; meanwhile `http::chosen` and `http::wait` name the leader.
 //! - *pipelines shared by many processes* (`sync.spread`): `sink::presence` announces an instance and finds the others, `model::spread`
-//!   plans who leads what, `actors::spreading` tells a standby whether to take a lease and a leader when another instance should lead,
-//!   and `supervisor::handover` hands over.
+//!   plans the leader of each pipeline, `actors::spreading` decides whether a standby takes a lease and whether another instance should
+//!   lead, and `supervisor::handover` hands over.
 //! - *the graph of an element chosen*, where each group has one: `transform::admission` reads the group, `model::routes` names the graph,
 //!   and `sink::routing` splits the batch.
 //! - *an element or a property quarantined*: `transform::admission` decides that the cache cannot hold an element, `transform::layout`

@@ -42,11 +42,11 @@ impl Default for SpreadTimes {
 pub(crate) struct Membership {
     me: InstanceId,
     times: SpreadTimes,
-    known: Mutex<Known>,
+    sightings: Mutex<Sightings>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Sightings {
     /// The pipelines that are spread, each with the instance that leads it, as far as that is known.
     leaders: BTreeMap<String, Option<InstanceId>>,
     /// The instances that were last seen beside the graph of each pipeline, and the end of their announcements.
@@ -57,7 +57,7 @@ struct Known {
 
 impl Default for Membership {
     fn default() -> Self {
-        Self { me: InstanceId::random(), times: SpreadTimes::default(), known: Mutex::default() }
+        Self { me: InstanceId::random(), times: SpreadTimes::default(), sightings: Mutex::default() }
     }
 }
 
@@ -74,26 +74,26 @@ impl Membership {
 
     fn note(&self, pipeline: &str, seen: &Surroundings) {
         let now = Instant::now();
-        let mut known = self.known.lock();
-        known.since = known.since.or(Some(now));
+        let mut sightings = self.sightings.lock();
+        sightings.since = sightings.since.or(Some(now));
         // A changed configuration may no longer spread the pipeline.
-        let Some(leader) = known.leaders.get_mut(pipeline) else { return };
+        let Some(leader) = sightings.leaders.get_mut(pipeline) else { return };
         *leader = seen.holder.as_ref().and_then(|holder| holder.instance.clone());
         let announced = seen.announced.iter().map(|announced| (announced.instance.clone(), now + announced.left)).collect();
-        known.announced.insert(pipeline.to_owned(), announced);
+        sightings.announced.insert(pipeline.to_owned(), announced);
     }
 
     fn has_looked_around(&self) -> bool {
-        self.known.lock().since.is_some_and(|since| since.elapsed() >= self.times.look_around)
+        self.sightings.lock().since.is_some_and(|since| since.elapsed() >= self.times.look_around)
     }
 
     /// The instance that should lead a pipeline. An instance is present if it is announced beside the graph of any pipeline.
     fn proper_leader(&self, pipeline: &str) -> Option<InstanceId> {
-        let known = self.known.lock();
+        let sightings = self.sightings.lock();
         let now = Instant::now();
-        let announced = known.announced.values().flatten().filter(|(_, until)| **until > now).map(|(instance, _)| instance);
+        let announced = sightings.announced.values().flatten().filter(|(_, until)| **until > now).map(|(instance, _)| instance);
         let present: BTreeSet<InstanceId> = announced.chain([&self.me]).cloned().collect();
-        spread(&known.leaders, &present).get(pipeline).copied().cloned()
+        spread(&sightings.leaders, &present).get(pipeline).copied().cloned()
     }
 }
 
@@ -123,14 +123,14 @@ impl Participant {
 
     /// Counts the pipeline among those that are spread.
     pub(super) fn join(&self) {
-        self.membership.known.lock().leaders.entry(self.pipeline.clone()).or_default();
+        self.membership.sightings.lock().leaders.entry(self.pipeline.clone()).or_default();
     }
 
     /// No longer counts the pipeline among those that are spread.
     pub(super) fn leave(&self) {
-        let mut known = self.membership.known.lock();
-        known.leaders.remove(&self.pipeline);
-        known.announced.remove(&self.pipeline);
+        let mut sightings = self.membership.sightings.lock();
+        sightings.leaders.remove(&self.pipeline);
+        sightings.announced.remove(&self.pipeline);
     }
 
     /// Looks beside the graph, which also announces this process there.

@@ -48,7 +48,7 @@ pub(super) async fn until_free(
 enum AwaitedLease {
     /// Whoever finds it free takes it.
     Simple(Box<dyn GraphLease>),
-    /// The instances agree on who takes it.
+    /// Each instance computes which instance takes it.
     Shared(Participant),
 }
 

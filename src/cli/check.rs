@@ -139,7 +139,7 @@ async fn look(config: &PipelineConfig, limit: Option<u64>) -> Result<Findings> {
         log_reaches,
         now: Utc::now(),
     };
-    let threshold = sink.short_busy_threshold().await?;
+    let threshold = sink.busy_threshold().await?.filter(|threshold| server.may_end_itself(*threshold));
     let (policy, indexes) = (sink.unsafe_indexes().await?, sink.indexes().await?);
     let survey = look_at_source(&connector, source.as_ref(), policy, limit).await?;
     let outside_profile = source.outside_profile().await?;

@@ -9,7 +9,7 @@ use crate::actors::generation_actors::GenerationSettings;
 use crate::actors::messages::StatusChanged;
 use crate::actors::pipeline::{Pipeline, Schedule, SupervisionTimeouts};
 use crate::config::{PipelineConfig, SyncConfig};
-use crate::connector::{Process, ServerConnector};
+use crate::connector::{LocalInstance, ServerConnector};
 use crate::error::Result;
 use crate::model::guard::DeleteLimit;
 use crate::sync::{BatchLimits, CheckIntervals};
@@ -21,7 +21,7 @@ const FULL_BATCHES_IN_FLIGHT: usize = 4;
 /// Assembles a pipeline of this process for its supervisor.
 pub(super) fn assemble(
     config: &PipelineConfig,
-    process: &Process,
+    process: &LocalInstance,
     schedule: Schedule,
     health: Recipient<StatusChanged>,
 ) -> Result<Pipeline> {

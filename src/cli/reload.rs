@@ -13,7 +13,7 @@ use crate::actors::messages::StatusChanged;
 use crate::actors::pipeline::Reconfigure;
 use crate::actors::pipeline::Schedule;
 use crate::config::{Config, Environment, Overrides, PipelineConfig, SyncConfig};
-use crate::connector::Process;
+use crate::connector::LocalInstance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Hosts, HttpRules, Reload, Reloaded};
 use crate::sink::host_name;
@@ -51,7 +51,7 @@ pub(super) struct Reloader {
     pub(super) supervisors: BTreeMap<String, Recipient<Reconfigure>>,
     pub(super) health: Recipient<StatusChanged>,
     /// This process, as others find it. Its address changes only with a restart.
-    pub(super) process: Process,
+    pub(super) process: LocalInstance,
 }
 
 #[async_trait(?Send)]

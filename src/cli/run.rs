@@ -17,7 +17,7 @@ use crate::actors::messages::Shutdown;
 use crate::actors::pipeline::PipelineOutcome;
 use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
-use crate::connector::Process;
+use crate::connector::LocalInstance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{ApiState, HttpRules, Reload, bind, serve};
 use crate::sink::host_name;
@@ -57,7 +57,7 @@ async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, 
     let (health, status) = Health::new();
     let applied = health.applied();
     let health = health.counting(metrics.clone()).start();
-    let process = Process { url: config.monitoring.url(&host_name()), ..Process::default() };
+    let process = LocalInstance { url: config.monitoring.url(&host_name()), ..LocalInstance::default() };
     let mut assembled = Vec::new();
     for pipeline in config.pipelines() {
         assembled.push(pipelines::assemble(pipeline, &process, schedule(&pipeline.sync), health.clone().recipient())?);

@@ -14,7 +14,7 @@ use crate::actors::messages::Shutdown;
 use crate::actors::pipeline::{OneShotResult, Schedule};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{Config, PipelineConfig};
-use crate::connector::{Process, ServerConnector};
+use crate::connector::{LocalInstance, ServerConnector};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::guard::HeldDeletes;
@@ -106,7 +106,7 @@ pub(super) async fn one_pass(
     progress: &Progress,
 ) -> Result<OneShotResult> {
     let (health, status) = Health::new();
-    let mut pipeline = pipelines::assemble(config, &Process::default(), Schedule::Once(mode), health.start().recipient())?;
+    let mut pipeline = pipelines::assemble(config, &LocalInstance::default(), Schedule::Once(mode), health.start().recipient())?;
     pipeline.allow_deletes = allow_deletes;
     let (supervisor, mut outcome) = Supervisor::new(pipeline);
     let supervisor = supervisor.start();

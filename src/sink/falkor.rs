@@ -294,8 +294,8 @@ impl Sink for FalkorSink {
         Ok(self.sweep.found(&self.routing))
     }
 
-    async fn short_busy_threshold(&mut self) -> Result<Option<Duration>> {
-        server::short_busy_threshold(&mut self.lanes[0]).await
+    async fn busy_threshold(&mut self) -> Result<Option<Duration>> {
+        server::busy_threshold(&mut self.lanes[0]).await
     }
 
     async fn unsafe_indexes(&mut self) -> Result<Option<UnsafeIndexPolicy>> {

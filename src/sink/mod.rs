@@ -132,8 +132,8 @@ pub trait Sink: Send {
         Ok(None)
     }
 
-    /// The server's `busy-reply-threshold` if it is so short that the server may end itself during a write.
-    async fn short_busy_threshold(&mut self) -> Result<Option<Duration>> {
+    /// The server's `busy-reply-threshold`; nothing if the user may not ask.
+    async fn busy_threshold(&mut self) -> Result<Option<Duration>> {
         Ok(None)
     }
 
@@ -264,8 +264,8 @@ pub trait GraphLease: Send {
 /// This process among the instances of the service that lead a pipeline or could lead it.
 #[async_trait]
 pub(crate) trait Presence: Send {
-    /// Returns who leads and who is announced. Also announces this process for the next seconds, so it has to look again and
-    /// again.
+    /// Returns the holder of the lease and the announced instances. Also announces this process for the next seconds, so it must be
+    /// called again before they are over.
     async fn look(&mut self) -> Result<Surroundings>;
 
     /// Withdraws the announcement of this process, so that no other waits for its end.

@@ -34,6 +34,12 @@ impl CacheServer {
     pub(crate) fn version_text(&self) -> Option<String> {
         self.module_version.map(|number| format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100))
     }
+
+    /// Whether the server may end itself during a write with this `busy-reply-threshold`: while a transaction works for longer,
+    /// FalkorDB 4.16 lets other clients in, and a check of Redis fails.
+    pub(crate) fn may_end_itself(&self, busy_threshold: Duration) -> bool {
+        busy_threshold < SAFE_BUSY_THRESHOLD && self.module_version.is_none_or(|version| version < KEEPS_OTHERS_OUT)
+    }
 }
 
 /// Identifies the server: the present master if it can change. A server without the graph module is an error.
@@ -53,22 +59,15 @@ pub(super) async fn run_id(connection: &mut CacheConnection) -> Result<Option<St
     Ok(info.as_ref().map(reply::text).transpose()?.and_then(|text| reply::run_id(&text)))
 }
 
-/// Returns the server's `busy-reply-threshold` if it is so short that the server may end itself during a write: while a
-/// transaction works for longer, FalkorDB 4.16 lets other clients in, and a check of Redis fails. Returns nothing if the user may
-/// not ask.
-pub(super) async fn short_busy_threshold(connection: &mut CacheConnection) -> Result<Option<Duration>> {
-    let modules = permitted(connection.command("list the modules", cmd("MODULE").arg("LIST"), COMMAND_TIMEOUT).await)?;
-    if modules.map(graph_module).transpose()?.is_some_and(|version| version >= KEEPS_OTHERS_OUT) {
-        return Ok(None);
-    }
+/// Returns the server's `busy-reply-threshold`; nothing if the user may not ask.
+pub(super) async fn busy_threshold(connection: &mut CacheConnection) -> Result<Option<Duration>> {
     let mut question = cmd("CONFIG");
     question.arg("GET").arg(BUSY_THRESHOLD);
-    let answer = connection.command("read busy-reply-threshold", &question, COMMAND_TIMEOUT).await;
-    let Some(answer) = permitted(answer)? else { return Ok(None) };
-    Ok(busy_threshold(answer)?.filter(|threshold| *threshold < SAFE_BUSY_THRESHOLD))
+    let answer = permitted(connection.command("read busy-reply-threshold", &question, COMMAND_TIMEOUT).await)?;
+    answer.map_or(Ok(None), read_threshold)
 }
 
-fn busy_threshold(answer: Value) -> Result<Option<Duration>> {
+fn read_threshold(answer: Value) -> Result<Option<Duration>> {
     let settings = reply::pairs(answer)?;
     let Some((_, value)) = settings.iter().find(|(name, _)| name == BUSY_THRESHOLD) else { return Ok(None) };
     let milliseconds = reply::text(value)?.parse().map_err(|_| reply::unexpected("a number of milliseconds"))?;
@@ -119,10 +118,20 @@ mod tests {
         let list = Value::Array(vec![bulk("busy-reply-threshold"), bulk("5000")]);
         let map = Value::Map(vec![(bulk("busy-reply-threshold"), bulk("5000"))]);
         for answer in [list, map] {
-            assert_eq!(busy_threshold(answer).unwrap(), Some(Duration::from_secs(5)));
+            assert_eq!(read_threshold(answer).unwrap(), Some(Duration::from_secs(5)));
         }
-        assert_eq!(busy_threshold(Value::Array(vec![])).unwrap(), None);
-        assert!(busy_threshold(Value::Array(vec![bulk("busy-reply-threshold"), bulk("soon")])).is_err());
+        assert_eq!(read_threshold(Value::Array(vec![])).unwrap(), None);
+        assert!(read_threshold(Value::Array(vec![bulk("busy-reply-threshold"), bulk("soon")])).is_err());
+    }
+
+    #[test]
+    fn only_an_older_server_with_a_short_threshold_may_end_itself() {
+        let server = |module_version| CacheServer { module_version, run_id: None };
+        for (version, seconds, may_end) in
+            [(Some(41_603), 5, true), (Some(41_603), 600, false), (Some(42_201), 5, false), (None, 5, true)]
+        {
+            assert_eq!(server(version).may_end_itself(Duration::from_secs(seconds)), may_end, "{version:?} {seconds}");
+        }
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn newer(told: Option<Bookmark>, heard: Option<Bookmark>) -> Option<Bookmark> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
@@ -106,6 +107,61 @@ mod tests {
             causal.heard(&bookmark(heard));
             assert_eq!(causal.newest(), Some(bookmark(newest)));
         }
+    }
+
+    /// A reader that was told a commit and remembers which one the last request named.
+    #[derive(Default)]
+    struct Told(Option<Bookmark>, Mutex<Option<Bookmark>>);
+
+    #[async_trait]
+    impl Reader for Told {
+        async fn nodes(&self, _: &str, request: Request, _: usize) -> Result<PartialRows<SourceNode>> {
+            *self.1.lock() = request.after;
+            Ok(PartialRows { rows: Vec::new(), is_whole: true })
+        }
+        async fn relationships(&self, _: &str, request: Request, _: usize) -> Result<PartialRows<SourceRelationship>> {
+            *self.1.lock() = request.after;
+            Ok(PartialRows { rows: Vec::new(), is_whole: true })
+        }
+        async fn typed_relationships(
+            &self,
+            _: &str,
+            request: Request,
+            _: usize,
+        ) -> Result<PartialRows<(String, SourceRelationship)>> {
+            *self.1.lock() = request.after;
+            Ok(PartialRows { rows: Vec::new(), is_whole: true })
+        }
+        async fn rows(&self, _: &str, request: Request) -> Result<Vec<Properties>> {
+            *self.1.lock() = request.after;
+            Ok(Vec::new())
+        }
+        async fn each(&self, _: &str, mut requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
+            *self.1.lock() = requests.pop().and_then(|request| request.after);
+            Ok(Vec::new())
+        }
+        fn told(&self) -> Option<Bookmark> {
+            self.0.clone()
+        }
+    }
+
+    /// A member of a cluster may have answered with an element of a later commit than any question told.
+    #[tokio::test]
+    async fn no_read_goes_back_behind_another_one() {
+        let request = || Request::new("RETURN 1");
+        let reader = BookmarkedReader::new(Told(Some(bookmark(6)), Mutex::default()));
+        reader.heard(&bookmark(5));
+        let sent = || reader.reader.1.lock().take();
+        reader.nodes("x", request(), 1).await.unwrap();
+        assert_eq!(sent(), Some(bookmark(6)));
+        reader.relationships("x", request(), 1).await.unwrap();
+        assert_eq!(sent(), Some(bookmark(6)));
+        reader.typed_relationships("x", request(), 1).await.unwrap();
+        assert_eq!(sent(), Some(bookmark(6)));
+        reader.rows("x", request()).await.unwrap();
+        assert_eq!(sent(), Some(bookmark(6)));
+        reader.each("x", vec![request()]).await.unwrap();
+        assert_eq!(sent(), Some(bookmark(6)));
     }
 
     #[test]

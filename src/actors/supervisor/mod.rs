@@ -61,7 +61,7 @@ pub(crate) struct Supervisor {
     leader: Option<Leader>,
     /// The task that looks at the lease while this process stands by, and at the other instances while it leads.
     lease_watch: Option<SpawnHandle>,
-    /// Whether this process has not looked yet which of the pipelines that instances share it should lead.
+    /// Whether this process has yet to stand by once before it takes the lease of a pipeline that instances share.
     is_joining: bool,
     /// The instance that this process handed the pipeline over to last, and when.
     handed_over: Option<(InstanceId, Instant)>,

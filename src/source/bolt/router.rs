@@ -20,7 +20,7 @@ const AVOIDED: Duration = Duration::from_secs(60);
 /// Opens connections to the configured server, or to members of its cluster if the scheme of the address says so.
 pub(in crate::source) struct Router {
     seed: Server,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<Description>>,
     /// Members that did not reach a commit in time, and until when others are preferred.
     avoided: Mutex<Vec<(HostPort, Instant)>>,
     /// Counts connections, so that the members take turns.
@@ -31,12 +31,12 @@ pub(in crate::source) struct Router {
 
 /// A description of the cluster, and the end of its validity.
 #[derive(Clone)]
-struct Known {
+struct Description {
     members: Members,
     until: Instant,
 }
 
-impl Known {
+impl Description {
     fn is_valid(&self) -> bool {
         Instant::now() < self.until
     }
@@ -91,7 +91,7 @@ impl Router {
 
     /// Whether the description of the cluster is still valid. There is none of a server that is used without routing.
     pub(super) fn is_current(&self) -> bool {
-        !self.routes() || self.known.lock().as_ref().is_some_and(Known::is_valid)
+        !self.routes() || self.known.lock().as_ref().is_some_and(Description::is_valid)
     }
 
     /// Begins something that a member does if the description of the cluster is right.
@@ -136,7 +136,7 @@ impl Router {
             let server = self.seed.at(member);
             match Connection::open(&server).await {
                 Ok(connection) => {
-                    // Another member that failed is asked for once more, perhaps by the next description.
+                    // If another member failed, the next connection needs a new description of the cluster.
                     if last.is_none() {
                         doubt.settle();
                     }
@@ -170,7 +170,7 @@ impl Router {
         let routers = known.map(|known| known.members.routers).unwrap_or_default();
         let (mut first, mut is_described) = (None, false);
         for server in self.describing(&routers) {
-            // Counted before the answer: whoever gives up waiting for this server begins with another one next time.
+            // Counted before the answer, because the caller may give up waiting: the next call then begins with another server.
             self.unanswered.fetch_add(1, Ordering::Relaxed);
             match ask(&server).await {
                 Ok(members) if members.serve(purpose) => {
@@ -191,7 +191,7 @@ impl Router {
         if members.routers.is_empty() {
             members.routers = routers.to_vec();
         }
-        *self.known.lock() = Some(Known { until: Instant::now() + members.ttl, members: members.clone() });
+        *self.known.lock() = Some(Description { until: Instant::now() + members.ttl, members: members.clone() });
         members
     }
 
@@ -228,4 +228,32 @@ async fn ask(router: &Server) -> Result<Members, Fault> {
     let members = connection.members(&router.uri().server().to_string()).await?;
     connection.goodbye().await;
     Ok(members)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+    use crate::source::SourceAddress;
+    use crate::source::bolt::Limits;
+
+    #[test]
+    fn members_take_turns_and_one_that_was_behind_comes_last() {
+        let address = SourceAddress {
+            uri: "neo4j://a:1".to_owned(),
+            user: "neo4j".to_owned(),
+            password: Secret::new("pw"),
+            database: None,
+            pool_size: 1,
+            ca_file: None,
+        };
+        let router = Router::new(Server::new(&address, Limits::default()).unwrap());
+        let [a, b, c] = ["a", "b", "c"].map(|host| HostPort::new(host, 1));
+        let members = Members { readers: vec![a.clone(), b.clone(), c.clone()], ..Members::default() };
+        let turn = || router.in_turn(Purpose::Reads, &members).into_iter().map(|member| member.host.as_str()).collect::<String>();
+        assert_eq!([turn(), turn(), turn()], ["abc", "bca", "cab"]);
+        router.avoid(&b);
+        assert_eq!([turn(), turn(), turn()], ["acb", "cab", "cab"]);
+    }
 }
