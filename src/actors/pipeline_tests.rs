@@ -402,6 +402,16 @@ async fn passes_follow_one_another_although_a_comparison_begins_between_them() {
     run.until("some passes", |status| status.passes_ended >= 4).await;
 }
 
+#[actix::test]
+async fn a_comparison_under_way_shows_how_far_it_is() {
+    let world = World::of(NODES);
+    let mut run = run_compared(InMemory::process(&world), CONTINUOUS, Some(ScrubRate::RowsPerSecond(100)));
+    let is_under_way = |status: &PipelineStatus| status.comparison.as_ref().is_some_and(|comparison| comparison.rows > 0);
+    let comparison = run.until("under way", is_under_way).await.comparison.unwrap();
+    assert!(comparison.expected.is_some_and(|expected| expected >= NODES && comparison.rows < expected), "{comparison:?}");
+    run.until("over", |status| status.comparison.is_none() && status.compared_at.is_some()).await;
+}
+
 /// The number of the pass that covers all that is there now.
 async fn covering(run: &Run) -> u64 {
     run.supervisor.send(AwaitApplied(Bookmark::new("now"))).await.unwrap().unwrap()
