@@ -1,5 +1,9 @@
 //! The state from which a new generation starts. It is kept in the cache's own Redis, so a cache that is wiped or restored takes
 //! its checkpoint along.
+//!
+//! During a rolling upgrade, programs of two versions share a checkpoint. An older program ignores fields that it does not know,
+//! and drops them when it writes. So the absence of a field means that its fact is unknown, and a newer program must not conclude
+//! more from it. Where it would, the layout gets a new [`CHECKPOINT_VERSION`], which an older program refuses by name.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -273,6 +277,42 @@ mod tests {
         assert_eq!(ended(&mut checkpoint, 17, true, true), Some(17));
         checkpoint.begin_anew();
         assert_eq!(ended(&mut checkpoint, 18, true, true), None);
+    }
+
+    /// Checkpoints as each released version wrote them, one a line: an early full sync, a stage with a payload on its way, and one
+    /// with everything that a checkpoint can have.
+    const RELEASED: [&str; 1] = [include_str!("../../tests/fixtures/checkpoint/0.1.0.jsonl")];
+
+    #[test]
+    fn what_a_released_version_wrote_is_read_with_all_that_it_says() {
+        for line in RELEASED.into_iter().flat_map(str::lines) {
+            let written: serde_json::Value = serde_json::from_str(line).unwrap();
+            let read = Checkpoint::from_json(line).unwrap();
+            let again: serde_json::Value = serde_json::from_str(&read.to_json().unwrap()).unwrap();
+            assert_eq!(again, written);
+        }
+    }
+
+    #[test]
+    fn the_newest_released_version_shows_every_field() {
+        let known = RELEASED[RELEASED.len() - 1].lines().flat_map(|line| {
+            let checkpoint: serde_json::Value = serde_json::from_str(line).unwrap();
+            checkpoint.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        });
+        let known: std::collections::BTreeSet<String> = known.collect();
+        let fields = include_str!("checkpoint.rs").split_once("pub struct Checkpoint {").unwrap().1.split_once("\n}").unwrap().0;
+        for line in fields.lines().filter(|line| line.trim_start().starts_with("pub")) {
+            let name = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ").split_once(':').unwrap().0;
+            assert!(known.contains(name), "no checkpoint of the fixture has {name}");
+        }
+    }
+
+    /// A newer version may add fields without a new layout.
+    #[test]
+    fn what_an_older_program_does_not_know_it_drops() {
+        let line = RELEASED[0].lines().next().unwrap();
+        let newer = line.replacen('{', r#"{"of_the_future": {"any": 1}, "#, 1);
+        assert_eq!(Checkpoint::from_json(&newer).unwrap(), Checkpoint::from_json(line).unwrap());
     }
 
     #[test]
