@@ -133,6 +133,13 @@ impl Participant {
         sightings.announced.remove(&self.pipeline);
     }
 
+    /// Forgets who leads the pipeline: this process does not, and does not look.
+    pub(super) fn forget(&self) {
+        if let Some(leader) = self.membership.known.lock().leaders.get_mut(&self.pipeline) {
+            *leader = None;
+        }
+    }
+
     /// Looks beside the graph, which also announces this process there.
     async fn look(&mut self) -> Result<Surroundings> {
         let seen = self.presence.look().await?;

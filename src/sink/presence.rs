@@ -23,8 +23,13 @@ use crate::model::spread::InstanceId;
 /// time.
 const ANNOUNCED_FOR: Duration = LEASE_TTL;
 
-/// The age at which an announcement is renewed: several renewals may be lost on the way before it expires.
-const RENEWED_AT: Duration = Duration::from_secs(1);
+/// The age at which an announcement is renewed: a renewal may be lost on the way before it expires. Each is a write, which Redis
+/// counts for its snapshots and keeps in its append-only file.
+const RENEWED_AT: Duration = Duration::from_secs(2);
+
+/// The lifetime of the hash after somebody first announced itself in it: it goes some time after its last instance. Should it go
+/// before, each instance announces itself anew at its next look.
+const KEPT_FOR: Duration = Duration::from_secs(86_400);
 
 /// The time after which an expired announcement is deleted. Its instance may only have been stopped, and then renews it.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
@@ -70,15 +75,16 @@ impl RedisPresence {
         Self { connection: CacheConnection::new(address), ownership, key }
     }
 
-    async fn announce(&mut self, now_ms: u64, forgotten: &[InstanceId]) -> Result<()> {
+    async fn announce(&mut self, now_ms: u64, is_new: bool, forgotten: &[InstanceId]) -> Result<()> {
         let until_ms = now_ms + milliseconds(ANNOUNCED_FOR);
         let announcement = Announcement { until_ms, process: self.ownership.process.clone() };
         let text = serde_json::to_string(&announcement)
             .map_err(|error| Error::caused(ErrorKind::CacheProtocol, "cannot encode the announcement of this process", error))?;
         let mut pipeline = Pipeline::new();
         pipeline.add_command(cmd("HSET").arg(&self.key).arg(self.ownership.instance.as_str()).arg(text).to_owned());
-        // The key disappears with the last instance.
-        pipeline.add_command(cmd("PEXPIRE").arg(&self.key).arg(milliseconds(FORGOTTEN_AFTER)).to_owned());
+        if is_new {
+            pipeline.add_command(cmd("PEXPIRE").arg(&self.key).arg(milliseconds(KEPT_FOR)).to_owned());
+        }
         if !forgotten.is_empty() {
             let fields: Vec<&str> = forgotten.iter().map(InstanceId::as_str).collect();
             pipeline.add_command(cmd("HDEL").arg(&self.key).arg(fields).to_owned());
@@ -104,8 +110,11 @@ impl Presence for RedisPresence {
         let now_ms = clock(next()?)?;
         let holder = reply::optional_text(&next()?)?.map(|value| Holder::read(&self.ownership.key, &value)).transpose()?;
         let announcements = announcements(next()?)?;
-        if is_due(&announcements, &self.ownership.instance, now_ms) {
-            self.announce(now_ms, &forgotten(&announcements, now_ms)).await?;
+        let own = announcements.iter().find(|(announced, _)| *announced == self.ownership.instance);
+        let (is_new, is_due) = (own.is_none(), is_due(own.map(|(_, own)| own), now_ms));
+        if is_due && let Err(error) = self.announce(now_ms, is_new, &forgotten(&announcements, now_ms)).await {
+            // A server that is out of memory takes no announcement. Then others do not reckon with this process.
+            tracing::debug!(error = %error.chain(), "this process cannot announce itself");
         }
         Ok(Surroundings { holder, announced: valid(announcements, now_ms) })
     }
@@ -136,11 +145,10 @@ fn announcements(answer: Value) -> Result<Vec<(InstanceId, Announcement)>> {
     Ok(found)
 }
 
-/// Whether an instance has to announce itself now. An announcement that is valid for too long is from another server's clock.
-fn is_due(announcements: &[(InstanceId, Announcement)], instance: &InstanceId, now_ms: u64) -> bool {
-    let own = announcements.iter().find(|(announced, _)| announced == instance);
+/// Whether an instance with this announcement has to announce itself now. An announcement that is valid for too long is from another server's clock.
+fn is_due(own: Option<&Announcement>, now_ms: u64) -> bool {
     let fresh = milliseconds(ANNOUNCED_FOR - RENEWED_AT)..=milliseconds(ANNOUNCED_FOR);
-    own.is_none_or(|(_, own)| !fresh.contains(&own.until_ms.saturating_sub(now_ms)))
+    own.is_none_or(|own| !fresh.contains(&own.until_ms.saturating_sub(now_ms)))
 }
 
 fn forgotten(announcements: &[(InstanceId, Announcement)], now_ms: u64) -> Vec<InstanceId> {
@@ -148,12 +156,13 @@ fn forgotten(announcements: &[(InstanceId, Announcement)], now_ms: u64) -> Vec<I
     announcements.iter().filter(|(_, announcement)| is_over(announcement)).map(|(instance, _)| instance.clone()).collect()
 }
 
+/// An announcement that is valid for too long is from a master whose clock was ahead: an instance that lives replaces it.
 fn valid(announcements: Vec<(InstanceId, Announcement)>, now_ms: u64) -> Vec<Announced> {
     let announced = announcements.into_iter().map(|(instance, Announcement { until_ms, process })| {
-        let left = Duration::from_millis(until_ms.saturating_sub(now_ms)).min(ANNOUNCED_FOR);
+        let left = Duration::from_millis(until_ms.saturating_sub(now_ms));
         Announced { instance, process, left }
     });
-    announced.filter(|announced| !announced.left.is_zero()).collect()
+    announced.filter(|announced| !announced.left.is_zero() && announced.left <= ANNOUNCED_FOR).collect()
 }
 
 #[cfg(test)]
@@ -188,17 +197,17 @@ mod tests {
 
     #[test]
     fn an_instance_announces_itself_before_its_announcement_expires() {
-        let due = |until_ms| is_due(&[announced("a", until_ms)], &InstanceId::new("a"), NOW);
-        assert!(is_due(&[], &InstanceId::new("a"), NOW) && is_due(&[announced("b", NOW + 5_000)], &InstanceId::new("a"), NOW));
-        assert!(!due(NOW + 5_000) && !due(NOW + 4_000));
-        assert!(due(NOW + 3_999) && due(NOW - 1) && due(NOW + 90_000));
+        let due = |until_ms| is_due(Some(&announced("a", until_ms).1), NOW);
+        assert!(is_due(None, NOW));
+        assert!(!due(NOW + 5_000) && !due(NOW + 3_000));
+        assert!(due(NOW + 2_999) && due(NOW - 1) && due(NOW + 90_000));
     }
 
     #[test]
     fn an_announcement_is_valid_until_it_expires_and_deleted_later() {
         let all = [announced("a", NOW + 5_000), announced("b", NOW), announced("c", NOW - 60_000), announced("d", NOW + 90_000)];
         let left = valid(all.to_vec(), NOW).into_iter().map(|announced| (announced.instance, announced.left)).collect::<Vec<_>>();
-        assert_eq!(left, ["a", "d"].map(|instance| (InstanceId::new(instance), ANNOUNCED_FOR)));
+        assert_eq!(left, [(InstanceId::new("a"), ANNOUNCED_FOR)]);
         assert_eq!(forgotten(&all, NOW), [InstanceId::new("c")]);
     }
 }

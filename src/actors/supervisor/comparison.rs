@@ -44,8 +44,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Comparing {
     /// Slices ordered so far.
     orders: u64,
-    /// Whether an operator ordered a comparison that has not ended.
+    /// Whether a comparison is ordered, by an operator or because the log has a gap, and has not ended.
     ordered: bool,
+    /// Whether the checkpoint says so: it does once a slice has ended.
+    is_order_stored: bool,
     /// The proof that clients wait for.
     awaited: Option<Awaited>,
     /// The time when the last slice began.
@@ -101,9 +103,15 @@ impl Comparing {
     /// Starts with the state of a new generation.
     pub(super) fn begin(&mut self, ordered: bool, ended_at: Option<DateTime<Utc>>) {
         self.ordered |= ordered;
+        self.is_order_stored = ordered;
         self.ended_at = ended_at.or(self.ended_at);
         self.started = None;
         self.forget();
+    }
+
+    /// Whether a successor would not know of an ordered comparison.
+    pub(super) fn is_ordered_here_alone(&self) -> bool {
+        self.ordered && !self.is_order_stored
     }
 
     /// Forgets the findings of the last comparisons, which no longer predict those of the next one.
@@ -164,6 +172,7 @@ impl Supervisor {
         tracing::debug!(pipeline = %self.pipeline.name, generation = self.generation.0, rows, seconds, "comparison advanced");
         self.tell_quiet();
         self.comparing.totals.add(&summary.totals);
+        self.comparing.is_order_stored = outcome.comparison.as_ref().is_some_and(|comparison| comparison.ordered);
         self.status.comparison = outcome.comparison.clone().map(ComparisonStatus::from);
         if let Some(verdict) = &outcome.verdict {
             summary.totals = std::mem::take(&mut self.comparing.totals);

@@ -99,7 +99,7 @@ impl Supervisor {
         if matches!(launched.reason, Some(PassReason::SourceRestored | PassReason::OtherSource)) {
             self.status.forget_source();
         }
-        (self.has_led, self.leader, self.is_joining) = (true, None, false);
+        (self.has_led, self.leader, self.is_joining, self.handed_to) = (true, None, false, None);
         self.status.expected = launched.expected;
         self.status.log_reach = None;
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
@@ -184,6 +184,7 @@ impl Supervisor {
             return if self.shutting_down { self.finish(Ok(None), ctx) } else { self.stand_by(ctx) };
         }
         self.note_fault(&error);
+        self.forget_leader();
         if self.shutting_down {
             return self.finish(Ok(None), ctx);
         }
@@ -213,7 +214,11 @@ impl Supervisor {
             }
             match outcome {
                 Ok(()) => supervisor.launch(ctx),
-                Err(error) => supervisor.launch_failed(error, ctx),
+                Err(error) => {
+                    // Whoever is first after a fault would take leases that others should have.
+                    supervisor.is_joining = true;
+                    supervisor.launch_failed(error, ctx);
+                }
             }
         }));
         self.lease_watch = Some(watch);
@@ -234,6 +239,7 @@ impl Supervisor {
 
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
+        self.forget_leader();
         if let Some(pass) = self.passes.break_off() {
             let since = Utc::now() - pass.started.elapsed();
             self.status.broken_off(pass.mode, since, self.passes.counted(), error.chain());

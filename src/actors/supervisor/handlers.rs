@@ -132,6 +132,7 @@ impl Handler<LeaderFound> for Supervisor {
             PipelineState::Standby { since, .. } => since,
             _ => Utc::now(),
         };
+        self.handed_to = None;
         self.forget_leadership();
         self.restarts.was_quiet();
         if let Some(sequence) = sequence {
@@ -310,6 +311,7 @@ impl Handler<Reconfigure> for Supervisor {
         }
         if waits {
             // The new configuration may mend the cause of the wait.
+            self.is_joining = true;
             self.launch(ctx);
         } else {
             self.end(Ending::Drained, Then::Restart(Duration::ZERO), ctx);
@@ -333,6 +335,7 @@ impl Handler<Shutdown> for Supervisor {
         if std::mem::replace(&mut self.shutting_down, true) {
             return;
         }
+        self.handed_to = None;
         self.show(PipelineState::Stopping);
         self.withdraw(ctx);
         match &mut self.state {

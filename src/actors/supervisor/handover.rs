@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use chrono::Utc;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -62,6 +63,8 @@ impl Supervisor {
         }
         tracing::info!(pipeline = %self.pipeline.name, generation = generation.0, leader = %successor.process, "handing over");
         self.handed_over = Some((successor.instance, Instant::now()));
+        self.handed_to = Some(PipelineState::Standby { leader: successor.process, since: Utc::now() });
+        self.show(PipelineState::Starting);
         self.end(Ending::Drained, Then::StandBy, ctx);
     }
 
@@ -70,7 +73,8 @@ impl Supervisor {
         let is_filling = self.full_wanted || self.full_sync.is_some() || self.status.watermark.is_none();
         // What an operator ordered or approved holds only in this process.
         let is_full_ordered = self.passes.requested() == Some(PassMode::Full) || !self.swap_held.is_empty();
-        let is_awaited = is_full_ordered || self.passes.is_approved() || self.pause_changing;
+        let is_awaited =
+            is_full_ordered || self.passes.is_approved() || self.pause_changing || self.comparing.is_ordered_here_alone();
         let is_recent = |(before, at): &(InstanceId, Instant)| before == successor && at.elapsed() < HANDED_OVER_AGAIN_AFTER;
         let came_back = self.handed_over.as_ref().is_some_and(is_recent);
         !is_filling && !is_awaited && !came_back
@@ -82,6 +86,14 @@ impl Supervisor {
         self.status.generation = self.generation.0;
         self.show(PipelineState::Starting);
         self.stand_by(ctx);
+    }
+
+    /// Notes that this process does not lead the pipeline any more and does not see who does.
+    pub(super) fn forget_leader(&mut self) {
+        self.handed_to = None;
+        if let Some(participant) = self.participant() {
+            participant.forget();
+        }
     }
 
     /// Tells the other instances that this one ends, so that they do not wait for it to take leases.

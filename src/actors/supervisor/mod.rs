@@ -63,6 +63,8 @@ pub(crate) struct Supervisor {
     lease_watch: Option<SpawnHandle>,
     /// Whether this process has yet to stand by once before it takes the lease of a pipeline that instances share.
     is_joining: bool,
+    /// What is shown from a handover on, until the lease says who leads: a command that this process took would be lost.
+    handed_to: Option<PipelineState>,
     /// The instance that this process handed the pipeline over to last, and when.
     handed_over: Option<(InstanceId, Instant)>,
     shutting_down: bool,
@@ -127,6 +129,7 @@ impl Supervisor {
             leader: None,
             lease_watch: None,
             is_joining: true,
+            handed_to: None,
             handed_over: None,
             shutting_down: false,
             beside: false,
@@ -157,9 +160,10 @@ impl Supervisor {
     }
 
     fn show(&mut self, state: PipelineState) {
-        self.status.state = match state {
-            PipelineState::Idle if self.status.paused => PipelineState::Paused,
-            state => state,
+        self.status.state = match (&self.handed_to, state) {
+            (Some(standby), _) => standby.clone(),
+            (None, PipelineState::Idle) if self.status.paused => PipelineState::Paused,
+            (None, state) => state,
         };
         self.show_again();
     }
