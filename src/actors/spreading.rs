@@ -135,7 +135,7 @@ impl Participant {
 
     /// Forgets who leads the pipeline: this process does not, and does not look.
     pub(super) fn forget(&self) {
-        if let Some(leader) = self.membership.known.lock().leaders.get_mut(&self.pipeline) {
+        if let Some(leader) = self.membership.sightings.lock().leaders.get_mut(&self.pipeline) {
             *leader = None;
         }
     }
