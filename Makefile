@@ -8,6 +8,10 @@ SHELL := bash
 CARGO ?= cargo
 # Tests mostly wait for servers, so on small machines more tests than processors run at the same time.
 TEST_THREADS ?= $(shell processors=$$(nproc); echo $$((processors < 3 ? 3 : processors)))
+# Databases write each commit through to their disk. Where there is plenty of memory, the servers of the tests keep their files there,
+# which takes a third of the time off. TEST_TMPDIR= has them on disk.
+TEST_TMPDIR ?= $(shell awk -v room="$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" \
+  '/^MemAvailable/ && $$2 > 14000000 && room > 8000000 { print "/dev/shm" }' /proc/meminfo 2>/dev/null)
 TOOLS := cargo java mvn python3
 
 .PHONY: help
@@ -52,7 +56,7 @@ unit:
 
 .PHONY: integration
 integration: tools
-	$(CARGO) test --test integration -- --test-threads $(TEST_THREADS)
+	$(if $(TEST_TMPDIR),TMPDIR=$(TEST_TMPDIR)) $(CARGO) test --test integration -- --test-threads $(TEST_THREADS)
 
 .PHONY: test-long
 test-long: tools ## Run the tests that take minutes

@@ -33,7 +33,7 @@ use crate::sink::{BulkUse, GraphState, Swapped};
 use crate::source::Source;
 use crate::sync::CacheView;
 use crate::sync::delete_guard::losses;
-use crate::sync::{BatchLimits, CheckIntervals, KeySetDifference, gaps};
+use crate::sync::{BatchLimits, CheckIntervals, ElementHasher, KeySetDifference, gaps};
 use crate::transform::Encoder;
 use crate::transform::bulk::MAX_PAYLOAD_BYTES;
 
@@ -226,13 +226,14 @@ impl FullSync {
     /// although the stage caught up in between. A source that is written without a pause differs at every reading, but each time
     /// elsewhere.
     async fn refusal(&self, stage: &mut StageUnderWay) -> Result<Option<String>> {
-        let mut differing = self.differences(stage).await?;
+        let hasher = ElementHasher::default();
+        let mut differing = self.differences(stage, &hasher).await?;
         for _ in 1..READINGS {
             if differing.is_empty() {
                 return Ok(None);
             }
             self.catch_up(stage).await?;
-            let mut now = self.differences(stage).await?;
+            let mut now = self.differences(stage, &hasher).await?;
             let before = std::mem::take(&mut differing);
             for (kind, before) in before {
                 let lasting = now.get(&kind).map(|now| now.clone().lasting(&before)).unwrap_or_default();
@@ -249,7 +250,11 @@ impl FullSync {
 
     /// Returns, by kind, what only one side has. If only counts differ, the reason is elements that no cache can hold or that
     /// share an identity.
-    async fn differences(&self, stage: &mut StageUnderWay) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
+    async fn differences(
+        &self,
+        stage: &mut StageUnderWay,
+        hasher: &ElementHasher,
+    ) -> Result<BTreeMap<ElementKind, KeySetDifference>> {
         let listed = stage.access.by_statements.store().await?.quarantine().await?;
         let excluded = QuarantineIndex::of(&listed);
         let encoder = Encoder::new(Arc::clone(&self.profile), VectorDimensions::default());
@@ -260,7 +265,7 @@ impl FullSync {
             if here == there + excluded.number_of(profile.name_of(kind)) {
                 continue;
             }
-            let gaps = gaps(source, view, &encoder, &excluded, kind).await?;
+            let gaps = gaps(source, view, &encoder, &excluded, hasher, kind).await?;
             if !gaps.is_empty() {
                 differing.insert(kind, gaps);
             }

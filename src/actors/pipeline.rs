@@ -102,12 +102,15 @@ pub(crate) struct OneShotResult {
     pub verdict: Option<Verdict>,
     /// Deletes that wait for an operator's approval.
     pub held: Vec<HeldDeletes>,
+    /// Whether nothing is left to do of what the pass found. So many differences are mended at once that another run may have to
+    /// mend the rest.
+    pub is_finished: bool,
 }
 
 impl OneShotResult {
     /// The result of a pass other than a comparison: no verdict and no held deletes.
     pub(super) fn of(pass: PassSummary) -> Box<Self> {
-        Box::new(Self { pass, verdict: None, held: Vec::new() })
+        Box::new(Self { pass, verdict: None, held: Vec::new(), is_finished: true })
     }
 }
 

@@ -39,10 +39,15 @@ struct SyncReport {
     /// Deletes that wait for approval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held: Vec<HeldDeletes>,
+    /// Whether nothing is left to do of what the pass found.
+    finished: bool,
 }
 
+/// The reason for the exit code if there is more to mend than one run mends.
+const UNFINISHED: &str = "more differs than one run mends: run the command again";
+
 /// Runs the pass for every pipeline, one after another; continues after a failure, and fails at the end. Deletes that wait for
-/// approval are a failure as well: the work is not done.
+/// approval and differences that are left are a failure as well: the work is not done.
 pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Output, progress: &Progress) -> Exit {
     let mode = match arguments.mode {
         SyncMode::Full => PassMode::Full,
@@ -56,6 +61,9 @@ pub(super) async fn sync(config: &Config, arguments: &SyncArguments, output: Out
             Ok(done) => {
                 if let Some(reason) = held(&done.held) {
                     print::line_to_stderr(&format!("{}: {reason}", pipeline.name));
+                    exit = Exit::Failed;
+                } else if !done.is_finished {
+                    print::line_to_stderr(&format!("{}: {UNFINISHED}", pipeline.name));
                     exit = Exit::Failed;
                 }
                 let outside = outside_profile(pipeline).await;
@@ -137,11 +145,11 @@ async fn terminated() {
 
 impl SyncReport {
     fn of(config: &PipelineConfig, done: OneShotResult, outside: Option<&OutsideProfile>) -> Self {
-        let OneShotResult { pass, verdict, held } = done;
+        let OneShotResult { pass, verdict, held, is_finished: finished } = done;
         let graph = config.falkordb.database.to_string();
         let (differences, equal_as_of) = verdict.map(|verdict| (verdict.findings, verdict.equal_as_of)).unzip();
         let (pipeline, equal_as_of, parts) = (config.name.to_string(), equal_as_of.flatten(), parts(&pass, outside));
-        Self { pipeline, graph, pass, parts, differences, equal_as_of, held }
+        Self { pipeline, graph, pass, parts, differences, equal_as_of, held, finished }
     }
 
     fn text(&self) -> String {

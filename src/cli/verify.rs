@@ -38,12 +38,17 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), D
 /// The most differences printed for people; programs get all listed ones.
 const PRINTED: usize = 50;
 
+/// The reason for the exit code if the comparison did not find everything.
+const INCOMPLETE: &str = "the cache may hold elements that this comparison did not find: run the command again";
+
 #[derive(Serialize)]
 struct VerifyReport {
     pipeline: String,
     graph: String,
     /// Whether nothing differs any more.
     equal: bool,
+    /// Whether the cache may hold elements that the source does not have and that the comparison did not find.
+    incomplete: bool,
     /// Elements of the source that were compared.
     rows: u64,
     differences: u64,
@@ -86,7 +91,10 @@ pub(super) async fn verify(config: &Config, repair: bool, output: Output, progre
         let report = if repair { compare_and_repair(pipeline, progress).await } else { compare(pipeline, progress).await };
         match report {
             Ok(report) => {
-                if !report.equal && exit == Exit::Done {
+                if report.incomplete {
+                    print::line_to_stderr(&format!("{}: {INCOMPLETE}", report.pipeline));
+                    exit = Exit::Unknown;
+                } else if !report.equal && exit == Exit::Done {
                     exit = Exit::Failed;
                 }
                 reports.push(report);
@@ -190,7 +198,7 @@ async fn compare_and_repair(config: &PipelineConfig, progress: &Progress) -> Res
     let (found, differences) = (verdict.listed.clone(), verdict.findings);
     let mut report = VerifyReport::of(config, &looks, verdict, &found, differences);
     // Unlisted differences cannot be checked again: another comparison shows their state.
-    report.equal = left == 0 && unlisted == 0;
+    report.equal = left == 0 && unlisted == 0 && !report.incomplete;
     report.mended = Some(differences - unlisted - left);
     report.held = done.held;
     report.parts = report.parts.beside(&looks.source.outside_profile().await?);
@@ -215,6 +223,7 @@ impl BothSides {
             findings: rows,
             rows,
             begun_with: None,
+            is_incomplete: false,
             listed,
             read: rows,
             excepted,
@@ -236,7 +245,8 @@ impl VerifyReport {
         Self {
             pipeline: config.name.to_string(),
             graph: config.falkordb.database.to_string(),
-            equal: differences == 0,
+            equal: differences == 0 && !verdict.is_incomplete,
+            incomplete: verdict.is_incomplete,
             rows: verdict.rows,
             differences,
             mended: None,
@@ -268,6 +278,9 @@ impl VerifyReport {
         let mended = self.mended.filter(|_| *differences > 0).map(|mended| format!(", {mended} repaired")).unwrap_or_default();
         let parts = self.parts.text();
         match differences {
+            0 if self.incomplete => {
+                format!("{pipeline}: graph {graph}: no difference found among {rows} elements; {INCOMPLETE}; {parts}")
+            }
             0 => format!("{pipeline}: graph {graph} is equal to the source{as_of}: {rows} elements compared; {parts}"),
             _ => format!("{pipeline}: graph {graph} differs: {rows} elements compared, {differences} different{mended}; {parts}"),
         }

@@ -9,13 +9,14 @@ use actix_web::http::header::USER_AGENT;
 use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::api::{ApiState, SupervisorHandle};
 use super::authority::authorize;
 use super::refusal::Refusal;
 use crate::error::Result;
 use crate::telemetry::logging::AUDIT_TARGET;
-use crate::telemetry::status::PipelineStatus;
+use crate::telemetry::status::{PipelineStatus, ServiceStatus};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +27,7 @@ struct ChoiceParameters {
 /// The pipeline that a request names, otherwise all pipelines. Only a request with the token gets here.
 pub(super) struct Chosen {
     request: HttpRequest,
+    status: watch::Receiver<ServiceStatus>,
     pipelines: Vec<(String, SupervisorHandle)>,
 }
 
@@ -53,7 +55,7 @@ fn choose(request: &HttpRequest) -> std::result::Result<Chosen, Refusal> {
         _ => {
             refuse_on_standby(api, pipelines.iter().map(|(name, _)| *name))?;
             let pipelines = pipelines.into_iter().map(|(name, control)| (name.clone(), control.clone())).collect();
-            Ok(Chosen { request: request.clone(), pipelines })
+            Ok(Chosen { request: request.clone(), status: api.status.clone(), pipelines })
         }
     }
 }
@@ -74,15 +76,28 @@ impl Chosen {
         self.pipelines.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Sends each pipeline a message. The outcome shows in the status.
-    pub(super) fn tell<M>(&self, command: &str, to: impl Fn(&SupervisorHandle) -> &Recipient<M>, message: impl Fn() -> M)
+    /// Sends each pipeline a message. The outcome shows in the status. A pipeline that this process has not led yet takes none:
+    /// another process may turn out to lead it.
+    pub(super) fn tell<M>(
+        &self,
+        command: &str,
+        to: impl Fn(&SupervisorHandle) -> &Recipient<M>,
+        message: impl Fn() -> M,
+    ) -> std::result::Result<(), Refusal>
     where
         M: Message<Result = ()> + Send,
     {
+        let not_led = |(name, _): &&(String, SupervisorHandle)| {
+            !self.status.borrow().pipelines.get(name).is_some_and(PipelineStatus::has_led)
+        };
+        if let Some((name, _)) = self.pipelines.iter().find(not_led) {
+            return Err(Refusal::unavailable("the pipeline has not started yet").of_pipeline(name));
+        }
         for (name, control) in &self.pipelines {
             audit(&self.request, name, command);
             to(control).do_send(message());
         }
+        Ok(())
     }
 
     /// Sends each pipeline a message and returns their answers. The first refusal ends the command.

@@ -9,33 +9,33 @@ use super::unread::Unread;
 use crate::actors::messages::{Approve, IgnoreQuarantine, RequestPass, RollBack, SetPaused};
 use crate::model::pass::PassMode;
 
-pub(super) async fn full(chosen: Chosen, _body: Unread) -> HttpResponse {
+pub(super) async fn full(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
     order(&chosen, PassMode::Full)
 }
 
-pub(super) async fn incremental(chosen: Chosen, _body: Unread) -> HttpResponse {
+pub(super) async fn incremental(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
     order(&chosen, PassMode::Incremental)
 }
 
-pub(super) async fn differential(chosen: Chosen, _body: Unread) -> HttpResponse {
+pub(super) async fn differential(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
     order(&chosen, PassMode::Differential)
 }
 
-fn order(chosen: &Chosen, mode: PassMode) -> HttpResponse {
-    chosen.tell(&format!("{mode} pass"), |control| &control.pass, || RequestPass(mode));
-    HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": chosen.names() }))
+fn order(chosen: &Chosen, mode: PassMode) -> Result<HttpResponse, Refusal> {
+    chosen.tell(&format!("{mode} pass"), |control| &control.pass, || RequestPass(mode))?;
+    Ok(HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": chosen.names() })))
 }
 
 /// Lets the next pass send the held deletes.
-pub(super) async fn approve(chosen: Chosen, _body: Unread) -> HttpResponse {
-    chosen.tell("approve held deletes", |control| &control.approve, || Approve);
-    HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": chosen.names() }))
+pub(super) async fn approve(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
+    chosen.tell("approve held deletes", |control| &control.approve, || Approve)?;
+    Ok(HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": chosen.names() })))
 }
 
 /// Starts a comparison, which reads quarantined elements again and repairs them if possible.
-pub(super) async fn retry_quarantine(chosen: Chosen, _body: Unread) -> HttpResponse {
-    chosen.tell("retry quarantine", |control| &control.pass, || RequestPass(PassMode::Differential));
-    HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": chosen.names() }))
+pub(super) async fn retry_quarantine(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
+    chosen.tell("retry quarantine", |control| &control.pass, || RequestPass(PassMode::Differential))?;
+    Ok(HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": chosen.names() })))
 }
 
 /// Ignores the quarantined elements: they stay listed, and are no longer counted or retried.

@@ -32,7 +32,7 @@ use crate::model::kind::KindName;
 use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::quarantined::Quarantined;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::status::{PipelineState, PipelineStatus, ServiceStatus};
+use crate::telemetry::status::{PipelineState, PipelineStatus, Promise, ServiceStatus};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -65,21 +65,22 @@ impl Handler<RequestPass> for Recorder {
 }
 
 impl Handler<AwaitApplied> for Recorder {
-    type Result = Result<u64>;
-    fn handle(&mut self, AwaitApplied(bookmark): AwaitApplied, _: &mut Self::Context) -> Result<u64> {
+    type Result = Result<Promise>;
+    fn handle(&mut self, AwaitApplied(bookmark): AwaitApplied, _: &mut Self::Context) -> Result<Promise> {
         if bookmark == commit(UNREACHED) {
             return Err(Error::new(ErrorKind::SourceBehind, "Neo4j has not reached the commit"));
         }
+        let generation = self.0.lock().iter().filter(|order| **order == TestOrder::AwaitApplied).count() as u64;
         self.0.lock().push(TestOrder::AwaitApplied);
-        Ok(NEXT_PASS)
+        Ok(Promise { generation, number: NEXT_PASS })
     }
 }
 
 impl Handler<AwaitVerified> for Recorder {
-    type Result = Result<u64>;
-    fn handle(&mut self, _: AwaitVerified, _: &mut Self::Context) -> Result<u64> {
+    type Result = Result<Promise>;
+    fn handle(&mut self, _: AwaitVerified, _: &mut Self::Context) -> Result<Promise> {
         self.0.lock().push(TestOrder::AwaitVerified);
-        Ok(NEXT_PASS)
+        Ok(Promise { generation: 0, number: NEXT_PASS })
     }
 }
 
@@ -350,6 +351,39 @@ async fn waiting_ends_with_the_first_pass_that_begins_later() {
     let ((status, body), ()) = tokio::join!(waiting, passes);
     assert_eq!(status, StatusCode::OK, "{body}");
     assert_eq!((service.orders(), service.waiters.available_permits()), (vec![TestOrder::AwaitApplied], MAX_WAITERS));
+}
+
+#[actix::test]
+async fn a_promise_of_an_earlier_generation_is_asked_for_anew() {
+    let service = Service::new();
+    let later = format!("/api/sync/wait?bookmark={}&timeout_ms=5000", commit(20));
+    let waiting = service.get(&later);
+    let generations = async {
+        while service.orders().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The pass of this number ended in a generation that has not reached the commit.
+        service.change(|status| (status.generation, status.passes_ended) = (1, NEXT_PASS));
+        while service.orders().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ((status, body), ()) = tokio::join!(waiting, generations);
+    assert_eq!((status, service.orders()), (StatusCode::OK, vec![TestOrder::AwaitApplied; 2]), "{body}");
+}
+
+#[actix::test]
+async fn a_pipeline_that_has_not_led_takes_no_command_that_it_would_keep() {
+    let service = Service::new();
+    service.change(|status| *status = PipelineStatus::new("p", "g"));
+    let token = Some("Bearer 0123456789abcdef");
+    for command in ["full", "incremental", "differential", "approve", "quarantine/retry"] {
+        let (status, body) = service.post(&format!("/api/sync/{command}"), token).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{command}: {body}");
+        assert!(body.contains("p: the pipeline has not started yet"), "{body}");
+    }
+    assert!(service.orders().is_empty());
+    assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK, "it is kept beside the graph");
 }
 
 #[actix::test]

@@ -21,7 +21,7 @@ use crate::actors::messages::{AwaitApplied, AwaitVerified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::leader::Leader;
-use crate::telemetry::status::{PipelineStatus, ServiceStatus};
+use crate::telemetry::status::{PipelineStatus, Promise, ServiceStatus};
 
 /// The most requests that wait at once. Each costs a connection and a little memory; the service asks further clients to come
 /// back.
@@ -162,19 +162,19 @@ enum WaitOutcome {
 }
 
 impl Order<'_> {
-    /// Whether the level is reached. `number` is that of the first pass, or order of a comparison, that began after the request.
-    fn is_met(&self, pipeline: &PipelineStatus, number: Option<u64>) -> bool {
+    /// Whether the level is reached. The promise is of the first pass, or order of a comparison, that began after the request.
+    fn is_met(&self, pipeline: &PipelineStatus, promise: Option<Promise>) -> bool {
         match self.level {
             // A delete that waits for approval is not applied.
             Level::Applied => {
-                let applied = number.is_some_and(|pass| pipeline.has_ended(pass)) || pipeline.holds(&self.bookmark);
+                let applied = promise.is_some_and(|pass| pipeline.has_ended(pass)) || pipeline.holds(&self.bookmark);
                 applied && pipeline.held.is_empty()
             }
-            Level::Verified => pipeline.is_proven(&self.bookmark, number),
+            Level::Verified => pipeline.is_proven(&self.bookmark, promise),
         }
     }
 
-    async fn ask(&self) -> Result<Result<u64>, MailboxError> {
+    async fn ask(&self) -> Result<Result<Promise>, MailboxError> {
         match self.level {
             Level::Applied => self.control.cover.send(AwaitApplied(self.bookmark.clone())).await,
             Level::Verified => self.control.prove.send(AwaitVerified(self.bookmark.clone())).await,
@@ -183,31 +183,32 @@ impl Order<'_> {
 }
 
 async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> WaitOutcome {
-    let number = loop {
+    loop {
         let leader = status.borrow().pipelines.get(order.name).and_then(PipelineStatus::leader).cloned();
         if let Some(leader) = leader {
             return WaitOutcome::Standby(leader);
         }
-        match order.ask().await {
-            Ok(Ok(number)) => break number,
+        let promise = match order.ask().await {
+            Ok(Ok(promise)) => promise,
             // Between two generations nobody answers; the status announces the next one.
-            Ok(Err(error)) if error.kind() == ErrorKind::ActorStopped => {
-                if status.changed().await.is_err() {
-                    return WaitOutcome::Ended;
-                }
-            }
+            Ok(Err(error)) if error.kind() == ErrorKind::ActorStopped => match status.changed().await {
+                Ok(()) => continue,
+                Err(_) => return WaitOutcome::Ended,
+            },
             Ok(Err(error)) => return WaitOutcome::Failed(error),
             Err(_) => return WaitOutcome::Ended,
+        };
+        let is_over = |pipeline: &PipelineStatus| {
+            let is_broken = pipeline.generation > promise.generation;
+            order.is_met(pipeline, Some(promise)) || is_broken || pipeline.leader().is_some()
+        };
+        match status.wait_for(|status| status.pipelines.get(order.name).is_some_and(is_over)).await {
+            Err(_) => return WaitOutcome::Ended,
+            Ok(status) if status.pipelines.get(order.name).is_some_and(|pipeline| order.is_met(pipeline, Some(promise))) => {
+                return WaitOutcome::Met;
+            }
+            // The next generation is asked anew.
+            Ok(_) => {}
         }
-    };
-    let met = |pipeline: &PipelineStatus| order.is_met(pipeline, Some(number));
-    let over = |pipeline: &PipelineStatus| met(pipeline) || pipeline.leader().is_some();
-    let waited = status.wait_for(|status| status.pipelines.get(order.name).is_some_and(over)).await;
-    match waited {
-        Err(_) => WaitOutcome::Ended,
-        Ok(status) => match status.pipelines.get(order.name).and_then(PipelineStatus::leader) {
-            Some(leader) => WaitOutcome::Standby(leader.clone()),
-            None => WaitOutcome::Met,
-        },
     }
 }

@@ -122,6 +122,8 @@ pub(crate) struct Verdict {
     pub rows: u64,
     /// The number of the order that the comparison began with. Absent if an earlier generation began it.
     pub begun_with: Option<u64>,
+    /// Whether the cache may hold more elements that the source does not have than one comparison finds. Another one finds them.
+    pub is_incomplete: bool,
     /// The first differences, with their elements.
     pub listed: Vec<Finding>,
     /// The number of elements read from the source, including those that were left out.

@@ -11,6 +11,8 @@ pub(crate) struct PassOutcome {
     pub look_again: bool,
     /// Counts differed, perhaps because of commits in the meantime: the next pass should follow at once.
     pub look_again_soon: bool,
+    /// There is more to mend than one pass mends.
+    pub more: bool,
     /// There was a commit since the pass began: the next one need not wait for a probe to see it.
     pub source_moved: bool,
     /// Late keys were not looked for, and should be after this time even without any further commit.

@@ -9,6 +9,7 @@ use super::connection::{COMMAND_TIMEOUT, CacheConnection};
 use super::fence::{Ownership, while_owned};
 use super::graph_set::GraphSet;
 use super::keys::GraphRole;
+use super::lease::unless_another_leads;
 use super::{reply, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
@@ -139,6 +140,6 @@ impl CheckpointStore for RedisCheckpointStore {
             // The time tells an operator since when the pipeline is paused.
             command.arg(Utc::now().to_rfc3339());
         }
-        self.connection.command("store the pause", &command, COMMAND_TIMEOUT).await.map(drop)
+        unless_another_leads(&mut self.connection, "store the pause", &self.ownership, &command).await
     }
 }

@@ -145,6 +145,28 @@ impl RedisLease {
     }
 }
 
+/// Carries out a command unless another process holds the lease. Nobody can take the lease in between: the transaction watches the
+/// fence, which changes whenever the lease is taken.
+pub(super) async fn unless_another_leads(
+    connection: &mut CacheConnection,
+    doing: &str,
+    ownership: &Ownership,
+    command: &Cmd,
+) -> Result<()> {
+    connection.wake().await;
+    for _ in 0..ATTEMPTS {
+        let found = watched_value(connection, doing, &[&ownership.fence], &ownership.key, LEASE_TIMEOUT).await?;
+        if let Some(other) = found.filter(|found| *found != ownership.value) {
+            unwatch(connection, doing, LEASE_TIMEOUT).await?;
+            return Err(held(&ownership.key, &other));
+        }
+        if transaction(connection, doing, [command.clone()], LEASE_TIMEOUT).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(keeps_changing(doing, &ownership.fence))
+}
+
 #[async_trait]
 impl GraphLease for RedisLease {
     /// Safe to repeat after a lost reply. From now on, nothing that an earlier owner has under way is carried out.

@@ -62,7 +62,7 @@ pub(super) async fn read(
     pass.delete(gone).await?;
     pass.review(committed).await?;
     reader.created = None;
-    Ok(PassOutcome { look_again_soon: committed.is_partial, ..PassOutcome::default() })
+    Ok(PassOutcome { look_again_soon: committed.is_partial, more: committed.is_partial, ..PassOutcome::default() })
 }
 
 /// The current state of a node that existed before.
@@ -341,7 +341,9 @@ impl CommittedPass<'_, '_, '_> {
             // If deletes are held, the guard weighs everything that only the cache has together.
             let is_held = self.changes.memory.guard.held(&self.reader.profile.step(kind)) > 0;
             if !absent.is_empty() && !is_held {
-                gaps.insert(kind, KeySetDifference { orphaned: absent, ..KeySetDifference::default() });
+                // The next pass may be told of more deletes that were committed with these.
+                let more = committed.is_partial;
+                gaps.insert(kind, KeySetDifference { orphaned: absent, more, ..KeySetDifference::default() });
             }
         }
         Ok(gaps)

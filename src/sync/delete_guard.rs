@@ -2,6 +2,9 @@
 //!
 //! A kind is weighed by what would be left of it: the cache's count, plus the elements that are missing, minus the elements that
 //! the source does not have. So a kind passes if all its elements are replaced by as many others.
+//!
+//! A list of deletes may be cut: only so many are listed at once. Weighed by such a list, a large loss would pass part by part. So
+//! the source's count then says what would be left, because it includes the deletes that are not listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,10 +74,14 @@ pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, change
 pub(super) async fn weigh(context: &mut GuardContext<'_>, gaps: &mut BTreeMap<ElementKind, KeySetDifference>) -> Result<()> {
     let now = Utc::now();
     let mut held: BTreeMap<ElementKind, BTreeSet<ElementIdentity>> = gaps.keys().map(|kind| (*kind, BTreeSet::new())).collect();
+    let mut remaining = None;
     if !context.allow && gaps.values().any(|gaps| !gaps.orphaned.is_empty()) {
         let view = &mut *context.view;
-        let counts = view.counts().await?;
-        let shrinking = shrinking(context, gaps, &counts, now).await?;
+        let cache = view.counts().await?;
+        let source = if gaps.values().any(|gaps| gaps.more) { Some(context.source.counts().await?) } else { None };
+        let counted = Remaining { kinds: context.profile.kinds(), cache, source };
+        let shrinking = shrinking(context, gaps, &counted, now).await?;
+        remaining = Some(counted);
         for (kind, gaps) in gaps.iter_mut() {
             let waits = waiting(context, *kind, gaps, &shrinking).await?;
             gaps.orphaned.retain(|identity| !waits.contains(identity));
@@ -82,28 +89,68 @@ pub(super) async fn weigh(context: &mut GuardContext<'_>, gaps: &mut BTreeMap<El
         }
     }
     for (kind, waits) in held {
-        note(context, kind, &waits, now);
+        let is_cut = gaps.get(&kind).is_some_and(|gaps| gaps.more);
+        let number = match &remaining {
+            Some(remaining) if is_cut && !waits.is_empty() => remaining.loss(kind).max(waits.len() as u64),
+            // What is not listed may still wait.
+            None if is_cut && !context.allow => continue,
+            _ => waits.len() as u64,
+        };
+        note(context, kind, &waits, number, now);
     }
     Ok(())
+}
+
+/// The number of elements of each kind, in the order of [`Profile::kinds`].
+struct Remaining {
+    kinds: Vec<ElementKind>,
+    cache: Vec<u64>,
+    /// Absent if the lists of deletes are whole.
+    source: Option<Vec<u64>>,
+}
+
+impl Remaining {
+    fn place(&self, kind: ElementKind) -> Option<usize> {
+        self.kinds.iter().position(|known| *known == kind)
+    }
+
+    /// The cache's elements of a kind.
+    fn count(&self, kind: ElementKind) -> u64 {
+        self.place(kind).map_or(0, |place| self.cache[place])
+    }
+
+    /// What is left of a kind after so many elements came and went.
+    fn after(&self, kind: ElementKind, come: u64, gone: u64) -> u64 {
+        let listed = (self.count(kind) + come).saturating_sub(gone);
+        match (&self.source, self.place(kind)) {
+            (Some(source), Some(place)) => listed.min(source[place]),
+            _ => listed,
+        }
+    }
+
+    /// As [`Self::after`], for what the two sides do not have in common.
+    fn after_mending(&self, kind: ElementKind, gaps: &KeySetDifference) -> u64 {
+        self.after(kind, gaps.missing.len() as u64, gaps.orphaned.len() as u64)
+    }
+
+    /// By how much a kind would shrink, including what is not listed.
+    fn loss(&self, kind: ElementKind) -> u64 {
+        self.count(kind).saturating_sub(self.after(kind, 0, 0))
+    }
 }
 
 /// Returns the kinds that would lose too much.
 async fn shrinking(
     context: &mut GuardContext<'_>,
     gaps: &BTreeMap<ElementKind, KeySetDifference>,
-    counts: &[u64],
+    remaining: &Remaining,
     now: DateTime<Utc>,
 ) -> Result<BTreeSet<ElementKind>> {
-    let kinds = context.profile.kinds();
-    let count = |kind: ElementKind| kinds.iter().position(|known| *known == kind).map_or(0, |place| counts[place]);
     let holds = |guard: &Guard, kind: ElementKind, left: u64| {
-        guard.holds(context.limit, &context.profile.step(kind), count(kind), left, now)
+        guard.holds(context.limit, &context.profile.step(kind), remaining.count(kind), left, now)
     };
-    let left = |kind: ElementKind, gaps: &KeySetDifference| {
-        (count(kind) + gaps.missing.len() as u64).saturating_sub(gaps.orphaned.len() as u64)
-    };
-    let mut shrinking: BTreeSet<ElementKind> =
-        gaps.iter().filter(|(kind, gaps)| holds(context.guard, **kind, left(**kind, gaps))).map(|(kind, _)| *kind).collect();
+    let shrinking = gaps.iter().filter(|(kind, gaps)| holds(context.guard, **kind, remaining.after_mending(**kind, gaps)));
+    let mut shrinking: BTreeSet<ElementKind> = shrinking.map(|(kind, _)| *kind).collect();
     let mut going: BTreeMap<RelationshipKindId, u64> = BTreeMap::new();
     for (kind, gaps) in gaps {
         let ElementKind::Node(id) = kind else { continue };
@@ -115,12 +162,12 @@ async fn shrinking(
     }
     for (id, number) in going {
         let kind = ElementKind::Relationship(id);
-        if gaps.contains_key(&kind) || !holds(context.guard, kind, count(kind).saturating_sub(number)) {
+        if gaps.contains_key(&kind) || !holds(context.guard, kind, remaining.after(kind, 0, number)) {
             continue;
         }
         // Other elements may be about to replace them: only the key sets show that.
         let found = sweep::find(context.source, context.view, kind, None).await?;
-        if holds(context.guard, kind, left(kind, &found)) {
+        if holds(context.guard, kind, remaining.after_mending(kind, &found)) {
             shrinking.insert(kind);
         }
     }
@@ -159,15 +206,40 @@ async fn attached(view: &mut dyn CacheView, kind: NodeKindId, nodes: &BTreeSet<E
     Ok(attached)
 }
 
-fn note(context: &mut GuardContext<'_>, kind: ElementKind, waits: &BTreeSet<ElementIdentity>, now: DateTime<Utc>) {
+fn note(context: &mut GuardContext<'_>, kind: ElementKind, waits: &BTreeSet<ElementIdentity>, number: u64, now: DateTime<Utc>) {
     let step = context.profile.step(kind);
     let sample: Vec<String> = waits.iter().take(SAMPLE).map(|identity| identity.key().to_string()).collect();
-    let number = waits.len() as u64;
     if context.guard.hold(&step, number, sample.clone(), now) {
         if number > 0 {
             tracing::warn!(kind = step.name(), number, ?sample, "deletes held: waiting for approval");
         } else {
             tracing::info!(kind = step.name(), "no more deletes held");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: ElementKind = ElementKind::Node(NodeKindId(0));
+
+    fn remaining(cache: u64, source: Option<u64>) -> Remaining {
+        Remaining { kinds: vec![KIND], cache: vec![cache], source: source.map(|count| vec![count]) }
+    }
+
+    #[test]
+    fn what_is_not_listed_counts_as_lost() {
+        let half = remaining(1_000, Some(400));
+        assert_eq!((half.after(KIND, 0, 50), half.loss(KIND)), (400, 600));
+        let whole = remaining(1_000, None);
+        assert_eq!((whole.after(KIND, 0, 50), whole.after(KIND, 50, 50)), (950, 1_000));
+    }
+
+    #[test]
+    fn a_kind_whose_elements_are_replaced_loses_nothing() {
+        let replaced = remaining(1_000, Some(1_000));
+        assert_eq!((replaced.after(KIND, 50, 50), replaced.loss(KIND)), (1_000, 0));
+        assert_eq!(remaining(1_000, Some(1_200)).after(KIND, 0, 50), 950, "what is missing may be what cannot be kept");
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     let mut comparison = under_way(reader, changes).await?;
     let SliceOrder { rows, ordered, .. } = changes.slice;
     let spared = if ordered { BTreeSet::new() } else { changes.memory.spared_scans() };
-    let ComparisonProgress { mut found, excluded, completed, waiting, is_over } =
+    let ComparisonProgress { mut found, excluded, completed, cut, waiting, is_over } =
         comparison.advance(&mut sides(reader, changes), rows, &spared).await?;
     for finding in found.iter().take(NAMED) {
         tracing::info!(%finding, "comparison found a difference");
@@ -39,7 +39,10 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     }
     let (refused, waits): (Vec<Finding>, Vec<Finding>) = excluded.into_iter().partition(|finding| is_refused(changes, finding));
     found.extend(refused.iter().filter(|finding| !is_ignored(changes, finding)).cloned());
-    repair(reader, changes, found, completed.iter().map(|completed| completed.kind)).await?;
+    let gaps = completed
+        .iter()
+        .map(|CompletedKind { kind, .. }| (*kind, KeySetDifference { more: cut.contains(kind), ..KeySetDifference::default() }));
+    repair(reader, changes, found, gaps.collect()).await?;
     try_again(reader, changes, &mut comparison, refused, waits).await?;
     for (kind, waiting) in waiting {
         unusable::list_waiting(reader, kind, waiting).await?;
@@ -109,7 +112,7 @@ async fn try_again(
     let (ignored, refused): (Vec<Finding>, Vec<Finding>) = refused.into_iter().partition(|finding| is_ignored(changes, finding));
     comparison.except(&ignored);
     if !freed.is_empty() {
-        repair(reader, changes, freed.clone(), std::iter::empty()).await?;
+        repair(reader, changes, freed.clone(), BTreeMap::new()).await?;
     }
     let tried: Vec<Finding> = refused.into_iter().chain(freed).collect();
     let left = look_again(&mut sides(reader, changes), &tried).await?;
@@ -146,15 +149,15 @@ async fn observe(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>) -> 
     Ok(here.iter().sum())
 }
 
+/// Mends what was found. `gaps` has the kinds that were looked through, so that no deletes are held of those without orphans.
 async fn repair(
     reader: &mut PassReader<'_>,
     changes: &mut PassContext<'_>,
     found: Vec<Finding>,
-    completed: impl Iterator<Item = ElementKind>,
+    mut gaps: BTreeMap<ElementKind, KeySetDifference>,
 ) -> Result<()> {
     let mut keys = Keys::new();
     let mut copies = Vec::new();
-    let mut gaps: BTreeMap<ElementKind, KeySetDifference> = completed.map(|kind| (kind, KeySetDifference::default())).collect();
     for Finding { kind, identity, difference } in found {
         match &difference {
             Difference::Orphaned => drop(gaps.entry(kind).or_default().orphaned.insert(identity)),

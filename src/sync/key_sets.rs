@@ -77,15 +77,16 @@ impl LabelComparison {
     }
 }
 
-/// Finds what only one side has of a kind, except for what the cache cannot hold.
+/// Finds what only one side has of a kind, except for what the cache cannot hold. If not everything can be listed, the hasher
+/// chooses a part: two looks list the same part if they share it.
 pub(crate) async fn gaps(
     source: &dyn Source,
     view: &mut dyn CacheView,
     encoder: &Encoder,
     excluded: &QuarantineIndex,
+    hasher: &ElementHasher,
     kind: ElementKind,
 ) -> Result<KeySetDifference> {
-    let hasher = &ElementHasher::default();
     let found = KeySets { source, view, encoder, excluded, hasher, labels: LabelComparison::Ignored }.compare(kind).await?;
     Ok(found.gaps())
 }
@@ -117,7 +118,7 @@ impl KeyDifferences {
     /// Returns the identities that only one side has.
     pub(super) fn gaps(&self) -> KeySetDifference {
         let set = |identities: &[ElementIdentity]| identities.iter().cloned().collect();
-        KeySetDifference { missing: set(&self.missing), orphaned: set(&self.orphaned), listed: self.listed }
+        KeySetDifference { missing: set(&self.missing), orphaned: set(&self.orphaned), more: self.more, listed: self.listed }
     }
 
     /// Whether both sides hold the same elements with the same labels, and all others are listed.
@@ -133,7 +134,7 @@ impl KeyDifferences {
 
 /// Hashes elements, with keys that are drawn anew in each process.
 #[derive(Debug, Default)]
-pub(super) struct ElementHasher {
+pub(crate) struct ElementHasher {
     low: RandomState,
     high: RandomState,
 }

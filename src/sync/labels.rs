@@ -127,7 +127,7 @@ async fn compare(
 ) -> Result<bool> {
     let mut keys = Keys::new();
     for kind in kinds.iter().copied().map(ElementKind::Node) {
-        let KeySetDifference { missing, orphaned, listed } = find(reader.source, changes.view, kind, Some(label)).await?;
+        let KeySetDifference { missing, orphaned, listed, .. } = find(reader.source, changes.view, kind, Some(label)).await?;
         reader.keys_listed += listed;
         let found = missing.iter().chain(&orphaned).map(|identity| identity.key().as_str().to_owned());
         keys.entry(kind).or_default().extend(found);

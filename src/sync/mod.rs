@@ -43,7 +43,7 @@ use crate::transform::Encoder;
 pub(crate) use cache_view::{
     AttachedCounts, CacheLookup, CacheView, GraphScanCursor, MissingGraph, ScanCursor, ScannedElement, is_missing_graph,
 };
-pub(crate) use key_sets::gaps;
+pub(crate) use key_sets::{ElementHasher, gaps};
 pub(crate) use memory::{CheckIntervals, Memory, READ_AGAIN};
 pub(crate) use pass::run;
 pub(crate) use reader::BatchLimits;

@@ -35,6 +35,8 @@ pub(crate) struct KeySetDifference {
     pub missing: BTreeSet<ElementIdentity>,
     /// Identities that the source lacks.
     pub orphaned: BTreeSet<ElementIdentity>,
+    /// Whether there are more differences than are listed here.
+    pub(super) more: bool,
     /// The number of keys, and of beginnings of keys, that were read of both sides.
     pub(super) listed: u64,
 }

@@ -170,6 +170,16 @@ pub(crate) struct PipelineStatus {
     pub samples: Arc<VecDeque<ThroughputSample>>,
 }
 
+/// The pass or the order of a comparison that a client waits for. The promise ends with its generation: the next one may read from
+/// another member of a cluster, which has not reached the client's commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Promise {
+    /// The generation that reached the commit.
+    pub generation: u64,
+    /// The number of the pass, or of the order.
+    pub number: u64,
+}
+
 impl PipelineStatus {
     /// A pipeline that has not begun yet.
     pub(crate) fn new(name: impl Into<String>, graph: impl Into<String>) -> Self {
@@ -260,23 +270,35 @@ impl PipelineStatus {
         !self.failing.contains_key(&Side::Cache)
     }
 
+    /// Whether the source has answered every question: one that has not may have been restored to an earlier state, whose later
+    /// commits have the numbers of those that the cache knew.
+    fn is_source_heard(&self) -> bool {
+        !self.failing.contains_key(&Side::Source)
+    }
+
+    /// Whether this process has led the pipeline, and no other one has since: only the leader reads the source's bookmark.
+    pub(crate) fn has_led(&self) -> bool {
+        self.source_bookmark.is_some()
+    }
+
     /// Whether a thorough pass has found that the cache holds the commit of this bookmark.
     pub(crate) fn holds(&self, bookmark: &Bookmark) -> bool {
-        self.is_in_step() && self.is_cache_heard() && self.assured.as_ref().is_some_and(|assured| assured.includes(bookmark))
+        let is_heard = self.is_cache_heard() && self.is_source_heard();
+        self.is_in_step() && is_heard && self.assured.as_ref().is_some_and(|assured| assured.includes(bookmark))
     }
 
-    /// Whether the pass of this number, or a later one, has ended, and no full pass is rebuilding the cache since.
-    pub(crate) fn has_ended(&self, pass: u64) -> bool {
-        self.is_in_step() && self.is_cache_heard() && self.passes_ended >= pass
+    /// Whether the promised pass, or a later one, has ended, and no full pass is rebuilding the cache since.
+    pub(crate) fn has_ended(&self, pass: Promise) -> bool {
+        let is_over = self.generation == pass.generation && self.passes_ended >= pass.number;
+        self.is_in_step() && self.is_cache_heard() && is_over
     }
 
-    /// Whether both sides are proven equal as of this bookmark or a later one, or by a comparison that began with the order of
-    /// this number or a later one.
-    pub(crate) fn is_proven(&self, bookmark: &Bookmark, order: Option<u64>) -> bool {
-        let since = order.is_some_and(|order| self.proven_by >= order);
-        self.is_in_step()
-            && self.is_cache_heard()
-            && (since || self.equal_as_of.as_ref().is_some_and(|proven| proven.includes(bookmark)))
+    /// Whether both sides are proven equal as of this bookmark or a later one, or by a comparison that began with the promised
+    /// order or a later one.
+    pub(crate) fn is_proven(&self, bookmark: &Bookmark, order: Option<Promise>) -> bool {
+        let since = order.is_some_and(|order| self.generation == order.generation && self.proven_by >= order.number);
+        let includes = |proven: &Bookmark| self.is_source_heard() && proven.includes(bookmark);
+        self.is_in_step() && self.is_cache_heard() && (since || self.equal_as_of.as_ref().is_some_and(includes))
     }
 
     /// The number of deletes that wait for approval, by kind.
@@ -426,6 +448,10 @@ mod tests {
         PassSummary { mode: PassMode::Incremental, began_at, bookmark, ended_at: began_at, totals: Totals::default() }
     }
 
+    fn promise(number: u64) -> Promise {
+        Promise { generation: 0, number }
+    }
+
     #[test]
     fn the_lag_runs_from_the_first_commit_that_is_not_applied() {
         let mut status = PipelineStatus::new("p", "g");
@@ -451,13 +477,38 @@ mod tests {
         status.watermark = Some(Utc::now());
         (status.assured, status.equal_as_of) = (Some(bookmark(5)), Some(bookmark(5)));
         (status.passes_begun, status.passes_ended) = (3, 3);
-        let said =
-            |status: &PipelineStatus| (status.holds(&bookmark(5)), status.has_ended(3), status.is_proven(&bookmark(5), None));
+        let said = |status: &PipelineStatus| {
+            (status.holds(&bookmark(5)), status.has_ended(promise(3)), status.is_proven(&bookmark(5), None))
+        };
         assert_eq!(said(&status), (true, true, true));
         status.probed(Side::Cache, Some("connection refused".to_owned()), Utc::now());
         assert_eq!(said(&status), (false, false, false));
         status.probed(Side::Cache, None, Utc::now());
         assert_eq!(said(&status), (true, true, true));
+    }
+
+    /// A source that cannot be seen may be restored, and count its commits anew.
+    #[test]
+    fn a_commit_of_a_source_that_does_not_answer_may_be_another_one() {
+        let mut status = PipelineStatus::new("p", "g");
+        (status.state, status.watermark) = (PipelineState::Idle, Some(Utc::now()));
+        (status.assured, status.equal_as_of, status.passes_ended) = (Some(bookmark(5)), Some(bookmark(5)), 3);
+        status.probed(Side::Source, Some("connection refused".to_owned()), Utc::now());
+        assert!(!status.holds(&bookmark(4)) && !status.is_proven(&bookmark(4), None));
+        assert!(status.has_ended(promise(3)), "the source has reached the commit since");
+        status.probed(Side::Source, None, Utc::now());
+        assert!(status.holds(&bookmark(4)) && status.is_proven(&bookmark(4), None));
+    }
+
+    /// A leader of a cluster that dies may be the only member that has the commit.
+    #[test]
+    fn a_promise_ends_with_its_generation() {
+        let mut status = PipelineStatus::new("p", "g");
+        (status.state, status.watermark) = (PipelineState::Idle, Some(Utc::now()));
+        (status.passes_ended, status.proven_by) = (7, 7);
+        assert!(status.has_ended(promise(7)) && status.is_proven(&bookmark(5), Some(promise(7))));
+        status.generation += 1;
+        assert!(!status.has_ended(promise(7)) && !status.is_proven(&bookmark(5), Some(promise(7))));
     }
 
     #[test]
@@ -487,9 +538,14 @@ mod tests {
         (status.passes_ended, status.settled) = (1, true);
         assert!(!status.holds(&bookmark(3)), "a pass that was not thorough says nothing");
         status.assured = Some(bookmark(3));
-        assert!(status.holds(&bookmark(3)) && !status.holds(&bookmark(4)) && status.has_ended(1) && !status.has_ended(2));
+        assert!(
+            status.holds(&bookmark(3))
+                && !status.holds(&bookmark(4))
+                && status.has_ended(promise(1))
+                && !status.has_ended(promise(2))
+        );
         status.watermark = None;
-        assert!(!status.holds(&bookmark(3)) && !status.has_ended(1));
+        assert!(!status.holds(&bookmark(3)) && !status.has_ended(promise(1)));
     }
 
     #[test]

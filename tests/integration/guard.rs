@@ -353,3 +353,57 @@ async fn what_a_full_sync_held_is_forgotten_once_the_live_graph_is_equal() {
     guarded.http.until_ready(true).await;
     guarded.stop().await;
 }
+
+/// More entities than a comparison lists of what only the cache has, and more than half of a kind.
+const LOST: u64 = 60_000;
+const MANY: u64 = 110_000;
+
+async fn cached(pair: &Pair) -> u64 {
+    let mut cache = pair.cache.connect().await.unwrap();
+    let mut ask = redis::cmd("GRAPH.RO_QUERY");
+    let answer: (redis::Value, Vec<Vec<u64>>, redis::Value) =
+        ask.arg(&pair.graph).arg("MATCH (e:Entity) RETURN count(e)").query_async(&mut cache).await.unwrap();
+    answer.1[0][0]
+}
+
+/// A loss that is listed part by part is weighed whole, whoever looks: a pass, a pass for a client that waits, a comparison.
+#[tokio::test]
+async fn a_loss_beyond_what_is_listed_at_once_is_held_whole() {
+    let pair = Pair::new("guard_many").await;
+    crate::support::graph::create_indices(&pair.source.graph).await.unwrap();
+    write(
+        &pair,
+        &format!(
+            "UNWIND range(1, {MANY}) AS i CREATE (:Entity {{uuid: 'm' + i, group_id: '', created_at: datetime('2026-01-01')}})"
+        ),
+    )
+    .await;
+    let service = pair.service.clone().with("API_TOKEN", TOKEN).with("SYNC_SCRUB_ROWS_PER_SECOND", 0);
+    let guarded = Guarded::start(pair, service).await;
+    write(&guarded.pair, &format!("MATCH (e:Entity) WITH e LIMIT {LOST} DELETE e")).await;
+    guarded.holds(&[("Entity", LOST)]).await;
+    let before = guarded.http.status().await["passes_ended"].as_u64().unwrap();
+    let bookmark = guarded.pair.bookmark().await;
+    let bookmark = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let (status, body) = guarded.http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=20000")).await;
+    assert_eq!(status, 504, "{body}");
+    let status = guarded.http.status().await;
+    assert!(
+        status["passes_ended"].as_u64().unwrap() > before || status["passes_begun"].as_u64().unwrap() > before + 1,
+        "{status}"
+    );
+    assert_eq!((cached(&guarded.pair).await, held(&status)), (MANY, of(&[("Entity", LOST)])), "a thorough pass");
+
+    let (pair, service) = guarded.stop().await;
+    let compared = service.finish(&["sync", "--mode", "differential"]).await;
+    assert_eq!((compared.code, cached(&pair).await), (1, MANY), "a comparison: {}{}", compared.stdout, compared.stderr);
+    assert!(compared.stderr.contains(&format!("{LOST} of Entity")), "{}", compared.stderr);
+
+    // Approved, they go, and a run says that it has not done everything.
+    let approved = service.finish(&["sync", "--mode", "differential", "--allow-deletes"]).await;
+    assert!(approved.code == 1 && approved.stderr.contains("run the command again"), "{}{}", approved.stdout, approved.stderr);
+    assert!((MANY - LOST..MANY).contains(&cached(&pair).await));
+    let approved = service.finish(&["sync", "--mode", "differential", "--allow-deletes"]).await;
+    assert_eq!((approved.code, cached(&pair).await), (0, MANY - LOST), "{}{}", approved.stdout, approved.stderr);
+    assert_eq!(service.finish(&["verify"]).await.code, 0);
+}

@@ -595,6 +595,31 @@ async fn a_checkpoint_is_stored_only_by_the_owner() {
     assert_eq!(store.load().await.unwrap(), Some(checkpoint(2)));
 }
 
+/// The process that leads reads the pause only when it begins.
+#[tokio::test]
+async fn a_pause_is_stored_unless_another_process_leads() {
+    let graph = graph_name("pause");
+    let (mut lease, claim) = lease_on(&graph).await;
+    let (mut other_lease, other_claim) = lease_on(&graph).await;
+    let address = server().await;
+    let mut store = graphs(address.clone(), &claim).checkpoint_store(GraphRole::Live);
+    let mut other = graphs(address, &other_claim).checkpoint_store(GraphRole::Live);
+    other.set_paused(true).await.unwrap();
+    assert!(store.is_paused().await.unwrap(), "nobody leads");
+    lease.acquire().await.unwrap();
+    let refused = other.set_paused(false).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::LeaseHeld, "{}", refused.chain());
+    assert!(store.is_paused().await.unwrap());
+    store.set_paused(false).await.unwrap();
+    assert!(!other.is_paused().await.unwrap());
+    other.set_paused(true).await.unwrap_err();
+    lease.release().await.unwrap();
+    other_lease.acquire().await.unwrap();
+    store.set_paused(true).await.unwrap_err();
+    other.set_paused(true).await.unwrap();
+    assert!(store.is_paused().await.unwrap());
+}
+
 #[tokio::test]
 async fn the_quarantine_is_kept_beside_the_graph() {
     let graph = graph_name("quarantine");

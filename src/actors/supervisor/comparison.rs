@@ -181,7 +181,9 @@ impl Supervisor {
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
             Schedule::Once(_) | Schedule::Stage(_) if outcome.verdict.is_some() => {
-                let done = OneShotResult { pass: summary, verdict: outcome.verdict, held: self.status.held.clone() };
+                let is_incomplete = outcome.verdict.as_ref().is_some_and(|verdict| verdict.is_incomplete);
+                let held = self.status.held.clone();
+                let done = OneShotResult { pass: summary, verdict: outcome.verdict, held, is_finished: !is_incomplete };
                 self.end(Ending::Drained, Then::Stop(Ok(Some(Box::new(done)))), ctx);
             }
             Schedule::Once(_) | Schedule::Stage(_) => self.start_pass(PassOrder::Begin(PassMode::Differential)),
@@ -369,6 +371,7 @@ mod tests {
             findings: keys.len() as u64,
             rows: 10,
             begun_with: None,
+            is_incomplete: false,
             listed: keys.iter().map(finding).collect(),
             read: 10,
             excepted: ProofExceptions::default(),

@@ -227,10 +227,13 @@ impl Supervisor {
     /// Forgets what this process knew and was asked for as the leader: another one has applied and decided since. A process that
     /// has not led yet keeps what it was started for.
     pub(super) fn forget_leadership(&mut self) {
+        // Whatever an operator told this process, the leader has not heard of it.
+        self.pause_said = None;
+        self.passes.forget_approval();
         if !std::mem::take(&mut self.has_led) {
             return;
         }
-        (self.pause_said, self.full_wanted) = (None, false);
+        self.full_wanted = false;
         self.swap_held.clear();
         self.passes.forget_requests();
         self.comparing.forget_all();

@@ -18,7 +18,7 @@ use crate::actors::pipeline::Reconfigure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::pass::PassMode;
-use crate::telemetry::status::PipelineState;
+use crate::telemetry::status::{PipelineState, Promise};
 
 impl Actor for Supervisor {
     type Context = Context<Self>;
@@ -182,7 +182,7 @@ impl Handler<SideProbed> for Supervisor {
 }
 
 impl Handler<AwaitApplied> for Supervisor {
-    type Result = ResponseActFuture<Self, Result<u64>>;
+    type Result = ResponseActFuture<Self, Result<Promise>>;
 
     fn handle(&mut self, AwaitApplied(bookmark): AwaitApplied, _: &mut Self::Context) -> Self::Result {
         self.once_reached(bookmark, |supervisor| {
@@ -194,7 +194,7 @@ impl Handler<AwaitApplied> for Supervisor {
 }
 
 impl Handler<AwaitVerified> for Supervisor {
-    type Result = ResponseActFuture<Self, Result<u64>>;
+    type Result = ResponseActFuture<Self, Result<Promise>>;
 
     fn handle(&mut self, AwaitVerified(bookmark): AwaitVerified, _: &mut Self::Context) -> Self::Result {
         self.once_reached(bookmark.clone(), |supervisor| {
@@ -212,19 +212,22 @@ impl Handler<AwaitVerified> for Supervisor {
 }
 
 impl Supervisor {
-    /// Runs `then` once the source of this generation has reached a commit.
+    /// Runs `then` once the source of this generation has reached a commit. It returns the number that is promised.
     fn once_reached(
         &self,
         bookmark: Bookmark,
         then: impl FnOnce(&mut Self) -> u64 + 'static,
-    ) -> ResponseActFuture<Self, Result<u64>> {
+    ) -> ResponseActFuture<Self, Result<Promise>> {
         let not_running = || Error::new(ErrorKind::ActorStopped, "the pipeline is starting or stopping");
         let State::Running(group) = &self.state else { return Box::pin(actix::fut::ready(Err(not_running()))) };
         let generation = self.generation;
         Box::pin(group.reach(bookmark).into_actor(self).map(move |reached, supervisor, _| {
             reached?;
             // Another generation reads by another connection, which does not know of the commit.
-            if supervisor.generation == generation { Ok(then(supervisor)) } else { Err(not_running()) }
+            if supervisor.generation != generation {
+                return Err(not_running());
+            }
+            Ok(Promise { generation: generation.0, number: then(supervisor) })
         }))
     }
 }

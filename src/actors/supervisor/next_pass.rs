@@ -134,7 +134,8 @@ impl Supervisor {
             }
             // An incremental pass comes only after any full pass that was needed.
             Schedule::Once(mode) if summary.mode == mode || (mode == PassMode::Full && summary.mode == PassMode::Incremental) => {
-                let done = Box::new(OneShotResult { held: self.status.held.clone(), ..*OneShotResult::of(summary) });
+                let (held, is_finished) = (self.status.held.clone(), !outcome.more);
+                let done = Box::new(OneShotResult { held, is_finished, ..*OneShotResult::of(summary) });
                 self.end(Ending::Drained, Then::Stop(Ok(Some(done))), ctx);
             }
             Schedule::Once(mode) => self.start_pass(PassOrder::Begin(mode)),

@@ -85,6 +85,11 @@ impl PassQueue {
     /// Forgets what was requested, held and approved. Numbers go on, because clients compare them.
     pub(super) fn forget_requests(&mut self) {
         (self.requested, self.held, self.awaited) = (None, None, false);
+        self.forget_approval();
+    }
+
+    /// Forgets an approval, unless it was given to a command that ends.
+    pub(super) fn forget_approval(&mut self) {
         self.approved &= self.keeps_approval;
     }
 
@@ -133,7 +138,7 @@ impl PassQueue {
 
     /// Notes that the swap of a full sync used the approval.
     pub(super) fn use_approval(&mut self) {
-        self.approved &= self.keeps_approval;
+        self.forget_approval();
     }
 
     /// Keeps an order for the end of the pause. An incremental pass does not replace an order that does more.

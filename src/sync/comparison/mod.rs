@@ -43,6 +43,8 @@ pub(crate) struct ComparisonProgress {
     pub excluded: Vec<Finding>,
     /// Kinds that this step finished: all their orphans are found.
     pub completed: Vec<CompletedKind>,
+    /// Completed kinds with more orphans than are found at once.
+    pub cut: BTreeSet<ElementKind>,
     /// The number of relationships of a completed kind that wait for an end, by that end; absent if an earlier generation
     /// compared a part of the kind.
     pub waiting: BTreeMap<ElementKind, BTreeMap<NodeIdentity, u64>>,
@@ -71,6 +73,8 @@ struct Met {
 pub(crate) struct Comparison {
     standing: ComparisonUnderWay,
     begun_with: Option<u64>,
+    /// Whether a kind had more orphans than are found at once.
+    is_incomplete: bool,
     listed: Vec<Finding>,
     /// The findings, at most as many as are listed: the second round does not find them again.
     named: BTreeSet<ElementIdentity>,
@@ -125,6 +129,7 @@ impl Comparison {
         Self {
             standing,
             begun_with,
+            is_incomplete: false,
             listed: Vec::new(),
             named: BTreeSet::new(),
             seen: SeenElements::default(),
@@ -176,7 +181,7 @@ impl Comparison {
             if let Some(scan) = &mut self.orphan_scan {
                 left = left.saturating_sub(scan.step(sides, step.kind, &self.hasher).await? + QUESTION);
                 if scan.is_over() {
-                    self.end_orphan_scan(sides.source, &mut advance).await?;
+                    self.end_orphan_scan(sides.source, step.kind, &mut advance).await?;
                     let elements = usize::try_from(self.met.elements).unwrap_or(usize::MAX);
                     let is_scanned = self.count_without_key(sides.source, sides.profile, step.kind, spared).await?;
                     advance.completed.push(CompletedKind { kind: step.kind, is_scanned });
@@ -242,13 +247,17 @@ impl Comparison {
         self.orphan_scan = Some(OrphanScan::new(std::mem::take(&mut self.seen)));
     }
 
-    async fn end_orphan_scan(&mut self, source: &dyn Source, advance: &mut ComparisonProgress) -> Result<()> {
+    async fn end_orphan_scan(&mut self, source: &dyn Source, kind: ElementKind, advance: &mut ComparisonProgress) -> Result<()> {
         let Some(scan) = self.orphan_scan.take() else { return Ok(()) };
         let Orphans { found, is_whole, is_even } = scan.end();
         // If the source was written meanwhile, or something was found, that explains an uneven count, and nothing is proven in
         // any case. Otherwise the count is unexplained, and there is no proof. The next comparison finds what is too much for
         // this one.
         let is_riddle = !is_even && found.is_empty() && self.begun_with.is_some() && !self.found_any(advance);
+        if !is_whole {
+            self.is_incomplete = true;
+            advance.cut.insert(kind);
+        }
         if !is_whole || (is_riddle && self.is_unmoved(source).await?) {
             self.begun_with = None;
         }
@@ -356,7 +365,13 @@ impl Comparison {
 
     /// Whether nothing was committed since the comparison began.
     async fn is_unmoved(&self, source: &dyn Source) -> Result<bool> {
-        Ok(source.bookmark().await? == self.standing.bookmark)
+        Ok(source.bookmark().await? == self.standing.bookmark && self.has_read_nothing_newer(source))
+    }
+
+    /// Whether no read was told of a later commit. The member of a cluster that is asked for the last commit may be behind those
+    /// that answer the reads.
+    fn has_read_nothing_newer(&self, source: &dyn Source) -> bool {
+        source.newest_commit().is_none_or(|newest| self.standing.bookmark.includes(&newest))
     }
 
     /// Counts what no page and no key finds. If the cache holds exactly what was compared, there is nothing.
@@ -374,16 +389,18 @@ impl Comparison {
         self.standing.findings += foreign.values().sum::<u64>();
         let source = sides.source;
         let now = source.bookmark().await?;
+        let is_unmoved = now == self.standing.bookmark && self.has_read_nothing_newer(source);
         // Elements that are of no kind yet were not compared.
         let outgrown = source.outgrown().await?.is_some();
         let ComparisonUnderWay { bookmark, findings, rows, .. } = self.standing.clone();
-        let equal = self.begun_with.is_some() && findings == 0 && now == bookmark && !outgrown;
+        let equal = self.begun_with.is_some() && findings == 0 && is_unmoved && !outgrown;
         Ok(Verdict {
             equal_as_of: equal.then_some(now),
             began_at: bookmark,
             findings,
             rows,
             begun_with: self.begun_with,
+            is_incomplete: self.is_incomplete,
             listed: std::mem::take(&mut self.listed),
             read: self.read,
             excepted: self.excepted,

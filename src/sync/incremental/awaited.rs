@@ -57,6 +57,7 @@ impl Incremental<'_, '_, '_> {
             let difference = here[place].cast_signed() - there[place].cast_signed() - newly_listed;
             self.reader.keys_listed += found.listed;
             self.outcome.look_again_soon |= found.more;
+            self.outcome.more |= found.more;
             // Elements that no page reaches are in no key set: only the counts show them. If pages were counted, their share is
             // known.
             let is_explained = match is_suspect {
