@@ -187,7 +187,7 @@ pub(crate) struct IndexMade {
     pub generation: Generation,
 }
 
-/// Anyone to a supervisor: the commit of this bookmark is to be applied soon. The answer is the number of the first pass that
+/// Anyone to a supervisor: the commit of this bookmark is to be applied soon. The answer promises the first pass that
 /// begins after the source has reached that commit: once that pass has ended in the same generation, the cache holds all of the
 /// commit. Fails if no generation runs, and if the source does not reach the commit.
 #[derive(Debug, Clone, Message)]
@@ -195,7 +195,7 @@ pub(crate) struct IndexMade {
 pub(crate) struct AwaitApplied(pub Bookmark);
 
 /// Anyone to a supervisor: the equality of both sides is to be proven soon, with the commit of this bookmark in both. The answer
-/// is the number of the first order of a comparison that can prove it: any comparison that begins with this order or a later one
+/// promises the first order of a comparison that can prove it: any comparison that begins with this order or a later one
 /// begins after the source has reached that commit. Fails as [`AwaitApplied`] does.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "crate::error::Result<crate::telemetry::status::Promise>")]

@@ -145,7 +145,8 @@ async fn terminated() {
 
 impl SyncReport {
     fn of(config: &PipelineConfig, done: OneShotResult, outside: Option<&OutsideProfile>) -> Self {
-        let OneShotResult { pass, verdict, held, is_finished: finished } = done;
+        let OneShotResult { pass, verdict, held, is_finished } = done;
+        let finished = is_finished && held.is_empty();
         let graph = config.falkordb.database.to_string();
         let (differences, equal_as_of) = verdict.map(|verdict| (verdict.findings, verdict.equal_as_of)).unzip();
         let (pipeline, equal_as_of, parts) = (config.name.to_string(), equal_as_of.flatten(), parts(&pass, outside));

@@ -91,7 +91,7 @@ pub(super) async fn verify(config: &Config, repair: bool, output: Output, progre
         let report = if repair { compare_and_repair(pipeline, progress).await } else { compare(pipeline, progress).await };
         match report {
             Ok(report) => {
-                if report.incomplete {
+                if report.incomplete && report.differences == 0 {
                     print::line_to_stderr(&format!("{}: {INCOMPLETE}", report.pipeline));
                     exit = Exit::Unknown;
                 } else if !report.equal && exit == Exit::Done {

@@ -76,28 +76,29 @@ impl Chosen {
         self.pipelines.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Sends each pipeline a message. The outcome shows in the status. A pipeline that this process has not led yet takes none:
-    /// another process may turn out to lead it.
+    /// Sends each pipeline that this process leads a message, and returns their names. The outcome shows in the status. Another
+    /// process may turn out to lead the rest. If this process leads none of them, the command is refused.
     pub(super) fn tell<M>(
         &self,
         command: &str,
         to: impl Fn(&SupervisorHandle) -> &Recipient<M>,
         message: impl Fn() -> M,
-    ) -> std::result::Result<(), Refusal>
+    ) -> std::result::Result<Vec<&str>, Refusal>
     where
         M: Message<Result = ()> + Send,
     {
-        let not_led = |(name, _): &&(String, SupervisorHandle)| {
-            !self.status.borrow().pipelines.get(name).is_some_and(PipelineStatus::has_led)
+        let is_led = |(name, _): &&(String, SupervisorHandle)| {
+            self.status.borrow().pipelines.get(name).is_some_and(|pipeline| pipeline.leads)
         };
-        if let Some((name, _)) = self.pipelines.iter().find(not_led) {
+        let led: Vec<_> = self.pipelines.iter().filter(is_led).collect();
+        if let ([], Some((name, _))) = (&led[..], self.pipelines.first()) {
             return Err(Refusal::unavailable("the pipeline has not started yet").of_pipeline(name));
         }
-        for (name, control) in &self.pipelines {
+        for (name, control) in &led {
             audit(&self.request, name, command);
             to(control).do_send(message());
         }
-        Ok(())
+        Ok(led.into_iter().map(|(name, _)| name.as_str()).collect())
     }
 
     /// Sends each pipeline a message and returns their answers. The first refusal ends the command.

@@ -22,20 +22,20 @@ pub(super) async fn differential(chosen: Chosen, _body: Unread) -> Result<HttpRe
 }
 
 fn order(chosen: &Chosen, mode: PassMode) -> Result<HttpResponse, Refusal> {
-    chosen.tell(&format!("{mode} pass"), |control| &control.pass, || RequestPass(mode))?;
-    Ok(HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": chosen.names() })))
+    let told = chosen.tell(&format!("{mode} pass"), |control| &control.pass, || RequestPass(mode))?;
+    Ok(HttpResponse::Accepted().json(json!({ "mode": mode, "pipelines": told })))
 }
 
 /// Lets the next pass send the held deletes.
 pub(super) async fn approve(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
-    chosen.tell("approve held deletes", |control| &control.approve, || Approve)?;
-    Ok(HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": chosen.names() })))
+    let told = chosen.tell("approve held deletes", |control| &control.approve, || Approve)?;
+    Ok(HttpResponse::Accepted().json(json!({ "approved": true, "pipelines": told })))
 }
 
 /// Starts a comparison, which reads quarantined elements again and repairs them if possible.
 pub(super) async fn retry_quarantine(chosen: Chosen, _body: Unread) -> Result<HttpResponse, Refusal> {
-    chosen.tell("retry quarantine", |control| &control.pass, || RequestPass(PassMode::Differential))?;
-    Ok(HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": chosen.names() })))
+    let told = chosen.tell("retry quarantine", |control| &control.pass, || RequestPass(PassMode::Differential))?;
+    Ok(HttpResponse::Accepted().json(json!({ "retried": true, "pipelines": told })))
 }
 
 /// Ignores the quarantined elements: they stay listed, and are no longer counted or retried.

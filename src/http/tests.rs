@@ -146,6 +146,7 @@ fn summary(transaction: u8) -> PassSummary {
 fn in_step() -> PipelineStatus {
     let mut status = PipelineStatus {
         state: PipelineState::Idle,
+        leads: true,
         settled: true,
         watermark: Some(Utc::now()),
         assured: Some(commit(10)),
@@ -384,6 +385,21 @@ async fn a_pipeline_that_has_not_led_takes_no_command_that_it_would_keep() {
     }
     assert!(service.orders().is_empty());
     assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK, "it is kept beside the graph");
+
+    let several = Service::of(&["p", "q"], Some("0123456789abcdef"), true);
+    several.change(|status| *status = PipelineStatus::new("p", "g"));
+    let (status, body) = several.post("/api/sync/full", token).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&body).unwrap()["pipelines"],
+        serde_json::json!(["q"]),
+        "one that fails is no reason for another"
+    );
+    assert_eq!(several.post("/api/sync/full?pipeline=p", token).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    while several.orders().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(several.orders(), [TestOrder::Pass(PassMode::Full)]);
 }
 
 #[actix::test]

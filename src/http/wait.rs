@@ -1,7 +1,8 @@
 //! Read your own writes: answers once the cache holds a commit.
 //!
-//! The supervisor waits until the source has reached the commit, then returns the number of the next pass, which covers it. The
-//! supervisor begins the passes and numbers them; no clock and no delayed view is involved.
+//! The supervisor waits until the source has reached the commit, then promises the next pass, which covers it. The supervisor begins
+//! the passes and numbers them; no clock and no delayed view is involved. A promise ends with its generation: the next one is asked
+//! anew.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::api::{ApiState, SupervisorHandle};
 use super::refusal::Refusal;
 use crate::actors::messages::{AwaitApplied, AwaitVerified};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::bookmark::Bookmark;
 use crate::model::leader::Leader;
 use crate::telemetry::status::{PipelineStatus, Promise, ServiceStatus};
@@ -183,6 +184,7 @@ impl Order<'_> {
 }
 
 async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus>) -> WaitOutcome {
+    let mut is_promised = false;
     loop {
         let leader = status.borrow().pipelines.get(order.name).and_then(PipelineStatus::leader).cloned();
         if let Some(leader) = leader {
@@ -190,14 +192,18 @@ async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus
         }
         let promise = match order.ask().await {
             Ok(Ok(promise)) => promise,
-            // Between two generations nobody answers; the status announces the next one.
-            Ok(Err(error)) if error.kind() == ErrorKind::ActorStopped => match status.changed().await {
-                Ok(()) => continue,
-                Err(_) => return WaitOutcome::Ended,
-            },
+            // Between two generations nobody answers; the status announces the next one. A fault that broke a promise may last a
+            // little longer.
+            Ok(Err(error)) if error.kind() == ErrorKind::ActorStopped || (is_promised && is_over_soon(&error)) => {
+                match status.changed().await {
+                    Ok(()) => continue,
+                    Err(_) => return WaitOutcome::Ended,
+                }
+            }
             Ok(Err(error)) => return WaitOutcome::Failed(error),
             Err(_) => return WaitOutcome::Ended,
         };
+        is_promised = true;
         let is_over = |pipeline: &PipelineStatus| {
             let is_broken = pipeline.generation > promise.generation;
             order.is_met(pipeline, Some(promise)) || is_broken || pipeline.leader().is_some()
@@ -211,4 +217,8 @@ async fn until_met(order: &Order<'_>, status: &mut watch::Receiver<ServiceStatus
             Ok(_) => {}
         }
     }
+}
+
+fn is_over_soon(error: &Error) -> bool {
+    error.directive() == Directive::Retry && error.kind() != ErrorKind::SourceBehind
 }

@@ -76,6 +76,14 @@ impl Ownership {
     }
 }
 
+impl Ownership {
+    /// Whether the value of a lease names this process, which has another claim before its configuration is reloaded.
+    fn is_of_holder(&self, value: &str) -> bool {
+        let holder = Holder::read(&self.key, value).ok();
+        holder.is_some_and(|holder| holder.token == self.token || holder.instance.as_ref() == Some(&self.instance))
+    }
+}
+
 impl Holder {
     /// Reads the value of a lease. One that this program cannot read is an error.
     pub(super) fn read(key: &str, value: &str) -> Result<Self> {
@@ -156,7 +164,7 @@ pub(super) async fn unless_another_leads(
     connection.wake().await;
     for _ in 0..ATTEMPTS {
         let found = watched_value(connection, doing, &[&ownership.fence], &ownership.key, LEASE_TIMEOUT).await?;
-        if let Some(other) = found.filter(|found| *found != ownership.value) {
+        if let Some(other) = found.filter(|found| !ownership.is_of_holder(found)) {
             unwatch(connection, doing, LEASE_TIMEOUT).await?;
             return Err(held(&ownership.key, &other));
         }

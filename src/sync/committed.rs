@@ -26,6 +26,7 @@ use super::unusable;
 use crate::error::Result;
 use crate::model::committed::{Change, ChangeSet, CommittedChanges};
 use crate::model::element::{ElementIdentity, ElementNumber};
+use crate::model::guard::ALWAYS_ALLOWED;
 use crate::model::kind::ElementKind;
 use crate::model::pass::PassUnderWay;
 use crate::model::pass_outcome::PassOutcome;
@@ -342,7 +343,7 @@ impl CommittedPass<'_, '_, '_> {
             let is_held = self.changes.memory.guard.held(&self.reader.profile.step(kind)) > 0;
             if !absent.is_empty() && !is_held {
                 // The next pass may be told of more deletes that were committed with these.
-                let more = committed.is_partial;
+                let more = committed.is_partial && absent.len() as u64 > ALWAYS_ALLOWED;
                 gaps.insert(kind, KeySetDifference { orphaned: absent, more, ..KeySetDifference::default() });
             }
         }
@@ -364,7 +365,8 @@ impl CommittedPass<'_, '_, '_> {
         self.observe_counts().await?;
         let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
         let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
-        weigh(&mut GuardContext { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        let excluded = self.changes.excluded;
+        weigh(&mut GuardContext { source, view: self.changes.view, profile, guard, limit, allow, excluded }, &mut gaps).await?;
         for (kind, gaps) in gaps {
             self.reader.delete_absent(kind, gaps.orphaned).await?;
         }

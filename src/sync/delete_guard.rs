@@ -10,15 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::PassContext;
 use super::cache_view::AttachedCounts;
 use super::cache_view::{CacheView, is_missing_graph};
 use super::sweep::{self, KeySetDifference};
+use super::{PassContext, unusable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::element::ElementIdentity;
 use crate::model::guard::{DeleteLimit, Guard, SAMPLE};
 use crate::model::kind::{ElementKind, NodeKindId, RelationshipKindId, Step};
 use crate::model::profile::Profile;
+use crate::model::quarantine_index::QuarantineIndex;
 use crate::source::Source;
 
 /// The most nodes whose relationships one query counts.
@@ -33,6 +34,8 @@ pub(super) struct GuardContext<'a> {
     pub(super) limit: DeleteLimit,
     /// Whether an operator has approved all deletes.
     pub(super) allow: bool,
+    /// What the source counts and the cache cannot hold.
+    pub(super) excluded: &'a QuarantineIndex,
 }
 
 /// Returns the kinds whose loss would need approval if the new graph replaced the live one, each with the number of elements that
@@ -74,13 +77,19 @@ pub(super) async fn refuse_losses(source: &dyn Source, profile: &Profile, change
 pub(super) async fn weigh(context: &mut GuardContext<'_>, gaps: &mut BTreeMap<ElementKind, KeySetDifference>) -> Result<()> {
     let now = Utc::now();
     let mut held: BTreeMap<ElementKind, BTreeSet<ElementIdentity>> = gaps.keys().map(|kind| (*kind, BTreeSet::new())).collect();
-    let mut remaining = None;
-    if !context.allow && gaps.values().any(|gaps| !gaps.orphaned.is_empty()) {
+    let (mut remaining, mut shrinking) = (None, BTreeSet::new());
+    let has_orphans = |gaps: &KeySetDifference| !gaps.orphaned.is_empty();
+    let weighed: BTreeSet<ElementKind> = gaps.iter().filter(|(_, gaps)| has_orphans(gaps)).map(|(kind, _)| *kind).collect();
+    if !context.allow && !weighed.is_empty() {
         let view = &mut *context.view;
         let cache = view.counts().await?;
-        let source = if gaps.values().any(|gaps| gaps.more) { Some(context.source.counts().await?) } else { None };
+        let source = if gaps.values().any(|gaps| gaps.more) {
+            Some(expected_counts(context.source, context.profile, context.excluded).await?)
+        } else {
+            None
+        };
         let counted = Remaining { kinds: context.profile.kinds(), cache, source };
-        let shrinking = shrinking(context, gaps, &counted, now).await?;
+        shrinking = self::shrinking(context, gaps, &counted, now).await?;
         remaining = Some(counted);
         for (kind, gaps) in gaps.iter_mut() {
             let waits = waiting(context, *kind, gaps, &shrinking).await?;
@@ -90,15 +99,25 @@ pub(super) async fn weigh(context: &mut GuardContext<'_>, gaps: &mut BTreeMap<El
     }
     for (kind, waits) in held {
         let is_cut = gaps.get(&kind).is_some_and(|gaps| gaps.more);
-        let number = match &remaining {
-            Some(remaining) if is_cut && !waits.is_empty() => remaining.loss(kind).max(waits.len() as u64),
+        if is_cut && !context.allow && !weighed.contains(&kind) {
             // What is not listed may still wait.
-            None if is_cut && !context.allow => continue,
-            _ => waits.len() as u64,
+            continue;
+        }
+        let listed = waits.len() as u64;
+        let number = match &remaining {
+            Some(remaining) if is_cut && shrinking.contains(&kind) => remaining.loss(kind).max(listed),
+            _ => listed,
         };
         note(context, kind, &waits, number, now);
     }
     Ok(())
+}
+
+/// The number of elements of each kind that the cache would have if it were in step.
+async fn expected_counts(source: &dyn Source, profile: &Profile, excluded: &QuarantineIndex) -> Result<Vec<u64>> {
+    let mut counts = source.exact_counts().await?;
+    unusable::subtract(profile, excluded, &mut counts);
+    Ok(counts)
 }
 
 /// The number of elements of each kind, in the order of [`Profile::kinds`].
@@ -119,23 +138,28 @@ impl Remaining {
         self.place(kind).map_or(0, |place| self.cache[place])
     }
 
-    /// What is left of a kind after so many elements came and went.
-    fn after(&self, kind: ElementKind, come: u64, gone: u64) -> u64 {
-        let listed = (self.count(kind) + come).saturating_sub(gone);
+    /// What is left of a kind once these differences are mended.
+    fn after(&self, kind: ElementKind, gaps: &KeySetDifference) -> u64 {
+        let left = (self.count(kind) + gaps.missing.len() as u64).saturating_sub(gaps.orphaned.len() as u64);
+        if gaps.more { self.in_the_end(kind, left) } else { left }
+    }
+
+    /// What is left of a kind of relationships after nodes take so many along. The nodes that are not listed take more.
+    fn without(&self, kind: ElementKind, gone: u64) -> u64 {
+        self.in_the_end(kind, self.count(kind).saturating_sub(gone))
+    }
+
+    fn in_the_end(&self, kind: ElementKind, listed: u64) -> u64 {
         match (&self.source, self.place(kind)) {
             (Some(source), Some(place)) => listed.min(source[place]),
             _ => listed,
         }
     }
 
-    /// As [`Self::after`], for what the two sides do not have in common.
-    fn after_mending(&self, kind: ElementKind, gaps: &KeySetDifference) -> u64 {
-        self.after(kind, gaps.missing.len() as u64, gaps.orphaned.len() as u64)
-    }
-
     /// By how much a kind would shrink, including what is not listed.
     fn loss(&self, kind: ElementKind) -> u64 {
-        self.count(kind).saturating_sub(self.after(kind, 0, 0))
+        let count = self.count(kind);
+        count - self.in_the_end(kind, count)
     }
 }
 
@@ -149,7 +173,7 @@ async fn shrinking(
     let holds = |guard: &Guard, kind: ElementKind, left: u64| {
         guard.holds(context.limit, &context.profile.step(kind), remaining.count(kind), left, now)
     };
-    let shrinking = gaps.iter().filter(|(kind, gaps)| holds(context.guard, **kind, remaining.after_mending(**kind, gaps)));
+    let shrinking = gaps.iter().filter(|(kind, gaps)| holds(context.guard, **kind, remaining.after(**kind, gaps)));
     let mut shrinking: BTreeSet<ElementKind> = shrinking.map(|(kind, _)| *kind).collect();
     let mut going: BTreeMap<RelationshipKindId, u64> = BTreeMap::new();
     for (kind, gaps) in gaps {
@@ -162,12 +186,12 @@ async fn shrinking(
     }
     for (id, number) in going {
         let kind = ElementKind::Relationship(id);
-        if gaps.contains_key(&kind) || !holds(context.guard, kind, remaining.after(kind, 0, number)) {
+        if gaps.contains_key(&kind) || !holds(context.guard, kind, remaining.without(kind, number)) {
             continue;
         }
         // Other elements may be about to replace them: only the key sets show that.
         let found = sweep::find(context.source, context.view, kind, None).await?;
-        if holds(context.guard, kind, remaining.after_mending(kind, &found)) {
+        if holds(context.guard, kind, remaining.after(kind, &found)) {
             shrinking.insert(kind);
         }
     }
@@ -219,8 +243,12 @@ fn note(context: &mut GuardContext<'_>, kind: ElementKind, waits: &BTreeSet<Elem
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::element::NodeIdentity;
+    use crate::model::key::Key;
+    use crate::model::name::Label;
 
     const KIND: ElementKind = ElementKind::Node(NodeKindId(0));
 
@@ -228,18 +256,28 @@ mod tests {
         Remaining { kinds: vec![KIND], cache: vec![cache], source: source.map(|count| vec![count]) }
     }
 
+    fn gaps(missing: u64, orphaned: u64, more: bool) -> KeySetDifference {
+        let node = |number: u64| {
+            let (label, key) = (Label::parse("Entity").unwrap(), Key::parse(&number.to_string()).unwrap());
+            ElementIdentity::Node(NodeIdentity { label, key })
+        };
+        let (missing, orphaned) = ((0..missing).map(node).collect(), (1_000..1_000 + orphaned).map(node).collect());
+        KeySetDifference { missing, orphaned, more, ..KeySetDifference::default() }
+    }
+
     #[test]
     fn what_is_not_listed_counts_as_lost() {
-        let half = remaining(1_000, Some(400));
-        assert_eq!((half.after(KIND, 0, 50), half.loss(KIND)), (400, 600));
-        let whole = remaining(1_000, None);
-        assert_eq!((whole.after(KIND, 0, 50), whole.after(KIND, 50, 50)), (950, 1_000));
+        let counted = remaining(1_000, Some(400));
+        assert_eq!((counted.after(KIND, &gaps(0, 50, true)), counted.loss(KIND)), (400, 600));
+        assert_eq!(counted.after(KIND, &gaps(0, 50, false)), 950, "the list is whole");
+        assert_eq!(counted.without(KIND, 50), 400);
+        assert_eq!(remaining(1_000, None).without(KIND, 50), 950);
     }
 
     #[test]
     fn a_kind_whose_elements_are_replaced_loses_nothing() {
         let replaced = remaining(1_000, Some(1_000));
-        assert_eq!((replaced.after(KIND, 50, 50), replaced.loss(KIND)), (1_000, 0));
-        assert_eq!(remaining(1_000, Some(1_200)).after(KIND, 0, 50), 950, "what is missing may be what cannot be kept");
+        assert_eq!((replaced.after(KIND, &gaps(50, 50, true)), replaced.loss(KIND)), (1_000, 0));
+        assert_eq!(remaining(1_000, Some(1_200)).after(KIND, &gaps(0, 50, true)), 950, "what is missing may be on its way");
     }
 }

@@ -180,8 +180,9 @@ async fn repair(
     // The missing elements are in the cache when deletes are weighed.
     reader.settle().await?;
     let (limit, allow) = (changes.limit, changes.allow_deletes);
-    let guard = &mut changes.memory.guard;
-    let mut context = GuardContext { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow };
+    let (guard, excluded) = (&mut changes.memory.guard, changes.excluded);
+    let mut context =
+        GuardContext { source: reader.source, view: changes.view, profile: reader.profile, guard, limit, allow, excluded };
     weigh(&mut context, &mut gaps).await?;
     for (kind, gaps) in gaps {
         reader.delete_absent(kind, gaps.orphaned).await?;

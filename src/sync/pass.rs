@@ -75,5 +75,6 @@ async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>
     let begun = PassUnderWay { prepared: true, ..pass.clone() };
     let found = incremental::read(reader, changes, &begun).await?;
     let look_again_soon = found.look_again_soon || outcome.look_again_soon;
-    Ok(PassOutcome { is_told: true, log_gap, look_again_soon, ..found })
+    let more = found.more || outcome.more;
+    Ok(PassOutcome { is_told: true, log_gap, look_again_soon, more, ..found })
 }

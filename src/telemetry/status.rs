@@ -56,6 +56,9 @@ pub(crate) struct PipelineStatus {
     pub state: PipelineState,
     /// The generation of its actors.
     pub generation: u64,
+    /// Whether this process leads the pipeline, as far as it knows, also between two generations.
+    #[serde(skip)]
+    pub leads: bool,
     /// Generations that a fault ended.
     pub faults: u64,
     /// The last fault, with its remedy. Absent once a pass has ended after it.
@@ -188,6 +191,7 @@ impl PipelineStatus {
             graph: graph.into(),
             state: PipelineState::Starting,
             generation: 0,
+            leads: false,
             faults: 0,
             last_fault: None,
             checkpoint_sequence: 0,
@@ -274,11 +278,6 @@ impl PipelineStatus {
     /// commits have the numbers of those that the cache knew.
     fn is_source_heard(&self) -> bool {
         !self.failing.contains_key(&Side::Source)
-    }
-
-    /// Whether this process has led the pipeline, and no other one has since: only the leader reads the source's bookmark.
-    pub(crate) fn has_led(&self) -> bool {
-        self.source_bookmark.is_some()
     }
 
     /// Whether a thorough pass has found that the cache holds the commit of this bookmark.

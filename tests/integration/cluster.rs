@@ -1,5 +1,6 @@
 //! A cache in a Redis cluster: the service goes to the node that holds the graph, and follows the graph to another one.
 
+use std::pin::Pin;
 use std::time::Instant;
 
 use neo4rs::query;
@@ -8,6 +9,7 @@ use super::api::{Http, start};
 use super::pipeline::PROGRAM;
 use super::sentinel::until_applied;
 use super::standby::Writer;
+use crate::support::Result;
 use crate::support::comparer::assert_equal;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::servers::cluster::Cluster;
@@ -35,8 +37,8 @@ fn service(turn: &SourceTurn, cluster: &Cluster) -> Service {
 }
 
 impl Clustered {
-    async fn start() -> Self {
-        let (turn, cluster) = tokio::join!(source_lock(), Cluster::start());
+    async fn start(cluster: Pin<Box<dyn Future<Output = Result<Cluster>>>>) -> Self {
+        let (turn, cluster) = tokio::join!(source_lock(), cluster);
         let cluster = cluster.unwrap();
         build(&turn.graph, &GraphSpec { entities: 200, facts: 400, dimension: 8, ..GraphSpec::default() }).await.unwrap();
         let (running, http) = start(&service(&turn, &cluster)).await;
@@ -66,7 +68,7 @@ impl Clustered {
 
 #[tokio::test]
 async fn a_master_of_a_cluster_that_dies_under_writes_is_followed_by_its_replica() {
-    let clustered = Clustered::start().await;
+    let clustered = Clustered::start(Box::pin(Cluster::start_with_failovers())).await;
     let writer = Writer::start(clustered.turn.graph.clone());
     for round in 0..2 {
         let began = Instant::now();
@@ -87,7 +89,7 @@ async fn a_master_of_a_cluster_that_dies_under_writes_is_followed_by_its_replica
 
 #[tokio::test]
 async fn a_slot_that_moves_under_writes_is_followed() {
-    let clustered = Clustered::start().await;
+    let clustered = Clustered::start(Box::pin(Cluster::start())).await;
     let from = clustered.cluster.master_of(GRAPH).await.unwrap().port();
     let writer = Writer::start(clustered.turn.graph.clone());
     clustered.cluster.move_slot(GRAPH).await.unwrap();

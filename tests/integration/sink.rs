@@ -618,6 +618,9 @@ async fn a_pause_is_stored_unless_another_process_leads() {
     store.set_paused(true).await.unwrap_err();
     other.set_paused(true).await.unwrap();
     assert!(store.is_paused().await.unwrap());
+    let unreadable = cmd("SET").arg(format!("{{{graph}}}:owner")).arg("somebody").to_owned();
+    CacheConnection::new(server().await).command("test", &unreadable, SOON).await.unwrap();
+    assert_eq!(other.set_paused(false).await.unwrap_err().kind(), ErrorKind::LeaseHeld, "a holder that nobody knows");
 }
 
 #[tokio::test]

@@ -100,6 +100,7 @@ impl Supervisor {
             self.status.forget_source();
         }
         (self.has_led, self.leader, self.is_joining, self.handed_to) = (true, None, false, None);
+        self.status.leads = true;
         self.status.expected = launched.expected;
         self.status.log_reach = None;
         self.status.checkpoint_sequence = launched.checkpoint.sequence;
@@ -242,6 +243,7 @@ impl Supervisor {
 
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
+        self.status.leads &= error.kind() != ErrorKind::LeaseLost;
         self.forget_leader();
         if let Some(pass) = self.passes.break_off() {
             let since = Utc::now() - pass.started.elapsed();

@@ -222,11 +222,11 @@ impl Supervisor {
         let State::Running(group) = &self.state else { return Box::pin(actix::fut::ready(Err(not_running()))) };
         let generation = self.generation;
         Box::pin(group.reach(bookmark).into_actor(self).map(move |reached, supervisor, _| {
-            reached?;
             // Another generation reads by another connection, which does not know of the commit.
             if supervisor.generation != generation {
                 return Err(not_running());
             }
+            reached?;
             Ok(Promise { generation: generation.0, number: then(supervisor) })
         }))
     }

@@ -123,7 +123,7 @@ impl Supervisor {
             let next = self.passes.requested().unwrap_or(PassMode::Incremental);
             return self.start_pass(PassOrder::Begin(next));
         }
-        self.passes.count_ended(&outcome, pass.finds_all());
+        self.passes.count_ended(&outcome, pass.finds_all(), !self.status.held.is_empty());
         self.status.passes_ended = self.passes.ended();
         self.show(PipelineState::Idle);
         match self.pipeline.schedule {
@@ -189,6 +189,8 @@ impl Supervisor {
         let Some(interval) = interval else { return };
         let interval = match outcome {
             PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(started.elapsed()),
+            // What is held stays so for a while.
+            PassOutcome { look_again_soon: true, more: true, .. } if !self.status.held.is_empty() => READ_AGAIN,
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
             PassOutcome { is_told: true, .. } => return,

@@ -17,6 +17,8 @@ pub(super) struct PassQueue {
     held: Option<PassOrder>,
     /// Whether a client waits for the next pass, which then has to be thorough.
     awaited: bool,
+    /// Whether the last thorough pass could not mend everything that it found: what was promised is not kept yet.
+    unkept: bool,
     /// The number of the last pass that was promised to a client.
     promised: u64,
     /// Passes begun so far. Passes that resume after a restart and comparisons have no number.
@@ -72,6 +74,7 @@ impl PassQueue {
             requested,
             held: None,
             awaited: false,
+            unkept: false,
             promised: 0,
             begun: 0,
             ended: 0,
@@ -205,13 +208,18 @@ impl PassQueue {
 
     /// Counts the ended pass for the clients that wait. A pass that saw a difference for the first time does not count: the next
     /// one mends it. A thorough pass that could not mend everything it found keeps no promise, however many such passes there
-    /// are. A pass that was promised and has not ended is requested.
-    pub(super) fn count_ended(&mut self, outcome: &PassOutcome, found_all: bool) {
+    /// are. A pass that was promised and has not ended is requested, unless deletes are held: until they are approved, another
+    /// thorough pass would find the same.
+    pub(super) fn count_ended(&mut self, outcome: &PassOutcome, found_all: bool, is_held: bool) {
+        let is_owed = self.ended < self.promised;
         self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon));
-        if outcome.look_again_soon && found_all {
+        if found_all {
+            self.unkept = is_owed && outcome.look_again_soon;
+        }
+        if self.unkept {
             self.ended = self.ended.min(self.promised.saturating_sub(1));
         }
-        if self.ended < self.promised {
+        if self.ended < self.promised && !is_held {
             self.awaited = true;
             self.requested.get_or_insert(PassMode::Incremental);
         }
@@ -244,7 +252,7 @@ mod tests {
 
     fn ends(queue: &mut PassQueue, outcome: &PassOutcome) {
         let found_all = queue.end().is_some_and(|pass| pass.finds_all());
-        queue.count_ended(outcome, found_all);
+        queue.count_ended(outcome, found_all, false);
     }
 
     #[test]
@@ -274,6 +282,29 @@ mod tests {
         assert!(queue.ended() < promised, "more than a pass mends is left each time");
         queue.begin(&incremental());
         ends(&mut queue, &PassOutcome::default());
+        assert!(queue.ended() >= promised);
+    }
+
+    #[test]
+    fn a_promise_waits_for_the_approval_of_what_is_held() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        let more = PassOutcome { look_again_soon: true, more: true, ..PassOutcome::default() };
+        let end = |queue: &mut PassQueue, outcome: &PassOutcome, is_held| {
+            let found_all = queue.end().is_some_and(|pass| pass.finds_all());
+            queue.count_ended(outcome, found_all, is_held);
+        };
+        let promised = queue.promise();
+        queue.begin(&incremental());
+        end(&mut queue, &more, true);
+        assert!(queue.ended() < promised && queue.requested().is_none(), "it would find the same");
+        assert!(!queue.begin(&incremental()).thorough);
+        end(&mut queue, &PassOutcome::default(), true);
+        assert!(queue.ended() < promised && queue.requested().is_none(), "a pass that was not thorough says nothing");
+        queue.begin(&incremental());
+        end(&mut queue, &PassOutcome::default(), false);
+        assert!(queue.ended() < promised && queue.take_requested().is_some(), "approved");
+        assert!(queue.begin(&incremental()).thorough);
+        end(&mut queue, &PassOutcome::default(), false);
         assert!(queue.ended() >= promised);
     }
 

@@ -51,7 +51,8 @@ impl Incremental<'_, '_, '_> {
     ) -> Result<(Vec<u64>, Vec<u64>)> {
         let (limit, allow) = (self.changes.limit, self.changes.allow_deletes);
         let (source, profile, guard) = (self.reader.source, self.reader.profile, &mut self.changes.memory.guard);
-        weigh(&mut GuardContext { source, view: self.changes.view, profile, guard, limit, allow }, &mut gaps).await?;
+        let excluded = self.changes.excluded;
+        weigh(&mut GuardContext { source, view: self.changes.view, profile, guard, limit, allow, excluded }, &mut gaps).await?;
         let mut wanted: Keys = gaps.iter().map(|(kind, gaps)| (*kind, keys(&gaps.missing))).collect();
         for (kind, keys) in follow(self.reader, &wanted).await? {
             wanted.entry(kind).or_default().extend(keys);

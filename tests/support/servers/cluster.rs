@@ -12,7 +12,10 @@ use crate::support::{Error, Result};
 const RANGES: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
 
 /// The silence after which the other nodes take one for dead: as short as a busy machine bears.
-const NODE_TIMEOUT_MS: u32 = 2000;
+const SHORT_NODE_TIMEOUT_MS: u32 = 2000;
+
+/// Where no node dies, one that a busy machine holds up must not be taken for dead.
+const LONG_NODE_TIMEOUT_MS: u32 = 15_000;
 
 /// Nodes get to know each other in seconds, and a failover takes as long.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -63,8 +66,18 @@ impl Node {
 }
 
 impl Cluster {
+    /// For a test in which no node dies.
     pub async fn start() -> Result<Self> {
-        let timeout = NODE_TIMEOUT_MS.to_string();
+        Self::start_with(LONG_NODE_TIMEOUT_MS).await
+    }
+
+    /// For a test in which a replica follows a master that dies.
+    pub async fn start_with_failovers() -> Result<Self> {
+        Self::start_with(SHORT_NODE_TIMEOUT_MS).await
+    }
+
+    async fn start_with(node_timeout_ms: u32) -> Result<Self> {
+        let timeout = node_timeout_ms.to_string();
         let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", &timeout];
         // A replica need not wait for others that may want the same snapshot.
         let arguments = [&cluster[..], &["--repl-diskless-sync-delay", "0"]].concat();
