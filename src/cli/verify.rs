@@ -91,8 +91,10 @@ pub(super) async fn verify(config: &Config, repair: bool, output: Output, progre
         let report = if repair { compare_and_repair(pipeline, progress).await } else { compare(pipeline, progress).await };
         match report {
             Ok(report) => {
-                if report.incomplete && report.differences == 0 {
+                if report.incomplete {
                     print::line_to_stderr(&format!("{}: {INCOMPLETE}", report.pipeline));
+                }
+                if report.incomplete && report.differences == 0 {
                     exit = Exit::Unknown;
                 } else if !report.equal && exit == Exit::Done {
                     exit = Exit::Failed;

@@ -92,7 +92,7 @@ impl Chosen {
         };
         let led: Vec<_> = self.pipelines.iter().filter(is_led).collect();
         if let ([], Some((name, _))) = (&led[..], self.pipelines.first()) {
-            return Err(Refusal::unavailable("the pipeline has not started yet").of_pipeline(name));
+            return Err(Refusal::unavailable("this process does not lead the pipeline now").of_pipeline(name));
         }
         for (name, control) in &led {
             audit(&self.request, name, command);

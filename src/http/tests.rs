@@ -381,7 +381,7 @@ async fn a_pipeline_that_has_not_led_takes_no_command_that_it_would_keep() {
     for command in ["full", "incremental", "differential", "approve", "quarantine/retry"] {
         let (status, body) = service.post(&format!("/api/sync/{command}"), token).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{command}: {body}");
-        assert!(body.contains("p: the pipeline has not started yet"), "{body}");
+        assert!(body.contains("p: this process does not lead the pipeline now"), "{body}");
     }
     assert!(service.orders().is_empty());
     assert_eq!(service.post("/api/sync/pause", token).await.0, StatusCode::OK, "it is kept beside the graph");

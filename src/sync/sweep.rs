@@ -35,7 +35,7 @@ pub(crate) struct KeySetDifference {
     pub missing: BTreeSet<ElementIdentity>,
     /// Identities that the source lacks.
     pub orphaned: BTreeSet<ElementIdentity>,
-    /// Whether there are more differences than are listed here.
+    /// Whether there may be more differences than are listed here.
     pub(super) more: bool,
     /// The number of keys, and of beginnings of keys, that were read of both sides.
     pub(super) listed: u64,

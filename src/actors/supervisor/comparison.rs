@@ -188,6 +188,9 @@ impl Supervisor {
             }
             Schedule::Once(_) | Schedule::Stage(_) => self.start_pass(PassOrder::Begin(PassMode::Differential)),
             Schedule::Continuous { .. } => {
+                if self.status.held.is_empty() {
+                    self.passes.request_promised();
+                }
                 if let Some(mode) = self.passes.take_requested() {
                     return self.start_pass(PassOrder::Begin(mode));
                 }

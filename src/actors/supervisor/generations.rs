@@ -185,6 +185,7 @@ impl Supervisor {
             return if self.shutting_down { self.finish(Ok(None), ctx) } else { self.stand_by(ctx) };
         }
         self.note_fault(&error);
+        self.status.leads &= error.kind() != ErrorKind::LeaseLost;
         self.forget_leader();
         if self.shutting_down {
             return self.finish(Ok(None), ctx);
@@ -202,6 +203,7 @@ impl Supervisor {
     pub(super) fn stand_by(&mut self, ctx: &mut Context<Self>) {
         self.state = State::Waiting;
         self.is_joining = false;
+        self.status.leads = false;
         let participant = self.participant();
         let (generation, connector, found) = (self.generation, Arc::clone(&self.pipeline.connector), ctx.address().recipient());
         let wait = async move {

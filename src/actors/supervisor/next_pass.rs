@@ -103,6 +103,10 @@ impl Supervisor {
         if pass.approved {
             self.comparing.forget();
         }
+        if pass.approved && outcome.more {
+            // The operator approved everything that was held, and this pass has not come to all of it.
+            self.passes.approve();
+        }
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.applied(summary.clone());
@@ -189,8 +193,10 @@ impl Supervisor {
         let Some(interval) = interval else { return };
         let interval = match outcome {
             PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(started.elapsed()),
-            // What is held stays so for a while.
-            PassOutcome { look_again_soon: true, more: true, .. } if !self.status.held.is_empty() => READ_AGAIN,
+            // What is held stays so for a while. A command does not wait for an operator.
+            PassOutcome { look_again_soon: true, more: true, .. } if !self.is_one_shot() && !self.status.held.is_empty() => {
+                READ_AGAIN
+            }
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
             PassOutcome { is_told: true, .. } => return,

@@ -208,18 +208,25 @@ impl PassQueue {
 
     /// Counts the ended pass for the clients that wait. A pass that saw a difference for the first time does not count: the next
     /// one mends it. A thorough pass that could not mend everything it found keeps no promise, however many such passes there
-    /// are. A pass that was promised and has not ended is requested, unless deletes are held: until they are approved, another
-    /// thorough pass would find the same.
+    /// are. A pass that was promised and has not ended is requested, unless deletes are held: no client's wait can end before an
+    /// operator approves them.
     pub(super) fn count_ended(&mut self, outcome: &PassOutcome, found_all: bool, is_held: bool) {
-        let is_owed = self.ended < self.promised;
+        let (kept, is_owed) = (self.ended, self.ended < self.promised);
         self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon));
         if found_all {
             self.unkept = is_owed && outcome.look_again_soon;
         }
         if self.unkept {
-            self.ended = self.ended.min(self.promised.saturating_sub(1));
+            self.ended = kept;
         }
-        if self.ended < self.promised && !is_held {
+        if !is_held {
+            self.request_promised();
+        }
+    }
+
+    /// Requests the pass that was promised to a client and has not ended.
+    pub(super) fn request_promised(&mut self) {
+        if self.ended < self.promised {
             self.awaited = true;
             self.requested.get_or_insert(PassMode::Incremental);
         }
@@ -283,6 +290,22 @@ mod tests {
         queue.begin(&incremental());
         ends(&mut queue, &PassOutcome::default());
         assert!(queue.ended() >= promised);
+    }
+
+    #[test]
+    fn a_later_client_changes_nothing_for_an_earlier_one() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        let more = PassOutcome { look_again_soon: true, more: true, ..PassOutcome::default() };
+        let first = queue.promise();
+        for _ in 0..3 {
+            queue.begin(&incremental());
+            queue.promise();
+            ends(&mut queue, &more);
+            assert!(queue.ended() < first, "no pass has mended everything");
+        }
+        queue.begin(&incremental());
+        ends(&mut queue, &PassOutcome::default());
+        assert!(queue.ended() >= first);
     }
 
     #[test]
