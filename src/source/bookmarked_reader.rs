@@ -3,8 +3,9 @@
 //! Neo4j reveals the bookmark of a transaction before it has applied the transaction: for 60,000 elements 0.8 s before (5.26.12).
 //! A read that does not send the bookmark may see nothing of that transaction, or a part, and be credited with all of it. A read
 //! that sends the bookmark runs once the transaction is applied; on a cluster, once the member that answers has applied it. A
-//! read is credited only with commits that were known before it, so every read sends the newest bookmark. That may be one of
-//! another read: if a member of a cluster shows an element as changed, no member that is behind may answer for its content.
+//! read is credited only with commits that were known before it, so every read sends the newest bookmark that a question revealed. On
+//! a cluster, that may also be one that another read revealed: if a member shows an element as changed, no member that is behind may
+//! answer for its content. A single server is never behind itself, and a wait for each newer commit would only make passes longer.
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -43,7 +44,7 @@ impl<R> BookmarkedReader<R> {
 
 impl<R: Reader> BookmarkedReader<R> {
     fn after_newest(&self, request: Request) -> Request {
-        request.after(self.told())
+        request.after(if self.reader.is_of_cluster() { self.told() } else { self.newest() })
     }
 }
 
@@ -109,9 +110,8 @@ mod tests {
         }
     }
 
-    /// A reader that was told a commit and remembers which one the last request named.
-    #[derive(Default)]
-    struct Told(Option<Bookmark>, Mutex<Option<Bookmark>>);
+    /// A reader of a cluster, or of one server, that was told a commit and remembers which one the last request named.
+    struct Told(Option<Bookmark>, Mutex<Option<Bookmark>>, bool);
 
     #[async_trait]
     impl Reader for Told {
@@ -143,13 +143,25 @@ mod tests {
         fn told(&self) -> Option<Bookmark> {
             self.0.clone()
         }
+        fn is_of_cluster(&self) -> bool {
+            self.2
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reads_of_one_server_wait_for_no_commit_but_those_that_questions_revealed() {
+        let reader = BookmarkedReader::new(Told(Some(bookmark(6)), Mutex::default(), false));
+        reader.heard(&bookmark(5));
+        reader.rows("x", Request::new("RETURN 1")).await.unwrap();
+        assert_eq!(reader.reader.1.lock().take(), Some(bookmark(5)));
+        assert_eq!(reader.told(), Some(bookmark(6)), "it is known all the same");
     }
 
     /// A member of a cluster may have answered with an element of a later commit than any question told.
     #[tokio::test]
     async fn no_read_goes_back_behind_another_one() {
         let request = || Request::new("RETURN 1");
-        let reader = BookmarkedReader::new(Told(Some(bookmark(6)), Mutex::default()));
+        let reader = BookmarkedReader::new(Told(Some(bookmark(6)), Mutex::default(), true));
         reader.heard(&bookmark(5));
         let sent = || reader.reader.1.lock().take();
         reader.nodes("x", request(), 1).await.unwrap();

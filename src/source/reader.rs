@@ -56,6 +56,11 @@ pub trait Reader: Send + Sync + 'static {
     /// The last bookmark that the server sent at the end of a query: no row that was read is of a later commit.
     fn told(&self) -> Option<Bookmark>;
 
+    /// Whether several servers may answer, of which one may be behind another.
+    fn is_of_cluster(&self) -> bool {
+        false
+    }
+
     /// As [`Reader::rows`], for several queries that have short answers.
     async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
         let mut answers = Vec::with_capacity(requests.len());

@@ -71,6 +71,10 @@ impl Pool {
         self.told.lock().clone()
     }
 
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.router.is_cluster()
+    }
+
     /// Leases a kept connection that is still alive, or a new one.
     pub(super) async fn lease(&self) -> Result<PooledConnection, Fault> {
         let permit = Arc::clone(&self.permits).acquire_owned().map(|permit| permit.map_err(|_| Fault::Closed));

@@ -252,6 +252,10 @@ impl Reader for BoltReader {
         self.pool.told()
     }
 
+    fn is_of_cluster(&self) -> bool {
+        self.pool.is_of_cluster()
+    }
+
     async fn each(&self, doing: &str, requests: Vec<Request>) -> Result<Vec<Vec<Properties>>> {
         self.limited(doing, Each(requests)).await
     }
