@@ -123,11 +123,14 @@ impl Transactions {
     }
 
     /// Twenty thousand nodes come in one transaction, or go.
+    ///
+    /// Not by `ENDS WITH`: Neo4j 5.26 may carry out a plan for a text index after another test has replaced that index by a range
+    /// index, which refuses it.
     fn mass(&mut self) -> String {
         let key = self.fresh();
         match self.random.random_range(0..3) {
             0 => "MATCH (n:Entity) WHERE n.uuid STARTS WITH 'mass' DETACH DELETE n".to_owned(),
-            1 => "MATCH (n:Entity) WHERE n.uuid STARTS WITH 'mass' AND n.uuid ENDS WITH '7' SET n.name = 'other'".to_owned(),
+            1 => "MATCH (n:Entity) WHERE n.uuid STARTS WITH 'mass' AND right(n.uuid, 1) = '7' SET n.name = 'other'".to_owned(),
             _ => format!(
                 "MATCH (n:Entity) WHERE n.uuid STARTS WITH 'mass' DETACH DELETE n WITH count(*) AS old \
                  UNWIND range(1, 20000) AS i CREATE (:Entity {{uuid: 'mass-{key}-' + i, name: 'mass', group_id: ''}})"
