@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
 
 use super::falkordb::{FalkorOptions, FalkorServer};
+use super::ports;
 use crate::support::{Error, Result};
 
 /// Of 16384 slots.
@@ -81,17 +82,20 @@ impl Cluster {
         let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", &timeout];
         // A replica need not wait for others that may want the same snapshot.
         let arguments = [&cluster[..], &["--repl-diskless-sync-delay", "0"]].concat();
-        let mut servers = Vec::new();
+        let (mut servers, mut buses) = (Vec::new(), Vec::new());
         for _ in 0..2 * RANGES.len() {
-            let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+            // By default ten thousand above the server's port: the system may have given that one to a client.
+            let bus = ports::free()?.to_string();
+            let arguments = arguments.iter().chain(&["--cluster-port", &bus]).map(|text| (*text).to_owned()).collect();
             servers.push(FalkorServer::start_with(FalkorOptions { arguments, password: None }).await?);
+            buses.push(bus);
         }
         let cluster = Self { servers };
         for (server, (first, last)) in cluster.servers.iter().zip(RANGES) {
             ask::<()>(server, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await?;
         }
-        for server in &cluster.servers[1..] {
-            ask::<()>(&cluster.servers[0], &["CLUSTER", "MEET", "127.0.0.1", &server.port().to_string()]).await?;
+        for (server, bus) in cluster.servers.iter().zip(&buses).skip(1) {
+            ask::<()>(&cluster.servers[0], &["CLUSTER", "MEET", "127.0.0.1", &server.port().to_string(), bus]).await?;
         }
         let all = cluster.servers.len();
         cluster.until("nodes that know each other", async |nodes| nodes.len() == all).await?;
