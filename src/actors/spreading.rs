@@ -133,7 +133,7 @@ impl Participant {
         sightings.announced.remove(&self.pipeline);
     }
 
-    /// Forgets who leads the pipeline: this process does not, and does not look.
+    /// Forgets the leader of the pipeline: this process no longer leads it and does not look for another leader.
     pub(super) fn forget(&self) {
         if let Some(leader) = self.membership.sightings.lock().leaders.get_mut(&self.pipeline) {
             *leader = None;

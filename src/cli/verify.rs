@@ -39,7 +39,7 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), D
 const PRINTED: usize = 50;
 
 /// The reason for the exit code if the comparison did not find everything.
-const INCOMPLETE: &str = "the cache may hold elements that this comparison did not find: run the command again";
+const INCOMPLETE: &str = "the cache may hold more elements that the source does not have than one comparison finds";
 
 #[derive(Serialize)]
 struct VerifyReport {

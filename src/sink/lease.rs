@@ -74,13 +74,10 @@ impl Ownership {
             process,
         })
     }
-}
 
-impl Ownership {
     /// Whether the value of a lease names this process, which has another claim before its configuration is reloaded.
     fn is_of_holder(&self, value: &str) -> bool {
-        let holder = Holder::read(&self.key, value).ok();
-        holder.is_some_and(|holder| holder.token == self.token || holder.instance.as_ref() == Some(&self.instance))
+        Holder::read(&self.key, value).is_ok_and(|holder| holder.instance.as_ref() == Some(&self.instance))
     }
 }
 

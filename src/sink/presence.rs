@@ -145,7 +145,8 @@ fn announcements(answer: Value) -> Result<Vec<(InstanceId, Announcement)>> {
     Ok(found)
 }
 
-/// Whether an instance with this announcement has to announce itself now. An announcement that is valid for too long is from another server's clock.
+/// Whether an instance with this announcement has to announce itself now. An announcement that is valid for too long is from
+/// another server's clock.
 fn is_due(own: Option<&Announcement>, now_ms: u64) -> bool {
     let fresh = milliseconds(ANNOUNCED_FOR - RENEWED_AT)..=milliseconds(ANNOUNCED_FOR);
     own.is_none_or(|own| !fresh.contains(&own.until_ms.saturating_sub(now_ms)))

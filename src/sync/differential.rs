@@ -29,7 +29,7 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     let mut comparison = under_way(reader, changes).await?;
     let SliceOrder { rows, ordered, .. } = changes.slice;
     let spared = if ordered { BTreeSet::new() } else { changes.memory.spared_scans() };
-    let ComparisonProgress { mut found, excluded, completed, cut, waiting, is_over } =
+    let ComparisonProgress { mut found, excluded, completed, waiting, is_over } =
         comparison.advance(&mut sides(reader, changes), rows, &spared).await?;
     for finding in found.iter().take(NAMED) {
         tracing::info!(%finding, "comparison found a difference");
@@ -41,14 +41,14 @@ pub(super) async fn read(reader: &mut PassReader<'_>, changes: &mut PassContext<
     found.extend(refused.iter().filter(|finding| !is_ignored(changes, finding)).cloned());
     let gaps = completed
         .iter()
-        .map(|CompletedKind { kind, .. }| (*kind, KeySetDifference { more: cut.contains(kind), ..KeySetDifference::default() }));
+        .map(|CompletedKind { kind, is_cut, .. }| (*kind, KeySetDifference { more: *is_cut, ..KeySetDifference::default() }));
     repair(reader, changes, found, gaps.collect()).await?;
     try_again(reader, changes, &mut comparison, refused, waits).await?;
     for (kind, waiting) in waiting {
         unusable::list_waiting(reader, kind, waiting).await?;
     }
     // Elements that no page reaches are listed as well, and entries that are gone leave the list.
-    for CompletedKind { kind, is_scanned } in completed {
+    for CompletedKind { kind, is_scanned, .. } in completed {
         if is_scanned {
             unusable::scan(reader, changes.memory, kind).await?
         } else {

@@ -6,7 +6,7 @@ use neo4rs::query;
 use serde_json::Value;
 
 use super::api::{Http, TOKEN, start};
-use super::pipeline::Pair;
+use super::pipeline::{Pair, percent_encoded};
 use crate::support::comparer::{compare, report};
 use crate::support::graph::{GraphSpec, build};
 use crate::support::service::{Running, Service};
@@ -125,7 +125,7 @@ impl Guarded {
     /// Waits for a proof of equality as of now; whether it came.
     async fn is_proven(&self, within_ms: u64) -> bool {
         let bookmark = self.pair.bookmark().await;
-        let bookmark = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let bookmark = percent_encoded(&bookmark);
         let path = format!("/api/sync/wait?bookmark={bookmark}&level=verified&timeout_ms={within_ms}");
         let (status, body) = self.http.get(&path).await;
         assert!(status == 200 || status == 504, "{status} {body}");
@@ -384,7 +384,7 @@ async fn a_loss_beyond_what_is_listed_at_once_is_held_whole() {
     guarded.holds(&[("Entity", LOST)]).await;
     let before = guarded.http.status().await["passes_ended"].as_u64().unwrap();
     let bookmark = guarded.pair.bookmark().await;
-    let bookmark = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let bookmark = percent_encoded(&bookmark);
     let (status, body) = guarded.http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=20000")).await;
     assert_eq!(status, 504, "{body}");
     let status = guarded.http.status().await;

@@ -185,7 +185,6 @@ impl Supervisor {
             return if self.shutting_down { self.finish(Ok(None), ctx) } else { self.stand_by(ctx) };
         }
         self.note_fault(&error);
-        self.status.leads &= error.kind() != ErrorKind::LeaseLost;
         self.forget_leader();
         if self.shutting_down {
             return self.finish(Ok(None), ctx);
@@ -245,7 +244,6 @@ impl Supervisor {
 
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
-        self.status.leads &= error.kind() != ErrorKind::LeaseLost;
         self.forget_leader();
         if let Some(pass) = self.passes.break_off() {
             let since = Utc::now() - pass.started.elapsed();
@@ -267,6 +265,7 @@ impl Supervisor {
             tracing::info!(%pipeline, generation, found = %error.chain(), "source has a new kind or vector index");
             return;
         }
+        self.status.leads &= error.kind() != ErrorKind::LeaseLost;
         self.status.faults += 1;
         self.status.statistics.add_fault(error.kind().word());
         let (chain, remedy) = (error.chain(), error.kind().remedy());

@@ -88,7 +88,7 @@ impl Supervisor {
         self.stand_by(ctx);
     }
 
-    /// Notes that this process does not lead the pipeline any more and does not see who does.
+    /// Notes that this process no longer leads the pipeline and does not know the leader.
     pub(super) fn forget_leader(&mut self) {
         self.handed_to = None;
         if let Some(participant) = self.participant() {

@@ -63,7 +63,8 @@ pub(crate) struct Supervisor {
     lease_watch: Option<SpawnHandle>,
     /// Whether this process has yet to stand by once before it takes the lease of a pipeline that instances share.
     is_joining: bool,
-    /// What is shown from a handover on, until the lease says who leads: a command that this process took would be lost.
+    /// The state that is shown from the beginning of a handover until the lease names the leader, so that clients send commands to
+    /// the successor: this process would lose them.
     handed_to: Option<PipelineState>,
     /// The instance that this process handed the pipeline over to last, and when.
     handed_over: Option<(InstanceId, Instant)>,

@@ -43,8 +43,6 @@ pub(crate) struct ComparisonProgress {
     pub excluded: Vec<Finding>,
     /// Kinds that this step finished: all their orphans are found.
     pub completed: Vec<CompletedKind>,
-    /// Completed kinds with more orphans than are found at once.
-    pub cut: BTreeSet<ElementKind>,
     /// The number of relationships of a completed kind that wait for an end, by that end; absent if an earlier generation
     /// compared a part of the kind.
     pub waiting: BTreeMap<ElementKind, BTreeMap<NodeIdentity, u64>>,
@@ -58,6 +56,8 @@ pub(crate) struct CompletedKind {
     pub kind: ElementKind,
     /// Whether the source was scanned for elements without key, because it may have some that no page reaches.
     pub is_scanned: bool,
+    /// Whether the kind has more orphans than are found at once.
+    pub is_cut: bool,
 }
 
 /// Counts of the elements in the pages of a kind.
@@ -181,10 +181,10 @@ impl Comparison {
             if let Some(scan) = &mut self.orphan_scan {
                 left = left.saturating_sub(scan.step(sides, step.kind, &self.hasher).await? + QUESTION);
                 if scan.is_over() {
-                    self.end_orphan_scan(sides.source, step.kind, &mut advance).await?;
+                    let is_cut = self.end_orphan_scan(sides.source, &mut advance).await?;
                     let elements = usize::try_from(self.met.elements).unwrap_or(usize::MAX);
                     let is_scanned = self.count_without_key(sides.source, sides.profile, step.kind, spared).await?;
-                    advance.completed.push(CompletedKind { kind: step.kind, is_scanned });
+                    advance.completed.push(CompletedKind { kind: step.kind, is_scanned, is_cut });
                     left = left.saturating_sub(if is_scanned { elements / VISITED_FOR_A_ROW } else { 0 });
                     (place, after) = (place + 1, String::new());
                 }
@@ -247,22 +247,20 @@ impl Comparison {
         self.orphan_scan = Some(OrphanScan::new(std::mem::take(&mut self.seen)));
     }
 
-    async fn end_orphan_scan(&mut self, source: &dyn Source, kind: ElementKind, advance: &mut ComparisonProgress) -> Result<()> {
-        let Some(scan) = self.orphan_scan.take() else { return Ok(()) };
+    /// Returns whether there were more orphans than are found at once.
+    async fn end_orphan_scan(&mut self, source: &dyn Source, advance: &mut ComparisonProgress) -> Result<bool> {
+        let Some(scan) = self.orphan_scan.take() else { return Ok(false) };
         let Orphans { found, is_whole, is_even } = scan.end();
         // If the source was written meanwhile, or something was found, that explains an uneven count, and nothing is proven in
         // any case. Otherwise the count is unexplained, and there is no proof. The next comparison finds what is too much for
         // this one.
         let is_riddle = !is_even && found.is_empty() && self.begun_with.is_some() && !self.found_any(advance);
-        if !is_whole {
-            self.is_incomplete = true;
-            advance.cut.insert(kind);
-        }
+        self.is_incomplete |= !is_whole;
         if !is_whole || (is_riddle && self.is_unmoved(source).await?) {
             self.begun_with = None;
         }
         advance.found.extend(found);
-        Ok(())
+        Ok(!is_whole)
     }
 
     fn found_any(&self, advance: &ComparisonProgress) -> bool {
