@@ -224,6 +224,8 @@ async fn look(sink: &mut dyn Sink, store: &mut dyn CheckpointStore) -> Result<Ca
 #[derive(Default)]
 struct CacheWatch {
     sequence: Option<u64>,
+    /// Whether the last checkpoint that was seen described a whole graph.
+    whole: bool,
     run_id: Option<String>,
 }
 
@@ -236,11 +238,13 @@ impl CacheWatch {
         match (self.sequence, seen.sequence) {
             (Some(_), None) => return changed("the cache no longer has the checkpoint"),
             (Some(last), Some(now)) if now < last => return changed("the cache was restored to an older state"),
-            (_, Some(_)) if seen.graph == GraphState::Missing && !seen.filling => {
+            // A checkpoint that is seen for the first time may have come with its graph after the look at the graph: a swap.
+            (Some(_), Some(_)) if self.whole && seen.graph == GraphState::Missing && !seen.filling => {
                 return changed("the cache no longer has the graph");
             }
             _ => {}
         }
+        self.whole = seen.sequence.is_some() && !seen.filling;
         self.sequence = seen.sequence.or(self.sequence);
         self.run_id = seen.run_id.or(self.run_id.take());
         Ok(())
@@ -273,9 +277,22 @@ mod tests {
         watch.compare(seen(Some(3), GraphState::Present)).unwrap();
         watch.compare(seen(Some(5), GraphState::Present)).unwrap();
         watch.compare(CacheSighting { filling: true, ..seen(Some(6), GraphState::Missing) }).unwrap();
+        watch.compare(seen(Some(6), GraphState::Present)).unwrap();
         for gone in [seen(None, GraphState::Missing), seen(Some(5), GraphState::Present), seen(Some(7), GraphState::Missing)] {
             assert_eq!(watch.compare(gone).unwrap_err().kind(), ErrorKind::CacheChanged);
         }
+    }
+
+    /// The look reads the graph before the checkpoint, and a swap may put both in place between the two.
+    #[test]
+    fn a_graph_that_comes_with_its_checkpoint_is_not_gone() {
+        let mut watch = CacheWatch::default();
+        watch.compare(seen(None, GraphState::Missing)).unwrap();
+        watch.compare(seen(Some(3), GraphState::Missing)).unwrap();
+        watch.compare(seen(Some(3), GraphState::Present)).unwrap();
+        watch.compare(CacheSighting { filling: true, ..seen(Some(4), GraphState::Missing) }).unwrap();
+        watch.compare(seen(Some(5), GraphState::Missing)).unwrap();
+        assert_eq!(watch.compare(seen(Some(5), GraphState::Missing)).unwrap_err().kind(), ErrorKind::CacheChanged);
     }
 
     /// Receives a prober's reports about a side.

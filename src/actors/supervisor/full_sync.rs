@@ -121,11 +121,12 @@ impl Supervisor {
         let Some(full_sync) = self.full_sync.take() else { return };
         self.status.full_sync = None;
         self.stage_credit = None;
-        if let Ok(Ended::Swapped(_, sequence)) = &outcome {
+        if let Ok(Ended::Swapped(summary, sequence)) = &outcome {
             // This also applies if the generation is just ending: the next one must not repeat the full sync, and has to find
             // this checkpoint or a later one.
             self.full_wanted = false;
             self.status.checkpoint_sequence = *sequence;
+            self.note_swap(summary, full_sync.started.elapsed());
         }
         if let State::Ending { group, .. } = &self.state {
             if group.alive().is_empty() {
@@ -134,14 +135,14 @@ impl Supervisor {
             return;
         }
         match outcome {
-            Ok(Ended::Swapped(summary, _)) => self.swapped(summary, full_sync.started.elapsed(), ctx),
+            Ok(Ended::Swapped(summary, _)) => self.swapped(summary, ctx),
             Ok(Ended::Refused(reason)) => self.swap_refused(reason, full_sync.since, ctx),
             Ok(Ended::Held(held)) => self.swap_held(held, ctx),
             Err(error) => self.full_sync_failed(error, full_sync.since, ctx),
         }
     }
 
-    fn swapped(&mut self, summary: PassSummary, took: Duration, ctx: &mut Context<Self>) {
+    fn note_swap(&mut self, summary: &PassSummary, took: Duration) {
         tracing::info!(
             pipeline = %self.pipeline.name, generation = self.generation.0, seconds = took.as_secs_f64(),
             nodes = summary.totals.nodes, relationships = summary.totals.relationships, quarantined = summary.totals.quarantined,
@@ -153,6 +154,9 @@ impl Supervisor {
         self.status.statistics.add_progress(&Totals::default(), &summary.totals);
         self.status.statistics.add_ended(PassMode::Full, took);
         self.status.applied(summary.clone());
+    }
+
+    fn swapped(&mut self, summary: PassSummary, ctx: &mut Context<Self>) {
         let then = match self.pipeline.schedule {
             Schedule::Once(PassMode::Full) => Then::Stop(Ok(Some(OneShotResult::of(summary)))),
             // The new graph has a checkpoint of its own, and no memory of the old graph applies to it.
