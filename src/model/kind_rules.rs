@@ -45,7 +45,7 @@ pub(crate) struct Discovery {
 
 impl Discovery {
     /// Whether no node is left out on purpose.
-    pub(crate) fn takes_all_nodes(&self) -> bool {
+    pub(super) fn takes_all_nodes(&self) -> bool {
         self.labels.takes_all() && self.unlabelled.is_some()
     }
 

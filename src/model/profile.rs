@@ -249,6 +249,11 @@ impl Profile {
         (0..self.relationships.len()).map(RelationshipKindId)
     }
 
+    /// Whether discovery leaves nodes out on purpose. Queries for relationships then skip those with such an end.
+    pub(crate) fn leaves_nodes_out(&self) -> bool {
+        self.discover.as_ref().is_some_and(|discover| !discover.takes_all_nodes())
+    }
+
     /// Whether the many kinds require that small ones are handled together: a question for each would take minutes.
     pub(crate) fn has_many_kinds(&self) -> bool {
         self.nodes.len() + self.relationships.len() > FEW_KINDS

@@ -22,16 +22,14 @@ pub(super) async fn counts(reader: &impl Reader, profile: &Profile, tallies: &Ta
     if profile.nodes.len() + profile.relationships.len() > FEW {
         return tallies.of_kinds(reader, profile).await;
     }
-    let mut counts = vec![0; profile.kinds().len()];
-    if counts.is_empty() {
-        return Ok(counts);
+    let kinds = profile.kinds().len();
+    if kinds == 0 {
+        return Ok(Vec::new());
     }
-    for mut row in reader.rows(DOING, Request::new(Queries::new(profile).counts())).await? {
-        let Some(Value::Integer(place)) = column(&mut row, "place") else { return Err(lacking(DOING)) };
-        let count = usize::try_from(place).ok().and_then(|place| counts.get_mut(place)).ok_or_else(|| lacking(DOING))?;
-        *count = count_of(row, DOING)?;
-    }
-    Ok(counts)
+    let answer = reader.rows(DOING, Request::new(Queries::new(profile).counts())).await?.pop();
+    let Some(Value::List(counts)) = answer.and_then(|mut row| column(&mut row, "counts")) else { return Err(lacking(DOING)) };
+    let counts = counts.into_iter().map(|count| if let Value::Integer(count) = count { u64::try_from(count).ok() } else { None });
+    counts.collect::<Option<Vec<u64>>>().filter(|counts| counts.len() == kinds).ok_or_else(|| lacking(DOING))
 }
 
 /// Returns the single count of an answer; zero if the answer has no row.

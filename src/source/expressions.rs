@@ -2,7 +2,6 @@
 
 use crate::model::element::ElementNumber;
 use crate::model::kind::{ElementKind, NodeKindId};
-use crate::model::kind_rules::Discovery;
 use crate::model::name::{Label, PropertyName, quoted_for_neo4j};
 use crate::model::profile::{Identity, NodeKind, Profile};
 
@@ -82,7 +81,7 @@ pub(super) fn of_no_kind(profile: &Profile) -> String {
 /// ` AND …`: both ends of a relationship belong to a kind. Empty unless discovery leaves nodes out: otherwise an end of no kind
 /// has a reason that somebody must learn.
 pub(super) fn between_kinds(profile: &Profile) -> String {
-    if profile.discover.as_ref().is_none_or(Discovery::takes_all_nodes) {
+    if !profile.leaves_nodes_out() {
         return String::new();
     }
     ["a", "b"].map(|end| format!(" AND {}", is_of_a_kind(profile, end))).concat()

@@ -109,7 +109,8 @@ impl PassReader<'_> {
         if self.notes_refused {
             let admissions = self.encoder.admissions(&rows);
             if !kind.is_node() {
-                self.unkept.entry(kind).or_default().extend(unkept(asked, rows.keys(key).zip(&admissions)));
+                let unkept = unkept(asked, rows.keys(key).zip(&admissions), self.profile.leaves_nodes_out());
+                self.unkept.entry(kind).or_default().extend(unkept);
             }
             admissions.into_iter().for_each(|admission| note_refused(&mut self.refused, kind, admission));
             outdated = outdated_names(&self.excluded, self.profile.name_of(kind), &rows, self.encoder);
@@ -308,14 +309,16 @@ fn rows_content(rows: SourceRows, cursor: Option<Cursor>, repairs: bool, created
     BatchContent::Rows { rows, read, cursor, repairs, created }
 }
 
-/// Returns the keys that the answer lacks, or that belong to a row that cannot be kept.
-fn unkept<'a>(asked: &[String], answer: impl Iterator<Item = (Option<&'a str>, &'a Admission)>) -> Vec<String> {
+/// Returns the keys that belong to a row that cannot be kept, and those that the answer lacks if the query skips relationships for
+/// their ends. If it skips none, a relationship that the answer lacks does not exist, and its creation is a change of its own.
+fn unkept<'a>(asked: &[String], answer: impl Iterator<Item = (Option<&'a str>, &'a Admission)>, skips: bool) -> Vec<String> {
     let (mut kept, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for (key, admission) in answer {
         let keys = if matches!(admission, Admission::Kept(_)) { &mut kept } else { &mut refused };
         keys.extend(key);
     }
-    asked.iter().filter(|key| !kept.contains(key.as_str()) || refused.contains(key.as_str())).cloned().collect()
+    let is_unkept = |key: &&String| refused.contains(key.as_str()) || (skips && !kept.contains(key.as_str()));
+    asked.iter().filter(is_unkept).cloned().collect()
 }
 
 fn kept(admission: Admission) -> Option<ElementIdentity> {
@@ -347,6 +350,7 @@ mod tests {
         let (kept, refused) = (Admission::Kept(ElementIdentity::Node(node)), Admission::Nameless);
         let answer = [(Some("kept"), &kept), (Some("refused"), &refused), (Some("both"), &kept), (Some("both"), &refused)];
         let asked = ["kept", "refused", "both", "lacking"].map(str::to_owned);
-        assert_eq!(unkept(&asked, answer.into_iter()), ["refused", "both", "lacking"]);
+        assert_eq!(unkept(&asked, answer.iter().copied(), true), ["refused", "both", "lacking"]);
+        assert_eq!(unkept(&asked, answer.into_iter(), false), ["refused", "both"], "what is lacking does not exist");
     }
 }
