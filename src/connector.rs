@@ -198,7 +198,7 @@ fn read_profile(choice: &ProfileChoice) -> Result<Profile> {
 
 /// The profile for the groups that a pipeline copies, and for its target.
 fn scoped(profile: Profile, config: &PipelineConfig) -> Result<Profile> {
-    let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot separate the groups of the pipeline", error);
+    let unusable = |error| Error::caused(ErrorKind::Configuration, "cannot apply the groups of the pipeline", error);
     let profile = profile.limited_to(&config.filter.group_ids).map_err(unusable)?;
     match config.falkordb.database {
         GraphTarget::Single(_) => Ok(profile),

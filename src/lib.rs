@@ -20,7 +20,8 @@
 //!   changed by timestamps, by what the profile says to follow, by late keys, by counts and by sweeps of keys. Whatever finds a
 //!   difference emits keys; the current content of those keys is read and sent on, so an older value never lands on a newer one.
 //! - [`transform`] is pure: it encodes rows as FalkorDB reads them, and says what it cannot encode and why.
-//! - [`sink`] is the only place that writes the cache. Everything it does can be repeated without harm.
+//! - [`sink`] is the only place that writes the cache. Upserts and deletes can be
+//!   repeated without harm; the last bulk payload is looked for before it is sent again.
 //!
 //! # The layers
 //!
@@ -48,8 +49,8 @@
 //!
 //! Each of the three steps is an actor around a task of its own ([`actors`]); a supervisor starts them together as one
 //! *generation* and restarts them together. What bounds the rows in flight are credits that each batch carries, not mailboxes.
-//! The loader applies a batch, then stores the checkpoint, then acknowledges: whatever dies, the next generation resumes from
-//! the last stored checkpoint. One process at a time owns a graph, by a lease. Every write is a transaction that
+//! The loader applies a batch, then stores the checkpoint, then acknowledges: whatever dies, the next generation reads
+//! the last stored checkpoint, and resumes there unless the work has to begin anew (`sync::first_pass`). One process at a time owns a graph, by a lease. Every write is a transaction that
 //! the server drops once another process has taken the lease.
 //!
 //! # Where is…
@@ -57,15 +58,15 @@
 //! - *a change noticed in the transaction log*: `source::transaction_log` parses the log (`transaction`, `command`) and follows it
 //!   (`follower`), `actors::generation_actors` tells the supervisor of each commit, `actors::extractor` begins a pass with what `feed_reader` takes
 //!   from the feed, `sync::pass` picks the strategy, and `sync::committed` reads exactly the changed elements. It finds deleted ones
-//!   by their former keys, `delete_guard` weighs them, and `PassReader::delete_absent` deletes them.
+//!   itself (`former_keys`), `delete_guard` weighs them, and `sync::reader::PassReader::delete_absent` deletes them.
 //! - *another change feed* plugged in: it implements `source::change_feed::ChangeFeed`, which tells `model::committed::CommittedChanges`;
 //!   `actors::launch` opens it (`FollowedLog`), `actors::generation_actors` runs its task, `actors::feed_reader` takes what it told, and
 //!   `model::log_position` is its place. `actors::prober` asks only whether it is in use.
 //! - *a change noticed by probing*: `sync::incremental` reads what timestamps and follow rules tell, and compares counts. Nothing reports
-//!   a delete: where counts differ, `sweep` compares the keys (`key_sets` while a client waits), `delete_guard` weighs what is orphaned,
-//!   and `PassReader::delete_absent` deletes it. What leaves no trace at all is found by `comparison`.
+//!   a delete: where counts differ, `incremental::swept` has `sweep` compare the keys (`key_sets` while a client waits), `delete_guard` weighs
+//!   what is orphaned, and `sync::reader::PassReader::delete_absent` deletes it. What leaves no trace at all is found by `comparison`.
 //! - *the pass that runs next chosen*: `actors::supervisor::next_pass`; the first pass of a generation by `sync::first_pass`. Beside it,
-//!   `pass_queue` remembers what was requested and promised, `restarts` says what follows a fault, `supervisor::comparison` when a
+//!   `pass_queue` remembers what was requested and promised, `restarts` how long to wait after a fault, `supervisor::comparison` when a
 //!   slice of the comparison comes between, and `supervisor::full_sync` when a full sync begins.
 //! - *a full sync*: `actors::full_sync` fills a stage graph beside the live graph, and `sink::swap` puts it in the live graph's place by
 //!   the commands of `sink::swap_commands`. `FullSync::refusal` and `FullSync::losses` (by `delete_guard::losses`) decide whether it
@@ -88,10 +89,11 @@
 //!   (`pass_queue`) lasts for one pass and does not survive a restart.
 //! - *a client's wait answered*: for `applied`, `http::wait` asks the supervisor for a pass that covers the commit (`AwaitApplied` in
 //!   `actors::messages`); for `verified`, for a comparison that begins after it (`AwaitVerified`, `supervisor::comparison`).
-//!   `PipelineStatus` in `telemetry::status` decides the answer by what is applied and proven; `model::checkpoint` notes a proof by a
+//!   `http::wait::Order::is_met` decides the answer by what `telemetry::status` says is applied, proven and held; `model::checkpoint` notes a proof by a
 //!   comparison (`note_compared`) and by the log (`note_told`).
 //! - *a value type*: `model::value`; read by `source::bolt::value`; written by `transform::values`; read back for comparisons by
-//!   `sink::content`; if it becomes text, also in `source::queries::seeks`.
+//!   `sink::content`; if it becomes text, also in `source::queries::seeks`; if not, in `transform::writer` and `transform::bulk`.
+//! - *the text of a write to FalkorDB*: `sink::statements`; of a bulk payload: `transform::bulk`.
 //! - *a setting*: `config` has a file for each section, `config::environment` its variable, `cli::pipelines` hands it to
 //!   `actors::generation_actors::GenerationSettings`; `docs/configuration.md` and `config/sync.yaml` describe it.
 //!
@@ -99,7 +101,7 @@
 //!
 //! [`config`] reads file, environment and command line into types that cannot be wrong; [`cli`] has a file a subcommand; [`http`]
 //! shows whether the service lives and is in step; [`telemetry`] is what a person sees; [`error`] maps every kind of error to
-//! what happens and to a sentence for the operator; [`retry`] repeats what may pass, for the adapters of both servers;
+//! what happens (`ErrorKind::directive`, which `retry` and `restarts` carry out) and to a sentence for the operator; [`retry`] repeats what may pass, for the adapters of both servers;
 //! [`connector`] makes a pipeline's connections.
 #![forbid(unsafe_code)]
 // Most rooms are the program's own; `cargo doc --document-private-items` shows them.

@@ -57,6 +57,8 @@ pub(super) enum Place {
 pub(super) enum InjectedFault {
     Error(ErrorKind),
     Panic,
+    /// Puts a graph in place.
+    Swap,
 }
 
 /// A source and a cache that share one memory.
@@ -170,6 +172,10 @@ impl World {
             None => Ok(()),
             Some(InjectedFault::Error(kind)) => Err(Error::new(kind, format!("scripted fault at {place:?}"))),
             Some(InjectedFault::Panic) => panic!("scripted panic at {place:?}"),
+            Some(InjectedFault::Swap) => {
+                self.cache.lock().exists = true;
+                Ok(())
+            }
         }
     }
 

@@ -78,7 +78,7 @@ impl IndexUpkeep {
         let inexpressible: Vec<String> = inexpressible.into_iter().chain(refused).collect();
         if inexpressible != self.status.inexpressible {
             for index in &inexpressible {
-                tracing::warn!(index, "index of the source not mirrored exactly");
+                tracing::warn!(index, "cannot mirror an index of the source exactly");
             }
             self.status.inexpressible = inexpressible;
             self.told = false;

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) async fn roll_back(connector: &dyn ConnectionFactory) -> Result<()> {
     let access = connector.stage_access().await?;
     let mut access = access.ok_or_else(|| {
-        Error::new(ErrorKind::Configuration, "full_sync.strategy in_place keeps no previous graph for a rollback")
+        Error::new(ErrorKind::Configuration, "full_sync.strategy: in_place keeps no previous graph for a rollback")
     })?;
     let lease = KeptLease::acquire(connector.lease().await?).await?;
     let outcome = access.swap.rollback(&Utc::now().to_rfc3339()).await;

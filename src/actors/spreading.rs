@@ -192,7 +192,7 @@ impl Participant {
     /// Withdraws the announcement of a process that ends. Without that, it expires.
     pub(super) async fn withdraw(mut self) {
         if let Err(error) = self.presence.withdraw().await {
-            tracing::debug!(pipeline = self.pipeline, error = %error.chain(), "the announcement is not withdrawn");
+            tracing::debug!(pipeline = self.pipeline, error = %error.chain(), "cannot withdraw the announcement");
         }
     }
 }

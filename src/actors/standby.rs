@@ -81,7 +81,7 @@ impl ObservedCache<'_> {
         match look(store.as_mut(), sink.as_mut()).await {
             Ok(sequence) => sequence,
             Err(error) => {
-                tracing::debug!(error = %error.chain(), "the leader's checkpoint cannot be read");
+                tracing::debug!(error = %error.chain(), "cannot read the leader's checkpoint");
                 self.connections = None;
                 None
             }

@@ -51,7 +51,7 @@ pub(super) async fn run(config: &Config, origin: Origin, level: LevelControl, pr
 async fn run_until_signal(config: &Config, origin: Origin, level: LevelControl, progress: Progress) -> Result<()> {
     // Before anything runs, so that no signal is missed.
     let mut signals = Signals::new()?;
-    // Before starting anything that would have to stop again.
+    // This comes first: if it fails, nothing has to be stopped.
     let listener = config.monitoring.address().map(bind).transpose()?;
     let metrics = config.monitoring.metrics_enabled.then(|| Arc::new(Metrics::new()));
     let (health, status) = Health::new();

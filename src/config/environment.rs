@@ -73,13 +73,13 @@ pub(super) const VARIABLES: [(&str, &str); 60] = [
     ("ADVERTISED_URL", "monitoring.advertised_url"),
 ];
 
-/// The variable with which the reference service copies in the other direction.
+/// The variable with which the replaced Python service copies in the other direction.
 const DIRECTION: &str = "SYNC_DIRECTION";
 
 /// The only supported direction.
 const FORWARD: &str = "forward";
 
-/// Variables of the reference service that have no effect here: its tasks are always done, its paths are fixed, or it ignored
+/// Variables of the replaced Python service that have no effect here: its tasks are always done, its paths are fixed, or it ignored
 /// them itself.
 const WITHOUT_EFFECT: [&str; 10] = [
     "SYNC_ENABLE_CONTINUOUS",

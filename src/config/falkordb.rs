@@ -17,10 +17,10 @@ const DEFAULT_HOST: &str = "localhost";
 /// The port of Redis, of which FalkorDB is a module.
 const DEFAULT_PORT: u16 = 6379;
 
-/// The graph that the reference service fills.
+/// The graph that the replaced Python service fills.
 const DEFAULT_GRAPH: &str = "graphiti_cache";
 
-/// The number that the reference service opens.
+/// The number that the replaced Python service opens.
 const DEFAULT_POOL_SIZE: u64 = 5;
 
 /// The value of `falkordb.database` if each group has its own graph.

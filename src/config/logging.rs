@@ -53,7 +53,7 @@ pub(crate) enum LogFormat {
     Text,
 }
 
-/// The last two are Python's names, which users of the reference service have in their files.
+/// The last two are Python's names, which users of the replaced Python service have in their files.
 const LEVELS: [(&str, LogLevel); 7] = [
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),

@@ -8,7 +8,7 @@ use super::secret::Secret;
 use super::section::Section;
 use crate::model::host::{AllowedHost, Host, HostError};
 
-/// The port of the reference service.
+/// The port of the replaced Python service.
 const DEFAULT_PORT: u16 = 8080;
 
 /// All interfaces: in a container, the page is useless on the loopback interface. Every change needs the token.

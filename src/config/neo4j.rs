@@ -12,7 +12,7 @@ const DEFAULT_URI: &str = "bolt://localhost:7687";
 /// The initial user of every Neo4j server.
 const DEFAULT_USER: &str = "neo4j";
 
-/// The number that the reference service opens.
+/// The number that the replaced Python service opens.
 const DEFAULT_POOL_SIZE: u64 = 10;
 
 /// The most connections of one pool, to either server. This is far above what one pipeline can use; a larger number is a mistake.

@@ -6,7 +6,7 @@ use super::section::Section;
 use super::size::ByteSize;
 use crate::model::scrub_rate::ScrubRate;
 
-/// The longest interval, overlap or late check: a day, as in the reference service.
+/// The longest interval, overlap or late check: a day, as in the replaced Python service.
 const MAX_SECONDS: u64 = 86_400;
 
 /// The longest interval between two comparisons of everything: a month.
@@ -46,7 +46,7 @@ const DEFAULT_MAX_DELETE_FRACTION: f64 = 0.5;
 pub(crate) struct SyncConfig {
     /// The longest time without a pass.
     pub interval: Duration,
-    /// The interval at which the source is probed for a new commit; `None` is never.
+    /// The interval at which the source is probed for a new commit; `None` means never.
     pub probe_interval: Option<Duration>,
     /// The most nodes in a batch.
     pub node_batch_size: usize,
@@ -62,7 +62,7 @@ pub(crate) struct SyncConfig {
     pub full_sync_on_startup: bool,
     /// Whether changes are followed. If not, only full and differential passes run.
     pub enable_incremental: bool,
-    /// The interval at which everything is compared; `None` is never.
+    /// The interval at which everything is compared; `None` means never.
     pub differential_interval: Option<Duration>,
     /// The speed of the background comparison; `None` turns it off.
     pub scrub_rate: Option<ScrubRate>,

@@ -12,7 +12,7 @@ use crate::model::scrub_rate::ScrubRate;
 /// The file that the product ships.
 const SHIPPED: &str = include_str!("../../config/sync.yaml");
 
-/// What the reference service's users have: it must load as it is.
+/// What the replaced Python service's users have: it must load as it is.
 const REFERENCE: &str = r#"
 neo4j:
   uri: "bolt://neo4j:7687"

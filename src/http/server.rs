@@ -105,7 +105,7 @@ fn path(path: &str, method: Method, route: Route) -> impl HttpServiceFactory + '
     open_path(path, method, route).wrap(from_fn(only_allowed))
 }
 
-/// A path for monitors, under any name of this service: it reveals neither keys nor values. It accepts only its one method.
+/// A path that monitors may call under any name of this service: it reveals neither keys nor values. It accepts only this method.
 fn open_path(path: &str, method: Method, route: Route) -> Resource {
     let refused = move || {
         let allowed = method.to_string();

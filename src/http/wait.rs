@@ -163,7 +163,8 @@ enum WaitOutcome {
 }
 
 impl Order<'_> {
-    /// Whether the level is reached. The promise is of the first pass, or order of a comparison, that began after the request.
+    /// Whether the level is reached. The promise names the first pass, or the first
+    /// comparison, that begins after the request.
     fn is_met(&self, pipeline: &PipelineStatus, promise: Option<Promise>) -> bool {
         match self.level {
             // A delete that waits for approval is not applied.

@@ -64,6 +64,9 @@ pub struct Checkpoint {
     /// The bookmark as of which source and cache were found equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
+    /// Whether the last pass left something for the next one: then `bookmark` proves nothing yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unsettled: bool,
     /// The comparison under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) comparison: Option<ComparisonUnderWay>,
@@ -142,6 +145,7 @@ impl Checkpoint {
             log_since: None,
             log_gap: None,
             equal_as_of: None,
+            unsettled: false,
             comparison: None,
             compared_at: None,
             guard: Guard::default(),
@@ -171,8 +175,16 @@ impl Checkpoint {
     }
 
     /// Notes the place up to which a pass read what a feed told. If the feed told everything since a comparison that found both
-    /// sides equal, and all of it could be applied (`is_sound`), they are equal as of the pass.
-    pub(crate) fn note_told(&mut self, position: Option<LogPosition>, bookmark: Option<&Bookmark>, is_sound: bool) {
+    /// sides equal, all of it could be applied (`is_sound`), and the pass left nothing for the next one (`is_settled`), they are
+    /// equal as of the pass.
+    pub(crate) fn note_told(
+        &mut self,
+        position: Option<LogPosition>,
+        bookmark: Option<&Bookmark>,
+        is_sound: bool,
+        is_settled: bool,
+    ) {
+        self.unsettled = !is_settled;
         let before = self.bookmark.as_ref().and_then(Bookmark::transaction);
         self.log_since = position.as_ref().and(self.log_since.or(before));
         self.log = position;
@@ -184,6 +196,7 @@ impl Checkpoint {
         let follows = |bookmark: &&Bookmark| bookmark.transaction().is_some_and(|transaction| transaction >= proven);
         if proven >= since
             && is_sound
+            && is_settled
             && let Some(bookmark) = bookmark.filter(follows)
         {
             self.equal_as_of = Some(bookmark.clone());
@@ -205,7 +218,7 @@ impl Checkpoint {
     pub(crate) fn note_compared(&mut self, verdict: &Verdict) {
         let began = verdict.began_at.transaction();
         let is_told = self.log.is_some() && self.log_since.zip(began).is_some_and(|(since, began)| since <= began);
-        let is_whole = verdict.begun_with.is_some() && !self.guard.holds_any();
+        let is_whole = verdict.begun_with.is_some() && !self.guard.holds_any() && !self.unsettled;
         let proven = verdict.equal_as_of.clone().or_else(|| self.bookmark.clone().filter(|_| is_told && is_whole));
         match verdict.findings {
             0 => self.equal_as_of = proven.or_else(|| self.equal_as_of.take()),
@@ -255,7 +268,17 @@ mod tests {
 
     /// The proof after a pass up to this transaction, told by the log or not.
     fn ended(checkpoint: &mut Checkpoint, transaction: u64, told: bool, is_sound: bool) -> Option<u64> {
-        checkpoint.note_told(position(transaction).filter(|_| told), Some(&bookmark(transaction)), is_sound);
+        ended_with(checkpoint, transaction, told, (is_sound, true))
+    }
+
+    fn ended_with(
+        checkpoint: &mut Checkpoint,
+        transaction: u64,
+        told: bool,
+        (is_sound, is_settled): (bool, bool),
+    ) -> Option<u64> {
+        let position = position(transaction).filter(|_| told);
+        checkpoint.note_told(position, Some(&bookmark(transaction)), is_sound, is_settled);
         checkpoint.bookmark = Some(bookmark(transaction));
         checkpoint.equal_as_of.as_ref().and_then(Bookmark::transaction)
     }
@@ -275,8 +298,10 @@ mod tests {
         assert_eq!(ended(&mut checkpoint, 16, true, true), Some(14), "and a comparison has to say what is excepted");
         checkpoint.equal_as_of = Some(bookmark(16));
         assert_eq!(ended(&mut checkpoint, 17, true, true), Some(17));
+        assert_eq!(ended_with(&mut checkpoint, 18, true, (true, false)), Some(17), "something is left for the next pass");
+        assert_eq!(ended(&mut checkpoint, 19, true, true), Some(19), "which has done it");
         checkpoint.begin_anew();
-        assert_eq!(ended(&mut checkpoint, 18, true, true), None);
+        assert_eq!(ended(&mut checkpoint, 20, true, true), None);
     }
 
     /// Checkpoints as each released version wrote them, one a line: an early full sync, a stage with a payload on its way, and one

@@ -226,7 +226,7 @@ pub trait CheckpointStore: Send {
     /// graph, and with [`CacheChanged`](crate::error::ErrorKind::CacheChanged) if the previous checkpoint is gone.
     async fn store(&mut self, checkpoint: &Checkpoint) -> Result<()>;
 
-    /// Stores the first checkpoint of a new graph, whether there was one before or not.
+    /// Stores the first checkpoint of a new graph, even if a checkpoint exists.
     async fn store_first(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.store(checkpoint).await
     }

@@ -134,7 +134,8 @@ fn clock(answer: Value) -> Result<u64> {
     Ok(number(0)? * 1_000 + number(1)? / 1_000)
 }
 
-/// All announcements that this version can read. It could not reckon with an instance whose announcement has another form.
+/// All announcements that this version can read. Announcements in another form are ignored: this
+/// version cannot plan with such an instance.
 fn announcements(answer: Value) -> Result<Vec<(InstanceId, Announcement)>> {
     let mut found = Vec::new();
     for (field, value) in reply::pairs(answer)? {

@@ -27,8 +27,8 @@ pub(super) fn count(profile: &Profile, kind: ElementKind) -> String {
     }
 }
 
-/// Elements with a key that begins in one of the requested ways. No index can serve `left` of a property, so no index can serve
-/// it wrongly. FalkorDB ends the query if `left` meets a value that is not a text: such values are left out. After `left`, every
+/// Elements with a key that starts with one of the prefixes. FalkorDB never uses an index for `left` of a property, so a faulty
+/// index cannot change the result. `left` fails on a value that is not a text, so such values are left out. After `left`, every
 /// key is a text.
 fn begins(pattern: &str, key: &str) -> String {
     format!("MATCH {pattern} WHERE left(CASE WHEN typeOf({key}) = 'String' THEN {key} END, $length) IN $prefixes")
@@ -82,7 +82,7 @@ pub(super) fn contents(profile: &Profile, kind: ElementKind, detail: Projection)
     }
 }
 
-/// Relationships by a node's key, through the key's index: the node's label is meant to be the starting point.
+/// Relationships by a node's key, through the key's index: FalkorDB is supposed to start from the node's label.
 pub(super) fn attached(profile: &Profile, id: NodeKindId) -> String {
     let NodeKind { label, key, .. } = profile.node(id);
     format!("UNWIND $keys AS k MATCH (n:{} {{{}: k}})-[e]-() RETURN k, type(e), count(e)", label.quoted(), key.quoted())

@@ -91,7 +91,7 @@ pub(super) fn pairs(value: Value) -> Result<Vec<(String, Value)>> {
     }
 }
 
-/// The error for a reply of another shape.
+/// The error for a reply that is not of the expected shape.
 pub(super) fn unexpected(wanted: &str) -> Error {
     Error::new(ErrorKind::CacheProtocol, format!("FalkorDB's answer is not {wanted}"))
 }

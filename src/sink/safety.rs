@@ -76,7 +76,8 @@ impl UnsafeIndexCheck {
         Ok(wrongly.then_some(self.policy))
     }
 
-    /// As [`Self::policy`], as far as known without asking the server: building an index may take long.
+    /// Like [`Self::policy`], but without asking the server, because building an index may take long. `None` if the answer is not known
+    /// yet.
     pub(super) fn known_policy(&self) -> Option<UnsafeIndexPolicy> {
         self.answers_wrongly.get().and_then(|wrongly| wrongly.then_some(self.policy))
     }

@@ -48,7 +48,7 @@ pub struct GraphSwap {
 }
 
 impl GraphSet {
-    /// Swaps the roles of graphs.
+    /// Returns a connection that swaps the roles of these graphs.
     pub fn swap(&self) -> GraphSwap {
         GraphSwap::new(self)
     }

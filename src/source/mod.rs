@@ -278,7 +278,7 @@ pub trait Source: Send + Sync + 'static {
     /// Counts the nodes that carry each label.
     async fn label_counts(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// Counts, among the nodes that carry a label, those that carry each label.
+    /// For the nodes with this label, counts how many carry each label.
     async fn labels_beside(&self, _label: &Label) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }

@@ -8,7 +8,7 @@ use crate::model::kind::ElementKind;
 use crate::model::projection::Projection;
 
 /// The approximate weight of the elements that are read at once. A page of 2,000 elements with vectors of 256 floats weighs 6 MB,
-/// so ordinary pages have the requested length; of elements of 10 MB, a page has one.
+/// so ordinary pages have the requested length; a page of elements of 10 MB has only two.
 const PORTION_BYTES: usize = 8 << 20;
 
 /// The weight to ask for, by the weight of elements in memory: some elements are heavier than the average, and a float of 8 bytes

@@ -19,7 +19,7 @@ const SLOW: Duration = Duration::from_millis(200);
 /// Logs a query that began at `begun` and has just ended, if it took long.
 pub(super) fn tell_if_slow(doing: &str, begun: Instant) {
     if begun.elapsed() >= SLOW {
-        tracing::debug!(doing, seconds = begun.elapsed().as_secs_f64(), "slow query of the source");
+        tracing::debug!(doing, seconds = begun.elapsed().as_secs_f64(), "slow Neo4j query");
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct LaunchFacts<'a> {
 /// The first step of a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LaunchDecision {
-    /// Continues the pass that a checkpoint left.
+    /// Continues the unfinished pass of the checkpoint.
     Resume(Box<PassUnderWay>),
     Begin(PassMode, PassReason),
 }

@@ -73,8 +73,8 @@ fn kinds_beside(profile: &Profile, label: &Label) -> impl Iterator<Item = NodeKi
     profile.node_ids().take(before).filter(|id| !profile.node(*id).unlabelled)
 }
 
-/// Returns, for each label, the kinds to compare nodes of. If that would be too many queries, only kinds remain that differ
-/// between the sides in their number of nodes with the label: nodes of other programs may carry thousands of labels.
+/// Returns the node kinds to compare for each label. If that is too many queries, keeps only the kinds of which the two sides count
+/// different numbers of nodes with the label: nodes of other programs may carry thousands of labels.
 async fn to_compare(
     source: &dyn Source,
     view: &mut dyn CacheView,

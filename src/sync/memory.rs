@@ -313,7 +313,7 @@ impl Memory {
         !std::mem::replace(&mut self.mirrored, !full) && !full
     }
 
-    /// Takes out the comparison under way. A new one looks at the source's indices as well.
+    /// Removes and returns the comparison under way. If there is none, a new one looks at the source's indices as well.
     pub(super) fn take_comparison(&mut self) -> Option<Comparison> {
         self.mirrored &= self.comparison.is_some();
         self.comparison.take()

@@ -64,6 +64,9 @@ pub(super) struct PassReader<'a> {
     pub(super) unkept: Keys,
     /// Whether a change feed tells what the pass has to read.
     pub(super) is_told: bool,
+    /// Keys that were asked for and that the source does not have, if a change feed tells what the pass has to read: the cache may
+    /// hold what a later commit deleted.
+    pub(super) lacking: Keys,
 }
 
 impl PassReader<'_> {
@@ -104,6 +107,11 @@ impl PassReader<'_> {
         note_duplicates(&mut self.duplicates, kind, rows.keys(key));
         if kind.is_node() && self.duplicates.contains_key(&kind) {
             self.source.heed_shared_keys();
+        }
+        if self.is_told {
+            let there: BTreeSet<&str> = rows.keys(key).flatten().collect();
+            let lacking = asked.iter().filter(|key| !there.contains(key.as_str())).cloned();
+            self.lacking.entry(kind).or_default().extend(lacking);
         }
         let mut outdated = Vec::new();
         if self.notes_refused {
@@ -226,8 +234,8 @@ impl PassReader<'_> {
         Ok(Present { kept, there, answered })
     }
 
-    /// Returns those identities that the source does not have. What it has under their keys is sent on, and its numbers are
-    /// returned: another element may have replaced one of them.
+    /// Returns the identities that the source does not have. Sends on the elements that it has under these keys, and returns
+    /// their numbers, because another element may have replaced one of them.
     pub(super) async fn send_present(
         &mut self,
         kind: ElementKind,

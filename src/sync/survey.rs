@@ -35,7 +35,7 @@ use memory::Estimate;
 /// Rows of a page.
 const PAGE: usize = 5000;
 
-/// Rows without a usable key that are read of each kind, as in a full pass.
+/// The most rows without a usable key that are read of a kind; a full pass has the same limit.
 const UNREACHABLE_LIMIT: usize = 1000;
 
 /// Examples per reason of what would be quarantined.

@@ -22,7 +22,7 @@ use crate::model::name::{Label, PropertyName};
 use crate::model::prepared::Conversions;
 use crate::model::value::Value;
 
-/// The number of significant digits that FalkorDB prints of a double.
+/// The number of significant digits with which FalkorDB prints a double.
 const DIGITS: usize = 15;
 
 /// The prefix of a vector's text: a vector differs from a list of the same numbers.

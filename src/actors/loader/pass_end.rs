@@ -51,7 +51,8 @@ impl Writer {
             // A proof names what is excepted: what the cache lacks, and keys that several elements share.
             let lacks_none = unresolved.is_empty() && summary.totals.quarantined == 0 && !self.checkpoint.guard.holds_any();
             let is_sound = lacks_none && collapses_alike;
-            self.checkpoint.note_told(end.position, summary.bookmark.as_ref(), is_sound);
+            let is_settled = end.outcome.is_settled();
+            self.checkpoint.note_told(end.position, summary.bookmark.as_ref(), is_sound, is_settled);
             self.checkpoint.watermark = Some(began_at);
             self.checkpoint.bookmark = summary.bookmark.clone();
             self.checkpoint.last_pass = Some(summary.clone());

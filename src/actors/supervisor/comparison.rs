@@ -215,7 +215,7 @@ impl Supervisor {
             self.status.statistics.audit_differences += verdict.findings;
             tracing::error!(
                 pipeline = %self.pipeline.name, generation = self.generation.0, differences = verdict.findings,
-                "audit found and repaired differences where the transaction log had proven equality; please report this"
+                "audit found and repaired differences, although the transaction log had proven equality; please report this"
             );
         }
         self.comparing.ended(verdict, summary.ended_at);

@@ -122,8 +122,8 @@ impl Supervisor {
         self.status.full_sync = None;
         self.stage_credit = None;
         if let Ok(Ended::Swapped(summary, sequence)) = &outcome {
-            // This also applies if the generation is just ending: the next one must not repeat the full sync, and has to find
-            // this checkpoint or a later one.
+            // This is noted even if the generation is ending: the next one must not repeat the full sync, and has to find this
+            // checkpoint or a later one.
             self.full_wanted = false;
             self.status.checkpoint_sequence = *sequence;
             self.note_swap(summary, full_sync.started.elapsed());

@@ -372,10 +372,17 @@ impl Supervisor {
     pub(super) fn then(&mut self, then: Then, ctx: &mut Context<Self>) {
         match then {
             Then::Stop(outcome) => self.finish(outcome, ctx),
-            Then::Restart(_) | Then::StandBy | Then::RollBack(_) | Then::IgnoreQuarantine(_) if self.shutting_down => {
+            Then::Restart(_) | Then::Reconfigure | Then::StandBy | Then::RollBack(_) | Then::IgnoreQuarantine(_)
+                if self.shutting_down =>
+            {
                 self.finish(Ok(None), ctx);
             }
             Then::StandBy => self.stand_by_for_successor(ctx),
+            Then::Reconfigure => {
+                // The number may belong to a graph of another server.
+                self.status.checkpoint_sequence = 0;
+                self.launch(ctx);
+            }
             Then::RollBack(answer) => self.roll_back(answer, ctx),
             Then::IgnoreQuarantine(answer) => self.ignore_quarantine(answer, ctx),
             Then::Restart(pause) => {
@@ -392,6 +399,7 @@ impl Supervisor {
     /// Rolls back. At this point no actor writes or holds the lease.
     fn roll_back(&mut self, answer: oneshot::Sender<Result<()>>, ctx: &mut Context<Self>) {
         self.forget_proofs();
+        self.show(PipelineState::Starting);
         let connector = Arc::clone(&self.pipeline.connector);
         let task = async move { roll_back(connector.as_ref()).await };
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {

@@ -1,7 +1,6 @@
 //! The reactions of a supervisor to each message.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use chrono::Utc;
@@ -317,7 +316,10 @@ impl Handler<Reconfigure> for Supervisor {
             self.is_joining = true;
             self.launch(ctx);
         } else {
-            self.end(Ending::Drained, Then::Restart(Duration::ZERO), ctx);
+            // What was proven is true of the servers of the former configuration.
+            self.forget_proofs();
+            self.show(PipelineState::Starting);
+            self.end(Ending::Drained, Then::Reconfigure, ctx);
         }
         Ok(true)
     }

@@ -71,7 +71,7 @@ impl Supervisor {
     /// Whether nothing would be lost. A pause is no obstacle, because it is kept beside the graph.
     fn may_hand_over(&self, successor: &InstanceId) -> bool {
         let is_filling = self.full_wanted || self.full_sync.is_some() || self.status.watermark.is_none();
-        // What an operator ordered or approved holds only in this process.
+        // Only this process knows what an operator ordered or approved.
         let is_full_ordered = self.passes.requested() == Some(PassMode::Full) || !self.swap_held.is_empty();
         let is_awaited =
             is_full_ordered || self.passes.is_approved() || self.pause_changing || self.comparing.is_ordered_here_alone();

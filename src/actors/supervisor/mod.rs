@@ -52,7 +52,7 @@ pub(crate) struct Supervisor {
     comparing: Comparing,
     /// The losses by a full sync that wait for an operator's approval.
     swap_held: Vec<HeldDeletes>,
-    /// Counts the ends of passes: a timer that is set after one is void after the next.
+    /// Counts the timers for a next pass: a timer is void once a later one is set.
     pass_number: u64,
     restarts: Restarts,
     /// Whether this process has led the pipeline since it last stood by.
@@ -61,7 +61,7 @@ pub(crate) struct Supervisor {
     leader: Option<Leader>,
     /// The task that looks at the lease while this process stands by, and at the other instances while it leads.
     lease_watch: Option<SpawnHandle>,
-    /// Whether this process has yet to stand by once before it takes the lease of a pipeline that instances share.
+    /// Whether this process must stand by once before it may take the lease of a pipeline that instances share.
     is_joining: bool,
     /// The state that is shown from the beginning of a handover until the lease names the leader, so that clients send commands to
     /// the successor: this process would lose them.
@@ -102,6 +102,8 @@ enum State {
 /// The step that follows a generation.
 enum Then {
     Restart(Duration),
+    /// A generation begins with the configuration that a reload brought.
+    Reconfigure,
     /// Another instance leads the pipeline, and this one stands by.
     StandBy,
     /// The kept previous graph replaces the live one, and a generation begins with it.
@@ -161,6 +163,11 @@ impl Supervisor {
     }
 
     fn show(&mut self, state: PipelineState) {
+        let is_of_running = matches!(state, PipelineState::Idle | PipelineState::Running { .. });
+        if is_of_running && !matches!(self.state, State::Running(_)) {
+            // Progress may be told after the end of the generation began.
+            return self.show_again();
+        }
         self.status.state = match (&self.handed_to, state) {
             (Some(standby), _) => standby.clone(),
             (None, PipelineState::Idle) if self.status.paused => PipelineState::Paused,

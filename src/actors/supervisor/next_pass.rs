@@ -188,7 +188,7 @@ impl Supervisor {
         self.schedule_pass(interval, outcome, started, ctx);
     }
 
-    /// Sets the time of the next pass by what the last one has to look at again.
+    /// Sets the time of the next pass by what the last pass left to check.
     fn schedule_pass(&mut self, interval: Option<Duration>, outcome: PassOutcome, started: Instant, ctx: &mut Context<Self>) {
         let Some(interval) = interval else { return };
         let interval = match outcome {

@@ -104,7 +104,7 @@ async fn note_numbers(questions: &Questions<'_>, profile: &Profile, found: &mut 
     let (indexed, of): (Vec<_>, Vec<_>) = keyed.unzip();
     for place in questions.having("keys that are numbers", &indexed, queries::with_numbers).await? {
         let Some((kind, key)) = of.get(place) else { continue };
-        tracing::warn!(kind, key, "key property holds numbers, identifying elements by their numbers in Neo4j");
+        tracing::warn!(kind, key, "key property holds numbers: elements are identified by their ids in Neo4j");
         found.numbers.insert((kind.clone(), key.clone()));
     }
     Ok(())

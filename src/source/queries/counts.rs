@@ -10,7 +10,7 @@ impl Queries<'_> {
         format!("MATCH (n:{}){} RETURN count(n) AS count", quoted_for_neo4j(label), self.scope().alone("n"))
     }
 
-    /// Counts, among the nodes that carry a label, those that carry each label.
+    /// For the nodes with this label, counts how many carry each label.
     pub(crate) fn labels_beside(&self, label: &Label) -> String {
         let scope = self.scope().alone("n");
         format!("MATCH (n:{}){scope} UNWIND labels(n) AS name RETURN name, count(*) AS count", label.quoted_for_neo4j())

@@ -98,7 +98,13 @@ impl Incremental<'_, '_, '_> {
     fn tell_what_stands(&self, kind: ElementKind, rest: i64) {
         if !self.changes.memory.is_explained(kind, rest) {
             let (name, held) = (self.reader.profile.kind_name(kind), self.held(kind));
-            tracing::info!(kind = name, quarantined = self.reader.listed(kind), held, rest, "counts differ by what stands");
+            tracing::info!(
+                kind = name,
+                quarantined = self.reader.listed(kind),
+                held,
+                rest,
+                "counts still differ: shared keys, held deletes or quarantined elements"
+            );
         }
     }
 }
