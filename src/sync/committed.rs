@@ -9,10 +9,6 @@
 //!    more, because a relationship is identified by its ends.
 //!
 //! The pass looks at no timestamp, no count and no key set.
-//!
-//! A later commit may delete a changed element, or give it another key, before the pass reads it. If the pass knows the key, it
-//! deletes what the cache holds under it. If it does not, the pass is overtaken: only the next pass, which is told of that commit,
-//! can say that the cache holds everything.
 
 mod former;
 mod review;
@@ -54,8 +50,8 @@ pub(super) async fn read(
 ) -> Result<PassOutcome> {
     reader.begin(pass).await?;
     reader.created = Some(Keys::new());
-    let (gone, updated, shared, surrounded, is_overtaken) = Default::default();
-    let mut pass = CommittedPass { reader, changes, gone, updated, shared, surrounded, is_overtaken };
+    let (gone, updated, shared, surrounded) = Default::default();
+    let mut pass = CommittedPass { reader, changes, gone, updated, shared, surrounded };
     pass.read_changed(true, &committed.nodes).await?;
     let mut gone = pass.absent_of(true, committed).await?;
     pass.part_with_former_graphs().await?;
@@ -66,9 +62,8 @@ pub(super) async fn read(
     gone.extend(pass.absent_of(false, committed).await?);
     pass.delete(gone).await?;
     pass.review(committed).await?;
-    let look_again_soon = committed.is_partial || pass.is_overtaken;
     reader.created = None;
-    Ok(PassOutcome { look_again_soon, more: committed.is_partial, ..PassOutcome::default() })
+    Ok(PassOutcome { look_again_soon: committed.is_partial, more: committed.is_partial, ..PassOutcome::default() })
 }
 
 /// The current state of a node that existed before.
@@ -91,8 +86,6 @@ struct CommittedPass<'p, 'r, 'c> {
     shared: Keys,
     /// Nodes for which relationships are read again.
     surrounded: BTreeSet<ElementNumber>,
-    /// Whether the cache may hold an older state of an element that a later commit deleted before the pass read it.
-    is_overtaken: bool,
 }
 
 impl CommittedPass<'_, '_, '_> {
@@ -109,24 +102,9 @@ impl CommittedPass<'_, '_, '_> {
             let of: Vec<ElementNumber> = some.iter().map(|(number, _)| *number).collect();
             let source = self.reader.source;
             let found = if of_nodes { source.nodes_by_number(&of).await? } else { source.relationships_by_number(&of).await? };
-            self.note_vanished(of_nodes, some, &found);
             self.read_found(found, of_nodes, &former).await?;
         }
         Ok(())
-    }
-
-    /// Changed elements that the source no longer has: a later commit deleted them. Only an element that existed before is in the
-    /// cache, and only a number tells its key.
-    fn note_vanished(&mut self, of_nodes: bool, told: &[(ElementNumber, Change)], found: &[FoundElement]) {
-        let found: BTreeSet<ElementNumber> = found.iter().map(|found| found.number).collect();
-        let vanished = told.iter().filter(|(number, change)| *change == Change::Updated && !found.contains(number));
-        let keys: Vec<Option<String>> = vanished.map(|(number, _)| number_key(*number)).collect();
-        for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
-            match self.reader.profile.identity(kind) {
-                Identity::ElementNumber => self.gone.entry(kind).or_default().extend(keys.iter().flatten().cloned()),
-                Identity::Property => self.is_overtaken |= !keys.is_empty(),
-            }
-        }
     }
 
     /// Returns the replaced and deleted texts that are keys in the cache. What the cache holds under them may be gone.
@@ -347,9 +325,7 @@ impl CommittedPass<'_, '_, '_> {
             self.reader.settle().await?;
         }
         for kind in self.kinds(of_nodes).collect::<Vec<_>>() {
-            let mut texts = self.gone.remove(&kind).unwrap_or_default();
-            texts.extend(self.reader.lacking.remove(&kind).unwrap_or_default());
-            let texts: Vec<String> = texts.into_iter().collect();
+            let texts: Vec<String> = self.gone.remove(&kind).unwrap_or_default().into_iter().collect();
             let mut orphaned = self.held(kind, &texts).await?;
             let refused = unusable::refused_and_held(self.reader, self.changes.view, kind).await?;
             self.surround_refused(kind, &refused);

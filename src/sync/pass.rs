@@ -37,7 +37,6 @@ pub(crate) async fn run(
         created: None,
         unkept: Keys::new(),
         is_told: changes.committed.is_some(),
-        lacking: Keys::new(),
     };
     if changes.memory.knows_shared_nodes() {
         source.heed_shared_keys();

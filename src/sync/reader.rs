@@ -64,9 +64,6 @@ pub(super) struct PassReader<'a> {
     pub(super) unkept: Keys,
     /// Whether a change feed tells what the pass has to read.
     pub(super) is_told: bool,
-    /// Keys that were asked for and that the source does not have, if a change feed tells what the pass has to read: the cache may
-    /// hold what a later commit deleted.
-    pub(super) lacking: Keys,
 }
 
 impl PassReader<'_> {
@@ -107,11 +104,6 @@ impl PassReader<'_> {
         note_duplicates(&mut self.duplicates, kind, rows.keys(key));
         if kind.is_node() && self.duplicates.contains_key(&kind) {
             self.source.heed_shared_keys();
-        }
-        if self.is_told {
-            let there: BTreeSet<&str> = rows.keys(key).flatten().collect();
-            let lacking = asked.iter().filter(|key| !there.contains(key.as_str())).cloned();
-            self.lacking.entry(kind).or_default().extend(lacking);
         }
         let mut outdated = Vec::new();
         if self.notes_refused {

@@ -399,7 +399,7 @@ impl Supervisor {
     /// Rolls back. At this point no actor writes or holds the lease.
     fn roll_back(&mut self, answer: oneshot::Sender<Result<()>>, ctx: &mut Context<Self>) {
         self.forget_proofs();
-        self.show(PipelineState::Starting);
+        self.show_again();
         let connector = Arc::clone(&self.pipeline.connector);
         let task = async move { roll_back(connector.as_ref()).await };
         ctx.spawn(task.into_actor(self).map(|outcome, supervisor, ctx| {

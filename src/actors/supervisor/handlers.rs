@@ -267,6 +267,7 @@ impl Handler<RollBack> for Supervisor {
             return Box::pin(async { Err(busy) });
         }
         let (answer, answered) = oneshot::channel();
+        self.show(PipelineState::Starting);
         self.end(Ending::Drained, Then::RollBack(answer), ctx);
         Box::pin(async {
             answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the rollback was interrupted")))
@@ -283,6 +284,7 @@ impl Handler<IgnoreQuarantine> for Supervisor {
             return Box::pin(async { Err(busy) });
         }
         let (answer, answered) = oneshot::channel();
+        self.show(PipelineState::Starting);
         self.end(Ending::Drained, Then::IgnoreQuarantine(answer), ctx);
         Box::pin(async {
             answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ActorStopped, "the command was interrupted")))
@@ -314,6 +316,8 @@ impl Handler<Reconfigure> for Supervisor {
         if waits {
             // The new configuration may mend the cause of the wait.
             self.is_joining = true;
+            // The number may belong to a graph of another server.
+            self.status.checkpoint_sequence = 0;
             self.launch(ctx);
         } else {
             // What was proven is true of the servers of the former configuration.
