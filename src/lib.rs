@@ -50,8 +50,8 @@
 //! Each of the three steps is an actor around a task of its own ([`actors`]); a supervisor starts them together as one
 //! *generation* and restarts them together. What bounds the rows in flight are credits that each batch carries, not mailboxes.
 //! The loader applies a batch, then stores the checkpoint, then acknowledges: whatever dies, the next generation reads
-//! the last stored checkpoint, and resumes there unless the work has to begin anew (`sync::first_pass`). One process at a time owns a graph, by a lease. Every write is a transaction that
-//! the server drops once another process has taken the lease.
+//! the last stored checkpoint, and resumes there unless the work has to begin anew (`sync::first_pass`). One process at a time owns
+//! a graph, by a lease. Every write is a transaction that the server drops once another process has taken the lease.
 //!
 //! # Where is…
 //!
@@ -63,8 +63,8 @@
 //!   `actors::launch` opens it (`FollowedLog`), `actors::generation_actors` runs its task, `actors::feed_reader` takes what it told, and
 //!   `model::log_position` is its place. `actors::prober` asks only whether it is in use.
 //! - *a change noticed by probing*: `sync::incremental` reads what timestamps and follow rules tell, and compares counts. Nothing reports
-//!   a delete: where counts differ, `incremental::swept` has `sweep` compare the keys (`key_sets` while a client waits), `delete_guard` weighs
-//!   what is orphaned, and `sync::reader::PassReader::delete_absent` deletes it. What leaves no trace at all is found by `comparison`.
+//!   a delete: where counts differ, `incremental::swept` has `sweep` compare the keys (`key_sets` while a client waits),
+//!   `delete_guard` weighs what is orphaned, and `sync::reader::PassReader::delete_absent` deletes it. What leaves no trace at all is found by `comparison`.
 //! - *the pass that runs next chosen*: `actors::supervisor::next_pass`; the first pass of a generation by `sync::first_pass`. Beside it,
 //!   `pass_queue` remembers what was requested and promised, `restarts` how long to wait after a fault, `supervisor::comparison` when a
 //!   slice of the comparison comes between, and `supervisor::full_sync` when a full sync begins.
@@ -89,8 +89,8 @@
 //!   (`pass_queue`) lasts for one pass and does not survive a restart.
 //! - *a client's wait answered*: for `applied`, `http::wait` asks the supervisor for a pass that covers the commit (`AwaitApplied` in
 //!   `actors::messages`); for `verified`, for a comparison that begins after it (`AwaitVerified`, `supervisor::comparison`).
-//!   `http::wait::Order::is_met` decides the answer by what `telemetry::status` says is applied, proven and held; `model::checkpoint` notes a proof by a
-//!   comparison (`note_compared`) and by the log (`note_told`).
+//!   `http::wait::Order::is_met` decides the answer by what `telemetry::status` says is applied, proven and held;
+//!   `model::checkpoint` notes a proof by a comparison (`note_compared`) and by the log (`note_told`).
 //! - *a value type*: `model::value`; read by `source::bolt::value`; written by `transform::values`; read back for comparisons by
 //!   `sink::content`; if it becomes text, also in `source::queries::seeks`; if not, in `transform::writer` and `transform::bulk`.
 //! - *the text of a write to FalkorDB*: `sink::statements`; of a bulk payload: `transform::bulk`.
@@ -101,7 +101,8 @@
 //!
 //! [`config`] reads file, environment and command line into types that cannot be wrong; [`cli`] has a file a subcommand; [`http`]
 //! shows whether the service lives and is in step; [`telemetry`] is what a person sees; [`error`] maps every kind of error to
-//! what happens (`ErrorKind::directive`, which `retry` and `restarts` carry out) and to a sentence for the operator; [`retry`] repeats what may pass, for the adapters of both servers;
+//! what happens (`ErrorKind::directive`, which `retry` and `restarts` carry out) and to a sentence for the operator; [`retry`] repeats what
+//! may pass, for the adapters of both servers;
 //! [`connector`] makes a pipeline's connections.
 #![forbid(unsafe_code)]
 // Most rooms are the program's own; `cargo doc --document-private-items` shows them.

@@ -100,6 +100,7 @@ impl Followed {
         assert_eq!(faults, [""; 0], "{what}: {status}");
         let full = &status["statistics"]["passes"]["full"];
         assert!(full["ended"] == 1 && full["failed"] == 0, "{what}: a full pass mended it: {status}");
+        assert_eq!(status["faults"], 0, "{what}: {status}");
     }
 
     async fn ends(self) {
