@@ -327,6 +327,7 @@ impl Writer {
             ended,
             outcome: PassOutcome::default(),
             equal_as_of: None,
+            told_as_of: None,
             quarantined: Quarantined::count(&self.quarantine),
             quarantine,
             indexes: self.indexes.take_changed(),

@@ -65,6 +65,8 @@ pub(crate) struct Acknowledged {
     pub outcome: PassOutcome,
     /// The bookmark at which both sides are known to be equal, if a pass ended.
     pub equal_as_of: Option<Bookmark>,
+    /// The commit up to which passes over a change feed show that the cache holds everything, if a pass ended.
+    pub told_as_of: Option<Bookmark>,
     /// The number of quarantine entries.
     pub quarantined: u64,
     /// The quarantine if it changed: as many entries as are shown.

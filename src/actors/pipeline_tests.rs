@@ -233,6 +233,7 @@ async fn messages_of_an_earlier_generation_change_nothing() {
         ended,
         outcome: PassOutcome::default(),
         equal_as_of: None,
+        told_as_of: None,
         quarantined: 9,
         quarantine: None,
         indexes: None,

@@ -16,6 +16,7 @@ use super::guard::Guard;
 use super::kind::Step;
 use super::log_position::LogPosition;
 use super::pass::{PassSummary, PassUnderWay};
+use super::pass_outcome::PassOutcome;
 use super::profile::ProfileFingerprint;
 use super::shared_keys::SharedKeys;
 use super::stage::StageFill;
@@ -64,9 +65,10 @@ pub struct Checkpoint {
     /// The bookmark as of which source and cache were found equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_as_of: Option<Bookmark>,
-    /// Whether the last pass left something for the next one: then `bookmark` proves nothing yet.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) unsettled: bool,
+    /// The cache holds everything up to this commit, according to passes that read what a feed told. Absent if the last pass read
+    /// nothing that a feed told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) told_as_of: Option<Bookmark>,
     /// The comparison under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) comparison: Option<ComparisonUnderWay>,
@@ -145,7 +147,7 @@ impl Checkpoint {
             log_since: None,
             log_gap: None,
             equal_as_of: None,
-            unsettled: false,
+            told_as_of: None,
             comparison: None,
             compared_at: None,
             guard: Guard::default(),
@@ -175,16 +177,16 @@ impl Checkpoint {
     }
 
     /// Notes the place up to which a pass read what a feed told. If the feed told everything since a comparison that found both
-    /// sides equal, all of it could be applied (`is_sound`), and the pass left nothing for the next one (`is_settled`), they are
-    /// equal as of the pass.
+    /// sides equal, and all of it could be applied (`is_sound`), both sides are equal as of the commit up to which the cache holds
+    /// everything.
     pub(crate) fn note_told(
         &mut self,
         position: Option<LogPosition>,
         bookmark: Option<&Bookmark>,
         is_sound: bool,
-        is_settled: bool,
+        outcome: &PassOutcome,
     ) {
-        self.unsettled = !is_settled;
+        self.told_as_of = position.as_ref().and_then(|_| self.told_after(bookmark, outcome));
         let before = self.bookmark.as_ref().and_then(Bookmark::transaction);
         self.log_since = position.as_ref().and(self.log_since.or(before));
         self.log = position;
@@ -196,10 +198,22 @@ impl Checkpoint {
         let follows = |bookmark: &&Bookmark| bookmark.transaction().is_some_and(|transaction| transaction >= proven);
         if proven >= since
             && is_sound
-            && is_settled
-            && let Some(bookmark) = bookmark.filter(follows)
+            && let Some(told) = self.told_as_of.as_ref().filter(follows)
         {
-            self.equal_as_of = Some(bookmark.clone());
+            self.equal_as_of = Some(told.clone());
+        }
+    }
+
+    /// Returns the commit up to which the cache holds everything after a pass over the feed. An overtaken pass shows this only of
+    /// the commit of the pass before it: what that one missed because of later commits was told to this one.
+    fn told_after(&self, bookmark: Option<&Bookmark>, outcome: &PassOutcome) -> Option<Bookmark> {
+        if !outcome.is_settled() {
+            return self.told_as_of.clone();
+        }
+        match (outcome.is_overtaken, self.log.is_some()) {
+            (false, _) => bookmark.cloned(),
+            (true, true) => self.bookmark.clone(),
+            (true, false) => None,
         }
     }
 
@@ -208,18 +222,22 @@ impl Checkpoint {
         self.watermark = None;
         self.bookmark = None;
         self.equal_as_of = None;
+        self.told_as_of = None;
         self.log = None;
         self.log_since = None;
         self.log_gap = None;
     }
 
     /// Notes the result of a complete comparison. If it found nothing, both sides are equal: as of its bookmark if nothing was
-    /// committed meanwhile, or as of now if the log has told everything since the comparison began and all of it is applied.
+    /// committed meanwhile, or as of the commit up to which the cache holds everything, if the log has told everything since the
+    /// comparison began.
     pub(crate) fn note_compared(&mut self, verdict: &Verdict) {
         let began = verdict.began_at.transaction();
         let is_told = self.log.is_some() && self.log_since.zip(began).is_some_and(|(since, began)| since <= began);
-        let is_whole = verdict.begun_with.is_some() && !self.guard.holds_any() && !self.unsettled;
-        let proven = verdict.equal_as_of.clone().or_else(|| self.bookmark.clone().filter(|_| is_told && is_whole));
+        let is_whole = verdict.begun_with.is_some() && !self.guard.holds_any();
+        let is_newer = |told: &Bookmark| self.equal_as_of.as_ref().is_none_or(|proven| told.includes(proven));
+        let told = self.told_as_of.clone().filter(|told| is_told && is_whole && is_newer(told));
+        let proven = verdict.equal_as_of.clone().or(told);
         match verdict.findings {
             0 => self.equal_as_of = proven.or_else(|| self.equal_as_of.take()),
             _ => self.equal_as_of = None,
@@ -268,17 +286,18 @@ mod tests {
 
     /// The proof after a pass up to this transaction, told by the log or not.
     fn ended(checkpoint: &mut Checkpoint, transaction: u64, told: bool, is_sound: bool) -> Option<u64> {
-        ended_with(checkpoint, transaction, told, (is_sound, true))
+        ended_with(checkpoint, transaction, told, is_sound, &PassOutcome::default())
     }
 
     fn ended_with(
         checkpoint: &mut Checkpoint,
         transaction: u64,
         told: bool,
-        (is_sound, is_settled): (bool, bool),
+        is_sound: bool,
+        outcome: &PassOutcome,
     ) -> Option<u64> {
         let position = position(transaction).filter(|_| told);
-        checkpoint.note_told(position, Some(&bookmark(transaction)), is_sound, is_settled);
+        checkpoint.note_told(position, Some(&bookmark(transaction)), is_sound, outcome);
         checkpoint.bookmark = Some(bookmark(transaction));
         checkpoint.equal_as_of.as_ref().and_then(Bookmark::transaction)
     }
@@ -298,10 +317,30 @@ mod tests {
         assert_eq!(ended(&mut checkpoint, 16, true, true), Some(14), "and a comparison has to say what is excepted");
         checkpoint.equal_as_of = Some(bookmark(16));
         assert_eq!(ended(&mut checkpoint, 17, true, true), Some(17));
-        assert_eq!(ended_with(&mut checkpoint, 18, true, (true, false)), Some(17), "something is left for the next pass");
+        let partial = PassOutcome { look_again_soon: true, ..PassOutcome::default() };
+        assert_eq!(ended_with(&mut checkpoint, 18, true, true, &partial), Some(17), "something is left for the next pass");
         assert_eq!(ended(&mut checkpoint, 19, true, true), Some(19), "which has done it");
         checkpoint.begin_anew();
         assert_eq!(ended(&mut checkpoint, 20, true, true), None);
+    }
+
+    #[test]
+    fn an_overtaken_pass_proves_what_the_pass_before_it_was_told() {
+        let source = SourceIdentity { id: "x".to_owned(), name: "neo4j".to_owned() };
+        let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
+        let overtaken = PassOutcome { is_overtaken: true, ..PassOutcome::default() };
+        let partial = PassOutcome { look_again_soon: true, ..overtaken.clone() };
+        ended(&mut checkpoint, 10, false, true);
+        checkpoint.equal_as_of = Some(bookmark(10));
+        assert_eq!(ended_with(&mut checkpoint, 11, true, true, &overtaken), Some(10), "the pass before it looked for changes");
+        assert_eq!(ended_with(&mut checkpoint, 12, true, true, &overtaken), Some(11));
+        assert_eq!(ended_with(&mut checkpoint, 13, true, true, &overtaken), Some(12), "a source that is written without a pause");
+        assert_eq!(ended_with(&mut checkpoint, 14, true, true, &partial), Some(12), "its commits are told in parts");
+        assert_eq!(ended_with(&mut checkpoint, 15, true, true, &overtaken), Some(14));
+        assert_eq!(ended_with(&mut checkpoint, 16, true, false, &overtaken), Some(14), "something could not be written");
+        assert_eq!(ended_with(&mut checkpoint, 17, true, true, &PassOutcome::default()), Some(14));
+        checkpoint.equal_as_of = Some(bookmark(17));
+        assert_eq!(ended(&mut checkpoint, 17, true, true), Some(17), "nothing was committed since");
     }
 
     /// Checkpoints as each released version wrote them, one a line: an early full sync, a stage with a payload on its way, and one

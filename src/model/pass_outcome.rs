@@ -19,6 +19,9 @@ pub(crate) struct PassOutcome {
     pub late_check_in: Option<Duration>,
     /// A change feed told what the pass read: the pass found everything, and the feed tells when the next one is due.
     pub is_told: bool,
+    /// The pass read what a change feed told, and a later commit came before its last read. The cache may still hold an older state
+    /// of an element that the later commit deleted or moved; the feed tells this to the next pass.
+    pub is_overtaken: bool,
     /// Up to this transaction, a comparison must still look for changes that the change feed has not told.
     pub log_gap: Option<u64>,
     /// The comparison of which the pass was a slice, unless it is over.
@@ -28,7 +31,7 @@ pub(crate) struct PassOutcome {
 }
 
 impl PassOutcome {
-    /// Whether every commit before the beginning of the pass is in the cache, as far as the pass can tell.
+    /// Whether the pass left nothing to be checked again.
     pub(crate) fn is_settled(&self) -> bool {
         !self.look_again && !self.look_again_soon
     }

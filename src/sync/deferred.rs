@@ -53,6 +53,7 @@ pub(super) async fn finish(
         outcome.look_again_soon = true;
         memory.note_forgotten();
     }
+    outcome.is_overtaken = reader.is_told && is_overtaken;
     if pass.mode != PassMode::Full {
         memory.note_doubtful(std::mem::take(&mut reader.unkept), pass.mode, is_overtaken);
     }

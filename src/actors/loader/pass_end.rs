@@ -51,8 +51,7 @@ impl Writer {
             // A proof names what is excepted: what the cache lacks, and keys that several elements share.
             let lacks_none = unresolved.is_empty() && summary.totals.quarantined == 0 && !self.checkpoint.guard.holds_any();
             let is_sound = lacks_none && collapses_alike;
-            let is_settled = end.outcome.is_settled();
-            self.checkpoint.note_told(end.position, summary.bookmark.as_ref(), is_sound, is_settled);
+            self.checkpoint.note_told(end.position, summary.bookmark.as_ref(), is_sound, &end.outcome);
             self.checkpoint.watermark = Some(began_at);
             self.checkpoint.bookmark = summary.bookmark.clone();
             self.checkpoint.last_pass = Some(summary.clone());
@@ -62,8 +61,8 @@ impl Writer {
         if !is_bare_slice || is_late {
             self.store_checkpoint().await?;
         }
-        let equal_as_of = self.checkpoint.equal_as_of.clone();
-        Ok(Acknowledged { outcome: end.outcome, equal_as_of, ..self.acknowledged(Vec::new(), Some(summary)) })
+        let (equal_as_of, told_as_of) = (self.checkpoint.equal_as_of.clone(), self.checkpoint.told_as_of.clone());
+        Ok(Acknowledged { outcome: end.outcome, equal_as_of, told_as_of, ..self.acknowledged(Vec::new(), Some(summary)) })
     }
 
     /// Returns what is left of a gap in the log. A comparison closes the gap only if it has looked past it.

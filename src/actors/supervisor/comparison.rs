@@ -70,6 +70,8 @@ pub(super) struct Comparing {
     futile_at: Option<Bookmark>,
     /// The end of the last comparison.
     ended_at: Option<DateTime<Utc>>,
+    /// The commit up to which passes over the log show that the cache holds everything.
+    told_as_of: Option<Bookmark>,
 }
 
 /// A proof that clients wait for. All clients share one: a comparison that proves equality as of the latest commit that any of
@@ -106,6 +108,7 @@ impl Comparing {
         self.is_order_stored = ordered;
         self.ended_at = ended_at.or(self.ended_at);
         self.started = None;
+        self.told_as_of = None;
         self.forget();
     }
 
@@ -117,6 +120,16 @@ impl Comparing {
     /// Forgets the findings of the last comparisons, which no longer predict those of the next one.
     pub(super) fn forget(&mut self) {
         (self.last, self.futile_at) = (None, None);
+    }
+
+    /// Notes the commit up to which passes over the log show that the cache holds everything.
+    pub(super) fn note_told(&mut self, told_as_of: Option<Bookmark>) {
+        self.told_as_of = told_as_of;
+    }
+
+    /// Returns the last noted commit.
+    pub(super) fn told_as_of(&self) -> Option<&Bookmark> {
+        self.told_as_of.as_ref()
     }
 
     /// Notes whether the source was written while a pass ran.
@@ -292,15 +305,15 @@ impl Supervisor {
 
     /// Whether the log proves equality: if it told everything since both sides were equal, each pass proves equality anew.
     fn is_proven_by_log(&self) -> bool {
-        let applied = self.status.last_pass.as_ref().and_then(|pass| pass.bookmark.as_ref());
-        self.status.change_source == ChangeDetection::TransactionLog
-            && applied.is_some()
-            && self.status.equal_as_of.as_ref() == applied
+        let told = self.comparing.told_as_of();
+        self.status.change_source == ChangeDetection::TransactionLog && told.is_some() && self.status.equal_as_of.as_ref() == told
     }
 
     fn is_hurried(&self) -> bool {
         let (proven, futile) = (self.status.equal_as_of.as_ref(), self.comparing.futile_at.as_ref());
-        let awaited = |awaited: &Awaited| awaited.needs_comparison(proven, futile, self.status.newest_bookmark());
+        let newest = self.status.newest_bookmark();
+        // If the log proves equality, the next pass brings the proof that a client waits for.
+        let awaited = |awaited: &Awaited| !self.is_proven_by_log() && awaited.needs_comparison(proven, futile, newest);
         self.comparing.ordered || self.is_one_shot() || self.comparing.awaited.as_ref().is_some_and(awaited)
     }
 

@@ -57,6 +57,9 @@ impl Handler<Acknowledged> for Supervisor {
         if message.ended.is_some() && (proves || message.equal_as_of.is_none()) {
             self.status.equal_as_of.clone_from(&message.equal_as_of);
         }
+        if message.ended.is_some() {
+            self.comparing.note_told(message.told_as_of);
+        }
         if let Some(summary) = message.ended {
             return self.pass_ended(summary, message.outcome, ctx);
         }

@@ -99,7 +99,7 @@ impl Supervisor {
             return self.comparison_advanced(summary, outcome, ctx);
         }
         let Some(pass) = self.passes.end() else { return };
-        self.log_ended(&summary, pass.started.elapsed(), outcome.is_told);
+        self.log_ended(&summary, pass.started.elapsed(), &outcome);
         if pass.approved {
             self.comparing.forget();
         }
@@ -117,8 +117,11 @@ impl Supervisor {
         if outcome.log_gap.is_some() && outcome.is_settled() && !self.is_stage() {
             self.owe_comparison();
         }
-        if (pass.finds_all() || (outcome.is_told && outcome.log_gap.is_none())) && self.status.settled {
+        let is_told_all = outcome.is_told && outcome.log_gap.is_none();
+        if outcome.is_settled() && !outcome.is_overtaken && (pass.finds_all() || is_told_all) {
             self.status.assured.clone_from(&summary.bookmark);
+        } else if outcome.is_settled() && is_told_all {
+            self.status.assured = self.comparing.told_as_of().cloned();
         }
         self.status.statistics.add_ended(summary.mode, pass.started.elapsed());
         self.tell_quiet();
@@ -151,7 +154,7 @@ impl Supervisor {
         }
     }
 
-    fn log_ended(&self, summary: &PassSummary, took: Duration, is_told: bool) {
+    fn log_ended(&self, summary: &PassSummary, took: Duration, outcome: &PassOutcome) {
         if self.is_stage() {
             let (seconds, totals) = (took.as_secs_f64(), summary.totals);
             return tracing::info!(
@@ -160,8 +163,8 @@ impl Supervisor {
             );
         }
         tracing::info!(
-            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode, from_log = is_told,
-            seconds = took.as_secs_f64(), read = summary.totals.read,
+            pipeline = %self.pipeline.name, generation = self.generation.0, mode = %summary.mode,
+            from_log = outcome.is_told, overtaken = outcome.is_overtaken, seconds = took.as_secs_f64(), read = summary.totals.read,
             nodes = summary.totals.nodes, relationships = summary.totals.relationships, deleted = summary.totals.deleted,
             quarantined = summary.totals.quarantined, collapsed = summary.totals.collapsed, "pass ended"
         );
@@ -190,6 +193,8 @@ impl Supervisor {
 
     /// Sets the time of the next pass by what the last pass left to check.
     fn schedule_pass(&mut self, interval: Option<Duration>, outcome: PassOutcome, started: Instant, ctx: &mut Context<Self>) {
+        // A pass that ended makes earlier timers void.
+        self.pass_number += 1;
         let Some(interval) = interval else { return };
         let interval = match outcome {
             PassOutcome { source_moved: true, .. } => PASSES_APART.saturating_sub(started.elapsed()),
@@ -198,13 +203,13 @@ impl Supervisor {
                 READ_AGAIN
             }
             PassOutcome { look_again_soon: true, .. } => LOOK_AGAIN_SOON,
+            PassOutcome { is_overtaken: true, .. } => LOOK_AGAIN_SOON,
             PassOutcome { look_again: true, .. } => READ_AGAIN,
             PassOutcome { is_told: true, .. } => return,
             // A late commit may have been the last one.
             PassOutcome { late_check_in: Some(wait), .. } => wait.min(interval),
             _ => interval,
         };
-        self.pass_number += 1;
         let number = self.pass_number;
         let generation = self.generation;
         ctx.run_later(interval, move |supervisor, _| {

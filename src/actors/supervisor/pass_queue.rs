@@ -206,13 +206,13 @@ impl PassQueue {
         Some(pass)
     }
 
-    /// Counts the ended pass for the clients that wait. A pass that saw a difference for the first time does not count: the next
-    /// one mends it. A thorough pass that could not mend everything it found keeps no promise, however many such passes there
+    /// Counts the ended pass for the clients that wait. A pass that saw a difference for the first time, or that later commits
+    /// overtook, does not count: the next one mends what is left. A thorough pass that could not mend everything it found keeps no promise, however many such passes there
     /// are. A pass that was promised and has not ended is requested, unless deletes are held: no client's wait can end before an
     /// operator approves them.
     pub(super) fn count_ended(&mut self, outcome: &PassOutcome, found_all: bool, is_held: bool) {
         let (kept, is_owed) = (self.ended, self.ended < self.promised);
-        self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon));
+        self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon || outcome.is_overtaken));
         if found_all {
             self.unkept = is_owed && outcome.look_again_soon;
         }
@@ -290,6 +290,19 @@ mod tests {
         queue.begin(&incremental());
         ends(&mut queue, &PassOutcome::default());
         assert!(queue.ended() >= promised);
+    }
+
+    #[test]
+    fn a_promise_is_kept_by_the_pass_after_the_one_that_was_overtaken_even_if_it_is_overtaken_as_well() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        let overtaken = PassOutcome { is_told: true, is_overtaken: true, ..PassOutcome::default() };
+        let promised = queue.promise();
+        queue.begin(&incremental());
+        ends(&mut queue, &overtaken);
+        assert!(queue.ended() < promised && queue.requested() == Some(PassMode::Incremental));
+        queue.begin(&incremental());
+        ends(&mut queue, &overtaken);
+        assert!(queue.ended() >= promised, "a source that is written without a pause");
     }
 
     #[test]
