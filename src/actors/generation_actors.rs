@@ -101,7 +101,8 @@ impl GenerationActors {
         let prober = launched.watched.map(|(sink, store)| {
             let run_id = launched.checkpoint.cache_run_id.clone();
             let source = Arc::clone(&launched.source);
-            let probed = ProberParts { source, sink, store, interval: settings.probe_interval, feed: feed.clone(), run_id };
+            let (profile, interval, feed) = (Arc::clone(profile), settings.probe_interval, feed.clone());
+            let probed = ProberParts { source, profile, sink, store, interval, feed, run_id };
             Worker::spawn(generation, Member::Prober, &reports, |quit| prober::probe(probed, generation, watchers, quit))
         });
         let source = Arc::clone(&launched.source);

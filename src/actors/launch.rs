@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use super::connection_factory::FittedPipeline;
+use super::content_watch::has_usable_nodes;
 use super::lease_keeper::KeptLease;
 use super::pass_order::PassOrder;
 use super::stage_beside::StageBeside;
@@ -183,6 +184,11 @@ async fn prepare(
     if run_id.as_ref().zip(store.run_id().await?.as_ref()).is_some_and(|(one, other)| one != other) {
         return Err(Error::new(ErrorKind::CacheChanged, "the connections to the cache lead to different servers"));
     }
+    let is_filled = checkpoint.as_ref().is_some_and(Checkpoint::is_filled);
+    // A client that asks a deleted graph makes it again, empty. A pass that followed the checkpoint would not fill it.
+    let was_emptied =
+        is_filled && sink.has_empty_graph().await? && has_usable_nodes(source.as_ref(), profile, quarantine.len()).await?;
+    let graph_exists = graph_exists && !was_emptied;
     let log = connector.transaction_log().filter(|_| intent.reads_log);
     let log_reaches = match log.zip(checkpoint.as_ref().and_then(Checkpoint::told_up_to)) {
         Some((log, position)) => reaches(log, position.clone()).await,

@@ -328,6 +328,7 @@ impl Writer {
             outcome: PassOutcome::default(),
             equal_as_of: None,
             told_as_of: None,
+            is_proven_by_log: false,
             quarantined: Quarantined::count(&self.quarantine),
             quarantine,
             indexes: self.indexes.take_changed(),

@@ -67,6 +67,8 @@ pub(crate) struct Acknowledged {
     pub equal_as_of: Option<Bookmark>,
     /// The commit up to which passes over a change feed show that the cache holds everything, if a pass ended.
     pub told_as_of: Option<Bookmark>,
+    /// Whether the log proves equality: then each pass proves it anew.
+    pub is_proven_by_log: bool,
     /// The number of quarantine entries.
     pub quarantined: u64,
     /// The quarantine if it changed: as many entries as are shown.

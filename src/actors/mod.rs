@@ -9,6 +9,7 @@
 //! A pipeline's actors live and end together, as one generation: half a restart would break the order of the checkpoint.
 
 pub(crate) mod connection_factory;
+mod content_watch;
 pub(crate) mod credit;
 pub(crate) mod extractor;
 mod feed_reader;

@@ -234,6 +234,7 @@ async fn messages_of_an_earlier_generation_change_nothing() {
         outcome: PassOutcome::default(),
         equal_as_of: None,
         told_as_of: None,
+        is_proven_by_log: false,
         quarantined: 9,
         quarantine: None,
         indexes: None,

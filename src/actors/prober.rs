@@ -8,10 +8,12 @@ use actix::Recipient;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::content_watch::ContentWatch;
 use super::messages::{IndexMade, LogReached, SideProbed, SourceMoved};
 use crate::error::{Directive, Error, ErrorKind, Result};
 use crate::model::batch::Generation;
 use crate::model::bookmark::Bookmark;
+use crate::model::profile::Profile;
 use crate::sink::{CheckpointStore, GraphState, Sink};
 use crate::source::Source;
 use crate::source::change_feed::ChangeFeed;
@@ -38,6 +40,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Everything that a prober looks at.
 pub(super) struct ProberParts {
     pub(super) source: Arc<dyn Source>,
+    pub(super) profile: Arc<Profile>,
     pub(super) sink: Box<dyn Sink>,
     /// The store beside the graph.
     pub(super) store: Box<dyn CheckpointStore>,
@@ -66,10 +69,12 @@ pub(super) struct Watchers {
 pub(super) async fn probe(parts: ProberParts, generation: Generation, watchers: Watchers, quit: CancellationToken) -> Result<()> {
     let Watchers { moved, probed, indexed, .. } = watchers;
     let answers = |side| Answers { generation, side, probed: probed.clone(), failing: false };
+    let content = ContentWatch::new(Arc::clone(&parts.source), parts.profile);
     let watched = WatchedSource { source: parts.source, feed: parts.feed };
     let source = watch_source(watched, parts.interval, generation, moved, answers(Side::Source));
     let disturbed = || indexed.do_send(IndexMade { generation });
-    let cache = watch_cache(parts.sink, parts.store, parts.run_id, disturbed, answers(Side::Cache));
+    let watched = WatchedCache { sink: parts.sink, store: parts.store, run_id: parts.run_id, content };
+    let cache = watch_cache(watched, disturbed, answers(Side::Cache));
     tokio::select! {
         () = quit.cancelled() => Ok(()),
         outcome = source => outcome,
@@ -121,10 +126,16 @@ async fn watch_source(
     }
 }
 
-async fn watch_cache(
-    mut sink: Box<dyn Sink>,
-    mut store: Box<dyn CheckpointStore>,
+/// A cache, with the run id of its server at the beginning of the generation.
+struct WatchedCache {
+    sink: Box<dyn Sink>,
+    store: Box<dyn CheckpointStore>,
     run_id: Option<String>,
+    content: ContentWatch,
+}
+
+async fn watch_cache(
+    WatchedCache { mut sink, mut store, run_id, mut content }: WatchedCache,
     disturbed: impl Fn(),
     mut answers: Answers,
 ) -> Result<()> {
@@ -140,6 +151,7 @@ async fn watch_cache(
             // Not every policy for indices takes a question: without one, a silent cache would seem to answer.
             continue;
         }
+        content.look(sink.as_mut(), store.as_mut()).await?;
         if looked.is_some_and(|looked: Instant| looked.elapsed() < INDEX_INTERVAL) {
             continue;
         }

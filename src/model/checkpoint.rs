@@ -194,14 +194,21 @@ impl Checkpoint {
             // No earlier proof lists the elements that could not be written since.
             self.log_since = bookmark.and_then(Bookmark::transaction);
         }
-        let Some((since, proven)) = self.log_since.zip(self.equal_as_of.as_ref().and_then(Bookmark::transaction)) else { return };
-        let follows = |bookmark: &&Bookmark| bookmark.transaction().is_some_and(|transaction| transaction >= proven);
-        if proven >= since
-            && is_sound
-            && let Some(told) = self.told_as_of.as_ref().filter(follows)
-        {
-            self.equal_as_of = Some(told.clone());
+        if let Some(told) = self.told_as_of.clone().filter(|told| self.is_proven_by_log() && self.is_newer(told)) {
+            self.equal_as_of = Some(told);
         }
+    }
+
+    /// Whether a commit is no earlier than the last proof.
+    fn is_newer(&self, told: &Bookmark) -> bool {
+        self.equal_as_of.as_ref().is_none_or(|proven| told.includes(proven))
+    }
+
+    /// Whether the feed proves equality: it told everything since a comparison that found both sides equal, and all of it could be
+    /// applied.
+    pub(crate) fn is_proven_by_log(&self) -> bool {
+        let proven = self.equal_as_of.as_ref().and_then(Bookmark::transaction);
+        self.log.is_some() && proven.zip(self.log_since).is_some_and(|(proven, since)| proven >= since)
     }
 
     /// Returns the commit up to which the cache holds everything after a pass over the feed. An overtaken pass shows this only of
@@ -235,8 +242,7 @@ impl Checkpoint {
         let began = verdict.began_at.transaction();
         let is_told = self.log.is_some() && self.log_since.zip(began).is_some_and(|(since, began)| since <= began);
         let is_whole = verdict.begun_with.is_some() && !self.guard.holds_any();
-        let is_newer = |told: &Bookmark| self.equal_as_of.as_ref().is_none_or(|proven| told.includes(proven));
-        let told = self.told_as_of.clone().filter(|told| is_told && is_whole && is_newer(told));
+        let told = self.told_as_of.clone().filter(|told| is_told && is_whole && self.is_newer(told));
         let proven = verdict.equal_as_of.clone().or(told);
         match verdict.findings {
             0 => self.equal_as_of = proven.or_else(|| self.equal_as_of.take()),

@@ -24,6 +24,7 @@ use super::routing::{self, GraphBatches, Routing};
 use super::safety::UnsafeIndexCheck;
 use super::schema::{self, INDEX_DEADLINE};
 use super::server::{self, CacheServer};
+use super::turn::Turn;
 use super::{Sink, inspection, upsert};
 use crate::error::Result;
 use crate::model::graph_name::GraphName;
@@ -47,6 +48,8 @@ pub struct FalkorSink {
     /// The foreign indices and constraints of graphs that were cleared, until they are made again.
     cleared: BTreeMap<GraphName, SchemaObjects>,
     sweep: IndexSweep,
+    /// The graphs that were last asked whether they hold nodes.
+    looked_at: Turn,
 }
 
 impl GraphSet {
@@ -69,6 +72,7 @@ impl FalkorSink {
             prepared: BTreeMap::new(),
             cleared: BTreeMap::new(),
             sweep: IndexSweep::default(),
+            looked_at: Turn::default(),
         }
     }
 
@@ -137,6 +141,11 @@ impl FalkorSink {
     async fn node_count(&mut self, graph: &GraphName) -> Result<u64> {
         let key = self.members.key(graph);
         graph::node_count(&mut self.lanes[0], &key).await
+    }
+
+    async fn node_counts(&mut self, graphs: &[GraphName]) -> Result<Vec<Option<u64>>> {
+        let keys: Vec<String> = graphs.iter().map(|graph| self.members.key(graph)).collect();
+        graph::node_counts(&mut self.lanes[0], &keys).await
     }
 
     /// Makes the graphs of new groups; refuses rows for a graph that is not ours.
@@ -236,6 +245,18 @@ impl Sink for FalkorSink {
         let graphs = self.members().await?;
         let gone = self.members.gone(&mut self.lanes[0], &graphs).await?;
         Ok(if gone.is_empty() { GraphState::Present } else { GraphState::Missing })
+    }
+
+    async fn populated(&mut self) -> Result<BTreeMap<GraphName, bool>> {
+        let graphs = self.members().await?;
+        let next = self.looked_at.next(&graphs);
+        let counts = self.node_counts(&next).await?;
+        Ok(next.into_iter().zip(counts).filter_map(|(graph, count)| Some((graph, count? > 0))).collect())
+    }
+
+    async fn has_empty_graph(&mut self) -> Result<bool> {
+        let graphs: Vec<GraphName> = self.members().await?.into_iter().collect();
+        Ok(self.node_counts(&graphs).await?.contains(&Some(0)))
     }
 
     async fn prepare(&mut self) -> Result<IndexReport> {

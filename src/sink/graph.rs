@@ -113,12 +113,27 @@ pub(super) fn state_of(graph: &str, answer: &Value) -> Result<GraphState> {
     }
 }
 
+const COUNT_NODES: &[u8] = b"MATCH (n) RETURN count(n)";
+
 /// The number of nodes of an existing graph.
 pub(super) async fn node_count(connection: &mut CacheConnection, graph: &str) -> Result<u64> {
-    let answer = connection
-        .command("count the nodes of the graph", &read_query(graph, b"MATCH (n) RETURN count(n)"), COMMAND_TIMEOUT)
-        .await?;
-    reply::single_count(answer)
+    let question = read_query(graph, COUNT_NODES);
+    reply::single_count(connection.command("count the nodes of the graph", &question, COMMAND_TIMEOUT).await?)
+}
+
+/// The number of nodes of each graph. Absent if the graph is missing.
+pub(super) async fn node_counts(connection: &mut CacheConnection, graphs: &[String]) -> Result<Vec<Option<u64>>> {
+    let mut questions = Pipeline::new();
+    for graph in graphs {
+        questions.add_command(read_query(graph, COUNT_NODES));
+    }
+    let answers = connection.pipeline("count the nodes of the graphs", &questions, COMMAND_TIMEOUT).await?;
+    let count = |answer| match answer {
+        Ok(answer) => reply::single_count(answer).map(Some),
+        Err(error) if is_missing_graph(&error) => Ok(None),
+        Err(error) => Err(read_failed(error)),
+    };
+    answers.into_iter().map(count).collect()
 }
 
 /// Counts the content of a graph; a missing graph holds nothing.

@@ -106,6 +106,14 @@ impl<'a> Wanted<'a> {
         self.own.iter().chain(self.mirrored)
     }
 
+    /// Whether none of the profile's indices is there, although the profile has some: a graph that somebody deleted and made again
+    /// may have other ones.
+    pub(super) fn lacks_all_of_its_own(&self, properties: &BTreeSet<IndexedProperty>) -> bool {
+        let each =
+            |definition: &'a IndexDefinition| definition.properties.iter().map(move |name| wanted(definition, name.as_str()));
+        !self.own.is_empty() && !self.own.iter().flat_map(each).any(|index| properties.contains(&index))
+    }
+
     fn each(&self) -> impl Iterator<Item = (&'a IndexDefinition, &'a PropertyName)> + use<'a> {
         self.definitions().flat_map(|definition| definition.properties.iter().map(move |property| (definition, property)))
     }

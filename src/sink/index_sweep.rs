@@ -1,18 +1,15 @@
-//! The sweep for unsafe indices through the graphs of a pipeline, several graphs at a time: there may be thousands.
+//! The sweep for unsafe indices through the graphs of a pipeline.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use super::routing::Routing;
+use super::turn::Turn;
 use crate::model::graph_name::GraphName;
-
-/// The most graphs in one look, one after another: a look may take no longer than a few round trips.
-const AT_ONCE: usize = 8;
 
 /// The progress and the findings of the sweep.
 #[derive(Debug, Default)]
 pub(super) struct IndexSweep {
-    last: Option<GraphName>,
+    turn: Turn,
     found: BTreeMap<GraphName, BTreeSet<String>>,
 }
 
@@ -20,11 +17,7 @@ impl IndexSweep {
     /// Returns the next graphs. Forgets the findings of graphs that no longer exist.
     pub(super) fn next(&mut self, graphs: &BTreeSet<GraphName>) -> Vec<GraphName> {
         self.found.retain(|graph, _| graphs.contains(graph));
-        let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = graphs.range::<GraphName, _>((after, Bound::Unbounded));
-        let next: Vec<GraphName> = behind.chain(graphs).take(AT_ONCE.min(graphs.len())).cloned().collect();
-        self.last = next.last().cloned().or(self.last.take());
-        next
+        self.turn.next(graphs)
     }
 
     /// Records which indices were found in a graph.
@@ -46,19 +39,6 @@ impl IndexSweep {
 mod tests {
     use super::*;
     use crate::model::routes::Routes;
-
-    #[test]
-    fn every_graph_is_looked_at_in_its_turn() {
-        let graphs: BTreeSet<GraphName> = (0..2 * AT_ONCE + 3).map(|n| GraphName::new(format!("g{n:02}")).unwrap()).collect();
-        let mut sweep = IndexSweep::default();
-        let seen: Vec<GraphName> = (0..3).flat_map(|_| sweep.next(&graphs)).collect();
-        assert_eq!(seen.len(), 3 * AT_ONCE);
-        assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), graphs.len());
-        assert_eq!(seen[graphs.len()], seen[0], "from the beginning again");
-        let few: BTreeSet<GraphName> = graphs.iter().take(2).cloned().collect();
-        assert_eq!(sweep.next(&few).len(), 2);
-        assert_eq!(sweep.next(&BTreeSet::new()), []);
-    }
 
     #[test]
     fn what_was_found_goes_with_its_graph() {

@@ -50,13 +50,14 @@ pub mod statements;
 mod statistics;
 mod swap;
 mod swap_commands;
+mod turn;
 mod upsert;
 pub mod vectors;
 mod view;
 mod weight;
 mod witness;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -93,6 +94,7 @@ pub(crate) use vectors::CONVERTED_AT_ONCE;
 
 use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::graph_name::GraphName;
 use crate::model::id_map::IdMap;
 use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::leader::Leader;
@@ -110,6 +112,16 @@ pub trait Sink: Send {
 
     /// Whether the graph exists. A key of another type under its name is an error.
     async fn state(&mut self) -> Result<GraphState>;
+
+    /// Whether graphs hold nodes: a few of the graphs at each call, in turn, because a pipeline may have thousands.
+    async fn populated(&mut self) -> Result<BTreeMap<GraphName, bool>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Whether any of the graphs exists and holds no node.
+    async fn has_empty_graph(&mut self) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Makes the missing indices of the profile, and the graph if it is missing, and waits until all indices serve queries.
     async fn prepare(&mut self) -> Result<IndexReport>;

@@ -54,6 +54,11 @@ pub(super) async fn finish(
         memory.note_forgotten();
     }
     outcome.is_overtaken = reader.is_told && is_overtaken;
+    if pass.mode == PassMode::Differential && reader.has_sent_nodes {
+        // What was mended may be a change that the feed is about to tell: the pass that is told of it must not conclude from the cache
+        // that the node has not moved.
+        memory.note_forgotten();
+    }
     if pass.mode != PassMode::Full {
         memory.note_doubtful(std::mem::take(&mut reader.unkept), pass.mode, is_overtaken);
     }

@@ -159,13 +159,12 @@ impl Memory {
         }
     }
 
-    /// Remembers that the next pass has to read around each changed node.
+    /// Remembers that the next pass has to read around each changed node, because the cache does not show which ones have moved.
     pub(super) fn note_forgotten(&mut self) {
         self.has_forgotten = true;
     }
 
-    /// Returns whether the pass has to read around each changed node, because an earlier pass could not remember all
-    /// relationships.
+    /// Returns whether the next pass has to read around each changed node.
     pub(crate) fn take_forgotten(&mut self) -> bool {
         std::mem::take(&mut self.has_forgotten)
     }

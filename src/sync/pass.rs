@@ -37,6 +37,7 @@ pub(crate) async fn run(
         created: None,
         unkept: Keys::new(),
         is_told: changes.committed.is_some(),
+        has_sent_nodes: false,
     };
     if changes.memory.knows_shared_nodes() {
         source.heed_shared_keys();
@@ -73,7 +74,11 @@ async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>
         return Ok(PassOutcome { is_told: true, log_gap, ..outcome });
     }
     let begun = PassUnderWay { prepared: true, ..pass.clone() };
+    reader.has_sent_nodes = false;
     let found = incremental::read(reader, changes, &begun).await?;
+    if reader.has_sent_nodes {
+        changes.memory.note_forgotten();
+    }
     let look_again_soon = found.look_again_soon || outcome.look_again_soon;
     let more = found.more || outcome.more;
     Ok(PassOutcome { is_told: true, log_gap, look_again_soon, more, ..found })

@@ -64,6 +64,8 @@ pub(super) struct PassReader<'a> {
     pub(super) unkept: Keys,
     /// Whether a change feed tells what the pass has to read.
     pub(super) is_told: bool,
+    /// Whether nodes were sent on, or their absence.
+    pub(super) has_sent_nodes: bool,
 }
 
 impl PassReader<'_> {
@@ -101,6 +103,7 @@ impl PassReader<'_> {
 
     async fn emit_batches(&mut self, asked: &[String], rows: KindRows, moves_cursor: bool) -> Result<()> {
         let (kind, key) = (rows.kind(), self.profile.key(rows.kind()));
+        self.has_sent_nodes |= kind.is_node() && !rows.is_empty();
         note_duplicates(&mut self.duplicates, kind, rows.keys(key));
         if kind.is_node() && self.duplicates.contains_key(&kind) {
             self.source.heed_shared_keys();
@@ -271,6 +274,7 @@ impl PassReader<'_> {
         if absent.is_empty() {
             return Ok(());
         }
+        self.has_sent_nodes |= absent.iter().any(|identity| matches!(identity, ElementIdentity::Node(_)));
         let bytes = absent.len() * size_of::<ElementIdentity>();
         let created = self.created.as_ref().map(|_| BTreeSet::new());
         self.emit.emit(rows_content(SourceRows::Absent(absent), None, self.repairs, created), bytes).await

@@ -172,6 +172,14 @@ async fn a_cache_that_is_not_what_it_was_is_brought_in_step() {
     watched.write_traceably(&world).await;
     watched.mended("the graph deleted just before a change", "the cache no longer has the").await;
 
+    // No pass is under way that would find the graph empty by its counts.
+    watched.again().await;
+    watched.line("comparison ended").await;
+    watched.begin();
+    watched.redis(&["GRAPH.DELETE", GRAPH]).await;
+    watched.redis(&["GRAPH.QUERY", GRAPH, "CREATE INDEX FOR (n:Entity) ON (n.name)"]).await;
+    watched.mended("the graph deleted, and made again by a reader", "a graph of the cache lost its content").await;
+
     watched.again().await;
     watched.begin();
     watched.redis(&["DEL", &format!("{{{GRAPH}}}:checkpoint")]).await;

@@ -62,7 +62,9 @@ impl Writer {
             self.store_checkpoint().await?;
         }
         let (equal_as_of, told_as_of) = (self.checkpoint.equal_as_of.clone(), self.checkpoint.told_as_of.clone());
-        Ok(Acknowledged { outcome: end.outcome, equal_as_of, told_as_of, ..self.acknowledged(Vec::new(), Some(summary)) })
+        let is_proven_by_log = self.checkpoint.is_proven_by_log();
+        let acknowledged = self.acknowledged(Vec::new(), Some(summary));
+        Ok(Acknowledged { outcome: end.outcome, equal_as_of, told_as_of, is_proven_by_log, ..acknowledged })
     }
 
     /// Returns what is left of a gap in the log. A comparison closes the gap only if it has looked past it.

@@ -15,7 +15,7 @@ use crate::model::pass::{PassMode, PassSummary, Totals};
 use crate::model::pass_outcome::PassOutcome;
 use crate::model::scrub_rate::ScrubRate;
 use crate::sync::SliceOrder;
-use crate::telemetry::status::{ChangeDetection, ComparisonStatus, PipelineState};
+use crate::telemetry::status::{ComparisonStatus, PipelineState};
 
 /// The time between the beginnings of slices. Slices are short, because a pass waits for the one under way.
 const SLICE_INTERVAL: Duration = Duration::from_millis(250);
@@ -72,6 +72,8 @@ pub(super) struct Comparing {
     ended_at: Option<DateTime<Utc>>,
     /// The commit up to which passes over the log show that the cache holds everything.
     told_as_of: Option<Bookmark>,
+    /// Whether the log proves equality: if it told everything since both sides were equal, each pass proves equality anew.
+    is_proven_by_log: bool,
 }
 
 /// A proof that clients wait for. All clients share one: a comparison that proves equality as of the latest commit that any of
@@ -108,7 +110,7 @@ impl Comparing {
         self.is_order_stored = ordered;
         self.ended_at = ended_at.or(self.ended_at);
         self.started = None;
-        self.told_as_of = None;
+        self.note_told(None, false);
         self.forget();
     }
 
@@ -122,9 +124,9 @@ impl Comparing {
         (self.last, self.futile_at) = (None, None);
     }
 
-    /// Notes the commit up to which passes over the log show that the cache holds everything.
-    pub(super) fn note_told(&mut self, told_as_of: Option<Bookmark>) {
-        self.told_as_of = told_as_of;
+    /// Notes the commit up to which passes over the log show that the cache holds everything, and whether they prove equality.
+    pub(super) fn note_told(&mut self, told_as_of: Option<Bookmark>, is_proven_by_log: bool) {
+        (self.told_as_of, self.is_proven_by_log) = (told_as_of, is_proven_by_log);
     }
 
     /// Returns the last noted commit.
@@ -284,7 +286,7 @@ impl Supervisor {
         let since_last = self.comparing.last_slice.replace(Instant::now()).map_or(SLICE_INTERVAL, |at| at.elapsed());
         if self.comparing.started.is_none() {
             self.comparing.started = Some(Instant::now());
-            self.comparing.is_audit = self.is_proven_by_log();
+            self.comparing.is_audit = self.comparing.is_proven_by_log;
         }
         let rows = if self.is_hurried() { LARGEST_SLICE } else { slice_rows(self.scrub_rate(), since_last) };
         PassOrder::Compare(SliceOrder { rows, ordered, number: self.comparing.orders })
@@ -299,21 +301,15 @@ impl Supervisor {
         let now = self.status.newest_bookmark();
         let in_doubt =
             self.status.equal_as_of.as_ref() != now && self.comparing.futile_at.as_ref().is_none_or(|at| Some(at) != now);
-        let in_background = self.pipeline.settings.scrub_rate.is_some() && in_doubt && !self.is_proven_by_log();
+        let in_background = self.pipeline.settings.scrub_rate.is_some() && in_doubt && !self.comparing.is_proven_by_log;
         in_background || self.is_hurried() || self.is_comparison_due()
-    }
-
-    /// Whether the log proves equality: if it told everything since both sides were equal, each pass proves equality anew.
-    fn is_proven_by_log(&self) -> bool {
-        let told = self.comparing.told_as_of();
-        self.status.change_source == ChangeDetection::TransactionLog && told.is_some() && self.status.equal_as_of.as_ref() == told
     }
 
     fn is_hurried(&self) -> bool {
         let (proven, futile) = (self.status.equal_as_of.as_ref(), self.comparing.futile_at.as_ref());
         let newest = self.status.newest_bookmark();
         // If the log proves equality, the next pass brings the proof that a client waits for.
-        let awaited = |awaited: &Awaited| !self.is_proven_by_log() && awaited.needs_comparison(proven, futile, newest);
+        let awaited = |awaited: &Awaited| !self.comparing.is_proven_by_log && awaited.needs_comparison(proven, futile, newest);
         self.comparing.ordered || self.is_one_shot() || self.comparing.awaited.as_ref().is_some_and(awaited)
     }
 

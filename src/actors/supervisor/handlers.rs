@@ -58,7 +58,7 @@ impl Handler<Acknowledged> for Supervisor {
             self.status.equal_as_of.clone_from(&message.equal_as_of);
         }
         if message.ended.is_some() {
-            self.comparing.note_told(message.told_as_of);
+            self.comparing.note_told(message.told_as_of, message.is_proven_by_log);
         }
         if let Some(summary) = message.ended {
             return self.pass_ended(summary, message.outcome, ctx);

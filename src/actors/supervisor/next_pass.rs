@@ -110,7 +110,7 @@ impl Supervisor {
         self.status.watermark = Some(summary.began_at);
         self.status.last_fault = None;
         self.status.applied(summary.clone());
-        self.status.settled = outcome.is_settled();
+        self.status.settled = outcome.is_settled() && !outcome.is_overtaken;
         if summary.mode == PassMode::Incremental {
             self.status.change_source = if outcome.is_told { ChangeDetection::TransactionLog } else { ChangeDetection::Probe };
         }

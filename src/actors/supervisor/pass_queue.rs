@@ -19,6 +19,8 @@ pub(super) struct PassQueue {
     awaited: bool,
     /// Whether the last thorough pass could not mend everything that it found: what was promised is not kept yet.
     unkept: bool,
+    /// Whether the last pass left something for the next one.
+    left_over: bool,
     /// The number of the last pass that was promised to a client.
     promised: u64,
     /// Passes begun so far. Passes that resume after a restart and comparisons have no number.
@@ -75,6 +77,7 @@ impl PassQueue {
             held: None,
             awaited: false,
             unkept: false,
+            left_over: false,
             promised: 0,
             begun: 0,
             ended: 0,
@@ -207,12 +210,19 @@ impl PassQueue {
     }
 
     /// Counts the ended pass for the clients that wait. A pass that saw a difference for the first time, or that later commits
-    /// overtook, does not count: the next one mends what is left. A thorough pass that could not mend everything it found keeps no promise, however many such passes there
+    /// overtook, does not count: the next one mends what is left. An overtaken pass after one that left something does not make that
+    /// one count either. A thorough pass that could not mend everything it found keeps no promise, however many such passes there
     /// are. A pass that was promised and has not ended is requested, unless deletes are held: no client's wait can end before an
     /// operator approves them.
     pub(super) fn count_ended(&mut self, outcome: &PassOutcome, found_all: bool, is_held: bool) {
         let (kept, is_owed) = (self.ended, self.ended < self.promised);
-        self.ended = self.begun.saturating_sub(u64::from(outcome.look_again_soon || outcome.is_overtaken));
+        let left_over = std::mem::replace(&mut self.left_over, outcome.look_again_soon);
+        let uncounted = match outcome {
+            PassOutcome { look_again_soon: true, .. } => 1,
+            PassOutcome { is_overtaken: true, .. } => 1 + u64::from(left_over),
+            _ => 0,
+        };
+        self.ended = kept.max(self.begun.saturating_sub(uncounted));
         if found_all {
             self.unkept = is_owed && outcome.look_again_soon;
         }
@@ -303,6 +313,23 @@ mod tests {
         queue.begin(&incremental());
         ends(&mut queue, &overtaken);
         assert!(queue.ended() >= promised, "a source that is written without a pause");
+    }
+
+    /// A log tells a backlog in parts, and a later commit overtakes the pass that gets the last part.
+    #[test]
+    fn an_overtaken_pass_keeps_no_promise_of_a_pass_that_left_something() {
+        let mut queue = PassQueue::new(CONTINUOUS, false);
+        let partial = PassOutcome { is_told: true, look_again_soon: true, more: true, ..PassOutcome::default() };
+        let overtaken = PassOutcome { is_told: true, is_overtaken: true, ..PassOutcome::default() };
+        let promised = queue.promise();
+        for outcome in [&partial, &overtaken] {
+            queue.begin(&incremental());
+            ends(&mut queue, outcome);
+            assert!(queue.ended() < promised && queue.requested() == Some(PassMode::Incremental), "{outcome:?}");
+        }
+        queue.begin(&incremental());
+        ends(&mut queue, &overtaken);
+        assert!(queue.ended() >= promised);
     }
 
     #[test]

@@ -1,10 +1,18 @@
 //! An element stands in the graph of its group or in none: where groups are tenants, nobody reads what has left theirs.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::super::api::Http;
 use super::{DEFAULT, Groups};
 use crate::support::service::Running;
+
+/// How long a graph that lost its content may take to be filled again: two looks at it, and a full sync.
+const RETURN: Duration = Duration::from_secs(60);
+
+const POLL: Duration = Duration::from_millis(50);
 
 /// Long before the service starts.
 const THEN: &str = "datetime('2020-01-01T00:00:00Z')";
@@ -143,8 +151,17 @@ async fn what_the_log_tells_leaves_its_old_graph_for_somebody_elses_and_returns(
     groups.applied(&http, &running).await;
     groups.write("MATCH (n:Entity {uuid: 'a', group_id: 'A'}) DETACH DELETE n").await;
     groups.applied(&http, &running).await;
-    assert_eq!(groups.keys("A").await, ["b", "bc", "c", "k", "m", "r"], "{}", running.log());
+    let held = groups.keys("A").await;
+    assert_eq!(held, ["b", "bc", "c", "k", "m", "r"], "{}", running.log());
     groups.told(&http, &running, "verified").await;
+    // Nothing is committed after a client deletes a graph and another one asks it.
+    groups.redis(&["GRAPH.DELETE", "A"]).await;
+    groups.redis(&["GRAPH.QUERY", "A", "MATCH (n) RETURN n"]).await;
+    let begun = Instant::now();
+    while groups.keys("A").await != held {
+        assert!(begun.elapsed() < RETURN, "{}", running.log());
+        sleep(POLL).await;
+    }
     assert_eq!(running.terminate().await, 0);
 }
 

@@ -87,9 +87,9 @@ impl Followed {
     }
 
     /// What a wait for a proof of this commit answers.
-    async fn verified(&self, bookmark: &Bookmark) -> u16 {
-        let bookmark = percent_encoded(bookmark);
-        self.http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=verified&timeout_ms=10000")).await.unwrap().0
+    async fn verified(&self, bookmark: &Bookmark, within: Duration) -> u16 {
+        let (bookmark, timeout) = (percent_encoded(bookmark), within.as_millis());
+        self.http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=verified&timeout_ms={timeout}")).await.unwrap().0
     }
 
     /// The one text or list of texts that the cache answers.
@@ -181,6 +181,12 @@ async fn what_leaves_no_trace_arrives_by_the_log_alone() {
     assert_eq!(followed.running.terminate().await, 0);
 }
 
+/// The longest wait for a proof: a comparison of the graph takes seconds.
+const LONG_WAIT: Duration = Duration::from_secs(60);
+
+/// A wait that must not be answered: longer than a comparison of the graph.
+const WAIT_IN_VAIN: Duration = Duration::from_secs(10);
+
 /// Nodes that the next test changes at once: one look-up by number reads half of them.
 const MANY: u64 = 20_000;
 
@@ -196,7 +202,7 @@ async fn what_is_deleted_before_a_pass_reads_it_is_not_proven_equal() {
     let nodes = format!("UNWIND range(1, {MANY}) AS i CREATE (:Entity {{uuid: 'n' + i, name: 'n', group_id: 'g'}})");
     pair.source.graph.run(query(&nodes)).await.unwrap();
     let followed = Followed::guarded(pair, 0.001).await;
-    assert_eq!(followed.verified(&followed.pair.bookmark().await).await, 200);
+    assert_eq!(followed.verified(&followed.pair.bookmark().await, LONG_WAIT).await, 200);
     followed.write("MATCH (n:Entity) SET n:Told").await;
     let told = followed.pair.bookmark().await;
     followed.write(&format!("MATCH (n:Entity) WITH n ORDER BY id(n) DESC LIMIT {DELETED} DETACH DELETE n")).await;
@@ -207,11 +213,55 @@ async fn what_is_deleted_before_a_pass_reads_it_is_not_proven_equal() {
     }
     let without = followed.cached("MATCH (n:Entity) WHERE NOT n:Told RETURN toString(count(n))").await;
     assert_eq!(without, DELETED.to_string(), "the pass read them before: {}", followed.running.log());
-    assert_eq!(followed.verified(&told).await, 504);
+    assert_eq!(followed.verified(&told, WAIT_IN_VAIN).await, 504);
     assert_eq!(followed.http.post("/api/sync/approve", TOKEN).await.unwrap().0, 202);
     followed.applied().await;
     followed.pair.assert_equal().await;
-    assert_eq!(followed.verified(&told).await, 200);
+    assert_eq!(followed.verified(&told, LONG_WAIT).await, 200);
+    assert_eq!(followed.running.terminate().await, 0);
+}
+
+/// Episodes that a comparison reads before the communities, and facts that it reads after them: then its first slice is full.
+const EPISODES: u64 = 2_500;
+const FACTS: u64 = 4_000;
+
+/// A comparison writes a community under its new key and deletes the old one, with the relationship on it, before the log tells of the
+/// change. The pass that is told of it finds the community where it should be, and has to read its relationship all the same.
+#[tokio::test]
+async fn what_a_comparison_mends_hides_no_move_from_the_pass_that_is_told_of_it() {
+    let pair = Pair::new("log_mended").await;
+    create_indices(&pair.source.graph).await.unwrap();
+    let followed = Followed::new(pair).await;
+    followed
+        .write(&format!(
+            "CREATE (a:Entity {{uuid: 'a', name: 'a', group_id: 'g'}}), (b:Entity {{uuid: 'b', name: 'b', group_id: 'g'}}) WITH a, b \
+             FOREACH (i IN range(1, {EPISODES}) | CREATE (:Episodic {{uuid: 'e' + i, name: 'e', group_id: 'g'}})) \
+             FOREACH (i IN range(1, {FACTS}) | CREATE (a)-[:RELATES_TO {{uuid: 'f' + i, fact: 'f', group_id: 'g'}}]->(b)) \
+             FOREACH (i IN range(0, 4) | CREATE (:Community {{uuid: 'c' + i, name: 'c', group_id: 'g'}}) \
+             -[:HAS_MEMBER {{uuid: 'm' + i, group_id: 'g'}}]->(a))"
+        ))
+        .await;
+    followed.applied().await;
+    for round in 0..5 {
+        let moves = format!("MATCH (c:Community {{uuid: 'c{round}'}}) SET c.uuid = 'd{round}'");
+        let (ordered, ()) = tokio::join!(followed.http.post("/api/sync/differential", TOKEN), followed.write(&moves));
+        assert_eq!(ordered.unwrap().0, 202);
+        followed.applied().await;
+        let held = followed.cached(&format!("MATCH (c)-[m {{uuid: 'm{round}'}}]->() RETURN c.uuid")).await;
+        assert_eq!(held, format!("d{round}"), "{}", followed.running.log());
+        let begun = Instant::now();
+        while followed.running.log().matches("comparison ended").count() <= round {
+            assert!(begun.elapsed() < PATIENCE, "{}", followed.running.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+    assert!(
+        followed.running.log().contains("comparison found a difference"),
+        "no comparison came first: {}",
+        followed.running.log()
+    );
+    followed.pair.assert_equal().await;
+    followed.had_no_fault().await;
     assert_eq!(followed.running.terminate().await, 0);
 }
 
