@@ -50,6 +50,7 @@ pub(super) enum Place {
     AfterApply,
     AfterCheckpoint,
     LoadCheckpoint,
+    ReleaseLease,
 }
 
 /// What a fault does.
@@ -668,6 +669,7 @@ impl GraphLease for InMemorySide {
         Ok(())
     }
     async fn release(&mut self) -> Result<()> {
+        self.world.visit(Place::ReleaseLease)?;
         if self.world.owner() == Some(self.token) {
             *self.world.owner.lock() = None;
         }

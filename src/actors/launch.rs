@@ -184,11 +184,6 @@ async fn prepare(
     if run_id.as_ref().zip(store.run_id().await?.as_ref()).is_some_and(|(one, other)| one != other) {
         return Err(Error::new(ErrorKind::CacheChanged, "the connections to the cache lead to different servers"));
     }
-    let is_filled = checkpoint.as_ref().is_some_and(Checkpoint::is_filled);
-    // A client that asks a deleted graph makes it again, empty. A pass that followed the checkpoint would not fill it.
-    let was_emptied =
-        is_filled && sink.has_empty_graph().await? && has_usable_nodes(source.as_ref(), profile, quarantine.len()).await?;
-    let graph_exists = graph_exists && !was_emptied;
     let log = connector.transaction_log().filter(|_| intent.reads_log);
     let log_reaches = match log.zip(checkpoint.as_ref().and_then(Checkpoint::told_up_to)) {
         Some((log, position)) => reaches(log, position.clone()).await,
@@ -222,6 +217,14 @@ async fn prepare(
     };
     let stored = checkpoint.is_some();
     let (mut checkpoint, order, reason) = starting_point(decision, checkpoint, fingerprint, identity, beside.is_some());
+    let was_emptied = !intent.stage
+        && checkpoint.is_filled()
+        && sink.has_empty_graph().await?
+        && has_usable_nodes(source.as_ref(), profile, quarantine.len()).await?;
+    if was_emptied {
+        // A client that asks a deleted graph makes it again, empty, and no pass over the log would fill it.
+        checkpoint.note_doubt(&bookmark);
+    }
     checkpoint.cache_run_id = run_id;
     checkpoint.found_kinds = profile.found_kinds();
     checkpoint.default_graph = profile.routes.as_ref().map(|routes| routes.default_graph().clone());

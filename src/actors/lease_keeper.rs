@@ -40,11 +40,19 @@ impl KeptLease {
         }
     }
 
-    /// Holds the lease until it is lost or must be released.
+    /// Holds the lease until it is lost or must be released. A lease that cannot be released runs out by itself, so that is no fault
+    /// of a generation whose work is done.
     pub(super) async fn hold(mut self, quit: CancellationToken) -> Result<()> {
-        tokio::select! {
+        let released = tokio::select! {
             () = quit.cancelled() => self.release().await,
-            error = self.lost() => Err(error),
+            error = self.lost() => return Err(error),
+        };
+        match released {
+            Err(error) if error.kind() != ErrorKind::Panic => {
+                tracing::warn!(error = %error.chain(), "lease not released, it runs out by itself");
+                Ok(())
+            }
+            outcome => outcome,
         }
     }
 
@@ -85,5 +93,24 @@ async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result
                 tracing::warn!(error = %error.chain(), "lease not renewed, trying again");
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::actors::connection_factory::ConnectionFactory;
+    use crate::actors::in_memory::{InMemory, InjectedFault, Place, World};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_not_released_is_no_fault() {
+        let world = World::of(1);
+        let lease = KeptLease::acquire(InMemory::process(&world).lease().await.unwrap()).await.unwrap();
+        world.strike(Place::ReleaseLease, 0, InjectedFault::Error(ErrorKind::CacheTimeout));
+        let quit = CancellationToken::new();
+        quit.cancel();
+        lease.hold(quit).await.unwrap();
+        assert!(world.is_owned(), "it runs out by itself");
     }
 }

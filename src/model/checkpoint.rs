@@ -255,6 +255,12 @@ impl Checkpoint {
         self.equal_as_of = None;
     }
 
+    /// Notes that the cache may lack anything that was committed up to now: a comparison has to look past this commit.
+    pub(crate) fn note_doubt(&mut self, now: &Bookmark) {
+        self.equal_as_of = None;
+        self.log_gap = self.log_gap.max(now.transaction());
+    }
+
     /// Reads the text of [`Checkpoint::to_json`]. The version is checked first: a newer layout may have any shape.
     pub(crate) fn from_json(text: &str) -> Result<Self, CheckpointError> {
         #[derive(Deserialize)]

@@ -33,6 +33,9 @@ use crate::model::prepared::PreparedRows;
 use crate::model::profile::Profile;
 use crate::retry::Attempts;
 
+/// The most graphs whose nodes are counted in one round trip, which has a time limit.
+const COUNTED_TOGETHER: usize = 100;
+
 /// The graphs of a pipeline in one role, and the connections that write them: one, or several for the graphs of groups.
 #[derive(Debug)]
 pub struct FalkorSink {
@@ -249,14 +252,19 @@ impl Sink for FalkorSink {
 
     async fn populated(&mut self) -> Result<BTreeMap<GraphName, bool>> {
         let graphs = self.members().await?;
-        let next = self.looked_at.next(&graphs);
+        let next = self.looked_at.next(&graphs, COUNTED_TOGETHER);
         let counts = self.node_counts(&next).await?;
         Ok(next.into_iter().zip(counts).filter_map(|(graph, count)| Some((graph, count? > 0))).collect())
     }
 
     async fn has_empty_graph(&mut self) -> Result<bool> {
         let graphs: Vec<GraphName> = self.members().await?.into_iter().collect();
-        Ok(self.node_counts(&graphs).await?.contains(&Some(0)))
+        for some in graphs.chunks(COUNTED_TOGETHER) {
+            if self.node_counts(some).await?.contains(&Some(0)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn prepare(&mut self) -> Result<IndexReport> {

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::leader::Leader;
 use crate::model::spread::InstanceId;
+use crate::retry::Attempts;
 
 /// The lifetime of a lease without a renewal: the time that a successor waits after a crash, and the longest silence of the
 /// network or of the cache that does not cost the ownership.
@@ -177,9 +178,12 @@ impl GraphLease for RedisLease {
     /// Safe to repeat after a lost reply. From now on, nothing that an earlier owner has under way is carried out.
     async fn acquire(&mut self) -> Result<()> {
         self.connection.wake().await;
-        for _ in 0..ATTEMPTS {
-            if self.try_acquire().await?.is_some() {
-                return Ok(());
+        let (mut attempts, mut changes) = (Attempts::default(), 0);
+        while changes < ATTEMPTS {
+            match self.try_acquire().await {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => changes += 1,
+                Err(error) => attempts.after(error).await?,
             }
         }
         Err(keeps_changing("take the lease", &self.ownership.key))

@@ -5,9 +5,6 @@ use std::ops::Bound;
 
 use crate::model::graph_name::GraphName;
 
-/// The most graphs in one look: a look may take no longer than a few round trips.
-const AT_ONCE: usize = 8;
-
 /// The place in the order of the graphs.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
@@ -15,11 +12,11 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Returns the next of these graphs; after the last one, the first.
-    pub(super) fn next(&mut self, graphs: &BTreeSet<GraphName>) -> Vec<GraphName> {
+    /// Returns this many of the graphs at most, from the next one on; after the last one, the first.
+    pub(super) fn next(&mut self, graphs: &BTreeSet<GraphName>, most: usize) -> Vec<GraphName> {
         let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let behind = graphs.range::<GraphName, _>((after, Bound::Unbounded));
-        let next: Vec<GraphName> = behind.chain(graphs).take(AT_ONCE.min(graphs.len())).cloned().collect();
+        let next: Vec<GraphName> = behind.chain(graphs).take(most.min(graphs.len())).cloned().collect();
         self.last = next.last().cloned().or(self.last.take());
         next
     }
@@ -30,16 +27,18 @@ impl Turn {
 mod tests {
     use super::*;
 
+    const AT_ONCE: usize = 8;
+
     #[test]
     fn every_graph_is_looked_at_in_its_turn() {
         let graphs: BTreeSet<GraphName> = (0..2 * AT_ONCE + 3).map(|n| GraphName::new(format!("g{n:02}")).unwrap()).collect();
         let mut turn = Turn::default();
-        let seen: Vec<GraphName> = (0..3).flat_map(|_| turn.next(&graphs)).collect();
+        let seen: Vec<GraphName> = (0..3).flat_map(|_| turn.next(&graphs, AT_ONCE)).collect();
         assert_eq!(seen.len(), 3 * AT_ONCE);
         assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), graphs.len());
         assert_eq!(seen[graphs.len()], seen[0], "from the beginning again");
         let few: BTreeSet<GraphName> = graphs.iter().take(2).cloned().collect();
-        assert_eq!(turn.next(&few).len(), 2);
-        assert_eq!(turn.next(&BTreeSet::new()), []);
+        assert_eq!(turn.next(&few, AT_ONCE).len(), 2);
+        assert_eq!(turn.next(&BTreeSet::new(), AT_ONCE), []);
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn finish(
         memory.note_forgotten();
     }
     outcome.is_overtaken = reader.is_told && is_overtaken;
-    if pass.mode == PassMode::Differential && reader.has_sent_nodes {
+    if reader.has_sent_nodes && (pass.mode == PassMode::Differential || outcome.is_overtaken) {
         // What was mended may be a change that the feed is about to tell: the pass that is told of it must not conclude from the cache
         // that the node has not moved.
         memory.note_forgotten();

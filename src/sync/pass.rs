@@ -69,16 +69,14 @@ async fn read_changes(reader: &mut PassReader<'_>, changes: &mut PassContext<'_>
     };
     let held_before = changes.memory.guard.holds_any();
     let outcome = committed::read(reader, changes, pass, told).await?;
+    // What follows does not read around the nodes that it sends.
+    reader.has_sent_nodes = false;
     let is_awaited = changes.thorough && log_gap.is_some();
     if !(changes.allow_deletes || is_awaited || held_before || changes.memory.guard.holds_any()) {
         return Ok(PassOutcome { is_told: true, log_gap, ..outcome });
     }
     let begun = PassUnderWay { prepared: true, ..pass.clone() };
-    reader.has_sent_nodes = false;
     let found = incremental::read(reader, changes, &begun).await?;
-    if reader.has_sent_nodes {
-        changes.memory.note_forgotten();
-    }
     let look_again_soon = found.look_again_soon || outcome.look_again_soon;
     let more = found.more || outcome.more;
     Ok(PassOutcome { is_told: true, log_gap, look_again_soon, more, ..found })

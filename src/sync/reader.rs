@@ -64,7 +64,7 @@ pub(super) struct PassReader<'a> {
     pub(super) unkept: Keys,
     /// Whether a change feed tells what the pass has to read.
     pub(super) is_told: bool,
-    /// Whether nodes were sent on, or their absence.
+    /// Whether nodes, or their absence, were sent on by a look that is not told what changed.
     pub(super) has_sent_nodes: bool,
 }
 

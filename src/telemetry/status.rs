@@ -116,7 +116,7 @@ pub(crate) struct PipelineStatus {
     /// in the cache. It is 0 if none did since the generation began: the cache may be an older one than before.
     #[serde(default)]
     pub passes_ended: u64,
-    /// Whether the last pass left nothing to be checked again.
+    /// Whether the last pass left nothing to be checked again, and no later commit overtook it.
     #[serde(default)]
     pub settled: bool,
     /// The source of the last incremental pass's changes.
@@ -128,8 +128,8 @@ pub(crate) struct PipelineStatus {
     /// The number of transactions that the log may still lose before it lacks one that is not applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_margin: Option<i64>,
-    /// The bookmark of the last thorough pass that left nothing to be checked again: the cache holds this commit and all earlier
-    /// ones.
+    /// The bookmark of the last thorough pass that left nothing to be checked again, or of the pass before it if later commits overtook
+    /// it: the cache holds this commit and all earlier ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assured: Option<Bookmark>,
     /// Commits of the source that are not applied, as far as its bookmarks tell.

@@ -60,8 +60,8 @@ pub(super) struct Comparing {
     timer: u64,
     /// The time when this process began or resumed the comparison under way.
     started: Option<Instant>,
-    /// Whether the log had proven equality at that time: then the comparison must find nothing.
-    is_audit: bool,
+    /// The commit as of which the log had proven equality at that time: a comparison that begins with this commit must find nothing.
+    audited: Option<Bookmark>,
     /// The totals of the comparison so far.
     totals: Totals,
     /// The beginning and the findings of the last comparison.
@@ -226,7 +226,8 @@ impl Supervisor {
         }
         // A commit that comes during a slice looks like a difference.
         let is_quiet = self.status.newest_bookmark() == Some(&verdict.began_at);
-        if self.comparing.is_audit && is_quiet && verdict.findings > 0 {
+        let is_audit = self.comparing.audited.as_ref().is_some_and(|proven| proven.includes(&verdict.began_at));
+        if is_audit && is_quiet && verdict.findings > 0 {
             self.status.statistics.audit_differences += verdict.findings;
             tracing::error!(
                 pipeline = %self.pipeline.name, generation = self.generation.0, differences = verdict.findings,
@@ -286,7 +287,7 @@ impl Supervisor {
         let since_last = self.comparing.last_slice.replace(Instant::now()).map_or(SLICE_INTERVAL, |at| at.elapsed());
         if self.comparing.started.is_none() {
             self.comparing.started = Some(Instant::now());
-            self.comparing.is_audit = self.comparing.is_proven_by_log;
+            self.comparing.audited = self.status.equal_as_of.clone().filter(|_| self.comparing.is_proven_by_log);
         }
         let rows = if self.is_hurried() { LARGEST_SLICE } else { slice_rows(self.scrub_rate(), since_last) };
         PassOrder::Compare(SliceOrder { rows, ordered, number: self.comparing.orders })

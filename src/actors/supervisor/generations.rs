@@ -189,7 +189,8 @@ impl Supervisor {
         if self.shutting_down {
             return self.finish(Ok(None), ctx);
         }
-        if self.is_one_shot() && (self.status.faults == 1 || error.directive() == Directive::Halt) {
+        let is_command = matches!(self.pipeline.schedule, Schedule::Once(_));
+        if is_command && (self.status.faults == 1 || error.directive() == Directive::Halt) {
             // Nothing is done yet, so the person at the terminal learns of the error now.
             return self.finish(Err(error), ctx);
         }

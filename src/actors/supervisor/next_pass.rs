@@ -121,7 +121,7 @@ impl Supervisor {
         if outcome.is_settled() && !outcome.is_overtaken && (pass.finds_all() || is_told_all) {
             self.status.assured.clone_from(&summary.bookmark);
         } else if outcome.is_settled() && is_told_all {
-            self.status.assured = self.comparing.told_as_of().cloned();
+            self.status.assured = self.comparing.told_as_of().cloned().or(self.status.assured.take());
         }
         self.status.statistics.add_ended(summary.mode, pass.started.elapsed());
         self.tell_quiet();
