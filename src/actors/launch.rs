@@ -230,9 +230,10 @@ async fn prepare(
     checkpoint.default_graph = profile.routes.as_ref().map(|routes| routes.default_graph().clone());
     // A number is never used twice: a state from before a wipe would pass for a newer one.
     checkpoint.sequence = checkpoint.sequence.max(known.last_sequence);
-    if order.mode() == PassMode::Full && (beside.is_some() || !graph_exists) && stored {
+    let is_given_up = order.mode() == PassMode::Full && (beside.is_some() || !graph_exists);
+    if stored && (is_given_up || was_emptied) {
         // From here on nothing relies on the graph any more; it answers queries unchanged until the stage replaces it. A graph that
-        // is gone must not fail the generation that fills it.
+        // is gone must not fail the generation that fills it, and a pass removes an empty graph, which is the only sign of the doubt.
         checkpoint.sequence += 1;
         store.store(&checkpoint).await?;
     }

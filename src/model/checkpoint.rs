@@ -255,10 +255,14 @@ impl Checkpoint {
         self.equal_as_of = None;
     }
 
-    /// Notes that the cache may lack anything that was committed up to now: a comparison has to look past this commit.
+    /// Notes that the cache may lack anything that was committed up to now: a comparison has to look past this commit, and one that is
+    /// under way looks at everything again.
     pub(crate) fn note_doubt(&mut self, now: &Bookmark) {
         self.equal_as_of = None;
         self.log_gap = self.log_gap.max(now.transaction());
+        if let Some(comparison) = &mut self.comparison {
+            (comparison.at_vectors, comparison.cursor, comparison.rows) = (false, None, 0);
+        }
     }
 
     /// Reads the text of [`Checkpoint::to_json`]. The version is checked first: a newer layout may have any shape.
@@ -334,6 +338,20 @@ mod tests {
         assert_eq!(ended(&mut checkpoint, 19, true, true), Some(19), "which has done it");
         checkpoint.begin_anew();
         assert_eq!(ended(&mut checkpoint, 20, true, true), None);
+    }
+
+    #[test]
+    fn a_doubt_ends_a_proof_by_the_log() {
+        let source = SourceIdentity { id: "x".to_owned(), name: "neo4j".to_owned() };
+        let mut checkpoint = Checkpoint::new(Profile::graphiti().unwrap().fingerprint(), source);
+        ended(&mut checkpoint, 10, true, true);
+        checkpoint.equal_as_of = Some(bookmark(10));
+        assert_eq!(ended(&mut checkpoint, 11, true, true), Some(11));
+        checkpoint.note_doubt(&bookmark(12));
+        assert_eq!((checkpoint.log_gap, checkpoint.is_proven_by_log()), (Some(12), false));
+        assert_eq!(ended(&mut checkpoint, 13, true, true), None);
+        checkpoint.note_doubt(&bookmark(9));
+        assert_eq!(checkpoint.log_gap, Some(12), "a gap never shrinks");
     }
 
     #[test]

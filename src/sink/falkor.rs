@@ -26,7 +26,7 @@ use super::schema::{self, INDEX_DEADLINE};
 use super::server::{self, CacheServer};
 use super::turn::Turn;
 use super::{Sink, inspection, upsert};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::prepared::PreparedRows;
@@ -48,6 +48,8 @@ pub struct FalkorSink {
     graphs: BTreeSet<GraphName>,
     /// The graphs of groups whose indices were checked, each with the result of the check.
     prepared: BTreeMap<GraphName, IndexReport>,
+    /// The graphs of groups that this sink has prepared and not removed: they hold nodes.
+    kept: BTreeSet<GraphName>,
     /// The foreign indices and constraints of graphs that were cleared, until they are made again.
     cleared: BTreeMap<GraphName, SchemaObjects>,
     sweep: IndexSweep,
@@ -73,6 +75,7 @@ impl FalkorSink {
             plan: IndexPlan::new(Arc::clone(&graphs.profile), graphs.safety.clone()),
             graphs: graphs.routing.known(),
             prepared: BTreeMap::new(),
+            kept: BTreeSet::new(),
             cleared: BTreeMap::new(),
             sweep: IndexSweep::default(),
             looked_at: Turn::default(),
@@ -106,6 +109,7 @@ impl FalkorSink {
         let report = schema::ensure(&mut self.lanes[0], &key, &self.ownership, wanted, INDEX_DEADLINE).await?;
         if self.remembers_indices() {
             self.prepared.insert(graph.clone(), report.lasting());
+            self.kept.insert(graph.clone());
         }
         Ok(report)
     }
@@ -119,8 +123,12 @@ impl FalkorSink {
         if let Some(known) = self.prepared.get(graph) {
             return Ok(Some(IndexReport { lost, ..known.clone() }));
         }
-        // A graph that was emptied just before its removal.
         if self.routing.is_by_group() && self.node_count(graph).await? == 0 {
+            if self.kept.contains(graph) {
+                // It stays as the sign of this for the next launch.
+                return Err(Error::new(ErrorKind::CacheChanged, "a graph of the cache lost its content"));
+            }
+            // It was emptied just before its removal.
             self.remove(graph).await?;
             return Ok(None);
         }
@@ -172,6 +180,7 @@ impl FalkorSink {
     async fn remove(&mut self, graph: &GraphName) -> Result<bool> {
         let was_there = self.members.remove(&mut self.lanes[0], graph).await?;
         self.prepared.remove(graph);
+        self.kept.remove(graph);
         if self.routing.is_by_group() {
             tracing::info!(graph = graph.as_str(), "empty graph of a group deleted");
             self.graphs.remove(graph);
