@@ -73,6 +73,8 @@
 //!   may; the swap itself refuses if the lease is lost or the stage is not whole.
 //! - *the work resumed after a crash*: `actors::launch` reads the checkpoint, and `sync::first_pass` decides what runs. A batch that was
 //!   written but is not in the checkpoint is written again. For a stage, `launch` first asks whether the last payload arrived.
+//! - *a cache that is not what it was noticed*: `actors::prober` (its server, checkpoint and graph) and `actors::content_watch` (a graph
+//!   without its nodes) while a generation runs, `actors::launch` before one, and `actors::loader` when a pass begins.
 //! - *the one writer ensured*: `sink::lease` takes the lease, `actors::lease_keeper` renews it and notices its loss, and `sink::fence`
 //!   makes every write a transaction that the server drops once another process has taken the lease.
 //! - *a second process while another one leads*: `sink::lease` answers `LeaseHeld` to `actors::launch`; `supervisor::generations` stands by

@@ -106,12 +106,15 @@ impl<'a> Wanted<'a> {
         self.own.iter().chain(self.mirrored)
     }
 
-    /// Whether none of the profile's indices is there, although the profile has some: a graph that somebody deleted and made again
-    /// may have other ones.
-    pub(super) fn lacks_all_of_its_own(&self, properties: &BTreeSet<IndexedProperty>) -> bool {
+    /// Whether none of the profile's indices on keys is there, although the profile has some: a graph that somebody deleted and made
+    /// again may have other ones.
+    pub(super) fn lacks_all_on_keys(&self, properties: &BTreeSet<IndexedProperty>) -> bool {
         let each =
             |definition: &'a IndexDefinition| definition.properties.iter().map(move |name| wanted(definition, name.as_str()));
-        !self.own.is_empty() && !self.own.iter().flat_map(each).any(|index| properties.contains(&index))
+        let is_on_key =
+            |index: &IndexedProperty| index.on.named().is_some_and(|on| safety::is_key(self.profile, &on, &index.property));
+        let on_keys: Vec<IndexedProperty> = self.own.iter().flat_map(each).filter(is_on_key).collect();
+        !on_keys.is_empty() && !on_keys.iter().any(|index| properties.contains(index))
     }
 
     fn each(&self) -> impl Iterator<Item = (&'a IndexDefinition, &'a PropertyName)> + use<'a> {

@@ -55,7 +55,7 @@ pub(super) async fn report(
     let holding = over_text(connection, graph, &asked).await?;
     Ok(IndexReport {
         foreign: index_inventory::foreign(properties, wanted.definitions()),
-        from_nothing: wanted.lacks_all_of_its_own(properties),
+        from_nothing: wanted.lacks_all_on_keys(properties),
         unsafe_ones: holding.into_iter().map(ToString::to_string).collect(),
         left_out: left_out.iter().map(ToString::to_string).collect(),
         constraints: constraints::read(connection, graph).await?.iter().map(ToString::to_string).collect(),

@@ -50,10 +50,14 @@ impl Groups {
     }
 
     async fn redis(&self, command: &[&str]) -> redis::Value {
+        self.try_redis(command).await.unwrap()
+    }
+
+    async fn try_redis(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
         let mut connection = self.address().connect().await.unwrap();
         let mut built = redis::cmd(command[0]);
         built.arg(&command[1..]);
-        built.query_async(&mut connection).await.unwrap()
+        built.query_async(&mut connection).await
     }
 
     async fn graphs(&self) -> BTreeSet<String> {

@@ -177,7 +177,7 @@ async fn a_cache_that_is_not_what_it_was_is_brought_in_step() {
     watched.line("comparison ended").await;
     watched.begin();
     watched.redis(&["GRAPH.DELETE", GRAPH]).await;
-    watched.redis(&["GRAPH.QUERY", GRAPH, "CREATE INDEX FOR (n:Entity) ON (n.name)"]).await;
+    watched.redis(&["GRAPH.QUERY", GRAPH, "CREATE INDEX FOR (n:Other) ON (n.name)"]).await;
     watched.mended("the graph deleted, and made again by a reader", "a graph of the cache lost its content").await;
 
     watched.again().await;

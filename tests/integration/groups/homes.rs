@@ -46,7 +46,11 @@ impl Groups {
         }
         let mut found = Vec::new();
         for text in ["MATCH (n) RETURN n.uuid", "MATCH ()-[e]->() RETURN e.uuid"] {
-            let answer: Vec<redis::Value> = redis::from_redis_value(self.redis(&["GRAPH.RO_QUERY", graph, text]).await).unwrap();
+            let answer = match self.try_redis(&["GRAPH.RO_QUERY", graph, text]).await {
+                // The service has removed it since.
+                Err(error) if error.to_string().contains("empty key") => return Vec::new(),
+                answer => redis::from_redis_value::<Vec<redis::Value>>(answer.unwrap()).unwrap(),
+            };
             let rows: Vec<Vec<String>> = redis::from_redis_value(answer[1].clone()).unwrap();
             found.extend(rows.into_iter().flatten());
         }
