@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::graph_name::GraphName;
 use crate::model::profile::Profile;
-use crate::sink::{CheckpointStore, Sink};
+use crate::sink::{CheckpointStore, Sink, lost_content};
 use crate::source::Source;
 
 /// The time limit for asking the cache. A server that is busy with other queries answers late, which says nothing, and must not delay
@@ -87,16 +87,18 @@ impl ContentWatch {
         self.looked = Some(Instant::now());
         let Ok(Ok(populated)) = timeout(ASK_TIMEOUT, sink.populated()).await else { return Ok(()) };
         match self.seen.note(populated) {
-            Sighting::Unsuspicious => {}
-            Sighting::JustEmptied => self.looked = None,
-            Sighting::Emptied => match timeout(JUDGE_TIMEOUT, self.judge(sink, store)).await {
-                Ok(Ok(Judgement::Lost)) => {
-                    return Err(Error::new(ErrorKind::CacheChanged, "a graph of the cache lost its content"));
-                }
-                Ok(Ok(Judgement::RightlyEmpty)) => self.seen.accept(),
-                // The next look asks again.
-                Ok(Ok(Judgement::PassIsDue) | Err(_)) | Err(_) => {}
-            },
+            Sighting::Unsuspicious => return Ok(()),
+            Sighting::JustEmptied => {
+                self.looked = None;
+                return Ok(());
+            }
+            Sighting::Emptied => {}
+        }
+        match timeout(JUDGE_TIMEOUT, self.judge(sink, store)).await {
+            Ok(Ok(Judgement::Lost)) => return Err(lost_content()),
+            Ok(Ok(Judgement::RightlyEmpty)) => self.seen.accept(),
+            // The next look asks again.
+            Ok(Ok(Judgement::PassIsDue) | Err(_)) | Err(_) => {}
         }
         Ok(())
     }

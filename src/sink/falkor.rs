@@ -14,6 +14,7 @@ use super::carry_over::SchemaObjects;
 use super::connection::CacheConnection;
 use super::fence::Ownership;
 use super::graph::{self, Counts, GraphState};
+use super::graph_rotation::GraphRotation;
 use super::graph_set::GraphSet;
 use super::index_plan::IndexPlan;
 use super::index_report::IndexReport;
@@ -24,9 +25,8 @@ use super::routing::{self, GraphBatches, Routing};
 use super::safety::UnsafeIndexCheck;
 use super::schema::{self, INDEX_DEADLINE};
 use super::server::{self, CacheServer};
-use super::turn::Turn;
-use super::{Sink, inspection, upsert};
-use crate::error::{Error, ErrorKind, Result};
+use super::{Sink, inspection, lost_content, upsert};
+use crate::error::Result;
 use crate::model::graph_name::GraphName;
 use crate::model::index::{IndexDefinition, UnsafeIndexPolicy};
 use crate::model::prepared::PreparedRows;
@@ -54,7 +54,7 @@ pub struct FalkorSink {
     cleared: BTreeMap<GraphName, SchemaObjects>,
     sweep: IndexSweep,
     /// The graphs that were last asked whether they hold nodes.
-    looked_at: Turn,
+    looked_at: GraphRotation,
 }
 
 impl GraphSet {
@@ -78,7 +78,7 @@ impl FalkorSink {
             kept: BTreeSet::new(),
             cleared: BTreeMap::new(),
             sweep: IndexSweep::default(),
-            looked_at: Turn::default(),
+            looked_at: GraphRotation::default(),
         }
     }
 
@@ -126,7 +126,7 @@ impl FalkorSink {
         if self.routing.is_by_group() && self.node_count(graph).await? == 0 {
             if self.kept.contains(graph) {
                 // It stays as the sign of this for the next launch.
-                return Err(Error::new(ErrorKind::CacheChanged, "a graph of the cache lost its content"));
+                return Err(lost_content());
             }
             // It was emptied just before its removal.
             self.remove(graph).await?;

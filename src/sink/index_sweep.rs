@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::graph_rotation::GraphRotation;
 use super::routing::Routing;
-use super::turn::Turn;
 use crate::model::graph_name::GraphName;
 
 /// The most graphs in one look, one after another: a look may take no longer than a few round trips.
@@ -12,7 +12,7 @@ const AT_ONCE: usize = 8;
 /// The progress and the findings of the sweep.
 #[derive(Debug, Default)]
 pub(super) struct IndexSweep {
-    turn: Turn,
+    rotation: GraphRotation,
     found: BTreeMap<GraphName, BTreeSet<String>>,
 }
 
@@ -20,7 +20,7 @@ impl IndexSweep {
     /// Returns the next graphs. Forgets the findings of graphs that no longer exist.
     pub(super) fn next(&mut self, graphs: &BTreeSet<GraphName>) -> Vec<GraphName> {
         self.found.retain(|graph, _| graphs.contains(graph));
-        self.turn.next(graphs, AT_ONCE)
+        self.rotation.next(graphs, AT_ONCE)
     }
 
     /// Records which indices were found in a graph.

@@ -22,6 +22,7 @@ mod fence;
 mod foreign;
 mod graph;
 mod graph_requests;
+mod graph_rotation;
 mod graph_set;
 mod graph_view;
 mod index_inventory;
@@ -50,7 +51,6 @@ pub mod statements;
 mod statistics;
 mod swap;
 mod swap_commands;
-mod turn;
 mod upsert;
 pub mod vectors;
 mod view;
@@ -92,7 +92,7 @@ pub use server::CacheServer;
 pub use swap::{GraphSwap, Swapped};
 pub(crate) use vectors::CONVERTED_AT_ONCE;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::graph_name::GraphName;
 use crate::model::id_map::IdMap;
@@ -103,6 +103,11 @@ use crate::model::profile::{Profile, RelationshipKind};
 use crate::model::quarantined::Quarantined;
 use crate::model::stage::StageTotals;
 use crate::transform::bulk::BulkPayload;
+
+/// The error if a graph that held nodes is empty, and this service did not empty it.
+pub(crate) fn lost_content() -> Error {
+    Error::new(ErrorKind::CacheChanged, "a graph of the cache lost its content")
+}
 
 /// A graph that batches are applied to. The holder of its [`GraphLease`] is its only writer.
 #[async_trait]
