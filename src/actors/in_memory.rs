@@ -664,8 +664,11 @@ impl GraphLease for InMemorySide {
         Ok(self.world.owner().map(process))
     }
     async fn renew(&mut self) -> Result<()> {
-        self.world.require_owner(self.token)?;
-        *self.world.owner.lock() = Some((self.token, Instant::now() + LEASE_TTL));
+        let mut owner = self.world.owner.lock();
+        if owner.is_none_or(|(token, _)| token != self.token) {
+            return Err(Error::new(ErrorKind::LeaseLost, "another process owns the graph"));
+        }
+        *owner = Some((self.token, Instant::now() + LEASE_TTL));
         Ok(())
     }
     async fn release(&mut self) -> Result<()> {

@@ -17,6 +17,10 @@ const RENEWAL: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 / 3
 /// The pause after a failed renewal: a new connection may succeed, and there is time for one more before the lease is gone.
 const SOON: Duration = Duration::from_millis(100);
 
+/// The longest silence of the cache that does not end the generation. A cache that stands still gives the lease to nobody else, so
+/// this is longer than a lease holds. If only the network is silent, a successor may lead meanwhile; the fence drops all writes then.
+const LONGEST_SILENCE: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 * 3 / 2);
+
 /// A lease that is held, and renewed by a task of its own. Once this value is dropped, the lease expires.
 #[derive(Debug)]
 pub(crate) struct KeptLease {
@@ -72,8 +76,7 @@ fn ended(outcome: Result<Result<()>, JoinError>) -> Result<()> {
     outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "the lease keeper panicked", error)))
 }
 
-/// Renews the lease until it is cancelled or the lease is gone. A server that does not answer is tolerated while the lease holds.
-/// In the end the fence decides, which protects every write.
+/// Renews the lease until it is cancelled, another process has the lease, or the cache is silent for too long.
 async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result<()> {
     let mut renewed = Instant::now();
     let mut pause = RENEWAL;
@@ -87,7 +90,7 @@ async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result
         }
         match lease.renew().await {
             Ok(()) => (renewed, pause) = (Instant::now(), RENEWAL),
-            Err(error) if error.kind() == ErrorKind::LeaseLost || renewed.elapsed() >= LEASE_TTL => return Err(error),
+            Err(error) if error.kind() == ErrorKind::LeaseLost || renewed.elapsed() >= LONGEST_SILENCE => return Err(error),
             Err(error) => {
                 pause = SOON;
                 tracing::warn!(error = %error.chain(), "lease not renewed, trying again");
@@ -99,9 +102,55 @@ async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use async_trait::async_trait;
+
     use super::*;
     use crate::actors::connection_factory::ConnectionFactory;
     use crate::actors::in_memory::{InMemory, InjectedFault, Place, World};
+    use crate::model::leader::Leader;
+
+    /// The lease in a cache that stands still for a while, with the time limit of a command about it.
+    struct StandstillLease {
+        ends: Instant,
+        limit: Duration,
+    }
+
+    impl StandstillLease {
+        fn of(duration: Duration) -> Box<Self> {
+            Box::new(Self { ends: Instant::now() + duration, limit: Duration::from_secs(2) })
+        }
+    }
+
+    #[async_trait]
+    impl GraphLease for StandstillLease {
+        async fn acquire(&mut self) -> Result<()> {
+            Ok(())
+        }
+        async fn leader(&mut self) -> Result<Option<Leader>> {
+            Ok(None)
+        }
+        async fn renew(&mut self) -> Result<()> {
+            let answer = tokio::time::timeout(self.limit, tokio::time::sleep_until(self.ends)).await;
+            answer.map_err(|_| Error::new(ErrorKind::CacheTimeout, "no answer"))
+        }
+        async fn release(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standstill_that_is_longer_than_the_lease_ends_nothing() {
+        let mut lease = KeptLease::acquire(StandstillLease::of(LEASE_TTL + RENEWAL)).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(3600), lease.lost()).await.is_err(), "it is kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standstill_without_an_end_ends_the_generation() {
+        let begun = Instant::now();
+        let mut lease = KeptLease::acquire(StandstillLease::of(Duration::from_secs(3600))).await.unwrap();
+        assert_eq!(lease.lost().await.kind(), ErrorKind::CacheTimeout);
+        assert!(begun.elapsed() < LEASE_TTL * 2, "{:?}", begun.elapsed());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_is_not_released_is_no_fault() {

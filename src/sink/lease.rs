@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
 use super::connection::CacheConnection;
-use super::fence::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, watched_value};
+use super::fence::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch, watched_value};
 use super::keys::GraphKeys;
 use super::{GraphLease, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,8 +21,8 @@ use crate::model::leader::Leader;
 use crate::model::spread::InstanceId;
 use crate::retry::Attempts;
 
-/// The lifetime of a lease without a renewal: the time that a successor waits after a crash, and the longest silence of the
-/// network or of the cache that does not cost the ownership.
+/// The lifetime of a lease without a renewal: the time that a successor waits after a crash. A silence of the network or of the
+/// cache that lasts longer costs the ownership if a successor takes the lease meanwhile.
 pub const LEASE_TTL: Duration = Duration::from_secs(5);
 
 /// The time limit of a command about the lease: a longer one leaves no time to renew.
@@ -125,6 +125,26 @@ impl RedisLease {
         Err(keeps_changing(doing, key))
     }
 
+    /// Takes a lease again that expired while the cache or the network stood still. Nobody has taken or released it since as long as
+    /// the fence names this process, and then nobody else has written either. The fence stays as it is, and so do the writes that
+    /// watch it.
+    async fn reclaim(&mut self) -> Result<()> {
+        const DOING: &str = "reclaim the lease";
+        let take = self.take();
+        for _ in 0..ATTEMPTS {
+            require_owned(&mut self.connection, DOING, &self.ownership, &[], LEASE_TIMEOUT).await?;
+            if transaction(&mut self.connection, DOING, [take.clone()], LEASE_TIMEOUT).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(keeps_changing(DOING, &self.ownership.fence))
+    }
+
+    fn take(&self) -> Cmd {
+        let Ownership { key, value, .. } = &self.ownership;
+        cmd("SET").arg(key).arg(value).arg("PX").arg(milliseconds(LEASE_TTL)).to_owned()
+    }
+
     /// Takes the lease if it is free or already ours. Returns nothing if something changed in between.
     async fn try_acquire(&mut self) -> Result<Option<()>> {
         const DOING: &str = "take the lease";
@@ -144,15 +164,15 @@ impl RedisLease {
             unwatch(&mut self.connection, DOING, LEASE_TIMEOUT).await?;
             return Err(refusal);
         }
-        let take = cmd("SET").arg(key).arg(value).arg("PX").arg(milliseconds(LEASE_TTL)).to_owned();
         let mark = self.adopts.map(|_| adoption::mark(graph));
-        let commands = [take, self.ownership.write_fence()].into_iter().chain(mark);
+        let commands = [self.take(), self.ownership.write_fence()].into_iter().chain(mark);
         Ok(transaction(&mut self.connection, DOING, commands, LEASE_TIMEOUT).await?.map(drop))
     }
 }
 
 /// Carries out a command unless another process holds the lease. Nobody can take the lease in between: the transaction watches the
-/// fence, which changes whenever the lease is taken.
+/// fence, which changes whenever the lease is taken. If nobody holds the lease, the transaction deletes the fence, so that an owner
+/// whose lease has expired cannot reclaim it: this owner must begin again, and read what the command wrote.
 pub(super) async fn unless_another_leads(
     connection: &mut CacheConnection,
     doing: &str,
@@ -162,11 +182,13 @@ pub(super) async fn unless_another_leads(
     connection.wake().await;
     for _ in 0..ATTEMPTS {
         let found = watched_value(connection, doing, &[&ownership.fence], &ownership.key, LEASE_TIMEOUT).await?;
+        let is_free = found.is_none();
         if let Some(other) = found.filter(|found| !ownership.is_of_holder(found)) {
             unwatch(connection, doing, LEASE_TIMEOUT).await?;
             return Err(held(&ownership.key, &other));
         }
-        if transaction(connection, doing, [command.clone()], LEASE_TIMEOUT).await?.is_some() {
+        let free = is_free.then(|| cmd("DEL").arg(&ownership.fence).to_owned());
+        if transaction(connection, doing, std::iter::once(command.clone()).chain(free), LEASE_TIMEOUT).await?.is_some() {
             return Ok(());
         }
     }
@@ -196,7 +218,10 @@ impl GraphLease for RedisLease {
 
     async fn renew(&mut self) -> Result<()> {
         let extend = cmd("PEXPIRE").arg(&self.ownership.key).arg(milliseconds(LEASE_TTL)).to_owned();
-        self.while_held("renew the lease", &[extend]).await
+        match self.while_held("renew the lease", &[extend]).await {
+            Err(error) if error.kind() == ErrorKind::LeaseLost => self.reclaim().await,
+            outcome => outcome,
+        }
     }
 
     async fn release(&mut self) -> Result<()> {

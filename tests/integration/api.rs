@@ -9,14 +9,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::pipeline::{PROGRAM, Pair};
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::servers::{FalkorServer, ports};
 use crate::support::service::{Running, Service};
 
 pub(crate) const TOKEN: &str = "correct-horse-battery";
-
-/// How long the service may take to begin, or to notice something.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn spec() -> GraphSpec {
     GraphSpec { entities: 40, facts: 60, ..GraphSpec::default() }
@@ -63,7 +61,7 @@ impl Http {
             let answer = self.ask("GET", "/ready", "").await;
             match answer {
                 Ok((status, body)) if (status == 200) == wanted => return body,
-                other => assert!(began.elapsed() < PATIENCE, "{other:?}"),
+                other => assert!(began.elapsed() < EVENT, "{other:?}"),
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -110,7 +108,7 @@ async fn whoever_wrote_reads_it_after_the_wait() {
         for round in 0..5 {
             let uuid = format!("written-{probe}-{round}");
             let bookmark = commit(&pair, &uuid).await;
-            let (status, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=20000")).await;
+            let (status, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=60000")).await;
             assert_eq!(status, 200, "{body}");
             assert!(is_in_cache(&pair, &uuid).await, "{uuid}");
         }
@@ -183,7 +181,7 @@ async fn whoever_rewrote_silently_reads_it_after_the_proof() {
         pair.source.graph.run(query(&text)).await.unwrap();
         let bookmark = pair.bookmark().await;
         let escaped = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-        let (status, body) = http.get(&format!("/api/sync/wait?bookmark={escaped}&level=verified&timeout_ms=30000")).await;
+        let (status, body) = http.get(&format!("/api/sync/wait?bookmark={escaped}&level=verified&timeout_ms=60000")).await;
         assert_eq!(status, 200, "{body}\n{}", running.log());
         pair.assert_equal().await;
         let status = http.status().await;
@@ -196,7 +194,7 @@ async fn whoever_rewrote_silently_reads_it_after_the_proof() {
     assert_eq!(http.command("differential").await.0, 202);
     let began = Instant::now();
     while http.status().await["compared_at"] == compared {
-        assert!(began.elapsed() < PATIENCE, "no comparison: {}", running.log());
+        assert!(began.elapsed() < EVENT, "no comparison: {}", running.log());
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(running.terminate().await, 0);
@@ -214,7 +212,7 @@ async fn a_pause_survives_a_restart() {
     // What is under way goes on to its end, and may still see what is committed meanwhile.
     let began = Instant::now();
     while http.status().await["state"]["state"] != "paused" {
-        assert!(began.elapsed() < PATIENCE, "not paused: {}", running.log());
+        assert!(began.elapsed() < EVENT, "not paused: {}", running.log());
         sleep(Duration::from_millis(20)).await;
     }
     let bookmark = commit(&pair, "while-paused").await;
@@ -231,12 +229,12 @@ async fn a_pause_survives_a_restart() {
     assert_eq!(http.status().await["state"]["state"], "paused");
     assert!(!is_in_cache(&pair, "while-paused").await);
     assert_eq!(http.command("resume").await.0, 200);
-    assert_eq!(http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=20000")).await.0, 200);
+    assert_eq!(http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=60000")).await.0, 200);
     assert!(is_in_cache(&pair, "while-paused").await);
     assert_eq!(http.command("full").await.0, 202);
     let began = Instant::now();
     while http.json("/api/sync/statistics").await["pipelines"]["default"]["statistics"]["passes"]["full"]["ended"] != 1 {
-        assert!(began.elapsed() < PATIENCE, "no full pass");
+        assert!(began.elapsed() < EVENT, "no full pass");
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(running.terminate().await, 0);

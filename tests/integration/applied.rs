@@ -10,14 +10,13 @@ use super::bookmarks::wait_for;
 use super::pipeline::Pair;
 use crate::support::comparer::{Filter, compare_part, report};
 use crate::support::copier;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::http::Http;
 use crate::support::service::{Running, Service};
 
 /// How often a change is tried that a race could hide.
 const TRIES: usize = 5;
-
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// The service at work on a small graph, without the comparison in the background.
 struct Applied {
@@ -65,7 +64,7 @@ impl Applied {
             .await
             .is_ok_and(|found| found.is_empty())
         {
-            assert!(begun.elapsed() < ARRIVAL, "{what} does not arrive:\n{}", self.running.log());
+            assert!(begun.elapsed() < EVENT, "{what} does not arrive:\n{}", self.running.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -6,10 +6,9 @@ use neo4rs::query;
 
 use super::indices::until_told;
 use super::pipeline::Pair;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::http::Http;
-
-const SOON: Duration = Duration::from_secs(10);
 
 const MADE: [&str; 4] = [
     "CREATE INDEX FOR (n:Person) ON (n.age, n.code, n.nick, n.rank)",
@@ -45,7 +44,7 @@ impl Pair {
     async fn until_constrained(&self) {
         let begun = Instant::now();
         while self.constraints().await.contains("UNDER CONSTRUCTION") {
-            assert!(begun.elapsed() < SOON, "{}", self.constraints().await);
+            assert!(begun.elapsed() < EVENT, "{}", self.constraints().await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

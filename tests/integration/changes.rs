@@ -6,13 +6,11 @@ use neo4rs::query;
 
 use super::pipeline::Pair;
 use crate::support::comparer::{Filter, compare_part, report};
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::http::Http;
 use crate::support::recorder::Recorder;
 use crate::support::service::Running;
-
-/// A pass that follows a commit ends in well under a second; what needs two readings or another look takes a few.
-const ARRIVAL: Duration = Duration::from_secs(40);
 
 /// The service at work on a small graph.
 struct Followed {
@@ -61,7 +59,7 @@ impl Followed {
                 Ok(found) => report(&found),
                 Err(error) => error.to_string(),
             };
-            assert!(begun.elapsed() < ARRIVAL, "{what} did not arrive:\n{found}\n{}", self.running.log());
+            assert!(begun.elapsed() < EVENT, "{what} did not arrive:\n{found}\n{}", self.running.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -187,7 +185,7 @@ async fn an_idle_source_is_left_alone() {
             if status["settled"] == true && proven && ended > beyond {
                 return (passes, ended);
             }
-            assert!(begun.elapsed() < ARRIVAL, "not settled: {status}");
+            assert!(begun.elapsed() < EVENT, "not settled: {status}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -197,7 +195,7 @@ async fn an_idle_source_is_left_alone() {
         cache.take();
         let begun = Instant::now();
         while source.count("RETURN 1") < PROBES {
-            assert!(begun.elapsed() < ARRIVAL, "the source is probed");
+            assert!(begun.elapsed() < EVENT, "the source is probed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let (asked, of_cache) = (source.take(), cache.take());

@@ -9,13 +9,12 @@ use serde_json::Value;
 use super::pipeline::Pair;
 use crate::support::comparer::compare;
 use crate::support::copier;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::service::{Running, Service};
 
 /// The small graph has some 900 elements: at this rate a comparison of all of it takes a second.
 const RATE: u64 = 1000;
-
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -57,7 +56,7 @@ impl Compared {
             if status["equal_as_of"] == bookmark.as_str() {
                 break;
             }
-            assert!(begun.elapsed() < ARRIVAL, "{when}: not proven equal: {status}\n{}", self.running.log());
+            assert!(begun.elapsed() < EVENT, "{when}: not proven equal: {status}\n{}", self.running.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         println!("{when}: proven equal after {:.1} s", begun.elapsed().as_secs_f64());

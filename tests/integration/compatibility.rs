@@ -8,6 +8,7 @@ use neo4rs::query;
 use super::full_sync::ask;
 use super::pipeline::Pair;
 use crate::support::comparer::{GENERIC, assert_same_content};
+use crate::support::deadline::EVENT;
 use crate::support::http::Http;
 
 async fn pair(test: &str) -> Pair {
@@ -166,9 +167,6 @@ async fn parallel_relationships_loops_and_bare_nodes_arrive() {
     assert!(cell(&pair, "MATCH (:A)-[e:SAME]->(:B) RETURN count(e)").await.contains("int(7)"));
 }
 
-/// How long Neo4j may take until it gives a number again, and the service until it has made indices.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Neo4j gives the number of a deleted element to a new one, which then is another element.
 #[tokio::test]
 async fn a_number_that_is_given_again_is_another_element() {
@@ -184,7 +182,7 @@ async fn a_number_that_is_given_again_is_another_element() {
         if new.iter().any(|number| old.contains(number)) {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "no number was given again: {} of {}", new.len(), old.len());
+        assert!(began.elapsed() < EVENT, "no number was given again: {} of {}", new.len(), old.len());
         write(&pair, "MATCH (n:New) DETACH DELETE n").await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -256,7 +254,7 @@ async fn constraints_are_not_carried_over_and_their_indices_are() {
         if ["code", "first", "second"].iter().all(|property| indexed.contains(property)) {
             break;
         }
-        assert!(began.elapsed() < PATIENCE, "{indexed}\n{}", running.log());
+        assert!(began.elapsed() < EVENT, "{indexed}\n{}", running.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(running.terminate().await, 0);

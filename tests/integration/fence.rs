@@ -26,6 +26,7 @@ use super::pipeline::{PROGRAM, Pair};
 use super::sink::{batch, fact_identity, facts, fresh_name, label, node_identity, nodes, owned, server, sink};
 use crate::support::arrival::until_equal;
 use crate::support::comparer::{compare, report};
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::{FalkorAddress, Neo4jAddress};
@@ -34,13 +35,8 @@ use crate::support::service::{Running, Service};
 /// Nodes of one commit: many batches of 1,000, so that a process is stopped in the middle of its pass.
 const NEW: u64 = 12_000;
 
-/// How long a successor may take to wait for the lease, to take over and to apply everything.
-const ARRIVAL: Duration = Duration::from_secs(90);
-
 /// Longer than a lease lasts: the fault is its length.
 const SILENCE: Duration = Duration::from_secs(7);
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// A service that follows a source, and whoever takes over from it.
 struct Followed {
@@ -77,7 +73,7 @@ impl Followed {
         .await;
         let began = Instant::now();
         while self.arrived().await == 0 {
-            assert!(began.elapsed() < ARRIVAL, "nothing arrives\n{}", self.running.log());
+            assert!(began.elapsed() < EVENT, "nothing arrives\n{}", self.running.log());
             tokio::task::yield_now().await;
         }
     }
@@ -101,7 +97,7 @@ impl Followed {
         self.write("MATCH (n:Entity) WHERE n.uuid STARTS WITH 'new-' AND right(n.uuid, 1) IN ['1', '4', '7'] DETACH DELETE n")
             .await;
         self.write("MATCH (n:Entity) WHERE n.uuid STARTS WITH 'new-' SET n.summary = 'new', n.created_at = datetime()").await;
-        let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, &self.pair.graph, ARRIVAL).await;
+        let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, &self.pair.graph, EVENT).await;
         arrived.unwrap_or_else(|found| panic!("the successor: {found}\n{}", successor.log()));
         http.until_ready(true).await;
         successor
@@ -168,7 +164,7 @@ async fn a_launch_that_takes_longer_than_the_lease_keeps_it() {
     let mut holder: Option<String> = None;
     let began = Instant::now();
     while holder.is_none() {
-        assert!(began.elapsed() < SOON, "{}", running.log());
+        assert!(began.elapsed() < EVENT, "{}", running.log());
         holder = cmd("GET").arg(&key).query_async(&mut raw).await.unwrap();
     }
     bolt.set(Mode::Blackhole).await;
@@ -225,7 +221,7 @@ impl Owned {
     }
 
     async fn redis(&mut self, words: &[&str]) -> Value {
-        self.outside.command("test", cmd(words[0]).arg(&words[1..]), SOON).await.unwrap()
+        self.outside.command("test", cmd(words[0]).arg(&words[1..]), EVENT).await.unwrap()
     }
 
     /// As after a silence that outlasts the lease.
@@ -243,7 +239,7 @@ impl Owned {
             if !format!("{answer:?}").contains("UNDER CONSTRUCTION") {
                 return;
             }
-            assert!(began.elapsed() < SOON, "{answer:?}");
+            assert!(began.elapsed() < EVENT, "{answer:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -361,10 +357,10 @@ async fn bytes_given_up_do_not_arrive_behind_newer_ones() {
     pipeline.add_command(cmd("GRAPH.QUERY").arg(&graph).arg("MATCH (n {uuid: 'a'}) SET n.v = 'late'").to_owned());
     pipeline.add_command(cmd("EXEC"));
     let mut late = CacheConnection::new(server().await);
-    late.command("test", cmd("WATCH").arg(&fence), SOON).await.unwrap();
+    late.command("test", cmd("WATCH").arg(&fence), EVENT).await.unwrap();
     let mut newer = sink(server().await, &owned.ownership);
     newer.apply(&batch(vec![nodes("Entity", &[], &[("a", ",v:3")])], vec![])).await.unwrap();
-    let answers = late.pipeline("test", &pipeline, SOON).await.unwrap();
+    let answers = late.pipeline("test", &pipeline, EVENT).await.unwrap();
     assert!(matches!(answers.last(), Some(Ok(Value::Nil))), "{answers:?}");
     // The older connection that still lives goes on.
     owned.write(2).await.unwrap().unwrap();
@@ -389,7 +385,7 @@ async fn no_groups_graph_is_open_to_an_earlier_owner() {
     sink.prepare().await.unwrap();
     sink.apply(&rows("a", &group)).await.unwrap();
     let mut raw = CacheConnection::new(server().await);
-    raw.command("test", cmd("DEL").arg(GraphKeys::of(&control).owner()), SOON).await.unwrap();
+    raw.command("test", cmd("DEL").arg(GraphKeys::of(&control).owner()), EVENT).await.unwrap();
     owned(control.as_str()).await;
     let deleted = PreparedRows { deleted_nodes: vec![node_identity("Entity", "a")], ..PreparedRows::default() };
     for written in [rows("a", &group), rows("b", &group), rows("c", &fresh_name("fence-group")), deleted] {
@@ -471,7 +467,7 @@ impl Owned {
             if !shown.contains("UNDER CONSTRUCTION") {
                 return shown;
             }
-            assert!(began.elapsed() < SOON, "{shown}");
+            assert!(began.elapsed() < EVENT, "{shown}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

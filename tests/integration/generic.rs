@@ -10,12 +10,10 @@ use serde_json::Value;
 
 use super::pipeline::Pair;
 use crate::support::comparer::{GENERIC, assert_same_content, compare_content};
+use crate::support::deadline::EVENT;
 use crate::support::foreign::{Changes, Foreign};
 use crate::support::http::Http;
 use crate::support::service::Running;
-
-/// How long changes may take to be proven equal.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -63,7 +61,7 @@ impl<'a> Followed<'a> {
         let bookmark = self.pair.bookmark().await;
         let mut status = Value::Null;
         while status["equal_as_of"] != bookmark.as_str() {
-            assert!(begun.elapsed() < ARRIVAL, "{what}\n{}\nnot proven equal: {status}", self.running.log());
+            assert!(begun.elapsed() < EVENT, "{what}\n{}\nnot proven equal: {status}", self.running.log());
             tokio::time::sleep(POLL).await;
             status = self.http.status().await.unwrap();
         }

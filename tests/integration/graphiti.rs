@@ -6,11 +6,9 @@ use neo4rs::query;
 
 use super::pipeline::Pair;
 use crate::support::comparer::{Difference, Filter, Key, Snapshot, compare, read_source, report};
+use crate::support::deadline::EVENT;
 use crate::support::graphiti::{Graphiti, Step};
 use crate::support::http::Http;
-
-/// How long silent changes may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// How many episodes a group gets between two passes.
 const NEW_EPISODES: usize = 3;
@@ -115,7 +113,7 @@ async fn graphiti_finds_in_the_cache_what_it_finds_in_the_source() {
     let (begun, bookmark) = (Instant::now(), pair.bookmark().await);
     let mut status = http.status().await.unwrap();
     while status["equal_as_of"] != bookmark.as_str() {
-        assert!(begun.elapsed() < ARRIVAL, "{}\nnot proven equal: {status}", running.log());
+        assert!(begun.elapsed() < EVENT, "{}\nnot proven equal: {status}", running.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
         status = http.status().await.unwrap();
     }

@@ -15,6 +15,7 @@ use super::api::{Http, start};
 use super::indices::until_told;
 use super::pipeline::PROGRAM;
 use crate::support::comparer::{Filter, assert_part_equal, compare_part, report};
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::servers::{FalkorAddress, FalkorServer, Neo4jAddress, SourceTurn, ports, source_lock};
@@ -22,9 +23,6 @@ use crate::support::service::{Running, Service};
 
 /// The graph of what is of no group in particular.
 const DEFAULT: &str = "default_db";
-
-/// How long what was written may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// A turn with the source, and a cache of one's own: graphs are named like groups, and those have the same names in all tests.
 struct Groups {
@@ -94,7 +92,7 @@ impl Groups {
         loop {
             let what = self.difference().await;
             let Some(what) = what else { return };
-            assert!(began.elapsed() < ARRIVAL, "{what}");
+            assert!(began.elapsed() < EVENT, "{what}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -228,7 +226,7 @@ async fn what_moves_between_groups_is_moved() {
         if text.contains("across") {
             break text;
         }
-        assert!(began.elapsed() < ARRIVAL, "{quarantine}\n{}", running.log());
+        assert!(began.elapsed() < EVENT, "{quarantine}\n{}", running.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert!(listed.contains("not in the graph of its group"), "{listed}");
@@ -428,7 +426,7 @@ async fn a_pipeline_whose_source_is_silent_leaves_the_other_alone() {
             if found.is_empty() {
                 break;
             }
-            assert!(began.elapsed() < ARRIVAL, "{graph}: {}", report(&found));
+            assert!(began.elapsed() < EVENT, "{graph}: {}", report(&found));
         }
     }
     assert_eq!(running.terminate().await, 0);
@@ -445,7 +443,7 @@ impl Groups {
             let began = Instant::now();
             let bookmark = self.bookmark().await;
             let (status, body) =
-                http.get(&format!("/api/sync/wait?pipeline={pipeline}&bookmark={bookmark}&timeout_ms=20000")).await;
+                http.get(&format!("/api/sync/wait?pipeline={pipeline}&bookmark={bookmark}&timeout_ms=60000")).await;
             assert_eq!(status, 200, "{body}");
             times.push(began.elapsed().as_secs_f64());
         }

@@ -8,11 +8,9 @@ use serde_json::Value;
 use super::api::{Http, TOKEN, start};
 use super::pipeline::{Pair, percent_encoded};
 use crate::support::comparer::{compare, report};
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::service::{Running, Service};
-
-/// A delete takes a service two passes; with two cores and a busy machine some seconds.
-const ARRIVAL: Duration = Duration::from_secs(40);
 
 /// Entities of the built graph.
 const BUILT: usize = 40;
@@ -96,7 +94,7 @@ impl Guarded {
             if found.is_empty() {
                 return;
             }
-            assert!(begun.elapsed() < ARRIVAL, "{what} did not arrive:\n{}\n{}", report(&found), self.running.log());
+            assert!(begun.elapsed() < EVENT, "{what} did not arrive:\n{}\n{}", report(&found), self.running.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -108,7 +106,7 @@ impl Guarded {
             if held(&status) == of(expected) {
                 return status;
             }
-            assert!(begun.elapsed() < ARRIVAL, "{expected:?} are not held: {status}\n{}", self.running.log());
+            assert!(begun.elapsed() < EVENT, "{expected:?} are not held: {status}\n{}", self.running.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -117,7 +115,7 @@ impl Guarded {
     async fn holds_some(&self) {
         let begun = Instant::now();
         while held(&self.http.status().await).iter().all(|(kind, _)| kind != "Entity") {
-            assert!(begun.elapsed() < ARRIVAL, "nothing is held:\n{}", self.running.log());
+            assert!(begun.elapsed() < EVENT, "nothing is held:\n{}", self.running.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -177,7 +175,7 @@ async fn what_trickles_away_is_held_once_it_is_too_much_and_goes_when_it_is_appr
         .await;
         let begun = Instant::now();
         while differences(&guarded.pair).await != 25 {
-            assert!(begun.elapsed() < ARRIVAL, "a new entity does not arrive: {}", guarded.running.log());
+            assert!(begun.elapsed() < EVENT, "a new entity does not arrive: {}", guarded.running.log());
         }
     }
     assert_eq!(swept(&guarded.running.log()), before, "{}", guarded.running.log());
@@ -215,7 +213,7 @@ async fn relationships_that_go_with_a_node_count() {
     let held = HUB_FACTS + 1;
     let begun = Instant::now();
     while differences(&guarded.pair).await != held {
-        assert!(begun.elapsed() < ARRIVAL, "{} of {held} differ: {}", differences(&guarded.pair).await, guarded.running.log());
+        assert!(begun.elapsed() < EVENT, "{} of {held} differ: {}", differences(&guarded.pair).await, guarded.running.log());
     }
     let (pair, service) = guarded.stop().await;
     let report = service.finish(&["sync", "--mode", "incremental", "--output", "json"]).await;
@@ -385,7 +383,7 @@ async fn a_loss_beyond_what_is_listed_at_once_is_held_whole() {
     let before = guarded.http.status().await["passes_ended"].as_u64().unwrap();
     let bookmark = guarded.pair.bookmark().await;
     let bookmark = percent_encoded(&bookmark);
-    let (status, body) = guarded.http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=20000")).await;
+    let (status, body) = guarded.http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=60000")).await;
     assert_eq!(status, 504, "{body}");
     let status = guarded.http.status().await;
     assert!(

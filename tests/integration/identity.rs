@@ -8,12 +8,10 @@ use neo4rs::{Graph, query};
 
 use super::pipeline::PROGRAM;
 use crate::support::comparer::{compare, report};
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::servers::{FalkorOptions, FalkorServer, Neo4jAddress, Neo4jServer, source_lock};
 use crate::support::service::{Running, Service};
-
-/// A full pass of these small graphs takes a second; pauses between generations grow while faults come one after the other.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 const GRAPH: &str = "identity";
 
@@ -95,7 +93,7 @@ impl Watched {
                 Ok(found) => report(&found),
                 Err(error) => error.to_string(),
             };
-            assert!(begun.elapsed() < ARRIVAL, "{what}: {found}\n{}", self.log());
+            assert!(begun.elapsed() < EVENT, "{what}: {found}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

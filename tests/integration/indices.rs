@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::pipeline::Pair;
 use crate::support::comparer::assert_equal;
 use crate::support::copier;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::http::Http;
-
-const SOON: Duration = Duration::from_secs(90);
 
 /// The built-in profile, with one line more.
 const PROFILE: &str = concat!(include_str!("../../config/profiles/graphiti.yaml"), "mirror_indexes: true\n");
@@ -39,7 +38,7 @@ impl Pair {
     pub(crate) async fn until_indexed(&self, on: &str, property: &str, kind: &str) {
         let begun = Instant::now();
         while !self.has_index(on, property, kind).await {
-            assert!(begun.elapsed() < SOON, "no {kind} index on {on}.{property}");
+            assert!(begun.elapsed() < EVENT, "no {kind} index on {on}.{property}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -53,7 +52,7 @@ pub(crate) async fn until_told(http: Http, list: &str, part: &str) -> Value {
         if told[list].to_string().contains(part) {
             return told;
         }
-        assert!(begun.elapsed() < SOON, "{list} does not name {part}: {told}");
+        assert!(begun.elapsed() < EVENT, "{list} does not name {part}: {told}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -70,7 +69,7 @@ async fn missing_indices_are_made_and_foreign_ones_reported() {
     // FalkorDB lists a dropped index until it is taken down.
     let begun = Instant::now();
     while pair.has_index("Entity", "uuid", "RANGE").await {
-        assert!(begun.elapsed() < SOON, "the index is not dropped");
+        assert!(begun.elapsed() < EVENT, "the index is not dropped");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 

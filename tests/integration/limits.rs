@@ -50,7 +50,7 @@ async fn half_a_core_and_512_mb_are_enough() {
         pair.source.graph.run(query(&text)).await.unwrap();
     }
     let bookmark = pair.bookmark().await.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-    let (status, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=10000")).await;
+    let (status, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=60000")).await;
     assert_eq!(status, 200, "{body}");
     let statistics = http.json("/api/sync/statistics").await["pipelines"]["default"].clone();
     let samples = statistics["samples"].as_array().unwrap();

@@ -17,7 +17,7 @@ use crate::support::servers::blocking;
 const REQUIREMENTS: &str = include_str!("../openapi/requirements.txt");
 
 /// A thousand requests over loopback, and what a machine needs to think them up.
-const RUN: Duration = Duration::from_secs(300);
+const RUN: Duration = Duration::from_secs(600);
 
 /// How many requests a run makes at least.
 const REQUESTS: usize = 1000;

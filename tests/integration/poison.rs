@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::api::{self, Http, TOKEN};
 use super::pipeline::Pair;
 use crate::support::arrival::until_equal;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::service::{Running, Service};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -39,7 +38,7 @@ async fn refuse_twins(pair: &Pair) {
         if format!("{listed:?}").contains("OPERATIONAL") {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{listed:?}");
+        assert!(began.elapsed() < EVENT, "{listed:?}");
         tokio::time::sleep(POLL).await;
     }
 }
@@ -59,7 +58,7 @@ async fn until(http: &Http, running: &Running, what: &str, wanted: impl Fn(&[Val
         if wanted(&found) {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "{what}: {found:?}\n{}", running.log());
+        assert!(began.elapsed() < EVENT, "{what}: {found:?}\n{}", running.log());
         tokio::time::sleep(POLL).await;
     }
 }
@@ -118,7 +117,7 @@ async fn a_refused_row_stands_alone_until_it_is_mended() {
     let badge = query("MATCH (n:Entity {uuid: $key}) SET n.badge = 'its own', n.created_at = datetime()").param("key", poison);
     pair.source.graph.run(badge).await.unwrap();
     until(&http, &running, "mended", <[Value]>::is_empty).await;
-    let arrived = until_equal(&pair.source.graph, &pair.cache, &pair.graph, PATIENCE).await;
+    let arrived = until_equal(&pair.source.graph, &pair.cache, &pair.graph, EVENT).await;
     assert!(arrived.is_ok(), "{arrived:?}");
     assert_eq!(running.terminate().await, 0);
 }

@@ -8,11 +8,9 @@ use serde_json::Value;
 
 use super::api::{Http, start};
 use super::pipeline::Pair;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::service::{Running, Service};
-
-/// How long what was asked for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Enough elements for a comparison to have several slices, so that questions come while it runs.
 fn spec() -> GraphSpec {
@@ -44,7 +42,7 @@ async fn until(http: &Http, running: &Running, what: &str, holds: impl Fn(&Value
         if holds(&status) {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{what}: {status}\n{}", running.log());
+        assert!(began.elapsed() < EVENT, "{what}: {status}\n{}", running.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -101,7 +99,7 @@ async fn what_cannot_be_proven_is_not_tried_for_ever() {
     let began = Instant::now();
     while comparisons(&running) < 2 {
         assert_eq!(verified(&http, &now, 50).await, 504, "{}", running.log());
-        assert!(began.elapsed() < PATIENCE, "{}", running.log());
+        assert!(began.elapsed() < EVENT, "{}", running.log());
     }
     let before = comparisons(&running);
     for _ in 0..100 {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::pipeline::Pair;
 use crate::support::comparer::{compare, report};
+use crate::support::deadline::EVENT;
 use crate::support::graph::create_indices;
 use crate::support::http::Http;
 use crate::support::sequence::Sequence;
@@ -20,9 +21,6 @@ const APPLIED_EVERY: usize = 10;
 
 /// The small graphs are compared in one slice each; what then differs is mended and compared again.
 const SCRUB_ROWS_PER_SECOND: u64 = 100_000;
-
-/// How long a sequence may take to be proven equal. It takes about a second.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -79,7 +77,7 @@ impl Followed {
     async fn applied(&self) {
         let bookmark = self.pair.bookmark().await;
         let bookmark = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-        let (status, body) = self.http.get(&format!("/api/sync/wait?timeout_ms=20000&bookmark={bookmark}")).await.unwrap();
+        let (status, body) = self.http.get(&format!("/api/sync/wait?timeout_ms=60000&bookmark={bookmark}")).await.unwrap();
         assert_eq!(status, 200, "{body}\n{}", self.running.log());
     }
 
@@ -89,7 +87,7 @@ impl Followed {
         let bookmark = self.pair.bookmark().await;
         let mut status = Value::Null;
         while status["equal_as_of"] != bookmark.as_str() {
-            assert!(begun.elapsed() < ARRIVAL, "{what}\n{}\nnot proven equal: {status}", self.running.log_from(mark));
+            assert!(begun.elapsed() < EVENT, "{what}\n{}\nnot proven equal: {status}", self.running.log_from(mark));
             tokio::time::sleep(POLL).await;
             status = self.http.status().await.unwrap();
         }

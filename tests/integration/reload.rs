@@ -8,13 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use super::api::{Http, TOKEN};
 use super::pipeline::Pair;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::servers::ports;
 
 const OTHER_TOKEN: &str = "battery-staple-correct";
-
-/// How long what was ordered may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn reload(http: &Http, token: &str) -> (u16, Value) {
     let (status, body) = http.ask("POST", "/api/reload", &format!("Authorization: Bearer {token}\r\n")).await.unwrap();
@@ -28,7 +26,7 @@ fn write(file: &Path, settings: &str) {
 async fn until(http: &Http, what: &str, holds: impl Fn(&Value) -> bool) {
     let began = Instant::now();
     while !holds(&http.status().await) {
-        assert!(began.elapsed() < PATIENCE, "{what}: {}", http.status().await);
+        assert!(began.elapsed() < EVENT, "{what}: {}", http.status().await);
         sleep(Duration::from_millis(50)).await;
     }
 }

@@ -199,7 +199,7 @@ async fn a_service_reads_from_the_members_that_are_named() {
     assert!(seen.0 >= 2 && seen.1 >= 1, "the control plane and the reads, and the probe: {seen:?}");
     pair.source.graph.run(query("CREATE (:Entity {uuid: 'new', group_id: 'g', created_at: datetime()})")).await.unwrap();
     let bookmark = percent_encoded(&pair.bookmark().await);
-    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=30000")).await;
+    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms=60000")).await;
     assert_eq!(code, 200, "{body}\n{}", running.log());
     pair.assert_equal().await;
     assert_eq!(running.terminate().await, 0);

@@ -1,6 +1,6 @@
 //! A cache whose master changes: Sentinel makes a replica the master, and the service goes on there.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use neo4rs::query;
 
@@ -8,15 +8,13 @@ use super::api::{Http, start};
 use super::pipeline::{PROGRAM, last_bookmark, percent_encoded};
 use super::standby::Writer;
 use crate::support::comparer::assert_equal;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::servers::sentinel::{REPLICA_USER, Replicated, SENTINEL_PASSWORD, SERVER_PASSWORD, SERVICE};
 use crate::support::servers::{FalkorServer, SourceTurn, source_lock};
 use crate::support::service::{Running, Service};
 
 const GRAPH: &str = "replicated";
-
-/// A failover takes seconds, and a full pass of these small graphs one.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The service between a source and a cache that sentinels watch.
 struct Replication {
@@ -50,7 +48,7 @@ pub(crate) async fn until_applied(turn: &SourceTurn, http: &Http, running: &Runn
         if code == 200 {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{code} {body}\n{}", running.log());
+        assert!(began.elapsed() < EVENT, "{code} {body}\n{}", running.log());
     }
 }
 

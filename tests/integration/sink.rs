@@ -23,9 +23,8 @@ use neo4j_falkordb_sync::sink::{
 };
 use redis::{Value, cmd};
 
+use crate::support::deadline::EVENT;
 use crate::support::servers::shared;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// The server under test, and nothing else about it.
 pub(crate) async fn server() -> CacheAddress {
@@ -81,7 +80,7 @@ impl Cache {
         for part in &parts[1..] {
             command.arg(*part);
         }
-        self.outside.command("test", &command, SOON).await.unwrap()
+        self.outside.command("test", &command, EVENT).await.unwrap()
     }
 
     async fn query(&mut self, text: &str) -> Vec<Vec<String>> {
@@ -579,6 +578,39 @@ async fn a_lease_excludes_others_until_it_ends() {
     assert_eq!(second.holder().await.unwrap(), None);
 }
 
+/// A cache or a network that stands still for longer than the lease takes it from nobody who still is the only writer.
+#[tokio::test]
+async fn an_expired_lease_is_reclaimed_unless_another_process_took_it() {
+    let graph = graph_name("reclaim");
+    let (mut first, claim) = lease_on(&graph).await;
+    let (mut second, other_claim) = lease_on(&graph).await;
+    let mut store = graphs(server().await, &claim).checkpoint_store(GraphRole::Live);
+    let mut other_store = graphs(server().await, &other_claim).checkpoint_store(GraphRole::Live);
+    let mut raw = CacheConnection::new(server().await);
+    let expire = cmd("DEL").arg(format!("{{{graph}}}:owner")).to_owned();
+
+    first.acquire().await.unwrap();
+    store.store(&checkpoint(1)).await.unwrap();
+    raw.command("test", &expire, EVENT).await.unwrap();
+    first.renew().await.unwrap();
+    assert_eq!(second.acquire().await.unwrap_err().kind(), ErrorKind::LeaseHeld);
+    store.store(&checkpoint(2)).await.unwrap();
+
+    raw.command("test", &expire, EVENT).await.unwrap();
+    second.acquire().await.unwrap();
+    raw.command("test", &expire, EVENT).await.unwrap();
+    assert_eq!(first.renew().await.unwrap_err().kind(), ErrorKind::LeaseLost, "another process led in between");
+    second.renew().await.unwrap();
+    second.release().await.unwrap();
+    assert_eq!(second.renew().await.unwrap_err().kind(), ErrorKind::LeaseLost, "what is released is not reclaimed");
+
+    // The owner reads the pause only when it begins.
+    first.acquire().await.unwrap();
+    raw.command("test", &expire, EVENT).await.unwrap();
+    other_store.set_paused(true).await.unwrap();
+    assert_eq!(first.renew().await.unwrap_err().kind(), ErrorKind::LeaseLost, "an operator decided something in between");
+}
+
 #[tokio::test]
 async fn a_checkpoint_is_stored_only_by_the_owner() {
     let graph = graph_name("checkpoint");
@@ -619,7 +651,7 @@ async fn a_pause_is_stored_unless_another_process_leads() {
     other.set_paused(true).await.unwrap();
     assert!(store.is_paused().await.unwrap());
     let unreadable = cmd("SET").arg(format!("{{{graph}}}:owner")).arg("somebody").to_owned();
-    CacheConnection::new(server().await).command("test", &unreadable, SOON).await.unwrap();
+    CacheConnection::new(server().await).command("test", &unreadable, EVENT).await.unwrap();
     assert_eq!(other.set_paused(false).await.unwrap_err().kind(), ErrorKind::LeaseHeld, "a holder that nobody knows");
 }
 
@@ -662,24 +694,24 @@ async fn a_silent_connection_is_replaced() {
     let mut cache = Cache::new("silent").await;
     let mut connection = CacheConnection::new(server().await);
     let id = |value: &Value| shown(value);
-    let first = connection.command("test", cmd("CLIENT").arg("ID"), SOON).await.unwrap();
+    let first = connection.command("test", cmd("CLIENT").arg("ID"), EVENT).await.unwrap();
     let mut block = cmd("BLPOP");
     block.arg(format!("{}:nothing", cache.graph)).arg(60);
     let error = connection.command("test", &block, Duration::from_millis(200)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheTimeout);
-    let second = connection.command("test", cmd("CLIENT").arg("ID"), SOON).await.unwrap();
+    let second = connection.command("test", cmd("CLIENT").arg("ID"), EVENT).await.unwrap();
     assert_ne!(id(&first), id(&second));
     cache.redis(&["CLIENT", "KILL", "ID", &shown(&second)]).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let lost = connection.command("test", cmd("CLIENT").arg("ID"), SOON).await;
+    let lost = connection.command("test", cmd("CLIENT").arg("ID"), EVENT).await;
     assert!(lost.is_ok() || lost.unwrap_err().kind() == ErrorKind::CacheConnection);
-    connection.command("test", cmd("CLIENT").arg("ID"), SOON).await.unwrap();
+    connection.command("test", cmd("CLIENT").arg("ID"), EVENT).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_connection_error() {
     let mut connection = CacheConnection::new(CacheAddress::plain("127.0.0.1", 1));
-    let error = connection.command("test", &cmd("PING"), SOON).await.unwrap_err();
+    let error = connection.command("test", &cmd("PING"), EVENT).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CacheConnection, "{}", error.chain());
     assert!(error.chain().contains("127.0.0.1:1"));
 }

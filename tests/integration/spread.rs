@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::api::{Http, start_with};
 use super::pipeline::Pair;
 use crate::support::arrival::until_equal;
+use crate::support::deadline::EVENT;
 use crate::support::graph::create_indices;
 use crate::support::servers::fresh_graph_name;
 use crate::support::service::{Running, Service};
@@ -29,9 +30,6 @@ const SLACK: Duration = Duration::from_secs(3);
 
 /// The time for six first full syncs, ten seconds to settle, and handovers.
 const SPREAD: Duration = Duration::from_secs(120);
-
-/// How long what was written may take to arrive in each graph.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// The pause between two looks at the leases.
 const POLL: Duration = Duration::from_millis(20);
@@ -166,7 +164,7 @@ impl Shared {
 
     async fn assert_equal(&self) {
         for graph in &self.graphs {
-            let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, graph, ARRIVAL).await;
+            let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, graph, EVENT).await;
             arrived.unwrap_or_else(|found| panic!("{graph}: {found}"));
         }
     }

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::pipeline::Pair;
 use crate::support::copier;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::http::Http;
-
-const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// 100,000 nodes; vectors have nothing to do with keys.
 fn spec() -> GraphSpec {
@@ -43,14 +42,14 @@ async fn one_deleted_node_of_a_hundred_thousand_is_found_by_few_keys() {
         let begun = Instant::now();
         let text = format!("MATCH (n:Entity {{uuid: '{gone}'}}) RETURN count(n)");
         while !format!("{:?}", copier::run(&mut cache, &pair.graph, &text).await.unwrap()).contains("int(0)") {
-            assert!(begun.elapsed() < ARRIVAL, "not deleted:\n{}", running.log());
+            assert!(begun.elapsed() < EVENT, "not deleted:\n{}", running.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let seconds = begun.elapsed().as_secs_f64();
         // The status comes after the rows.
         let mut travelled = listed().await - before;
         while travelled == 0 {
-            assert!(begun.elapsed() < ARRIVAL, "no keys were counted:\n{}", running.log());
+            assert!(begun.elapsed() < EVENT, "no keys were counted:\n{}", running.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
             travelled = listed().await - before;
         }

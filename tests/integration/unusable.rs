@@ -9,9 +9,8 @@ use serde_json::Value;
 use super::api::{self, Http, TOKEN};
 use super::pipeline::Pair;
 use crate::support::arrival::until_equal;
+use crate::support::deadline::EVENT;
 use crate::support::service::{Running, Service};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -78,7 +77,7 @@ impl Watched {
     pub(super) async fn until_nothing_listed(&self) {
         let began = Instant::now();
         while !self.entries().await.is_empty() {
-            assert!(began.elapsed() < PATIENCE, "{:?}\n{}", self.entries().await, self.running.log());
+            assert!(began.elapsed() < EVENT, "{:?}\n{}", self.entries().await, self.running.log());
             tokio::time::sleep(POLL).await;
         }
     }
@@ -94,7 +93,7 @@ impl Watched {
     }
 
     pub(super) async fn assert_equal(&self) {
-        let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, &self.pair.graph, PATIENCE).await;
+        let arrived = until_equal(&self.pair.source.graph, &self.pair.cache, &self.pair.graph, EVENT).await;
         assert!(arrived.is_ok(), "{arrived:?}\n{}", self.running.log());
     }
 
@@ -155,7 +154,7 @@ async fn an_element_without_key_and_timestamp_is_listed_while_commits_come_witho
         .await;
     let began = Instant::now();
     while watched.listed("MENTIONS").await.is_empty() {
-        assert!(began.elapsed() < PATIENCE, "{}", watched.running.log());
+        assert!(began.elapsed() < EVENT, "{}", watched.running.log());
         tokio::time::sleep(POLL).await;
     }
     busy.abort();
@@ -218,7 +217,7 @@ async fn a_key_that_becomes_unusable_takes_its_element_out_until_it_is_usable_ag
     assert_eq!(watched.http.command("differential").await.0, 202);
     let began = Instant::now();
     while watched.listed("Entity").await.len() != 1 {
-        assert!(began.elapsed() < PATIENCE, "{:?}\n{}", watched.entries().await, watched.running.log());
+        assert!(began.elapsed() < EVENT, "{:?}\n{}", watched.entries().await, watched.running.log());
         tokio::time::sleep(POLL).await;
     }
     watched.end().await;
@@ -233,7 +232,7 @@ async fn many_that_become_unusable_at_once_are_held_by_the_guard() {
     let began = Instant::now();
     let is_held = async || watched.http.status().await["held"].as_array().is_some_and(|held| !held.is_empty());
     while !is_held().await || watched.listed("Entity").await.len() != 300 {
-        assert!(began.elapsed() < PATIENCE, "{}\n{}", watched.http.status().await, watched.running.log());
+        assert!(began.elapsed() < EVENT, "{}\n{}", watched.http.status().await, watched.running.log());
         tokio::time::sleep(POLL).await;
     }
     assert_eq!(watched.cached("MATCH (n:Entity) RETURN count(n)").await, 300);
@@ -360,7 +359,7 @@ async fn a_proof_says_how_much_is_excepted() {
         if status["equal_as_of"].is_string() {
             break status;
         }
-        assert!(began.elapsed() < PATIENCE, "{status}\n{}", watched.running.log());
+        assert!(began.elapsed() < EVENT, "{status}\n{}", watched.running.log());
         tokio::time::sleep(POLL).await;
     };
     assert_eq!(status["excepted"], serde_json::json!({ "elements": 1, "properties": 1, "collapsed": 1 }), "{status}");

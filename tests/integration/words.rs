@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 use super::api::{Http, TOKEN, start};
 use super::pipeline::PROGRAM;
 use crate::support::comparer::{Difference, Promised, differences, promised, read_cache};
+use crate::support::deadline::EVENT;
 use crate::support::graph::create_indices;
 use crate::support::sequence::Sequence;
 use crate::support::servers::{FalkorServer, Neo4jAddress, SourceTurn, source_lock};
@@ -21,9 +22,6 @@ use crate::support::service::{Running, Service};
 
 /// Steps of a sequence.
 const STEPS: usize = 10;
-
-/// How long a word may take to be said, with a lease that has to run out before.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long one request waits.
 const WAIT_MS: u64 = 5_000;
@@ -172,7 +170,7 @@ impl Spoken {
                 return story;
             }
             let status = self.http.status().await;
-            assert!(began.elapsed() < PATIENCE, "{level} is never said: {answer:?}\n{status}\n{}", self.report());
+            assert!(began.elapsed() < EVENT, "{level} is never said: {answer:?}\n{status}\n{}", self.report());
             if status["held"].as_array().is_some_and(|held| !held.is_empty()) {
                 story.push("held, approved".to_owned());
                 self.is_not_ready_while_held().await;

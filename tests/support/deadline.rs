@@ -8,6 +8,10 @@ use super::{Error, Result};
 /// Long enough for a slow machine, short enough that a hang is reported with its name.
 pub const QUERY: Duration = Duration::from_secs(120);
 
+/// The longest wait for anything that a test waits for. It only ends a test that would hang, so it is long enough for a machine that
+/// does much else; a test that promises a time has a bound of its own.
+pub const EVENT: Duration = Duration::from_secs(180);
+
 /// Awaits a driver's call for at most `after`, and says what was waited for when it takes longer.
 pub async fn within<T, E>(after: Duration, what: &str, call: impl Future<Output = std::result::Result<T, E>>) -> Result<T>
 where

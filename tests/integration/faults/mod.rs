@@ -11,6 +11,7 @@ use neo4rs::Graph;
 use super::api::{self, Http, TOKEN};
 use super::pipeline::PROGRAM;
 use crate::support::arrival::until_equal;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::proxy::Proxy;
 use crate::support::servers::{FalkorAddress, Neo4jAddress, Neo4jServer, SourceTurn, fresh_graph_name, shared, source_lock};
@@ -18,9 +19,6 @@ use crate::support::service::{Running, Service};
 
 /// Passes that follow one another are no further apart.
 const FOLLOWED_WITHIN: Duration = Duration::from_millis(300);
-
-/// How long equality may take after a fault is over: pauses between generations grow up to 30 s while it lasts.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// Between two looks at the status.
 const POLL: Duration = Duration::from_millis(20);
@@ -109,14 +107,14 @@ impl Proxied {
                 }
                 _ => resting = rests.then(|| (passes, Instant::now())),
             }
-            assert!(began.elapsed() < ARRIVAL, "not at rest: {status}\n{}", self.running.log());
+            assert!(began.elapsed() < EVENT, "not at rest: {status}\n{}", self.running.log());
             tokio::time::sleep(POLL).await;
         }
     }
 
     /// Waits until both graphs are equal.
     pub(super) async fn converges(&mut self, what: &str) -> Duration {
-        let arrived = until_equal(&self.source, &self.cache, &self.graph, ARRIVAL).await;
+        let arrived = until_equal(&self.source, &self.cache, &self.graph, EVENT).await;
         assert!(!self.running.is_over(), "{what}: the service ended\n{}", self.running.log());
         let took = arrived.unwrap_or_else(|found| panic!("{what}: {found}\n{}", self.running.log()));
         println!("{what}: equal after {:.2} s", took.as_secs_f64());

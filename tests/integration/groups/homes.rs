@@ -7,10 +7,8 @@ use tokio::time::sleep;
 
 use super::super::api::Http;
 use super::{DEFAULT, Groups};
+use crate::support::deadline::EVENT;
 use crate::support::service::Running;
-
-/// How long a graph that lost its content may take to be filled again: two looks at it, and a full sync.
-const RETURN: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -45,7 +43,7 @@ impl Groups {
             return Vec::new();
         }
         let mut found = Vec::new();
-        for text in ["MATCH (n) RETURN n.uuid", "MATCH ()-[e]->() RETURN e.uuid"] {
+        for text in ["MATCH (n) EVENT n.uuid", "MATCH ()-[e]->() EVENT e.uuid"] {
             let answer = match self.try_redis(&["GRAPH.RO_QUERY", graph, text]).await {
                 // The service has removed it since.
                 Err(error) if error.to_string().contains("empty key") => return Vec::new(),
@@ -61,13 +59,13 @@ impl Groups {
     /// A client deletes a graph, and another one that asks it makes it again, empty.
     async fn lose_content(&self, graph: &str) {
         self.redis(&["GRAPH.DELETE", graph]).await;
-        self.redis(&["GRAPH.QUERY", graph, "MATCH (n) RETURN n"]).await;
+        self.redis(&["GRAPH.QUERY", graph, "MATCH (n) EVENT n"]).await;
     }
 
     async fn has_again(&self, graph: &str, keys: &[String], running: &Running) {
         let begun = Instant::now();
         while self.keys(graph).await != keys {
-            assert!(begun.elapsed() < RETURN, "{}", running.log());
+            assert!(begun.elapsed() < EVENT, "{}", running.log());
             sleep(POLL).await;
         }
     }

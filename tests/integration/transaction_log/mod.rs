@@ -13,13 +13,11 @@ use serde_json::Value;
 use super::api::TOKEN;
 use super::pipeline::{Pair, percent_encoded};
 use crate::support::comparer::{GENERIC, assert_same_content, differences, promised, read_cache, report};
+use crate::support::deadline::EVENT;
 use crate::support::foreign::{Changes, Foreign};
 use crate::support::graph::{GraphSpec, build, create_indices};
 use crate::support::http::Http;
 use crate::support::service::{Running, Service};
-
-/// How long a commit may take to be applied, a full sync and a server that has just started on a busy machine included.
-const PATIENCE: Duration = Duration::from_secs(110);
 
 /// In the line of a pass that read what the log told.
 const FROM_LOG: &str = "\"from_log\":true";
@@ -82,7 +80,7 @@ impl Followed {
             if code == 200 {
                 return;
             }
-            assert!(code == 504 && begun.elapsed() < PATIENCE, "{code} {body}\n{}", self.running.log());
+            assert!(code == 504 && begun.elapsed() < EVENT, "{code} {body}\n{}", self.running.log());
         }
     }
 
@@ -208,7 +206,7 @@ async fn what_is_deleted_before_a_pass_reads_it_is_not_proven_equal() {
     followed.write(&format!("MATCH (n:Entity) WITH n ORDER BY id(n) DESC LIMIT {DELETED} DETACH DELETE n")).await;
     let begun = Instant::now();
     while followed.status().await["held"].as_array().is_none_or(Vec::is_empty) {
-        assert!(begun.elapsed() < PATIENCE, "{}", followed.running.log());
+        assert!(begun.elapsed() < EVENT, "{}", followed.running.log());
         tokio::time::sleep(POLL).await;
     }
     let without = followed.cached("MATCH (n:Entity) WHERE NOT n:Told RETURN toString(count(n))").await;
@@ -251,7 +249,7 @@ async fn what_a_comparison_mends_hides_no_move_from_the_pass_that_is_told_of_it(
         assert_eq!(held, format!("d{round}"), "{}", followed.running.log());
         let begun = Instant::now();
         while followed.running.log().matches("comparison ended").count() <= round {
-            assert!(begun.elapsed() < PATIENCE, "{}", followed.running.log());
+            assert!(begun.elapsed() < EVENT, "{}", followed.running.log());
             tokio::time::sleep(POLL).await;
         }
     }
@@ -398,7 +396,7 @@ async fn a_full_sync_lacks_nothing_that_was_written_meanwhile() {
         }
         let begun = Instant::now();
         while !followed.running.log()[from..].contains("full sync ended") {
-            assert!(begun.elapsed() < PATIENCE, "{}", followed.running.log());
+            assert!(begun.elapsed() < EVENT, "{}", followed.running.log());
             followed.write("MATCH (n:Entity) WITH n ORDER BY rand() LIMIT 1 SET n.summary = toString(rand())").await;
         }
         followed.applied().await;
@@ -505,7 +503,7 @@ async fn a_log_that_cannot_be_read_is_named_and_the_source_is_probed() {
     followed.running.line("transaction log followed").await;
     let begun = Instant::now();
     while !followed.running.log().contains(FROM_LOG) {
-        assert!(begun.elapsed() < PATIENCE, "{}", followed.running.log());
+        assert!(begun.elapsed() < EVENT, "{}", followed.running.log());
         followed.write("MATCH (n:Entity) WITH n LIMIT 1 SET n.created_at = datetime()").await;
         tokio::time::sleep(POLL).await;
     }
