@@ -14,12 +14,13 @@ use crate::sink::{GraphLease, LEASE_TTL};
 /// The interval of renewals: a third of the time for which a lease holds, so one that is lost on the way does no harm.
 const RENEWAL: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 / 3);
 
-/// The pause after a failed renewal: a new connection may succeed, and there is time for one more before the lease is gone.
+/// The pause after a failed renewal: a new connection may succeed.
 const SOON: Duration = Duration::from_millis(100);
 
-/// The longest silence of the cache that does not end the generation. A cache that stands still gives the lease to nobody else, so
-/// this is longer than a lease holds. If only the network is silent, a successor may lead meanwhile; the fence drops all writes then.
-const LONGEST_SILENCE: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 * 3 / 2);
+/// The silence of the cache after which the next failure ends the generation. A cache that stands still gives the lease to nobody
+/// else, so this is longer than a lease holds. If only the network is silent, a successor may lead meanwhile; the fence drops all
+/// writes then.
+const TOLERATED_SILENCE: Duration = Duration::from_millis(LEASE_TTL.as_millis() as u64 * 3 / 2);
 
 /// A lease that is held, and renewed by a task of its own. Once this value is dropped, the lease expires.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result
         }
         match lease.renew().await {
             Ok(()) => (renewed, pause) = (Instant::now(), RENEWAL),
-            Err(error) if error.kind() == ErrorKind::LeaseLost || renewed.elapsed() >= LONGEST_SILENCE => return Err(error),
+            Err(error) if error.kind() == ErrorKind::LeaseLost || renewed.elapsed() >= TOLERATED_SILENCE => return Err(error),
             Err(error) => {
                 pause = SOON;
                 tracing::warn!(error = %error.chain(), "lease not renewed, trying again");

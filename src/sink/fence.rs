@@ -5,12 +5,13 @@
 //! FalkorDB forbids scripts, so `WATCH` is the only way.
 //!
 //! Writes watch not the lease but the *fence*, a key beside it that names the process that took the lease last. The fence changes
-//! only when the lease is taken or given back:
+//! when another process takes the lease, when the lease is released, and when somebody decides something about the graph while
+//! nobody holds the lease:
 //! - a renewal of the lease does not break transactions, so a connection can watch the fence before it has anything to write.
 //!   Each transaction is followed by the next watch in the same round trip, so a write costs one round trip, as it would without
 //!   a fence;
 //! - a lease that expired without a successor does not fence its last owner. Nobody else has written since, so its writes do no
-//!   harm.
+//!   harm, and the owner may take the lease again without a change of the fence.
 //!
 //! Bytes that this process has given up may also arrive late, after those of a newer connection. So the first transaction of each
 //! connection rewrites the fence. This breaks whatever the earlier connections have under way, and costs those that still live a
@@ -160,12 +161,36 @@ pub(super) async fn watched_value(
     read: &str,
     within: Duration,
 ) -> Result<Option<String>> {
+    let [found] = texts(connection.pipeline(doing, &watch_and_read(watched, &[read]), within).await?)?;
+    Ok(found)
+}
+
+/// Watches two keys, and reads both.
+pub(super) async fn watched_values(
+    connection: &mut CacheConnection,
+    doing: &str,
+    watched: [&str; 2],
+    within: Duration,
+) -> Result<[Option<String>; 2]> {
+    texts(connection.pipeline(doing, &watch_and_read(&watched, &watched), within).await?)
+}
+
+fn watch_and_read(watched: &[&str], read: &[&str]) -> Pipeline {
     let mut pipeline = Pipeline::new();
     pipeline.add_command(cmd("WATCH").arg(watched).to_owned());
-    pipeline.add_command(cmd("GET").arg(read).to_owned());
-    let mut found = None;
-    for answer in connection.pipeline(doing, &pipeline, within).await? {
-        found = reply::optional_text(&answer?)?;
+    for key in read {
+        pipeline.add_command(cmd("GET").arg(key).to_owned());
+    }
+    pipeline
+}
+
+/// The values that were read after a watch.
+fn texts<const N: usize>(answers: Vec<Result<Value>>) -> Result<[Option<String>; N]> {
+    let mut answers = answers.into_iter();
+    answers.next().transpose()?;
+    let mut found = [const { None }; N];
+    for (value, answer) in found.iter_mut().zip(answers) {
+        *value = reply::optional_text(&answer?)?;
     }
     Ok(found)
 }

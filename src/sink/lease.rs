@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::address::CacheAddress;
 use super::adoption::{self, TakeOver};
 use super::connection::CacheConnection;
-use super::fence::{ATTEMPTS, Ownership, keeps_changing, require_owned, transaction, unwatch, watched_value};
+use super::fence::{ATTEMPTS, Ownership, keeps_changing, transaction, unwatch, watched_value, watched_values};
 use super::keys::GraphKeys;
 use super::{GraphLease, reply};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +39,18 @@ pub struct Holder {
     /// The process, as others show it.
     #[serde(flatten)]
     pub leader: Leader,
+}
+
+/// What is left of a claim on a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClaimState {
+    /// The lease is ours.
+    Held,
+    /// The lease expired, because the cache or the network stood still. Nobody has taken or released it since, so nobody else has
+    /// written either.
+    Expired,
+    /// Another process has or had the lease, or nobody has.
+    Lost,
 }
 
 /// A lease on one graph, held or not.
@@ -76,6 +88,16 @@ impl Ownership {
         })
     }
 
+    /// What is left of the claim, from the values of the lease and of the fence.
+    fn state(&self, owner: Option<&str>, fence: Option<&str>) -> ClaimState {
+        match owner {
+            _ if !self.is_named_by(fence) => ClaimState::Lost,
+            None => ClaimState::Expired,
+            Some(value) if value == self.value => ClaimState::Held,
+            Some(_) => ClaimState::Lost,
+        }
+    }
+
     /// Whether the value of a lease names this process, which has another claim before its configuration is reloaded.
     fn is_of_holder(&self, value: &str) -> bool {
         Holder::read(&self.key, value).is_ok_and(|holder| holder.instance.as_ref() == Some(&self.instance))
@@ -108,36 +130,27 @@ impl RedisLease {
         reply::optional_text(&answer)?.map(|value| Holder::read(&self.ownership.key, &value)).transpose()
     }
 
-    /// Carries out commands while the lease is ours. The transaction watches the lease itself, so an expiry in between breaks it.
-    async fn while_held(&mut self, doing: &str, commands: &[Cmd]) -> Result<()> {
-        let key = self.ownership.key.as_str();
+    /// Carries out commands for what is left of the claim, and returns what is. The transaction watches the lease and the fence, so
+    /// whatever happens in between breaks it, an expiry included.
+    async fn while_claimed(&mut self, doing: &str, held: &[Cmd], expired: &[Cmd]) -> Result<ClaimState> {
+        let (key, fence) = (self.ownership.key.as_str(), self.ownership.fence.as_str());
         self.connection.wake().await;
         for _ in 0..ATTEMPTS {
-            let found = watched_value(&mut self.connection, doing, &[key], key, LEASE_TIMEOUT).await?;
-            if found.as_ref() != Some(&self.ownership.value) {
-                unwatch(&mut self.connection, doing, LEASE_TIMEOUT).await?;
-                return Err(self.ownership.lost(doing, found.as_deref()));
-            }
+            let [owner, last] = watched_values(&mut self.connection, doing, [key, fence], LEASE_TIMEOUT).await?;
+            let state = self.ownership.state(owner.as_deref(), last.as_deref());
+            let commands = match state {
+                ClaimState::Held => held,
+                ClaimState::Expired => expired,
+                ClaimState::Lost => {
+                    unwatch(&mut self.connection, doing, LEASE_TIMEOUT).await?;
+                    return Err(self.ownership.lost(doing, owner.as_deref()));
+                }
+            };
             if transaction(&mut self.connection, doing, commands.iter().cloned(), LEASE_TIMEOUT).await?.is_some() {
-                return Ok(());
+                return Ok(state);
             }
         }
         Err(keeps_changing(doing, key))
-    }
-
-    /// Takes a lease again that expired while the cache or the network stood still. Nobody has taken or released it since as long as
-    /// the fence names this process, and then nobody else has written either. The fence stays as it is, and so do the writes that
-    /// watch it.
-    async fn reclaim(&mut self) -> Result<()> {
-        const DOING: &str = "reclaim the lease";
-        let take = self.take();
-        for _ in 0..ATTEMPTS {
-            require_owned(&mut self.connection, DOING, &self.ownership, &[], LEASE_TIMEOUT).await?;
-            if transaction(&mut self.connection, DOING, [take.clone()], LEASE_TIMEOUT).await?.is_some() {
-                return Ok(());
-            }
-        }
-        Err(keeps_changing(DOING, &self.ownership.fence))
     }
 
     fn take(&self) -> Cmd {
@@ -171,28 +184,32 @@ impl RedisLease {
 }
 
 /// Carries out a command unless another process holds the lease. Nobody can take the lease in between: the transaction watches the
-/// fence, which changes whenever the lease is taken. If nobody holds the lease, the transaction deletes the fence, so that an owner
-/// whose lease has expired cannot reclaim it: this owner must begin again, and read what the command wrote.
+/// lease and the fence.
+///
+/// If nobody holds the lease, the transaction deletes the fence of another process, so that this process cannot take its expired
+/// lease again: it must begin again, and read what the command wrote.
 pub(super) async fn unless_another_leads(
     connection: &mut CacheConnection,
     doing: &str,
     ownership: &Ownership,
     command: &Cmd,
 ) -> Result<()> {
+    let (key, fence) = (ownership.key.as_str(), ownership.fence.as_str());
     connection.wake().await;
     for _ in 0..ATTEMPTS {
-        let found = watched_value(connection, doing, &[&ownership.fence], &ownership.key, LEASE_TIMEOUT).await?;
-        let is_free = found.is_none();
-        if let Some(other) = found.filter(|found| !ownership.is_of_holder(found)) {
+        let [owner, last] = watched_values(connection, doing, [key, fence], LEASE_TIMEOUT).await?;
+        let is_of_another = last.is_some() && !ownership.is_named_by(last.as_deref());
+        let delete_fence = (owner.is_none() && is_of_another).then(|| cmd("DEL").arg(fence).to_owned());
+        if let Some(other) = owner.filter(|owner| !ownership.is_of_holder(owner)) {
             unwatch(connection, doing, LEASE_TIMEOUT).await?;
-            return Err(held(&ownership.key, &other));
+            return Err(held(key, &other));
         }
-        let free = is_free.then(|| cmd("DEL").arg(&ownership.fence).to_owned());
-        if transaction(connection, doing, std::iter::once(command.clone()).chain(free), LEASE_TIMEOUT).await?.is_some() {
+        let commands = std::iter::once(command.clone()).chain(delete_fence);
+        if transaction(connection, doing, commands, LEASE_TIMEOUT).await?.is_some() {
             return Ok(());
         }
     }
-    Err(keeps_changing(doing, &ownership.fence))
+    Err(keeps_changing(doing, fence))
 }
 
 #[async_trait]
@@ -217,18 +234,22 @@ impl GraphLease for RedisLease {
     }
 
     async fn renew(&mut self) -> Result<()> {
+        // Only an expired lease is set: a server without memory refuses that, but lets a lease live on.
         let extend = cmd("PEXPIRE").arg(&self.ownership.key).arg(milliseconds(LEASE_TTL)).to_owned();
-        match self.while_held("renew the lease", &[extend]).await {
-            Err(error) if error.kind() == ErrorKind::LeaseLost => self.reclaim().await,
-            outcome => outcome,
+        let take = self.take();
+        if self.while_claimed("renew the lease", &[extend], &[take]).await? == ClaimState::Expired {
+            tracing::warn!(graph = %self.ownership.graph, "lease had expired, reclaimed it");
         }
+        Ok(())
     }
 
     async fn release(&mut self) -> Result<()> {
         let delete = cmd("DEL").arg(&self.ownership.key).arg(&self.ownership.fence).to_owned();
-        match self.while_held("release the lease", &[delete]).await {
+        // Without the fence, a renewal of ours that is still on its way does not take the lease again.
+        let delete_fence = cmd("DEL").arg(&self.ownership.fence).to_owned();
+        match self.while_claimed("release the lease", &[delete], &[delete_fence]).await {
             Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
-            outcome => outcome,
+            outcome => outcome.map(drop),
         }
     }
 }
@@ -273,6 +294,22 @@ mod tests {
         let older = r#"{"token":"t","host":"box","pid":7,"since":"2026-01-01T00:00:00Z"}"#;
         assert_eq!(Holder::read("k", older).unwrap().instance, None);
         assert_eq!(Holder::read("k", "junk").unwrap_err().kind(), ErrorKind::CacheProtocol);
+    }
+
+    #[test]
+    fn a_claim_is_left_only_while_the_fence_names_it() {
+        let graph = GraphName::new("g").unwrap();
+        let (ours, other) = (Ownership::claim(&graph).unwrap(), Ownership::claim(&graph).unwrap());
+        let (our_fence, other_fence) = (format!("{}:1", ours.token), format!("{}:1", other.token));
+        let state = |owner: Option<&Ownership>, fence| ours.state(owner.map(|owner| owner.value.as_str()), fence);
+        assert_eq!(state(Some(&ours), Some(&our_fence)), ClaimState::Held);
+        assert_eq!(state(None, Some(&our_fence)), ClaimState::Expired);
+        for owner in [None, Some(&ours), Some(&other)] {
+            for fence in [None, Some(other_fence.as_str())] {
+                assert_eq!(state(owner, fence), ClaimState::Lost, "{owner:?} {fence:?}");
+            }
+        }
+        assert_eq!(state(Some(&other), Some(&our_fence)), ClaimState::Lost);
     }
 
     #[test]

@@ -257,8 +257,9 @@ pub trait CheckpointStore: Send {
     /// Whether an operator has paused the passes over this graph.
     async fn is_paused(&mut self) -> Result<bool>;
 
-    /// Pauses the passes, or resumes them, unless another process leads: it reads the pause only when it begins. This is an
-    /// operator's decision about the graph, so it needs no lease: a pipeline that waits for a server can be paused as well.
+    /// Pauses the passes, or resumes them, unless another process leads: it reads the pause only when it begins. A leader whose lease
+    /// has expired begins again. This is an operator's decision about the graph, so it needs no lease: a pipeline that waits for a
+    /// server can be paused as well.
     async fn set_paused(&mut self, paused: bool) -> Result<()>;
 }
 

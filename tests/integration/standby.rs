@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::api::{Http, TOKEN, start};
 use super::pipeline::{Pair, percent_encoded};
+use crate::support::deadline::EVENT;
 use crate::support::graph::create_indices;
 use crate::support::service::{Running, Service};
 
@@ -47,6 +48,16 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         process
+    }
+
+    async fn until_paused(&self) {
+        let began = Instant::now();
+        let mut status = self.http.status().await;
+        while status["state"]["state"] != "paused" {
+            assert!(began.elapsed() < EVENT, "{status}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            status = self.http.status().await;
+        }
     }
 }
 
@@ -169,15 +180,27 @@ async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
     first.running.line("standing by").await;
     assert_eq!(second.running.terminate().await, 0);
     until_leads(&pair, &first, Instant::now()).await;
-    let began = Instant::now();
-    loop {
-        let status = first.http.status().await;
-        if status["state"]["state"] == "paused" {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(30) && status["state"]["state"] != "idle", "{status}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    first.until_paused().await;
+    assert_eq!(first.running.terminate().await, 0);
+}
+
+/// As above, where the successor is gone when the former leader goes on: it takes the lease without having seen another leader.
+#[tokio::test]
+async fn a_leader_that_was_succeeded_in_its_absence_keeps_to_what_was_decided_meanwhile() {
+    let (pair, service) = served("standby_absent").await;
+    let mut first = Process::start(&service).await;
+    first.http.until_ready(true).await;
+    assert_eq!(first.http.command("pause").await.0, 200);
+    assert_eq!(first.http.command("resume").await.0, 200);
+    let second = Process::on_standby(&service).await;
+    first.running.signal("-STOP").await;
+    until_leads(&pair, &second, Instant::now()).await;
+    second.http.until_ready(true).await;
+    assert_eq!(second.http.command("pause").await.0, 200);
+    assert_eq!(second.running.terminate().await, 0);
+    first.running.signal("-CONT").await;
+    first.running.line("this process no longer does").await;
+    first.until_paused().await;
     assert_eq!(first.running.terminate().await, 0);
 }
 

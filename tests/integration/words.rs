@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::config::Secret;
+use neo4j_falkordb_sync::model::graph_name::GraphName;
+use neo4j_falkordb_sync::sink::GraphKeys;
 use neo4j_falkordb_sync::source::SourceAddress;
 use neo4j_falkordb_sync::source::bolt::{Limits, Probe};
 use rand::rngs::StdRng;
@@ -55,6 +57,8 @@ struct Spoken {
     source: SourceTurn,
     cache: FalkorServer,
     copies: Vec<Copy>,
+    /// What the keys of the lease are named after.
+    control: GraphName,
     service: Service,
     running: Running,
     http: Http,
@@ -62,6 +66,8 @@ struct Spoken {
     random: StdRng,
     /// What was done and said, for a report.
     story: Vec<String>,
+    /// Whether the process that runs has lost its lease.
+    lost: bool,
 }
 
 /// Elements left out by the rules, of all copies.
@@ -76,12 +82,13 @@ impl Spoken {
         let (source, cache) = (source_lock().await, FalkorServer::start().await.unwrap());
         create_indices(&source.graph).await.unwrap();
         let copy = |graph: &str, group| Copy { graph: graph.to_owned(), group };
-        let (name, copies) = if by_group {
+        let (name, control, copies) = if by_group {
             let copies = vec![copy("default_db", Some("")), copy("group-1", Some("group-1"))];
-            ("{group_id}", copies)
+            ("{group_id}", "default", copies)
         } else {
-            ("words", vec![copy("words", None)])
+            ("words", "words", vec![copy("words", None)])
         };
+        let control = GraphName::new(control).unwrap();
         let service = Service::new(PROGRAM, &source.address, &cache.address(), name)
             .with("API_TOKEN", TOKEN)
             .with("LOG_LEVEL", "debug")
@@ -95,7 +102,7 @@ impl Spoken {
         let (running, http) = start(&service).await;
         http.until_ready(true).await;
         let random = StdRng::seed_from_u64(0);
-        Self { source, cache, copies, service, running, http, changes, random, story: Vec::new() }
+        Self { source, cache, copies, control, service, running, http, changes, random, story: Vec::new(), lost: false }
     }
 
     async fn runs(&mut self, seed: u64) {
@@ -125,22 +132,28 @@ impl Spoken {
         sequence.end().await.unwrap();
         self.says_applied(&sequence).await;
         self.says_verified(&mut sequence).await;
+        let noticed = self.running.log().contains("this process no longer does");
+        assert!(noticed || !self.lost, "the lost lease cost nothing: {}", self.running.log());
     }
 
     async fn is_killed(&mut self) {
         self.story.push("killed".to_owned());
+        self.lost = false;
         self.running.kill_now().await;
         (self.running, self.http) = start(&self.service).await;
         self.http.until_ready(true).await;
     }
 
-    /// Somebody else has the graph for a moment, and goes.
+    /// Somebody else has the pipeline for a moment, and goes.
     async fn loses_its_lease(&mut self) {
         self.story.push("lease lost".to_owned());
+        self.lost = true;
         let mut cache = self.cache.address().connect().await.unwrap();
-        let mut set = redis::cmd("SET");
-        set.arg(format!("{{{}}}:owner", self.copies[0].graph)).arg("somebody else").arg("PX").arg(LOST_MS);
-        set.query_async::<()>(&mut cache).await.unwrap();
+        let keys = GraphKeys::of(&self.control);
+        let mut take = redis::pipe();
+        take.atomic().cmd("SET").arg(keys.owner()).arg("somebody else").arg("PX").arg(LOST_MS);
+        take.cmd("SET").arg(keys.fence()).arg("somebody:0");
+        take.query_async::<()>(&mut cache).await.unwrap();
     }
 
     async fn bookmark(&self) -> String {

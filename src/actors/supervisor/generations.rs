@@ -243,6 +243,13 @@ impl Supervisor {
         self.status.forget_leadership();
     }
 
+    /// Forgets what an operator allowed this process to do before it lost the lease: another process may have been told otherwise
+    /// since. A pause is kept, because the flag in the cache may be lost together with the lease.
+    fn distrust_decisions(&mut self) {
+        self.pause_said = self.pause_said.filter(|paused| *paused);
+        self.passes.forget_approval();
+    }
+
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
         self.forget_leader();
@@ -266,7 +273,10 @@ impl Supervisor {
             tracing::info!(%pipeline, generation, found = %error.chain(), "source has a new kind or vector index");
             return;
         }
-        self.status.leads &= error.kind() != ErrorKind::LeaseLost;
+        if error.kind() == ErrorKind::LeaseLost {
+            self.status.leads = false;
+            self.distrust_decisions();
+        }
         self.status.faults += 1;
         self.status.statistics.add_fault(error.kind().word());
         let (chain, remedy) = (error.chain(), error.kind().remedy());
