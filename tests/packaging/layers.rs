@@ -43,7 +43,7 @@ impl Imports {
 
 /// Files of tests belong to no layer.
 fn is_of_tests(name: &str) -> bool {
-    name == "tests.rs" || name.ends_with("_tests.rs") || name == "in_memory.rs" || name == "main.rs"
+    name == "tests.rs" || name.ends_with("_tests.rs") || name == "main.rs"
 }
 
 fn collect(directory: &Path, room: &mut Module, sources: &mut BTreeMap<Module, String>) {
