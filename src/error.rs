@@ -226,8 +226,8 @@ impl ErrorKind {
                 "no action needed for a standby: this process takes over when the other one ends; otherwise stop one of the two"
             }
             Self::LeaseLost => {
-                "no action needed: another process took over, or somebody paused or resumed the pipeline while this process stood \
-                 still; it starts again"
+                "no action needed: another process took over, the cache lost the lease, or somebody paused or resumed the pipeline \
+                 while this process stood still; it starts again"
             }
             Self::SourceChanged => "no action needed: a full sync fills the cache from the current database",
             Self::SourceOutgrown => "no action needed: a full sync beside the live graph copies the new kinds",

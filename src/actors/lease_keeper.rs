@@ -77,7 +77,7 @@ fn ended(outcome: Result<Result<()>, JoinError>) -> Result<()> {
     outcome.unwrap_or_else(|error| Err(Error::caused(ErrorKind::Panic, "the lease keeper panicked", error)))
 }
 
-/// Renews the lease until it is cancelled, another process has the lease, or the cache is silent for too long.
+/// Renews the lease until it is cancelled, the lease is lost, or the cache is silent for too long.
 async fn keep(mut lease: Box<dyn GraphLease>, quit: CancellationToken) -> Result<()> {
     let mut renewed = Instant::now();
     let mut pause = RENEWAL;

@@ -5,8 +5,8 @@
 //! FalkorDB forbids scripts, so `WATCH` is the only way.
 //!
 //! Writes watch not the lease but the *fence*, a key beside it that names the process that took the lease last. The fence changes
-//! when another process takes the lease, when the lease is released, and when somebody decides something about the graph while
-//! nobody holds the lease:
+//! when a process takes a lease that it did not hold before, when the lease is released, and when somebody decides something about
+//! the graph while nobody holds the lease:
 //! - a renewal of the lease does not break transactions, so a connection can watch the fence before it has anything to write.
 //!   Each transaction is followed by the next watch in the same round trip, so a write costs one round trip, as it would without
 //!   a fence;
@@ -149,7 +149,8 @@ pub(super) async fn require_owned(
         }
         return Ok(());
     }
-    unwatch(connection, doing, within).await?;
+    // The claim is lost even if the connection is, too.
+    let _ = unwatch(connection, doing, within).await;
     Err(ownership.lost(doing, found.as_deref()))
 }
 

@@ -49,7 +49,7 @@ enum ClaimState {
     /// The lease expired, because the cache or the network stood still. Nobody has taken or released it since, so nobody else has
     /// written either.
     Expired,
-    /// Another process has or had the lease, or nobody has.
+    /// The fence no longer names this claim, or the lease is another process's.
     Lost,
 }
 
@@ -142,7 +142,8 @@ impl RedisLease {
                 ClaimState::Held => held,
                 ClaimState::Expired => expired,
                 ClaimState::Lost => {
-                    unwatch(&mut self.connection, doing, LEASE_TIMEOUT).await?;
+                    // The claim is lost even if the connection is, too.
+                    let _ = unwatch(&mut self.connection, doing, LEASE_TIMEOUT).await;
                     return Err(self.ownership.lost(doing, owner.as_deref()));
                 }
             };

@@ -272,8 +272,8 @@ pub trait GraphLease: Send {
     /// Returns the process that holds the lease, if any does.
     async fn leader(&mut self) -> Result<Option<Leader>>;
 
-    /// Extends the lease. Takes it again if it expired and no other process has taken it since; if one has, fails with
-    /// [`LeaseLost`](crate::error::ErrorKind::LeaseLost).
+    /// Extends the lease. Takes it again if it expired and nobody has taken it or decided anything about the graph since. Otherwise
+    /// fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost).
     async fn renew(&mut self) -> Result<()>;
 
     /// Gives the lease back, so that another process need not wait for its end. Does nothing if the lease is no longer ours.

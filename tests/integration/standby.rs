@@ -44,7 +44,7 @@ impl Process {
         // The supervisor logs it and tells the health actor at the same time.
         let began = Instant::now();
         while process.http.status().await["state"]["state"] != "standby" {
-            assert!(began.elapsed() < Duration::from_secs(10), "it does not show that it stands by:\n{}", process.running.log());
+            assert!(began.elapsed() < EVENT, "it does not show that it stands by:\n{}", process.running.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         process

@@ -34,6 +34,9 @@ const CUT_DEADLINE: Duration = Duration::from_secs(150);
 impl Supervisor {
     pub(super) fn launch(&mut self, ctx: &mut Context<Self>) {
         self.end_lease_watch(ctx);
+        // Another process may have led since and have been paused, so an earlier resume counts no more: it has deleted the flag in the
+        // cache, and the launch reads that. A pause is kept, because the cache may have been emptied.
+        self.pause_said = self.pause_said.filter(|paused| *paused);
         self.generation = self.generation.next();
         self.state = State::Launching;
         self.status.generation = self.generation.0;
@@ -243,13 +246,6 @@ impl Supervisor {
         self.status.forget_leadership();
     }
 
-    /// Forgets what an operator allowed this process to do before it lost the lease: another process may have been told otherwise
-    /// since. A pause is kept, because the flag in the cache may be lost together with the lease.
-    fn distrust_decisions(&mut self) {
-        self.pause_said = self.pause_said.filter(|paused| *paused);
-        self.passes.forget_approval();
-    }
-
     pub(super) fn fault(&mut self, error: Error, ctx: &mut Context<Self>) {
         self.note_fault(&error);
         self.forget_leader();
@@ -275,7 +271,8 @@ impl Supervisor {
         }
         if error.kind() == ErrorKind::LeaseLost {
             self.status.leads = false;
-            self.distrust_decisions();
+            // It may have been for what the cache held before another process led.
+            self.passes.forget_approval();
         }
         self.status.faults += 1;
         self.status.statistics.add_fault(error.kind().word());
