@@ -43,7 +43,7 @@ impl Groups {
             return Vec::new();
         }
         let mut found = Vec::new();
-        for text in ["MATCH (n) EVENT n.uuid", "MATCH ()-[e]->() EVENT e.uuid"] {
+        for text in ["MATCH (n) RETURN n.uuid", "MATCH ()-[e]->() RETURN e.uuid"] {
             let answer = match self.try_redis(&["GRAPH.RO_QUERY", graph, text]).await {
                 // The service has removed it since.
                 Err(error) if error.to_string().contains("empty key") => return Vec::new(),
@@ -59,7 +59,7 @@ impl Groups {
     /// A client deletes a graph, and another one that asks it makes it again, empty.
     async fn lose_content(&self, graph: &str) {
         self.redis(&["GRAPH.DELETE", graph]).await;
-        self.redis(&["GRAPH.QUERY", graph, "MATCH (n) EVENT n"]).await;
+        self.redis(&["GRAPH.QUERY", graph, "MATCH (n) RETURN n"]).await;
     }
 
     async fn has_again(&self, graph: &str, keys: &[String], running: &Running) {
