@@ -162,13 +162,11 @@ async fn a_standby_says_who_leads_and_nothing_is_a_fault() {
     }
 }
 
-/// What an operator decided while another process led stands, whatever this process was told before.
-#[tokio::test]
-async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
-    let (pair, service) = served("standby_back").await;
-    let mut first = Process::start(&service).await;
+/// A leader that remembers that an operator has resumed the pipeline, and is stopped; and its successor, which was paused since.
+async fn stopped_and_succeeded(test: &str) -> (Pair, Process, Process) {
+    let (pair, service) = served(test).await;
+    let first = Process::start(&service).await;
     first.http.until_ready(true).await;
-    // From now on the first process remembers that an operator has resumed the pipeline.
     assert_eq!(first.http.command("pause").await.0, 200);
     assert_eq!(first.http.command("resume").await.0, 200);
     let second = Process::on_standby(&service).await;
@@ -176,6 +174,13 @@ async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
     until_leads(&pair, &second, Instant::now()).await;
     second.http.until_ready(true).await;
     assert_eq!(second.http.command("pause").await.0, 200);
+    (pair, first, second)
+}
+
+/// What an operator decided while another process led stands, whatever this process was told before.
+#[tokio::test]
+async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
+    let (pair, mut first, second) = stopped_and_succeeded("standby_back").await;
     first.running.signal("-CONT").await;
     first.running.line("standing by").await;
     assert_eq!(second.running.terminate().await, 0);
@@ -187,16 +192,7 @@ async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
 /// As above, where the successor is gone when the former leader goes on: it takes the lease without having seen another leader.
 #[tokio::test]
 async fn a_leader_that_was_succeeded_in_its_absence_keeps_to_what_was_decided_meanwhile() {
-    let (pair, service) = served("standby_absent").await;
-    let mut first = Process::start(&service).await;
-    first.http.until_ready(true).await;
-    assert_eq!(first.http.command("pause").await.0, 200);
-    assert_eq!(first.http.command("resume").await.0, 200);
-    let second = Process::on_standby(&service).await;
-    first.running.signal("-STOP").await;
-    until_leads(&pair, &second, Instant::now()).await;
-    second.http.until_ready(true).await;
-    assert_eq!(second.http.command("pause").await.0, 200);
+    let (_pair, mut first, second) = stopped_and_succeeded("standby_absent").await;
     assert_eq!(second.running.terminate().await, 0);
     first.running.signal("-CONT").await;
     first.running.line("this process no longer does").await;
