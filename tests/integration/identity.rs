@@ -39,7 +39,10 @@ impl Watched {
 
     async fn with(address: Neo4jAddress, source: Graph, cache: FalkorServer) -> Self {
         // Whole graphs come and go here, and nobody is asked.
-        let service = Service::new(PROGRAM, &address, &cache.address(), GRAPH).with("SYNC_MAX_DELETE_FRACTION", 1);
+        let service = Service::new(PROGRAM, &address, &cache.address(), GRAPH)
+            .with("SYNC_MAX_DELETE_FRACTION", 1)
+            // A pass that looks for late commits would notice a changed graph before the watch for it does, and name another reason.
+            .with("SYNC_LATE_CHECK_SECONDS", 300);
         let mut watched = Self { source, cache, service, running: None, writes: 0, mark: 0, began: Instant::now() };
         watched.start();
         // Equal graphs are not the end of the pass: one that is cut goes on as a full pass.
@@ -123,6 +126,17 @@ impl Watched {
         let _: redis::Value = built.query_async(&mut connection).await.unwrap();
     }
 
+    /// Runs these commands as one transaction: no command of the service comes between them.
+    async fn redis_at_once(&self, commands: &[&[&str]]) {
+        let mut connection = self.cache.connect().await.unwrap();
+        let mut transaction = redis::pipe();
+        transaction.atomic();
+        for command in commands {
+            transaction.cmd(command[0]).arg(&command[1..]);
+        }
+        let _: Vec<redis::Value> = transaction.query_async(&mut connection).await.unwrap();
+    }
+
     /// What the service finds by itself: a new episode that rewrites an entity silently, an expired fact, a delete.
     async fn write_traceably(&mut self, world: &World) {
         self.writes += 1;
@@ -174,8 +188,8 @@ async fn a_cache_that_is_not_what_it_was_is_brought_in_step() {
     watched.again().await;
     watched.line("comparison ended").await;
     watched.begin();
-    watched.redis(&["GRAPH.DELETE", GRAPH]).await;
-    watched.redis(&["GRAPH.QUERY", GRAPH, "CREATE INDEX FOR (n:Other) ON (n.name)"]).await;
+    let made_again = ["GRAPH.QUERY", GRAPH, "CREATE INDEX FOR (n:Other) ON (n.name)"];
+    watched.redis_at_once(&[&["GRAPH.DELETE", GRAPH], &made_again]).await;
     watched.mended("the graph deleted, and made again by a reader", "a graph of the cache lost its content").await;
 
     watched.again().await;
