@@ -17,8 +17,8 @@ use crate::source::SourceAddress;
 const LIMITS: DriverLimits =
     DriverLimits { connect: Duration::from_millis(500), question: Duration::from_secs(1), idle: Duration::from_millis(400) };
 
-/// What every error here has to come within.
-const PROMPT: Duration = Duration::from_secs(8);
+/// What every error here has to come within: seconds, and what a machine that does much else adds.
+const PROMPT: Duration = Duration::from_secs(60);
 
 const BOLT_4_4: [u8; 4] = [0, 0, 4, 4];
 
