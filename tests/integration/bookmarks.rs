@@ -11,7 +11,7 @@ use crate::support::comparer::{GENERIC, assert_equal, assert_same_content};
 use crate::support::graph::create_indices;
 use crate::support::http::Http;
 use crate::support::recorder::Recorder;
-use crate::support::servers::{FalkorAddress, Neo4jAddress, Neo4jOptions, Neo4jServer, fresh_graph_name, neo4j, shared};
+use crate::support::servers::{FalkorAddress, FalkorServer, Neo4jAddress, Neo4jOptions, Neo4jServer, fresh_graph_name, neo4j};
 use crate::support::service::{Running, Service};
 
 /// The largest of these transactions is applied well within this time, and the cache follows.
@@ -52,8 +52,8 @@ impl Rounds {
         Self { source, graph, cache, name: pair.graph.clone(), service: pair.service.clone() }
     }
 
-    async fn of_server(server: &Neo4jServer) -> Self {
-        let (source, cache) = (server.address(), shared().await.falkordb.address());
+    async fn of_servers(server: &Neo4jServer, cache: &FalkorServer) -> Self {
+        let (source, cache) = (server.address(), cache.address());
         let (graph, name) = (source.connect().await.unwrap(), fresh_graph_name("bookmarks_large"));
         let service = Service::new(PROGRAM, &source, &cache, &name);
         Self { source, graph, cache, name, service }
@@ -72,6 +72,8 @@ impl Rounds {
                 if now != before {
                     return now;
                 }
+                // Each question is a new connection.
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         // The commit goes on while the service is asked to wait for it.
@@ -133,7 +135,8 @@ async fn forty_thousand_elements_of_one_transaction_are_applied_when_the_wait_sa
 async fn large_transactions_are_applied_ten_times_when_the_wait_says_so() {
     // A transaction of 200,000 elements takes more memory than the shared server has.
     let server = Neo4jServer::start_with(Neo4jOptions { heap: "4g".to_owned(), ..Neo4jOptions::default() }).await.unwrap();
-    let rounds = Rounds::of_server(&server).await;
+    let cache = FalkorServer::start().await.unwrap();
+    let rounds = Rounds::of_servers(&server, &cache).await;
     rounds.are_applied_when_the_wait_says_so(40_000, 10).await;
     rounds.are_applied_when_the_wait_says_so(200_000, 10).await;
     server.stop().await;

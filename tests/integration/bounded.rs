@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use neo4rs::query;
 
-use super::pipeline::{Pair, percent_encoded};
+use super::bookmarks::wait_for;
+use super::pipeline::Pair;
 use crate::support::graph::create_indices;
 use crate::support::http::Http;
 use crate::support::service::{Running, peak_memory};
@@ -74,9 +75,7 @@ async fn memory_does_not_grow_with_the_weight_of_elements() {
     assert_bounded("a full sync", peak_memory(running.pid()), &running.log());
 
     write(&pair, "second").await;
-    let bookmark = percent_encoded(&pair.bookmark().await);
-    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=60000")).await.unwrap();
-    assert_eq!(code, 200, "{body}\n{}", running.log());
+    wait_for(&http, &pair.bookmark().await, &running).await;
     assert_bounded("a full sync and passes", peak_memory(running.pid()), &running.log());
     assert_eq!(running.terminate().await, 0);
 

@@ -24,10 +24,12 @@ use neo4j_falkordb_sync::transform::{Encoder, VectorDimensions};
 use redis::aio::MultiplexedConnection;
 
 use super::sink::graphs;
+use crate::support::deadline;
+use crate::support::servers::shared;
 
 /// The one place that knows where the server is.
 async fn server() -> CacheAddress {
-    let address = crate::support::servers::shared().await.falkordb.address();
+    let address = shared().await.falkordb.address();
     CacheAddress::plain(address.host, address.port)
 }
 
@@ -71,8 +73,7 @@ struct Stage {
 impl Stage {
     async fn new(test: &str) -> Self {
         let address = server().await;
-        let client = redis::Client::open(format!("redis://{address}/")).unwrap();
-        let raw = client.get_multiplexed_async_connection().await.unwrap();
+        let raw = shared().await.falkordb.connect().await.unwrap();
         let name = GraphName::new(format!("bulk_{test}_{}", std::process::id())).unwrap();
         let ownership = Ownership::claim(&name).unwrap();
         let mut lease = RedisLease::new(address.clone(), ownership.clone());
@@ -326,18 +327,18 @@ async fn a_watch_sees_a_bulk_load_and_no_read() {
     let mut stage = Stage::new("watch").await;
     let key = GraphKeys::of(&stage.name).graph(GraphRole::Stage);
     let mut watcher = CacheConnection::new(stage.address.clone());
-    let short = std::time::Duration::from_secs(5);
+    let limit = deadline::QUERY;
     let mut guarded = async |stage: &mut Stage, load: bool| {
-        watcher.command("watch", redis::cmd("WATCH").arg(&key), short).await.unwrap();
+        watcher.command("watch", redis::cmd("WATCH").arg(&key), limit).await.unwrap();
         if load {
             let batch = stage.transformer().bulk_nodes(NodeKindId(0), entities(1, 1), |_| None);
             stage.load(&batch).await;
         } else {
             stage.ask_stage("MATCH (n) RETURN count(n)").await;
         }
-        watcher.command("begin", &redis::cmd("MULTI"), short).await.unwrap();
-        watcher.command("queue", redis::cmd("EXISTS").arg(&key), short).await.unwrap();
-        watcher.command("carry out", &redis::cmd("EXEC"), short).await.unwrap() != redis::Value::Nil
+        watcher.command("begin", &redis::cmd("MULTI"), limit).await.unwrap();
+        watcher.command("queue", redis::cmd("EXISTS").arg(&key), limit).await.unwrap();
+        watcher.command("carry out", &redis::cmd("EXEC"), limit).await.unwrap() != redis::Value::Nil
     };
     assert!(guarded(&mut stage, false).await);
     assert!(!guarded(&mut stage, true).await);

@@ -8,12 +8,13 @@ use redis::aio::MultiplexedConnection;
 use crate::support::comparer::{Difference, Filter, Key, Snapshot, Value, compare, compare_part, read_source, report};
 use crate::support::copier::{copy, run};
 use crate::support::graph::{GraphSpec, World, build};
-use crate::support::servers::{FalkorAddress, SourceTurn, fresh_graph_name, shared, source_lock};
+use crate::support::servers::{FalkorAddress, FalkorServer, SourceTurn, fresh_graph_name, source_lock};
 
 struct Pair {
     source: SourceTurn,
     world: World,
     address: FalkorAddress,
+    _server: FalkorServer,
     cache: MultiplexedConnection,
     name: String,
 }
@@ -23,9 +24,10 @@ impl Pair {
     async fn new(spec: &GraphSpec) -> Self {
         let source = source_lock().await;
         let world = build(&source.graph, spec).await.unwrap();
-        let address = shared().await.falkordb.address();
+        let server = FalkorServer::start().await.unwrap();
+        let address = server.address();
         let cache = address.connect().await.unwrap();
-        let mut pair = Self { source, world, address, cache, name: fresh_graph_name("comparer") };
+        let mut pair = Self { source, world, address, _server: server, cache, name: fresh_graph_name("comparer") };
         let snapshot = pair.snapshot().await;
         copy(&snapshot, &mut pair.cache, &pair.name).await.unwrap();
         pair

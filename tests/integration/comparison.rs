@@ -11,14 +11,11 @@ use crate::support::comparer::compare;
 use crate::support::copier;
 use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
+use crate::support::http::Http;
 use crate::support::service::{Running, Service};
 
 /// The small graph has some 900 elements: at this rate a comparison of all of it takes a second.
 const RATE: u64 = 1000;
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 struct Compared {
     pair: Pair,
@@ -30,9 +27,10 @@ impl Compared {
     async fn new(test: &str) -> Self {
         let pair = Pair::new(test).await;
         build(&pair.source.graph, &GraphSpec { dimension: 16, ..GraphSpec::default() }).await.unwrap();
-        let service = pair.service.clone().with("HEALTH_PORT", free_port()).with("SYNC_SCRUB_ROWS_PER_SECOND", RATE);
-        let mut running = service.start(&["run"]);
+        let service = pair.service.clone().with("SYNC_SCRUB_ROWS_PER_SECOND", RATE);
+        let (mut running, http) = Http::start(&service).unwrap();
         running.line("pass ended").await;
+        let service = service.with("HEALTH_PORT", http.port);
         let compared = Self { pair, service, running };
         compared.proves_equality("after the first copy").await;
         compared
@@ -97,7 +95,7 @@ async fn corruptions_of_the_cache_are_found_and_mended() {
         copier::run(&mut cache, &compared.pair.graph, corruption).await.unwrap();
     }
     compared.pair.source.graph.run(query("CREATE (:Saga {uuid: 'moves', name: 's', group_id: '', summary: ''})")).await.unwrap();
-    compared.running.line("difference").await;
+    compared.running.line("comparison found a difference").await;
     compared.proves_equality("after corruptions").await;
     assert_eq!(compared.running.terminate().await, 0);
 }

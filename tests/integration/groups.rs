@@ -338,8 +338,9 @@ async fn indices_that_answer_wrongly_are_dropped_from_every_groups_graph() {
     for graph in [DEFAULT, "group-2"] {
         groups.redis(&["GRAPH.QUERY", graph, "CREATE INDEX FOR (n:Entity) ON (n.created_at)"]).await;
     }
-    let told = until_told(http, "dropped", "group-2: range (:Entity).created_at").await;
-    assert!(told["dropped"].to_string().contains("default_db: range (:Entity).created_at"), "{told}");
+    for graph in [DEFAULT, "group-2"] {
+        until_told(http, "dropped", &format!("{graph}: range (:Entity).created_at")).await;
+    }
     // One that is made again is dropped again.
     let line = running.length();
     groups.redis(&["GRAPH.QUERY", "group-2", "CREATE INDEX FOR (n:Entity) ON (n.created_at)"]).await;
@@ -415,7 +416,9 @@ async fn a_pipeline_whose_source_is_silent_leaves_the_other_alone() {
     assert!(verdict.contains("\"stuck\":{\"ready\":false"), "{verdict}");
     let during = groups.freshness(&http, "calm", "during").await;
     println!("a commit readable after {before:.3} s, and {during:.3} s beside a silent source");
-    assert!(during < 2.0 * before + 0.2, "{before} {during}");
+    // A pipeline that waited for the other one would wait for the five seconds of its probe. The rest is for a machine that does more
+    // at one time than at another.
+    assert!(during < 2.0 * before + 3.0, "{before} {during}");
     line.set(Mode::Through).await;
     http.until_ready(true).await;
     groups.write("MATCH (n:Entity {group_id: 'group-2'}) WITH n ORDER BY n.uuid LIMIT 1 DETACH DELETE n").await;

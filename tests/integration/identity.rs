@@ -211,7 +211,8 @@ async fn a_cache_restored_from_an_older_state_is_brought_in_step() {
     let world = build(&turn.graph, &spec(2)).await.unwrap();
     let mut watched = Watched::new(turn.address.clone(), turn.graph.clone()).await;
 
-    // Saved, restarted, nothing lost: no reason to fill it again.
+    // Saved, restarted, nothing lost: no reason to fill it again. The end of a comparison would be stored after the save.
+    watched.line("comparison ended").await;
     watched.begin();
     watched.redis(&["SAVE"]).await;
     watched.cache.restart().await.unwrap();

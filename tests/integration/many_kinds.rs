@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use neo4rs::{Graph, query};
 
-use super::pipeline::{PROGRAM, last_bookmark, percent_encoded};
+use super::bookmarks::wait_for;
+use super::pipeline::{PROGRAM, last_bookmark};
 use crate::support::comparer::{GENERIC, assert_same_content, compare_content};
 use crate::support::graph::create_indices;
 use crate::support::http::Http;
-use crate::support::servers::{Neo4jOptions, Neo4jServer, fresh_graph_name, shared};
+use crate::support::servers::{FalkorServer, Neo4jOptions, Neo4jServer, fresh_graph_name};
 use crate::support::service::{Running, Service};
 
 /// A program that is not optimised, with other tests beside it, may take so many times as long.
@@ -47,9 +48,7 @@ async fn until_ready(http: &Http, running: &Running) -> Duration {
 /// Waits until the cache holds what was committed until now.
 async fn until_applied(http: &Http, running: &Running, server: &Neo4jServer) -> Duration {
     let begun = Instant::now();
-    let bookmark = percent_encoded(&last_bookmark(&server.address()).await);
-    let (code, body) = http.get(&format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=60000")).await.unwrap();
-    assert_eq!(code, 200, "{body}\n{}", running.log());
+    wait_for(http, &last_bookmark(&server.address()).await, running).await;
     begun.elapsed()
 }
 
@@ -58,7 +57,8 @@ async fn two_thousand_labels_and_types_are_in_step_within_half_a_minute() {
     let (server, graph) = database().await;
     write(&graph, "UNWIND range(0, 1999) AS i CREATE (:$('L' + i) {n: i}), (:$('L' + i):$('L' + (i + 1) % 2000) {n: i})").await;
     write(&graph, "MATCH (n:L0) WITH n LIMIT 1 UNWIND range(0, 1999) AS i CREATE (n)-[:$('T' + i) {n: i}]->(n)").await;
-    let cache = shared().await.falkordb.address();
+    let cache_server = FalkorServer::start().await.unwrap();
+    let cache = cache_server.address();
     let name = fresh_graph_name("kinds");
     let service = Service::new(PROGRAM, &server.address(), &cache, &name)
         .with("SYNC_PROFILE", "generic")
@@ -97,7 +97,8 @@ async fn labels_of_other_programs_cost_a_commit_nothing() {
     create_indices(&graph).await.unwrap();
     write(&graph, "UNWIND range(0, 999) AS i CREATE (a:$('Other' + i)) CREATE (a)-[:$('OTHER_' + i)]->(a)").await;
     write(&graph, "CREATE (:Entity {uuid: 'e', name: 'e', group_id: 'g', created_at: datetime()})").await;
-    let cache = shared().await.falkordb.address();
+    let cache_server = FalkorServer::start().await.unwrap();
+    let cache = cache_server.address();
     let name = fresh_graph_name("other_labels");
     let service =
         Service::new(PROGRAM, &server.address(), &cache, &name).with("SYNC_SCRUB_ROWS_PER_SECOND", 0).with("LOG_LEVEL", "debug");

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::api;
 use super::pipeline::Pair;
 use super::unusable::Watched;
+use crate::support::deadline::EVENT;
 
 /// Long ago, so that no timestamp betrays anything.
 const THEN: &str = "datetime('2020-01-01T00:00:00Z')";
@@ -291,7 +292,7 @@ async fn what_waited_and_is_deleted_is_no_more_listed_once_it_is_verified() {
     // The comparison that proved it is told before its last entry is.
     let began = std::time::Instant::now();
     while !watched.listed("HAS_MEMBER").await.is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", watched.entries().await);
+        assert!(began.elapsed() < EVENT, "{:?}", watched.entries().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     watched.end().await;

@@ -1,8 +1,5 @@
 //! The whole pipeline: the program between a real Neo4j and a real FalkorDB.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::model::bookmark::Bookmark;
 use neo4j_falkordb_sync::source::SourceAddress;
@@ -10,42 +7,29 @@ use neo4j_falkordb_sync::source::bolt::{Limits, Probe};
 
 use crate::support::comparer::assert_equal;
 use crate::support::graph::{GraphSpec, build};
-use crate::support::servers::{FalkorAddress, Neo4jAddress, SourceTurn, fresh_graph_name, shared, source_lock};
+use crate::support::servers::{FalkorAddress, FalkorServer, Neo4jAddress, SourceTurn, fresh_graph_name, source_lock};
 use crate::support::service::Service;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_neo4j-falkordb-sync");
 
-/// A turn with the source, and a graph of one's own.
+/// A turn with the source, and a cache of one's own: a server that hundreds of tests share stands still for seconds at times, longer
+/// than a lease holds.
 pub(crate) struct Pair {
     pub(crate) source: SourceTurn,
     pub(crate) cache: FalkorAddress,
     pub(crate) graph: String,
     pub(crate) service: Service,
-}
-
-/// The graph of the last test that had a turn with each shared Neo4j. That test is over when the next one has its turn.
-static LAST: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
-
-/// Removes a graph and everything beside it. A shared server that keeps the graphs and indices of hundreds of tests stands still for
-/// seconds at times, longer than a lease holds.
-async fn remove(cache: &FalkorAddress, graph: &str) {
-    let mut connection = cache.connect().await.unwrap();
-    let mut keys: Vec<String> = redis::cmd("KEYS").arg(format!("{{{graph}}}:*")).query_async(&mut connection).await.unwrap();
-    keys.push(graph.to_owned());
-    redis::cmd("UNLINK").arg(keys).query_async::<()>(&mut connection).await.unwrap();
+    _cache_server: FalkorServer,
 }
 
 impl Pair {
     pub(crate) async fn new(test: &str) -> Self {
         let source = source_lock().await;
-        let cache = shared().await.falkordb.address();
+        let server = FalkorServer::start().await.unwrap();
+        let cache = server.address();
         let graph = fresh_graph_name(test);
-        let last = LAST.lock().unwrap().insert(source.address.uri.clone(), graph.clone());
-        if let Some(last) = last {
-            remove(&cache, &last).await;
-        }
         let service = Service::new(PROGRAM, &source.address, &cache, &graph);
-        Self { source, cache, graph, service }
+        Self { source, cache, graph, service, _cache_server: server }
     }
 
     pub(crate) async fn assert_equal(&self) {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::full_sync::ask;
 use super::pipeline::Pair;
 use crate::support::comparer::{GENERIC, assert_same_content};
+use crate::support::deadline::EVENT;
 use crate::support::foreign::Foreign;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::http::Http;
@@ -96,7 +97,7 @@ async fn a_label_that_was_not_there_before_is_taken_in_beside_the_live_graph() {
     let (begun, bookmark) = (Instant::now(), pair.bookmark().await);
     let mut status = Value::Null;
     while status["equal_as_of"] != bookmark.as_str() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{}\n{status}", running.log());
+        assert!(begun.elapsed() < EVENT, "{}\n{status}", running.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
         status = http.status().await.unwrap();
     }

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::pipeline::PROGRAM;
 use crate::support::copier;
-use crate::support::servers::{Neo4jServer, fresh_graph_name, shared};
+use crate::support::servers::{FalkorServer, Neo4jServer, fresh_graph_name};
 use crate::support::service::Service;
 
 /// What FalkorDB numbers with 16 bits, and what is kept free of it.
@@ -103,7 +103,8 @@ async fn names_beyond_the_limit_are_quarantined_and_overwrite_nothing() {
     let source = Neo4jServer::start().await.unwrap();
     let neo4j = source.address().connect().await.unwrap();
     neo4j.run(query("CREATE (:Wide {node: 0, n0_7: 7})")).await.unwrap();
-    let address = shared().await.falkordb.address();
+    let cache_server = FalkorServer::start().await.unwrap();
+    let address = cache_server.address();
     let graph = fresh_graph_name("names");
     let service = Service::new(PROGRAM, &source.address(), &address, &graph)
         .with("SYNC_PROFILE", "generic")
@@ -133,7 +134,8 @@ async fn a_source_with_more_names_than_the_limit_is_copied_up_to_it() {
     widen(&neo4j, NODES).await;
     let long = "x".repeat(600);
     neo4j.run(query(&format!("MATCH (n:Wide {{node: 3}}) SET n.{long} = 1"))).await.unwrap();
-    let address = shared().await.falkordb.address();
+    let cache_server = FalkorServer::start().await.unwrap();
+    let address = cache_server.address();
     let graph = fresh_graph_name("names");
     let service = Service::new(PROGRAM, &source.address(), &address, &graph)
         .with("SYNC_PROFILE", "generic")

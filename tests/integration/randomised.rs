@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::bookmarks::wait_for;
 use super::pipeline::Pair;
 use crate::support::comparer::{compare, report};
 use crate::support::deadline::EVENT;
@@ -75,10 +76,7 @@ impl Followed {
     }
 
     async fn applied(&self) {
-        let bookmark = self.pair.bookmark().await;
-        let bookmark = bookmark.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-        let (status, body) = self.http.get(&format!("/api/sync/wait?timeout_ms=60000&bookmark={bookmark}")).await.unwrap();
-        assert_eq!(status, 200, "{body}\n{}", self.running.log());
+        wait_for(&self.http, &self.pair.bookmark().await, &self.running).await;
     }
 
     /// Believes the proof no more than the independent comparer does.

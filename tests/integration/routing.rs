@@ -308,7 +308,7 @@ async fn a_leader_that_is_behind_is_asked_again() {
 #[tokio::test]
 async fn a_cluster_that_stays_behind_was_restored() {
     let leader = Describer::start_leader([10].into_iter().chain(std::iter::repeat(8)), &[1]).await;
-    let limits = Limits { catch_up: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits { catch_up: Duration::from_secs(5), ..Limits::default() };
     let mut probe = Probe::new(&leader.address("neo4j"), limits).unwrap();
     assert_eq!(probe.bookmark().await.unwrap().transaction(), Some(10));
     let mut given_up = 0;
@@ -317,7 +317,7 @@ async fn a_cluster_that_stays_behind_was_restored() {
             Ok(told) => break told.unwrap(),
             Err(_) => given_up += 1,
         }
-        assert!(given_up < 10);
+        assert!(given_up < 20);
     };
     assert!(given_up >= 2, "{given_up}");
     assert_eq!(told.transaction(), Some(8));

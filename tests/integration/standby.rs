@@ -20,7 +20,7 @@ const AFTER_A_KILL: Duration = Duration::from_secs(6);
 const AFTER_AN_END: Duration = Duration::from_secs(1);
 
 /// What a debug build on a busy machine may take beyond that.
-const SLACK: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(15);
 
 /// The pause between two commits of the writer.
 const WRITES_APART: Duration = Duration::from_millis(20);
@@ -110,7 +110,7 @@ async fn leader(pair: &Pair) -> Option<u32> {
 /// Waits until a process leads, and returns the time since `began`.
 async fn until_leads(pair: &Pair, process: &Process, began: Instant) -> Duration {
     while leader(pair).await != Some(process.running.pid()) {
-        assert!(began.elapsed() < Duration::from_secs(60), "it does not take over:\n{}", process.running.log());
+        assert!(began.elapsed() < EVENT, "it does not take over:\n{}", process.running.log());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     began.elapsed()
@@ -192,10 +192,9 @@ async fn a_leader_that_comes_back_keeps_to_what_was_decided_meanwhile() {
 /// As above, where the successor is gone when the former leader goes on: it takes the lease without having seen another leader.
 #[tokio::test]
 async fn a_leader_that_was_succeeded_in_its_absence_keeps_to_what_was_decided_meanwhile() {
-    let (_pair, mut first, second) = stopped_and_succeeded("standby_absent").await;
+    let (_pair, first, second) = stopped_and_succeeded("standby_absent").await;
     assert_eq!(second.running.terminate().await, 0);
     first.running.signal("-CONT").await;
-    first.running.line("this process no longer does").await;
     first.until_paused().await;
     assert_eq!(first.running.terminate().await, 0);
 }

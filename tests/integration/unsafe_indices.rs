@@ -6,10 +6,9 @@ use neo4rs::query;
 
 use super::indices::until_told;
 use super::pipeline::Pair;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::http::Http;
-
-const SOON: Duration = Duration::from_secs(10);
 
 /// What is asked of both sides: the cache holds dates as text, and the group without a name as an empty one.
 const QUESTIONS: [(&str, &str); 4] = [
@@ -50,7 +49,7 @@ async fn assert_answers(pair: &Pair, when: &str) {
 async fn until_gone(pair: &Pair, on: &str, property: &str) {
     let begun = Instant::now();
     while pair.has_index(on, property, "RANGE").await {
-        assert!(begun.elapsed() < SOON, "the index on {on}.{property} is still there");
+        assert!(begun.elapsed() < EVENT, "the index on {on}.{property} is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -7,7 +7,7 @@ use neo4rs::query;
 use serde_json::Value;
 
 use super::api::{self, Http, TOKEN};
-use super::pipeline::Pair;
+use super::pipeline::{Pair, percent_encoded};
 use crate::support::arrival::until_equal;
 use crate::support::deadline::EVENT;
 use crate::support::service::{Running, Service};
@@ -52,9 +52,8 @@ impl Watched {
 
     /// Waits until the service says this word of the last commit.
     pub(super) async fn until_told(&self, level: &str) {
-        let bookmark = self.pair.bookmark().await.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-        let (status, body) = self.http.get(&format!("/api/sync/wait?bookmark={bookmark}&level={level}&timeout_ms=60000")).await;
-        assert_eq!(status, 200, "{body}\n{}", self.running.log());
+        let path = format!("bookmark={}&level={level}", percent_encoded(&self.pair.bookmark().await));
+        self.http.until_told(&path, &self.running).await;
     }
 
     pub(super) async fn entries(&self) -> Vec<Value> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::deadline::EVENT;
 use super::servers::ports;
 use super::{Error, Result};
 
@@ -19,7 +20,7 @@ const DRIVER: &str = "chromedriver";
 const BROWSERS: [&str; 2] = ["chromium", "google-chrome"];
 
 /// How long the driver, the browser and a page may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = EVENT;
 
 /// How often it is looked whether a page shows something: a browser has no event for that.
 const LOOK: Duration = Duration::from_millis(50);

@@ -12,6 +12,9 @@ pub const QUERY: Duration = Duration::from_secs(120);
 /// does much else; a test that promises a time has a bound of its own.
 pub const EVENT: Duration = Duration::from_secs(180);
 
+/// The longest wait for a connection to a server that runs. Servers that many tests share stand still for seconds at times.
+pub const CONNECT: Duration = Duration::from_secs(60);
+
 /// Awaits a driver's call for at most `after`, and says what was waited for when it takes longer.
 pub async fn within<T, E>(after: Duration, what: &str, call: impl Future<Output = std::result::Result<T, E>>) -> Result<T>
 where

@@ -11,7 +11,7 @@ use super::{Error, Result};
 /// Where a service answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Http {
-    port: u16,
+    pub port: u16,
 }
 
 impl Http {

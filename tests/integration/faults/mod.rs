@@ -14,7 +14,9 @@ use crate::support::arrival::until_equal;
 use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
 use crate::support::proxy::Proxy;
-use crate::support::servers::{FalkorAddress, Neo4jAddress, Neo4jServer, SourceTurn, fresh_graph_name, shared, source_lock};
+use crate::support::servers::{
+    FalkorAddress, FalkorServer, Neo4jAddress, Neo4jServer, SourceTurn, fresh_graph_name, source_lock,
+};
 use crate::support::service::{Running, Service};
 
 /// Passes that follow one another are no further apart.
@@ -40,12 +42,17 @@ pub(super) struct Proxied {
     pub(super) http: Http,
     /// Absent where the source is the test's own.
     _turn: Option<SourceTurn>,
+    /// Absent where the cache is the test's own.
+    _cache_server: Option<FalkorServer>,
 }
 
 impl Proxied {
-    /// With the servers that all tests share, once both graphs are equal.
+    /// With a source that tests share, once both graphs are equal.
     pub(super) async fn new(test: &str) -> Self {
-        Self::with_cache(test, shared().await.falkordb.address()).await
+        let server = FalkorServer::start().await.unwrap();
+        let mut proxied = Self::with_cache(test, server.address()).await;
+        proxied._cache_server = Some(server);
+        proxied
     }
 
     /// With a cache of its own.
@@ -58,7 +65,10 @@ impl Proxied {
     /// With a source of its own.
     pub(super) async fn with_source(test: &str, server: &Neo4jServer) -> Self {
         let source = server.address().connect().await.unwrap();
-        Self::between(test, source, server.address(), shared().await.falkordb.address(), None).await
+        let cache = FalkorServer::start().await.unwrap();
+        let mut proxied = Self::between(test, source, server.address(), cache.address(), None).await;
+        proxied._cache_server = Some(cache);
+        proxied
     }
 
     async fn between(test: &str, source: Graph, neo4j: Neo4jAddress, cache: FalkorAddress, turn: Option<SourceTurn>) -> Self {
@@ -75,7 +85,7 @@ impl Proxied {
             .with("SYNC_LATE_CHECK_SECONDS", 2)
             .with("SYNC_SCRUB_ROWS_PER_SECOND", 100_000);
         let (running, http) = api::start(&service).await;
-        let mut proxied = Self { source, cache, graph, world, bolt, redis, running, http, _turn: turn };
+        let mut proxied = Self { source, cache, graph, world, bolt, redis, running, http, _turn: turn, _cache_server: None };
         proxied.converges("the first start").await;
         proxied
     }

@@ -32,9 +32,7 @@ impl Groups {
     }
 
     async fn told(&self, http: &Http, running: &Running, level: &str) {
-        let path = format!("/api/sync/wait?bookmark={}&level={level}&timeout_ms=60000", self.bookmark().await);
-        let (code, body) = http.get(&path).await;
-        assert_eq!(code, 200, "{level}: {body}\n{}", running.log());
+        http.until_told(&format!("bookmark={}&level={level}", self.bookmark().await), running).await;
     }
 
     /// The keys of the elements of a graph; none where there is no graph.

@@ -10,12 +10,13 @@ mod tokens;
 use std::time::Duration;
 
 use crate::api::{self, Http};
-use crate::pipeline::Pair;
+use crate::pipeline::{Pair, percent_encoded};
+use crate::support::deadline::EVENT;
 use crate::support::graph::GraphSpec;
 use crate::support::service::{Running, Service};
 
 /// How long a commit may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(60);
+const ARRIVAL: Duration = EVENT;
 
 fn small() -> GraphSpec {
     GraphSpec { entities: 20, facts: 20, episodes: 6, mentions: 10, groups: 1, dimension: 8, ..GraphSpec::default() }
@@ -35,10 +36,7 @@ async fn started(pair: &Pair) -> (Running, Http) {
 
 /// Waits until everything that was committed up to now is applied, and asserts that nothing failed on the way.
 async fn applied(pair: &Pair, http: &Http, running: &Running) {
-    let bookmark = pair.bookmark().await.as_str().replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-    let path = format!("/api/sync/wait?bookmark={bookmark}&level=applied&timeout_ms={}", ARRIVAL.as_millis());
-    let (status, body) = http.get(&path).await;
-    assert_eq!(status, 200, "{body}\n{}", running.log());
+    http.until_told(&format!("bookmark={}&level=applied", percent_encoded(&pair.bookmark().await)), running).await;
     let status = http.status().await;
     assert_eq!(status["faults"], 0, "{status}\n{}", running.log());
 }

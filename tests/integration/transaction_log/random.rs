@@ -5,12 +5,10 @@ use std::time::Instant;
 
 use neo4rs::query;
 
-use super::super::pipeline::{PROGRAM, Pair};
+use super::super::pipeline::Pair;
 use super::Followed;
 use crate::support::comparer::{GENERIC, assert_same_content};
 use crate::support::graph::create_indices;
-use crate::support::servers::FalkorServer;
-use crate::support::service::Service;
 use crate::support::transactions::Transactions;
 
 const SHORT: u64 = 8;
@@ -22,10 +20,7 @@ const EMPTIED_EVERY: u64 = 10;
 /// `TRANSACTIONS_SEED` has one sequence run alone.
 async fn follow(test: &str, profile: &str, seeds: Range<u64>) {
     let mut pair = Pair::new(test).await;
-    // Of its own: a fault is one of the service, not of a server that many tests share.
-    let cache = FalkorServer::start().await.unwrap();
-    pair.cache = cache.address();
-    pair.service = Service::new(PROGRAM, &pair.source.address, &pair.cache, &pair.graph).with("SYNC_PROFILE", profile);
+    pair.service = pair.service.with("SYNC_PROFILE", profile);
     create_indices(&pair.source.graph).await.unwrap();
     let followed = Followed::new(pair).await;
     let alone = std::env::var("TRANSACTIONS_SEED").ok().map(|seed| seed.parse().unwrap());

@@ -36,7 +36,7 @@ struct Node {
 }
 
 async fn ask<T: redis::FromRedisValue>(server: &FalkorServer, command: &[&str]) -> Result<T> {
-    let mut connection = server.connect().await?;
+    let mut connection = server.address().try_to_connect().await?;
     ask_on(&mut connection, command).await
 }
 
@@ -136,9 +136,11 @@ impl Cluster {
         loop {
             let mut all_agree = true;
             for server in &self.servers {
-                // A server that is dead does not count here: the others say that it fails.
-                let Ok(nodes) = nodes(server).await else { continue };
-                all_agree &= reached(&nodes).await;
+                match nodes(server).await {
+                    Ok(nodes) => all_agree &= reached(&nodes).await,
+                    // A server that is dead does not count: the others say that it fails.
+                    Err(_) => all_agree &= server.has_ended(),
+                }
             }
             if all_agree {
                 return Ok(());

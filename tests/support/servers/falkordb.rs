@@ -27,6 +27,15 @@ pub struct FalkorAddress {
 impl FalkorAddress {
     /// A new connection. Make one per runtime: its task does not outlive the runtime that made it.
     pub async fn connect(&self) -> Result<MultiplexedConnection> {
+        self.connect_within(deadline::CONNECT).await
+    }
+
+    /// As [`Self::connect`], for a caller that asks again if the server does not answer: it may be dead, frozen or not up yet.
+    pub async fn try_to_connect(&self) -> Result<MultiplexedConnection> {
+        self.connect_within(ATTEMPT).await
+    }
+
+    async fn connect_within(&self, limit: Duration) -> Result<MultiplexedConnection> {
         let settings = redis::RedisConnectionInfo::default();
         let settings = match &self.username {
             Some(username) => settings.set_username(username),
@@ -41,11 +50,11 @@ impl FalkorAddress {
         let client = redis::Client::open(info)?;
         // The driver's own limit for a reply is half a second, which a large query exceeds.
         let config =
-            redis::AsyncConnectionConfig::new().set_connection_timeout(Some(ATTEMPT)).set_response_timeout(Some(deadline::QUERY));
+            redis::AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(deadline::QUERY));
         let connect = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = within(ATTEMPT, "connecting to FalkorDB", connect).await?;
+        let mut connection = within(limit, "connecting to FalkorDB", connect).await?;
         let ping = redis::cmd("PING");
-        let _: redis::Value = within(ATTEMPT, "a PING of FalkorDB", ping.query_async(&mut connection)).await?;
+        let _: redis::Value = within(limit, "a PING of FalkorDB", ping.query_async(&mut connection)).await?;
         Ok(connection)
     }
 }
@@ -125,6 +134,10 @@ impl FalkorServer {
         self.process.kill();
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// SIGSTOP: its sockets stay open and nothing answers.
     pub fn pause(&self) {
         self.process.pause();
@@ -141,7 +154,7 @@ impl FalkorServer {
     }
 
     async fn until_ready(&self) -> Result<()> {
-        self.process.until_ready(START, || self.address.connect()).await?;
+        self.process.until_ready(START, || self.address.try_to_connect()).await?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use super::directory::Directory;
 use super::falkordb::{FalkorAddress, FalkorOptions, FalkorServer};
 use super::process::{Program, Restartable};
 use super::{blocking, download, ports};
-use crate::support::{Error, Result};
+use crate::support::{Error, Result, deadline};
 
 /// The name of the master at the sentinels.
 pub const SERVICE: &str = "cache";
@@ -21,16 +21,17 @@ pub const SERVER_PASSWORD: &str = "of-the-servers";
 /// The user as whom a replica logs in to its master.
 pub const REPLICA_USER: &str = "replica";
 
-/// The silence after which a sentinel takes a server for dead: as short as a busy machine bears.
-const DOWN_AFTER_MS: u32 = 1500;
+/// The silence after which a sentinel takes a server for dead: as short as a busy machine bears. A server that is taken for dead too
+/// early is replaced before the test does anything to it.
+const DOWN_AFTER_MS: u32 = 5000;
 
 /// Three, so that the end of one leaves a majority.
 const SENTINELS: usize = 3;
 
 const START: Duration = Duration::from_secs(60);
 
-/// A failover takes some seconds after the master is taken for dead.
-const FAILOVER: Duration = Duration::from_secs(60);
+/// A failover takes some seconds after the master is taken for dead, and half a minute more if a sentinel stood still meanwhile.
+const FAILOVER: Duration = deadline::EVENT;
 
 pub struct Sentinel {
     // Before the directory: fields are dropped in this order, and a running sentinel would write to it again.
@@ -68,7 +69,7 @@ impl Sentinel {
         let password = Some(SENTINEL_PASSWORD.to_owned());
         let address = FalkorAddress { host: "127.0.0.1".to_owned(), port, username: None, password };
         let sentinel = Self { process: Restartable::start(program)?, _directory: directory, address };
-        sentinel.process.until_ready(START, || sentinel.address.connect()).await?;
+        sentinel.process.until_ready(START, || sentinel.address.try_to_connect()).await?;
         Ok(sentinel)
     }
 
@@ -76,8 +77,8 @@ impl Sentinel {
         self.address.port
     }
 
-    pub async fn connect(&self) -> Result<MultiplexedConnection> {
-        self.address.connect().await
+    async fn try_to_connect(&self) -> Result<MultiplexedConnection> {
+        self.address.try_to_connect().await
     }
 
     pub fn kill(&self) {
@@ -115,7 +116,7 @@ impl Replicated {
     /// The port of the master according to the first sentinel that answers.
     pub async fn master_port(&self) -> Result<u16> {
         for sentinel in &self.sentinels {
-            let Ok(mut connection) = sentinel.connect().await else { continue };
+            let Ok(mut connection) = sentinel.try_to_connect().await else { continue };
             let (_, port): (String, String) =
                 redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(SERVICE).query_async(&mut connection).await?;
             return port.parse().map_err(|_| Error::Unexpected(format!("{port} is no port")));
@@ -139,7 +140,7 @@ impl Replicated {
     pub async fn until_replicated(&self) -> Result<()> {
         self.until("a complete set of servers", async || {
             for sentinel in &self.sentinels {
-                let mut connection = sentinel.connect().await?;
+                let mut connection = sentinel.try_to_connect().await?;
                 let known: std::collections::HashMap<String, String> =
                     redis::cmd("SENTINEL").arg("MASTER").arg(SERVICE).query_async(&mut connection).await?;
                 let has = |name: &str, number: usize| known.get(name).is_some_and(|found| *found == number.to_string());
@@ -148,7 +149,7 @@ impl Replicated {
                 }
             }
             let (_, replica) = self.roles().await?;
-            let mut connection = replica.connect().await?;
+            let mut connection = replica.address().try_to_connect().await?;
             let state: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await?;
             Ok(state.contains("role:slave") && state.contains("master_link_status:up"))
         })
