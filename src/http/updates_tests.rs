@@ -123,7 +123,9 @@ async fn whoever_is_too_slow_is_let_go_and_others_go_on() {
     let mut slow = running.connect("?changes=1", None).await.unwrap();
     let mut other = running.connect("", None).await.unwrap();
     message(&mut slow, "snapshot").await;
+    let began = tokio::time::Instant::now();
     let close = loop {
+        assert!(began.elapsed() < PATIENCE, "it is never let go");
         // More at once than are kept for anyone, unless the server takes each before the next one.
         (0..5).for_each(|number| running.apply(&number.to_string()));
         if let Frame::Close(reason) = frame(&mut slow).await {

@@ -289,6 +289,10 @@ async fn without_a_token_nothing_can_be_changed() {
     assert_eq!(running.terminate().await, 0);
 }
 
+/// The promised time until a silent server makes `/ready` say so, and what a machine that does much else adds.
+const NOT_READY: Duration = Duration::from_secs(15);
+const SLACK: Duration = Duration::from_secs(10);
+
 #[tokio::test]
 async fn a_silent_cache_is_not_ready_within_fifteen_seconds() {
     let mut pair = Pair::new("api_silent").await;
@@ -303,8 +307,7 @@ async fn a_silent_cache_is_not_ready_within_fifteen_seconds() {
     let verdict = http.until_ready(false).await;
     let took = began.elapsed();
     server.resume();
-    // The rest is for a machine that does much else.
-    assert!(took < Duration::from_secs(25), "{took:?}");
+    assert!(took < NOT_READY + SLACK, "{took:?}");
     assert!(verdict.contains("FalkorDB"), "{verdict}");
     http.until_ready(true).await;
     running.kill().await;

@@ -173,13 +173,7 @@ async fn a_launch_that_takes_longer_than_the_lease_keeps_it() {
     bolt.set(Mode::Blackhole).await;
     assert!(!running.log().contains("needed"), "too late: the launch is over\n{}", running.log());
     tokio::time::sleep(SILENCE).await;
-    // A lease that expired while the server stood still is reclaimed by its holder.
-    let mut now: Option<String> = None;
-    let began = Instant::now();
-    while now.is_none() {
-        assert!(began.elapsed() < EVENT, "{}", running.log());
-        now = cmd("GET").arg(&key).query_async(&mut raw).await.unwrap();
-    }
+    let now: Option<String> = cmd("GET").arg(&key).query_async(&mut raw).await.unwrap();
     assert_eq!(now, holder, "{}", running.log());
     bolt.set(Mode::Through).await;
     http.until_ready(true).await;

@@ -213,9 +213,11 @@ async fn taken_over(test: &str, rounds: usize, slack: Duration) {
             leads.running.kill().await;
             killed.push(until_leads(&pair, &stands_by, began).await);
         } else {
+            let pid = leads.running.pid();
             let ends = leads.running.terminate();
             let (code, took) = tokio::join!(ends, until_leads(&pair, &stands_by, began));
             assert_eq!(code, 0);
+            assert_ne!(leader(&pair).await, Some(pid), "a process that ends gives its lease back");
             ended.push(took);
         }
         leads = stands_by;

@@ -2,20 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::deadline::EVENT;
 use super::servers::{FalkorAddress, Neo4jAddress};
 
 /// No command of a test takes longer.
 const COMMAND: Duration = Duration::from_secs(240);
-
-/// What a command says of a server that did not answer, or of a lease that its predecessor could not release in time.
-const SILENCE: [&str; 5] = ["no connection to", "no answer", "no service answers", "no node of the cluster", "is held by"];
 
 /// How a command is to be run.
 #[derive(Clone)]
@@ -90,23 +86,10 @@ impl Service {
         }
     }
 
-    /// As [`Self::finish`], again until the servers answer: a command ends at its first fault, and a server that many tests share
-    /// stands still for seconds at times.
-    pub async fn finish_once_answered(&self, arguments: &[&str]) -> Finished {
-        let begun = Instant::now();
-        loop {
-            let finished = self.finish(arguments).await;
-            let is_unanswered = finished.code != 0 && SILENCE.iter().any(|words| finished.stderr.contains(words));
-            if !is_unanswered || begun.elapsed() > EVENT {
-                return finished;
-            }
-        }
-    }
-
     /// Runs a command that has to succeed, and returns its result as JSON.
     pub async fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--output", "json"]).collect();
-        let finished = self.finish_once_answered(&arguments).await;
+        let finished = self.finish(&arguments).await;
         assert_eq!(finished.code, 0, "{}", finished.stderr);
         serde_json::from_str(&finished.stdout).unwrap()
     }

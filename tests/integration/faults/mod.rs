@@ -42,7 +42,7 @@ pub(super) struct Proxied {
     pub(super) http: Http,
     /// Absent where the source is the test's own.
     _turn: Option<SourceTurn>,
-    /// Absent where the cache is the test's own.
+    /// Absent where the caller keeps the server.
     _cache_server: Option<FalkorServer>,
 }
 
@@ -55,7 +55,7 @@ impl Proxied {
         proxied
     }
 
-    /// With a cache of its own.
+    /// With a cache that the caller keeps.
     pub(super) async fn with_cache(test: &str, cache: FalkorAddress) -> Self {
         let turn = source_lock().await;
         let (source, address) = (turn.graph.clone(), turn.address.clone());

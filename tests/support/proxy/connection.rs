@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::sleep;
 
-use super::script::{Cut, Mode, Shared};
+use super::script::{Mode, Shared};
 
 /// What is forwarded at once.
 const PIECE: usize = 16 * 1024;
@@ -21,12 +21,6 @@ const LOOK_BACK: usize = 128;
 
 /// A slow line is slow in steps of this length.
 const STEP: Duration = Duration::from_millis(20);
-
-/// A cut that this connection is to make, and how many bytes of answers are left until then.
-struct TakenCut {
-    cut: Cut,
-    left: usize,
-}
 
 enum Ending {
     Closed,
@@ -83,21 +77,17 @@ async fn carry(client: &mut TcpStream, shared: &Shared) -> Ending {
             return Ending::Reset;
         }
     }
-    let taken = Mutex::new(None);
+    let cut_after = Mutex::new(None);
     let ending = {
         let (client_in, client_out) = client.split();
         let (server_in, server_out) = server.split();
         tokio::select! {
-            ending = requests(client_in, server_out, shared, &taken) => ending,
-            ending = answers(server_in, client_out, shared, &taken) => ending,
+            ending = requests(client_in, server_out, shared, &cut_after) => ending,
+            ending = answers(server_in, client_out, shared, &cut_after) => ending,
         }
     };
     if !matches!(ending, Ending::Closed) {
         reset(server);
-    }
-    // A connection that ended before its answer came to the cut, as one does whose client gave up first, has not been cut.
-    if let Some(TakenCut { cut, .. }) = taken.into_inner().filter(|_| !matches!(ending, Ending::Cut)) {
-        shared.put_back(cut);
     }
     ending
 }
@@ -132,7 +122,7 @@ async fn next(from: &mut ReadHalf<'_>, buffer: &mut [u8], shared: &Shared) -> Re
     }
 }
 
-async fn requests(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, taken: &Mutex<Option<TakenCut>>) -> Ending {
+async fn requests(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, cut_after: &Mutex<Option<usize>>) -> Ending {
     let mut buffer = vec![0; PIECE];
     let mut said = Vec::new();
     loop {
@@ -143,7 +133,7 @@ async fn requests(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared
         said.drain(..said.len().saturating_sub(LOOK_BACK));
         said.extend_from_slice(&buffer[..length]);
         if let Some(cut) = shared.take_cut(&said) {
-            *taken.lock() = Some(TakenCut { left: cut.after, cut });
+            *cut_after.lock() = Some(cut.after);
         }
         let mode = *shared.mode.borrow();
         if let Mode::Late(delay) = mode {
@@ -155,7 +145,7 @@ async fn requests(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared
     }
 }
 
-async fn answers(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, taken: &Mutex<Option<TakenCut>>) -> Ending {
+async fn answers(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, cut_after: &Mutex<Option<usize>>) -> Ending {
     let mut buffer = vec![0; PIECE];
     loop {
         let piece = match *shared.mode.borrow() {
@@ -166,11 +156,11 @@ async fn answers(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared,
             Ok(length) => length,
             Err(ending) => return ending,
         };
-        let left = taken.lock().as_mut().map(|taken| {
-            length = length.min(taken.left);
-            taken.left -= length;
-            taken.left
-        });
+        let left = *cut_after.lock();
+        if let Some(left) = left {
+            length = length.min(left);
+            *cut_after.lock() = Some(left - length);
+        }
         let mode = *shared.mode.borrow();
         match mode {
             Mode::Late(delay) => sleep(delay).await,
@@ -180,7 +170,7 @@ async fn answers(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared,
         if to.write_all(&buffer[..length]).await.is_err() {
             return Ending::Reset;
         }
-        if left == Some(0) {
+        if left.is_some_and(|left| left == length) {
             return Ending::Cut;
         }
     }

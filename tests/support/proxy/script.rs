@@ -101,9 +101,4 @@ impl Shared {
         let fits = ordered.as_ref().is_some_and(fits);
         if fits { ordered.take() } else { None }
     }
-
-    /// Orders a cut again that could not be made, unless another one is ordered by now.
-    pub(super) fn put_back(&self, cut: Cut) {
-        self.cut.lock().get_or_insert(cut);
-    }
 }

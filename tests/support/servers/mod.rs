@@ -18,7 +18,8 @@ use super::{Error, Result};
 pub use falkordb::{FalkorAddress, FalkorOptions, FalkorServer};
 pub use neo4j::{LaterNeo4j, Neo4jAddress, Neo4jOptions, Neo4jServer};
 
-/// The servers that all tests of this binary share, because a Neo4j takes about ten seconds to start.
+/// The servers that tests of this binary share: a Neo4j, because it takes about ten seconds to start, and a FalkorDB for tests of
+/// single statements. A test of a whole pipeline has a FalkorDB of its own.
 pub struct Shared {
     pub neo4j: Neo4jServer,
     pub falkordb: FalkorServer,
@@ -41,7 +42,7 @@ async fn start_both() -> Result<Shared> {
 }
 
 /// A turn with a shared Neo4j, emptied of data. Community has a single user database, so tests that write to one server go one
-/// after the other; each uses a FalkorDB graph of its own.
+/// after the other.
 pub struct SourceTurn {
     pub graph: neo4rs::Graph,
     pub address: Neo4jAddress,

@@ -17,6 +17,7 @@ const PASSWORD: &str = "graph-tests";
 /// Ten seconds are usual; a machine that compiles at the same time takes minutes.
 const START: Duration = Duration::from_secs(300);
 const STOP: Duration = Duration::from_secs(180);
+const ATTEMPT: Duration = Duration::from_secs(10);
 /// The driver's limit for one message. A query's first row can take as long as the query.
 const MESSAGE: Duration = Duration::from_secs(300);
 
@@ -32,8 +33,17 @@ pub struct Neo4jAddress {
 impl Neo4jAddress {
     /// A new connection pool. Make one per runtime: connections do not outlive the runtime that made them.
     pub async fn connect(&self) -> Result<Graph> {
+        self.connect_within(deadline::CONNECT).await
+    }
+
+    /// As [`Self::connect`], for a caller that asks again if the server is not up yet.
+    async fn try_to_connect(&self) -> Result<Graph> {
+        self.connect_within(ATTEMPT).await
+    }
+
+    async fn connect_within(&self, limit: Duration) -> Result<Graph> {
         let graph = self.open(&self.password)?;
-        within(deadline::CONNECT, "a first query on Neo4j", graph.run(query("RETURN 1"))).await?;
+        within(limit, "a first query on Neo4j", graph.run(query("RETURN 1"))).await?;
         Ok(graph)
     }
 
@@ -172,7 +182,7 @@ impl Neo4jServer {
     pub async fn restart(&self) -> Result<()> {
         self.process.restart(STOP).await?;
         let address = self.address();
-        self.process.until_ready(START, || address.connect()).await?;
+        self.process.until_ready(START, || address.try_to_connect()).await?;
         Ok(())
     }
 
@@ -207,7 +217,7 @@ impl Neo4jServer {
         let ready = || async {
             let changed = change_password(&address).await;
             // A change whose answer came too late was made all the same: then only the new password works.
-            address.connect().await.map_err(|error| changed.err().unwrap_or(error))
+            address.try_to_connect().await.map_err(|error| changed.err().unwrap_or(error))
         };
         self.process.until_ready(START, ready).await?;
         Ok(())
@@ -218,7 +228,7 @@ async fn change_password(address: &Neo4jAddress) -> Result<()> {
     let graph = address.open("neo4j")?;
     let text = "ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO $password";
     let change = graph.run_on("system", query(text).param("password", PASSWORD));
-    within(deadline::CONNECT, "setting Neo4j's password", change).await
+    within(ATTEMPT, "setting Neo4j's password", change).await
 }
 
 fn write_configuration(home: &Path, options: &Neo4jOptions, bolt_port: u16, http_port: u16) -> Result<()> {
@@ -255,11 +265,6 @@ fn arguments(jars: &Path, version: &str, home: &Path, options: &Neo4jOptions) ->
         "-cp".to_owned(),
         jars.join("lib/*").display().to_string(),
     ];
-    // A server that lives for minutes never earns back what the optimising compiler takes from the tests beside it: without it, the
-    // same tests took a fifth less time. A release build measures the server as it is.
-    if cfg!(debug_assertions) {
-        arguments.push("-XX:TieredStopAtLevel=1".to_owned());
-    }
     arguments.extend(options.java.iter().cloned());
     arguments.extend(opened.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
     let by_year = download::is_named_by_year(version);
