@@ -10,6 +10,7 @@ use super::pipeline::PROGRAM;
 use crate::support::comparer::{compare, report};
 use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, World, build};
+use crate::support::http::Http;
 use crate::support::servers::{FalkorOptions, FalkorServer, Neo4jAddress, Neo4jServer, source_lock};
 use crate::support::service::{Running, Service};
 
@@ -25,6 +26,7 @@ struct Watched {
     cache: FalkorServer,
     service: Service,
     running: Option<Running>,
+    http: Option<Http>,
     /// How many texts were written, which tells them apart.
     writes: usize,
     /// Where the log of the case at hand begins.
@@ -43,7 +45,7 @@ impl Watched {
             .with("SYNC_MAX_DELETE_FRACTION", 1)
             // A pass that looks for late commits would notice a changed graph before the watch for it does, and name another reason.
             .with("SYNC_LATE_CHECK_SECONDS", 300);
-        let mut watched = Self { source, cache, service, running: None, writes: 0, mark: 0, began: Instant::now() };
+        let mut watched = Self { source, cache, service, running: None, http: None, writes: 0, mark: 0, began: Instant::now() };
         watched.start();
         // Equal graphs are not the end of the pass: one that is cut goes on as a full pass.
         watched.line("pass ended").await;
@@ -53,7 +55,8 @@ impl Watched {
 
     /// Begins a case with a new process: its pauses between generations are those of a first fault.
     fn start(&mut self) {
-        self.running = Some(self.service.clone().with("LOG_LEVEL", "debug").with("LOG_FORMAT", "text").start(&["run"]));
+        let (running, http) = Http::start(&self.service.clone().with("LOG_LEVEL", "debug").with("LOG_FORMAT", "text")).unwrap();
+        (self.running, self.http) = (Some(running), Some(http));
         self.begin();
         self.mark = 0;
     }
@@ -66,6 +69,20 @@ impl Watched {
         self.stop().await;
         self.start();
         self.line("pass ended").await;
+    }
+
+    /// Waits until no pass is to come by itself: neither the readings that follow a change nor a comparison.
+    async fn rests(&self) {
+        let began = Instant::now();
+        loop {
+            let status = self.http.unwrap().status().await.unwrap_or_default();
+            let is_proven = status["equal_as_of"].is_string() && status["equal_as_of"] == status["source_bookmark"];
+            if is_proven && status["settled"] == true && status["state"]["state"] == "idle" {
+                return;
+            }
+            assert!(began.elapsed() < EVENT, "{status}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// What the log says from here on is of the next case.
@@ -184,9 +201,9 @@ async fn a_cache_that_is_not_what_it_was_is_brought_in_step() {
     watched.write_traceably(&world).await;
     watched.mended("the graph deleted just before a change", "the cache no longer has the").await;
 
-    // No pass is under way that would find the graph empty by its counts.
+    // No pass comes that would find the graph empty by its counts.
     watched.again().await;
-    watched.line("comparison ended").await;
+    watched.rests().await;
     watched.begin();
     let made_again = ["GRAPH.QUERY", GRAPH, "CREATE INDEX FOR (n:Other) ON (n.name)"];
     watched.redis_at_once(&[&["GRAPH.DELETE", GRAPH], &made_again]).await;
@@ -212,7 +229,7 @@ async fn a_cache_restored_from_an_older_state_is_brought_in_step() {
     let mut watched = Watched::new(turn.address.clone(), turn.graph.clone()).await;
 
     // Saved, restarted, nothing lost: no reason to fill it again. The end of a comparison would be stored after the save.
-    watched.line("comparison ended").await;
+    watched.rests().await;
     watched.begin();
     watched.redis(&["SAVE"]).await;
     watched.cache.restart().await.unwrap();
