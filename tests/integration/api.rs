@@ -66,6 +66,24 @@ impl Http {
         }
     }
 
+    /// Does this while the pipeline is paused: a read of Neo4j can see a part of a commit, and then a pass sees less than was
+    /// written at once.
+    pub(crate) async fn while_paused<T>(&self, work: impl Future<Output = T>) -> T {
+        self.commanded("pause").await;
+        let began = Instant::now();
+        loop {
+            let status = self.status().await;
+            if status["state"]["state"] == "paused" {
+                break;
+            }
+            assert!(began.elapsed() < EVENT, "not paused: {status}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        let done = work.await;
+        self.commanded("resume").await;
+        done
+    }
+
     /// Asks to wait until the answer is yes: on a busy machine one request is not patient enough.
     pub(crate) async fn until_told(&self, question: &str, running: &Running) {
         let began = Instant::now();

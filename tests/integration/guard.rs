@@ -219,7 +219,7 @@ async fn what_trickles_away_is_held_once_it_is_too_much_and_goes_when_it_is_appr
 #[tokio::test]
 async fn relationships_that_go_with_a_node_count() {
     let guarded = Guarded::new("guard_cascade").await;
-    write(&guarded.pair, "MATCH (h:Entity {uuid: 'hub'}) DETACH DELETE h").await;
+    guarded.http.while_paused(write(&guarded.pair, "MATCH (h:Entity {uuid: 'hub'}) DETACH DELETE h")).await;
     guarded.holds(&[("Entity", 1), ("RELATES_TO", HUB_FACTS as u64)]).await;
     // Others of their kind go.
     delete_alone(&guarded.pair, 3).await;
@@ -268,7 +268,7 @@ async fn a_kind_that_is_replaced_by_as_many_others_loses_nothing() {
     for text in replacement(0) {
         transaction.run(query(&text)).await.unwrap();
     }
-    transaction.commit().await.unwrap();
+    guarded.http.while_paused(transaction.commit()).await.unwrap();
     guarded.arrives("communities replaced at once").await;
     assert!(guarded.is_proven(PROVEN_WITHIN_MS).await, "{}", guarded.running.log());
     let log = guarded.running.log();
@@ -348,7 +348,8 @@ async fn a_full_sync_does_not_swap_losses_in_without_a_word() {
 async fn what_a_full_sync_held_is_forgotten_once_the_live_graph_is_equal() {
     let guarded = Guarded::new("guard_full").await;
     delete_alone(&guarded.pair, ALONE - HUB_FACTS).await;
-    write(&guarded.pair, "MATCH (e:Alone) WITH e ORDER BY e.uuid LIMIT 150 DETACH DELETE e").await;
+    let most = "MATCH (e:Alone) WITH e ORDER BY e.uuid LIMIT 150 DETACH DELETE e";
+    guarded.http.while_paused(write(&guarded.pair, most)).await;
     guarded.holds_some().await;
     assert_eq!(guarded.http.command("full").await.0, 202);
     let mut guarded = guarded;
@@ -391,7 +392,7 @@ async fn a_loss_beyond_what_is_listed_at_once_is_held_whole() {
     .await;
     let service = pair.service.clone().with("API_TOKEN", TOKEN).with("SYNC_SCRUB_ROWS_PER_SECOND", 0);
     let guarded = Guarded::start(pair, service).await;
-    write(&guarded.pair, &format!("MATCH (e:Entity) WITH e LIMIT {LOST} DELETE e")).await;
+    guarded.http.while_paused(write(&guarded.pair, &format!("MATCH (e:Entity) WITH e LIMIT {LOST} DELETE e"))).await;
     guarded.holds(&[("Entity", LOST)]).await;
     let before = guarded.http.status().await["passes_ended"].as_u64().unwrap();
     let bookmark = guarded.pair.bookmark().await;

@@ -227,7 +227,7 @@ async fn many_that_become_unusable_at_once_are_held_by_the_guard() {
     let many =
         "UNWIND range(1, 300) AS i CREATE (:Entity {uuid: 'many-' + i, name: 'many', group_id: '', created_at: datetime()})";
     let watched = Watched::new("unusable_many", &[many], |service| service).await;
-    watched.write("MATCH (n:Entity {name: 'many'}) SET n:`a``b`").await;
+    watched.http.while_paused(watched.write("MATCH (n:Entity {name: 'many'}) SET n:`a``b`")).await;
     let began = Instant::now();
     let is_held = async || watched.http.status().await["held"].as_array().is_some_and(|held| !held.is_empty());
     while !is_held().await || watched.listed("Entity").await.len() != 300 {
