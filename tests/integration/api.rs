@@ -92,7 +92,7 @@ impl Http {
             if status == 200 {
                 return;
             }
-            assert!(status == 504 && began.elapsed() < EVENT, "{question}: {status} {body}\n{}", running.log());
+            assert!(is_not_yet(status) && began.elapsed() < EVENT, "{question}: {status} {body}\n{}", running.log());
         }
     }
 
@@ -108,6 +108,11 @@ impl Http {
             sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Whether this answer to a wait leaves open what another question would be told: its time is over, or a server did not answer.
+pub(crate) fn is_not_yet(status: u16) -> bool {
+    matches!(status, 503 | 504)
 }
 
 pub(crate) async fn start(service: &Service) -> (Running, Http) {

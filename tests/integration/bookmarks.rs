@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use neo4j_falkordb_sync::model::bookmark::Bookmark;
 use neo4rs::{Graph, query};
 
+use super::api::is_not_yet;
 use super::pipeline::{PROGRAM, Pair, last_bookmark};
 use crate::support::comparer::{GENERIC, assert_equal, assert_same_content};
 use crate::support::graph::create_indices;
@@ -114,7 +115,7 @@ pub(crate) async fn wait_for(http: &Http, bookmark: &Bookmark, running: &Running
         if status == 200 {
             return began.elapsed();
         }
-        assert!(status == 504 && began.elapsed() < PATIENCE, "{body}\n{}", running.log());
+        assert!(is_not_yet(status) && began.elapsed() < PATIENCE, "{body}\n{}", running.log());
     }
 }
 

@@ -1,11 +1,14 @@
 //! The whole pipeline: the program between a real Neo4j and a real FalkorDB.
 
+use std::time::Instant;
+
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::model::bookmark::Bookmark;
 use neo4j_falkordb_sync::source::SourceAddress;
 use neo4j_falkordb_sync::source::bolt::{Limits, Probe};
 
 use crate::support::comparer::assert_equal;
+use crate::support::deadline::EVENT;
 use crate::support::graph::{GraphSpec, build};
 use crate::support::servers::{FalkorAddress, FalkorServer, Neo4jAddress, SourceTurn, fresh_graph_name, source_lock};
 use crate::support::service::Service;
@@ -56,12 +59,18 @@ impl Pair {
     }
 }
 
-/// A source's own word for its last commit.
+/// A source's own word for its last commit. Asks until it answers: a busy machine stands still at times.
 pub(crate) async fn last_bookmark(source: &Neo4jAddress) -> Bookmark {
     let Neo4jAddress { uri, user, password, database } = source.clone();
     let (password, database) = (Secret::new(password), Some(database));
     let address = SourceAddress { uri, user, password, database, pool_size: 1, ca_file: None };
-    Probe::new(&address, Limits::default()).unwrap().bookmark().await.unwrap()
+    let began = Instant::now();
+    loop {
+        match Probe::new(&address, Limits::default()).unwrap().bookmark().await {
+            Ok(bookmark) => return bookmark,
+            Err(error) => assert!(began.elapsed() < EVENT, "{error}"),
+        }
+    }
 }
 
 /// As it stands in an address.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::header::FileHeader;
+use super::landmarks::Landmarks;
 use super::refusal::LogRefusal;
 
 /// The prefix of a log file's name, before its number. Checkpoint files in the same directory have another prefix.
@@ -20,6 +21,8 @@ pub(crate) struct LogDirectory {
     path: PathBuf,
     /// The reason why the log could not be followed at the last try. All followers together report the same reason only once.
     refusal: Arc<Mutex<Option<String>>>,
+    /// The landmarks that all tails of this log have left.
+    landmarks: Arc<Landmarks>,
 }
 
 /// An open log file with a complete header.
@@ -34,7 +37,7 @@ pub(crate) struct LogFile {
 impl LogDirectory {
     /// Names the directory at this path, `…/data/transactions/<database>`.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), refusal: Arc::default() }
+        Self { path: path.into(), refusal: Arc::default(), landmarks: Arc::default() }
     }
 
     /// Notes a reason, and returns whether it differs from the last one.
@@ -45,6 +48,11 @@ impl LogDirectory {
     /// Notes that the log can be followed.
     pub(super) fn note_readable(&self) {
         *self.refusal.lock() = None;
+    }
+
+    /// The landmarks of this log.
+    pub(super) fn landmarks(&self) -> &Landmarks {
+        &self.landmarks
     }
 
     /// The path of the directory.

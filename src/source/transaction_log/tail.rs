@@ -4,6 +4,7 @@ use std::fs::File;
 
 use super::directory::{LogDirectory, LogFile};
 use super::header::{FileHeader, HEADER_BYTES};
+use super::landmarks::is_due;
 use super::parse_error::LogParseError;
 use super::refusal::LogRefusal;
 use super::transaction::{PrecedingTransaction, Transaction, TransactionReader};
@@ -30,6 +31,8 @@ pub(crate) struct Tail {
     file: OpenFile,
     /// The next file, opened as soon as it exists: a server may delete files that are not read yet.
     ahead: Option<LogFile>,
+    /// The file and the offset of the last landmark that this tail made.
+    landmark: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -59,8 +62,8 @@ impl Tail {
         let oldest = oldest.header.last_transaction;
         let newest_before = files.iter().rev().find(|(_, file)| file.header.last_transaction <= transaction);
         let number = *newest_before.ok_or(LogRefusal::Pruned { last_read: transaction, oldest: oldest + 1 })?.0;
-        let Some(LogFile { file, header }) = files.remove(&number) else { return Err(LogRefusal::MissingFile(number)) };
-        let mut tail = Self { directory, position: beginning(number, header), file: OpenFile::new(file)?, ahead: None };
+        let file = files.remove(&number).ok_or(LogRefusal::MissingFile(number))?;
+        let mut tail = Self::before(directory, file, transaction)?;
         while tail.position.transaction < transaction {
             match tail.next(&|_| false)? {
                 NextTransaction::Transaction(_) => {}
@@ -72,10 +75,21 @@ impl Tail {
 
     /// Follows a log from its end.
     pub(crate) fn newest(directory: LogDirectory) -> Result<Self, LogRefusal> {
-        let LogFile { file, header } = directory.newest()?;
-        let mut tail = Self { directory, position: beginning(header.file, header), file: OpenFile::new(file)?, ahead: None };
+        let file = directory.newest()?;
+        let mut tail = Self::before(directory, file, u64::MAX)?;
         while let NextTransaction::Transaction(_) = tail.next(&|_| false)? {}
         Ok(tail)
+    }
+
+    /// Begins in a file at the last landmark that is no later than a transaction, or else at the beginning of the file: a file of
+    /// Neo4j's usual size takes seconds to read on a slow machine.
+    fn before(directory: LogDirectory, LogFile { file, header }: LogFile, transaction: u64) -> Result<Self, LogRefusal> {
+        let landmark = directory.landmarks().before(header.file, transaction);
+        if let Some(tail) = landmark.and_then(|place| Self::resume(directory.clone(), &place).ok()) {
+            return Ok(tail);
+        }
+        let position = beginning(header.file, header);
+        Ok(Self { directory, position, file: OpenFile::new(file)?, ahead: None, landmark: None })
     }
 
     /// Resumes at a stored position if the transaction that ends there is the same as before.
@@ -99,7 +113,7 @@ impl Tail {
                 }
             }
         }
-        Ok(Self { directory, position: position.clone(), file, ahead: None })
+        Ok(Self { directory, position: position.clone(), file, ahead: None, landmark: None })
     }
 
     /// Verifies that the last transaction that was read is still there unchanged. A server that lost the end of its log in a
@@ -132,6 +146,7 @@ impl Tail {
                     self.position.offset = transaction.end;
                     self.position.transaction = transaction.id;
                     self.position.checksum = Some(transaction.checksum);
+                    self.note_landmark();
                     return Ok(NextTransaction::Transaction(Box::new(transaction)));
                 }
                 Ok(None) if self.is_at_the_end_of_the_file()? && self.turn_over()? => {}
@@ -140,6 +155,13 @@ impl Tail {
                 Err(oddity @ LogParseError::Kernel(_)) => return Err(LogRefusal::Odd(oddity)),
                 Err(_) => return Ok(NextTransaction::Unwhole),
             }
+        }
+    }
+
+    fn note_landmark(&mut self) {
+        if is_due(self.landmark, &self.position) {
+            self.directory.landmarks().note(&self.position);
+            self.landmark = Some((self.position.file, self.position.offset));
         }
     }
 

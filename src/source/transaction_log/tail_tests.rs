@@ -181,6 +181,54 @@ fn read_on_to_the_gap(tail: &mut Tail, missing: u64) {
     assert!(matches!(refusal, LogRefusal::MissingFile(number) if number == missing), "{refusal}");
 }
 
+/// Nothing before a landmark is read again: damage there goes unnoticed.
+#[test]
+fn a_log_that_was_read_before_is_read_from_a_landmark() {
+    let log = Log::new();
+    let id = |at: usize| log.transactions[at].0;
+    log.write(0, 0..30, Some(PREALLOCATED));
+    let directory = log.directory();
+    let tail = Tail::after(directory.clone(), id(9)).unwrap();
+    directory.landmarks().note(tail.position());
+    let mut bytes = fs::read(log.path(0)).unwrap();
+    bytes[tail.position().start.unwrap() as usize - 10] ^= 1;
+    fs::write(log.path(0), &bytes).unwrap();
+    assert!(Tail::after(log.directory(), id(19)).is_err(), "without the landmark the damage is read");
+    let mut again = Tail::after(directory.clone(), id(19)).unwrap();
+    assert_eq!((again.position().transaction, read_on(&mut again)), (id(19), id(29)));
+    assert_eq!(Tail::newest(directory.clone()).unwrap().position().transaction, id(29));
+    // An earlier transaction is looked for from an earlier landmark.
+    assert!(Tail::after(directory, id(8)).is_err());
+}
+
+/// The server lost what was read, and wrote something else in its place.
+#[test]
+fn a_landmark_that_is_not_there_any_more_is_not_used() {
+    let log = Log::new();
+    let id = |at: usize| log.transactions[at].0;
+    log.write(0, 0..30, Some(PREALLOCATED));
+    let directory = log.directory();
+    let tail = Tail::after(directory.clone(), id(19)).unwrap();
+    let mut moved = tail.position().clone();
+    moved.checksum = moved.checksum.map(|checksum| checksum ^ 1);
+    directory.landmarks().note(&moved);
+    assert_eq!(Tail::after(directory, id(24)).unwrap().position().transaction, id(24));
+}
+
+/// A tail leaves landmarks on its way, the first one at once.
+#[test]
+fn a_tail_leaves_landmarks() {
+    let log = Log::new();
+    log.write(0, 0..10, None);
+    log.write(1, 10..20, Some(PREALLOCATED));
+    let directory = log.directory();
+    let id = |at: usize| log.transactions[at].0;
+    read_on(&mut Tail::after(directory.clone(), id(0) - 1).unwrap());
+    for (file, first, last) in [(0, 0, 9), (1, 10, 19)] {
+        assert_eq!(directory.landmarks().before(file, id(last)).unwrap().transaction, id(first), "file {file}");
+    }
+}
+
 #[test]
 fn a_file_under_another_number_is_named() {
     let log = Log::new();

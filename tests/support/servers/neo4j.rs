@@ -14,6 +14,11 @@ use crate::support::deadline::{self, within};
 use crate::support::{Error, Result};
 
 const PASSWORD: &str = "graph-tests";
+
+/// The size of a file of the transaction log. Many tests write to one server, and a service in a debug build reads a file of the default
+/// size, 256 MB, for seconds.
+const LOG_FILE: &str = "64M";
+
 /// Ten seconds are usual; a machine that compiles at the same time takes minutes.
 const START: Duration = Duration::from_secs(300);
 const STOP: Duration = Duration::from_secs(180);
@@ -73,7 +78,12 @@ pub struct Neo4jOptions {
 
 impl Default for Neo4jOptions {
     fn default() -> Self {
-        Self { heap: "2g".to_owned(), page_cache: "512m".to_owned(), java: Vec::new(), settings: Vec::new() }
+        Self {
+            heap: "2g".to_owned(),
+            page_cache: "512m".to_owned(),
+            java: Vec::new(),
+            settings: vec![("db.tx_log.rotation.size".to_owned(), LOG_FILE.to_owned())],
+        }
     }
 }
 
