@@ -79,7 +79,7 @@ async fn a_refused_row_stands_alone_until_it_is_mended() {
     let text = "UNWIND range(1, $good) AS i CREATE (:Entity {uuid: 'good-' + i, name: 'n', group_id: '', badge: 'b-' + i, \
                 created_at: datetime()}) WITH count(*) AS made CREATE (:Entity {uuid: 'poison', name: 'n', group_id: '', badge: 'b-1', \
                 created_at: datetime()}) CREATE (:Entity {uuid: 'zz-last', name: 'n', group_id: '', created_at: datetime()})";
-    pair.source.graph.run(query(text).param("good", GOOD as i64)).await.unwrap();
+    http.while_paused(pair.source.graph.run(query(text).param("good", GOOD as i64))).await.unwrap();
     let listed = until(&http, &running, "listed", |entries| entries.len() == 1).await;
     let entry = &listed[0];
     assert_eq!((&entry["kind"], entry["property"].is_null()), (&"Entity".into(), true), "{entry}");

@@ -34,7 +34,9 @@ impl Watched {
         for text in texts {
             pair.source.graph.run(query(text)).await.unwrap();
         }
+        // Without an interval, the comparison that is due after the first sync does not run either.
         let quiet = pair.service.clone().with("API_TOKEN", TOKEN).with("SYNC_SCRUB_ROWS_PER_SECOND", 0);
+        let quiet = quiet.with("SYNC_DIFFERENTIAL_INTERVAL_SECONDS", 0);
         let (running, http) = api::start(&service(quiet)).await;
         http.until_ready(true).await;
         Self { pair, running, http }
