@@ -69,19 +69,24 @@ impl Http {
     /// Does this while the pipeline is paused: a read of Neo4j can see a part of a commit, and then a pass sees less than was
     /// written at once.
     pub(crate) async fn while_paused<T>(&self, work: impl Future<Output = T>) -> T {
+        self.pause().await;
+        let done = work.await;
+        self.commanded("resume").await;
+        done
+    }
+
+    /// Pauses, and waits until no pass runs: what is under way goes on to its end, and may still see what is committed meanwhile.
+    async fn pause(&self) {
         self.commanded("pause").await;
         let began = Instant::now();
         loop {
             let status = self.status().await;
             if status["state"]["state"] == "paused" {
-                break;
+                return;
             }
             assert!(began.elapsed() < EVENT, "not paused: {status}");
             sleep(Duration::from_millis(20)).await;
         }
-        let done = work.await;
-        self.commanded("resume").await;
-        done
     }
 
     /// Asks to wait until the answer is yes: on a busy machine one request is not patient enough.
@@ -258,13 +263,7 @@ async fn a_pause_survives_a_restart() {
     let (running, http) = start(&service).await;
     http.until_ready(true).await;
     assert_eq!(http.ask("POST", "/api/sync/pause", "Authorization: Bearer wrong\r\n").await.unwrap().0, 401);
-    http.commanded("pause").await;
-    // What is under way goes on to its end, and may still see what is committed meanwhile.
-    let began = Instant::now();
-    while http.status().await["state"]["state"] != "paused" {
-        assert!(began.elapsed() < EVENT, "not paused: {}", running.log());
-        sleep(Duration::from_millis(20)).await;
-    }
+    http.pause().await;
     let bookmark = commit(&pair, "while-paused").await;
     let wait = format!("/api/sync/wait?bookmark={bookmark}&timeout_ms=1500");
     let (status, body) = http.get(&wait).await;

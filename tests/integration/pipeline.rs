@@ -1,6 +1,6 @@
 //! The whole pipeline: the program between a real Neo4j and a real FalkorDB.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use neo4j_falkordb_sync::config::Secret;
 use neo4j_falkordb_sync::model::bookmark::Bookmark;
@@ -70,6 +70,8 @@ pub(crate) async fn last_bookmark(source: &Neo4jAddress) -> Bookmark {
             Ok(bookmark) => return bookmark,
             Err(error) => assert!(began.elapsed() < EVENT, "{error}"),
         }
+        // A refused connection is an answer at once.
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -5,8 +5,8 @@
 //! This module turns the bytes of these files into [`Transaction`]s. It never writes, and needs no plugin in the server.
 //!
 //! `header` reads the header of a file, `transaction` one transaction, and `command` the changes of a transaction to the records
-//! of the store. `tail` follows a log from file to file, `landmarks` remembers positions that it has read, and `feed` queues what it tells for the passes of a pipeline: it is a
-//! [`ChangeFeed`](super::change_feed::ChangeFeed). Everything
+//! of the store. `tail` follows a log from file to file, `landmarks` remembers positions that it has read, and `feed` queues what it
+//! tells for the passes of a pipeline: it is a [`ChangeFeed`](super::change_feed::ChangeFeed). Everything
 //! is parsed from a [`ReadAt`], so the same code reads a file, a slice and a damaged file. No size in a file is trusted: a length
 //! is followed byte by byte until the bytes end.
 //!
